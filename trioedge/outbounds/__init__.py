@@ -1,0 +1,1 @@
+"""Floor 2: the ways out of this machine."""

@@ -1,0 +1,1 @@
+"""Floor 1: trio and the core. Where sessions are accepted, connected, relayed and cut."""

@@ -1,0 +1,175 @@
+"""Upstream connections made before anyone asks: taken by a session, replaced behind its back.
+
+Seed, layer five: the first session does not pay for what could have been ready. A connection that dies while it
+waits is noticed by its event and replaced; one that died since is noticed when it is taken.
+"""
+
+import random
+import socket
+from typing import Final
+
+import trio
+
+from ..core.address import Address
+from ..core.backoff import Backoff
+from ..core.errors import UpstreamError
+from .connector import Attempt, Connecting
+from .observe import Observer
+from .reactor import Reactor
+from .wakeup import Wakeup
+
+FIRST_RETRY_SECONDS: Final = 0.1
+MOST_RETRY_SECONDS: Final = 30.0
+
+
+class _Idle:
+    """A connection that waits for a session."""
+
+    __slots__ = ("_pool", "greeted", "sock")
+
+    def __init__(self, pool: "IdlePool", sock: socket.socket, greeted: bool) -> None:
+        self._pool = pool
+        self.sock = sock
+        self.greeted = greeted
+
+    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - what it means is asked of the socket
+        self.greeted = True
+        if not self.alive():
+            self._pool.lost(self)
+
+    def alive(self) -> bool:
+        """Tell whether the upstream is still there; one that has spoken first is."""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def crashed(self, fault: Exception) -> None:  # noqa: ARG002 - whatever it was, this one is no use
+        self._pool.lost(self)
+
+
+class _Refill:
+    """One connect attempt on behalf of the pool."""
+
+    __slots__ = ("_pool", "attempt")
+
+    def __init__(self, pool: "IdlePool") -> None:
+        self._pool = pool
+        self.attempt: Attempt | None = None
+
+    def connected(self, sock: socket.socket, greeted: bool) -> None:
+        self._pool.filled(self, sock, greeted)
+
+    def failed(self, error: UpstreamError) -> None:
+        self._pool.refused(self, error)
+
+
+class IdlePool:
+    """Keeps `size` connections to one destination ready."""
+
+    def __init__(
+        self,
+        connector: Connecting,
+        reactor: Reactor,
+        observer: Observer,
+        address: Address,
+        *,
+        size: int,
+        seconds: float,
+    ) -> None:
+        """Make an empty pool; :meth:`run` fills it.
+
+        Args:
+            connector: opens the connections.
+            reactor: watches them while they wait.
+            observer: told when the upstream is lost and when it is back.
+            address: where to.
+            size: connections to keep ready; its file descriptors are the pool's.
+            seconds: the limit of one connect.
+        """
+        self._connector = connector
+        self._reactor = reactor
+        self._observer = observer
+        self._address = address
+        self._size = size
+        self._seconds = seconds
+        self._idle: dict[int, _Idle] = {}
+        self._refills: set[_Refill] = set()
+        self._wakeup = Wakeup()
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
+        self._retry_seconds = 0.0
+
+    def __len__(self) -> int:
+        """Connections ready."""
+        return len(self._idle)
+
+    def take(self) -> tuple[socket.socket, bool] | None:
+        """Give the newest connection that is alive, registered in the reactor, and whether it has spoken already.
+
+        None when there is none: the session connects for itself, and never waits for the pool.
+        """
+        while self._idle:
+            _, idle = self._idle.popitem()
+            self._wakeup.set()
+            if idle.alive():
+                return idle.sock, idle.greeted
+            self._close(idle)
+        return None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fill the pool and keep it full; after a failure wait 0.1 to 30 s, doubling. Closes it when cancelled."""
+        task_status.started()
+        self._wakeup.set()
+        try:
+            while True:
+                await self._wakeup.wait()
+                if self._retry_seconds:
+                    await trio.sleep(self._retry_seconds)
+                    self._retry_seconds = 0.0
+                self._reactor.refresh()
+                missing = self._size - len(self._idle) - len(self._refills)
+                for _ in range(missing):
+                    if self._retry_seconds:  # the last one failed at once; so would this
+                        break
+                    self._connect()
+        finally:
+            for refill in self._refills:
+                if refill.attempt is not None:
+                    refill.attempt.cancel()
+            for idle in self._idle.values():
+                self._close(idle)
+            self._refills.clear()
+            self._idle.clear()
+
+    def _connect(self) -> None:
+        refill = _Refill(self)
+        self._refills.add(refill)
+        refill.attempt = self._connector.start(self._address, self._seconds, refill)
+
+    def filled(self, refill: _Refill, sock: socket.socket, greeted: bool) -> None:
+        """A connection is there."""
+        self._refills.discard(refill)
+        self._backoff.succeeded()
+        idle = self._idle[sock.fileno()] = _Idle(self, sock, greeted)
+        self._reactor.hand_over(sock.fileno(), idle)
+
+    def refused(self, refill: _Refill, error: UpstreamError) -> None:
+        """A connection could not be made; the next try waits longer."""
+        self._refills.discard(refill)
+        if not self._retry_seconds:
+            self._retry_seconds = self._backoff.failed()
+            self._observer.notice("preconnect failed", upstream=str(self._address), error=error.detail)
+        self._wakeup.set()
+
+    def lost(self, idle: _Idle) -> None:
+        """The upstream closed a connection that waited; an upstream that closes them all is asked less often."""
+        if self._idle.pop(idle.sock.fileno(), None) is not None:
+            self._close(idle)
+            self._retry_seconds = self._retry_seconds or self._backoff.failed()
+            self._wakeup.set()
+
+    def _close(self, idle: _Idle) -> None:
+        self._reactor.forget(idle.sock.fileno())
+        idle.sock.close()

@@ -1,0 +1,264 @@
+"""Carry bytes between two plain sockets, both ways, in the reactor.
+
+Every byte goes on in the order it came, or the session ends with a reset. A direction holds back at most one
+buffer: while its reader is slow its writer is not read, and the kernel tells the writer. A side that has
+finished sending is passed on as a half-close and still gets its answer.
+"""
+
+import socket
+from typing import Protocol
+
+from ..core.session import Session
+from ..core.verdict import Completed, Outcome, Reason
+from .reactor import BUFFER_BYTES, READ_ON, WRITABLE, Reactor
+from .sockets import reset
+
+
+class Ended(Protocol):
+    """Who is told that a session has ended and its sockets are closed."""
+
+    def __call__(self, session: Session, outcome: Outcome, /) -> None: ...
+
+
+class Meter:
+    """Bytes that went one way, over all sessions of an edge."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Half:
+    """One socket of a relay: reads it into its peer, and keeps what could not be written to it."""
+
+    __slots__ = ("_meter", "_reactor", "_relay", "backlog", "ended", "moved", "peer", "read_on", "refused_at", "sock")
+
+    def __init__(self, relay: "Relay", reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
+        self._relay = relay
+        self._reactor = reactor
+        self._meter = meter
+        self.sock = sock
+        self.peer: Half = self
+        self.backlog: memoryview | None = None
+        """What the peer sent and this socket has not taken yet; the peer is not read meanwhile."""
+        self.moved = 0
+        """Bytes this socket has taken."""
+        self.ended = False
+        """It has sent all it will, and the peer knows."""
+        self.read_on = False
+        """Read until there is nothing, for no further event will say that there is more."""
+        self.refused_at: int | None = None
+        """It takes no more bytes since the peer had taken so many; it may still have some to give."""
+
+    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
+        if mask & READ_ON:
+            self.read_on = True
+        if self.backlog is not None and mask & WRITABLE:
+            self._flush()
+        if mask & ~WRITABLE:
+            self.resume()
+
+    def resume(self) -> None:
+        """Read once and pass it on; ask to be called again if there may be more."""
+        if self.ended:
+            return
+        peer = self.peer
+        if peer.backlog is not None or peer.refused_at is not None:
+            return
+        try:
+            count = self.sock.recv_into(self._reactor.buffer)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
+            return
+        if not count:
+            self._finish()
+            return
+        self._relay.active_at = self._reactor.now
+        peer.write(self._reactor.buffer[:count])
+        # A short read has emptied the socket, and what comes later is a new event.
+        if count == BUFFER_BYTES or self.read_on:
+            self._reactor.again(self)
+
+    def write(self, data: memoryview) -> None:
+        """Pass `data` to this socket, and keep a copy of what it does not take."""
+        try:
+            count = self.sock.send(data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self._refuse()
+            return
+        self.moved += count
+        self._meter.bytes += count
+        if count < len(data):
+            self.backlog = memoryview(bytes(data[count:]))
+
+    def _flush(self) -> None:
+        """Write the backlog; once it is gone, read the peer again, whose event has passed."""
+        backlog, self.backlog = self.backlog, None
+        if backlog is None:
+            return
+        try:
+            count = self.sock.send(backlog)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self._refuse()
+            return
+        self.moved += count
+        self._meter.bytes += count
+        self._relay.active_at = self._reactor.now
+        if count < len(backlog):
+            self.backlog = backlog[count:]
+        else:
+            self.peer.resume()
+
+    def _finish(self) -> None:
+        """It has sent everything: tell the peer, or end if the peer had finished too."""
+        self.ended = True
+        peer = self.peer
+        if self.refused_at is not None:
+            # Reset the peer too, unless it got an answer since, which a reset might take from it again.
+            self._relay.end(Completed(Reason.RESET), hard=peer.moved == self.refused_at)
+        elif peer.ended:
+            self._relay.end(Completed())
+        else:
+            self._relay.half_closed()
+            try:
+                peer.sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
+
+    def _refuse(self) -> None:
+        """It takes no more bytes. An answer may still lie in it, so it is read to its end before that counts."""
+        self.refused_at = self.peer.moved
+        if self.ended:
+            self._relay.end(Completed(Reason.RESET))
+        else:
+            self.read_on = True
+            self._reactor.again(self)
+
+    def let_go(self) -> None:
+        """Forget everything but the count, so that no cycle is left for the collector."""
+        self.ended = True
+        self.backlog = None
+        del self.peer, self._relay
+
+    def crashed(self, fault: Exception) -> None:
+        self._relay.crashed(fault)
+
+
+class Relay:
+    """Two halves and what they share: the session, its idle limit and its end."""
+
+    __slots__ = ("_ended", "_half_closed", "_over", "_reactor", "_session", "_tick", "active_at", "down", "up")
+
+    phase = "relaying"
+
+    def __init__(
+        self, session: Session, reactor: Reactor, down: socket.socket, up: socket.socket,
+        meters: tuple[Meter, Meter], ended: Ended,
+    ) -> None:  # fmt: skip
+        """Take two connected, non-blocking sockets, which are the relay's from now on.
+
+        Args:
+            session: whose bytes they are; its idle limits are read here, once.
+            reactor: where `up` is registered already, and `down` will be.
+            down: the client's socket.
+            up: the upstream's socket.
+            meters: the edge's bytes up and down.
+            ended: called once, when both sockets are closed.
+        """
+        self._session = session
+        self._reactor = reactor
+        self._ended = ended
+        self._over = False
+        self._half_closed = False
+        self.active_at = reactor.now
+        self.up = Half(self, reactor, up, meters[0])
+        self.down = Half(self, reactor, down, meters[1])
+        self.up.peer, self.down.peer = self.down, self.up
+        self._tick = reactor.set_deadline(self, reactor.now + session.idle_seconds)
+
+    def start(self, early: bytes = b"", *, greeted: bool = False) -> None:
+        """Begin.
+
+        Args:
+            early: what a middleware read from the client and the upstream shall get first.
+            greeted: the upstream has spoken already, and its event has passed.
+        """
+        self._reactor.hand_over(self.up.sock.fileno(), self.up)
+        self._reactor.add(self.down.sock.fileno(), self.down)
+        if early:
+            self.up.write(memoryview(early))
+        if greeted:
+            self.up.read_on = True
+            self._reactor.again(self.up)
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes the upstream has taken."""
+        return self.up.moved
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes the client has taken."""
+        return self.down.moved
+
+    def half_closed(self) -> None:
+        """One side has finished: the shorter idle limit holds from now on."""
+        self._half_closed = True
+        self.active_at = self._reactor.now
+        limit = self._session.half_closed_seconds
+        if limit < self._session.idle_seconds:
+            self._reactor.drop_deadline(self, self._tick)
+            self._tick = self._reactor.set_deadline(self, self.active_at + limit)
+
+    def expire(self, now: float) -> None:
+        """The idle limit may have passed; a session that moved bytes since gets the rest of its time."""
+        if self._over:
+            return
+        session = self._session
+        limit = session.idle_seconds
+        if self._half_closed:
+            limit = min(limit, session.half_closed_seconds)
+        due = self.active_at + limit
+        if due <= now:
+            self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
+        else:
+            self._tick = self._reactor.set_deadline(self, due)
+
+    def cut(self, reason: Reason) -> None:
+        """Reset both sockets now; they are closed when this returns."""
+        self.end(Completed(reason), hard=True)
+
+    def crashed(self, fault: Exception) -> None:
+        """A bug of ours costs this session and no other."""
+        self.end(Completed(Reason.FAULT, repr(fault)), hard=True)
+
+    def end(self, outcome: Completed, *, hard: bool = False) -> None:
+        """Close both sockets and say so, once.
+
+        Args:
+            outcome: how it ended.
+            hard: with resets; else what was written is still delivered.
+        """
+        if self._over:
+            return
+        self._over = True
+        reactor = self._reactor
+        reactor.drop_deadline(self, self._tick)
+        for half in (self.down, self.up):
+            half.let_go()
+            sock = half.sock
+            reactor.forget(sock.fileno())
+            if hard:
+                reset(sock)
+            else:
+                sock.close()
+        session, ended = self._session, self._ended
+        del self._session, self._ended
+        ended(session, outcome)

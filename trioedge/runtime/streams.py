@@ -1,0 +1,120 @@
+"""A plain socket as a trio stream, for middlewares and for relays that are not plain on both sides."""
+
+from socket import SHUT_WR
+from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
+from typing import Final
+
+import trio
+
+from .sockets import reset
+
+RECEIVE_BYTES: Final = 65536
+
+
+class PlainStream(trio.abc.HalfCloseableStream):
+    """A connected, non-blocking socket as a stream that can be un-read and given up again.
+
+    What a middleware reads ahead it gives back with :meth:`unread`; an endpoint that wants the bare socket takes
+    it with :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
+    """
+
+    __slots__ = ("_busy", "_early", "_sock")
+
+    def __init__(self, sock: Socket) -> None:
+        self._sock: Socket | None = sock
+        self._early = b""
+        self._busy = False
+
+    @property
+    def socket(self) -> Socket:
+        """The socket, for its options and addresses.
+
+        Raises:
+            trio.ClosedResourceError: it was closed or detached.
+        """
+        if self._sock is None:
+            raise trio.ClosedResourceError
+        return self._sock
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` before what is received next."""
+        self._early = bytes(data) + self._early
+
+    def detach(self) -> tuple[Socket, bytes]:
+        """Give up the socket and what was un-read; the stream is closed from now on."""
+        sock, early = self.socket, self._early
+        self._sock, self._early = None, b""
+        return sock, early
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive at least one byte, or none at the end. After a cancel nothing was taken."""
+        if self._early:
+            await trio.lowlevel.checkpoint()
+            count = max_bytes or len(self._early)
+            data, self._early = self._early[:count], self._early[count:]
+            return data
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            sock = self.socket
+            try:
+                data = sock.recv(max_bytes or RECEIVE_BYTES)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(sock)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`. After a cancel nobody knows how much went out: close."""
+        if self._busy:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._busy = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            rest = memoryview(data)
+            while rest:
+                sock = self.socket
+                try:
+                    rest = rest[sock.send(rest) :]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(sock)
+                except OSError as error:
+                    raise trio.BrokenResourceError(str(error)) from error
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._busy = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until at least one byte can be sent."""
+        if self._busy:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        await trio.lowlevel.wait_writable(self.socket)
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent; receiving goes on."""
+        await trio.lowlevel.checkpoint()
+        try:
+            self.socket.shutdown(SHUT_WR)
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    def close(self) -> None:
+        """Close now; a task that waits on the stream is told with ClosedResourceError."""
+        if self._sock is not None:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+            self._sock = None
+
+    def close_reset(self) -> None:
+        """Close now, with a reset."""
+        if self._sock is not None:
+            trio.lowlevel.notify_closing(self._sock)
+            reset(self._sock)
+            self._sock = None
+
+    async def aclose(self) -> None:
+        """Close, then let others run."""
+        self.close()
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,1 @@
+"""Floor 2: the stages that come with trioedge, one a file."""

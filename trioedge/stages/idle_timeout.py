@@ -1,0 +1,42 @@
+"""How long a session may be silent."""
+
+from ..core.errors import ConfigurationError
+from ..core.session import HALF_CLOSED_SECONDS, Session
+from ..core.verdict import CONTINUE, Verdict
+
+
+class IdleTimeout:
+    """Cut a session with reason ``idle`` when no byte has moved either way for so long.
+
+    A decision, not a middleware: it writes two numbers into the session and the relay does the rest, so that
+    silence costs no task and no timer. Without it the limits are 600 and 60 seconds.
+    """
+
+    __slots__ = ("_half_closed_seconds", "_seconds")
+
+    def __init__(self, seconds: float, *, half_closed_seconds: float | None = None) -> None:
+        """Set the limits.
+
+        Args:
+            seconds: silence in both directions, above 0. It is noticed at most 0.05 s late.
+            half_closed_seconds: the same once one side has finished sending; 60, or `seconds` if less, when None.
+
+        Raises:
+            ConfigurationError: names the argument and what is wrong with it.
+        """
+        if half_closed_seconds is None:
+            half_closed_seconds = min(HALF_CLOSED_SECONDS, seconds)
+        for name, value in (("seconds", seconds), ("half_closed_seconds", half_closed_seconds)):
+            if not value > 0:
+                raise ConfigurationError(f"IdleTimeout({name}={value!r}) must be above 0")
+        self._seconds = seconds
+        self._half_closed_seconds = half_closed_seconds
+
+    def __repr__(self) -> str:
+        return f"IdleTimeout(seconds={self._seconds:g}, half_closed_seconds={self._half_closed_seconds:g})"
+
+    def decide(self, session: Session) -> Verdict:
+        """Write the limits down; always CONTINUE."""
+        session.idle_seconds = self._seconds
+        session.half_closed_seconds = self._half_closed_seconds
+        return CONTINUE
