@@ -72,6 +72,7 @@ class Edge:
     Attributes:
         chain: the compiled chain; `trioedge check` prints it.
         listen: the addresses, as they were given.
+        drain_seconds: how long sessions may go on after :meth:`drain`.
     """
 
     def __init__(
@@ -111,10 +112,9 @@ class Edge:
             raise ConfigurationError(f"refuse={refuse!r} must be 'reset' or 'close'")
         self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
         self.chain: Chain = compile_chain(stages, endpoint)
-        self._drain_seconds = drain_seconds
+        self.drain_seconds = drain_seconds
         self._max_sessions = max_sessions
         self._polite = refuse == "close"
-        self._outbound: Outbound = Direct()
         self._drain_asked = trio.Event()
         self._listeners: list[Listener] = []
         self._observer = Observer()
@@ -190,21 +190,38 @@ class Edge:
         try:
             for address in self.listen:
                 self._listeners.append(bind(parse_address(address, listening=True)))
-            return await self._serve(task_status)
+            return await self._serve(Direct(), task_status)
         finally:
             for listener in self._listeners:
                 listener.close()
             self._listeners = []
 
-    async def _serve(self, task_status: trio.TaskStatus["Edge"]) -> int:
+    async def rehearse(
+        self, outbound: Outbound, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED
+    ) -> int:
+        """Serve as :meth:`serve` does, but listen nowhere and connect through `outbound`.
+
+        For `trioedge.testing`, which brings the clients: :meth:`admit`.
+        """
+        return await self._serve(outbound, task_status)
+
+    def admit(self, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
+        """Take a connected stream as if it had been accepted from `source`; only while serving.
+
+        Raises:
+            ConfigurationError: `source` is not an address.
+        """
+        if self._sessions is None:
+            raise RuntimeError("this edge is not serving")
+        text, packed = normalise_source(source)
+        return self._sessions.admit_stream(stream, self.listen[0], text, packed, port)
+
+    async def _serve(self, outbound: Outbound, task_status: trio.TaskStatus["Edge"]) -> int:
         """Start from the inside out: workers, sessions, listeners; stop in the other order."""
         observer = self._observer
         reactor = Reactor()
         resolver = Resolver(reactor)
-        ground = Ground(reactor, resolver, observer, self._outbound, self._meters)
-        sessions = self._sessions = Sessions(
-            self.chain, reactor, observer, most=self._max_sessions or self._affordable(), polite=self._polite
-        )
+        ground = Ground(reactor, resolver, observer, outbound, self._meters)
         self._drain_asked = trio.Event()
         async with trio.open_nursery() as workers:
             await workers.start(reactor.run)
@@ -214,17 +231,21 @@ class Edge:
                     part.bind(ground)
                 if isinstance(part, Worker):
                     await workers.start(part.run)
+            sessions = self._sessions = Sessions(
+                self.chain, reactor, observer, most=self._max_sessions or self._affordable(), polite=self._polite
+            )
             await workers.start(sessions.run)
             try:
                 for listener in self._listeners:
                     listener.open(reactor, observer, sessions.admit, self._shed)
-                observer.say("listening", addresses=list(self.addresses))
+                if self._listeners:
+                    observer.say("listening", addresses=list(self.addresses))
                 task_status.started(self)
                 await self._drain_asked.wait()
                 for listener in self._listeners:
                     listener.close()
-                observer.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
-                with trio.move_on_after(self._drain_seconds):
+                observer.say("draining", live=len(sessions.live), seconds=self.drain_seconds)
+                with trio.move_on_after(self.drain_seconds):
                     await sessions.wait_empty()
             finally:
                 cut = sessions.cut(Reason.DRAINED)

@@ -61,11 +61,16 @@ class Forward:
         self._reactor = ground.reactor
         self._connector: Connecting = (self.outbound or ground.outbound).open(ground)
         self._pool = None
-        if self.preconnect:
+        if self.preconnect and self._connector.plain:
             self._pool = IdlePool(
                 self._connector, ground.reactor, ground.observer, self.destination,
                 size=self.preconnect, seconds=self.connect_seconds,
             )  # fmt: skip
+
+    @property
+    def plain(self) -> bool:
+        """Whether sessions can be carried without a task; it depends on the way out."""
+        return self._connector.plain
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Keep the idle connections ready."""
@@ -94,7 +99,7 @@ class Forward:
     async def handle(self, session: Session) -> Outcome:
         """Carry a session that has a task; after a cancel both sides are closed."""
         stream = session.stream
-        if isinstance(stream, PlainStream):
+        if isinstance(stream, PlainStream) and self._connector.plain:
             return await self._handle_plain(session, stream)
         try:
             up = await self._connector.open_stream(self.destination, self.connect_seconds)

@@ -159,6 +159,10 @@ class Attempt:
 class Connecting(Protocol):
     """An outbound at work."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether it gives bare sockets, by :meth:`start`; else only streams."""
+
     def start(self, address: Address, seconds: float, waiter: Waiter, /) -> Attempt:
         """Begin to connect a plain socket."""
 
@@ -168,6 +172,8 @@ class Connecting(Protocol):
 
 class Connector:
     """Opens connections straight from this machine."""
+
+    plain = True
 
     def __init__(self, reactor: Reactor, resolver: Resolver) -> None:
         self._reactor = reactor

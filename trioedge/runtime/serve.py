@@ -25,8 +25,12 @@ _OVERLOAD = Reject(Reason.OVERLOAD, "as many sessions as the edge may have")
 
 
 @runtime_checkable
-class Direct(Protocol):
-    """An endpoint that needs no task: it carries plain sockets in the reactor."""
+class Taskless(Protocol):
+    """An endpoint that can carry plain sockets in the reactor, without a task."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it can, the way it is bound."""
 
     def begin(self, session: Session, down: socket.socket, early: bytes, ended: Ended, /) -> None:
         """Take the client's socket; `ended` is called once, when it is closed."""
@@ -55,7 +59,7 @@ class Sessions:
         self._nursery: trio.Nursery | None = None
         self._emptied: trio.Event | None = None
         endpoint = chain.parts[-1]
-        self._direct = endpoint if chain.direct and isinstance(endpoint, Direct) else None
+        self._taskless = endpoint if chain.direct and isinstance(endpoint, Taskless) and endpoint.plain else None
         self.live = Registry()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -79,12 +83,12 @@ class Sessions:
                 reset(sock)
             self._end(session, refusal)
             return
-        if self._direct is None:
+        if self._taskless is None:
             self._spawn(session, PlainStream(sock))
             return
         self.live.add(session)
         try:
-            self._direct.begin(session, sock, b"", self._ended)
+            self._taskless.begin(session, sock, b"", self._ended)
         except Exception as fault:
             self._observer.fault("endpoint failed", fault, session=session.id)
             if session.carrier is not None:

@@ -1,0 +1,110 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from tests.runtime.test_connector import closed_port
+from tests.wires import echo, server
+from trioedge.core.address import parse_address
+from trioedge.runtime.connector import Connector
+from trioedge.runtime.idle_pool import IdlePool
+from trioedge.runtime.observe import Observer
+from trioedge.runtime.reactor import Reactor
+from trioedge.runtime.resolver import Resolver
+
+
+@asynccontextmanager
+async def open_pool(port: int, size: int = 3) -> AsyncIterator[tuple[IdlePool, Reactor]]:
+    reactor = Reactor()
+    connector = Connector(reactor, Resolver(reactor))
+    pool = IdlePool(connector, reactor, Observer(), parse_address(f"tcp://127.0.0.1:{port}"), size=size, seconds=5.0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        await nursery.start(pool.run)
+        yield pool, reactor
+        nursery.cancel_scope.cancel()
+    assert len(pool) == 0
+
+
+async def filled(pool: IdlePool, size: int = 3) -> None:
+    with trio.fail_after(5):
+        while len(pool) < size:
+            await trio.sleep(0.005)
+
+
+async def test_it_fills_and_refills_behind_whoever_takes() -> None:
+    async with server() as port, open_pool(port) as (pool, reactor):
+        await filled(pool)
+        taken = pool.take()
+        assert taken is not None
+        sock, greeted = taken
+        assert not greeted
+        assert len(pool) == 2
+        await filled(pool)
+        reactor.remove(sock.fileno())
+        sock.close()
+
+
+async def test_one_that_died_while_it_waited_is_replaced() -> None:
+    connections: list[trio.SocketStream] = []
+
+    async def hold(connection: trio.SocketStream) -> None:
+        connections.append(connection)
+        await trio.sleep_forever()
+
+    async with server(hold) as port, open_pool(port) as (pool, _):
+        await filled(pool)
+        await connections[0].aclose()
+        with trio.fail_after(5):
+            while len(connections) < 4 or len(pool) < 3:
+                await trio.sleep(0.005)
+
+
+async def test_one_that_died_just_now_is_not_handed_out() -> None:
+    async with server(echo) as port:
+        async with open_pool(port, size=1) as (pool, _):
+            await filled(pool, 1)
+            (idle,) = pool._idle.values()
+            idle.sock.shutdown(2)  # dead, and no event has been looked at yet
+            assert pool.take() is None
+
+
+async def test_one_that_was_greeted_says_so() -> None:
+    async def greet(connection: trio.SocketStream) -> None:
+        await connection.send_all(b"220 welcome")
+        await trio.sleep_forever()
+
+    async with server(greet) as port, open_pool(port) as (pool, reactor):
+        await filled(pool)
+        await trio.sleep(0.02)
+        taken = pool.take()
+        assert taken is not None
+        assert taken[1]
+        assert taken[0].recv(100) == b"220 welcome"
+        reactor.remove(taken[0].fileno())
+        taken[0].close()
+
+
+async def test_an_upstream_that_is_down_is_asked_again_with_growing_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    sleep = trio.sleep
+
+    async def note(seconds: float) -> None:
+        if seconds > 0.04:
+            pauses.append(seconds)
+        await sleep(0 if seconds > 0.04 else seconds)
+
+    with capture_logs() as logs:
+        async with open_pool(closed_port()) as (pool, _):
+            monkeypatch.setattr("trioedge.runtime.idle_pool.trio.sleep", note)
+            with trio.fail_after(5):
+                while len(pauses) < 8:
+                    await sleep(0.001)
+            assert len(pool) == 0
+    assert all(0.05 <= pause <= 30 for pause in pauses)
+    assert pauses[6] > pauses[0] * 8
+    assert [entry["event"] for entry in logs] == ["preconnect failed"]  # once a second, not once a try

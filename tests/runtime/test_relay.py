@@ -1,0 +1,321 @@
+"""The relay over real socket pairs, in a real reactor; time, where it counts, is a MockClock's."""
+
+import gc
+import random
+import socket
+import time
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from tests.wires import receive_all, receive_exactly, stream, tcp_pair
+from trioedge.core.session import Session
+from trioedge.core.verdict import Completed, Outcome, Reason
+from trioedge.runtime.reactor import BUFFER_BYTES, Reactor
+from trioedge.runtime.relay import Meter, Relay
+from trioedge.runtime.sockets import reset
+from trioedge.testing import make_session
+
+
+@attrs.define
+class Wire:
+    """A client and an upstream with a relay between them."""
+
+    client: socket.socket
+    upstream: socket.socket
+    relay: Relay
+    session: Session
+    reactor: Reactor
+    meters: tuple[Meter, Meter]
+    outcomes: list[Outcome] = attrs.field(factory=list)
+    over: trio.Event = attrs.field(factory=trio.Event)
+
+    def ended(self, session: Session, outcome: Outcome) -> None:
+        assert session is self.session
+        self.outcomes.append(outcome)
+        self.over.set()
+
+
+_wires: list[Wire] = []
+
+
+@asynccontextmanager
+async def open_reactor() -> AsyncIterator[Reactor]:
+    reactor = Reactor()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        yield reactor
+        for line in _wires:
+            line.relay.cut(Reason.DRAINED)
+            line.client.close()
+            line.upstream.close()
+        _wires.clear()
+        nursery.cancel_scope.cancel()
+
+
+def wire(
+    reactor: Reactor, *, early: bytes = b"", greeted: bool = False, meter: Meter | None = None, **limits: float
+) -> Wire:
+    client, down = tcp_pair()
+    upstream, up = tcp_pair()
+    if greeted:
+        upstream.send(b"hello, ")
+    session = make_session(now=trio.current_time())
+    for name, seconds in limits.items():
+        setattr(session, name, seconds)
+    reactor.refresh()
+    meters = (meter or Meter(), Meter())
+
+    def ended(session: Session, outcome: Outcome) -> None:
+        line.ended(session, outcome)
+
+    relay = Relay(session, reactor, down, up, meters, ended)
+    session.carrier = relay
+    reactor.add(up.fileno(), relay.up)
+    line = Wire(client, upstream, relay, session, reactor, meters)
+    _wires.append(line)
+    relay.start(early, greeted=greeted)
+    return line
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_byte_is_lost_repeated_or_reordered_whatever_the_rhythm(seed: int) -> None:
+    rhythm = random.Random(seed)
+    said = [rhythm.randbytes(rhythm.randrange(1, 3_000_000)) for _ in range(2)]
+    heard: list[bytes] = [b"", b""]
+
+    async def talk(connection: trio.SocketStream, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            size = rhythm.choice((1, 64, 5_000, 65_536, 300_000))
+            await connection.send_all(data[at : at + size])
+            at += size
+            if rhythm.random() < 0.1:
+                await trio.sleep(0.001)
+        await connection.send_eof()
+
+    async def listen(connection: trio.SocketStream, number: int) -> None:
+        data = bytearray()
+        while more := await connection.receive_some(rhythm.choice((7, 4_096, 262_144))):
+            data += more
+            if rhythm.random() < 0.05:
+                await trio.sleep(0.002)
+        heard[number] = bytes(data)
+
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        async with stream(line.client) as client, stream(line.upstream) as upstream, trio.open_nursery() as nursery:
+            nursery.start_soon(talk, client, said[0])
+            nursery.start_soon(listen, upstream, 0)
+            nursery.start_soon(talk, upstream, said[1])
+            nursery.start_soon(listen, client, 1)
+        await line.over.wait()
+        assert heard == said
+        assert line.outcomes == [Completed()]
+        assert (line.session.bytes_up, line.session.bytes_down) == (len(said[0]), len(said[1]))
+        assert (line.meters[0].bytes, line.meters[1].bytes) == (len(said[0]), len(said[1]))
+        assert len(reactor) == 0
+
+
+async def test_a_reader_that_stops_stops_its_writer_within_a_buffer_and_then_gets_everything() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        sent = 0
+        with trio.move_on_after(0.3):
+            while True:
+                try:
+                    sent += line.upstream.send(bytes(BUFFER_BYTES))
+                except BlockingIOError:
+                    await trio.sleep(0.02)
+        backlog = line.relay.down.backlog
+        assert backlog is not None
+        assert len(backlog) <= BUFFER_BYTES
+        assert line.relay.up.backlog is None
+        line.upstream.shutdown(socket.SHUT_WR)
+        async with stream(line.client) as client:
+            assert len(await receive_all(client)) == sent
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_a_half_close_is_carried_through_and_the_other_side_may_go_on(side: str) -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        first, second = stream(line.client), stream(line.upstream)
+        if side == "upstream":
+            first, second = second, first
+        async with first, second:
+            await first.send_all(b"that is all")
+            await first.send_eof()
+            assert await receive_all(second) == b"that is all"
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await second.send_all(b"an answer, " * 100_000)
+            await second.send_eof()
+            assert await receive_all(first) == b"an answer, " * 100_000
+        await line.over.wait()
+        assert line.outcomes == [Completed()]
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_a_reset_is_passed_on_as_a_reset(side: str) -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        resetter, other = (line.client, line.upstream) if side == "client" else (line.upstream, line.client)
+        resetter.send(b"x")
+        async with stream(other) as peer:
+            assert await peer.receive_some() == b"x"
+            reset(resetter)
+            with pytest.raises(trio.BrokenResourceError) as raised:
+                await receive_all(peer)
+            assert isinstance(raised.value.__cause__, ConnectionResetError)
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.RESET]
+
+
+async def test_an_answer_sent_before_a_reset_is_still_delivered() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        answer = b"413 too large" * 1000
+        line.client.send(bytes(10_000))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        line.upstream.send(answer)
+        line.upstream.close()  # with bytes unread, so the kernel sends a reset behind the answer
+        heard = b""
+        async with stream(line.client) as client:
+            with trio.move_on_after(5):
+                try:
+                    while more := await client.receive_some():
+                        heard += more
+                        await client.send_all(b"more of the request")
+                except trio.BrokenResourceError:
+                    pass
+        assert heard == answer
+
+
+async def test_bytes_that_a_middleware_read_ahead_come_first() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, early=b"read ahead, ")
+        line.client.send(b"then the rest")
+        async with stream(line.upstream) as upstream:
+            assert await receive_exactly(upstream, 25) == b"read ahead, then the rest"
+
+
+async def test_a_greeting_that_came_before_the_session_is_delivered() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, greeted=True)
+        line.upstream.send(b"client")
+        async with stream(line.client) as client:
+            assert await receive_exactly(client, 13) == b"hello, client"
+
+
+async def test_urgent_data_does_not_stall_what_lies_behind_it() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        line.client.send(b"before")
+        line.client.send(b"!", socket.MSG_OOB)
+        line.client.send(b"behind")
+        async with stream(line.upstream) as upstream:
+            assert await receive_exactly(upstream, 12) == b"beforebehind"
+
+
+async def test_one_flood_gets_one_buffer_a_batch_while_others_get_theirs() -> None:
+    class FirstByte(Meter):
+        """Notes how far the flood had come when this one's first byte went out."""
+
+        seen: int | None = None
+
+        @property
+        def bytes(self) -> int:
+            return 0
+
+        @bytes.setter
+        def bytes(self, count: int) -> None:
+            if count and self.seen is None:
+                self.seen = flood.relay.up.moved
+
+    async with open_reactor() as reactor:
+        meter = FirstByte()
+        flood, quiet = wire(reactor), wire(reactor, meter=meter)
+        for sock in (flood.client, flood.upstream, flood.relay.down.sock, flood.relay.up.sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        assert flood.client.send(bytes(2 << 20)) > 1 << 20
+        assert quiet.client.send(b"me too") == 6
+        async with stream(quiet.upstream) as upstream:
+            assert await receive_exactly(upstream, 6) == b"me too"
+        assert meter.seen is not None
+        assert meter.seen <= 2 * BUFFER_BYTES
+
+
+async def test_a_cut_closes_both_sockets_before_it_returns() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        line.client.send(b"x")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert line.session.cut(Reason.EVICTED)
+        assert line.relay.down.sock.fileno() == line.relay.up.sock.fileno() == -1
+        assert line.outcomes == [Completed(Reason.EVICTED)]
+        assert len(reactor) == 0
+        assert not line.session.cut(Reason.EVICTED)
+        for sock in (line.client, line.upstream):
+            async with stream(sock) as peer:
+                with pytest.raises(trio.BrokenResourceError):
+                    await receive_all(peer)
+
+
+async def _settle() -> None:
+    """Let the kernel and the reactor finish what is under way, in real time."""
+    with trio.CancelScope(shield=True):
+        await trio.to_thread.run_sync(time.sleep, 0.02)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_silence_is_cut_at_the_idle_limit_and_a_byte_puts_it_off(mock_clock: trio.testing.MockClock) -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, idle_seconds=30.0)
+        mock_clock.jump(29)
+        await _settle()
+        line.client.send(b"x")
+        await _settle()
+        assert line.upstream.recv(1) == b"x"
+        mock_clock.jump(29)
+        await _settle()
+        assert line.outcomes == []
+        mock_clock.jump(1.1)
+        await _settle()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.IDLE]
+
+
+async def test_a_half_closed_session_has_the_shorter_limit(mock_clock: trio.testing.MockClock) -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, idle_seconds=600.0, half_closed_seconds=60.0)
+        mock_clock.jump(100)
+        await _settle()
+        line.client.shutdown(socket.SHUT_WR)
+        await _settle()
+        mock_clock.jump(59)
+        await _settle()
+        assert line.outcomes == []
+        mock_clock.jump(1.1)
+        await _settle()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.IDLE]
+
+
+async def test_a_finished_relay_leaves_no_cycle_for_the_collector() -> None:
+    async with open_reactor() as reactor:
+        gc.collect()
+        gc.disable()
+        try:
+            line = wire(reactor)
+            socks = [weakref.ref(sock) for sock in (line.relay.down.sock, line.relay.up.sock)]
+            line.relay.cut(Reason.EVICTED)
+            line.client.close()
+            line.upstream.close()
+            _wires.clear()
+            del line
+            assert [sock() for sock in socks] == [None, None]
+        finally:
+            gc.enable()
