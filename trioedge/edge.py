@@ -3,11 +3,13 @@
 import gc
 import resource
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
 import attrs
+import structlog
 import trio
 
 from .core.address import normalise_source, parse_address
@@ -267,8 +269,9 @@ class Edge:
 def run(edge: Edge) -> ExitCode:
     """Serve until SIGTERM or SIGINT, then drain; a second signal cuts at once.
 
-    For a process that is an edge and nothing else: the soft limit of open files is raised to the hard one, and
-    what was imported is taken out of the garbage collector's sight.
+    For a process that is an edge and nothing else: the soft limit of open files is raised to the hard one, what
+    was imported is taken out of the garbage collector's sight, and log lines go to stderr unless structlog was
+    configured otherwise.
 
     Returns:
         DRAINED or CUT.
@@ -280,6 +283,8 @@ def run(edge: Edge) -> ExitCode:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.collect()
     gc.freeze()
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         cut = trio.run(serve_until_signal, edge)
     except* ConfigurationError as group:  # out of its nurseries, as one line

@@ -15,7 +15,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
 
 
-@attrs.frozen(slots=True)
+@attrs.frozen(slots=True, cache_hash=True)
 class Address:
     """Where to listen or where to connect.
 

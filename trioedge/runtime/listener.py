@@ -39,6 +39,7 @@ class Listener:
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
         self._sock = sock
+        self._family = sock.family
         self._unix_id = _identity(address.path) if address.scheme == "unix" else None
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.address = address
@@ -51,10 +52,12 @@ class Listener:
         reactor.add_listener(self._sock.fileno(), self)
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - accept() tells
-        accept, admit, label = self._sock.accept, self._admit, self._label
+        # What socket.accept() does, less the conversions of family and type that cost as much as a decision.
+        accept, family = self._sock._accept, self._family  # type: ignore[attr-defined]  # CPython's, as sockets use it
+        admit, label = self._admit, self._label
         for _ in range(ACCEPTS_A_TURN):
             try:
-                sock, peer = accept()
+                accepted, peer = accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -66,6 +69,7 @@ class Listener:
                     self._pause(error)
                     return
                 continue  # the newcomer was gone before we came (accept(2), error handling)
+            sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
             sock.setblocking(False)
             if type(peer) is tuple:
                 source = peer[0]

@@ -181,7 +181,9 @@ class Relay:
         self.up = Half(self, reactor, up, meters[0])
         self.down = Half(self, reactor, down, meters[1])
         self.up.peer, self.down.peer = self.down, self.up
-        self._tick = reactor.set_deadline(self, reactor.now + session.idle_seconds)
+        # By the shorter limit, so that a half-close sets no deadline anew; `expire` knows which one holds.
+        soonest = min(session.idle_seconds, session.half_closed_seconds)
+        self._tick = reactor.set_deadline(self, reactor.now + soonest)
 
     def start(self, early: bytes = b"", *, greeted: bool = False) -> None:
         """Begin.
@@ -212,10 +214,6 @@ class Relay:
         """One side has finished: the shorter idle limit holds from now on."""
         self._half_closed = True
         self.active_at = self._reactor.now
-        limit = self._session.half_closed_seconds
-        if limit < self._session.idle_seconds:
-            self._reactor.drop_deadline(self, self._tick)
-            self._tick = self._reactor.set_deadline(self, self.active_at + limit)
 
     def expire(self, now: float) -> None:
         """The idle limit may have passed; a session that moved bytes since gets the rest of its time."""
@@ -229,7 +227,7 @@ class Relay:
         if due <= now:
             self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
         else:
-            self._tick = self._reactor.set_deadline(self, due)
+            self._tick = self._reactor.set_deadline(self, min(due, now + session.half_closed_seconds))
 
     def cut(self, reason: Reason) -> None:
         """Reset both sockets now; they are closed when this returns."""

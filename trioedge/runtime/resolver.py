@@ -6,6 +6,7 @@ remembered for :data:`FAILED_SECONDS`, unless an older answer is there to go on 
 
 import socket
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final, TypeAlias
 
 import trio
@@ -30,9 +31,9 @@ class _Name:
 
     __slots__ = ("answer", "asking", "good_until", "waiting")
 
-    def __init__(self) -> None:
-        self.answer: Answer | None = None
-        self.good_until = 0.0
+    def __init__(self, local: SocketAddress | None) -> None:
+        self.answer: Answer | None = None if local is None else (local,)
+        self.good_until = 0.0 if local is None else inf
         self.asking = False
         self.waiting: list[OnAnswer] = []
 
@@ -51,11 +52,9 @@ class Resolver:
 
     def ask(self, address: Address, on_answer: OnAnswer) -> None:
         """Call `on_answer` with the addresses or the error: now, if memory has either, else once it is known."""
-        known = local_address(address)
-        if known is not None:
-            on_answer((known,))
-            return
-        name = self._names.setdefault(address, _Name())
+        name = self._names.get(address)
+        if name is None:
+            name = self._names[address] = _Name(local_address(address))
         if name.answer is None:
             name.waiting.append(on_answer)
         else:
