@@ -63,12 +63,11 @@ async def test_one_that_died_while_it_waited_is_replaced() -> None:
 
 
 async def test_one_that_died_just_now_is_not_handed_out() -> None:
-    async with server(echo) as port:
-        async with open_pool(port, size=1) as (pool, _):
-            await filled(pool, 1)
-            (idle,) = pool._idle.values()
-            idle.sock.shutdown(2)  # dead, and no event has been looked at yet
-            assert pool.take() is None
+    async with server(echo) as port, open_pool(port, size=1) as (pool, _):
+        await filled(pool, 1)
+        (idle,) = pool._idle.values()
+        idle.sock.shutdown(2)  # dead, and no event has been looked at yet
+        assert pool.take() is None
 
 
 async def test_one_that_was_greeted_says_so() -> None:

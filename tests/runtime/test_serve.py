@@ -210,17 +210,16 @@ async def _life_in_memory(edge: te.Edge) -> None:
 
 
 async def _life_on_sockets(edge: te.Edge) -> None:
-    async with serving(edge) as port:
-        async with await connect(port) as first, await connect(port, "127.0.0.2") as second:
-            async with await connect(port, "127.0.0.66"):
-                pass
-            await second.send_all(b"pong")
-            await receive_exactly(second, 4)
-            await first.send_all(b"ping")
-            await receive_exactly(first, 4)
-            edge.evict(source="127.0.0.2")
-            await first.send_eof()
-            await first.receive_some()
+    async with serving(edge) as port, await connect(port) as first, await connect(port, "127.0.0.2") as second:
+        async with await connect(port, "127.0.0.66"):
+            pass
+        await second.send_all(b"pong")
+        await receive_exactly(second, 4)
+        await first.send_all(b"ping")
+        await receive_exactly(first, 4)
+        edge.evict(source="127.0.0.2")
+        await first.send_eof()
+        await first.receive_some()
 
 
 @pytest.mark.parametrize("stages", [[], [pass_on]], ids=["without a task", "with a task"])

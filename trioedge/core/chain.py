@@ -196,9 +196,8 @@ def _endpoint(endpoint: object) -> Handler:
 
 
 def _check_async(function: Any, where: str) -> None:
-    if inspect.isfunction(function) or inspect.ismethod(function):
-        if not inspect.iscoroutinefunction(function):
-            raise ConfigurationError(f"{where} is not async: write async def")
+    if (inspect.isfunction(function) or inspect.ismethod(function)) and not inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{where} is not async: write async def")
 
 
 def _check_arity(function: Callable[..., object], count: int, message: str) -> None:

@@ -28,16 +28,16 @@ class Decision(Protocol):
 class Middleware(Protocol):
     """Stands around the rest of the chain; costs the session a task."""
 
-    async def handle(self, session: Session, call_next: Handler, /) -> Outcome:
-        """Do something, ``return await call_next(session)`` at most once, do something."""
+    def handle(self, session: Session, call_next: Handler, /) -> Awaitable[Outcome]:
+        """An ``async def``. Do something, ``return await call_next(session)`` at most once, do something."""
 
 
 @runtime_checkable
 class Endpoint(Protocol):
     """The end of the chain: where the session's bytes go."""
 
-    async def handle(self, session: Session, /) -> Outcome:
-        """Carry the session to its end."""
+    def handle(self, session: Session, /) -> Awaitable[Outcome]:
+        """An ``async def``. Carry the session to its end."""
 
 
 @runtime_checkable

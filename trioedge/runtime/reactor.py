@@ -9,9 +9,9 @@ former owner, so a handler believes only what its own system calls answer.
 """
 
 import select
-from os import sched_yield
 from collections.abc import Callable
 from math import inf
+from os import sched_yield
 from typing import Final, Protocol
 
 import trio

@@ -1,5 +1,6 @@
 """The few socket calls that the runtime makes and Python does not name."""
 
+import contextlib
 import socket
 import struct
 from typing import Final
@@ -9,10 +10,8 @@ _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for no time: close() sends
 
 def reset(sock: socket.socket) -> None:
     """Close with a reset: the peer learns at once, nothing lingers, what was not sent is dropped."""
-    try:
+    with contextlib.suppress(OSError):  # a socket that is dead already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    except OSError:  # a local socket, or one that is dead already
-        pass
     sock.close()
 
 

@@ -1,5 +1,7 @@
 """A plain socket as a trio stream, for middlewares and for relays that are not plain on both sides."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from socket import SHUT_WR
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
 from typing import Final
@@ -18,12 +20,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
     it with :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
     """
 
-    __slots__ = ("_busy", "_early", "_sock")
+    __slots__ = ("_busy", "_early", "_finished", "_sock")
 
     def __init__(self, sock: Socket) -> None:
         self._sock: Socket | None = sock
         self._early = b""
         self._busy = False
+        self._finished = False
 
     @property
     def socket(self) -> Socket:
@@ -53,6 +56,8 @@ class PlainStream(trio.abc.HalfCloseableStream):
             count = max_bytes or len(self._early)
             data, self._early = self._early[:count], self._early[count:]
             return data
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             sock = self.socket
@@ -68,12 +73,11 @@ class PlainStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. After a cancel nobody knows how much went out: close."""
-        if self._busy:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._busy = True
-        try:
+        with self._one_at_a_time():
             await trio.lowlevel.checkpoint_if_cancelled()
             rest = memoryview(data)
+            if self._sock is None or self._finished:  # an error even for nothing to send
+                raise trio.ClosedResourceError
             while rest:
                 sock = self.socket
                 try:
@@ -83,22 +87,31 @@ class PlainStream(trio.abc.HalfCloseableStream):
                 except OSError as error:
                     raise trio.BrokenResourceError(str(error)) from error
             await trio.lowlevel.cancel_shielded_checkpoint()
-        finally:
-            self._busy = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until at least one byte can be sent."""
-        if self._busy:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        await trio.lowlevel.wait_writable(self.socket)
+        with self._one_at_a_time():
+            await trio.lowlevel.wait_writable(self.socket)
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent; receiving goes on."""
-        await trio.lowlevel.checkpoint()
+        with self._one_at_a_time():
+            await trio.lowlevel.checkpoint()
+            self._finished = True
+            try:
+                self.socket.shutdown(SHUT_WR)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        if self._busy:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._busy = True
         try:
-            self.socket.shutdown(SHUT_WR)
-        except OSError as error:
-            raise trio.BrokenResourceError(str(error)) from error
+            yield
+        finally:
+            self._busy = False
 
     def close(self) -> None:
         """Close now; a task that waits on the stream is told with ClosedResourceError."""

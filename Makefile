@@ -1,0 +1,49 @@
+# Each target makes what it needs; a fresh machine has to have Python 3.11 or later and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint docs bench clean
+
+help:  ## Say what can be made.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/demo  ## Run an edge before a built-in upstream, with clients of its own.
+	@$(BIN)/trioedge demo
+
+test: $(VENV)/test  ## Run the tests.
+	@$(BIN)/python -m pytest -q
+
+lint: $(VENV)/lint  ## Run the linters, the types and the architecture test.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+docs: $(VENV)/docs  ## Build the guide into site/.
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; takes about ten minutes.
+	$(BIN)/python -m tests.bench
+
+clean:  ## Remove what was made.
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trioedge needs Python 3.11 or later; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/demo: pyproject.toml | $(VENV)/pip
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/test $(VENV)/docs $(VENV)/bench: $(VENV)/%: pyproject.toml | $(VENV)/pip
+	$(PIP) install -e . --group $*
+	@touch $@
+
+$(VENV)/lint: pyproject.toml | $(VENV)/pip
+	$(PIP) install -e . --group test --group lint --group bench
+	@touch $@

@@ -1,0 +1,76 @@
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from trioedge.cli import main
+
+EDGE = """\
+import trioedge as te
+
+@te.decision
+def office_hours(session):
+    return te.CONTINUE
+
+@te.middleware
+async def watched(session, call_next):
+    return await call_next(session)
+
+class Quota:
+    def decide(self, session):
+        return te.CONTINUE
+
+gate, forward = te.SessionGate(rate=200, burst=32), te.Forward("tcp://127.0.0.1:6379")
+edge = te.Edge(["tcp://127.0.0.1:6380", "unix:///run/x.sock"], [gate, office_hours, watched, Quota()], forward)
+lean = te.Edge("tcp://127.0.0.1:6381", [gate], forward)
+"""
+
+
+LINES = """\
+edge: x.py
+listen: tcp://127.0.0.1:6380
+listen: unix:///run/x.sock
+leading decisions: run in the accept loop, before a task exists
+  1. SessionGate(rate=200, burst=32, per='service')
+  2. office_hours
+middleware: stands around everything below it
+  3. watched
+decisions: run in the session's task
+  4. Quota
+endpoint: carries the session to its end
+  5. Forward('tcp://127.0.0.1:6379')
+task: one each, after the leading decisions; watched needs it
+"""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _edge() -> None:
+    Path("x.py").write_text(EDGE)
+
+
+def test_the_chain_is_plain_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "x.py"]) == 0
+    assert capsys.readouterr() == (LINES, "")
+
+
+def test_sessions_without_a_task_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "x.py:lean"]) == 0
+    assert "task: none for plain sockets: the relay loop carries them\n" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["check", "x.py"]) == 0
+    shown = terminal.getvalue()
+    assert "└──" in shown
+    assert all(
+        text in shown for text in ("leading decisions", "office_hours", "unix:///run/x.sock", "watched needs it")
+    )

@@ -1,0 +1,185 @@
+import os
+import socket
+
+import attrs
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from tests.runtime.test_relay import open_reactor
+from tests.wires import tcp_pair
+from trioedge.runtime.reactor import READABLE, TICK_SECONDS, TURN_SECONDS, WRITABLE
+
+
+@attrs.define(eq=False)
+class Owner:
+    """Notes what the reactor tells it, and fails when it is told to."""
+
+    fails: bool = False
+    masks: list[int] = attrs.field(factory=list)
+    resumed: int = 0
+    expired: list[float] = attrs.field(factory=list)
+    faults: list[Exception] = attrs.field(factory=list)
+    told: trio.Event = attrs.field(factory=trio.Event)
+
+    def _note(self) -> None:
+        self.told.set()
+        if self.fails:
+            raise LookupError("as asked")
+
+    def on_ready(self, fd: int, mask: int) -> None:
+        self.masks.append(mask)
+        self._note()
+
+    def resume(self) -> None:
+        self.resumed += 1
+        self._note()
+
+    def expire(self, now: float) -> None:
+        self.expired.append(now)
+        self._note()
+
+    def crashed(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+
+async def test_a_socket_is_reported_once_for_each_change() -> None:
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        owner = Owner()
+        reactor.add(near.fileno(), owner)
+        await owner.told.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert owner.masks == [WRITABLE]
+        far.send(b"x")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert owner.masks == [WRITABLE, WRITABLE | READABLE]
+        reactor.remove(near.fileno())
+        far.send(b"x")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(owner.masks) == 2
+        near.close()
+        far.close()
+
+
+async def test_a_fault_costs_its_owner_and_nobody_else() -> None:
+    async with open_reactor() as reactor:
+        pairs = [tcp_pair() for _ in range(3)]
+        owners = [Owner(), Owner(fails=True), Owner()]
+        for (near, _), owner in zip(pairs, owners, strict=True):
+            reactor.add(near.fileno(), owner)
+            reactor.again(owner)
+            reactor.set_deadline(owner, reactor.now)
+        for owner in owners:
+            await owner.told.wait()
+        await trio.sleep(2 * TICK_SECONDS)
+        assert [len(owner.faults) for owner in owners] == [0, 3, 0]
+        assert [owner.resumed for owner in owners] == [1, 1, 1]
+        assert [len(owner.expired) for owner in owners] == [1, 1, 1]
+        for near, far in pairs:
+            reactor.forget(near.fileno())
+            near.close()
+            far.close()
+
+
+async def test_others_run_while_somebody_always_asks_for_more() -> None:
+    class Greedy(Owner):
+        def resume(self) -> None:
+            self.resumed += 1
+            if not stop:
+                reactor.again(self)
+
+    stop = False
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        greedy = Greedy()
+        reactor.add(near.fileno(), greedy)
+        reactor.again(greedy)
+        longest = 0.0
+        for _ in range(20):
+            before = trio.current_time()
+            await trio.lowlevel.checkpoint()
+            longest = max(longest, trio.current_time() - before)
+        assert greedy.resumed > 20
+        assert longest < 100 * TURN_SECONDS  # a bound on turns, with room for a busy machine
+        stop = True
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+async def test_a_deadline_is_never_early_and_at_most_a_tick_late(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_reactor() as reactor:
+        owners = [Owner() for _ in range(3)]
+        start = reactor.refresh()
+        for owner, seconds in zip(owners, (5.0, 1.0, 3.0), strict=True):
+            reactor.set_deadline(owner, start + seconds)
+        dropped = Owner()
+        reactor.drop_deadline(dropped, reactor.set_deadline(dropped, start + 2))
+        await trio.sleep(10)
+        for owner, seconds in zip(owners, (5.0, 1.0, 3.0), strict=True):
+            (when,) = owner.expired
+            assert seconds <= when - start <= seconds + TICK_SECONDS + 1e-6
+        assert dropped.expired == []
+
+
+async def test_a_nearer_deadline_wakes_the_timer_earlier(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_reactor() as reactor:
+        far, near = Owner(), Owner()
+        reactor.set_deadline(far, reactor.refresh() + 1000)
+        await trio.sleep(1)
+        reactor.set_deadline(near, reactor.refresh() + 1)
+        await near.told.wait()
+        assert trio.current_time() == pytest.approx(2, abs=2 * TICK_SECONDS)
+
+
+async def test_an_idle_reactor_never_wakes(autojump_clock: trio.testing.MockClock) -> None:
+    class Steps(trio.abc.Instrument):
+        count = 0
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.count += 1
+
+    async with open_reactor() as reactor:
+        await trio.testing.wait_all_tasks_blocked()
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(86_400)
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count <= 2  # this test's own
+        assert len(reactor) == 0
+
+
+async def test_closing_it_leaves_no_descriptor() -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = files()
+    async with open_reactor():
+        assert files() == before + 1
+    assert files() == before
+
+
+async def test_a_listener_is_reported_until_it_is_emptied() -> None:
+    async with open_reactor() as reactor:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+
+            class TakesOne(Owner):
+                def on_ready(self, fd: int, mask: int) -> None:
+                    try:
+                        listener.accept()[0].close()
+                        self.resumed += 1
+                    except BlockingIOError:
+                        pass
+
+            owner = TakesOne()
+            reactor.add_listener(listener.fileno(), owner)
+            with trio.fail_after(5):
+                while owner.resumed < 3:
+                    await trio.lowlevel.checkpoint()
+            reactor.remove(listener.fileno())
+            for client in clients:
+                client.close()

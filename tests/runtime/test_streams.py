@@ -1,0 +1,92 @@
+import pytest
+import trio
+import trio.testing
+
+from tests.wires import receive_exactly, tcp_pair
+from trioedge.runtime.streams import PlainStream
+
+
+async def test_it_keeps_trios_own_promises_of_a_half_closeable_stream() -> None:
+    async def make() -> tuple[PlainStream, PlainStream]:
+        near, far = tcp_pair()
+        return PlainStream(near), PlainStream(far)
+
+    await trio.testing.check_half_closeable_stream(make, None)
+
+
+async def test_a_full_socket_holds_the_sender_until_the_reader_reads_or_it_is_closed() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    with trio.move_on_after(0.1) as scope:
+        await near.send_all(bytes(64 << 20))
+    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def send() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await near.send_all(bytes(64 << 20))
+
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await near.send_all(b"x")
+        with pytest.raises(trio.BusyResourceError):
+            await near.wait_send_all_might_not_block()
+        with pytest.raises(trio.BusyResourceError):
+            await near.send_eof()
+        assert await far.receive_some(1000) == bytes(1000)
+        await trio.aclose_forcefully(near)
+    await far.aclose()
+
+
+async def test_what_is_unread_is_received_first_and_never_more_than_asked() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    await far.send_all(b"third")
+    near.unread(b"second ")
+    near.unread(b"first ")
+    assert await near.receive_some(4) == b"firs"
+    assert await receive_exactly(near, 14) == b"t second third"
+    await near.aclose()
+    await far.aclose()
+
+
+async def test_detached_it_is_closed_and_the_socket_is_not() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    near.unread(b"early")
+    sock, early = near.detach()
+    assert early == b"early"
+    assert sock.fileno() > 0
+    with pytest.raises(trio.ClosedResourceError):
+        await near.receive_some()
+    with pytest.raises(trio.ClosedResourceError):
+        near.detach()
+    await near.aclose()
+    sock.close()
+    await far.aclose()
+
+
+async def test_a_cancelled_receive_takes_nothing() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    with trio.move_on_after(0.01) as scope:
+        await near.receive_some()
+    assert scope.cancelled_caught
+    await far.send_all(b"all of it")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await near.receive_some()
+    assert await near.receive_some() == b"all of it"
+    await near.aclose()
+    await far.aclose()
+
+
+async def test_a_reset_breaks_whoever_waits() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def wait() -> None:
+            with pytest.raises(trio.BrokenResourceError):
+                await near.receive_some()
+
+        await trio.testing.wait_all_tasks_blocked()
+        far.close_reset()
+    await near.aclose()

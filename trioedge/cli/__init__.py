@@ -1,0 +1,62 @@
+"""The command line: ``trioedge run``, ``check`` and ``demo``.
+
+Output goes to stdout, logs and errors to stderr. An error is one line, and the process ends with an
+:class:`~trioedge.edge.ExitCode`.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from ..core.errors import ConfigurationError, ListenError
+from ..edge import ExitCode
+from .check import check as check_command
+from .demo import demo as demo_command
+from .run import run as run_command
+
+app = App(
+    name="trioedge",
+    help="Build the edge proxy you want from a few stages in Python, at layer-4 latency.",
+    version=lambda: version("trioedge"),
+)
+app.command(run_command, name="run", sort_key=1)
+app.command(check_command, name="check", sort_key=2)
+app.command(demo_command, name="demo", sort_key=3)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give the process's exit code.
+
+    Args:
+        arguments: the command and its options; those of the process if None.
+    """
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except Exception as error:
+        match _only(error):
+            case CycloptsError() as wrong:
+                return _fail(f"{wrong} See trioedge --help", ExitCode.CONFIGURATION)
+            case ListenError() as wrong:
+                return _fail(wrong, ExitCode.LISTEN)
+            case ConfigurationError() as wrong:
+                return _fail(wrong, ExitCode.CONFIGURATION)
+            case BrokenPipeError():  # whoever read our output has left, as head does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return ExitCode.FAULT
+        raise
+    return code or 0  # None from --help and --version
+
+
+def _only(error: Exception) -> Exception:
+    """Take an exception out of the groups that nurseries put around it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _fail(error: object, code: ExitCode) -> int:
+    print("trioedge:", " ".join(str(error).split()), file=sys.stderr)
+    return code

@@ -1,0 +1,99 @@
+"""``trioedge check``: show what an edge would do, and open nothing."""
+
+import sys
+
+import attrs
+
+from ..edge import Edge
+from . import logs
+from .target import load
+
+_WHEN = {
+    "leading decisions": "run in the accept loop, before a task exists",
+    "decisions": "run in the session's task",
+    "middleware": "stands around everything below it",
+    "endpoint": "carries the session to its end",
+}
+
+
+@attrs.frozen
+class Section:
+    """A phase of the chain as people read it.
+
+    Attributes:
+        title: its kind, such as ``leading decisions``.
+        when: when it runs.
+        stages: its stages, numbered through the whole chain, and how each is set.
+    """
+
+    title: str
+    when: str
+    stages: tuple[tuple[int, str], ...]
+
+
+def check(target: str, /) -> int:
+    """Load an edge and print its chain, phase by phase; nothing is opened.
+
+    Exit codes: 0 it can be served, 2 it cannot, for the reason in one line on stderr.
+
+    Args:
+        target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge.
+    """
+    logs.configure()
+    edge = load(target)
+    (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
+    return 0
+
+
+def sections(edge: Edge) -> list[Section]:
+    """Give the phases of an edge's chain with the stages in each."""
+    parts = iter(enumerate(edge.chain.parts, 1))
+    return [
+        Section(
+            phase.kind,
+            _WHEN[phase.kind],
+            tuple((number, _describe(name, part)) for name, (number, part) in zip(phase.stages, parts, strict=False)),
+        )
+        for phase in edge.chain.phases
+    ]
+
+
+def task_of(edge: Edge) -> str:
+    """Say whether a session needs a task of its own, and what for."""
+    chain = edge.chain
+    if chain.direct and hasattr(chain.parts[-1], "begin"):  # as the edge asks it to, when it serves
+        return "none for plain sockets: the relay loop carries them"
+    kind = next(phase for phase in chain.phases if phase.kind != "leading decisions")
+    return f"one each, after the leading decisions; {kind.stages[0]} needs it"
+
+
+def _describe(name: str, part: object) -> str:
+    """Give a stage's own words, if they begin with its name; a function's address says nothing to people."""
+    text = repr(part)
+    return text if text.startswith(name) else name
+
+
+def _print_lines(target: str, edge: Edge) -> None:
+    print("edge:", target)
+    for address in edge.listen:
+        print("listen:", address)
+    for section in sections(edge):
+        print(f"{section.title}: {section.when}")
+        for number, text in section.stages:
+            print(f"  {number}. {text}")
+    print("task:", task_of(edge))
+
+
+def _print_tree(target: str, edge: Edge) -> None:
+    from rich.console import Console  # other commands need not wait for rich
+    from rich.text import Text
+    from rich.tree import Tree
+
+    tree = Tree(Text(target, "bold"), guide_style="dim")
+    tree.add(Text.assemble(("listens on  ", "dim"), "  ".join(edge.listen)))
+    for section in sections(edge):
+        branch = tree.add(Text.assemble((section.title, "bold cyan"), "  ", (section.when, "dim")))
+        for number, text in section.stages:
+            branch.add(Text.assemble((f"{number}  ", "dim"), text))
+    tree.add(Text.assemble(("session's task  ", "bold cyan"), (task_of(edge), "dim")))
+    Console().print(tree)

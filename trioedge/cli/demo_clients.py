@@ -1,0 +1,57 @@
+"""The demo's clients: each comes from a loopback address of its own and has manners of its own."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import trio
+
+from .demo_edge import BURSTING, POLITE, STAYING, UNWANTED
+
+BURST: Final = 20
+"""Connections that the bursting client opens at once; the gate lets fewer in."""
+
+
+async def run(port: int) -> None:
+    """Be all the clients of the edge at `port`, until cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_again_and_again, 1.0, partial(_visit, POLITE, port, requests=2, pause=0.4, size=2_000))
+        nursery.start_soon(_again_and_again, 0.8, partial(_visit, UNWANTED, port, requests=1))
+        nursery.start_soon(_again_and_again, 4.0, partial(_burst, port))
+        for _ in range(3):
+            stay = partial(_visit, STAYING, port, requests=1_000_000, pause=0.5, size=200)
+            nursery.start_soon(_again_and_again, 1.0, stay)
+
+
+async def _again_and_again(pause: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await act()
+        await trio.sleep(pause)
+
+
+async def _burst(port: int) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(BURST):
+            nursery.start_soon(partial(_visit, BURSTING, port, requests=1, pause=1.5, size=30_000))
+
+
+async def _visit(source: str, port: int, *, requests: int, pause: float = 0.0, size: int = 100) -> None:
+    """Make some requests on one connection and leave; being refused or cut ends the visit."""
+    with suppress(OSError, trio.BrokenResourceError), trio.socket.socket() as sock:
+        await sock.bind((source, 0))
+        await sock.connect(("127.0.0.1", port))
+        stream = trio.SocketStream(sock)
+        for _ in range(requests):
+            await stream.send_all(b"GET /%d HTTP/1.1\r\nHost: demo\r\n\r\n" % size)
+            await _receive_answer(stream, size)
+            await trio.sleep(pause)
+
+
+async def _receive_answer(stream: trio.SocketStream, size: int) -> None:
+    received = b""
+    while len(received.partition(b"\r\n\r\n")[2]) < size:
+        chunk = await stream.receive_some()
+        if not chunk:
+            raise trio.BrokenResourceError("cut in the middle of an answer")
+        received += chunk

@@ -1,0 +1,84 @@
+"""How the demo shows itself: a table that lives on a terminal, plain lines in a pipe."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol
+
+import trio
+
+from ..edge import Edge
+from .words import reasons
+
+FIXED_LINES: Final = 17
+"""What is on the screen besides the rows of the table: the introduction, heads, counts, the note, the cursor."""
+
+MOST_ROWS: Final = 16
+"""More would be empty: there are hardly more sessions at a time."""
+
+
+class View(Protocol):
+    """Where the demo shows what happens."""
+
+    seconds: float
+    """The time between two calls of `show`."""
+
+    def open(self) -> AbstractContextManager[object]:
+        """Begin to show, until the context ends."""
+
+    def note(self, text: str) -> None:
+        """Show, with the next `show`, something that has just been done."""
+
+    def show(self, edge: Edge, answered: int) -> None:
+        """Show how things are now."""
+
+
+class Lines:
+    """One line for each status and each note."""
+
+    seconds = 1.0
+
+    def __init__(self) -> None:
+        self._since = trio.current_time()
+        self._note = ""
+
+    def open(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def note(self, text: str) -> None:
+        self._note = f"{text}\n"
+
+    def show(self, edge: Edge, answered: int) -> None:
+        note, self._note = self._note, ""
+        counts = edge.statistics()
+        print(
+            f"{note}{trio.current_time() - self._since:.0f} s: {counts.live} live, {counts.accepted} accepted, "
+            f"{answered} answered; refused: {reasons(counts.refused)}; ended: {reasons(counts.ended)}",
+            flush=True,
+        )
+
+
+class LiveTable:
+    """The table of sessions, redrawn in place, with the latest note under it."""
+
+    seconds = 0.25
+
+    def __init__(self) -> None:
+        from rich.live import Live  # a pipe need not wait for rich
+
+        self._live = Live(auto_refresh=False)
+        self._note = ""
+
+    def open(self) -> AbstractContextManager[object]:
+        return self._live
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def show(self, edge: Edge, answered: int) -> None:  # noqa: ARG002 - said at the end
+        from rich.console import Group
+        from rich.text import Text
+
+        from .session_table import render
+
+        rows = max(3, self._live.console.height - FIXED_LINES)
+        table = render(edge, now=trio.current_time(), rows=min(rows, MOST_ROWS))
+        self._live.update(Group(table, Text(self._note, "yellow")), refresh=True)

@@ -1,0 +1,157 @@
+"""From ``file.py:name`` to an edge. The only code that runs users' files; whatever is wrong is one line."""
+
+import importlib
+import inspect
+import sys
+import sysconfig
+import traceback
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from ..core.errors import ConfigurationError
+from ..edge import Edge
+
+FILE_MODULE: Final = "__trioedge_target__"
+"""A file's module name: never ``__main__``, and nothing that could hide another module."""
+
+_PACKAGE = Path(__file__).parents[1]
+_INSTALLED: Final = (*(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")), _PACKAGE)
+
+
+def load(target: str) -> Edge:
+    """Import what `target` names and give its edge.
+
+    A file's own folder becomes importable for its siblings, as ``python file.py`` would have it; for a module it
+    is the current folder.
+
+    Args:
+        target: ``module:name`` or ``file.py[:name]``. The name is an Edge, or a function without arguments that
+            returns one. Without it: the Edge called ``edge``, or the only one at module level.
+
+    Raises:
+        ConfigurationError: one line that says what is wrong and where.
+    """
+    where, name = _split(target)
+    module = _import_file(where) if _is_file(where) else _import_module(where)
+    value = _pick(module, where, name)
+    if isinstance(value, Edge):
+        return value
+    if not callable(value):
+        raise ConfigurationError(f"{where}: {name!r} is {_kind(value)}, not an Edge")
+    return _call(value, where, name)
+
+
+def _split(target: str) -> tuple[str, str]:
+    if target and (target.endswith(".py") or ":" not in target):
+        return target, ""
+    where, _, name = target.rpartition(":")
+    if not where or not name.isidentifier():
+        raise ConfigurationError(f"target {target!r} must be module:name or file.py[:name]")
+    return where, name
+
+
+def _is_file(where: str) -> bool:
+    return where.endswith(".py") or "/" in where
+
+
+def _import_file(where: str) -> ModuleType:
+    path = Path(where)
+    if not path.is_file():
+        raise ConfigurationError(f"{where}: {'not a file' if path.exists() else 'no such file'}")
+    path = path.resolve()
+    spec = spec_from_file_location(FILE_MODULE, path)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{where}: not a Python file, whose name ends with .py")
+    _importable(path.parent)
+    module = sys.modules[FILE_MODULE] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise _blame(error, where) from None
+    return module
+
+
+def _import_module(where: str) -> ModuleType:
+    _importable(Path.cwd())
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{where}.".startswith(f"{error.name}."):
+            raise ConfigurationError(f"no module named {error.name!r}; a file is written {where}.py") from None
+        raise _blame(error, where) from None
+    except (Exception, SystemExit) as error:
+        raise _blame(error, where) from None
+
+
+def _importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _pick(module: ModuleType, where: str, name: str) -> object:
+    """Give what is called `name`, or without one the edge that must be meant."""
+    edges = {key: value for key, value in vars(module).items() if isinstance(value, Edge)}
+    if not name and "edge" in edges:
+        return edges["edge"]
+    has = f"it has: {', '.join(edges)}" if edges else "it has none; write edge = te.Edge(...)"
+    if name:
+        try:
+            return getattr(module, name)
+        except AttributeError:
+            raise ConfigurationError(f"{where}: no Edge named {name!r}; {has}") from None
+    if not edges:
+        raise ConfigurationError(
+            f"{where}: no Edge at module level; write edge = te.Edge(...), or name what returns one"
+        )
+    if len(set(map(id, edges.values()))) > 1:
+        raise ConfigurationError(f"{where}: which Edge? {has}; write {where}:{next(iter(edges))}")
+    return next(iter(edges.values()))
+
+
+def _call(factory: Any, where: str, name: str) -> Edge:
+    if inspect.iscoroutinefunction(factory):
+        raise ConfigurationError(f"{where}: {name}() is async; a plain def may return an Edge")
+    try:
+        inspect.signature(factory).bind()
+    except TypeError:
+        raise ConfigurationError(f"{where}: {name}() needs arguments; only one without may return an Edge") from None
+    except ValueError:  # a built-in without a signature
+        pass
+    try:
+        edge = factory()
+    except (Exception, SystemExit) as error:
+        raise _blame(error, where) from None
+    if not isinstance(edge, Edge):
+        raise ConfigurationError(f"{where}: {name}() returned {_kind(edge)}, not an Edge")
+    return edge
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"
+
+
+def _blame(error: BaseException, where: str) -> ConfigurationError:
+    """Make one line of what a user's file raised: the deepest line of theirs, and what happened there."""
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
+        return ConfigurationError(
+            f"{_shown(error.filename, where)}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        )
+    place = where
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        filename = frame.f_code.co_filename
+        if not filename.startswith("<") and not any(map(Path(filename).is_relative_to, _INSTALLED)):
+            place = f"{_shown(filename, where)}:{line}"
+    # Our own errors say what is wrong in words; others need their name to be understood.
+    text = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
+    return ConfigurationError(f"{place}: {text}")
+
+
+def _shown(filename: str, where: str) -> str:
+    """Give a file's name as the user wrote it, or seen from where the user is."""
+    path = Path(filename)
+    if _is_file(where) and path == Path(where).resolve():
+        return where
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else filename
