@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from .core.address import normalise_source, parse_address
+from .core.bounds import check_choice, check_count, check_number
 from .core.chain import Chain, compile_chain
 from .core.errors import ConfigurationError
 from .core.registry import Registry
@@ -106,12 +107,10 @@ class Edge:
         addresses = [listen] if isinstance(listen, str) else list(listen)
         if not addresses:
             raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
-        if not drain_seconds >= 0:
-            raise ConfigurationError(f"drain_seconds={drain_seconds!r} must be at least 0")
-        if max_sessions is not None and max_sessions < 1:
-            raise ConfigurationError(f"max_sessions={max_sessions!r} must be at least 1")
-        if refuse not in ("reset", "close"):
-            raise ConfigurationError(f"refuse={refuse!r} must be 'reset' or 'close'")
+        check_number("Edge", "drain_seconds", drain_seconds)
+        if max_sessions is not None:
+            check_count("Edge", "max_sessions", max_sessions)
+        check_choice("Edge", "refuse", refuse, ("reset", "close"))
         self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
         self.chain: Chain = compile_chain(stages, endpoint)
         self.drain_seconds = drain_seconds
@@ -287,8 +286,11 @@ def run(edge: Edge) -> ExitCode:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         cut = trio.run(serve_until_signal, edge)
-    except* ConfigurationError as group:  # out of its nurseries, as one line
-        raise _first(group) from None
+    except BaseExceptionGroup as group:  # out of its nurseries, as one line
+        configuration, others = group.split(ConfigurationError)
+        if configuration is None or others is not None:
+            raise
+        raise _first(configuration) from None
     return ExitCode.CUT if cut else ExitCode.DRAINED
 
 

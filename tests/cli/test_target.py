@@ -86,7 +86,7 @@ def test_dataclasses_in_a_file_find_their_module() -> None:
         (["import nowhere_at_all"], "x:edge", "x.py:2: ModuleNotFoundError: No module named 'nowhere_at_all'"),
         (["", "edge = = 1"], "x.py", "x.py:3: SyntaxError: invalid syntax"),
         (["raise SystemExit('two\\nlines')"], "x.py", "x.py:2: SystemExit: two lines"),
-        (["te.SessionGate(rate=0)"], "x.py", "x.py:2: SessionGate(rate=0) must be above 0 sessions a second"),
+        (["te.SessionGate(rate=0)"], "x.py", "x.py:2: SessionGate(rate=0) must be a number above 0"),
         (
             ["import json", "json.loads('')"],
             "x.py",

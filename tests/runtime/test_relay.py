@@ -175,6 +175,22 @@ async def test_a_reset_is_passed_on_as_a_reset(side: str) -> None:
         assert [outcome.reason for outcome in line.outcomes] == [Reason.RESET]
 
 
+async def test_a_reset_is_noticed_while_the_other_side_takes_nothing() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        with trio.move_on_after(0.2):
+            while True:
+                try:
+                    line.client.send(bytes(BUFFER_BYTES))
+                except BlockingIOError:
+                    await trio.sleep(0.01)
+        assert line.relay.up.backlog is not None
+        reset(line.client)
+        with trio.fail_after(1):
+            await line.over.wait()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.RESET]
+
+
 async def test_an_answer_sent_before_a_reset_is_still_delivered() -> None:
     async with open_reactor() as reactor:
         line = wire(reactor)

@@ -129,7 +129,7 @@ async def test_a_middleware_that_forgets_to_return_is_told_so(autojump_clock: tr
         await client.close()
         outcome = await client.ended()
     assert outcome.reason is te.Reason.FAULT
-    assert "return await call_next(session)" in outcome.detail
+    assert "middleware forgetful returned None" in outcome.detail
 
 
 async def test_a_deadline_middleware_cuts_and_says_so(autojump_clock: trio.testing.MockClock) -> None:

@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -11,6 +10,7 @@ from .errors import ConfigurationError
 UNIX_SOURCE = "unix"
 """The source of a client on a local socket, which has no address."""
 
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]*)\]|(?P<host>[^][:]*))(?::(?P<port>.*))?", re.DOTALL)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
 
@@ -62,24 +62,30 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     if scheme == "unix":
         if not rest.startswith("/") or rest.endswith("/") or "\0" in rest:
             raise ConfigurationError(f"{wrong} needs an absolute path of a socket, as in unix:///run/edge.sock")
+        if not rest.isprintable():
+            raise ConfigurationError(f"{wrong} has characters that cannot be printed")
         if len(rest.encode()) > 107:  # sun_path of unix(7), less its final zero
             raise ConfigurationError(f"{wrong} is too long: a socket's path has at most 107 bytes")
         return Address("unix", path=rest)
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"{wrong}: {error}") from None
-    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+    if any(letter in rest for letter in "/?#@"):
         raise ConfigurationError(f"{wrong} has more than a host and a port")
+    match = _HOST_PORT.fullmatch(rest)
+    if match is None:
+        raise ConfigurationError(f"{wrong} is not host:port; an IPv6 address stands in brackets, tcp://[::1]:6379")
+    host, digits = (match["ipv6"] or match["host"] or "").lower(), match["port"]
     if not host:
         raise ConfigurationError(
             f"{wrong} names no host: 127.0.0.1 is this machine alone, 0.0.0.0 every interface it has"
         )
-    if port is None:
+    if not digits:
         raise ConfigurationError(f"{wrong} names no port")
+    if not digits.isascii() or not digits.isdecimal() or int(digits) > 65535:
+        raise ConfigurationError(f"{wrong}: port {digits!r} is out of range, 0 to 65535")
+    port = int(digits)
     if port == 0 and not listening:
         raise ConfigurationError(f"{wrong}: nothing answers on port 0")
+    if match["ipv6"] is not None and (":" not in host or packed_ip(host) is None):
+        raise ConfigurationError(f"{wrong}: {host!r} is not an IPv6 address")
     if packed_ip(host) is None and not _is_host_name(host):
         raise ConfigurationError(f"{wrong}: {host!r} is neither an IP address nor a host name")
     return Address("tcp", host, port)
@@ -94,7 +100,7 @@ def _is_host_name(host: str) -> bool:
 def packed_ip(text: str) -> bytes | None:
     """Pack an IP address, mapped IPv6 as IPv4, scope dropped; None if `text` is not one."""
     try:
-        packed = ipaddress.ip_address(text.partition("%")[0]).packed
+        packed = ipaddress.ip_address(text.partition("%")[0] if ":" in text else text).packed
     except ValueError:
         return None
     return packed[12:] if packed.startswith(_MAPPED) else packed

@@ -5,7 +5,7 @@ list is the order of execution, outermost first.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -15,7 +15,7 @@ import attrs
 from .errors import ConfigurationError
 from .session import Session
 from .stage import DecisionFunction, Endpoint, Handler
-from .verdict import CONTINUE, Outcome, Reject, Verdict
+from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
 
 
 @attrs.frozen(slots=True)
@@ -94,11 +94,16 @@ def compile_chain(stages: Sequence[object], endpoint: object) -> Chain:
 
 
 def _wrap(stage: Any, call_next: Handler) -> Handler:
-    """Put a middleware around `call_next`; no coroutine of our own stands in between."""
+    """Put a middleware around `call_next`."""
     middleware = stage.handle
 
-    def handler(session: Session) -> Awaitable[Outcome]:
-        outcome: Awaitable[Outcome] = middleware(session, call_next)
+    async def handler(session: Session) -> Outcome:
+        outcome = await middleware(session, call_next)
+        if type(outcome) is not Completed and type(outcome) is not Reject:
+            raise TypeError(
+                f"middleware {_name(stage)} returned {outcome!r}; it must `return await call_next(session)`, "
+                "or Completed or Reject of its own"
+            )
         return outcome
 
     return handler
@@ -183,6 +188,9 @@ def _endpoint(endpoint: object) -> Handler:
     where = f"endpoint ({_name(endpoint)})"
     if endpoint is None:
         raise ConfigurationError("no endpoint: say where sessions go, for example endpoint=Forward('tcp://…')")
+    if inspect.iscoroutine(endpoint):
+        endpoint.close()
+        raise ConfigurationError(f"{where} is a coroutine, already called: pass the function, without ()")
     if isinstance(endpoint, type):
         raise ConfigurationError(f"{where} is a class, not an endpoint: call it, {endpoint.__name__}(...)")
     handle: Any = endpoint.handle if isinstance(endpoint, Endpoint) else endpoint
@@ -222,17 +230,19 @@ def _check_facts(parts: Sequence[object]) -> None:
     Every session has a service from the start, unless some stage of the chain names one: then whoever asks
     before that stage would be told the wrong one.
     """
-    named_by = {fact: _name(part) for part in parts for fact in getattr(part, "names", ())}
-    known = {"service"} - set(named_by)
+    naming = {fact for part in parts for fact in getattr(part, "names", ())}
+    known = {"service"} - naming
     for number, part in enumerate(parts, 1):
         for fact in getattr(part, "needs", ()):
             if fact not in known:
+                later = [_name(other) for other in parts[number:] if fact in getattr(other, "names", ())]
                 mend = (
-                    f"move it behind {named_by[fact]}, which names it"
-                    if fact in named_by
+                    f"move it behind {later[0]}, which names it"
+                    if later
                     else f"put a stage before it that names the {fact}"
                 )
+                where = "endpoint" if number == len(parts) else f"stage {number}"
                 raise ConfigurationError(
-                    f"stage {number} ({_name(part)}) needs the session's {fact} before anything names it: {mend}"
+                    f"{where} ({_name(part)}) needs the session's {fact} before anything names it: {mend}"
                 )
         known.update(getattr(part, "names", ()))

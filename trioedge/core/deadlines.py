@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+NEVER = -1
+"""The tick of what is due at infinity, and so not kept."""
+
 
 class Deadlines(Generic[T]):
     """Items and when they are due, to the next multiple of `tick` seconds: never early, at most a tick late."""
@@ -26,7 +29,11 @@ class Deadlines(Generic[T]):
 
     def add(self, item: T, due: float) -> int:
         """Have `item` expire at `due` seconds; the answer is its tick, for :meth:`discard`."""
+        if due == inf:
+            return NEVER
         tick = ceil(due * self._ticks_per_second)
+        if tick / self._ticks_per_second < due:  # rounded; never early
+            tick += 1
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = {item}
@@ -48,6 +55,6 @@ class Deadlines(Generic[T]):
     def expire(self, now: float) -> list[T]:
         """Take out and give what is due at `now`."""
         due: list[T] = []
-        while self._heap and self._heap[0] <= now * self._ticks_per_second:
+        while self.next_due() <= now:
             due.extend(self._buckets.pop(heapq.heappop(self._heap)))
         return due

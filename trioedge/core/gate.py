@@ -8,6 +8,10 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from enum import Enum
 
+ROUNDING = 0.01
+"""The part of an interval by which a session may be early: sums of floats are not exact, and a rested key gets all
+of its burst."""
+
 
 class Admission(Enum):
     """What a gate answers."""
@@ -36,7 +40,7 @@ class Gate:
             capacity: keys remembered at most, at least 1.
         """
         self._interval = 1.0 / rate
-        self._tolerance = (burst - 1) * self._interval
+        self._tolerance = (burst - 1 + ROUNDING) * self._interval
         self._capacity = capacity
         self._arrivals: OrderedDict[Hashable, float] = OrderedDict()
 

@@ -37,6 +37,24 @@ class Registry:
     def add(self, session: Session) -> None:
         """Register a session under the service and source it has now."""
         self._sessions[session.id] = session
+        self._enter(session)
+        session.index = self
+
+    def remove(self, session: Session) -> None:
+        """Forget a session that was added."""
+        session.index = None
+        self._leave(session)
+        del self._sessions[session.id]
+
+    def move(self, session: Session, service: str) -> None:
+        """Register a live session under another service; assigning ``session.service`` comes here."""
+        session.index = None
+        self._leave(session)
+        session.service = service
+        self._enter(session)
+        session.index = self
+
+    def _enter(self, session: Session) -> None:
         source = session.source
         shard = self._shards.get(session.service)
         if shard is None:
@@ -47,12 +65,8 @@ class Registry:
                 index[source] = {session}
             else:
                 sessions.add(session)
-        session.index = self
 
-    def remove(self, session: Session) -> None:
-        """Forget a session that was added."""
-        session.index = None
-        del self._sessions[session.id]
+    def _leave(self, session: Session) -> None:
         source = session.source
         shard = self._shards[session.service]
         for index in (shard, self._by_source):
@@ -62,12 +76,6 @@ class Registry:
                 del index[source]
         if not shard:
             del self._shards[session.service]
-
-    def move(self, session: Session, service: str) -> None:
-        """Register a live session under another service; assigning ``session.service`` comes here."""
-        self.remove(session)
-        session.service = service
-        self.add(session)
 
     def matching(
         self, *, service: str | None = None, source: str | None = None, session: int | None = None

@@ -29,9 +29,14 @@ class Rule:
 
 
 class SourceRules:
-    """Compiled rules. `match` gives the rule of the longest prefix that holds an address, or None."""
+    """Compiled rules. `match` gives the rule of the longest prefix that holds an address, or None.
 
-    __slots__ = ("_exact", "_tables")
+    Attributes:
+        accepted: entries that accept.
+        rejected: entries that reject.
+    """
+
+    __slots__ = ("_exact", "_tables", "accepted", "rejected")
 
     def __init__(self, accept: Iterable[str] = (), reject: Iterable[str] = ()) -> None:
         """Compile entries: ``192.0.2.7``, ``10.0.0.0/8``, ``192.0.2.10-192.0.2.20``, ``2001:db8::/32``, ``unix``.
@@ -44,10 +49,12 @@ class SourceRules:
         """
         self._exact: dict[bytes, Rule] = {}
         prefixes: dict[int, dict[tuple[int, int], Rule]] = {4: {}, 16: {}}
+        counts = {"accept": 0, "reject": 0}
         for verb, entries in (("accept", accept), ("reject", reject)):
-            if isinstance(entries, str):
+            if isinstance(entries, str) or not isinstance(entries, Iterable):
                 raise ConfigurationError(f"{verb}={entries!r} must be a list of entries: write [{entries!r}]")
             for number, entry in enumerate(entries):
+                counts[verb] += 1
                 rule = Rule(verb == "accept", entry)
                 for size, first, last in _read(entry, f"{verb}[{number}]"):
                     if first == last:
@@ -58,6 +65,7 @@ class SourceRules:
                         raise ConfigurationError(
                             f"{verb}[{number}] = {entry!r} is both accepted and rejected (as {other.text!r})"
                         )
+        self.accepted, self.rejected = counts["accept"], counts["reject"]
         self._tables = {size: _flatten(size, found) for size, found in prefixes.items()}
 
     def match(self, source: bytes) -> Rule | None:
@@ -77,7 +85,10 @@ def _read(entry: str, where: str) -> list[tuple[int, int, int]]:
         low, dash, high = entry.partition("-")
         host, slash, length = entry.partition("/")
         if dash:
-            networks = netaddr.iprange_to_cidrs(_ip(low), _ip(high))
+            first, last = _ip(low), _ip(high)
+            if first.version != last.version or first > last:
+                raise ValueError("a range goes up")
+            networks = netaddr.iprange_to_cidrs(first, last)
         elif slash and not length.isdecimal():
             raise ValueError("a prefix length is a number")
         else:

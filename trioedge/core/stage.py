@@ -51,7 +51,7 @@ class Worker(Protocol):
         """
 
 
-@attrs.frozen(slots=True)
+@attrs.frozen(slots=True, repr=False)
 class FunctionDecision:
     """A plain function as a decision; still callable, so it is tested as the function it is."""
 
@@ -62,8 +62,11 @@ class FunctionDecision:
     def __call__(self, session: Session) -> Verdict:
         return self.decide(session)
 
+    def __repr__(self) -> str:
+        return f"decision({self.decide.__name__})"
 
-@attrs.frozen(slots=True)
+
+@attrs.frozen(slots=True, repr=False)
 class FunctionMiddleware:
     """A plain async function as a middleware; still callable."""
 
@@ -73,6 +76,9 @@ class FunctionMiddleware:
 
     def __call__(self, session: Session, call_next: Handler) -> Awaitable[Outcome]:
         return self.handle(session, call_next)
+
+    def __repr__(self) -> str:
+        return f"middleware({self.handle.__name__})"
 
 
 DecisionFunction: TypeAlias = Callable[[Session], Verdict]

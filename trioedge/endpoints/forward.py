@@ -5,7 +5,8 @@ import socket
 import trio
 
 from ..core.address import Address, parse_address
-from ..core.errors import ConfigurationError, UpstreamError
+from ..core.bounds import check_count, check_number
+from ..core.errors import UpstreamError
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason
 from ..runtime.connector import Attempt, Connecting
@@ -43,17 +44,16 @@ class Forward:
             ConfigurationError: names the argument and what is wrong with it.
         """
         self.destination: Address = parse_address(destination)
-        if not isinstance(preconnect, int) or not 0 <= preconnect <= 10_000:
-            raise ConfigurationError(f"Forward(preconnect={preconnect!r}) must be a whole number from 0 to 10000")
-        if not connect_seconds > 0:
-            raise ConfigurationError(f"Forward(connect_seconds={connect_seconds!r}) must be above 0")
+        check_count("Forward", "preconnect", preconnect, least=0, most=10_000)
+        check_number("Forward", "connect_seconds", connect_seconds, above=0)
         self.preconnect = preconnect
         self.connect_seconds = connect_seconds
         self.outbound = outbound
         self._pool: IdlePool | None = None
 
     def __repr__(self) -> str:
-        return f"Forward({str(self.destination)!r})"
+        idle = f", preconnect={self.preconnect}" if self.preconnect else ""
+        return f"Forward({str(self.destination)!r}{idle}, connect_seconds={self.connect_seconds:g})"
 
     def bind(self, ground: Ground) -> None:
         """Belong to the edge that begins to serve."""
@@ -96,6 +96,11 @@ class Forward:
         session.carrier = relay = Relay(session, self._reactor, down, up, self._ground.meters, ended)
         relay.start(early, greeted=greeted)
 
+    def unreached(self, error: UpstreamError) -> Completed:
+        """Say, at most once a second, that the upstream cannot be reached; give the session's end."""
+        self._ground.observer.notice("upstream failed", reason=str(error.reason), error=error.detail)
+        return Completed(error.reason, error.detail)
+
     async def handle(self, session: Session) -> Outcome:
         """Carry a session that has a task; after a cancel both sides are closed."""
         stream = session.stream
@@ -104,7 +109,7 @@ class Forward:
         try:
             up = await self._connector.open_stream(self.destination, self.connect_seconds)
         except UpstreamError as error:
-            return Completed(error.reason, error.detail)
+            return self.unreached(error)
         relay = StreamRelay(session)
         session.carrier = relay
         outcome: Outcome = Completed(Reason.RESET)
@@ -160,7 +165,7 @@ class _Connecting:
         self._forward.relay(self._session, self._down, sock, self._early, self._ended, greeted=greeted)
 
     def failed(self, error: UpstreamError) -> None:
-        self._end(Completed(error.reason, error.detail))
+        self._end(self._forward.unreached(error))
 
     def cut(self, reason: Reason) -> None:
         if self.attempt is not None:

@@ -32,6 +32,7 @@ TICK_SECONDS: Final = 0.05
 
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
+FAILED: Final = select.EPOLLERR
 HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 READ_ON: Final = HUNG_UP | select.EPOLLPRI
 """A short read no longer means an empty socket: its end, or a mark of urgent data, lies behind it."""

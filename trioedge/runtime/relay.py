@@ -5,12 +5,13 @@ buffer: while its reader is slow its writer is not read, and the kernel tells th
 finished sending is passed on as a half-close and still gets its answer.
 """
 
+import os
 import socket
 from typing import Protocol
 
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason
-from .reactor import BUFFER_BYTES, READ_ON, WRITABLE, Reactor
+from .reactor import BUFFER_BYTES, FAILED, READ_ON, WRITABLE, Reactor
 from .sockets import reset
 
 
@@ -54,10 +55,18 @@ class Half:
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
         if mask & READ_ON:
             self.read_on = True
+            if mask & FAILED and self.peer.backlog is not None and self._is_dead():
+                return
         if self.backlog is not None and mask & WRITABLE:
             self._flush()
         if mask & ~WRITABLE:
             self.resume()
+
+    def _is_dead(self) -> bool:
+        """End the session if this socket was reset while nobody reads it, for its peer takes nothing."""
+        if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._relay.end(Completed(Reason.RESET, os.strerror(code)), hard=True)
+        return code != 0
 
     def resume(self) -> None:
         """Read once and pass it on; ask to be called again if there may be more."""

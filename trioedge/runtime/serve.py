@@ -162,9 +162,7 @@ class Sessions:
             return Completed(Reason.FAULT, repr(fault))
         if isinstance(outcome, (Completed, Reject)):
             return outcome
-        fault = TypeError(
-            f"the chain returned {outcome!r}: every middleware must `return await call_next(session)` or an outcome"
-        )
+        fault = TypeError(f"the endpoint returned {outcome!r}; it must return Completed or Reject")
         self._observer.fault("stage failed", fault, session=session.id, source=session.source)
         return Completed(Reason.FAULT, str(fault))
 

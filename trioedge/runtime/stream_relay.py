@@ -70,9 +70,11 @@ class StreamRelay:
             self._touch()
             count(len(data))
             meter.bytes += len(data)
+        first_to_finish = not self._half_closed
         self._half_closed = True
         self._touch()
-        await sink.send_eof()
+        if first_to_finish:  # the other end is closed next, and may have hung up already
+            await sink.send_eof()
 
     def _count_up(self, count: int) -> None:
         self.bytes_up += count

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from ..core.errors import ConfigurationError
+from ..core.bounds import check_choice, check_count
 from ..core.live_counts import Entry, LiveCounts
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
@@ -31,12 +31,9 @@ class ConcurrencyLimit:
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        if not isinstance(sessions, int) or sessions < 1:
-            raise ConfigurationError(f"ConcurrencyLimit(sessions={sessions!r}) must be a whole number of at least 1")
-        if per not in ("service", "source"):
-            raise ConfigurationError(f"ConcurrencyLimit(per={per!r}) must be 'source' or 'service'")
-        if not isinstance(capacity, int) or capacity < 1:
-            raise ConfigurationError(f"ConcurrencyLimit(capacity={capacity!r}) must be a whole number of at least 1")
+        check_count("ConcurrencyLimit", "sessions", sessions)
+        check_choice("ConcurrencyLimit", "per", per, ("source", "service"))
+        check_count("ConcurrencyLimit", "capacity", capacity)
         self._counts = LiveCounts(sessions, capacity)
         self._by_source = per == "source"
         self.needs = () if self._by_source else ("service",)
@@ -49,11 +46,13 @@ class ConcurrencyLimit:
 
     def decide(self, session: Session) -> Verdict:
         """Count the session in, or refuse."""
-        entry = self._counts.enter(session.source if self._by_source else session.service)
+        key = session.source if self._by_source else session.service
+        entry = self._counts.enter(key)
         if entry is Entry.ENTERED:
-            session.defer(self._leave)
+            # A source stays what it is; a service may be named anew while the session lives.
+            session.defer(self._leave if self._by_source else lambda _: self._counts.leave(key))
             return CONTINUE
         return self._too_many if entry is Entry.TOO_MANY else self._full
 
     def _leave(self, session: Session) -> None:
-        self._counts.leave(session.source if self._by_source else session.service)
+        self._counts.leave(session.source)

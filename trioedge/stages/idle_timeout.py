@@ -1,6 +1,6 @@
 """How long a session may be silent."""
 
-from ..core.errors import ConfigurationError
+from ..core.bounds import check_number
 from ..core.session import HALF_CLOSED_SECONDS, Session
 from ..core.verdict import CONTINUE, Verdict
 
@@ -24,11 +24,10 @@ class IdleTimeout:
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
+        check_number("IdleTimeout", "seconds", seconds, above=0)
         if half_closed_seconds is None:
             half_closed_seconds = min(HALF_CLOSED_SECONDS, seconds)
-        for name, value in (("seconds", seconds), ("half_closed_seconds", half_closed_seconds)):
-            if not value > 0:
-                raise ConfigurationError(f"IdleTimeout({name}={value!r}) must be above 0")
+        check_number("IdleTimeout", "half_closed_seconds", half_closed_seconds, above=0)
         self._seconds = seconds
         self._half_closed_seconds = half_closed_seconds
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import Final, Literal
 
-from ..core.errors import ConfigurationError
+from ..core.bounds import check_choice, check_count, check_number
 from ..core.gate import Admission, Gate
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
@@ -34,14 +34,10 @@ class SessionGate:
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        if not rate > 0:
-            raise ConfigurationError(f"SessionGate(rate={rate!r}) must be above 0 sessions a second")
-        if not isinstance(burst, int) or burst < 1:
-            raise ConfigurationError(f"SessionGate(burst={burst!r}) must be a whole number of at least 1")
-        if per not in ("service", "source"):
-            raise ConfigurationError(f"SessionGate(per={per!r}) must be 'service' or 'source'")
-        if not isinstance(capacity, int) or capacity < 1:
-            raise ConfigurationError(f"SessionGate(capacity={capacity!r}) must be a whole number of at least 1")
+        check_number("SessionGate", "rate", rate, above=0)
+        check_count("SessionGate", "burst", burst)
+        check_choice("SessionGate", "per", per, ("service", "source"))
+        check_count("SessionGate", "capacity", capacity)
         self._gate = Gate(rate, burst, capacity)
         self._by_source = per == "source"
         self.needs = () if self._by_source else ("service",)

@@ -26,10 +26,10 @@ class SourceMatch:
         Raises:
             ConfigurationError: quotes the entry that cannot be read, or that is both accepted and rejected.
         """
-        accept, reject = _listed(accept), _listed(reject)
-        self._match = SourceRules(accept, reject).match
-        self._unmatched: Verdict = Reject(Reason.SOURCE, "matches no accepted entry") if accept else CONTINUE
-        self._text = f"SourceMatch({len(accept)} accepted, {len(reject)} rejected)"
+        rules = SourceRules(accept, reject)
+        self._match = rules.match
+        self._unmatched: Verdict = Reject(Reason.SOURCE, "matches no accepted entry") if rules.accepted else CONTINUE
+        self._text = f"SourceMatch({rules.accepted} accepted, {rules.rejected} rejected)"
 
     def __repr__(self) -> str:
         return self._text
@@ -40,7 +40,3 @@ class SourceMatch:
         if rule is None:
             return self._unmatched
         return CONTINUE if rule.accept else Reject(Reason.SOURCE, rule.text)
-
-
-def _listed(entries: Iterable[str]) -> list[str] | str:
-    return entries if isinstance(entries, str) else list(entries)

@@ -1,0 +1,104 @@
+from itertools import count
+from math import ceil, inf, nextafter
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.strategies import examples
+from trioedge.core.deadlines import Deadlines
+
+TICK = 0.25
+moments = st.integers(0, 64).map(lambda sixteenths: sixteenths / 16)
+"""Exact in binary, so that early and late are so by no rounding."""
+
+
+def in_ticks(due: float) -> float:
+    return ceil(due / TICK) * TICK
+
+
+class DeadlinesMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.deadlines: Deadlines[int] = Deadlines(TICK)
+        self.numbers = count()
+        self.now = 0.0
+        self.due: dict[int, float] = {}
+        self.ticks: dict[int, int] = {}
+
+    @rule(delay=moments)
+    def add(self, delay: float) -> None:
+        item = next(self.numbers)
+        self.due[item] = self.now + delay
+        self.ticks[item] = self.deadlines.add(item, self.now + delay)
+
+    @precondition(lambda self: self.due)
+    @rule(data=st.data(), delay=moments)
+    def put_off(self, data: st.DataObject, delay: float) -> None:
+        item = data.draw(st.sampled_from(list(self.due)))
+        self.deadlines.discard(item, self.ticks[item])
+        self.due[item] = self.now + delay
+        self.ticks[item] = self.deadlines.add(item, self.now + delay)
+
+    @precondition(lambda self: self.ticks)
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        """Drop any item there ever was: one that has come already is no harm."""
+        item = data.draw(st.sampled_from(list(self.ticks)))
+        self.deadlines.discard(item, self.ticks[item])
+        self.due.pop(item, None)
+
+    @rule(delay=moments)
+    def expire(self, delay: float) -> None:
+        self.now += delay
+        given = self.deadlines.expire(self.now)
+        expected = {item for item, due in self.due.items() if in_ticks(due) <= self.now}
+        assert sorted(given) == sorted(expected)
+        assert all(self.due[item] <= self.now for item in given)
+        for item in given:
+            del self.due[item]
+        assert all(self.now < due + TICK for due in self.due.values())
+        assert self.deadlines.next_due() > self.now
+
+    @invariant()
+    def whoever_looks_at_next_due_is_not_late(self) -> None:
+        assert self.deadlines.next_due() <= min(map(in_ticks, self.due.values()), default=inf)
+
+    @invariant()
+    def what_was_dropped_is_not_counted(self) -> None:
+        assert len(self.deadlines) == len(self.due)
+
+
+TestDeadlines = DeadlinesMachine.TestCase
+TestDeadlines.settings = examples(60, steps=30)
+
+
+def test_nothing_set_is_never_due() -> None:
+    deadlines: Deadlines[str] = Deadlines(TICK)
+    assert deadlines.next_due() == inf
+    assert deadlines.expire(1e9) == []
+
+
+def test_what_is_due_never_is_never_given() -> None:
+    deadlines: Deadlines[str] = Deadlines(TICK)
+    tick = deadlines.add("never", inf)
+    assert deadlines.expire(1e12) == []
+    deadlines.discard("never", tick)
+    assert len(deadlines) == 0
+
+
+@pytest.mark.parametrize("tick", [0.01, 0.05, 0.1, TICK])
+def test_whoever_looks_again_at_next_due_finds_what_is_due(tick: float) -> None:
+    """A loop that slept until `next_due` and found nothing would look again at once, and again."""
+    for number in range(1000):
+        deadlines: Deadlines[int] = Deadlines(tick)
+        deadlines.add(number, number * tick)
+        assert deadlines.expire(deadlines.next_due()) == [number]
+
+
+@pytest.mark.parametrize("due", [0.05, 0.1, 0.15, 0.3, 1000.05])
+def test_what_is_due_at_a_tick_comes_at_that_tick(due: float) -> None:
+    deadlines: Deadlines[str] = Deadlines(0.05)
+    deadlines.add("item", due)
+    assert deadlines.expire(nextafter(due, 0) - 1e-9) == []
+    assert deadlines.expire(due + 1e-9) == ["item"]

@@ -1,0 +1,227 @@
+import ipaddress
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.strategies import examples
+from trioedge.core.errors import ConfigurationError
+from trioedge.core.source_rules import Rule, SourceRules
+
+IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Entry: TypeAlias = tuple[bool, str]
+
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+# Neighbourhoods of 32 addresses: both ends of each space, its middle, and IPv4 as IPv6 writes it.
+BASES_4 = [0, 0x0A000000, 0x7FFFFFE0, 0x80000000, 2**32 - 32]
+BASES_6 = [0, 0x20010DB8 << 96, 2**127, 2**128 - 32, (0xFFFF << 32) + 0x0A000000]
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> IP:
+    offset = draw(st.integers(0, 31))
+    if draw(st.booleans()):
+        return ipaddress.IPv4Address(draw(st.sampled_from(BASES_4)) + offset)
+    return ipaddress.IPv6Address(draw(st.sampled_from(BASES_6)) + offset)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> str:
+    """An address, a prefix with or without host bits, or a range, all of them near one another."""
+    address = draw(addresses())
+    width = address.max_prefixlen
+    short = st.sampled_from([0, 1, 2, 8, width - 32, width - 31, width - 8])
+    shape = draw(st.sampled_from(["address", "prefix", "prefix", "range"]))
+    if shape == "prefix":
+        return f"{address}/{draw(st.integers(width - 6, width) | short)}"
+    if shape == "range":
+        return f"{address}-{address + draw(st.integers(0, 31 - int(address) % 32))}"
+    return str(address)
+
+
+def networks(entry: str) -> list[Network]:
+    """What an entry means, read with the standard library alone."""
+    low, dash, high = entry.partition("-")
+    found: list[Network]
+    if dash:
+        found = list(ipaddress.summarize_address_range(ipaddress.ip_address(low), ipaddress.ip_address(high)))
+    else:
+        found = [ipaddress.ip_network(entry, strict=False)]
+    return [unmapped(network) for network in found]
+
+
+def unmapped(network: Network) -> Network:
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(MAPPED):
+        return ipaddress.IPv4Network((network.network_address.packed[12:], network.prefixlen - 96))
+    return network
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> list[Entry]:
+    """Entries of which none is both accepted and rejected."""
+    said: dict[Network, bool] = {}
+    kept = []
+    for accept, entry in draw(st.lists(st.tuples(st.booleans(), entries()), max_size=30)):
+        meant = networks(entry)
+        if all(said.get(network, accept) is accept for network in meant):
+            said.update(dict.fromkeys(meant, accept))
+            kept.append((accept, entry))
+    return kept
+
+
+def compiled(rules: list[Entry]) -> SourceRules:
+    return SourceRules([text for accept, text in rules if accept], [text for accept, text in rules if not accept])
+
+
+def edges(meant: list[Network]) -> Iterator[IP]:
+    """The addresses at which another rule may begin to hold."""
+    for network in meant:
+        for number in (int(network[0]) - 1, int(network[0]), int(network[-1]), int(network[-1]) + 1):
+            if 0 <= number < 1 << network.max_prefixlen:
+                yield type(network.network_address)(number)
+
+
+@examples(120)
+@given(rules(), st.lists(addresses(), max_size=10))
+@example([(True, "0.0.0.0/0"), (False, "::/0")], [])
+@example([(accept, f"10.0.0.0/{length}") for length in range(33) for accept in [length % 2 == 0]], [])
+@example([(accept, f"ffff::ffff/{length}") for length in range(129) for accept in [length % 2 == 0]], [])
+def test_the_longest_prefix_that_holds_an_address_wins_as_in_a_scan_of_all(
+    rules: list[Entry], others: list[IP]
+) -> None:
+    matcher = compiled(rules)
+    scan = [(network, Rule(accept, text)) for accept, text in rules for network in networks(text)]
+    for address in {*edges([network for network, _ in scan]), *others}:
+        source = getattr(address, "ipv4_mapped", None) or address  # as sessions carry it
+        holding = [(network.prefixlen, rule) for network, rule in scan if source in network]
+        expected = max(holding, key=lambda each: each[0])[1] if holding else None
+        assert matcher.match(source.packed) == expected
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["10.0.0.7", "10.0.0.0/8", "10.9.9.9/8", "10.0.0.0-10.0.0.7", "::ffff:10.0.0.7", "::ffff:10.0.0.0/104"],
+)
+def test_every_spelling_of_an_ipv4_rule_holds_an_ipv4_client(entry: str) -> None:
+    assert SourceRules([entry]).match(b"\x0a\x00\x00\x07") == Rule(True, entry)
+
+
+@pytest.mark.parametrize(
+    ("entry", "inside", "outside"),
+    [
+        ("10.0.0.5-10.0.0.9", ["10.0.0.5", "10.0.0.7", "10.0.0.9"], ["10.0.0.4", "10.0.0.10"]),
+        (" 10.0.0.5 - 10.0.0.5 ", ["10.0.0.5"], ["10.0.0.4", "10.0.0.6"]),
+        ("0.0.0.0-255.255.255.255", ["0.0.0.0", "255.255.255.255"], ["::", "::1"]),
+        ("::/0", ["::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"], ["0.0.0.0", "10.0.0.1"]),
+        ("255.255.255.255", ["255.255.255.255"], ["255.255.255.254", "0.0.0.0"]),
+        ("0.0.0.0/32", ["0.0.0.0"], ["0.0.0.1", "255.255.255.255"]),
+        ("128.0.0.0/1", ["128.0.0.0", "255.255.255.255"], ["0.0.0.0", "127.255.255.255"]),
+    ],
+)
+def test_an_entry_holds_its_addresses_and_no_others(entry: str, inside: list[str], outside: list[str]) -> None:
+    match = SourceRules([entry]).match
+    assert [match(ipaddress.ip_address(each).packed) for each in inside] == [Rule(True, entry)] * len(inside)
+    assert [match(ipaddress.ip_address(each).packed) for each in outside] == [None] * len(outside)
+
+
+def test_clients_of_local_sockets_match_by_name_alone() -> None:
+    assert SourceRules(["unix"]).match(b"") == Rule(True, "unix")
+    assert SourceRules(reject=["unix"]).match(b"") == Rule(False, "unix")
+    assert SourceRules(["0.0.0.0/0", "::/0"]).match(b"") is None
+
+
+def test_no_rules_match_nobody() -> None:
+    assert [SourceRules().match(bytes(size)) for size in (0, 4, 16)] == [None] * 3
+
+
+def test_an_entry_written_twice_is_one_rule() -> None:
+    assert SourceRules(["10.0.0.0/8", "10.1.2.3/8"]).match(b"\x0a\x00\x00\x00") == Rule(True, "10.0.0.0/8")
+
+
+BAD_ENTRIES = [
+    "",
+    "everybody",
+    "UNIX",
+    "10",
+    "10.1",
+    "10.0.0.256",
+    "012.0.0.1",
+    "0x0a.0.0.1",
+    "10.0.0.1.1",
+    "10.0.0.0/33",
+    "10.0.0.0/-1",
+    "10.0.0.0/",
+    "10.0.0.0/255.0.0.0",
+    "10.0.0.0/8/8",
+    "/8",
+    "::/129",
+    ":::",
+    "fe80::1%eth0",
+    "10.0.0.1-",
+    "-10.0.0.1",
+    "10.0.0.1-5",
+    "10.0.0.0/8-10.0.0.9",
+    "10.0.0.1-10.0.0.2-10.0.0.3",
+    "10.0.0.1-::1",
+    "10.0.0.9-10.0.0.1",
+    "10.0.1.0-10.0.0.0",
+    "2001:db8::9-2001:db8::1",
+    "10.0.0.1,10.0.0.2",
+    None,
+    10,
+    b"10.0.0.1",
+]
+
+
+@pytest.mark.parametrize("verb", ["accept", "reject"])
+@pytest.mark.parametrize("entry", BAD_ENTRIES)
+def test_a_bad_entry_is_quoted_with_its_list_and_index(entry: str, verb: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        SourceRules(**{verb: ["10.0.0.1", "unix", entry]})
+    assert f"{verb}[2] = {entry!r} is not an address, a prefix" in str(refusal.value)
+
+
+def complaint(entry: str) -> str:
+    try:
+        SourceRules([entry])
+    except ConfigurationError as refusal:
+        return str(refusal)
+    return ""
+
+
+@examples(150)
+@given(st.text("0123456789abcdf:./- %x", max_size=20))
+def test_any_text_is_an_entry_or_is_quoted(text: str) -> None:
+    said = complaint(text)
+    assert not said or said.startswith(f"accept[0] = {text!r} is not an address")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "rejected"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.0.0.0/8", "10.1.2.3/8"),
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("10.0.0.1", "::ffff:10.0.0.1"),
+        ("10.0.0.0/8", "10.0.0.0-10.255.255.255"),
+        ("2001:db8::/32", "2001:DB8:0::/32"),
+        ("::/0", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("unix", "unix"),
+    ],
+)
+def test_what_is_both_accepted_and_rejected_is_refused_with_both_entries(accepted: str, rejected: str) -> None:
+    with pytest.raises(ConfigurationError, match="both accepted and rejected") as refusal:
+        SourceRules(["192.0.2.1", accepted], ["192.0.2.2", "192.0.2.3", rejected])
+    assert f"reject[2] = {rejected!r}" in str(refusal.value)
+    assert repr(accepted) in str(refusal.value)
+
+
+@pytest.mark.parametrize("verb", ["accept", "reject"])
+def test_text_in_place_of_a_list_is_refused_with_the_list_to_write(verb: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        SourceRules(**{verb: "10.0.0.0/8"})
+    assert str(refusal.value) == f"{verb}='10.0.0.0/8' must be a list of entries: write ['10.0.0.0/8']"

@@ -1,0 +1,106 @@
+from typing import Any
+
+import pytest
+
+from tests.strategies import make_session
+from trioedge.core.errors import ConfigurationError
+from trioedge.core.session import Session
+from trioedge.core.verdict import CONTINUE, Completed, Outcome, Reason, Reject
+from trioedge.stages.concurrency_limit import ConcurrencyLimit
+
+TOO_MANY = Reject(Reason.CONCURRENCY, "2 sessions of this source are live")
+
+
+def come(limit: ConcurrencyLimit, number: int, **changes: str) -> list[Session]:
+    """That many sessions, all of which must be let in."""
+    sessions = [make_session(**changes) for _ in range(number)]
+    assert [limit.decide(session) for session in sessions] == [CONTINUE] * number
+    return sessions
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Completed(), *map(Completed, (Reason.RESET, Reason.EVICTED, Reason.FAULT)), Reject(Reason.UPSTREAM_REFUSED)],
+)
+def test_a_session_counts_until_it_ends_however_it_ends(outcome: Outcome) -> None:
+    limit = ConcurrencyLimit(2)
+    first, _ = come(limit, 2)
+    assert limit.decide(make_session()) == TOO_MANY
+    assert first.end(outcome) == []
+    come(limit, 1)
+    assert limit.decide(make_session()) == TOO_MANY
+
+
+def test_a_session_counts_no_longer_when_another_clean_up_of_it_raises() -> None:
+    limit = ConcurrencyLimit(1)
+    [session] = come(limit, 1)
+    session.defer(lambda session: 1 / 0)
+    session.end(Completed())
+    come(limit, 1)
+
+
+def test_who_was_refused_gives_nothing_back() -> None:
+    limit = ConcurrencyLimit(2)
+    come(limit, 2)
+    refused = make_session()
+    assert limit.decide(refused) == TOO_MANY
+    assert refused.end(TOO_MANY) == []
+    assert limit.decide(make_session()) == TOO_MANY
+
+
+def test_each_source_is_counted_by_itself() -> None:
+    limit = ConcurrencyLimit(2)
+    come(limit, 1, service="one")
+    come(limit, 1, service="other")
+    assert limit.decide(make_session()) == TOO_MANY
+    come(limit, 2, source="192.0.2.2")
+
+
+def test_each_service_is_counted_by_itself() -> None:
+    limit = ConcurrencyLimit(2, per="service")
+    come(limit, 1, source="192.0.2.1")
+    come(limit, 1, source="192.0.2.2")
+    assert limit.decide(make_session()) == Reject(Reason.CONCURRENCY, "2 sessions of this service are live")
+    come(limit, 2, service="tenant")
+
+
+def test_a_session_whose_service_is_named_later_is_taken_from_the_count_it_entered() -> None:
+    limit = ConcurrencyLimit(1, per="service")
+    [session] = come(limit, 1, service="before")
+    session.service = "after"
+    assert session.end(Completed()) == []
+    come(limit, 1, service="before")
+
+
+def test_beyond_its_capacity_a_new_key_is_refused_until_an_old_one_is_gone() -> None:
+    limit = ConcurrencyLimit(2, capacity=1)
+    [session] = come(limit, 1)
+    other = make_session(source="192.0.2.2")
+    assert limit.decide(other) == Reject(Reason.CAPACITY, "1 keys of the concurrency limit have live sessions")
+    session.end(Completed())
+    come(limit, 1, source="192.0.2.2")
+
+
+def test_it_needs_the_service_it_counts_by() -> None:
+    assert ConcurrencyLimit(1, per="service").needs == ("service",)
+    assert ConcurrencyLimit(1).needs == ()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("sessions", value) for value in (0, -1, 1.5, "3", None)),
+        *(("per", value) for value in ("device", "", None)),
+        *(("capacity", value) for value in (0, -1, 1.5, None)),
+    ],
+)
+def test_a_bad_argument_is_named_and_quoted(argument: str, value: object) -> None:
+    arguments: dict[str, Any] = {"sessions": 3, argument: value}
+    with pytest.raises(ConfigurationError) as refusal:
+        ConcurrencyLimit(**arguments)
+    assert str(refusal.value).startswith(f"ConcurrencyLimit({argument}={value!r}) must be ")
+
+
+def test_it_prints_as_it_was_written() -> None:
+    assert repr(ConcurrencyLimit(3)) == "ConcurrencyLimit(sessions=3, per='source')"
+    assert repr(ConcurrencyLimit(1, "service")) == "ConcurrencyLimit(sessions=1, per='service')"
