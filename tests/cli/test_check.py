@@ -39,7 +39,7 @@ middleware: stands around everything below it
 decisions: run in the session's task
   4. Quota
 endpoint: carries the session to its end
-  5. Forward('tcp://127.0.0.1:6379')
+  5. Forward('tcp://127.0.0.1:6379', connect_seconds=5)
 task: one each, after the leading decisions; watched needs it
 """
 

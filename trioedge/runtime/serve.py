@@ -6,6 +6,7 @@ TLS. Behind them a session is carried by the reactor when only the endpoint is l
 
 import itertools
 import socket
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import trio
@@ -105,7 +106,11 @@ class Sessions:
         session = Session(next(self._ids), listener, source, packed, port, now)
         self._observer.accepted += 1
         refusal = self._refusal(session)
-        self._spawn(session, stream, refusal)
+        if refusal is None:
+            self._spawn(session, stream)
+        else:
+            self._end(session, refusal)
+            self._tasks.start_soon(stream.aclose if self._polite else partial(close_hard, stream))
         return session
 
     def _refusal(self, session: Session) -> Reject | None:
@@ -120,25 +125,26 @@ class Sessions:
             return Reject(Reason.FAULT, repr(fault))
         return None if verdict is CONTINUE else verdict
 
-    def _spawn(self, session: Session, stream: trio.abc.HalfCloseableStream, refusal: Reject | None = None) -> None:
-        assert self._nursery is not None, "admitted before run()"
+    def _spawn(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
         session.stream = stream
-        if refusal is None:
-            self.live.add(session)
-        self._nursery.start_soon(self._carry, session, stream, refusal)
+        self.live.add(session)
+        self._tasks.start_soon(self._carry, session, stream)
 
-    async def _carry(self, session: Session, stream: trio.abc.HalfCloseableStream, refusal: Reject | None) -> None:
+    @property
+    def _tasks(self) -> trio.Nursery:
+        assert self._nursery is not None, "admitted before run()"
+        return self._nursery
+
+    async def _carry(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
         """A session's task: one scope, one guard, and its stream closed whatever happens."""
-        outcome: Outcome = refusal or Completed(Reason.DRAINED)
+        outcome: Outcome = Completed(Reason.DRAINED)
         try:
-            if refusal is None:
-                with trio.CancelScope() as scope:
-                    session.scope = scope
-                    if session.cut_reason is not None:  # cut before its task began
-                        scope.cancel()
-                    outcome = await self._handle(session)
-                if session.cut_reason is not None:
-                    outcome = Completed(session.cut_reason)
+            with trio.CancelScope() as session.scope:
+                if session.cut_reason is not None:  # before its task began
+                    session.scope.cancel()
+                outcome = await self._handle(session)
+            if session.cut_reason is not None:
+                outcome = Completed(session.cut_reason)
         finally:
             # The client's own stream, under whatever middlewares put around it.
             try:
@@ -149,10 +155,7 @@ class Sessions:
                 else:
                     await close_hard(stream)
             finally:
-                if session.index is not None:
-                    self._ended(session, outcome)
-                else:
-                    self._end(session, outcome)
+                self._ended(session, outcome)
 
     async def _handle(self, session: Session) -> Outcome:
         try:
