@@ -25,7 +25,7 @@ FLOORS = {
 
 CORE_MAY_IMPORT = {
     "attrs", "netaddr",
-    "bisect", "collections", "enum", "heapq", "inspect", "ipaddress", "itertools", "math", "operator", "re",
+    "array", "bisect", "collections", "enum", "heapq", "inspect", "ipaddress", "itertools", "math", "operator", "re",
     "typing", "urllib",
 }  # fmt: skip
 """What floor 0 is made of: nothing that could wait, look at a clock or touch the world."""

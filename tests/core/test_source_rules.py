@@ -1,4 +1,5 @@
 import ipaddress
+import random
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.core.errors import ConfigurationError
-from trioedge.core.source_rules import Rule, SourceRules
+from trioedge.core.source_rules import LONG_TABLE, Rule, SourceRules
 
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -225,3 +226,33 @@ def test_text_in_place_of_a_list_is_refused_with_the_list_to_write(verb: str) ->
     with pytest.raises(ConfigurationError) as refusal:
         SourceRules(**{verb: "10.0.0.0/8"})
     assert str(refusal.value) == f"{verb}='10.0.0.0/8' must be a list of entries: write ['10.0.0.0/8']"
+
+
+@pytest.mark.parametrize("size", [4, 16])
+def test_a_long_table_answers_as_a_naive_look_up_by_length_does(size: int) -> None:
+    rng = random.Random(size)
+    bits = 8 * size
+    prefixes: dict[tuple[int, int], bool] = {}
+    for _ in range(LONG_TABLE):
+        length = rng.randrange(4, bits)
+        network = rng.getrandbits(length) << (bits - length)
+        for more in (0, rng.randrange(0, bits - length)):  # one within the other, often
+            prefixes[network, length + more] = rng.random() < 0.5
+    written = {key: f"{ipaddress.ip_address(key[0].to_bytes(size, 'big'))}/{key[1]}" for key in prefixes}
+    rules = SourceRules(
+        [written[key] for key, accept in prefixes.items() if accept],
+        [written[key] for key, accept in prefixes.items() if not accept],
+    )
+    edges = [network + end for network, length in prefixes for end in (-1, 0, (1 << (bits - length)) - 1)]
+    for address in [*rng.sample(edges, 2000), *(rng.getrandbits(bits) for _ in range(500)), 0, (1 << bits) - 1]:
+        address %= 1 << bits
+        longest = next(
+            (
+                accept
+                for length in range(bits, -1, -1)
+                if (accept := prefixes.get((address >> (bits - length) << (bits - length), length))) is not None
+            ),
+            None,
+        )
+        rule = rules.match(address.to_bytes(size, "big"))
+        assert (None if rule is None else rule.accept) is longest

@@ -21,6 +21,9 @@ class Admission(Enum):
     FULL = "full"
 
 
+ADMITTED, TOO_FAST, FULL = Admission.ADMITTED, Admission.TOO_FAST, Admission.FULL  # a look-up in an Enum costs 60 ns
+
+
 class Gate:
     """Admits at most ``rate * seconds + burst`` sessions of a key in any stretch of time.
 
@@ -55,16 +58,16 @@ class Gate:
         if arrival is None:
             self._drop_idle(now)
             if len(arrivals) >= self._capacity:
-                return Admission.FULL
+                return FULL
             arrivals[key] = now + self._interval
-            return Admission.ADMITTED
+            return ADMITTED
         if arrival < now:
             arrival = now
         elif arrival - now > self._tolerance:
-            return Admission.TOO_FAST
+            return TOO_FAST
         arrivals[key] = arrival + self._interval
         arrivals.move_to_end(key)
-        return Admission.ADMITTED
+        return ADMITTED
 
     def _drop_idle(self, now: float) -> None:
         """Forget up to two idle keys, so that the table shrinks faster than it can grow."""

@@ -12,6 +12,9 @@ class Entry(Enum):
     FULL = "full"
 
 
+ENTERED, TOO_MANY, FULL = Entry.ENTERED, Entry.TOO_MANY, Entry.FULL  # a look-up in an Enum costs 60 ns
+
+
 class LiveCounts:
     """Counts live sessions by key: at most `limit` of a key, at most `capacity` keys."""
 
@@ -35,11 +38,11 @@ class LiveCounts:
         counts = self._counts
         live = counts.get(key, 0)
         if live >= self._limit:
-            return Entry.TOO_MANY
+            return TOO_MANY
         if not live and len(counts) >= self._capacity:
-            return Entry.FULL
+            return FULL
         counts[key] = live + 1
-        return Entry.ENTERED
+        return ENTERED
 
     def leave(self, key: Hashable) -> None:
         """Take back one :meth:`enter` that was answered ENTERED."""

@@ -29,7 +29,7 @@ _NO_MEMORY: Final = (errno.ENOBUFS, errno.ENOMEM)
 
 
 class Admit(Protocol):
-    """Who takes accepted sockets."""
+    """Who takes accepted sockets, which block until somebody says otherwise."""
 
     def __call__(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int, /) -> None: ...
 
@@ -70,7 +70,6 @@ class Listener:
                     return
                 continue  # the newcomer was gone before we came (accept(2), error handling)
             sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
-            sock.setblocking(False)
             if type(peer) is tuple:
                 source = peer[0]
                 if len(peer) == 2:

@@ -73,7 +73,7 @@ class Sessions:
             self.cut(Reason.DRAINED)
 
     def admit(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int) -> None:
-        """Take an accepted, non-blocking socket: refuse it at once, or see its session to the end."""
+        """Take an accepted socket: refuse it at once, or see its session to the end."""
         session = Session(next(self._ids), listener, source, packed, port, self._reactor.now)
         self._observer.accepted += 1
         refusal = self._refusal(session)
@@ -84,6 +84,7 @@ class Sessions:
                 reset(sock)
             self._end(session, refusal)
             return
+        sock.setblocking(False)  # a system call that a refusal does without
         if self._taskless is None:
             self._spawn(session, PlainStream(sock))
             return

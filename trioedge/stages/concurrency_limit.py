@@ -3,7 +3,7 @@
 from typing import Final, Literal
 
 from ..core.bounds import check_choice, check_count
-from ..core.live_counts import Entry, LiveCounts
+from ..core.live_counts import ENTERED, TOO_MANY, LiveCounts
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 
@@ -48,11 +48,11 @@ class ConcurrencyLimit:
         """Count the session in, or refuse."""
         key = session.source if self._by_source else session.service
         entry = self._counts.enter(key)
-        if entry is Entry.ENTERED:
+        if entry is ENTERED:
             # A source stays what it is; a service may be named anew while the session lives.
             session.defer(self._leave if self._by_source else lambda _: self._counts.leave(key))
             return CONTINUE
-        return self._too_many if entry is Entry.TOO_MANY else self._full
+        return self._too_many if entry is TOO_MANY else self._full
 
     def _leave(self, session: Session) -> None:
         self._counts.leave(session.source)

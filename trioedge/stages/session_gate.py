@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from typing import Final, Literal
 
 from ..core.bounds import check_choice, check_count, check_number
-from ..core.gate import Admission, Gate
+from ..core.gate import ADMITTED, TOO_FAST, Gate
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 
@@ -52,6 +52,6 @@ class SessionGate:
         """Spend one session, or refuse."""
         key: Hashable = session.source if self._by_source else session.service
         admission = self._gate.admit(key, session.started_at)
-        if admission is Admission.ADMITTED:
+        if admission is ADMITTED:
             return CONTINUE
-        return self._too_fast if admission is Admission.TOO_FAST else self._full
+        return self._too_fast if admission is TOO_FAST else self._full

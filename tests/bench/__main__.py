@@ -1,0 +1,77 @@
+"""The command line of the bench: `python -m tests.bench --help`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+from cyclopts import App
+
+from tests.bench import bars, document, report
+from tests.bench.plan import MEASURES, Measure, Plan, smoke
+from tests.bench.processes import raise_open_files
+from tests.bench.run import Bench
+
+app = App(name="python -m tests.bench", help="Measure trioedge beside other proxies, all on one core.")
+
+
+@app.default
+def main(
+    *,
+    core: int = 0,
+    rounds: int | None = None,
+    quick: bool = False,
+    only: list[Measure] | None = None,
+    output: Path = Path("tests/bench/results.json"),
+    plots: Path | None = None,
+) -> int:
+    """Run every measure, print tables, write results and plots; 1 if something could not be measured.
+
+    Args:
+        core: the core that everything runs on.
+        rounds: how often each measure is repeated; 5 unless told, and 3 at most for the slow ones.
+        quick: a smoke run of about a minute, whose figures are only rough.
+        only: a measure to run; repeat it for more. All of them unless told.
+        output: the JSON file with every value.
+        plots: the folder for the figures; docs/assets unless told, and none of a quick or partial run.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    plan = smoke(Plan(core=core)) if quick else Plan(core=core)
+    if rounds is not None:
+        plan = replace(plan, rounds=rounds, slow_rounds=min(rounds, plan.slow_rounds))
+    console = report.console()
+    raise_open_files()
+    with TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(plan, Path(folder), console)
+        bench.run([measure for measure in MEASURES if not only or measure in only])
+
+    verdicts = bars.verdicts(bench.results)
+    if bench.results.raw:
+        console.print(report.metrics_table(bench.results, plan))
+    if verdicts:
+        console.print(report.bars_table(verdicts))
+    for line in report.remarks(bench, quick=quick):
+        console.print(line, soft_wrap=True)
+    document.write(output, document.document(bench, verdicts))
+    console.print(f"wrote {output}", soft_wrap=True)
+    if plots is None and not quick and not only:
+        plots = Path("docs/assets")  # figures that a reader of the documentation may believe
+    if plots:
+        from tests.bench.plots import draw  # matplotlib takes a second to load: not before the measuring
+
+        for path in draw(bench.results, plots):
+            console.print(f"wrote {path}", soft_wrap=True)
+    return 1 if bench.failures else 0
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """End as after Ctrl-C, so that the children end too."""
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    app()

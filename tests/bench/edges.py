@@ -1,0 +1,51 @@
+"""The edges under test, as a user would write them: `python -m tests.bench.edges KIND LISTEN UPSTREAM`.
+
+- `forward`: gate, 1,001-prefix source match and concurrency limit in front of a `Forward`, with limits that
+  never fire. It answers every measure, so that no figure is of an edge nobody would run.
+- `preconnect`: the same with idle upstream connections held ready.
+- `refuse`: a source match that refuses loopback, and so everybody.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import trioedge as te
+from tests.bench.prefixes import LOOPBACK, PREFIXES, prefixes
+
+PRECONNECT = 8
+
+
+def limits() -> list[te.SessionGate | te.SourceMatch | te.ConcurrencyLimit]:
+    """The decisions every session passes, fresh ones for each edge."""
+    return [
+        te.SessionGate(rate=1e6, burst=1_000_000, per="service"),
+        te.SourceMatch(accept=prefixes(PREFIXES)),
+        te.ConcurrencyLimit(20_000, per="source"),
+    ]
+
+
+def forward(listen: str, upstream: str) -> te.Edge:
+    """Relay with limits."""
+    return te.Edge(listen=listen, stages=limits(), endpoint=te.Forward(upstream))
+
+
+def preconnect(listen: str, upstream: str) -> te.Edge:
+    """Relay with limits, over connections made before the client came."""
+    return te.Edge(listen=listen, stages=limits(), endpoint=te.Forward(upstream, preconnect=PRECONNECT))
+
+
+def refuse(listen: str, upstream: str) -> te.Edge:
+    """Refuse everybody on this machine."""
+    return te.Edge(listen=listen, stages=[te.SourceMatch(reject=[LOOPBACK])], endpoint=te.Forward(upstream))
+
+
+KINDS: dict[str, Callable[[str, str], te.Edge]] = {
+    "forward": forward,
+    "preconnect": preconnect,
+    "refuse": refuse,
+}
+
+if __name__ == "__main__":
+    te.run(KINDS[sys.argv[1]](*sys.argv[2:4]))

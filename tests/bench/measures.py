@@ -1,0 +1,134 @@
+"""Run the load client against a peer, and our own probes, and give what they found as named numbers.
+
+Names end in their unit. Every function returns `{metric: value}` of one measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.bench.peers import Running
+from tests.bench.plan import Measure, Plan
+from tests.bench.processes import pinned, python
+
+Values = dict[str, float]
+
+SETTLE_SECONDS = 0.3
+"""Before memory is read: a proxy may finish what the last session began."""
+
+
+class Client:
+    """A child that answers every line on its stdin with a line of JSON on its stdout."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        self._ask, self._answers = child.stdin, child.stdout
+
+    def ask(self, line: str) -> Mapping[str, Any]:
+        """Send one line and read its answer."""
+        self._ask.write(line + "\n")
+        self._ask.flush()
+        return self.read(line)
+
+    def read(self, what: str) -> Mapping[str, Any]:
+        """Read an answer; what an edge in the same process logs is passed over."""
+        for line in self._answers:
+            if line.startswith("{"):
+                return _checked(json.loads(line), what)
+        raise RuntimeError(f"{what}: the child ended")
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """Compile the echo server and the load client; return their paths."""
+    sources = Path(__file__).parent / "load"
+    for name in ("echo", "load"):
+        files = ["-o", str(folder / name), str(sources / f"{name}.c")]
+        subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", *files], check=True)
+    return folder / "echo", folder / "load"
+
+
+def fast(measure: Measure, load: Path, peer: Running, plan: Plan) -> Values:
+    """One measurement that needs nothing but a running peer."""
+    arguments = [str(peer.port), str(plan.seconds), str(plan.warmup)]
+
+    def ask(command: str, *more: float) -> Mapping[str, Any]:
+        return _answer([str(load), command, *arguments, *map(str, more)], plan)
+
+    match measure:
+        case "rtt":
+            return _percentiles("rtt", ask("rtt"))
+        case "connect":
+            busy, quiet = ask("connect", 0), ask("connect", plan.pause)
+            return _percentiles("connect", busy) | _percentiles("connect_quiet", quiet)
+        case "bulk":
+            return {"bulk_gbit_per_s": ask("bulk")["gbit_per_second"]}
+        case _:
+            return {f"{measure}_per_s": ask(measure, plan.concurrency)["per_second"]}
+
+
+def idle(load: Path, peer: Running, plan: Plan) -> Values:
+    """Memory of an idle session, and what a crowd of them does to the round trip of one.
+
+    The peer serves some sessions first, so that what it allocates once is not charged to the idle ones. Every
+    idle session carried 64 B before memory is read and is asked again at the end: a dropped one is an error.
+    """
+    _answer([str(load), "sessions", str(peer.port), str(plan.warm_sessions), "0", str(plan.concurrency)], plan)
+    with pinned([str(load), "idle", str(peer.port)], plan.core, talks=True) as child:
+        client = Client(child)
+        alone = _round_trip(client, plan)
+        time.sleep(SETTLE_SECONDS)
+        before = peer.kib()
+        client.ask(f"open {plan.idle_sessions}")
+        time.sleep(SETTLE_SECONDS)
+        after = peer.kib()
+        crowded = _round_trip(client, plan)
+        client.ask("check")
+    return {
+        "idle_kib_per_session": (after - before) / plan.idle_sessions,
+        "idle_rtt_alone_p50_us": alone,
+        "idle_rtt_p50_us": crowded,
+        "idle_rtt_ratio": crowded / alone,
+    }
+
+
+def _round_trip(client: Client, plan: Plan) -> float:
+    """Median microseconds over many short turns, each on a session of its own: see `Plan` for why."""
+    line = f"rtt {plan.seconds / 2} {plan.warmup}"
+    return statistics.median(float(client.ask(line)["p50_ns"]) / 1e3 for _ in range(plan.idle_turns))
+
+
+def decisions(plan: Plan) -> Values:
+    """Nanoseconds of each decision; runs in a process of its own."""
+    return _numbers(_answer(python("tests.bench.decisions"), plan, seconds=60))
+
+
+def _answer(command: list[str], plan: Plan, seconds: float = 30.0) -> Mapping[str, Any]:
+    """Run a pinned command to its end and read the JSON it prints."""
+    with pinned(command, plan.core, talks=True) as child:
+        output, _ = child.communicate(timeout=seconds + plan.seconds + plan.warmup)
+        if child.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
+    last = output.splitlines()[-1]  # an edge in the same process may have logged before
+    return _checked(json.loads(last), " ".join(command))
+
+
+def _checked(answer: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    """Figures with errors in them are no figures."""
+    if answer.get("errors"):
+        raise RuntimeError(f"{what}: {answer}")
+    return answer
+
+
+def _percentiles(name: str, answer: Mapping[str, Any]) -> Values:
+    return {f"{name}_p50_us": answer["p50_ns"] / 1e3, f"{name}_p99_us": answer["p99_ns"] / 1e3}
+
+
+def _numbers(answer: Mapping[str, Any]) -> Values:
+    return {name: float(value) for name, value in answer.items()}

@@ -1,0 +1,94 @@
+"""What is measured against whom, and how long it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Measure = Literal["rtt", "connect", "sessions", "refusals", "bulk", "idle", "evict", "decisions"]
+"""In the order they run. `idle` gives memory and the round trip among idle sessions."""
+
+MEASURES: tuple[Measure, ...] = (
+    "rtt",
+    "connect",
+    "sessions",
+    "refusals",
+    "bulk",
+    "idle",
+    "evict",
+    "decisions",
+)
+
+PLAIN = ("direct", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
+WITH_LIMITS = (*PLAIN, "haproxy-limits", "trioedge-preconnect")
+
+CONTESTANTS: dict[Measure, tuple[str, ...]] = {
+    "rtt": PLAIN,
+    "connect": WITH_LIMITS,
+    "sessions": WITH_LIMITS,
+    "refusals": ("haproxy-refuse", "trioedge-refuse"),
+    "bulk": PLAIN,
+    "idle": PLAIN[1:],
+    "evict": ("trioedge",),
+    "decisions": ("trioedge",),
+}
+
+HEADLINE: dict[Measure, str] = {
+    "rtt": "rtt_p50_us",
+    "connect": "connect_p50_us",
+    "sessions": "sessions_per_s",
+    "refusals": "refusals_per_s",
+    "bulk": "bulk_gbit_per_s",
+    "idle": "idle_kib_per_session",
+    "evict": "evict_ratio",
+    "decisions": "decision_chain_ns",
+}
+"""The metric that the progress line of a measure shows."""
+
+FAST: tuple[Measure, ...] = ("rtt", "connect", "sessions", "refusals", "bulk")
+"""Measures of a second or so, which share their running peers and are repeated turn by turn."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything. Seconds are of measuring, after `warmup` seconds that are not counted.
+
+    Turns are short and many, because a neighbour on the same physical core slows this one down by half for
+    seconds at a time: whoever compares two peers must measure both within the same seconds, and often.
+    """
+
+    core: int = 0
+    rounds: int = 5
+    """How often the peers are started afresh."""
+    turns: int = 4
+    """How often each peer gets its turn at each fast measure within a round."""
+    seconds: float = 0.2
+    warmup: float = 0.05
+    pause: float = 300e-6
+    """Seconds between sessions where a quiet proxy is measured."""
+    concurrency: int = 16
+    """Connections at a time where sessions or refusals a second are counted."""
+    slow_rounds: int = 3
+    """Rounds of idle, evict and decisions, which take longer and vary less."""
+    warm_sessions: float = 0.2
+    """Seconds of sessions that a peer serves before its memory is read."""
+    idle_turns: int = 12
+    """How often the round trip is measured alone, and as often among idle sessions."""
+    idle_sessions: int = 9_000
+    evict_few: int = 100
+    evict_many: int = 5_000
+    evict_turns: int = 10
+
+
+def smoke(plan: Plan) -> Plan:
+    """Turn a plan into a smoke run of about a minute, whose figures are only rough."""
+    return replace(
+        plan,
+        rounds=1,
+        turns=2,
+        slow_rounds=1,
+        idle_turns=5,
+        idle_sessions=2_000,
+        evict_many=2_000,
+        evict_turns=3,
+    )
