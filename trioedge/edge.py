@@ -220,7 +220,7 @@ class Edge:
     async def _serve(self, outbound: Outbound, task_status: trio.TaskStatus["Edge"]) -> int:
         """Start from the inside out: workers, sessions, listeners; stop in the other order."""
         observer = self._observer
-        reactor = Reactor()
+        reactor = Reactor(observer)
         resolver = Resolver(reactor)
         ground = Ground(reactor, resolver, observer, outbound, self._meters)
         self._drain_asked = trio.Event()

@@ -112,6 +112,15 @@ def test_an_endpoint_is_an_async_function_or_an_object_with_handle(endpoint: obj
     assert run_without_a_loop(compile_chain([], endpoint)) == Completed()
 
 
+def test_a_handle_that_takes_call_next_or_does_without_may_stand_anywhere() -> None:
+    class Either:
+        async def handle(self, session: Session, call_next: Handler = finish) -> Outcome:
+            return await call_next(session)
+
+    assert run_without_a_loop(compile_chain([Either(), no], finish)) is REFUSAL
+    assert run_without_a_loop(compile_chain([], Either())) == Completed()
+
+
 async def wait(session: Session) -> Outcome:
     await trio.lowlevel.checkpoint()
     return Completed()
@@ -445,6 +454,20 @@ def test_a_decision_that_answers_anything_else_is_named(before: list[object], an
         chain(make_session()).send(None)
     assert str(refusal.value) == (
         f"decision forgetful returned {answer!r}; a decision returns CONTINUE or Reject(reason, detail)"
+    )
+
+
+@pytest.mark.parametrize("answer", [None, True, CONTINUE, Reason.FINISHED])
+def test_a_middleware_that_answers_anything_else_is_named(answer: Any) -> None:
+    @middleware
+    async def forgetful(session: Session, call_next: Handler) -> Outcome:
+        await call_next(session)
+        return cast(Outcome, answer)
+
+    with pytest.raises(TypeError) as refusal:
+        compile_chain([yes, around, forgetful], finish)(make_session()).send(None)
+    assert str(refusal.value).startswith(
+        f"middleware forgetful returned {answer!r}; it must `return await call_next(session)`"
     )
 
 

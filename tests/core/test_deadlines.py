@@ -96,9 +96,11 @@ def test_whoever_looks_again_at_next_due_finds_what_is_due(tick: float) -> None:
         assert deadlines.expire(deadlines.next_due()) == [number]
 
 
-@pytest.mark.parametrize("due", [0.05, 0.1, 0.15, 0.3, 1000.05])
-def test_what_is_due_at_a_tick_comes_at_that_tick(due: float) -> None:
-    deadlines: Deadlines[str] = Deadlines(0.05)
-    deadlines.add("item", due)
-    assert deadlines.expire(nextafter(due, 0) - 1e-9) == []
-    assert deadlines.expire(due + 1e-9) == ["item"]
+@pytest.mark.parametrize("tick", [0.01, 0.05, 0.1, TICK])
+def test_rounding_makes_nothing_early_and_nothing_later_than_a_tick(tick: float) -> None:
+    for number in range(1, 1000):
+        for due in (number * tick, nextafter(number * tick, inf)):
+            deadlines: Deadlines[int] = Deadlines(tick)
+            deadlines.add(number, due)
+            assert deadlines.expire(nextafter(due, 0)) == []
+            assert deadlines.expire(due + 1.001 * tick) == [number]

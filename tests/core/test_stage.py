@@ -47,6 +47,10 @@ def test_a_function_says_what_it_needs_and_names_or_neither(lift: Any, function:
     assert lift()(function) == plain
 
 
+def test_a_lifted_function_prints_as_it_is_written() -> None:
+    assert repr([decision(no_unix), middleware(never)]) == "[decision(no_unix), middleware(never)]"
+
+
 @pytest.mark.parametrize(
     ("part", "shapes"),
     [

@@ -12,6 +12,7 @@ from trioedge.core.address import Address, parse_address
 from trioedge.core.errors import UpstreamError
 from trioedge.core.verdict import Reason
 from trioedge.runtime.connector import Attempt, Connector
+from trioedge.runtime.observe import Observer
 from trioedge.runtime.reactor import Reactor
 from trioedge.runtime.resolver import Resolver
 
@@ -37,7 +38,7 @@ class Waiting:
 
 @asynccontextmanager
 async def open_connector() -> AsyncIterator[tuple[Connector, Reactor]]:
-    reactor = Reactor()
+    reactor = Reactor(Observer())
     resolver = Resolver(reactor)
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)

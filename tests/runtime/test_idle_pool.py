@@ -17,7 +17,7 @@ from trioedge.runtime.resolver import Resolver
 
 @asynccontextmanager
 async def open_pool(port: int, size: int = 3) -> AsyncIterator[tuple[IdlePool, Reactor]]:
-    reactor = Reactor()
+    reactor = Reactor(Observer())
     connector = Connector(reactor, Resolver(reactor))
     pool = IdlePool(connector, reactor, Observer(), parse_address(f"tcp://127.0.0.1:{port}"), size=size, seconds=5.0)
     async with trio.open_nursery() as nursery:

@@ -16,6 +16,7 @@ import trio.testing
 from tests.wires import receive_all, receive_exactly, stream, tcp_pair
 from trioedge.core.session import Session
 from trioedge.core.verdict import Completed, Outcome, Reason
+from trioedge.runtime.observe import Observer
 from trioedge.runtime.reactor import BUFFER_BYTES, Reactor
 from trioedge.runtime.relay import Meter, Relay
 from trioedge.runtime.sockets import reset
@@ -46,7 +47,7 @@ _wires: list[Wire] = []
 
 @asynccontextmanager
 async def open_reactor() -> AsyncIterator[Reactor]:
-    reactor = Reactor()
+    reactor = Reactor(Observer())
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         yield reactor
@@ -188,6 +189,18 @@ async def test_a_reset_is_noticed_while_the_other_side_takes_nothing() -> None:
         reset(line.client)
         with trio.fail_after(1):
             await line.over.wait()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.RESET]
+
+
+async def test_a_reset_is_noticed_after_a_half_close() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        line.client.shutdown(socket.SHUT_WR)
+        async with stream(line.upstream) as upstream:
+            assert await upstream.receive_some() == b""
+            reset(line.client)
+            with trio.fail_after(1):
+                await line.over.wait()
         assert [outcome.reason for outcome in line.outcomes] == [Reason.RESET]
 
 

@@ -8,6 +8,7 @@ from tests.runtime.test_connector import Names
 from trioedge.core.address import Address, parse_address
 from trioedge.core.errors import UpstreamError
 from trioedge.core.verdict import Reason
+from trioedge.runtime.observe import Observer
 from trioedge.runtime.reactor import Reactor
 from trioedge.runtime.resolver import FAILED_SECONDS, FRESH_SECONDS, QUERY_SECONDS, Answer, Resolver
 
@@ -37,7 +38,7 @@ async def asked(resolver: Resolver, address: Address) -> Answer:
 )
 async def test_what_is_an_address_already_is_answered_at_once_and_for_ever(address: str, known: object) -> None:
     answers: list[Answer] = []
-    resolver = Resolver(Reactor())  # no worker runs, so an answer that waited for one would never come
+    resolver = Resolver(Reactor(Observer()))  # no worker runs, so an answer that waited for one would never come
     for _ in range(2):
         resolver.ask(parse_address(address), answers.append)
     assert answers == [(known,), (known,)]
@@ -45,7 +46,7 @@ async def test_what_is_an_address_already_is_answered_at_once_and_for_ever(addre
 
 async def test_families_take_turns_the_first_choice_first(nursery: trio.Nursery) -> None:
     trio.socket.set_custom_hostname_resolver(Names(both=["2001:db8::1", "2001:db8::2", "192.0.2.1"]))
-    resolver = Resolver(Reactor())
+    resolver = Resolver(Reactor(Observer()))
     await nursery.start(resolver.run)
     answer = await asked(resolver, Address("tcp", "both.test", 80))
     assert not isinstance(answer, UpstreamError)
@@ -56,7 +57,7 @@ async def test_families_take_turns_the_first_choice_first(nursery: trio.Nursery)
 async def test_many_who_ask_at_once_make_one_query(nursery: trio.Nursery) -> None:
     names = Names(redis=["192.0.2.1"])
     trio.socket.set_custom_hostname_resolver(names)
-    resolver = Resolver(Reactor())
+    resolver = Resolver(Reactor(Observer()))
     await nursery.start(resolver.run)
     answers: list[Answer] = []
     for _ in range(50):
@@ -72,7 +73,7 @@ async def test_a_failure_is_remembered_briefly_and_asked_again_behind_the_next(
 ) -> None:
     names = Names(redis=socket.gaierror(socket.EAI_AGAIN, "try again"))
     trio.socket.set_custom_hostname_resolver(names)
-    reactor = Reactor()
+    reactor = Reactor(Observer())
     resolver = Resolver(reactor)
     await nursery.start(resolver.run)
     where = Address("tcp", "redis.test", 80)
@@ -95,7 +96,7 @@ async def test_a_known_answer_outlives_a_failing_resolver(
 ) -> None:
     names = Names(redis=["192.0.2.1"])
     trio.socket.set_custom_hostname_resolver(names)
-    reactor = Reactor()
+    reactor = Reactor(Observer())
     resolver = Resolver(reactor)
     await nursery.start(resolver.run)
     where = Address("tcp", "redis.test", 80)

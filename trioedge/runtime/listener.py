@@ -105,7 +105,7 @@ class Listener:
             self._reactor.add_listener(self._sock.fileno(), self)
 
     def crashed(self, fault: Exception) -> None:
-        self._observer.fault("listener failed", fault, listener=self._label)
+        """Go on: the reactor has said what it was."""
 
     def close(self) -> None:
         """Stop accepting; connections that wait in the backlog are reset by the kernel."""

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import trio
 
 from ..core.deadlines import Deadlines
+from .observe import Observer
 
 BUFFER_BYTES: Final = 65536
 """The most one read takes, and so the most a direction can hold back when its reader is slow."""
@@ -78,10 +79,15 @@ class Reactor:
         buffer: what every read of plain sockets goes into; empty again before the next one.
     """
 
-    __slots__ = ("_again", "_clock", "_deadlines", "_epoll", "_ready", "_timer", "buffer", "now")
+    __slots__ = ("_again", "_clock", "_deadlines", "_epoll", "_observer", "_ready", "_timer", "buffer", "now")
 
-    def __init__(self) -> None:
-        """Open the epoll object; only within a trio run."""
+    def __init__(self, observer: Observer) -> None:
+        """Open the epoll object; only within a trio run.
+
+        Args:
+            observer: told of exceptions that nobody expected.
+        """
+        self._observer = observer
         self._clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
@@ -178,7 +184,7 @@ class Reactor:
                 try:
                     owner.on_ready(fd, mask)
                 except Exception as fault:
-                    owner.crashed(fault)
+                    self._give_up(owner, fault)
 
     def _resume(self) -> None:
         resumables, self._again = self._again, []
@@ -186,7 +192,7 @@ class Reactor:
             try:
                 resumable.resume()
             except Exception as fault:
-                resumable.crashed(fault)
+                self._give_up(resumable, fault)
 
     async def _expire(self) -> None:
         while True:
@@ -198,4 +204,8 @@ class Reactor:
                 try:
                     item.expire(now)
                 except Exception as fault:
-                    item.crashed(fault)
+                    self._give_up(item, fault)
+
+    def _give_up(self, owner: Ready | Resumable | Expiring, fault: Exception) -> None:
+        self._observer.fault("reactor: a callback failed", fault)
+        owner.crashed(fault)

@@ -55,15 +55,15 @@ class Half:
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
         if mask & READ_ON:
             self.read_on = True
-            if mask & FAILED and self.peer.backlog is not None and self._is_dead():
+            if mask & FAILED and (self.ended or self.peer.backlog is not None) and self._is_dead():
                 return
         if self.backlog is not None and mask & WRITABLE:
-            self._flush()
+            self._flush(self.backlog)
         if mask & ~WRITABLE:
             self.resume()
 
     def _is_dead(self) -> bool:
-        """End the session if this socket was reset while nobody reads it, for its peer takes nothing."""
+        """End the session if this socket was reset while nobody reads it: it had ended, or its peer takes nothing."""
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._relay.end(Completed(Reason.RESET, os.strerror(code)), hard=True)
         return code != 0
@@ -93,37 +93,32 @@ class Half:
 
     def write(self, data: memoryview) -> None:
         """Pass `data` to this socket, and keep a copy of what it does not take."""
-        try:
-            count = self.sock.send(data)
-        except BlockingIOError:
-            count = 0
-        except OSError:
-            self._refuse()
-            return
-        self.moved += count
-        self._meter.bytes += count
+        count = self._send(data)
         if count < len(data):
             self.backlog = memoryview(bytes(data[count:]))
 
-    def _flush(self) -> None:
+    def _flush(self, backlog: memoryview) -> None:
         """Write the backlog; once it is gone, read the peer again, whose event has passed."""
-        backlog, self.backlog = self.backlog, None
-        if backlog is None:
-            return
-        try:
-            count = self.sock.send(backlog)
-        except BlockingIOError:
-            count = 0
-        except OSError:
-            self._refuse()
-            return
-        self.moved += count
-        self._meter.bytes += count
-        self._relay.active_at = self._reactor.now
+        peer, self._relay.active_at = self.peer, self._reactor.now
+        count = self._send(backlog)
         if count < len(backlog):
             self.backlog = backlog[count:]
         else:
-            self.peer.resume()
+            self.backlog = None
+            peer.resume()
+
+    def _send(self, data: memoryview) -> int:
+        """Write once and count; what a socket refuses for good is as good as gone."""
+        try:
+            count = self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._refuse()
+            return len(data)
+        self.moved += count
+        self._meter.bytes += count
+        return count
 
     def _finish(self) -> None:
         """It has sent everything: tell the peer, or end if the peer had finished too."""
@@ -157,7 +152,9 @@ class Half:
         del self.peer, self._relay
 
     def crashed(self, fault: Exception) -> None:
-        self._relay.crashed(fault)
+        relay: Relay | None = getattr(self, "_relay", None)  # gone once the session is over
+        if relay is not None:
+            relay.crashed(fault)
 
 
 class Relay:
