@@ -137,8 +137,8 @@ class Edge:
     ) -> int:
         """Cut the live sessions that match everything named, with reason ``evicted``, and say how many.
 
-        Their sockets are closed when this returns, whether they relay, connect or wait. Costs what it closes,
-        whatever else lives.
+        The sockets of those that relay or connect are closed when this returns; one that a middleware holds is
+        closed when its task next runs. Costs what it closes, whatever else lives.
 
         Args:
             service: sessions of this service.
@@ -250,8 +250,8 @@ class Edge:
                     await sessions.wait_empty()
             finally:
                 cut = sessions.cut(Reason.DRAINED)
+                observer.say("stopped", cut=cut)
             workers.cancel_scope.cancel()
-        observer.say("stopped", cut=cut)
         return cut
 
     def _shed(self) -> None:

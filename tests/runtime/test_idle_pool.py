@@ -107,3 +107,18 @@ async def test_an_upstream_that_is_down_is_asked_again_with_growing_pauses(
     assert all(0.05 <= pause <= 30 for pause in pauses)
     assert pauses[6] > pauses[0] * 8
     assert [entry["event"] for entry in logs] == ["preconnect failed"]  # once a second, not once a try
+
+
+async def test_an_upstream_that_hangs_up_at_once_is_asked_less_and_less_often() -> None:
+    accepted = 0
+
+    async def hang_up(connection: trio.SocketStream) -> None:
+        nonlocal accepted
+        accepted += 1
+
+    with capture_logs() as logs:
+        async with server(hang_up) as port, open_pool(port, size=4):
+            await trio.sleep(1.5)
+    assert 4 <= accepted <= 4 * 6  # at 0, 0.1, 0.3, 0.7 and 1.5 s, or twice as often with the jitter
+    assert logs
+    assert {entry["event"] for entry in logs} == {"preconnect: the upstream hangs up at once"}

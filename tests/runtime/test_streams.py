@@ -3,7 +3,7 @@ import trio
 import trio.testing
 
 from tests.wires import receive_exactly, tcp_pair
-from trioedge.runtime.streams import PlainStream
+from trioedge.runtime.streams import PlainStream, ReplayStream
 
 
 async def test_it_keeps_trios_own_promises_of_a_half_closeable_stream() -> None:
@@ -90,3 +90,17 @@ async def test_a_reset_breaks_whoever_waits() -> None:
         await trio.testing.wait_all_tasks_blocked()
         far.close_reset()
     await near.aclose()
+
+
+async def test_any_stream_can_be_unread_and_is_itself_otherwise() -> None:
+    async def make() -> tuple[ReplayStream, ReplayStream]:
+        near, far = trio.testing.memory_stream_pair()
+        return ReplayStream(near), ReplayStream(far)
+
+    await trio.testing.check_half_closeable_stream(make, None)
+    near, far = await make()
+    await far.send_all(b"third")
+    near.unread(b"second ")
+    near.unread(b"first ")
+    assert await near.receive_some(4) == b"firs"
+    assert await receive_exactly(near, 14) == b"t second third"

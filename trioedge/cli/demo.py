@@ -99,7 +99,7 @@ An edge of seven stages listens on {address}. In another terminal, type
   curl {address}
     to be answered;
   curl --interface {demo_edge.UNWANTED} {address}
-    to be refused by SourceMatch: curl says that the connection was reset;
+    to be refused by SourceMatch: curl says that it was reset, or could not connect;
   seq 20 | xargs -P 20 -I_ curl -s {address}
     to come twenty at a time: SessionGate lets a burst of 8 in, then 2 a second.
 {end}

@@ -21,14 +21,18 @@ from .wakeup import Wakeup
 FIRST_RETRY_SECONDS: Final = 0.1
 MOST_RETRY_SECONDS: Final = 30.0
 
+STEADY_SECONDS: Final = 1.0
+"""A connection that waited this long was welcome: losing it counts as the first failure."""
+
 
 class _Idle:
     """A connection that waits for a session."""
 
-    __slots__ = ("_pool", "greeted", "sock")
+    __slots__ = ("_pool", "greeted", "since", "sock")
 
-    def __init__(self, pool: "IdlePool", sock: socket.socket, greeted: bool) -> None:
+    def __init__(self, pool: "IdlePool", sock: socket.socket, since: float, greeted: bool) -> None:
         self._pool = pool
+        self.since = since
         self.sock = sock
         self.greeted = greeted
 
@@ -84,7 +88,7 @@ class IdlePool:
         Args:
             connector: opens the connections.
             reactor: watches them while they wait.
-            observer: told when the upstream is lost and when it is back.
+            observer: told, at most once a second, that the upstream refuses or hangs up.
             address: where to.
             size: connections to keep ready; its file descriptors are the pool's.
             seconds: the limit of one connect.
@@ -114,12 +118,16 @@ class IdlePool:
             _, idle = self._idle.popitem()
             self._wakeup.set()
             if idle.alive():
+                self._backoff.succeeded()
                 return idle.sock, idle.greeted
             self._close(idle)
         return None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Fill the pool and keep it full; after a failure wait 0.1 to 30 s, doubling. Closes it when cancelled."""
+        """Fill the pool and keep it full; after a failure wait 0.1 to 30 s, doubling until a session took one.
+
+        Closes every connection when cancelled.
+        """
         task_status.started()
         self._wakeup.set()
         try:
@@ -151,8 +159,7 @@ class IdlePool:
     def filled(self, refill: _Refill, sock: socket.socket, greeted: bool) -> None:
         """A connection is there."""
         self._refills.discard(refill)
-        self._backoff.succeeded()
-        idle = self._idle[sock.fileno()] = _Idle(self, sock, greeted)
+        idle = self._idle[sock.fileno()] = _Idle(self, sock, self._reactor.now, greeted)
         self._reactor.hand_over(sock.fileno(), idle)
 
     def refused(self, refill: _Refill, error: UpstreamError) -> None:
@@ -164,11 +171,16 @@ class IdlePool:
         self._wakeup.set()
 
     def lost(self, idle: _Idle) -> None:
-        """The upstream closed a connection that waited; an upstream that closes them all is asked less often."""
-        if self._idle.pop(idle.sock.fileno(), None) is not None:
-            self._close(idle)
-            self._retry_seconds = self._retry_seconds or self._backoff.failed()
-            self._wakeup.set()
+        """The upstream closed a connection that waited; one that closes them all at once is asked less often."""
+        if self._idle.pop(idle.sock.fileno(), None) is None:
+            return
+        self._close(idle)
+        if self._reactor.now - idle.since >= STEADY_SECONDS:
+            self._backoff.succeeded()
+        else:
+            self._observer.notice("preconnect: the upstream hangs up at once", upstream=str(self._address))
+        self._retry_seconds = self._retry_seconds or self._backoff.failed()
+        self._wakeup.set()
 
     def _close(self, idle: _Idle) -> None:
         self._reactor.forget(idle.sock.fileno())

@@ -20,7 +20,7 @@ from .reactor import Reactor
 from .relay import Ended
 from .sockets import reset
 from .stream_relay import close_hard
-from .streams import PlainStream
+from .streams import PlainStream, ReplayStream
 
 _OVERLOAD = Reject(Reason.OVERLOAD, "as many sessions as the edge may have")
 
@@ -108,7 +108,7 @@ class Sessions:
         self._observer.accepted += 1
         refusal = self._refusal(session)
         if refusal is None:
-            self._spawn(session, stream)
+            self._spawn(session, ReplayStream(stream))
         else:
             self._end(session, refusal)
             self._tasks.start_soon(stream.aclose if self._polite else partial(close_hard, stream))

@@ -1,4 +1,4 @@
-"""A plain socket as a trio stream, for middlewares and for relays that are not plain on both sides."""
+"""The streams that middlewares see: what they read ahead they give back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,3 +131,38 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """Close, then let others run."""
         self.close()
         await trio.lowlevel.checkpoint()
+
+
+class ReplayStream(trio.abc.HalfCloseableStream):
+    """Any stream, so that it can be un-read as a plain one can."""
+
+    __slots__ = ("_early", "_inner")
+
+    def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
+        self._inner = inner
+        self._early = b""
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` before what is received next."""
+        self._early = bytes(data) + self._early
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive what was un-read, then what the stream has."""
+        if not self._early:
+            return bytes(await self._inner.receive_some(max_bytes))
+        await trio.lowlevel.checkpoint()
+        count = max_bytes or len(self._early)
+        data, self._early = self._early[:count], self._early[count:]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._inner.send_eof()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

@@ -26,7 +26,8 @@ class ConcurrencyLimit:
         Args:
             sessions: live at once, at least 1.
             per: what is counted by itself: each ``source`` address, or each ``service``.
-            capacity: keys with a live session; beyond, a new key is refused with reason ``capacity``.
+            capacity: keys with a live session, 65,536 by default; beyond, a new key is refused with reason
+                ``capacity``.
 
         Raises:
             ConfigurationError: names the argument and what is wrong with it.

@@ -29,7 +29,8 @@ class SessionGate:
             rate: sessions a second, above 0.
             burst: sessions at once after a rest, at least 1.
             per: what has a gate of its own: each ``service``, or each ``source`` address.
-            capacity: keys remembered; when so many are active, a new one is refused with reason ``capacity``.
+            capacity: keys remembered, 65,536 by default; when so many are active, a new one is refused with reason
+                ``capacity``.
 
         Raises:
             ConfigurationError: names the argument and what is wrong with it.

@@ -10,6 +10,7 @@ from ..core.chain import compile_chain
 from ..core.session import Session
 from ..core.stage import Decision, Middleware
 from ..core.verdict import CONTINUE, Completed, Outcome, Reason, Reject
+from ..runtime.streams import ReplayStream
 from .sessions import make_session
 from .upstream import memory_pair
 
@@ -111,7 +112,7 @@ async def _session(client_says: bytes) -> Session:
     client, edge = memory_pair(lockstep=False)
     await client.send_all(client_says)
     session = make_session(now=trio.current_time())
-    session.stream = edge
+    session.stream = ReplayStream(edge)
     return session
 
 

@@ -85,7 +85,8 @@ class Rehearsal:
     async def connect(self, source: str = "192.0.2.1", *, lockstep: bool = False) -> Client:
         """Connect a client from `source`.
 
-        Whether it was refused, its session says: ``client.outcome``.
+        A refusal by the leading decisions stands in ``client.outcome`` at once; for one behind a middleware, await
+        :meth:`Client.ended`.
 
         Args:
             source: the client's address, in any spelling; ``unix`` for a local socket.

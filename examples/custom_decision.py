@@ -1,0 +1,35 @@
+"""A decision of your own: whoever leaves without having said a word is not let in again for a minute."""
+
+import trioedge as te
+
+
+class SilenceBan:
+    """Refuse sources that came and left in silence, as scanners do. One dict look-up; bounded; waits for nothing."""
+
+    def __init__(self, seconds: float = 60.0, capacity: int = 10_000) -> None:
+        self._seconds, self._capacity = seconds, capacity
+        self._until: dict[str, float] = {}
+
+    def decide(self, session: te.Session) -> te.Verdict:
+        if session.started_at < self._until.get(session.source, 0.0):
+            return te.Reject(te.Reason.POLICY, "left in silence a moment ago")
+        session.defer(self._look_back)
+        return te.CONTINUE
+
+    def _look_back(self, session: te.Session) -> None:
+        """Called when the session has ended, however it ended."""
+        if session.outcome == te.Completed() and session.bytes_up == 0:
+            self._until.pop(session.source, None)
+            if len(self._until) >= self._capacity:
+                del self._until[next(iter(self._until))]  # the oldest ban
+            self._until[session.source] = session.started_at + self._seconds
+
+
+edge = te.Edge(
+    listen="tcp://127.0.0.1:6380",
+    stages=[SilenceBan(), te.SessionGate(rate=200, burst=32)],
+    endpoint=te.Forward("tcp://127.0.0.1:6379"),
+)
+
+if __name__ == "__main__":
+    te.run(edge)

@@ -1,0 +1,135 @@
+"""Every example does what it says: under a fake clock, as a script, and as a target of the command line."""
+
+import runpy
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+import trioedge as te
+from examples.custom_decision import SilenceBan
+from examples.custom_middleware import at_most_an_hour
+from tests.cli.command import running
+from trioedge.testing import check_decision, check_middleware, make_session, open_edge
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+
+
+def edge_of(name: str) -> te.Edge:
+    """The edge of an example, fresh: its stages remember nothing of other tests."""
+    edge = runpy.run_path(str(EXAMPLES / name))["edge"]
+    assert isinstance(edge, te.Edge)
+    return edge
+
+
+async def test_redis_is_reached_from_this_machine_only(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("redis_edge.py")) as world:
+        client = await world.connect("127.0.0.1")
+        await client.send(b"PING\r\n")
+        assert await client.receive(6) == b"PING\r\n"  # the upstream of a rehearsal echoes
+        assert [str(address) for address in world.upstream.asked] == ["tcp://127.0.0.1:6379"]
+        stranger = await world.connect("192.0.2.1")
+        assert await stranger.ended() == te.Reject(te.Reason.SOURCE, "matches no accepted entry")
+
+
+async def test_redis_is_spared_a_burst(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("redis_edge.py")) as world:
+        for _ in range(32):
+            await world.connect("127.0.0.1")
+        one_more = await world.connect("127.0.0.1")
+        assert (await one_more.ended()).reason is te.Reason.RATE
+        assert world.edge.statistics().live == 32
+        await trio.sleep(0.005)
+        assert (await world.connect("127.0.0.1")).outcome is None
+
+
+async def test_redis_has_a_hundred_sessions_of_one_source(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("redis_edge.py")) as world:
+        for _ in range(100):
+            await world.connect("127.0.0.1")
+            await trio.sleep(0.01)
+        one_more = await world.connect("127.0.0.1")
+        assert (await one_more.ended()).reason is te.Reason.CONCURRENCY
+        assert (await world.connect("127.0.0.2")).outcome is None
+
+
+async def test_silence_is_banned_for_a_minute(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("custom_decision.py")) as world:
+        scanner = await world.connect("192.0.2.66")
+        await scanner.close()
+        await scanner.ended()
+
+        again = await world.connect("192.0.2.66")
+        assert await again.ended() == te.Reject(te.Reason.POLICY, "left in silence a moment ago")
+        assert (await world.connect("192.0.2.1")).outcome is None
+
+        await trio.sleep(60)
+        assert (await world.connect("192.0.2.66")).outcome is None
+
+
+async def test_one_who_speaks_is_not_banned(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("custom_decision.py")) as world:
+        for _ in range(3):
+            client = await world.connect()
+            await client.send(b"hello")
+            await client.finish()
+            assert await client.receive_all() == b"hello"
+            assert await client.ended() == te.Completed()
+
+
+def test_the_ban_is_bounded() -> None:
+    ban = SilenceBan(seconds=60, capacity=2)
+    silent = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    check_decision(ban, [make_session(source) for source in silent])
+    verdicts = [ban.decide(make_session(source, now=1.0)) for source in silent]
+    assert [verdict is te.CONTINUE for verdict in verdicts] == [True, False, False]
+
+
+async def test_every_third_session_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("first_edge.py")) as world:
+        for source in ("127.0.0.1", "127.0.0.5", "127.0.0.9"):
+            client = await world.connect(source)
+        assert await client.ended() == te.Reject(te.Reason.POLICY, "every third")
+        assert world.edge.statistics().live == 2
+
+
+async def test_the_first_edge_has_a_guest_who_may_not_come(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("first_edge.py")) as world:
+        client = await world.connect("127.0.0.2")
+        assert await client.ended() == te.Reject(te.Reason.SOURCE, "127.0.0.2")
+
+
+async def test_a_session_has_an_hour_however_busy(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("custom_middleware.py")) as world:
+        client = await world.connect()
+        while client.outcome is None:
+            await client.send(b"tick")
+            await trio.sleep(60)
+        assert client.outcome == te.Completed(te.Reason.DEADLINE, "an hour")
+        assert trio.current_time() == pytest.approx(3600, abs=61)
+
+
+async def test_the_deadline_is_a_good_middleware(autojump_clock: trio.testing.MockClock) -> None:
+    await check_middleware(at_most_an_hour)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_script_serves_its_edge(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[te.Edge] = []
+    monkeypatch.setattr(te, "run", served.append)
+    assert served == [runpy.run_path(str(script), run_name="__main__")["edge"]]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+async def test_the_command_line_serves_it(script: Path) -> None:
+    async with running("run", str(script), "--listen", "tcp://127.0.0.1:0") as command:
+        await command.says("listening")
+        command.signal(signal.SIGTERM)
+        assert await command.ends() == te.ExitCode.DRAINED
+
+
+def test_the_list_of_examples_is_whole() -> None:
+    listed = (EXAMPLES / "README.md").read_text()
+    assert [script.name for script in SCRIPTS if script.name not in listed] == []
