@@ -439,6 +439,16 @@ def test_an_endpoint_with_an_unmet_need_is_not_called_a_stage() -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["needs", "names"])
+def test_text_in_place_of_a_tuple_of_facts_is_refused_with_the_tuple_to_write(word: str) -> None:
+    """Read letter by letter, it would name nothing that anybody needs, and the check would be off."""
+    said: dict[str, Any] = {word: "service"}
+    with pytest.raises(ConfigurationError) as refusal:
+        compile_chain([yes, decision(**said)(unlifted)], finish)
+    assert str(refusal.value).startswith("stage 2 (unlifted)")
+    assert f"{word}=('service',)" in str(refusal.value)
+
+
 # What is refused when it happens.
 
 

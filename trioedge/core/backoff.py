@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Doubling delays with full jitter, from `first` up to `most` seconds.
+    """Doubling delays with equal jitter, from `first` up to `most` seconds.
 
-    Full jitter (Brooker, "Exponential Backoff And Jitter", 2015) spreads edges that lost the same upstream.
+    Equal jitter (Brooker, "Exponential Backoff And Jitter", 2015) spreads edges that lost the same upstream.
     """
 
     __slots__ = ("_ceiling", "_first", "_most", "_random")

@@ -230,6 +230,12 @@ def _check_facts(parts: Sequence[object]) -> None:
     Every session has a service from the start, unless some stage of the chain names one: then whoever asks
     before that stage would be told the wrong one.
     """
+    for number, part in enumerate(parts, 1):
+        for name in ("needs", "names"):
+            if isinstance(facts := getattr(part, name, ()), str):
+                raise ConfigurationError(
+                    f"stage {number} ({_name(part)}): {name}={facts!r} is text: write {name}=({facts!r},)"
+                )
     naming = {fact for part in parts for fact in getattr(part, "names", ())}
     known = {"service"} - naming
     for number, part in enumerate(parts, 1):
