@@ -11,7 +11,7 @@ from types import FrameType
 
 from cyclopts import App
 
-from tests.bench import bars, document, report
+from tests.bench import bars, document, pages, report
 from tests.bench.plan import MEASURES, Measure, Plan, smoke
 from tests.bench.processes import raise_open_files
 from tests.bench.run import Bench
@@ -37,7 +37,8 @@ def main(
         quick: a smoke run of about a minute, whose figures are only rough.
         only: a measure to run; repeat it for more. All of them unless told.
         output: the JSON file with every value.
-        plots: the folder for the figures; docs/assets unless told, and none of a quick or partial run.
+        plots: the folder for the figures. A full run draws them into docs/assets unless told, and writes the tables
+            of the README and of the performance page; a quick or partial run does neither unless told.
     """
     signal.signal(signal.SIGTERM, _stop)
     plan = smoke(Plan(core=core)) if quick else Plan(core=core)
@@ -56,10 +57,13 @@ def main(
         console.print(report.bars_table(verdicts))
     for line in report.remarks(bench, quick=quick):
         console.print(line, soft_wrap=True)
-    document.write(output, document.document(bench, verdicts))
+    content = document.document(bench, verdicts)
+    document.write(output, content)
     console.print(f"wrote {output}", soft_wrap=True)
-    if plots is None and not quick and not only:
-        plots = Path("docs/assets")  # figures that a reader of the documentation may believe
+    if plots is None and not quick and not only:  # figures that a reader of the documentation may believe
+        plots = Path("docs/assets")
+        for path in pages.write(content, Path()):
+            console.print(f"wrote {path}", soft_wrap=True)
     if plots:
         from tests.bench.plots import draw  # matplotlib takes a second to load: not before the measuring
 
