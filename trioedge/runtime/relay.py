@@ -12,7 +12,7 @@ from typing import Protocol
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason
 from .reactor import BUFFER_BYTES, FAILED, READ_ON, WRITABLE, Reactor
-from .sockets import reset
+from .sockets import reset, unsent_bytes
 
 
 class Ended(Protocol):
@@ -160,7 +160,18 @@ class Half:
 class Relay:
     """Two halves and what they share: the session, its idle limit and its end."""
 
-    __slots__ = ("_ended", "_half_closed", "_over", "_reactor", "_session", "_tick", "active_at", "down", "up")
+    __slots__ = (
+        "_ended",
+        "_half_closed",
+        "_over",
+        "_reactor",
+        "_session",
+        "_tick",
+        "_unsent",
+        "active_at",
+        "down",
+        "up",
+    )
 
     phase = "relaying"
 
@@ -183,6 +194,7 @@ class Relay:
         self._ended = ended
         self._over = False
         self._half_closed = False
+        self._unsent = (0, 0)
         self.active_at = reactor.now
         self.up = Half(self, reactor, up, meters[0])
         self.down = Half(self, reactor, down, meters[1])
@@ -230,10 +242,17 @@ class Relay:
         if self._half_closed:
             limit = min(limit, session.half_closed_seconds)
         due = self.active_at + limit
+        if due <= now and self._drains():
+            self.active_at, due = now, now + limit
         if due <= now:
             self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
         else:
             self._tick = self._reactor.set_deadline(self, min(due, now + session.half_closed_seconds))
+
+    def _drains(self) -> bool:
+        """Tell whether a slow reader took something from the kernel's buffers since this was last asked."""
+        before, self._unsent = self._unsent, (unsent_bytes(self.down.sock), unsent_bytes(self.up.sock))
+        return self._unsent != before
 
     def cut(self, reason: Reason) -> None:
         """Reset both sockets now; they are closed when this returns."""

@@ -9,7 +9,8 @@ class IdleTimeout:
     """Cut a session with reason ``idle`` when no byte has moved either way for so long.
 
     A decision, not a middleware: it writes two numbers into the session and the relay does the rest, so that
-    silence costs no task and no timer. Without it the limits are 600 and 60 seconds.
+    silence costs no task and no timer. Without it the limits are 600 and 60 seconds. A slow reader is not silent: while
+    bytes that the edge has sent already are still being delivered, the limit begins anew.
     """
 
     __slots__ = ("_half_closed_seconds", "_seconds")
