@@ -1,5 +1,6 @@
 import os
 import socket
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -183,3 +184,45 @@ async def test_a_listener_is_reported_until_it_is_emptied() -> None:
             reactor.remove(listener.fileno())
             for client in clients:
                 client.close()
+
+
+async def test_a_turn_ends_in_time_so_that_other_tasks_run(mock_clock: trio.testing.MockClock) -> None:
+    """By a clock that only the work itself moves: each call takes a tenth of a turn."""
+
+    class Works(Owner):
+        def resume(self) -> None:
+            self.resumed += 1
+            mock_clock.jump(TURN_SECONDS / 10)
+            if self.resumed < 1000:
+                reactor.again(self)
+
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        works = Works()
+        reactor.add(near.fileno(), works)
+        reactor.again(works)
+        seen = [0]
+        while works.resumed < 1000:
+            await trio.lowlevel.checkpoint()
+            seen.append(works.resumed)
+        # Trio may run the reactor twice between two steps of this task, in either order.
+        assert max(later - earlier for earlier, later in pairwise(seen)) <= 30
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+async def test_what_is_removed_is_not_reported_and_may_be_added_again() -> None:
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        first, second = Owner(), Owner()
+        reactor.add(near.fileno(), first)
+        await first.told.wait()
+        reactor.remove(near.fileno())
+        reactor.remove(near.fileno())
+        reactor.add(near.fileno(), second)
+        await second.told.wait()
+        assert len(first.masks) == 1
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()

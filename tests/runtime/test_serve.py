@@ -254,3 +254,74 @@ async def test_cancelled_at_any_checkpoint_nothing_is_left(
                 assert step > 20
                 return
         pytest.fail("the life never ended")
+
+
+async def test_an_endpoint_that_raises_as_it_begins_costs_one_session() -> None:
+    class Clumsy:
+        plain = True
+
+        def begin(self, session: te.Session, *rest: object) -> None:
+            raise LookupError("no way")
+
+        async def handle(self, session: te.Session) -> te.Outcome:
+            raise AssertionError("it carries sessions without a task")
+
+    edge = te.Edge("tcp://127.0.0.1:0", [], Clumsy())
+    with capture_logs() as logs:
+        async with serving(edge) as edge_port:
+            for _ in range(2):
+                async with await connect(edge_port) as client:
+                    with pytest.raises(trio.BrokenResourceError):
+                        await client.receive_some()
+            assert edge.statistics().ended == {te.Reason.FAULT: 2}
+            assert len(edge.sessions) == 0
+    assert "endpoint failed" in [entry["event"] for entry in logs]
+
+
+@pytest.mark.parametrize("refuse", ["reset", "close"])
+async def test_a_refusal_behind_a_middleware_closes_as_asked(refuse: str) -> None:
+    @te.decision
+    def no(session: te.Session) -> te.Verdict:
+        return te.Reject(te.Reason.POLICY)
+
+    async with server() as port:
+        edge = edge_to(port, pass_on, no, refuse=refuse)
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            if refuse == "close":
+                assert await client.receive_some() == b""
+            else:
+                with pytest.raises(trio.BrokenResourceError):
+                    await client.receive_some()
+            await trio.testing.wait_all_tasks_blocked()
+            assert edge.statistics().refused == {te.Reason.POLICY: 1}
+
+
+async def test_a_middleware_that_raises_resets_its_client() -> None:
+    @te.middleware
+    async def fail(session: te.Session, call_next: te.Handler) -> te.Outcome:
+        raise LookupError("as asked")
+
+    async with server() as port:
+        edge = edge_to(port, fail)
+        with capture_logs():
+            async with serving(edge) as edge_port, await connect(edge_port) as client:
+                with pytest.raises(trio.BrokenResourceError):
+                    await client.receive_some()
+
+
+async def test_a_session_that_is_cut_before_its_task_begins_never_gets_far() -> None:
+    reached: list[te.Session] = []
+
+    @te.middleware
+    async def wait(session: te.Session, call_next: te.Handler) -> te.Outcome:
+        await trio.lowlevel.checkpoint()
+        reached.append(session)
+        return await call_next(session)
+
+    edge = edge_to(1, wait)
+    async with open_edge(edge):
+        session = edge.admit(trio.testing.memory_stream_pair()[1], "192.0.2.1")
+        assert edge.evict(session=session) == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.outcome == te.Completed(te.Reason.EVICTED)
+        assert reached == []
