@@ -10,7 +10,7 @@ import trio.testing
 
 from tests.runtime.test_relay import open_reactor
 from tests.wires import tcp_pair
-from trioedge.runtime.reactor import READABLE, TICK_SECONDS, TURN_SECONDS, WRITABLE
+from trioedge.runtime.reactor import BATCH_EVENTS, READABLE, TICK_SECONDS, TURN_SECONDS, WRITABLE
 
 
 @attrs.define(eq=False)
@@ -223,6 +223,31 @@ async def test_what_is_removed_is_not_reported_and_may_be_added_again() -> None:
         reactor.add(near.fileno(), second)
         await second.told.wait()
         assert len(first.masks) == 1
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+async def test_a_crowd_that_asks_for_more_is_served_in_batches(mock_clock: trio.testing.MockClock) -> None:
+    class Works(Owner):
+        def resume(self) -> None:
+            self.resumed += 1
+            mock_clock.jump(TURN_SECONDS)
+            order.append(self)
+
+    order: list[Works] = []
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        crowd = [Works() for _ in range(1000)]
+        reactor.add(near.fileno(), crowd[0])
+        for works in crowd:
+            reactor.again(works)
+        seen = [0]
+        while len(order) < len(crowd):
+            await trio.lowlevel.checkpoint()
+            seen.append(len(order))
+        assert order == crowd
+        assert max(later - earlier for earlier, later in pairwise(seen)) <= 2 * BATCH_EVENTS
         reactor.forget(near.fileno())
         near.close()
         far.close()

@@ -9,6 +9,7 @@ former owner, so a handler believes only what its own system calls answer.
 """
 
 import select
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from os import sched_yield
@@ -26,7 +27,7 @@ TURN_SECONDS: Final = 0.001
 """How long the reactor works before it lets every other task run once."""
 
 BATCH_EVENTS: Final = 64
-"""Events taken at a time; the turn's end is looked at in between."""
+"""Events taken, and callbacks resumed, at a time; the turn's end is looked at in between."""
 
 TICK_SECONDS: Final = 0.05
 """Deadlines fire at most this late."""
@@ -91,7 +92,7 @@ class Reactor:
         self._clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
-        self._again: list[Resumable] = []
+        self._again: deque[Resumable] = deque()
         self._deadlines: Deadlines[Expiring] = Deadlines(TICK_SECONDS)
         self._timer = trio.CancelScope()
         self.now = self._clock()
@@ -187,8 +188,9 @@ class Reactor:
                     self._give_up(owner, fault)
 
     def _resume(self) -> None:
-        resumables, self._again = self._again, []
-        for resumable in resumables:
+        again = self._again
+        for _ in range(min(len(again), BATCH_EVENTS)):
+            resumable = again.popleft()
             try:
                 resumable.resume()
             except Exception as fault:
