@@ -173,6 +173,7 @@ class Reactor:
                 self._dispatch(events)
                 if self._again:
                     self._resume()
+                    now = clock()
                 if now >= turn_ends:
                     await trio.lowlevel.checkpoint()
                     turn_ends = clock() + TURN_SECONDS
