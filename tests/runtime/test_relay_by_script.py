@@ -250,3 +250,20 @@ async def test_a_slow_reader_is_not_silent_while_the_kernel_still_delivers(mock_
     for sock in (client, upstream):
         sock.close()
     reactor._epoll.close()
+
+
+def test_when_neither_side_takes_anything_the_session_is_over() -> None:
+    line = Line(client=[b"question"], to_client=[GONE], upstream=[b"answer"], to_upstream=[GONE])
+    line.down.on_ready(10, IN)
+    line.reactor.run()
+    assert line.outcomes == [Completed(Reason.RESET)]
+    assert line.client.trail == line.upstream.trail == ["lingers not", "closed"]
+
+
+def test_one_half_waits_for_its_turn_once() -> None:
+    line = Line(client=[bytes(65536)] * 20)
+    for _ in range(5):
+        line.down.on_ready(10, IN)
+    assert len(line.reactor.agains) == 1
+    line.reactor.run()
+    assert len(line.upstream.took) == 20 * 65536

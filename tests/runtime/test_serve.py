@@ -325,3 +325,45 @@ async def test_a_session_that_is_cut_before_its_task_begins_never_gets_far() -> 
         await trio.testing.wait_all_tasks_blocked()
         assert session.outcome == te.Completed(te.Reason.EVICTED)
         assert reached == []
+
+
+async def test_a_clean_up_that_raises_during_an_evict_costs_that_session_alone() -> None:
+    @te.middleware
+    async def messy(session: te.Session, call_next: te.Handler) -> te.Outcome:
+        async def helper() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("messy")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(helper)
+            return await call_next(session)
+
+    async with server() as port:
+        edge = edge_to(port, messy)
+        with capture_logs() as logs:
+            async with serving(edge) as edge_port, await connect(edge_port) as one, await connect(edge_port) as other:
+                with trio.fail_after(5):
+                    while [session.phase for session in edge.sessions] != ["relaying"] * 2:
+                        await trio.sleep(0.001)
+                assert edge.evict(session=next(iter(edge.sessions))) == 1
+                with pytest.raises(trio.BrokenResourceError):
+                    await one.receive_some()
+                await other.send_all(b"ping")
+                assert await receive_exactly(other, 4) == b"ping"
+        assert "stage failed" in [entry["event"] for entry in logs]
+
+
+async def test_a_decision_that_cuts_its_own_session_refuses_it() -> None:
+    @te.decision
+    def cut(session: te.Session) -> te.Verdict:
+        session.cut(te.Reason.EVICTED)
+        return te.CONTINUE
+
+    async with server() as port:
+        edge = edge_to(port, cut)
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            with pytest.raises(trio.BrokenResourceError):
+                await client.receive_some()
+            assert edge.statistics().refused == {te.Reason.EVICTED: 1}

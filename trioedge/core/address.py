@@ -79,7 +79,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         )
     if not digits:
         raise ConfigurationError(f"{wrong} names no port")
-    if not digits.isascii() or not digits.isdecimal() or int(digits) > 65535:
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 5 or int(digits) > 65535:
         raise ConfigurationError(f"{wrong}: port {digits!r} is out of range, 0 to 65535")
     port = int(digits)
     if port == 0 and not listening:

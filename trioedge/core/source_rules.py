@@ -97,7 +97,7 @@ def _read(entry: str, where: str) -> list[tuple[int, int, int]]:
             if first.version != last.version or first > last:
                 raise ValueError("a range goes up")
             networks = netaddr.iprange_to_cidrs(first, last)
-        elif slash and not length.isdecimal():
+        elif slash and not (length.isascii() and length.isdecimal()):
             raise ValueError("a prefix length is a number")
         else:
             networks = [netaddr.IPNetwork(f"{_ip(host)}{slash}{length}")]

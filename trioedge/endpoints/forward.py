@@ -94,7 +94,7 @@ class Forward:
     ) -> None:
         """Relay between two plain sockets; `up` is in the reactor already."""
         session.carrier = relay = Relay(session, self._reactor, down, up, self._ground.meters, ended)
-        relay.start(early, greeted=greeted)
+        relay.start(early, greeted=greeted or self.destination.scheme == "unix")
 
     def unreached(self, error: UpstreamError) -> Completed:
         """Say, at most once a second, that the upstream cannot be reached; give the session's end."""

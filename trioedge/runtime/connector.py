@@ -91,12 +91,20 @@ class Attempt:
             elif not self._pending:
                 self._fail(self._error)
             return
-        if mask & WRITABLE:
+        if mask & WRITABLE and _is_connected(sock):
             waiter = self._waiter
             del self._pending[fd]
             self.cancel()
             if waiter is not None:
-                waiter.connected(sock, bool(mask & ~WRITABLE))
+                self._hand_over(waiter, fd, sock, greeted=bool(mask & ~WRITABLE))
+
+    def _hand_over(self, waiter: Waiter, fd: int, sock: socket.socket, *, greeted: bool) -> None:
+        try:
+            waiter.connected(sock, greeted)
+        except Exception as fault:
+            self._reactor.forget(fd)
+            sock.close()
+            waiter.failed(UpstreamError(Reason.FAULT, f"{self._label}: {fault!r}"))
 
     def expire(self, now: float) -> None:
         if self._waiter is None:
@@ -129,7 +137,10 @@ class Attempt:
             self._pending[fd] = sock
             if family != socket.AF_UNIX:
                 no_delay(sock)
-            code = sock.connect_ex(where)  # type: ignore[arg-type]  # as getaddrinfo gave it
+            try:
+                code = sock.connect_ex(where)  # type: ignore[arg-type]  # as getaddrinfo gave it
+            except OSError as error:  # an IPv6 scope that does not exist
+                code = error.errno if error.errno and error.errno > 0 else errno.EHOSTUNREACH
             if code and code != errno.EINPROGRESS:
                 self._drop(fd, code)
                 continue
@@ -168,6 +179,15 @@ class Connecting(Protocol):
 
     async def open_stream(self, address: Address, seconds: float, /) -> trio.abc.HalfCloseableStream:
         """Connect a stream."""
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    """Tell a connection from an event that was meant for the descriptor's former owner."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 class Connector:

@@ -15,7 +15,7 @@ from ..core.backoff import Backoff
 from ..core.errors import UpstreamError
 from .connector import Attempt, Connecting
 from .observe import Observer
-from .reactor import Reactor
+from .reactor import HUNG_UP, Reactor
 from .wakeup import Wakeup
 
 FIRST_RETRY_SECONDS: Final = 0.1
@@ -36,9 +36,9 @@ class _Idle:
         self.sock = sock
         self.greeted = greeted
 
-    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - what it means is asked of the socket
+    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
         self.greeted = True
-        if not self.alive():
+        if mask & HUNG_UP or not self.alive():
             self._pool.lost(self)
 
     def alive(self) -> bool:
@@ -161,6 +161,8 @@ class IdlePool:
         self._refills.discard(refill)
         idle = self._idle[sock.fileno()] = _Idle(self, sock, self._reactor.now, greeted)
         self._reactor.hand_over(sock.fileno(), idle)
+        if greeted and not idle.alive():
+            self.lost(idle)
 
     def refused(self, refill: _Refill, error: UpstreamError) -> None:
         """A connection could not be made; the next try waits longer."""

@@ -48,7 +48,6 @@ class Listener:
     def open(self, reactor: Reactor, observer: Observer, admit: Admit, shed: "Shed") -> None:
         """Begin to accept."""
         self._reactor, self._observer, self._admit, self._shed = reactor, observer, admit, shed
-        self._sock.listen(socket.SOMAXCONN)
         reactor.add_listener(self._sock.fileno(), self)
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - accept() tells
@@ -84,7 +83,9 @@ class Listener:
 
     def _shed_one(self) -> bool:
         """Refuse one newcomer with the descriptor held in reserve; False when even that cannot be done."""
-        os.close(self._reserve)
+        with contextlib.suppress(OSError):
+            os.close(self._reserve)
+        self._reserve = -1  # nobody else's number, should taking it back fail
         try:
             with contextlib.suppress(OSError):
                 sock, _ = self._sock.accept()
@@ -93,7 +94,8 @@ class Listener:
                 return True
             return False
         finally:
-            self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):
+                self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _pause(self, error: OSError) -> None:
         self._observer.notice("listener pauses", listener=self._label, error=error.strerror)
@@ -114,7 +116,8 @@ class Listener:
         with contextlib.suppress(AttributeError):  # never opened
             self._reactor.forget(self._sock.fileno())
         self._sock.close()
-        os.close(self._reserve)
+        with contextlib.suppress(OSError):
+            os.close(self._reserve)
         if self._unix_id is not None and _identity(self.address.path) == self._unix_id:
             Path(self.address.path).unlink()
 
@@ -126,7 +129,7 @@ class Shed(Protocol):
 
 
 def bind(address: Address) -> Listener:
-    """Bind a socket without listening yet, so that all addresses are known to be ours before one is served.
+    """Bind a socket and listen, so that all addresses are known to be ours; nothing is accepted yet.
 
     A local socket's file that nobody listens on any more is replaced.
 
@@ -146,6 +149,7 @@ def bind(address: Address) -> Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         no_delay(sock)
         sock.bind(where)
+        sock.listen(socket.SOMAXCONN)
     except OSError as error:
         sock.close()
         raise ListenError(f"cannot listen on {address}: {_why(error)}") from None
@@ -158,6 +162,7 @@ def _bind_unix(address: Address) -> Listener:
         if _is_stale(address.path):
             Path(address.path).unlink()
         sock.bind(address.path)
+        sock.listen(socket.SOMAXCONN)
     except OSError as error:
         sock.close()
         raise ListenError(f"cannot listen on {address}: {_why(error)}") from None

@@ -1,6 +1,8 @@
 """What an edge tells people: log lines for what is rare, counts for everything."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -28,17 +30,23 @@ class Observer:
 
     def say(self, event: str, **facts: object) -> None:
         """Log something that happens once."""
-        self._log.info(event, **facts)
+        self._write(self._log.info, event, facts)
 
     def notice(self, event: str, **facts: object) -> None:
         """Log something that may come in storms: at most once a second each."""
         if (left_out := self._quiet(event)) is not None:
-            self._log.warning(event, **facts, **({"left_out": left_out} if left_out else {}))
+            self._write(self._log.warning, event, facts | ({"left_out": left_out} if left_out else {}))
 
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
         """Log an exception that nobody expected, with its traceback, at most once a second."""
         if (left_out := self._quiet(event)) is not None:
-            self._log.error(event, **facts, **({"left_out": left_out} if left_out else {}), exc_info=fault)
+            facts |= {"left_out": left_out} if left_out else {}
+            self._write(self._log.error, event, facts | {"exc_info": fault})
+
+    def _write(self, write: Callable[..., object], event: str, facts: dict[str, object]) -> None:
+        """Log, unless nobody reads the log any more: that is no reason to stop serving."""
+        with contextlib.suppress(OSError, ValueError):
+            write(event, **facts)
 
     def _quiet(self, event: str) -> int | None:
         """Give how many were left out since the last line, or None to leave this one out too."""

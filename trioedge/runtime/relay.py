@@ -7,12 +7,15 @@ finished sending is passed on as a half-close and still gets its answer.
 
 import os
 import socket
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason
 from .reactor import BUFFER_BYTES, FAILED, READ_ON, WRITABLE, Reactor
 from .sockets import reset, unsent_bytes
+
+READS_A_TURN: Final = 4
+"""Buffers that one direction moves before others have a turn."""
 
 
 class Ended(Protocol):
@@ -33,7 +36,8 @@ class Meter:
 class Half:
     """One socket of a relay: reads it into its peer, and keeps what could not be written to it."""
 
-    __slots__ = ("_meter", "_reactor", "_relay", "backlog", "ended", "moved", "peer", "read_on", "refused_at", "sock")
+    __slots__ = ("_meter", "_reactor", "_relay", "backlog", "ended", "moved", "peer", "queued", "read_on",
+                 "refused_at", "sock")  # fmt: skip
 
     def __init__(self, relay: "Relay", reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
         self._relay = relay
@@ -47,6 +51,8 @@ class Half:
         """Bytes this socket has taken."""
         self.ended = False
         """It has sent all it will, and the peer knows."""
+        self.queued = False
+        """It has asked to be called again."""
         self.read_on = False
         """Read until there is nothing, for no further event will say that there is more."""
         self.refused_at: int | None = None
@@ -60,7 +66,7 @@ class Half:
         if self.backlog is not None and mask & WRITABLE:
             self._flush(self.backlog)
         if mask & ~WRITABLE:
-            self.resume()
+            self.read()
 
     def _is_dead(self) -> bool:
         """End the session if this socket was reset while nobody reads it: it had ended, or its peer takes nothing."""
@@ -69,27 +75,45 @@ class Half:
         return code != 0
 
     def resume(self) -> None:
-        """Read once and pass it on; ask to be called again if there may be more."""
-        if self.ended:
+        self.queued = False
+        self.read()
+
+    def read(self) -> None:
+        """Read and pass on, a few buffers at most, and ask to be called again if there may be more."""
+        if self.queued:  # its turn will come, once
             return
+        for _ in range(READS_A_TURN):
+            if not self._read_once():
+                return
+        self.ask_again()
+
+    def ask_again(self) -> None:
+        """Be called again after everybody else; asking twice is asking once."""
+        if not self.queued:
+            self.queued = True
+            self._reactor.again(self)
+
+    def _read_once(self) -> bool:
+        """Read once and pass it on; False when there is nothing more, or nobody to take it."""
+        if self.ended:
+            return False
         peer = self.peer
         if peer.backlog is not None or peer.refused_at is not None:
-            return
+            return False
         try:
             count = self.sock.recv_into(self._reactor.buffer)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
-            return
+            return False
         if not count:
             self._finish()
-            return
+            return False
         self._relay.active_at = self._reactor.now
         peer.write(self._reactor.buffer[:count])
         # A short read has emptied the socket, and what comes later is a new event.
-        if count == BUFFER_BYTES or self.read_on:
-            self._reactor.again(self)
+        return count == BUFFER_BYTES or self.read_on
 
     def write(self, data: memoryview) -> None:
         """Pass `data` to this socket, and keep a copy of what it does not take."""
@@ -105,7 +129,7 @@ class Half:
             self.backlog = backlog[count:]
         else:
             self.backlog = None
-            peer.resume()
+            peer.read()
 
     def _send(self, data: memoryview) -> int:
         """Write once and count; what a socket refuses for good is as good as gone."""
@@ -139,11 +163,12 @@ class Half:
     def _refuse(self) -> None:
         """It takes no more bytes. An answer may still lie in it, so it is read to its end before that counts."""
         self.refused_at = self.peer.moved
-        if self.ended:
-            self._relay.end(Completed(Reason.RESET))
+        neither_takes = self.peer.refused_at is not None
+        if self.ended or neither_takes:
+            self._relay.end(Completed(Reason.RESET), hard=neither_takes)
         else:
             self.read_on = True
-            self._reactor.again(self)
+            self.ask_again()
 
     def let_go(self) -> None:
         """Forget everything but the count, so that no cycle is left for the collector."""
@@ -199,6 +224,7 @@ class Relay:
         self.up = Half(self, reactor, up, meters[0])
         self.down = Half(self, reactor, down, meters[1])
         self.up.peer, self.down.peer = self.down, self.up
+        self.down.read_on = not session.source_bytes  # a local socket, see `start`
         # By the shorter limit, so that a half-close sets no deadline anew; `expire` knows which one holds.
         soonest = min(session.idle_seconds, session.half_closed_seconds)
         self._tick = reactor.set_deadline(self, reactor.now + soonest)
@@ -208,7 +234,8 @@ class Relay:
 
         Args:
             early: what a middleware read from the client and the upstream shall get first.
-            greeted: the upstream has spoken already, and its event has passed.
+            greeted: the upstream has spoken already, and its event has passed; or it is a local socket, whose short
+                reads do not mean that it is empty (a message may have carried descriptors).
         """
         self._reactor.hand_over(self.up.sock.fileno(), self.up)
         self._reactor.add(self.down.sock.fileno(), self.down)
@@ -216,7 +243,7 @@ class Relay:
             self.up.write(memoryview(early))
         if greeted:
             self.up.read_on = True
-            self._reactor.again(self.up)
+            self.up.ask_again()
 
     @property
     def bytes_up(self) -> int:

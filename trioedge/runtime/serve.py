@@ -124,6 +124,8 @@ class Sessions:
         except Exception as fault:
             self._observer.fault("decision failed", fault, session=session.id, source=session.source)
             return Reject(Reason.FAULT, repr(fault))
+        if session.cut_reason is not None:
+            return Reject(session.cut_reason, "cut by a decision")
         return None if verdict is CONTINUE else verdict
 
     def _spawn(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
@@ -161,9 +163,17 @@ class Sessions:
     async def _handle(self, session: Session) -> Outcome:
         try:
             outcome = await self._chain.handle(session)
+        except trio.BrokenResourceError as error:  # the client went while a stage was talking to it
+            return Completed(Reason.RESET, str(error))
         except Exception as fault:
             self._observer.fault("stage failed", fault, session=session.id, source=session.source)
             return Completed(Reason.FAULT, repr(fault))
+        except BaseExceptionGroup as group:  # a cancel, and what a stage's clean-up raised on the way
+            cancelled, others = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(others, Exception):
+                raise
+            self._observer.fault("stage failed", others, session=session.id, source=session.source)
+            raise cancelled from None
         if isinstance(outcome, (Completed, Reject)):
             return outcome
         fault = TypeError(f"the endpoint returned {outcome!r}; it must return Completed or Reject")
