@@ -80,10 +80,26 @@ class Half:
 
     def read(self) -> None:
         """Read and pass on, a few buffers at most, and ask to be called again if there may be more."""
-        if self.queued:  # its turn will come, once
+        if self.queued or self.ended:  # queued: its turn will come, once
             return
+        peer = self.peer
         for _ in range(READS_A_TURN):
-            if not self._read_once():
+            if self.ended or peer.backlog is not None or peer.refused_at is not None:
+                return
+            try:
+                count = self.sock.recv_into(self._reactor.buffer)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
+                return
+            if not count:
+                self._finish()
+                return
+            self._relay.active_at = self._reactor.now
+            peer.write(self._reactor.buffer[:count])
+            # A short read has emptied the socket, and what comes later is a new event.
+            if count < BUFFER_BYTES and not self.read_on:
                 return
         self.ask_again()
 
@@ -92,28 +108,6 @@ class Half:
         if not self.queued:
             self.queued = True
             self._reactor.again(self)
-
-    def _read_once(self) -> bool:
-        """Read once and pass it on; False when there is nothing more, or nobody to take it."""
-        if self.ended:
-            return False
-        peer = self.peer
-        if peer.backlog is not None or peer.refused_at is not None:
-            return False
-        try:
-            count = self.sock.recv_into(self._reactor.buffer)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
-            return False
-        if not count:
-            self._finish()
-            return False
-        self._relay.active_at = self._reactor.now
-        peer.write(self._reactor.buffer[:count])
-        # A short read has emptied the socket, and what comes later is a new event.
-        return count == BUFFER_BYTES or self.read_on
 
     def write(self, data: memoryview) -> None:
         """Pass `data` to this socket, and keep a copy of what it does not take."""
