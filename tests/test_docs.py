@@ -20,17 +20,25 @@ import trio.testing
 import trioedge as te
 import trioedge.testing
 from trioedge.cli import main
+from trioedge.control.file import read_services
+from trioedge.core.policy import FATES
+from trioedge.testing import open_edge
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-TUTORIAL, HOW_TO_TEST = DOCS / "tutorial/first-edge.md", DOCS / "how-to/test-your-edge.md"
-BLOCK = re.compile(r'^```python(?: title="(?P<title>[^"]+)")?[^\n]*\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+TUTORIAL = DOCS / "tutorial/first-edge.md"
+CONNECT, CHANGE = DOCS / "how-to/connect-a-control-plane.md", DOCS / "how-to/change-limits-live.md"
+BLOCK = re.compile(
+    r'^```(?P<kind>python|toml)(?: title="(?P<title>[^"]+)")?[^\n]*\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
+)
+TEST = re.compile(r'^```python title="test_\w+.py"', re.MULTILINE)
 
 
 class Block(NamedTuple):
-    """A block of Python; its title is the file it is, or is to be."""
+    """A block of Python or TOML; its title is the file it is, or is to be."""
 
+    kind: str
     title: str
     text: str
 
@@ -40,8 +48,10 @@ class Block(NamedTuple):
         return ROOT / self.title if "/" in self.title else None
 
 
-def blocks(page: Path) -> list[Block]:
-    return [Block(found["title"] or "", found["text"]) for found in BLOCK.finditer(page.read_text())]
+def blocks(page: Path, *kinds: str) -> list[Block]:
+    """The blocks of a page: those of Python, unless other kinds are named."""
+    found = [Block(each["kind"], each["title"] or "", each["text"]) for each in BLOCK.finditer(page.read_text())]
+    return [block for block in found if block.kind in (kinds or ("python",))]
 
 
 def rows(page: str) -> Iterator[list[str]]:
@@ -64,9 +74,17 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_block_that_names_a_file_is_part_of_it(page: Path) -> None:
-    for block in blocks(page):
+    for block in blocks(page, "python", "toml"):
         if block.file is not None:
             assert block.text in textwrap.dedent(block.file.read_text()), block.title
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=name_of)
+def test_a_services_file_can_be_read(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page, "toml"):
+        if "[services." in block.text:
+            (tmp_path / "services.toml").write_text(block.text)
+            read_services(tmp_path / "services.toml")
 
 
 @pytest.mark.parametrize(
@@ -97,9 +115,10 @@ def test_every_other_block_runs(page: Path) -> None:
     run_blocks(page)
 
 
-def test_the_tests_of_the_guide_pass() -> None:
-    tests = [value for name, value in run_blocks(HOW_TO_TEST).items() if name.startswith("test_")]
-    assert len(tests) > 5
+@pytest.mark.parametrize("page", [page for page in PAGES if TEST.search(page.read_text())], ids=name_of)
+def test_the_tests_of_the_guide_pass(page: Path) -> None:
+    tests = [value for name, value in run_blocks(page).items() if name.startswith("test_")]
+    assert tests
     for test in tests:
         if inspect.signature(test).parameters:
             clock = trio.testing.MockClock(autojump_threshold=0)
@@ -166,6 +185,73 @@ def test_the_chain_of_the_command_line_is_what_check_prints(
     assert outputs("reference/command-line.md", "trioedge check") == [capsys.readouterr().out]
 
 
+def shell(page: Path, command: str) -> list[str]:
+    """The commands of a page's shell blocks that begin like this, each with the lines that continue it."""
+    return re.findall(rf"^{command}(?:[^\n]*\\\n)*[^\n]*$", page.read_text(), re.MULTILINE)
+
+
+@pytest.mark.usefixtures("_as_it_was")
+def test_the_differences_of_the_guide_are_what_diff_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    for command in shell(CHANGE, "sed"):
+        subprocess.run(command, shell=True, check=True)
+    printed = []
+    for command in shell(CHANGE, "trioedge diff examples"):
+        main(command.split()[1:])
+        printed.append("".join(capsys.readouterr()))
+    assert len(printed) == 2
+    assert outputs("how-to/change-limits-live.md", "trioedge diff examples") == printed
+
+
+def test_every_fate_is_explained() -> None:
+    explained = {row[0].strip("`"): row[1].strip("`") for row in rows("how-to/change-limits-live.md")}
+    assert {field: fate for field, fate in explained.items() if field != "field"} == FATES
+
+
+async def test_the_login_of_the_guide(autojump_clock: trio.testing.MockClock) -> None:
+    names = run_blocks(CONNECT)
+    shop = te.Settings(te.Policy(outbound="tcp://203.0.113.7:9000"), te.Credentials(te.hash_password("secret")))
+    await names["control"].put("shop", shop)
+    async with open_edge(names["edge"]) as world:
+        client = await world.connect()
+        await client.send(b"AUTH shop secret\n")
+        await client.send(b"hello")
+        assert await client.receive(5) == b"hello"
+        assert client.session.service == "shop"
+        for line in (b"AUTH shop wrong\n", b"AUTH cafe secret\n", b"nonsense\n", b"x" * 256):
+            stranger = await world.connect()
+            await stranger.send(line)
+            assert (await stranger.ended()).reason is te.Reason.POLICY
+
+
+async def test_the_control_plane_of_the_guide(autojump_clock: trio.testing.MockClock) -> None:
+    said: list[object] = [
+        {"default": te.Settings()},
+        OSError("gone"),
+        {"default": te.Settings(te.Policy(preconnect=1))},
+    ]
+
+    async def fetch() -> Any:
+        if isinstance(what := said.pop(0), OSError):
+            raise what
+        return what
+
+    edge = te.Edge(
+        "tcp://127.0.0.1:1", [], te.Forward("tcp://127.0.0.1:2"), control=run_blocks(CONNECT)["Polling"](fetch)
+    )
+    async with open_edge(edge):
+        assert (len(edge.services), edge.control_state().error) == (1, "")
+        await trio.sleep(11)
+        assert edge.control_state().error == "gone"
+        await trio.sleep(8)
+        assert edge.control_state().error == "gone"
+        await trio.sleep(2)
+        assert "needs an outbound" in edge.control_state().error
+
+
 def test_every_reason_is_explained() -> None:
     explained = [reason for kind in ("Refusals", "Upstream faults", "Ends")
                  for reason in first_cells("reference/reasons.md", f"## {kind}")]  # fmt: skip
@@ -178,7 +264,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "check", "demo"):
+    for command in ("run", "check", "diff", "demo", "doctor"):
         main([command, "--help"])
         section = (
             (DOCS / "reference/command-line.md").read_text().split(f"## `trioedge {command}`")[1].split("\n## ")[0]
@@ -188,7 +274,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_event_is_explained() -> None:
-    logged = re.compile(r'\.(?:say|notice|fault|critical)\("([^"]+)"')
+    logged = re.compile(r'\.(?:say|notice|fault|critical)\(\s*"([^"]+)"')
     events = {event for file in (ROOT / "trioedge").rglob("*.py") for event in logged.findall(file.read_text())}
     assert set(first_cells("reference/command-line.md", "### What is logged")) == events
 

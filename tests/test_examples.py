@@ -8,10 +8,13 @@ import pytest
 import trio
 
 import trioedge as te
+from examples.control_plane.store import Store
 from examples.custom_decision import SilenceBan
 from examples.custom_middleware import at_most_an_hour
 from tests.cli.command import running
-from trioedge.testing import check_decision, check_middleware, make_session, open_edge
+from tests.control.planes import example
+from tests.wires import server
+from trioedge.testing import check_decision, check_middleware, echo, make_session, open_edge
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -115,6 +118,38 @@ async def test_the_deadline_is_a_good_middleware(autojump_clock: trio.testing.Mo
     await check_middleware(at_most_an_hour)
 
 
+async def test_a_tenant_goes_where_its_policy_says(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("multi_tenant.py")) as world:
+        client = await world.connect()
+        await client.send(b"PING\r\n")
+        assert await client.receive(6) == b"PING\r\n"
+        assert (client.session.service, client.session.device) == ("shop", "192.0.2.1")
+        assert (client.session.down_rate, client.session.up_rate) == (10e6, 2e6)
+        assert [str(address) for address in world.upstream.asked] == ["tcp://127.0.0.1:6379"]
+
+
+async def test_the_tenants_of_a_control_plane_are_served_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(":memory:")
+    async with example(store) as url, server(echo) as upstream:
+        store.put("shop", {"down_rate": "10 MB/s", "device_limit": 2, "outbound": f"tcp://127.0.0.1:{upstream}"})
+        monkeypatch.setenv("CONTROL_URL", url)
+        edge = edge_of("multi_tenant_http.py")
+        edge.listen = ("tcp://127.0.0.1:0",)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(edge.serve)
+            port = int(edge.addresses[0].rpartition(":")[2])
+            async with await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2") as client:
+                await client.send_all(b"PING\r\n")
+                assert await client.receive_some() == b"PING\r\n"
+            with pytest.raises((OSError, trio.BrokenResourceError)):  # as soon as it connects, or a moment later
+                async with await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.9") as stranger:
+                    await stranger.receive_some()
+            edge.drain()
+    assert edge.statistics().refused == {te.Reason.SERVICE: 1}
+    assert store.totals("shop") == {"bytes_up": 6, "bytes_down": 6, "opened": 1}
+    store.close()
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_script_serves_its_edge(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[te.Edge] = []
@@ -123,11 +158,15 @@ def test_a_script_serves_its_edge(script: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-async def test_the_command_line_serves_it(script: Path) -> None:
-    async with running("run", str(script), "--listen", "tcp://127.0.0.1:0") as command:
-        await command.says("listening")
-        command.signal(signal.SIGTERM)
-        assert await command.ends() == te.ExitCode.DRAINED
+async def test_the_command_line_serves_it(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(":memory:")
+    async with example(store) as url:  # one of them waits for a control plane
+        monkeypatch.setenv("CONTROL_URL", url)
+        async with running("run", str(script), "--listen", "tcp://127.0.0.1:0") as command:
+            await command.says("listening")
+            command.signal(signal.SIGTERM)
+            assert await command.ends() == te.ExitCode.DRAINED
+    store.close()
 
 
 def test_the_list_of_examples_is_whole() -> None:

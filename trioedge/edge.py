@@ -1,51 +1,41 @@
 """The edge: listeners, a chain and what runs in the background, put together; and `run`, which serves it."""
 
-import gc
 import resource
-import signal
-import sys
+import socket
+import time
 from collections.abc import Mapping, Sequence
-from enum import IntEnum
 from typing import Final
 
 import attrs
-import structlog
 import trio
 
 from .core.address import normalise_source, parse_address
 from .core.bounds import check_choice, check_count, check_number
 from .core.chain import Chain, compile_chain
 from .core.errors import ConfigurationError
+from .core.meter import Total
+from .core.plan import Plan
 from .core.registry import Registry
+from .core.services import Service, Services, Snapshot
 from .core.session import Session
 from .core.stage import Worker
+from .core.trace import Explanation, StageTimes, explain, stage_times
 from .core.verdict import Reason
 from .outbounds.direct import Direct
+from .runtime.admin import Admin
+from .runtime.control_plane import ControlPlane
+from .runtime.governance import ControlState, Governance
 from .runtime.ground import Bound, Ground, Outbound
 from .runtime.listener import Listener, bind
 from .runtime.observe import Observer
+from .runtime.password import Passwords
 from .runtime.reactor import Reactor
-from .runtime.relay import Meter
 from .runtime.resolver import Resolver
 from .runtime.serve import Sessions
+from .stages.identify import Identify
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors left to the process when the default of `max_sessions` is worked out."""
-
-
-class ExitCode(IntEnum):
-    """What the process says when it ends."""
-
-    DRAINED = 0
-    """Stopped by a signal; every session finished by itself."""
-    FAULT = 1
-    """Ended by an exception nobody expected."""
-    CONFIGURATION = 2
-    """The target or the configuration cannot be; nothing was started."""
-    LISTEN = 3
-    """An address cannot be listened on."""
-    CUT = 4
-    """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
 
 
 @attrs.frozen
@@ -84,6 +74,10 @@ class Edge:
         stages: Sequence[object],
         endpoint: object,
         *,
+        control: ControlPlane | None = None,
+        name: str | None = None,
+        report_seconds: float = 10.0,
+        admin: str | None = None,
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
         refuse: str = "reset",
@@ -95,6 +89,13 @@ class Edge:
                 lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well.
             stages: decisions and middlewares in order of execution.
             endpoint: where sessions go.
+            control: says which services there are and what holds for each, from the start and whenever that changes.
+                Nobody is accepted before its first word; after that a silent one costs nobody anything. Unless a
+                stage names the service, ``Identify()`` is put first, and the only service is ``default``.
+            name: what reports call this edge, the same after a restart; the machine's name if None.
+            report_seconds: between two reports of a busy service, above 0.
+            admin: a local socket, ``unix:///run/edge.sock``, on which the edge tells its own user how it is and what a
+                snapshot would do; ``trioedge diff --edge`` asks there. None for none.
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
             max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as
                 file descriptors allow: half of the limit less 64, with the endpoint's idle connections set aside.
@@ -111,16 +112,41 @@ class Edge:
         if max_sessions is not None:
             check_count("Edge", "max_sessions", max_sessions)
         check_choice("Edge", "refuse", refuse, ("reset", "close"))
+        check_number("Edge", "report_seconds", report_seconds, above=0)
+        if control is not None:
+            if not isinstance(control, ControlPlane):
+                raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
+            if isinstance(stages, Sequence) and not any("service" in getattr(each, "names", ()) for each in stages):
+                stages = [Identify(), *stages]
         self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
-        self.chain: Chain = compile_chain(stages, endpoint)
+        self.chain: Chain = compile_chain(stages, endpoint, clock=time.perf_counter_ns)
         self.drain_seconds = drain_seconds
+        self.control = control
+        self.name = socket.gethostname() if name is None else name
+        self._report_seconds = report_seconds
+        self._admin = None if admin is None else parse_address(admin)
+        if self._admin is not None and self._admin.scheme != "unix":
+            raise ConfigurationError(f"admin={admin!r} must be a local socket, as in unix:///run/edge.sock")
         self._max_sessions = max_sessions
         self._polite = refuse == "close"
         self._drain_asked = trio.Event()
         self._listeners: list[Listener] = []
         self._observer = Observer()
-        self._meters = (Meter(), Meter())
+        self._totals = (Total(), Total())
+        self._passwords = Passwords()
+        self._renew()
+
+    def _renew(self) -> None:
+        """Know no service and no session, as before serving."""
         self._sessions: Sessions | None = None
+        self._governance = Governance(
+            self.control,
+            self._observer,
+            self._totals,
+            name=self.name,
+            enforced=[field for part in self.chain.parts for field in getattr(part, "enforces", ())],
+            report_seconds=self._report_seconds,
+        )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -130,10 +156,71 @@ class Edge:
     @property
     def sessions(self) -> Registry:
         """The live sessions: iterate, count, or look one up by id."""
-        return Registry() if self._sessions is None else self._sessions.live
+        return self._governance.live
+
+    @property
+    def services(self) -> Services:
+        """The services, by name, with their policies and what they used; empty without a control plane."""
+        return self._governance.services
+
+    def service(self, name: str) -> Service:
+        """Give a live service.
+
+        Raises:
+            KeyError: the control plane names none of that name.
+        """
+        service = self._governance.services.find(name) if name in self._governance.services else None
+        if service is None:
+            raise KeyError(name)
+        return service
+
+    async def plan(self, snapshot: Snapshot) -> Plan:
+        """Say what a snapshot would do to services and to the sessions that live now; nothing changes.
+
+        Raises:
+            SnapshotError: it has faults, all of which it lists.
+        """
+        return await self._governance.convergence.plan(snapshot)
+
+    def control_state(self) -> ControlState:
+        """Say how the edge stands with its control plane."""
+        return self._governance.state()
+
+    async def verify(self, service: str, password: str) -> bool:
+        """Say whether `password` is the service's: a slow hash in a thread once, then memory for ten minutes."""
+        found = self._governance.services.find(service)
+        return await self._passwords.verify(
+            password, None if found is None else found.settings.credentials.password_hash
+        )
+
+    def explain(self, session: int | Session) -> Explanation:
+        """Say which stage decided what on a session, and in how many microseconds.
+
+        Args:
+            session: one that lives, or one of the last 1,000 that ended or were refused; or its id.
+
+        Raises:
+            KeyError: it is neither.
+        """
+        if not isinstance(session, Session):
+            recent = () if self._sessions is None else self._sessions.recent
+            found = self._governance.live.get(session) or next((each for each in recent if each.id == session), None)
+            if found is None:
+                raise KeyError(session)
+            session = found
+        return explain(session, self.chain)
+
+    def stage_times(self) -> Sequence[StageTimes]:
+        """Say how long each stage took, over all sessions since the edge was made."""
+        return stage_times(self.chain)
 
     def evict(
-        self, *, service: str | None = None, source: str | None = None, session: int | Session | None = None
+        self,
+        *,
+        service: str | None = None,
+        source: str | None = None,
+        device: str | None = None,
+        session: int | Session | None = None,
     ) -> int:
         """Cut the live sessions that match everything named, with reason ``evicted``, and say how many.
 
@@ -143,19 +230,20 @@ class Edge:
         Args:
             service: sessions of this service.
             source: sessions of this address, in any spelling.
+            device: sessions of this device of `service`, as a device limit names it.
             session: this session, or the one with this id.
 
         Raises:
-            TypeError: nothing is named; to cut all, :meth:`drain`.
+            TypeError: nothing is named (to cut all, :meth:`drain`), or a device without its service.
             ConfigurationError: `source` is not an address.
         """
-        if service is None and source is None and session is None:
-            raise TypeError("evict() needs a service, a source or a session")
+        if service is None and source is None and device is None and session is None:
+            raise TypeError("evict() needs a service, a source, a device or a session")
         if source is not None:
             source, _ = normalise_source(source)
         if isinstance(session, Session):
             session = session.id
-        matching = self.sessions.matching(service=service, source=source, session=session)
+        matching = self.sessions.matching(service=service, source=source, device=device, session=session)
         return sum(each.cut(Reason.EVICTED) for each in matching)
 
     def statistics(self) -> Statistics:
@@ -166,8 +254,8 @@ class Edge:
             live=len(self.sessions),
             refused=dict(observer.refused),
             ended=dict(observer.ended),
-            bytes_up=self._meters[0].bytes,
-            bytes_down=self._meters[1].bytes,
+            bytes_up=self._totals[0].bytes,
+            bytes_down=self._totals[1].bytes,
         )
 
     def drain(self) -> None:
@@ -177,7 +265,8 @@ class Edge:
     async def serve(self, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED) -> int:
         """Serve until :meth:`drain` or a cancel; either way nothing of the edge is left when this returns.
 
-        `task_status.started(edge)` is called once every address is listened on and every worker is ready.
+        `task_status.started(edge)` is called once every address is listened on and every worker is ready, or a drain
+        came before.
 
         Returns:
             How many sessions were cut because they had not finished at the drain deadline.
@@ -220,10 +309,21 @@ class Edge:
     async def _serve(self, outbound: Outbound, task_status: trio.TaskStatus["Edge"]) -> int:
         """Start from the inside out: workers, sessions, listeners; stop in the other order."""
         observer = self._observer
+        self._renew()
+        governance = self._governance
         reactor = Reactor(observer)
         resolver = Resolver(reactor)
-        ground = Ground(reactor, resolver, observer, outbound, self._meters)
+        ground = Ground(reactor, resolver, observer, outbound, governance.services, governance.live, self.control)
+        sessions = self._sessions = Sessions(
+            self.chain,
+            reactor,
+            observer,
+            governance.live,
+            most=self._max_sessions or self._affordable(),
+            polite=self._polite,
+        )
         self._drain_asked = trio.Event()
+        cut = 0
         async with trio.open_nursery() as workers:
             await workers.start(reactor.run)
             await workers.start(resolver.run)
@@ -232,15 +332,16 @@ class Edge:
                     part.bind(ground)
                 if isinstance(part, Worker):
                     await workers.start(part.run)
-            sessions = self._sessions = Sessions(
-                self.chain, reactor, observer, most=self._max_sessions or self._affordable(), polite=self._polite
-            )
             await workers.start(sessions.run)
+            if self._admin is not None:
+                await workers.start(Admin(self.plan, self.control_state).serve, self._admin)
+            await governance.start(workers, self._drain_asked)
             try:
-                for listener in self._listeners:
-                    listener.open(reactor, observer, sessions.admit, self._shed)
-                if self._listeners:
-                    observer.say("listening", addresses=list(self.addresses))
+                if not self._drain_asked.is_set():
+                    for listener in self._listeners:
+                        listener.open(reactor, observer, sessions.admit, self._shed)
+                    if self._listeners:
+                        observer.say("listening", addresses=list(self.addresses))
                 task_status.started(self)
                 await self._drain_asked.wait()
                 for listener in self._listeners:
@@ -251,6 +352,8 @@ class Edge:
             finally:
                 cut = sessions.cut(Reason.DRAINED)
                 observer.say("stopped", cut=cut)
+            await sessions.wait_empty()
+            await governance.finish()
             workers.cancel_scope.cancel()
         return cut
 
@@ -263,63 +366,3 @@ class Edge:
         """How many sessions, of two sockets each, the limit of open files allows."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(1, (files - SPARE_DESCRIPTORS - getattr(self.chain.parts[-1], "preconnect", 0)) // 2)
-
-
-def run(edge: Edge) -> ExitCode:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal cuts at once.
-
-    For a process that is an edge and nothing else: the soft limit of open files is raised to the hard one, what
-    was imported is taken out of the garbage collector's sight, and log lines go to stderr unless structlog was
-    configured otherwise.
-
-    Returns:
-        DRAINED or CUT.
-
-    Raises:
-        ListenError: an address cannot be listened on.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    gc.collect()
-    gc.freeze()
-    if not structlog.is_configured():
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    try:
-        cut = trio.run(serve_until_signal, edge)
-    except BaseExceptionGroup as group:  # out of its nurseries, as one line
-        configuration, others = group.split(ConfigurationError)
-        if configuration is None or others is not None:
-            raise
-        raise _first(configuration) from None
-    return ExitCode.CUT if cut else ExitCode.DRAINED
-
-
-def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ConfigurationError)
-    return error
-
-
-async def serve_until_signal(edge: Edge) -> int:
-    """Serve until a signal, drain, and give how many sessions were cut."""
-    cut = 0
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def listen_to_signals() -> None:
-                nonlocal cut
-                count = 0
-                async for _ in signals:
-                    count += 1
-                    if count == 1:
-                        edge.drain()
-                    else:
-                        cut = len(edge.sessions)
-                        nursery.cancel_scope.cancel()
-
-            nursery.start_soon(listen_to_signals)
-            cut = await edge.serve()
-            nursery.cancel_scope.cancel()
-    return cut

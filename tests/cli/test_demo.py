@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import termios
+from pathlib import Path
 
 import pytest
 import trio
@@ -17,11 +18,15 @@ from .command import COMMAND, PATIENCE, finished
 
 
 async def test_a_pipe_gets_lines_and_an_end() -> None:
-    code, out, error = await finished("demo", "--seconds", "3")
+    code, out, error = await finished("demo", "--seconds", "4")
     assert (code, error) == (0, "")
     assert re.search(r"evicted [1-9] sessions? of 127\.0\.0\.4", out)
-    assert re.search(r"^2 s: \d+ live, \d+ accepted, \d+ answered; refused: rate \d+, source \d+", out, re.MULTILINE)
-    answered, refused, evicted = out.splitlines()[-1].split("; ")
+    assert re.search(r"the device check denied 127\.0\.6\.1 after 0\.3 s: 2 sessions cut", out)
+    assert re.search(r"services\.toml gives video 6 MB/s: changes 1 service; retunes 2 sessions", out)
+    status = r"^2 s: \d+ live, \d+ accepted, \d+ answered, video .*/s of 2 MB/s; refused: rate \d+, source \d+"
+    assert re.search(status, out, re.MULTILINE)
+    answered, refused, denied, evicted = out.splitlines()[-1].split("; ")
+    assert denied == "2 sessions cut by the device check"
     assert re.fullmatch(r"[1-9]\d* requests answered", answered)
     assert re.fullmatch(r"\d+ sessions refused \(rate \d+, source \d+, concurrency \d+\)", refused)
     assert re.fullmatch(r"[1-9]\d* sessions evicted\.", evicted)
@@ -93,7 +98,7 @@ def test_wrong_options_are_one_line(options: list[str], capsys: pytest.CaptureFi
 
 
 def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
-    chain = demo_edge.build("tcp://127.0.0.1:0", "tcp://127.0.0.1:1").chain
+    chain = demo_edge.build("tcp://127.0.0.1:0", Path("services.toml"), te.MemoryControl().check_device).chain
     assert [(phase.kind, len(phase.stages)) for phase in chain.phases] == [
         ("leading decisions", 6),
         ("middleware", 1),

@@ -488,3 +488,72 @@ def test_what_a_stage_raises_comes_through() -> None:
 
     with pytest.raises(ZeroDivisionError):
         compile_chain([around, broken], finish)(make_session()).send(None)
+
+
+# What a clock adds.
+
+
+class Ticks:
+    """A clock that tells another time, a microsecond later, whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        self.now += 1000
+        return self.now
+
+
+@examples(50)
+@given(st.lists(st.sampled_from(["yes", "yes", "no", "around"]), max_size=8))
+def test_a_timed_chain_does_the_same_and_counts_each_stage_that_a_session_came_to(kinds: list[str]) -> None:
+    log: list[str] = []
+    stages = [
+        Wraps(f"{number}", log)
+        if kind == "around"
+        else Decides(f"{number}", CONTINUE if kind == "yes" else REFUSAL, log)
+        for number, kind in enumerate(kinds)
+    ]
+    expected_log, expected_outcome = story(stages)
+    chain, session = compile_chain(stages, Ends(log), clock=Ticks()), make_session()
+    assert run_without_a_loop(chain, session) == expected_outcome
+    assert log == expected_log
+    came = kinds.index("no") + 1 if "no" in kinds else len(kinds)
+    assert [sum(buckets) for buckets in chain.counts] == [1] * came + [0] * (len(kinds) - came)
+    assert all(buckets[(1000).bit_length()] == 1 for buckets in chain.counts[:came])
+    assert session.trace is not None
+    assert [took >= 0 for took in session.trace] == [True] * (came - ("no" in kinds)) + [False] * ("no" in kinds)
+
+
+def test_without_a_clock_nothing_is_counted_or_written_down() -> None:
+    chain, session = compile_chain([yes, around, yes], finish), make_session()
+    run_without_a_loop(chain, session)
+    assert (chain.counts, session.trace) == ((), None)
+
+
+def test_a_stage_that_raises_is_not_counted() -> None:
+    @decision
+    def broken(session: Session) -> Verdict:
+        raise ZeroDivisionError
+
+    chain, session = compile_chain([yes, broken], finish, clock=Ticks()), make_session()
+    with pytest.raises(ZeroDivisionError):
+        chain.decide(session)
+    assert [sum(buckets) for buckets in chain.counts] == [1, 0]
+    assert session.trace == [1000]
+
+
+@pytest.mark.parametrize("answer", [None, True, Completed()])
+def test_a_timed_decision_that_answers_anything_else_is_named_too(answer: Any) -> None:
+    @decision
+    def forgetful(session: Session) -> Verdict:
+        return cast(Verdict, answer)
+
+    with pytest.raises(TypeError, match=r"decision forgetful returned .*; a decision returns CONTINUE or Reject"):
+        compile_chain([yes, forgetful], finish, clock=Ticks()).decide(make_session())
+
+
+async def test_a_refusal_makes_no_checkpoint_with_a_clock_either() -> None:
+    chain = compile_chain([yes, around, no], wait, clock=Ticks())
+    with trio.testing.assert_no_checkpoints():
+        assert await chain(make_session()) is REFUSAL

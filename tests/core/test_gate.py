@@ -1,11 +1,27 @@
 from collections import defaultdict
+from collections.abc import Hashable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples, keys
-from trioedge.core.gate import Admission, Gate
+from trioedge.core.gate import Admission, Cadence
+from trioedge.core.gate import Gate as AnyGate
+
+
+class Gate:
+    """A gate with the same cadence for every key."""
+
+    def __init__(self, rate: float, burst: int, capacity: int) -> None:
+        self._gate, self._cadence = AnyGate(capacity), Cadence(rate, burst)
+
+    def __len__(self) -> int:
+        return len(self._gate)
+
+    def admit(self, key: Hashable, now: float) -> Admission:
+        return self._gate.admit(key, now, self._cadence)
+
 
 exact_rates = st.integers(-10, 10).map(lambda power: 2.0**power)
 """Powers of two: their intervals are exact, so that a model may ask for equality."""
@@ -155,3 +171,13 @@ def test_a_key_that_comes_back_keeps_its_place_among_the_live() -> None:
     assert gate.admit("new", 1.5) is Admission.ADMITTED
     assert gate.admit("regular", 1.5) is Admission.ADMITTED
     assert gate.admit("regular", 1.5) is Admission.TOO_FAST
+
+
+def test_another_cadence_holds_from_the_next_session_on() -> None:
+    gate = AnyGate(capacity=1)
+    slow, fast = Cadence(1, 1), Cadence(10, 1)
+    assert gate.admit("a", 0.0, slow) is Admission.ADMITTED
+    assert gate.admit("a", 0.5, slow) is Admission.TOO_FAST
+    assert gate.admit("a", 1.0, fast) is Admission.ADMITTED, "what was spent at the old cadence stays spent"
+    assert gate.admit("a", 1.1, fast) is Admission.ADMITTED
+    assert gate.admit("a", 1.15, slow) is Admission.TOO_FAST

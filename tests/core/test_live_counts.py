@@ -13,7 +13,7 @@ LIMIT, CAPACITY = 3, 2
 class LiveCountsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.counts = LiveCounts(LIMIT, CAPACITY)
+        self.counts = LiveCounts(CAPACITY)
         self.live: Counter[str] = Counter()
 
     @rule(key=keys)
@@ -24,7 +24,7 @@ class LiveCountsMachine(RuleBasedStateMachine):
             expected = Entry.FULL
         else:
             expected = Entry.ENTERED
-        assert self.counts.enter(key) is expected
+        assert self.counts.enter(key, LIMIT) is expected
         self.live[key] += expected is Entry.ENTERED
 
     @precondition(lambda self: +self.live)
@@ -48,7 +48,7 @@ TestLiveCounts.settings = examples(50, steps=30)
 
 
 def test_leaving_without_having_entered_is_a_fault_not_a_gift() -> None:
-    counts = LiveCounts(1, 1)
+    counts = LiveCounts(1)
     with pytest.raises(KeyError):
         counts.leave("a")
     assert counts["a"] == 0

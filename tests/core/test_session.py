@@ -16,6 +16,14 @@ class FakeCarrier:
     phase: str = "relaying"
     bytes_up: int = 0
     bytes_down: int = 0
+    began_at: float | None = None
+    pacing: str = "kernel"
+
+    def queued(self) -> tuple[int, int]:
+        return 0, 0
+
+    def pace(self, down_rate: float, up_rate: float, /) -> None:
+        self.log.append(f"carrier: {down_rate} down, {up_rate} up")
 
     def cut(self, reason: Reason, /) -> None:
         self.log.append(f"carrier: {reason}")
@@ -35,6 +43,9 @@ class FakeIndex:
 
     def move(self, session: Session, service: str, /) -> None:
         self.log.append((session, service))
+
+    def identify(self, session: Session, device: str | None, /) -> None:
+        self.log.append((session, f"device {device}"))
 
 
 def note(log: list[int], number: int, *, fault: bool = False) -> Callable[[Session], None]:
@@ -157,3 +168,23 @@ def test_a_session_prints_what_people_ask_for_and_nothing_that_points_back_at_it
     session = make_session(carrier=FakeCarrier([]), scope=FakeScope([]), index=FakeIndex())
     assert "source='192.0.2.1'" in repr(session)
     assert "Fake" not in repr(session)
+
+
+def test_rates_reach_whoever_moves_the_bytes() -> None:
+    session = make_session()
+    session.pace(10.0, 20.0)
+    assert (session.down_rate, session.up_rate, session.pacing) == (10.0, 20.0, "")
+    log: list[str] = []
+    session.carrier = FakeCarrier(log)
+    session.pace(30.0, 40.0)
+    assert (session.down_rate, session.up_rate, session.pacing) == (30.0, 40.0, "kernel")
+    assert log == ["carrier: 30.0 down, 40.0 up"]
+
+
+def test_a_registered_session_is_moved_to_its_device() -> None:
+    session, index = make_session(), FakeIndex()
+    session.device = "phone"
+    assert session.device == "phone"
+    session.index = index
+    session.device = "laptop"
+    assert index.log == [(session, "device laptop")]

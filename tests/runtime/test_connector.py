@@ -1,6 +1,7 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import pytest
@@ -10,8 +11,10 @@ import trio.testing
 from tests.wires import server
 from trioedge.core.address import Address, parse_address
 from trioedge.core.errors import UpstreamError
+from trioedge.core.lookup import Absent, Failed, Found, Lookup
 from trioedge.core.verdict import Reason
 from trioedge.runtime.connector import Attempt, Connector
+from trioedge.runtime.hosts_file import HostsFile
 from trioedge.runtime.observe import Observer
 from trioedge.runtime.reactor import Reactor
 from trioedge.runtime.resolver import Resolver
@@ -36,40 +39,35 @@ class Waiting:
         self.told.set()
 
 
+class Names:
+    """Name servers that answer as their test says: with addresses, with any other outcome, or not in time."""
+
+    def __init__(self, **answers: list[str] | Lookup | None) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def look_up(self, host: str, due: float) -> Lookup:
+        self.asked.append(host)
+        answer = self.answers[host.partition(".")[0]]
+        if answer is None:
+            await trio.sleep_until(due)
+            return Failed("no answer in time")
+        await trio.lowlevel.checkpoint()
+        return Found(tuple(answer), 30.0) if isinstance(answer, list) else answer
+
+
+NO_HOSTS = Path("/nonexistent/hosts")
+
+
 @asynccontextmanager
-async def open_connector() -> AsyncIterator[tuple[Connector, Reactor]]:
+async def open_connector(names: Names | None = None) -> AsyncIterator[tuple[Connector, Reactor]]:
     reactor = Reactor(Observer())
-    resolver = Resolver(reactor)
+    resolver = Resolver(reactor, names or Names(), HostsFile(NO_HOSTS))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(resolver.run)
         yield Connector(reactor, resolver), reactor
         nursery.cancel_scope.cancel()
-
-
-class Names(trio.abc.HostnameResolver):
-    """A resolver that answers as its test says; an answer may be an error, or never come."""
-
-    def __init__(self, **answers: object) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
-
-    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # type: ignore[no-untyped-def]  # noqa: A002
-        name = host.decode() if isinstance(host, bytes) else host
-        self.asked.append(name)
-        answer = self.answers[name.partition(".")[0]]
-        if answer is None:
-            await trio.sleep_forever()
-        if isinstance(answer, OSError):
-            raise answer
-        assert isinstance(answer, list)
-        return [
-            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
-            for address in answer
-        ]
-
-    async def getnameinfo(self, sockaddr, flags):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
 
 
 def closed_port() -> int:
@@ -162,24 +160,22 @@ async def test_a_cancelled_wait_leaves_nothing_open() -> None:
 
 async def test_a_name_is_asked_for_once_and_then_known() -> None:
     names = Names(redis=["127.0.0.1"])
-    trio.socket.set_custom_hostname_resolver(names)
-    async with server() as port, open_connector() as (connector, _):
+    async with server() as port, open_connector(names) as (connector, _):
         for _ in range(3):
             await (await connector.open_stream(Address("tcp", "redis.test", port), 5.0)).aclose()
     assert names.asked == ["redis.test"]
 
 
 async def test_the_second_address_is_tried_when_the_first_refuses() -> None:
-    trio.socket.set_custom_hostname_resolver(Names(redis=["127.0.0.77", "127.0.0.1"]))
-    async with server() as port, open_connector() as (connector, reactor):
+    names = Names(redis=["127.0.0.77", "127.0.0.1"])
+    async with server() as port, open_connector(names) as (connector, reactor):
         connection = await connector.open_stream(Address("tcp", "redis.test", port), 5.0)
         await connection.aclose()
         assert len(reactor) == 0
 
 
 async def test_a_name_without_an_address_ends_with_its_own_reason() -> None:
-    trio.socket.set_custom_hostname_resolver(Names(nobody=socket.gaierror(socket.EAI_NONAME, "Name not known")))
-    async with open_connector() as (connector, _):
+    async with open_connector(Names(nobody=Absent("Name not known", 30.0))) as (connector, _):
         with pytest.raises(UpstreamError, match="Name not known") as raised:
             await connector.open_stream(Address("tcp", "nobody.test", 1), 5.0)
         assert raised.value.reason is Reason.UPSTREAM_UNRESOLVED
@@ -187,8 +183,7 @@ async def test_a_name_without_an_address_ends_with_its_own_reason() -> None:
 
 async def test_a_resolver_that_hangs_costs_the_connect_limit_at_most(mock_clock: trio.testing.MockClock) -> None:
     mock_clock.rate = 1
-    trio.socket.set_custom_hostname_resolver(Names(slow=None))
-    async with open_connector() as (connector, reactor):
+    async with open_connector(Names(slow=None)) as (connector, reactor):
         waiting = Waiting()
         reactor.refresh()
         connector.start(Address("tcp", "slow.test", 1), 2.0, waiting)
@@ -202,13 +197,13 @@ async def test_a_resolver_that_hangs_costs_the_connect_limit_at_most(mock_clock:
 async def test_a_stale_answer_serves_while_a_new_one_is_fetched(mock_clock: trio.testing.MockClock) -> None:
     mock_clock.rate = 1
     names = Names(redis=["127.0.0.1"])
-    trio.socket.set_custom_hostname_resolver(names)
-    async with server() as port, open_connector() as (connector, _):
+    async with server() as port, open_connector(names) as (connector, _):
         where = Address("tcp", "redis.test", port)
         await (await connector.open_stream(where, 5.0)).aclose()
         mock_clock.jump(60)
         names.answers["redis"] = None
         await (await connector.open_stream(where, 5.0)).aclose()
+        await trio.testing.wait_all_tasks_blocked()
         assert names.asked == ["redis.test", "redis.test"]
 
 

@@ -56,6 +56,9 @@ async def test_one_that_died_while_it_waited_is_replaced() -> None:
 
     async with server(hold) as port, open_pool(port) as (pool, _):
         await filled(pool)
+        with trio.fail_after(5):
+            while len(connections) < 3:  # the server hears of them later than the pool
+                await trio.sleep(0.001)
         await connections[0].aclose()
         with trio.fail_after(5):
             while len(connections) < 4 or len(pool) < 3:
@@ -122,3 +125,58 @@ async def test_an_upstream_that_hangs_up_at_once_is_asked_less_and_less_often() 
     assert 4 <= accepted <= 4 * 6  # at 0, 0.1, 0.3, 0.7 and 1.5 s, or twice as often with the jitter
     assert logs
     assert {entry["event"] for entry in logs} == {"preconnect: the upstream hangs up at once"}
+
+
+async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest_at_once() -> None:
+    accepted: list[trio.SocketStream] = []
+    closed: list[int] = []
+
+    async def number(connection: trio.SocketStream) -> None:
+        mine = len(accepted)
+        accepted.append(connection)
+        await connection.receive_some()
+        closed.append(mine)
+
+    async with server(number) as port, open_pool(port, size=1) as (pool, reactor):
+        for size in range(1, 6):  # one after the other, so that it is known which is the oldest
+            pool.resize(size)
+            await filled(pool, size)
+        pool.resize(2)
+        assert len(pool) == len(reactor) == 2
+        with trio.fail_after(5):
+            while len(closed) < 3:
+                await trio.sleep(0.001)
+        assert sorted(closed) == [0, 1, 2]
+        pool.resize(0)
+        assert pool.take() is None
+        pool.resize(2)
+        await filled(pool, 2)
+
+
+async def test_connections_that_are_on_their_way_are_kept_only_as_long_as_they_are_wanted() -> None:
+    live = 0
+
+    async def hold(connection: trio.SocketStream) -> None:
+        nonlocal live
+        live += 1
+        await connection.receive_some()
+        live -= 1
+
+    async with server(hold) as port, open_pool(port, size=6) as (pool, reactor):
+        assert len(pool) == 0
+        while not len(reactor):
+            await trio.lowlevel.checkpoint()
+        pool.resize(2)
+        with trio.fail_after(5):
+            while len(pool) < 2 or len(reactor) > 2 or live > 2:
+                await trio.sleep(0.001)
+        await trio.sleep(0.02)
+        assert len(pool) == len(reactor) == live == 2
+
+
+async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing() -> None:
+    async with server() as port, open_pool(port, size=0) as (pool, reactor):
+        pool.resize(3)
+        pool.resize(0)
+        await trio.sleep(0.02)
+        assert len(pool) == len(reactor) == 0

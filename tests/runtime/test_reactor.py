@@ -1,5 +1,6 @@
 import os
 import socket
+import time
 from itertools import pairwise
 
 import attrs
@@ -10,7 +11,7 @@ import trio.testing
 
 from tests.runtime.test_relay import open_reactor
 from tests.wires import tcp_pair
-from trioedge.runtime.reactor import BATCH_EVENTS, READABLE, TICK_SECONDS, TURN_SECONDS, WRITABLE
+from trioedge.runtime.reactor import BATCH_EVENTS, LONG_YIELD_SECONDS, READABLE, TICK_SECONDS, TURN_SECONDS, WRITABLE
 
 
 @attrs.define(eq=False)
@@ -60,6 +61,22 @@ async def test_a_socket_is_reported_once_for_each_change() -> None:
         far.send(b"x")
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert len(owner.masks) == 2
+        near.close()
+        far.close()
+
+
+async def test_what_a_socket_is_ready_for_is_reported_once_more_to_who_looked_away() -> None:
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        owner = Owner()
+        far.send(b"x")
+        reactor.add(near.fileno(), owner)
+        for times in (1, 2, 3):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert owner.masks == [WRITABLE | READABLE] * times
+            reactor.repeat(near.fileno())
+            reactor.repeat(near.fileno())
+        reactor.remove(near.fileno())
         near.close()
         far.close()
 
@@ -249,5 +266,32 @@ async def test_a_crowd_that_asks_for_more_is_served_in_batches(mock_clock: trio.
         assert order == crowd
         assert max(later - earlier for earlier, later in pairwise(seen)) <= 2 * BATCH_EVENTS
         reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+@pytest.mark.parametrize(("seconds", "yields"), [(0.0, 5), (2 * LONG_YIELD_SECONDS, 1)], ids=["short", "long"])
+async def test_who_keeps_the_core_for_long_is_not_yielded_to_again(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, yields: int
+) -> None:
+    yielded = 0
+
+    def hold() -> None:
+        nonlocal yielded
+        yielded += 1
+        time.sleep(seconds)
+
+    monkeypatch.setattr("trioedge.runtime.reactor.sched_yield", hold)
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        owner = Owner()
+        reactor.add(near.fileno(), owner)
+        for _ in range(5):
+            far.send(b"x")
+            await owner.told.wait()
+            owner.told = trio.Event()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert yielded == yields
+        reactor.remove(near.fileno())
         near.close()
         far.close()

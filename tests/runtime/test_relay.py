@@ -7,18 +7,22 @@ import time
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 
 import attrs
 import pytest
 import trio
 import trio.testing
 
+from tests.runtime.test_sockets import UNPACED, paced_at
 from tests.wires import receive_all, receive_exactly, stream, tcp_pair
+from trioedge.core.allowance import Allowance
+from trioedge.core.meter import Meter
 from trioedge.core.session import Session
 from trioedge.core.verdict import Completed, Outcome, Reason
 from trioedge.runtime.observe import Observer
 from trioedge.runtime.reactor import BUFFER_BYTES, Reactor
-from trioedge.runtime.relay import READS_A_TURN, Meter, Relay
+from trioedge.runtime.relay import READS_A_TURN, Relay
 from trioedge.runtime.sockets import reset
 from trioedge.testing import make_session
 
@@ -60,13 +64,15 @@ async def open_reactor() -> AsyncIterator[Reactor]:
 
 
 def wire(
-    reactor: Reactor, *, early: bytes = b"", greeted: bool = False, meter: Meter | None = None, **limits: float
-) -> Wire:
+    reactor: Reactor, *, early: bytes = b"", greeted: bool = False, meter: Meter | None = None,
+    allowance: Allowance | None = None, **limits: float,
+) -> Wire:  # fmt: skip
     client, down = tcp_pair()
     upstream, up = tcp_pair()
     if greeted:
         upstream.send(b"hello, ")
     session = make_session(now=trio.current_time())
+    session.allowance = allowance
     for name, seconds in limits.items():
         setattr(session, name, seconds)
     reactor.refresh()
@@ -331,6 +337,192 @@ async def test_a_half_closed_session_has_the_shorter_limit(mock_clock: trio.test
         mock_clock.jump(1.1)
         await _settle()
         assert [outcome.reason for outcome in line.outcomes] == [Reason.IDLE]
+
+
+async def test_a_pause_is_no_silence(mock_clock: trio.testing.MockClock) -> None:
+    async with open_reactor() as reactor:
+        allowance = Allowance(0)
+        line = wire(reactor, idle_seconds=30.0, allowance=allowance)
+        line.client.send(b"x")
+        for _ in range(5):
+            await _settle()
+            mock_clock.jump(29)
+        await _settle()
+        assert line.outcomes == []
+        reactor.refresh()
+        allowance.lift()
+        await _settle()
+        assert line.upstream.recv(1) == b"x"
+        mock_clock.jump(29)
+        await _settle()
+        assert line.outcomes == []
+        mock_clock.jump(1.1)
+        await _settle()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.IDLE]
+
+
+# Rates: the kernel's to keep, the relay's to tell it.
+
+
+async def test_the_kernel_paces_downloads_to_the_client_and_uploads_to_the_upstream() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=2e6, up_rate=1e6)
+        assert (paced_at(line.relay.down.sock), paced_at(line.relay.up.sock)) == (2_000_000, 1_000_000)
+        assert line.session.pacing == "kernel"
+
+
+@pytest.mark.parametrize(
+    ("down_rate", "up_rate", "pacing"),
+    [(2e6, 1e6, "kernel"), (2e6, inf, "kernel"), (inf, 1e6, "kernel"), (inf, inf, "")],
+)
+async def test_other_rates_hold_at_once_and_none_takes_them_away(down_rate: float, up_rate: float, pacing: str) -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=3e6)
+        line.session.pace(down_rate, up_rate)
+        told = [UNPACED if rate == inf else int(rate) for rate in (down_rate, up_rate)]
+        assert [paced_at(line.relay.down.sock), paced_at(line.relay.up.sock)] == told
+        assert line.session.pacing == pacing
+        async with stream(line.client) as client, stream(line.upstream) as upstream:
+            await client.send_all(b"question")
+            assert await receive_exactly(upstream, 8) == b"question"
+
+
+async def test_without_a_rate_the_kernel_is_told_nothing() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        assert (line.session.pacing, paced_at(line.relay.down.sock)) == ("", UNPACED)
+
+
+async def test_a_rate_for_a_session_that_is_over_is_no_fault() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        line.relay.cut(Reason.EVICTED)
+        line.session.pace(1e6, 1e6)
+        assert line.relay.queued() == (0, 0)
+        assert len(line.outcomes) == 1
+
+
+async def test_what_the_kernel_holds_still_is_known() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor)
+        assert line.relay.queued() == (0, 0)
+        with trio.move_on_after(0.05):
+            await stream(line.upstream).send_all(bytes(1 << 24))
+        down, up = line.relay.queued()
+        assert 0 < down < line.relay.bytes_down
+        assert up == 0
+
+
+async def test_the_first_byte_after_a_rest_wakes_its_meter_and_the_next_do_not() -> None:
+    woken: list[int] = []
+    meter = Meter(on_wake=lambda: woken.append(meter.bytes))
+    async with open_reactor() as reactor:
+        line = wire(reactor, meter=meter)
+        async with stream(line.client) as client, stream(line.upstream) as upstream:
+            for listened in (False, True):
+                if listened:
+                    meter.listen()
+                for _ in range(3):
+                    await client.send_all(b"ping")
+                    assert await receive_exactly(upstream, 4) == b"ping"
+        assert woken == [16]
+
+
+# Allowances.
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_paused_session_loses_no_byte_and_gives_none_before_its_time(seed: int) -> None:
+    rhythm = random.Random(seed)
+    granted = rhythm.choice((0, 1, 70_000, 200_000))
+    said = [rhythm.randbytes(rhythm.randrange(100_000, 1_000_000)) for _ in range(2)]
+    heard = [bytearray(), bytearray()]
+
+    async def talk(connection: trio.SocketStream, data: bytes) -> None:
+        await connection.send_all(data)
+        await connection.send_eof()
+
+    async def listen(connection: trio.SocketStream, number: int) -> None:
+        while more := await connection.receive_some(rhythm.choice((7, 4_096, 262_144))):
+            heard[number] += more
+
+    allowance = Allowance(granted)
+    async with open_reactor() as reactor:
+        line = wire(reactor, allowance=allowance)
+        async with stream(line.client) as client, stream(line.upstream) as upstream, trio.open_nursery() as nursery:
+            nursery.start_soon(talk, client, said[0])
+            nursery.start_soon(listen, upstream, 0)
+            nursery.start_soon(talk, upstream, said[1])
+            nursery.start_soon(listen, client, 1)
+            with trio.fail_after(5):
+                while not line.relay.paused or sum(map(len, heard)) < granted:
+                    await trio.sleep(0.001)
+            await trio.sleep(0.02)
+            assert sum(map(len, heard)) == line.relay.bytes_up + line.relay.bytes_down == granted
+            allowance.lift()
+        await line.over.wait()
+        assert [bytes(each) for each in heard] == said
+        assert line.outcomes == [Completed()]
+
+
+async def test_who_waits_is_woken_though_nothing_else_happens() -> None:
+    async with open_reactor() as reactor:
+        allowance = Allowance(0)
+        line = wire(reactor, allowance=allowance)
+        line.client.send(b"question")
+        line.upstream.send(b"answer")
+        await trio.sleep(0.02)
+        assert line.relay.paused
+        allowance.lift()
+        async with stream(line.client) as client, stream(line.upstream) as upstream:
+            with trio.fail_after(1):
+                assert await receive_exactly(upstream, 8) == b"question"
+                assert await receive_exactly(client, 6) == b"answer"
+
+
+async def test_a_pause_costs_nothing_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, allowance=Allowance(0))
+        line.client.send(b"x")
+        line.upstream.send(b"x")
+        await trio.sleep(0.01)
+        assert line.relay.paused
+        turns = 0
+
+        def count(resumable: object) -> None:
+            nonlocal turns
+            turns += 1
+
+        monkeypatch.setattr(Reactor, "again", count)
+        await trio.sleep(0.05)
+        assert turns == 0
+
+
+async def test_a_client_that_resets_during_a_pause_is_let_go() -> None:
+    async with open_reactor() as reactor:
+        allowance = Allowance(0)
+        line = wire(reactor, allowance=allowance)
+        line.client.send(b"x")
+        await trio.sleep(0.01)
+        reset(line.client)
+        with trio.fail_after(1):
+            await line.over.wait()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.RESET]
+        assert not allowance._waiting
+
+
+async def test_a_session_that_is_cut_during_a_pause_is_closed_at_once() -> None:
+    async with open_reactor() as reactor:
+        allowance = Allowance(0)
+        line = wire(reactor, allowance=allowance)
+        line.client.send(b"x")
+        await trio.sleep(0.01)
+        line.session.cut(Reason.DEVICE)
+        assert line.relay.down.sock.fileno() == line.relay.up.sock.fileno() == -1
+        allowance.lift()
+        await trio.sleep(0.01)
+        assert line.outcomes == [Completed(Reason.DEVICE)]
+        assert len(reactor) == 0
 
 
 async def test_a_finished_relay_leaves_no_cycle_for_the_collector() -> None:

@@ -109,7 +109,7 @@ async def test_evicted_sessions_are_closed_when_evict_returns(stages: list[objec
 
 
 async def test_evict_wants_to_be_told_whom() -> None:
-    with pytest.raises(TypeError, match="needs a service, a source or a session"):
+    with pytest.raises(TypeError, match="needs a service, a source, a device or a session"):
         edge_to(1).evict()
     with pytest.raises(te.ConfigurationError, match="'here' is not an IP address"):
         edge_to(1).evict(source="here")
@@ -258,7 +258,8 @@ async def test_cancelled_at_any_checkpoint_nothing_is_left(
 
 async def test_an_endpoint_that_raises_as_it_begins_costs_one_session() -> None:
     class Clumsy:
-        plain = True
+        def carries(self, session: te.Session) -> bool:
+            return True
 
         def begin(self, session: te.Session, *rest: object) -> None:
             raise LookupError("no way")

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from tests.stages.governed import Governed
 from tests.strategies import make_session
 from trioedge.core.errors import ConfigurationError
 from trioedge.core.session import Session
@@ -104,3 +105,90 @@ def test_a_bad_argument_is_named_and_quoted(argument: str, value: object) -> Non
 def test_it_prints_as_it_was_written() -> None:
     assert repr(ConcurrencyLimit(3)) == "ConcurrencyLimit(sessions=3, per='source')"
     assert repr(ConcurrencyLimit(1, "service")) == "ConcurrencyLimit(sessions=1, per='service')"
+
+
+# The policy of a service.
+
+BY_POLICY = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy has are live")
+
+
+def governed(limit: ConcurrencyLimit) -> Governed:
+    world = Governed()
+    limit.bind(world.ground)
+    return world
+
+
+def test_a_policy_goes_before_the_argument_which_holds_where_it_says_nothing() -> None:
+    limit = ConcurrencyLimit(1, per="service")
+    world = governed(limit)
+    world.put("shop", max_sessions=2)
+    world.put("blog")
+    come(limit, 2, service="shop")
+    assert limit.decide(make_session(service="shop")) == BY_POLICY
+    come(limit, 1, service="blog")
+    assert limit.decide(make_session(service="blog")) == Reject(
+        Reason.CONCURRENCY, "1 sessions of this service are live"
+    )
+
+
+def test_where_nothing_says_a_number_there_is_no_limit() -> None:
+    limit = ConcurrencyLimit(per="service")
+    come(limit, 100)
+    governed(limit).put()
+    come(limit, 100, service="shop")
+
+
+def test_a_new_number_counts_the_sessions_that_live_already() -> None:
+    limit = ConcurrencyLimit(per="service")
+    world = governed(limit)
+    world.put()
+    sessions = come(limit, 3, service="shop")
+    world.put(max_sessions=3)
+    newcomer = make_session(service="shop")
+    assert limit.decide(newcomer) == BY_POLICY, "those from before there was a number live too"
+    world.put(max_sessions=4)
+    sessions += come(limit, 1, service="shop")
+    world.put(max_sessions=2)
+    for session in sessions[:2]:
+        assert limit.decide(make_session(service="shop")) == BY_POLICY, "none is cut, and none comes"
+        session.end(Completed())
+    assert limit.decide(make_session(service="shop")) == BY_POLICY
+    sessions[2].end(Completed())
+    come(limit, 1, service="shop")
+
+
+def test_who_has_no_limit_is_not_refused_for_want_of_room_to_count() -> None:
+    limit = ConcurrencyLimit(per="service", capacity=1)
+    world = governed(limit)
+    for name in ("shop", "blog"):
+        world.put(name)
+    [first], [session] = come(limit, 1, service="shop"), come(limit, 1, service="blog")
+    assert session.end(Completed()) == []
+    world.put("blog", max_sessions=5)
+    full = Reject(Reason.CAPACITY, "1 keys of the concurrency limit have live sessions")
+    assert limit.decide(make_session(service="blog")) == full
+    first.end(Completed())
+    come(limit, 5, service="blog")
+
+
+def test_a_service_that_is_not_named_has_no_sessions() -> None:
+    limit = ConcurrencyLimit(1, per="service")
+    governed(limit)
+    assert limit.decide(make_session(service="ghost")) == Reject(Reason.SERVICE, "no such service")
+
+
+def test_a_limit_for_each_source_knows_of_no_policy() -> None:
+    limit = ConcurrencyLimit(2)
+    governed(limit).put(max_sessions=1)
+    come(limit, 2, service="shop")
+    assert limit.decide(make_session(service="ghost")) == TOO_MANY
+    assert limit.enforces == ()
+    assert ConcurrencyLimit(per="service").enforces == ("max_sessions",)
+
+
+def test_without_a_control_plane_the_argument_holds() -> None:
+    limit = ConcurrencyLimit(1, per="service")
+    limit.bind(Governed(governed=False).ground)
+    come(limit, 1, service="any")
+    assert limit.decide(make_session(service="any")).reason is Reason.CONCURRENCY  # type: ignore[union-attr]
+    assert repr(ConcurrencyLimit(per="service")) == "ConcurrencyLimit(per='service')"

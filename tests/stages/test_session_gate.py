@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from tests.stages.governed import Governed
 from tests.strategies import make_session
 from trioedge.core.errors import ConfigurationError
 from trioedge.core.verdict import CONTINUE, Reason, Reject, Verdict
@@ -58,7 +59,7 @@ def test_it_needs_the_service_it_counts_by() -> None:
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
-        *(("rate", value) for value in (0, -1, nan, "200", None)),
+        *(("rate", value) for value in (0, -1, nan, "200")),
         *(("burst", value) for value in (0, -1, 1.5, "32", None)),
         *(("per", value) for value in ("device", "", None)),
         *(("capacity", value) for value in (0, -1, 1.5, None)),
@@ -74,3 +75,78 @@ def test_a_bad_argument_is_named_and_quoted(argument: str, value: object) -> Non
 def test_it_prints_as_it_was_written() -> None:
     assert repr(SessionGate(200)) == "SessionGate(rate=200, burst=32, per='service')"
     assert repr(SessionGate(0.5, 1, "source")) == "SessionGate(rate=0.5, burst=1, per='source')"
+
+
+# The policy of a service.
+
+BY_POLICY = Reject(Reason.RATE, "more sessions a second than its service's policy has")
+NO_SERVICE = Reject(Reason.SERVICE, "no such service")
+
+
+def governed(gate: SessionGate) -> Governed:
+    world = Governed()
+    gate.bind(world.ground)
+    return world
+
+
+def test_a_policy_goes_before_the_arguments_and_they_hold_where_it_says_nothing() -> None:
+    gate = SessionGate(1, burst=1)
+    world = governed(gate)
+    world.put("shop", session_rate=100, session_burst=2)
+    world.put("blog", session_burst=5)
+    shop, blog = {"service": "shop"}, {"service": "blog"}
+    assert answers(gate, shop, shop, shop) == [CONTINUE, CONTINUE, BY_POLICY]
+    assert answers(gate, blog, blog) == [CONTINUE, TOO_FAST]
+
+
+def test_where_nothing_says_a_rate_there_is_no_limit() -> None:
+    gate = SessionGate()
+    assert answers(gate, *[{}] * 100) == [CONTINUE] * 100, "bound to nothing"
+    governed(gate).put()
+    assert answers(gate, *[{"service": "shop"}] * 100) == [CONTINUE] * 100
+
+
+def test_another_policy_holds_from_the_next_session_on_and_forgets_nothing() -> None:
+    gate = SessionGate()
+    world = governed(gate)
+    world.put(session_rate=1, session_burst=3)
+    session = {"service": "shop"}
+    assert answers(gate, *[session] * 4) == [CONTINUE] * 3 + [BY_POLICY]
+    world.put(session_rate=1, session_burst=4, device_limit=3)
+    assert answers(gate, session, session) == [CONTINUE, BY_POLICY], "three of the four are spent"
+    world.put(session_rate=None)
+    assert answers(gate, *[session] * 9) == [CONTINUE] * 9
+    world.put(session_rate=1, session_burst=4)
+    assert answers(gate, session, session | {"started_at": 1.0}) == [BY_POLICY, CONTINUE]
+
+
+def test_a_service_that_is_not_named_has_no_sessions() -> None:
+    gate = SessionGate(1)
+    world = governed(gate)
+    assert answers(gate, {"service": "shop"}) == [NO_SERVICE]
+    world.put()
+    world.remove()
+    assert answers(gate, {"service": "shop"}) == [NO_SERVICE]
+
+
+def test_a_gate_for_each_source_knows_of_no_policy() -> None:
+    gate = SessionGate(1, burst=1, per="source")
+    governed(gate).put(session_rate=100)
+    assert answers(gate, {"service": "shop"}, {"service": "ghost"}) == [
+        CONTINUE,
+        Reject(Reason.RATE, "more than 1 sessions a second per source"),
+    ]
+    assert gate.enforces == ()
+    assert SessionGate().enforces == ("session_rate", "session_burst")
+
+
+def test_without_a_control_plane_the_arguments_hold() -> None:
+    gate = SessionGate(1, burst=1)
+    gate.bind(Governed(governed=False).ground)
+    assert answers(gate, {"service": "any"}, {"service": "any"}) == [CONTINUE, TOO_FAST]
+
+
+def test_for_each_source_a_rate_must_be_said() -> None:
+    with pytest.raises(ConfigurationError, match=r"SessionGate\(rate=None\) must be a number above 0"):
+        SessionGate(per="source")
+    assert repr(SessionGate()) == "SessionGate()"

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from tests.stages.governed import Governed
 from tests.strategies import make_session
 from trioedge.core.errors import ConfigurationError
 from trioedge.core.verdict import CONTINUE, Reason, Reject, Verdict
@@ -78,3 +79,62 @@ def test_a_bad_argument_is_named_and_quoted(argument: str, value: Any, wrong: st
 def test_what_is_both_accepted_and_rejected_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="both accepted and rejected"):
         SourceMatch(accept=["10.0.0.0/8"], reject=["10.0.0.0/8"])
+
+
+# The policy of a service.
+
+
+def governed(match: SourceMatch) -> Governed:
+    world = Governed()
+    match.bind(world.ground)
+    return world
+
+
+def shop(match: SourceMatch, source: str) -> Verdict:
+    return match.decide(make_session(source=source, service="shop"))
+
+
+def test_without_entries_of_its_own_it_goes_by_the_policy() -> None:
+    match = SourceMatch()
+    world = governed(match)
+    world.put()
+    assert shop(match, "192.0.2.1") is CONTINUE
+    world.put(accept=("10.0.0.0/8",), reject=("10.9.0.0/16",))
+    assert [shop(match, source) for source in ("10.0.0.1", "10.9.0.1", "192.0.2.1")] == [
+        CONTINUE,
+        Reject(Reason.SOURCE, "10.9.0.0/16"),
+        UNMATCHED,
+    ]
+    world.put(reject=("192.0.2.1",))
+    assert [shop(match, source) for source in ("10.9.0.1", "192.0.2.1")] == [
+        CONTINUE,
+        Reject(Reason.SOURCE, "192.0.2.1"),
+    ]
+    world.put()
+    assert shop(match, "192.0.2.1") is CONTINUE
+
+
+def test_each_service_has_rules_of_its_own_and_one_that_is_not_named_no_sessions() -> None:
+    match = SourceMatch()
+    world = governed(match)
+    world.put(reject=("192.0.2.1",))
+    world.put("blog")
+    assert shop(match, "192.0.2.1") == Reject(Reason.SOURCE, "192.0.2.1")
+    assert match.decide(make_session(service="blog")) is CONTINUE
+    assert match.decide(make_session(service="ghost")) == Reject(Reason.SERVICE, "no such service")
+
+
+def test_with_entries_of_its_own_it_knows_of_no_policy() -> None:
+    match = SourceMatch(reject=["10.0.0.0/8"])
+    governed(match).put(reject=("192.0.2.1",))
+    assert shop(match, "192.0.2.1") is CONTINUE
+    assert match.decide(make_session(source="10.0.0.1", service="ghost")) == Reject(Reason.SOURCE, "10.0.0.0/8")
+    assert (match.enforces, match.needs) == ((), ())
+    assert (SourceMatch().enforces, SourceMatch().needs) == (("accept", "reject"), ("service",))
+
+
+def test_without_a_control_plane_no_entries_refuse_nobody() -> None:
+    match = SourceMatch()
+    match.bind(Governed(governed=False).ground)
+    assert shop(match, "192.0.2.1") is CONTINUE
+    assert repr(match) == "SourceMatch()"

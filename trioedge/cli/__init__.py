@@ -1,7 +1,7 @@
-"""The command line: ``trioedge run``, ``check`` and ``demo``.
+"""The command line: ``trioedge run``, ``check``, ``diff``, ``demo`` and ``doctor``.
 
 Output goes to stdout, logs and errors to stderr. An error is one line, and the process ends with an
-:class:`~trioedge.edge.ExitCode`.
+:class:`~trioedge.process.ExitCode`.
 """
 
 import os
@@ -12,9 +12,11 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 from ..core.errors import ConfigurationError, ListenError
-from ..edge import ExitCode
+from ..process import ExitCode
 from .check import check as check_command
 from .demo import demo as demo_command
+from .diff import UnansweredError, diff_command
+from .doctor import doctor as doctor_command
 from .run import run as run_command
 
 app = App(
@@ -24,7 +26,9 @@ app = App(
 )
 app.command(run_command, name="run", sort_key=1)
 app.command(check_command, name="check", sort_key=2)
-app.command(demo_command, name="demo", sort_key=3)
+app.command(diff_command, name="diff", sort_key=3)
+app.command(demo_command, name="demo", sort_key=4)
+app.command(doctor_command, name="doctor", sort_key=5)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _fail(wrong, ExitCode.LISTEN)
             case ConfigurationError() as wrong:
                 return _fail(wrong, ExitCode.CONFIGURATION)
+            case UnansweredError() as wrong:
+                return _fail(wrong, ExitCode.FAULT)
             case BrokenPipeError():  # whoever read our output has left, as head does
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return ExitCode.FAULT

@@ -1,5 +1,6 @@
 """The demo's clients: each comes from a loopback address of its own and has manners of its own."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -7,7 +8,7 @@ from typing import Final
 
 import trio
 
-from .demo_edge import BURSTING, POLITE, STAYING, UNWANTED
+from .demo_edge import BURSTING, POLITE, STAYING, STRANGERS, UNWANTED, WATCHING
 
 BURST: Final = 20
 """Connections that the bursting client opens at once; the gate lets fewer in."""
@@ -19,6 +20,10 @@ async def run(port: int) -> None:
         nursery.start_soon(_again_and_again, 1.0, partial(_visit, POLITE, port, requests=2, pause=0.4, size=2_000))
         nursery.start_soon(_again_and_again, 0.8, partial(_visit, UNWANTED, port, requests=1))
         nursery.start_soon(_again_and_again, 4.0, partial(_burst, port))
+        nursery.start_soon(_stray, port)
+        for _ in range(2):
+            watch = partial(_visit, WATCHING, port, requests=1_000_000, size=900_000)
+            nursery.start_soon(_again_and_again, 1.0, watch)
         for _ in range(3):
             stay = partial(_visit, STAYING, port, requests=1_000_000, pause=0.5, size=200)
             nursery.start_soon(_again_and_again, 1.0, stay)
@@ -36,6 +41,16 @@ async def _burst(port: int) -> None:
             nursery.start_soon(partial(_visit, BURSTING, port, requests=1, pause=1.5, size=30_000))
 
 
+async def _stray(port: int) -> None:
+    """Come from one address after the other, and stay until cut."""
+    for number in itertools.cycle(range(1, 255)):
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(partial(_visit, f"{STRANGERS}{number}", port, requests=1_000_000, pause=0.1))
+        await trio.sleep(3)
+
+
 async def _visit(source: str, port: int, *, requests: int, pause: float = 0.0, size: int = 100) -> None:
     """Make some requests on one connection and leave; being refused or cut ends the visit."""
     with suppress(OSError, trio.BrokenResourceError), trio.socket.socket() as sock:
@@ -49,9 +64,12 @@ async def _visit(source: str, port: int, *, requests: int, pause: float = 0.0, s
 
 
 async def _receive_answer(stream: trio.SocketStream, size: int) -> None:
-    received = b""
-    while len(received.partition(b"\r\n\r\n")[2]) < size:
+    received = bytearray()
+    missing = size
+    while missing > 0:
         chunk = await stream.receive_some()
         if not chunk:
             raise trio.BrokenResourceError("cut in the middle of an answer")
         received += chunk
+        head = received.find(b"\r\n\r\n")
+        missing = size if head < 0 else head + 4 + size - len(received)

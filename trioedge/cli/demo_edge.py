@@ -1,6 +1,8 @@
-"""The demo's edge: seven stages, written as a user would write them."""
+"""The demo's edge: seven stages, written as a user would write them, and services out of a file."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, TypeAlias
 
 import trio
 
@@ -9,16 +11,25 @@ import trioedge as te
 POLITE: Final = "127.0.0.2"
 BURSTING: Final = "127.0.0.3"
 STAYING: Final = "127.0.0.4"
+WATCHING: Final = "127.0.0.5"
+STRANGERS: Final = "127.0.6."
+"""Each comes from another address that begins like this."""
+
 UNWANTED: Final = "127.0.0.66"
 
-SERVICES: Final = {POLITE: "web", BURSTING: "crawler", STAYING: "chat"}
+SERVICES: Final = {
+    POLITE: "web",
+    BURSTING: "crawler",
+    STAYING: "chat",
+    WATCHING: "video",
+}
+
+Check: TypeAlias = Callable[[str, str], Awaitable[te.DeviceVerdict]]
 
 
-@te.decision(names=("service",))
-def name_service(session: te.Session) -> te.Verdict:
+def service_of(session: te.Session) -> str:
     """Tell services apart by who comes; a real edge does so by server name or token."""
-    session.service = SERVICES.get(session.source, "guest")
-    return te.CONTINUE
+    return "chat" if session.source.startswith(STRANGERS) else SERVICES.get(session.source, "guest")
 
 
 @te.middleware
@@ -29,18 +40,19 @@ async def at_most_a_minute(session: te.Session, call_next: te.Handler) -> te.Out
     return te.Completed(te.Reason.DEADLINE, "a minute")
 
 
-def build(listen: str, upstream: str) -> te.Edge:
+def build(listen: str, services: Path, check: Check) -> te.Edge:
     """Put the edge together: six decisions, which run before a session has a task, and a middleware."""
     return te.Edge(
         listen,
         stages=[
-            name_service,
-            te.SessionGate(rate=50, burst=50, per="service"),
-            te.SessionGate(rate=2, burst=8, per="source"),
+            te.Identify(service_of),
+            te.SessionGate(),
             te.SourceMatch(accept=["127.0.0.0/8"], reject=[UNWANTED]),
             te.ConcurrencyLimit(6, per="source"),
-            te.IdleTimeout(30),
+            te.DeviceLimit(check=check),
+            te.Pacing(),
             at_most_a_minute,
         ],
-        endpoint=te.Forward(upstream, preconnect=4),
+        endpoint=te.Forward(allow=["loopback"]),
+        control=te.FileControl(services),
     )

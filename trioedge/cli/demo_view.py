@@ -1,5 +1,6 @@
 """How the demo shows itself: a table that lives on a terminal, plain lines in a pipe."""
 
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Protocol
 
@@ -8,8 +9,11 @@ import trio
 from ..edge import Edge
 from .words import reasons
 
-FIXED_LINES: Final = 17
-"""What is on the screen besides the rows of the table: the introduction, heads, counts, the note, the cursor."""
+NOTES: Final = 3
+"""The latest are shown."""
+
+FIXED_LINES: Final = 19 + NOTES
+"""What is on the screen besides the rows of the table: the introduction, heads, counts, the notes, the cursor."""
 
 MOST_ROWS: Final = 16
 """More would be empty: there are hardly more sessions at a time."""
@@ -27,8 +31,8 @@ class View(Protocol):
     def note(self, text: str) -> None:
         """Show, with the next `show`, something that has just been done."""
 
-    def show(self, edge: Edge, answered: int) -> None:
-        """Show how things are now."""
+    def show(self, edge: Edge, answered: int, speed: str) -> None:
+        """Show how things are now, `speed` among them."""
 
 
 class Lines:
@@ -38,20 +42,20 @@ class Lines:
 
     def __init__(self) -> None:
         self._since = trio.current_time()
-        self._note = ""
+        self._notes = ""
 
     def open(self) -> AbstractContextManager[object]:
         return nullcontext()
 
     def note(self, text: str) -> None:
-        self._note = f"{text}\n"
+        self._notes += f"{text}\n"
 
-    def show(self, edge: Edge, answered: int) -> None:
-        note, self._note = self._note, ""
+    def show(self, edge: Edge, answered: int, speed: str) -> None:
+        notes, self._notes = self._notes, ""
         counts = edge.statistics()
         print(
-            f"{note}{trio.current_time() - self._since:.0f} s: {counts.live} live, {counts.accepted} accepted, "
-            f"{answered} answered; refused: {reasons(counts.refused)}; ended: {reasons(counts.ended)}",
+            f"{notes}{trio.current_time() - self._since:.0f} s: {counts.live} live, {counts.accepted} accepted, "
+            f"{answered} answered, {speed}; refused: {reasons(counts.refused)}; ended: {reasons(counts.ended)}",
             flush=True,
         )
 
@@ -65,15 +69,15 @@ class LiveTable:
         from rich.live import Live  # a pipe need not wait for rich
 
         self._live = Live(auto_refresh=False)
-        self._note = ""
+        self._notes = deque([""] * NOTES, maxlen=NOTES)
 
     def open(self) -> AbstractContextManager[object]:
         return self._live
 
     def note(self, text: str) -> None:
-        self._note = text
+        self._notes.append(text)
 
-    def show(self, edge: Edge, answered: int) -> None:  # noqa: ARG002 - said at the end
+    def show(self, edge: Edge, answered: int, speed: str) -> None:  # noqa: ARG002 - said at the end
         from rich.console import Group
         from rich.text import Text
 
@@ -81,4 +85,5 @@ class LiveTable:
 
         rows = max(3, self._live.console.height - FIXED_LINES)
         table = render(edge, now=trio.current_time(), rows=min(rows, MOST_ROWS))
-        self._live.update(Group(table, Text(self._note, "yellow")), refresh=True)
+        notes = Text("\n".join(self._notes), "yellow", no_wrap=True, overflow="ellipsis")
+        self._live.update(Group(table, Text(speed, "cyan"), notes), refresh=True)

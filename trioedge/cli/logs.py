@@ -18,6 +18,10 @@ _STAMPED: Final[list[Processor]] = [
 ]
 
 
+CHATTY: Final = ("httpx", "httpcore", "hypercorn")
+"""Libraries that say something for each request; only their warnings are of interest."""
+
+
 def configure(form: LogFormat = "console", level: LogLevel = "info") -> None:
     """Set up structlog and the standard library's logging, once, before anything logs.
 
@@ -40,6 +44,8 @@ def configure(form: LogFormat = "console", level: LogLevel = "info") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
+    for library in CHATTY:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _rendering(form: LogFormat) -> list[Processor]:

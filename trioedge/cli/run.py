@@ -5,7 +5,7 @@ from typing import Annotated
 import structlog
 from cyclopts import Parameter
 
-from .. import edge as edges
+from .. import process
 from ..core.address import parse_address
 from ..core.errors import ConfigurationError
 from . import logs
@@ -41,9 +41,9 @@ def run(
             raise ConfigurationError(f"--drain-seconds {drain_seconds:g} must be at least 0")
         edge.drain_seconds = drain_seconds
     try:
-        return edges.run(edge)
+        return process.run(edge)
     except ConfigurationError:
         raise
     except Exception as fault:
         structlog.get_logger("trioedge").critical("edge failed", exc_info=fault)
-        return edges.ExitCode.FAULT
+        return process.ExitCode.FAULT

@@ -5,10 +5,10 @@ list is the order of execution, outermost first.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -16,6 +16,11 @@ from .errors import ConfigurationError
 from .session import Session
 from .stage import DecisionFunction, Endpoint, Handler
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
+
+Clock: TypeAlias = Callable[[], int]
+
+BUCKETS: Final = 64
+"""Of times: more than the nanoseconds of any session need."""
 
 
 @attrs.frozen(slots=True)
@@ -41,6 +46,8 @@ class Chain:
         phases: the chain, phase by phase.
         direct: True when only the endpoint is behind the leading decisions.
         parts: the stages and the endpoint themselves, in order.
+        counts: for each stage, how many sessions took it how long, in buckets of powers of two nanoseconds; empty
+            for a chain without a clock. See :mod:`trioedge.core.trace`.
     """
 
     decide: DecisionFunction
@@ -48,6 +55,7 @@ class Chain:
     phases: tuple[Phase, ...]
     direct: bool
     parts: tuple[object, ...]
+    counts: tuple[list[int], ...] = ()
 
     async def __call__(self, session: Session) -> Outcome:
         """Run the whole chain; a chain whose decisions refuse makes no checkpoint."""
@@ -55,12 +63,13 @@ class Chain:
         return await self.handle(session) if verdict is CONTINUE else verdict
 
 
-def compile_chain(stages: Sequence[object], endpoint: object) -> Chain:
+def compile_chain(stages: Sequence[object], endpoint: object, *, clock: Clock | None = None) -> Chain:
     """Compile `stages`, in order of execution, and `endpoint` into a chain.
 
     Args:
         stages: decisions and middlewares; may be empty.
         endpoint: an object with ``async handle(session)``, or an async function of a session.
+        clock: gives nanoseconds; with it, every stage is timed, for 0.15 µs each.
 
     Raises:
         ConfigurationError: a stage is neither or both, a decision is async, the endpoint is missing, a stage
@@ -84,13 +93,36 @@ def compile_chain(stages: Sequence[object], endpoint: object) -> Chain:
             phases.extend(Phase("middleware", (_name(stage),)) for stage in run)
     phases.append(Phase("endpoint", (_name(endpoint),)))
 
+    counts = tuple([0] * BUCKETS for _ in stages) if clock else ()
+    number = len(stages)
     for kind, run in reversed(runs):
+        number -= len(run)
         if kind == "decision":
-            handle = _guard(_fuse(run), handle)
+            handle = _guard(_fuse(run, clock, counts[number:]), handle)
         else:
-            for stage in reversed(run):
-                handle = _wrap(stage, handle)
-    return Chain(_fuse(leading), handle, tuple(phases), not runs, (*stages, endpoint))
+            for place, stage in reversed(list(enumerate(run, number))):
+                handle = _wrap(stage, handle) if clock is None else _time(stage, handle, clock, counts[place])
+    decide = _fuse(leading, clock, counts)
+    return Chain(decide, handle, tuple(phases), not runs, (*stages, endpoint), counts)
+
+
+def _time(stage: Any, call_next: Handler, clock: Clock, counts: list[int]) -> Handler:
+    """Put a middleware around `call_next` and time it until it calls that."""
+
+    def timed_next(session: Session) -> Awaitable[Outcome]:
+        took = clock() - session.stamp
+        counts[took.bit_length()] += 1
+        if session.trace is not None:
+            session.trace.append(took)
+        return call_next(session)
+
+    handle = _wrap(stage, timed_next)
+
+    def handler(session: Session) -> Awaitable[Outcome]:
+        session.stamp = clock()
+        return handle(session)
+
+    return handler
 
 
 def _wrap(stage: Any, call_next: Handler) -> Handler:
@@ -119,23 +151,47 @@ def _guard(decide: DecisionFunction, call_next: Handler) -> Handler:
     return handler
 
 
-def _fuse(stages: Sequence[Any]) -> DecisionFunction:
-    """Make one function of neighbouring decisions: a plain loop, no coroutine, nothing allocated."""
+def _fuse(stages: Sequence[Any], clock: Clock | None, counts: Sequence[list[int]]) -> DecisionFunction:
+    """Make one function of neighbouring decisions: a plain loop, no coroutine."""
     decides: tuple[DecisionFunction, ...] = tuple(stage.decide for stage in stages)
 
     def decide(session: Session) -> Verdict:
         for each in decides:
             verdict = each(session)
             if verdict is not CONTINUE:
-                if type(verdict) is Reject:
-                    return verdict
-                raise TypeError(
-                    f"decision {_name(stages[decides.index(each)])} returned {verdict!r}; "
-                    "a decision returns CONTINUE or Reject(reason, detail)"
-                )
+                return _checked(verdict, stages[decides.index(each)])
         return CONTINUE
 
-    return decide
+    if clock is None:
+        return decide
+    timed = tuple(zip(decides, counts, strict=False))
+
+    def decide_and_time(session: Session) -> Verdict:
+        trace = session.trace
+        if trace is None:
+            trace = session.trace = []
+        before = clock()
+        for each, buckets in timed:
+            verdict = each(session)
+            now = clock()
+            took = now - before
+            before = now
+            buckets[took.bit_length()] += 1
+            if verdict is not CONTINUE:
+                trace.append(~took)
+                return _checked(verdict, stages[decides.index(each)])
+            trace.append(took)
+        return CONTINUE
+
+    return decide_and_time
+
+
+def _checked(verdict: Any, stage: object) -> Reject:
+    if type(verdict) is Reject:
+        return verdict
+    raise TypeError(
+        f"decision {_name(stage)} returned {verdict!r}; a decision returns CONTINUE or Reject(reason, detail)"
+    )
 
 
 def _name(part: object) -> str:

@@ -2,7 +2,9 @@
 
 EdgeError
 ├── ConfigurationError      what was written down cannot be; nothing was started
-│   └── ListenError         an address cannot be listened on
+│   ├── ListenError         an address cannot be listened on
+│   └── RulesError          source entries that cannot be, each with its fault
+├── SnapshotError           a snapshot with faults, refused whole
 └── UpstreamError           nobody answered; carries the session's Reason
 """
 

@@ -24,6 +24,22 @@ class Admission(Enum):
 ADMITTED, TOO_FAST, FULL = Admission.ADMITTED, Admission.TOO_FAST, Admission.FULL  # a look-up in an Enum costs 60 ns
 
 
+class Cadence:
+    """How often: `rate` sessions a second, and `burst` at once after a rest."""
+
+    __slots__ = ("interval", "tolerance")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        """Work out what a gate compares with.
+
+        Args:
+            rate: sessions a second, above 0.
+            burst: sessions at once, at least 1.
+        """
+        self.interval = 1.0 / rate
+        self.tolerance = (burst - 1 + ROUNDING) * self.interval
+
+
 class Gate:
     """Admits at most ``rate * seconds + burst`` sessions of a key in any stretch of time.
 
@@ -32,18 +48,14 @@ class Gate:
     forgetting would let a client that rotates keys start afresh.
     """
 
-    __slots__ = ("_arrivals", "_capacity", "_interval", "_tolerance")
+    __slots__ = ("_arrivals", "_capacity")
 
-    def __init__(self, rate: float, burst: int, capacity: int) -> None:
+    def __init__(self, capacity: int) -> None:
         """Open a gate.
 
         Args:
-            rate: sessions a second of one key, above 0.
-            burst: sessions one key may open at once, at least 1.
             capacity: keys remembered at most, at least 1.
         """
-        self._interval = 1.0 / rate
-        self._tolerance = (burst - 1 + ROUNDING) * self._interval
         self._capacity = capacity
         self._arrivals: OrderedDict[Hashable, float] = OrderedDict()
 
@@ -51,21 +63,24 @@ class Gate:
         """Keys remembered now."""
         return len(self._arrivals)
 
-    def admit(self, key: Hashable, now: float) -> Admission:
-        """Spend one session of `key` at `now` seconds, or say why not. O(1), about 0.3 µs."""
+    def admit(self, key: Hashable, now: float, cadence: Cadence) -> Admission:
+        """Spend one session of `key` at `now` seconds, or say why not. O(1), about 0.3 µs.
+
+        A key may have another cadence each time; what it spent stays spent.
+        """
         arrivals = self._arrivals
         arrival = arrivals.get(key)
         if arrival is None:
             self._drop_idle(now)
             if len(arrivals) >= self._capacity:
                 return FULL
-            arrivals[key] = now + self._interval
+            arrivals[key] = now + cadence.interval
             return ADMITTED
         if arrival < now:
             arrival = now
-        elif arrival - now > self._tolerance:
+        elif arrival - now > cadence.tolerance:
             return TOO_FAST
-        arrivals[key] = arrival + self._interval
+        arrivals[key] = arrival + cadence.interval
         arrivals.move_to_end(key)
         return ADMITTED
 

@@ -16,12 +16,11 @@ ENTERED, TOO_MANY, FULL = Entry.ENTERED, Entry.TOO_MANY, Entry.FULL  # a look-up
 
 
 class LiveCounts:
-    """Counts live sessions by key: at most `limit` of a key, at most `capacity` keys."""
+    """Counts live sessions by key, at most `capacity` keys."""
 
-    __slots__ = ("_capacity", "_counts", "_limit")
+    __slots__ = ("_capacity", "_counts")
 
-    def __init__(self, limit: int, capacity: int) -> None:
-        self._limit = limit
+    def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._counts: dict[Hashable, int] = {}
 
@@ -33,11 +32,11 @@ class LiveCounts:
         """Live sessions of `key`."""
         return self._counts.get(key, 0)
 
-    def enter(self, key: Hashable) -> Entry:
-        """Count one more session of `key`, unless a bound is reached. O(1)."""
+    def enter(self, key: Hashable, limit: int) -> Entry:
+        """Count one more session of `key`, unless `limit` are live or the keys are too many. O(1)."""
         counts = self._counts
         live = counts.get(key, 0)
-        if live >= self._limit:
+        if live >= limit:
             return TOO_MANY
         if not live and len(counts) >= self._capacity:
             return FULL

@@ -1,10 +1,12 @@
 """A session: one client from accept to close, as the stages see it. No socket is in here."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol, TypeAlias
 
 import attrs
 
+from .allowance import Allowance
 from .verdict import Outcome, Reason
 
 DEFAULT_SERVICE = "default"
@@ -31,6 +33,20 @@ class Carrier(Protocol):
     def bytes_down(self) -> int:
         """Bytes handed to the client so far."""
 
+    @property
+    def began_at(self) -> float | None:
+        """When it began to relay; None while it connects."""
+
+    @property
+    def pacing(self) -> str:
+        """Who keeps the session's rates: ``kernel``, ``timeline``, or nobody, as an empty text."""
+
+    def queued(self) -> tuple[int, int]:
+        """Bytes of `bytes_down` and `bytes_up` that the kernel has not sent yet."""
+
+    def pace(self, down_rate: float, up_rate: float, /) -> None:
+        """Let other rates hold from now on, in bytes a second; infinity for none."""
+
     def cut(self, reason: Reason, /) -> None:
         """End it now; both its sockets are free when this returns."""
 
@@ -48,13 +64,16 @@ class Index(Protocol):
     def move(self, session: "Session", service: str, /) -> None:
         """Find the session under another service from now on."""
 
+    def identify(self, session: "Session", device: str | None, /) -> None:
+        """Find the session under another device from now on."""
+
 
 @attrs.define(eq=False, slots=True, weakref_slot=False)
 class Session:
     """One client of the edge, from accept to close.
 
-    Stages read it and may write `service`, `destination`, `idle_seconds`, `half_closed_seconds` and, in a
-    middleware, `stream`; everything else belongs to the edge.
+    Stages read it and may write `service`, `device`, `destination`, `idle_seconds`, `half_closed_seconds`,
+    `allowance` and, in a middleware, `stream`; everything else belongs to the edge.
     """
 
     id: int
@@ -76,6 +95,12 @@ class Session:
     """Cut after this long without a byte either way."""
     half_closed_seconds: float = HALF_CLOSED_SECONDS
     """The same, once one side has finished sending."""
+    down_rate: float = inf
+    """Bytes a second to the client; written by :meth:`pace`."""
+    up_rate: float = inf
+    """Bytes a second to the upstream."""
+    allowance: Allowance | None = attrs.field(default=None, repr=False)
+    """What it may still move before its device is known; None for no bound. Read when the relay begins."""
     stream: Any = None
     """The client's byte stream, for middlewares: a `trio.abc.HalfCloseableStream`. A middleware that wraps it
     (TLS) assigns what the next stage shall see. None on an edge without middlewares, where nobody reads it."""
@@ -87,8 +112,13 @@ class Session:
     """What its task runs in; None while it has no task."""
     index: Index | None = attrs.field(default=None, repr=False)
     """Where it is registered; None before it is accepted."""
+    trace: list[int] | None = attrs.field(default=None, repr=False)
+    """Nanoseconds that each stage took, in order of execution."""
+    stamp: int = attrs.field(default=0, repr=False)
+    """When the latest stage was entered or left, for `trace`."""
     cut_reason: Reason | None = attrs.field(default=None, repr=False)
     """Why it was cut; None unless it was."""
+    _device: str | None = attrs.field(default=None, init=False, repr=False)
     _deferred: list[CleanUp] | None = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -102,6 +132,34 @@ class Session:
             self._service = service
         else:
             self.index.move(self, service)
+
+    @property
+    def device(self) -> str | None:
+        """What a device limit counts it under; None where none does."""
+        return self._device
+
+    @device.setter
+    def device(self, device: str | None) -> None:
+        if self.index is None:
+            self._device = device
+        else:
+            self.index.identify(self, device)
+
+    @property
+    def pacing(self) -> str:
+        """Who keeps its rates: ``kernel``, ``timeline``, or nobody, as an empty text."""
+        return "" if self.carrier is None else self.carrier.pacing
+
+    def pace(self, down_rate: float, up_rate: float) -> None:
+        """Let other rates hold from now on, also for bytes that wait already.
+
+        Args:
+            down_rate: bytes a second to the client, infinity for no limit.
+            up_rate: the same to the upstream.
+        """
+        self.down_rate, self.up_rate = down_rate, up_rate
+        if self.carrier is not None:
+            self.carrier.pace(down_rate, up_rate)
 
     @property
     def phase(self) -> str:

@@ -20,6 +20,10 @@ class Reason(StrEnum):
     """A bounded table is full, and no live key is forgotten for a new one."""
     OVERLOAD = "overload"
     """The process is out of sessions or of file descriptors."""
+    SERVICE = "service"
+    """The session's service is unknown, disabled, or has nowhere to go."""
+    DEVICE = "device"
+    """The device was denied, or its service has as many as it may."""
     POLICY = "policy"
     """A rule of the user's own said no."""
 
@@ -32,6 +36,8 @@ class Reason(StrEnum):
     """No route to the upstream, or its socket is missing."""
     UPSTREAM_UNRESOLVED = "upstream_unresolved"
     """The upstream's name has no address."""
+    UPSTREAM_FORBIDDEN = "upstream_forbidden"
+    """The upstream's addresses are of a class that is not allowed."""
 
     # Ends of sessions that ran.
     FINISHED = "finished"

@@ -1,21 +1,31 @@
-"""Forward a session's bytes to one upstream."""
+"""Forward a session's bytes to one upstream: always the same, or the one that its service's policy names."""
 
 import socket
+from collections.abc import Iterable
+from math import inf
+from typing import Final
 
 import trio
 
 from ..core.address import Address, parse_address
-from ..core.bounds import check_count, check_number
-from ..core.errors import UpstreamError
+from ..core.address_classes import AddressClass
+from ..core.bounds import check_choice, check_count, check_number
+from ..core.errors import ConfigurationError, UpstreamError
+from ..core.meter import Meter
+from ..core.services import Change, Service
 from ..core.session import Session
-from ..core.verdict import Completed, Outcome, Reason
+from ..core.verdict import Completed, Outcome, Reason, Reject
 from ..runtime.connector import Attempt, Connecting
 from ..runtime.ground import Ground, Outbound
-from ..runtime.idle_pool import IdlePool
 from ..runtime.relay import Ended, Relay
 from ..runtime.sockets import reset
-from ..runtime.stream_relay import StreamRelay, close_hard
+from ..runtime.stream_relay import StreamRelay, close_hard, wait_until_lifted
 from ..runtime.streams import PlainStream
+from ..runtime.upstream import Upstream
+from ..runtime.validation import Validator
+
+_NOWHERE: Final = Reject(Reason.SERVICE, "its policy names no outbound")
+ALLOWABLE: Final = (*(str(each) for each in AddressClass if each is not AddressClass.GLOBAL), "unix")
 
 
 class Forward:
@@ -23,78 +33,168 @@ class Forward:
 
     An upstream that refuses, does not answer in time or has no address ends the session with a reset and a
     reason of its own (``upstream_refused``, ``upstream_timeout``, ``upstream_unreachable``,
-    ``upstream_unresolved``), never later than `connect_seconds`. An evicted session's sockets are both free when
-    :meth:`Edge.evict` returns.
+    ``upstream_unresolved``, ``upstream_forbidden``), never later than `connect_seconds`. An evicted session's sockets
+    are both free when :meth:`Edge.evict` returns.
+
+    Without a destination, sessions go where their service's policy says. Such an upstream is made when the policy
+    arrives: resolved, checked and connected before the first session comes, and the same object for as long as a
+    policy names it.
     """
 
     def __init__(
-        self, destination: str, *, preconnect: int = 0, connect_seconds: float = 5.0, outbound: Outbound | None = None
+        self,
+        destination: str | None = None,
+        *,
+        preconnect: int = 0,
+        connect_seconds: float = 5.0,
+        outbound: Outbound | None = None,
+        allow: Iterable[str] = (),
     ) -> None:
         """Describe the upstream; nothing is connected before the edge serves.
 
         Args:
-            destination: ``tcp://host:port`` or ``unix:///path``. A name is resolved in the background.
-            preconnect: idle connections kept ready, 0 to 10,000. A session takes one and never waits for one.
-                Right where the client speaks first (HTTP, Redis, TLS): an upstream that greets or hangs up on
-                silent clients (SMTP, MySQL, SSH) wants 0.
+            destination: ``tcp://host:port`` or ``unix:///path``. A name is resolved in the background. None asks the
+                policy of the session's service, whose control plane the edge must have.
+            preconnect: idle connections kept ready, 0 to 10,000; of a policy's upstream the policy says how many. A
+                session takes one and never waits for one. Right where the client speaks first (HTTP, Redis, TLS): an
+                upstream that greets or hangs up on silent clients (SMTP, MySQL, SSH) wants 0.
             connect_seconds: the limit of one connect, name and all addresses included; above 0.
             outbound: the way out; the edge's own, which is ``Direct()``, if None.
+            allow: what a policy may name besides public addresses: ``private``, ``loopback``, ``link_local``,
+                ``metadata``, ``multicast``, ``unspecified``, ``reserved`` or ``unix``. A `destination` of your own
+                may be anything.
 
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        self.destination: Address = parse_address(destination)
+        self.destination: Address | None = None if destination is None else parse_address(destination)
         check_count("Forward", "preconnect", preconnect, least=0, most=10_000)
         check_number("Forward", "connect_seconds", connect_seconds, above=0)
+        self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
+        for each in self.allow:
+            check_choice("Forward", "allow", each, ALLOWABLE)
+        if destination is None and preconnect:
+            raise ConfigurationError("Forward(preconnect=…) without a destination: the policy of each service says it")
         self.preconnect = preconnect
         self.connect_seconds = connect_seconds
         self.outbound = outbound
-        self._pool: IdlePool | None = None
+        self.enforces = () if destination is not None else ("outbound", "preconnect")
+        self._fixed: Upstream | None = None
+        self._upstreams: dict[Address, Upstream] = {}
 
     def __repr__(self) -> str:
-        idle = f", preconnect={self.preconnect}" if self.preconnect else ""
-        return f"Forward({str(self.destination)!r}{idle}, connect_seconds={self.connect_seconds:g})"
+        to = "" if self.destination is None else f"{str(self.destination)!r}, "
+        idle = f"preconnect={self.preconnect}, " if self.preconnect else ""
+        allow = f", allow={list(self.allow)}" if self.allow else ""
+        return f"Forward({to}{idle}connect_seconds={self.connect_seconds:g}{allow})"
 
     def bind(self, ground: Ground) -> None:
         """Belong to the edge that begins to serve."""
+        if self.destination is None and not ground.services.governed:
+            raise ConfigurationError(
+                "Forward() names no destination, and no control plane names one: write Forward('tcp://…'), or give "
+                "the edge control=…"
+            )
         self._ground = ground
         self._reactor = ground.reactor
-        self._connector: Connecting = (self.outbound or ground.outbound).open(ground)
-        self._pool = None
-        if self.preconnect and self._connector.plain:
-            self._pool = IdlePool(
-                self._connector, ground.reactor, ground.observer, self.destination,
-                size=self.preconnect, seconds=self.connect_seconds,
-            )  # fmt: skip
+        self._upstreams = {}
+        permit = None if self.destination is not None else Validator(self.allow).permit
+        self._connector: Connecting = (self.outbound or ground.outbound).open(ground, permit)
+        if self.destination is None:
+            self._fixed = None
+            ground.services.watch(self)
+        else:
+            self._fixed = Upstream(self.destination, self._connector, ground, self.connect_seconds)
+            self._fixed.preconnect = self.preconnect
 
-    @property
-    def plain(self) -> bool:
-        """Whether sessions can be carried without a task; it depends on the way out."""
-        return self._connector.plain
+    def carries(self, session: Session) -> bool:
+        """Whether the reactor can carry a session without a task: plain sockets, which the kernel paces if need be."""
+        if not self._connector.plain:
+            return False
+        if session.down_rate == inf == session.up_rate:
+            return True
+        upstream = self._upstream(session)
+        unix = not session.source_bytes or (upstream is not None and upstream.destination.scheme == "unix")
+        return not unix  # the kernel paces TCP and nothing else
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Keep the idle connections ready."""
-        if self._pool is None:
+        """Keep upstreams warm: those that are named now, and those that will be."""
+        async with trio.open_nursery() as self._nursery:
+            if self._fixed is not None:
+                self._fixed.warm(self._nursery)
             task_status.started()
+            await trio.sleep_forever()
+
+    def changed(self, service: Service, change: Change) -> None:
+        """A policy came, changed or went: make the upstream that it names, and let go of the one before. O(1)."""
+        if change.fields and not {"outbound", "preconnect"} & set(change.fields):
+            return
+        before: Upstream | None = service.upstream
+        ready = 0 if change.before is None else change.before.policy.preconnect
+        policy = None if change.after is None else change.after.policy
+        if policy is None or policy.outbound is None:
+            service.upstream = None
         else:
-            await self._pool.run(task_status=task_status)
+            destination = parse_address(policy.outbound)
+            upstream = self._upstreams.get(destination)
+            if upstream is None:
+                upstream = Upstream(destination, self._connector, self._ground, self.connect_seconds)
+                self._upstreams[destination] = upstream
+            upstream.users += 1
+            upstream.preconnect += policy.preconnect
+            service.upstream = upstream
+            upstream.warm(self._nursery)
+        if before is not None:
+            self._release(before, ready)
+
+    def _release(self, upstream: Upstream, preconnect: int) -> None:
+        upstream.users -= 1
+        upstream.preconnect -= preconnect
+        if upstream.users:
+            upstream.warm(self._nursery)
+        else:
+            del self._upstreams[upstream.destination]
+            upstream.close()
+
+    def _upstream(self, session: Session) -> Upstream | None:
+        if self._fixed is not None:
+            return self._fixed
+        service = self._ground.services.find(session.service)
+        return None if service is None else service.upstream
 
     def begin(self, session: Session, down: socket.socket, early: bytes, ended: Ended) -> None:
         """Carry a plain socket in the reactor, without a task."""
-        taken = None if self._pool is None else self._pool.take()
+        upstream = self._upstream(session)
+        if upstream is None:
+            reset(down)
+            ended(session, _NOWHERE)
+            return
+        unix = upstream.destination.scheme == "unix"
+        taken = upstream.take()
         if taken is None:
-            connecting = _Connecting(self, session, down, early, ended)
+            connecting = _Connecting(self, session, down, early, ended, unix=unix)
             session.carrier = connecting
-            connecting.attempt = self._connector.start(self.destination, self.connect_seconds, connecting)
+            connecting.attempt = upstream.start(connecting)
         else:
-            self.relay(session, down, taken[0], early, ended, greeted=taken[1])
+            try:
+                self.relay(session, down, taken[0], early, ended, greeted=taken[1] or unix)
+            except BaseException:
+                self._reactor.forget(taken[0].fileno())
+                taken[0].close()
+                raise
 
     def relay(
         self, session: Session, down: socket.socket, up: socket.socket, early: bytes, ended: Ended, *, greeted: bool
     ) -> None:
-        """Relay between two plain sockets; `up` is in the reactor already."""
-        session.carrier = relay = Relay(session, self._reactor, down, up, self._ground.meters, ended)
-        relay.start(early, greeted=greeted or self.destination.scheme == "unix")
+        """Relay between two plain sockets; `up` is in the reactor already.
+
+        A local socket is as good as greeted, whose short reads do not mean that it is empty.
+        """
+        session.carrier = relay = Relay(session, self._reactor, down, up, self._meters(session), ended)
+        relay.start(early, greeted=greeted)
+
+    def _meters(self, session: Session) -> tuple[Meter, Meter]:
+        return self._ground.services.meters(session.service)
 
     def unreached(self, error: UpstreamError) -> Completed:
         """Say, at most once a second, that the upstream cannot be reached; give the session's end."""
@@ -104,17 +204,20 @@ class Forward:
     async def handle(self, session: Session) -> Outcome:
         """Carry a session that has a task; after a cancel both sides are closed."""
         stream = session.stream
-        if isinstance(stream, PlainStream) and self._connector.plain:
+        if isinstance(stream, PlainStream) and self.carries(session):
             return await self._handle_plain(session, stream)
+        upstream = self._upstream(session)
+        if upstream is None:
+            return _NOWHERE
         try:
-            up = await self._connector.open_stream(self.destination, self.connect_seconds)
+            up = await upstream.open_stream()
         except UpstreamError as error:
             return self.unreached(error)
         relay = StreamRelay(session)
         session.carrier = relay
         outcome: Outcome = Completed(Reason.RESET)
         try:
-            outcome = await relay.run(stream, up, self._ground.meters)
+            outcome = await relay.run(stream, up, self._meters(session))
         finally:
             if outcome == Completed():
                 await up.aclose()
@@ -134,12 +237,18 @@ class Forward:
 
         await trio.lowlevel.checkpoint_if_cancelled()
         sock, early = stream.detach()
-        self._reactor.refresh()
         try:
+            if early and (allowance := session.allowance) is not None:
+                if allowance.left < len(early):
+                    await wait_until_lifted(allowance)
+                allowance.left -= len(early)
+            self._reactor.refresh()
             self.begin(session, sock, early, ended)
             await done.wait()
         finally:
-            if not done.is_set() and session.carrier is not None:
+            if session.carrier is None:  # it came to nothing
+                reset(sock)
+            elif not done.is_set():
                 session.carrier.cut(Reason.DRAINED)
         return result
 
@@ -147,25 +256,36 @@ class Forward:
 class _Connecting:
     """The carrier of a session whose upstream is not there yet."""
 
-    __slots__ = ("_down", "_early", "_ended", "_forward", "_session", "attempt")
+    __slots__ = ("_down", "_early", "_ended", "_forward", "_session", "_unix", "attempt")
 
     phase = "connecting"
+    pacing = ""
+    began_at: float | None = None
     bytes_up = 0
     bytes_down = 0
 
-    def __init__(self, forward: Forward, session: Session, down: socket.socket, early: bytes, ended: Ended) -> None:
+    def __init__(
+        self, forward: Forward, session: Session, down: socket.socket, early: bytes, ended: Ended, *, unix: bool
+    ) -> None:
         self._forward = forward
         self._session = session
         self._down = down
         self._early = early
         self._ended = ended
+        self._unix = unix
         self.attempt: Attempt | None = None
 
     def connected(self, sock: socket.socket, greeted: bool) -> None:
-        self._forward.relay(self._session, self._down, sock, self._early, self._ended, greeted=greeted)
+        self._forward.relay(self._session, self._down, sock, self._early, self._ended, greeted=greeted or self._unix)
 
     def failed(self, error: UpstreamError) -> None:
         self._end(self._forward.unreached(error))
+
+    def queued(self) -> tuple[int, int]:
+        return 0, 0
+
+    def pace(self, down_rate: float, up_rate: float) -> None:
+        """Nothing yet: the relay reads the session's rates when it begins."""
 
     def cut(self, reason: Reason) -> None:
         if self.attempt is not None:

@@ -2,7 +2,7 @@
 
 import attrs
 
-from ..runtime.connector import Connector
+from ..runtime.connector import Connector, Permit
 from ..runtime.ground import Ground
 
 
@@ -14,6 +14,6 @@ class Direct:
     (RFC 8305).
     """
 
-    def open(self, ground: Ground) -> Connector:
+    def open(self, ground: Ground, permit: Permit | None) -> Connector:
         """Make this outbound's connections in `ground`."""
-        return Connector(ground.reactor, ground.resolver)
+        return Connector(ground.reactor, ground.resolver, permit)

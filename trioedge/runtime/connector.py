@@ -7,8 +7,9 @@ is tried beside the first.
 import errno
 import os
 import socket
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
@@ -16,7 +17,7 @@ from ..core.address import Address
 from ..core.errors import UpstreamError
 from ..core.verdict import Reason
 from .reactor import HUNG_UP, WRITABLE, Reactor
-from .resolver import Resolver, SocketAddress
+from .resolver import Answer, Resolver, SocketAddress
 from .sockets import no_delay
 from .streams import PlainStream
 
@@ -33,6 +34,10 @@ _REASONS: Final = {
     errno.ENOMEM: Reason.OVERLOAD,
     errno.EADDRNOTAVAIL: Reason.OVERLOAD,  # no local port is left
 }
+
+
+Permit: TypeAlias = Callable[[Address, Answer], Answer]
+"""Takes out of an answer the addresses that may not be connected to; an error if none is left."""
 
 
 class Waiter(Protocol):
@@ -174,6 +179,9 @@ class Connecting(Protocol):
     def plain(self) -> bool:
         """Whether it gives bare sockets, by :meth:`start`; else only streams."""
 
+    def warm(self, address: Address, /) -> None:
+        """Prepare what can be prepared before anyone connects there."""
+
     def start(self, address: Address, seconds: float, waiter: Waiter, /) -> Attempt:
         """Begin to connect a plain socket."""
 
@@ -195,9 +203,14 @@ class Connector:
 
     plain = True
 
-    def __init__(self, reactor: Reactor, resolver: Resolver) -> None:
+    def __init__(self, reactor: Reactor, resolver: Resolver, permit: Permit | None = None) -> None:
         self._reactor = reactor
         self._resolver = resolver
+        self._permit = permit
+
+    def warm(self, address: Address) -> None:
+        """Have the name resolved before anyone connects."""
+        self._resolver.ask(address, _forget)
 
     def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
         """Begin to connect; the waiter may be told before this returns.
@@ -208,8 +221,14 @@ class Connector:
             waiter: told of the socket or the error.
         """
         attempt = Attempt(self._reactor, address, self._reactor.now + seconds, waiter)
-        self._resolver.ask(address, attempt.resolved)
+        self._resolver.ask(
+            address, attempt.resolved if self._permit is None else partial(self._check, address, attempt)
+        )
         return attempt
+
+    def _check(self, address: Address, attempt: Attempt, answer: Answer) -> None:
+        assert self._permit is not None
+        attempt.resolved(self._permit(address, answer))
 
     async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
         """Connect and wait for it; after a cancel nothing is left open.
@@ -224,6 +243,10 @@ class Connector:
             return await waiter.wait()
         finally:
             attempt.cancel()
+
+
+def _forget(answer: Answer) -> None:
+    """It is in memory now, which is all that was wanted."""
 
 
 class _Waiting:

@@ -1,40 +1,46 @@
-"""What an edge gives the endpoint that it binds: where to run, how to resolve, whom to tell."""
+"""What an edge gives the stages and the endpoint that it binds: where to run, how to resolve, whom to tell."""
 
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from .connector import Connecting
+from ..core.registry import Registry
+from ..core.services import Services
+from .connector import Connecting, Permit
+from .control_plane import ControlPlane
 from .observe import Observer
 from .reactor import Reactor
-from .relay import Meter
 from .resolver import Resolver
 
 
 class Outbound(Protocol):
     """A way out: how upstream connections are made."""
 
-    def open(self, ground: "Ground", /) -> Connecting:
-        """Make this outbound's connections in `ground`."""
+    def open(self, ground: "Ground", permit: Permit | None, /) -> Connecting:
+        """Make this outbound's connections in `ground`, only to addresses that `permit` lets through."""
 
 
 @attrs.frozen(eq=False)
 class Ground:
-    """One serving edge, as its endpoint sees it.
+    """One serving edge, as its stages and its endpoint see it.
 
     Attributes:
         reactor: carries plain sockets.
         resolver: knows addresses of names.
         observer: told of what people should know.
         outbound: the way out of an endpoint that names none.
-        meters: bytes up and down, over all sessions.
+        services: every service and its policy.
+        live: every session.
+        control: the control plane, if there is one.
     """
 
     reactor: Reactor
     resolver: Resolver
     observer: Observer
     outbound: Outbound
-    meters: tuple[Meter, Meter]
+    services: Services
+    live: Registry
+    control: ControlPlane | None = None
 
 
 @runtime_checkable

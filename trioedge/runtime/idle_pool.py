@@ -109,6 +109,13 @@ class IdlePool:
         """Connections ready."""
         return len(self._idle)
 
+    def resize(self, size: int) -> None:
+        """Keep more or fewer connections ready from now on; those too many are closed now, the oldest first."""
+        self._size = size
+        while len(self._idle) > size:
+            self._close(self._idle.pop(next(iter(self._idle))))
+        self._wakeup.set()
+
     def take(self) -> tuple[socket.socket, bool] | None:
         """Give the newest connection that is alive, registered in the reactor, and whether it has spoken already.
 
@@ -157,8 +164,12 @@ class IdlePool:
         refill.attempt = self._connector.start(self._address, self._seconds, refill)
 
     def filled(self, refill: _Refill, sock: socket.socket, greeted: bool) -> None:
-        """A connection is there."""
+        """A connection is there; one too many, since :meth:`resize`, is closed at once."""
         self._refills.discard(refill)
+        if len(self._idle) >= self._size:
+            self._reactor.forget(sock.fileno())
+            sock.close()
+            return
         idle = self._idle[sock.fileno()] = _Idle(self, sock, self._reactor.now, greeted)
         self._reactor.hand_over(sock.fileno(), idle)
         if greeted and not idle.alive():

@@ -157,7 +157,22 @@ def bind(address: Address) -> Listener:
 
 
 def _bind_unix(address: Address) -> Listener:
+    return Listener(listen_unix(address), address)
+
+
+def listen_unix(address: Address, *, mode: int = 0o777) -> socket.socket:
+    """Listen on a local socket, in place of one that nobody listens on.
+
+    Args:
+        address: where.
+        mode: its permissions, less those that the process's umask leaves out.
+
+    Raises:
+        ListenError: it cannot be; nothing is left open.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    umask = os.umask(0)
+    os.umask(umask | ~mode & 0o777)
     try:
         if _is_stale(address.path):
             Path(address.path).unlink()
@@ -166,7 +181,9 @@ def _bind_unix(address: Address) -> Listener:
     except OSError as error:
         sock.close()
         raise ListenError(f"cannot listen on {address}: {_why(error)}") from None
-    return Listener(sock, address)
+    finally:
+        os.umask(umask)
+    return sock
 
 
 def _is_stale(path: str) -> bool:

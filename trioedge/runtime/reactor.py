@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 from os import sched_yield
+from time import perf_counter
 from typing import Final, Protocol
 
 import trio
@@ -28,6 +29,12 @@ TURN_SECONDS: Final = 0.001
 
 BATCH_EVENTS: Final = 64
 """Events taken, and callbacks resumed, at a time; the turn's end is looked at in between."""
+
+LONG_YIELD_SECONDS: Final = 0.0005
+"""Whoever was yielded to for longer is no peer that answers, but has work of its own on this core."""
+
+YIELDS_FORGONE: Final = 1_000
+"""How many times the reactor then parks without yielding, before it tries again."""
 
 TICK_SECONDS: Final = 0.05
 """Deadlines fire at most this late."""
@@ -121,6 +128,10 @@ class Reactor:
         """Give a registered socket another owner; no system call, and no event is repeated for it."""
         self._ready[fd] = ready
 
+    def repeat(self, fd: int) -> None:
+        """Report once more, in the next batch, what a registered socket is ready for; for those who looked away."""
+        self._epoll.modify(fd, _SOCKET)
+
     def forget(self, fd: int) -> None:
         """Drop a socket that is about to be closed: closing takes it out of the epoll object."""
         self._ready.pop(fd, None)
@@ -131,7 +142,10 @@ class Reactor:
             self._epoll.unregister(fd)
 
     def again(self, resumable: Resumable) -> None:
-        """Call `resumable.resume()` once, after everybody else who is ready had a turn."""
+        """Call `resumable.resume()` once, after everybody else who is ready had a turn.
+
+        For whoever was called by the reactor: nobody is woken. Others :meth:`repeat`.
+        """
         self._again.append(resumable)
 
     def set_deadline(self, item: Expiring, due: float) -> int:
@@ -156,6 +170,7 @@ class Reactor:
 
     async def _serve(self) -> None:
         poll, clock, epoll_fd = self._epoll.poll, self._clock, self._epoll.fileno()
+        forgone = 0
         while True:
             await trio.lowlevel.wait_readable(epoll_fd)
             turn_ends = clock() + TURN_SECONDS
@@ -165,7 +180,13 @@ class Reactor:
                 # half of a round trip, a fifth of a session (docs/explanation/performance.md).
                 events = poll(0, BATCH_EVENTS)
                 if not events and not self._again:
+                    if forgone:
+                        forgone -= 1
+                        break
+                    before = perf_counter()
                     sched_yield()
+                    if perf_counter() - before > LONG_YIELD_SECONDS:
+                        forgone = YIELDS_FORGONE
                     events = poll(0, BATCH_EVENTS)
                     if not events:
                         break

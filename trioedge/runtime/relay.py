@@ -5,14 +5,18 @@ buffer: while its reader is slow its writer is not read, and the kernel tells th
 finished sending is passed on as a half-close and still gets its answer.
 """
 
+import contextlib
 import os
 import socket
+from math import inf
 from typing import Final, Protocol
 
+from ..core.allowance import Allowance
+from ..core.meter import Meter
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason
 from .reactor import BUFFER_BYTES, FAILED, READ_ON, WRITABLE, Reactor
-from .sockets import reset, unsent_bytes
+from .sockets import pace, reset, unacknowledged_bytes, unsent_bytes
 
 READS_A_TURN: Final = 4
 """Buffers that one direction moves before others have a turn."""
@@ -22,15 +26,6 @@ class Ended(Protocol):
     """Who is told that a session has ended and its sockets are closed."""
 
     def __call__(self, session: Session, outcome: Outcome, /) -> None: ...
-
-
-class Meter:
-    """Bytes that went one way, over all sessions of an edge."""
-
-    __slots__ = ("bytes",)
-
-    def __init__(self) -> None:
-        self.bytes = 0
 
 
 class Half:
@@ -61,7 +56,8 @@ class Half:
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
         if mask & READ_ON:
             self.read_on = True
-            if mask & FAILED and (self.ended or self.peer.backlog is not None) and self._is_dead():
+            unread = self.ended or self.peer.backlog is not None or self._relay.paused
+            if mask & FAILED and unread and self._is_dead():
                 return
         if self.backlog is not None and mask & WRITABLE:
             self._flush(self.backlog)
@@ -69,7 +65,7 @@ class Half:
             self.read()
 
     def _is_dead(self) -> bool:
-        """End the session if this socket was reset while nobody reads it: it had ended, or its peer takes nothing."""
+        """End the session if this socket was reset while nobody reads it."""
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._relay.end(Completed(Reason.RESET, os.strerror(code)), hard=True)
         return code != 0
@@ -82,12 +78,21 @@ class Half:
         """Read and pass on, a few buffers at most, and ask to be called again if there may be more."""
         if self.queued or self.ended:  # queued: its turn will come, once
             return
-        peer = self.peer
+        peer, allowance = self.peer, self._relay.allowance
+        if allowance is not None and allowance.lifted:
+            allowance = self._relay.allowance = None
         for _ in range(READS_A_TURN):
             if self.ended or peer.backlog is not None or peer.refused_at is not None:
                 return
             try:
-                count = self.sock.recv_into(self._reactor.buffer)
+                if allowance is None:
+                    count = self.sock.recv_into(self._reactor.buffer)
+                elif allowance.left > 0:
+                    count = self.sock.recv_into(self._reactor.buffer, min(allowance.left, BUFFER_BYTES))
+                    allowance.left -= count
+                else:
+                    self._relay.pause(allowance)
+                    return
             except BlockingIOError:
                 return
             except OSError as error:
@@ -99,7 +104,7 @@ class Half:
             self._relay.active_at = self._reactor.now
             peer.write(self._reactor.buffer[:count])
             # A short read has emptied the socket, and what comes later is a new event.
-            if count < BUFFER_BYTES and not self.read_on:
+            if count < BUFFER_BYTES and not self.read_on and allowance is None:
                 return
         self.ask_again()
 
@@ -135,7 +140,11 @@ class Half:
             self._refuse()
             return len(data)
         self.moved += count
-        self._meter.bytes += count
+        meter = self._meter
+        meter.bytes += count
+        meter.total.bytes += count
+        if meter.quiet:
+            meter.wake()
         return count
 
     def _finish(self) -> None:
@@ -188,7 +197,11 @@ class Relay:
         "_tick",
         "_unsent",
         "active_at",
+        "allowance",
+        "began_at",
         "down",
+        "pacing",
+        "paused",
         "up",
     )
 
@@ -205,16 +218,22 @@ class Relay:
             reactor: where `up` is registered already, and `down` will be.
             down: the client's socket.
             up: the upstream's socket.
-            meters: the edge's bytes up and down.
+            meters: the service's bytes up and down.
             ended: called once, when both sockets are closed.
         """
         self._session = session
+        self.paused = False
+        """The allowance is used up, so that nobody is read."""
+        self.allowance = session.allowance
+        """What it may move before its device is known; None for no bound."""
+        self.pacing = ""
+        """``kernel`` once a rate was set."""
         self._reactor = reactor
         self._ended = ended
         self._over = False
         self._half_closed = False
         self._unsent = (0, 0)
-        self.active_at = reactor.now
+        self.active_at = self.began_at = reactor.now
         self.up = Half(self, reactor, up, meters[0])
         self.down = Half(self, reactor, down, meters[1])
         self.up.peer, self.down.peer = self.down, self.up
@@ -222,6 +241,8 @@ class Relay:
         # By the shorter limit, so that a half-close sets no deadline anew; `expire` knows which one holds.
         soonest = min(session.idle_seconds, session.half_closed_seconds)
         self._tick = reactor.set_deadline(self, reactor.now + soonest)
+        if session.down_rate != inf or session.up_rate != inf:
+            self.pace(session.down_rate, session.up_rate)
 
     def start(self, early: bytes = b"", *, greeted: bool = False) -> None:
         """Begin.
@@ -249,6 +270,31 @@ class Relay:
         """Bytes the client has taken."""
         return self.down.moved
 
+    def pace(self, down_rate: float, up_rate: float) -> None:
+        """Have the kernel send no faster, from now on, in bytes a second; the relay itself is never slowed."""
+        self.pacing = "" if down_rate == inf == up_rate else "kernel"
+        with contextlib.suppress(OSError):  # a socket that is dead already
+            pace(self.down.sock, down_rate)
+            pace(self.up.sock, up_rate)
+
+    def queued(self) -> tuple[int, int]:
+        """Bytes to the client and to the upstream that the kernel has not sent yet."""
+        return (0, 0) if self._over else (unsent_bytes(self.down.sock), unsent_bytes(self.up.sock))
+
+    def pause(self, allowance: Allowance) -> None:
+        """Read neither side until the allowance is lifted, or the session is cut."""
+        if not self.paused:
+            self.paused = True
+            allowance.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        """The device is known: no bound holds any more, and the events that passed meanwhile are made good."""
+        self.paused = False
+        self.allowance = None
+        self.active_at = self._reactor.now
+        for half in (self.down, self.up):
+            self._reactor.repeat(half.sock.fileno())  # the reactor may sleep: this is no call of its
+
     def half_closed(self) -> None:
         """One side has finished: the shorter idle limit holds from now on."""
         self._half_closed = True
@@ -263,7 +309,7 @@ class Relay:
         if self._half_closed:
             limit = min(limit, session.half_closed_seconds)
         due = self.active_at + limit
-        if due <= now and self._drains():
+        if due <= now and (self.paused or self._drains()):
             self.active_at, due = now, now + limit
         if due <= now:
             self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
@@ -272,7 +318,8 @@ class Relay:
 
     def _drains(self) -> bool:
         """Tell whether a slow reader took something from the kernel's buffers since this was last asked."""
-        before, self._unsent = self._unsent, (unsent_bytes(self.down.sock), unsent_bytes(self.up.sock))
+        before = self._unsent
+        self._unsent = unacknowledged_bytes(self.down.sock), unacknowledged_bytes(self.up.sock)
         return self._unsent != before
 
     def cut(self, reason: Reason) -> None:
@@ -293,6 +340,8 @@ class Relay:
         if self._over:
             return
         self._over = True
+        if self.paused and self.allowance is not None:
+            self.allowance.forget(self._go_on)
         reactor = self._reactor
         reactor.drop_deadline(self, self._tick)
         for half in (self.down, self.up):

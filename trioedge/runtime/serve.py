@@ -6,8 +6,9 @@ TLS. Behind them a session is carried by the reactor when only the endpoint is l
 
 import itertools
 import socket
+from collections import deque
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import trio
 
@@ -22,6 +23,9 @@ from .sockets import reset
 from .stream_relay import close_hard
 from .streams import PlainStream, ReplayStream
 
+RECENT_SESSIONS: Final = 1_000
+"""Sessions that are over and can still be explained."""
+
 _OVERLOAD = Reject(Reason.OVERLOAD, "as many sessions as the edge may have")
 
 
@@ -29,9 +33,8 @@ _OVERLOAD = Reject(Reason.OVERLOAD, "as many sessions as the edge may have")
 class Taskless(Protocol):
     """An endpoint that can carry plain sockets in the reactor, without a task."""
 
-    @property
-    def plain(self) -> bool:
-        """Whether it can, the way it is bound."""
+    def carries(self, session: Session, /) -> bool:
+        """Whether it can, the way it is bound, carry this one."""
 
     def begin(self, session: Session, down: socket.socket, early: bytes, ended: Ended, /) -> None:
         """Take the client's socket; `ended` is called once, when it is closed."""
@@ -40,13 +43,16 @@ class Taskless(Protocol):
 class Sessions:
     """The sessions of one edge: admits, registers, guards and ends them."""
 
-    def __init__(self, chain: Chain, reactor: Reactor, observer: Observer, *, most: int, polite: bool) -> None:
+    def __init__(
+        self, chain: Chain, reactor: Reactor, observer: Observer, live: Registry, *, most: int, polite: bool
+    ) -> None:
         """Admit nobody yet; :meth:`run` opens the nursery that sessions with a task live in.
 
         Args:
             chain: what every session goes through.
             reactor: carries the sessions that need no task.
             observer: counts ends and logs faults.
+            live: where sessions are registered.
             most: live sessions at a time; newcomers beyond are refused with OVERLOAD.
             polite: close refused connections in order, rather than with a reset.
         """
@@ -60,8 +66,10 @@ class Sessions:
         self._nursery: trio.Nursery | None = None
         self._emptied: trio.Event | None = None
         endpoint = chain.parts[-1]
-        self._taskless = endpoint if chain.direct and isinstance(endpoint, Taskless) and endpoint.plain else None
-        self.live = Registry()
+        self._taskless = endpoint if chain.direct and isinstance(endpoint, Taskless) else None
+        self.live = live
+        self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
+        """The sessions that ended last, refused ones included."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the sessions' tasks until cancelled, then cut every session that is left."""
@@ -85,11 +93,11 @@ class Sessions:
             self._end(session, refusal)
             return
         sock.setblocking(False)  # a system call that a refusal does without
-        if self._taskless is None:
+        if self._taskless is None or not self._taskless.carries(session):
             self._spawn(session, PlainStream(sock))
             return
-        self.live.add(session)
         try:
+            self.live.add(session)
             self._taskless.begin(session, sock, b"", self._ended)
         except Exception as fault:
             self._observer.fault("endpoint failed", fault, session=session.id)
@@ -97,7 +105,8 @@ class Sessions:
                 session.carrier.cut(Reason.FAULT)
             elif session.outcome is None:
                 reset(sock)
-                self._ended(session, Completed(Reason.FAULT, repr(fault)))
+                end = self._ended if session in self.live else self._end  # a service that cannot be a key
+                end(session, Completed(Reason.FAULT, repr(fault)))
 
     def admit_stream(
         self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int
@@ -191,6 +200,7 @@ class Sessions:
         for fault in session.end(outcome):
             self._observer.fault("clean-up failed", fault, session=session.id)
         self._observer.count(outcome)
+        self.recent.append(session)
 
     def cut(self, reason: Reason) -> int:
         """Cut every live session and say how many."""

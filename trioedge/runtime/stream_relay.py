@@ -3,21 +3,28 @@
 It behaves as `relay` does and costs two tasks a session.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import trio
 
+from ..core.allowance import Allowance
+from ..core.meter import Meter
 from ..core.session import Session
+from ..core.timeline import Timeline, read_size
 from ..core.verdict import Completed, Outcome, Reason
 from .reactor import BUFFER_BYTES
-from .relay import Meter
 
 
 class StreamRelay:
-    """The carrier of one session over two streams. It closes neither: :func:`close_hard` is its owner's to call."""
+    """The carrier of one session over two streams. It closes neither: :func:`close_hard` is its owner's to call.
 
-    __slots__ = ("_half_closed", "_scope", "_session", "bytes_down", "bytes_up")
+    Its rates are kept by a timeline in each direction, for these streams have no socket that the kernel could pace.
+    """
+
+    __slots__ = ("_half_closed", "_paused", "_scope", "_session", "began_at", "bytes_down", "bytes_up")
 
     phase = "relaying"
 
@@ -25,8 +32,23 @@ class StreamRelay:
         self._session = session
         self._scope = trio.CancelScope()
         self._half_closed = False
+        self._paused = 0
+        """Directions that wait for the allowance or for the rate."""
+        self.began_at = trio.current_time()
         self.bytes_up = 0
         self.bytes_down = 0
+
+    @property
+    def pacing(self) -> str:
+        """``timeline`` while the session has a rate."""
+        return "" if self._session.down_rate == inf == self._session.up_rate else "timeline"
+
+    def queued(self) -> tuple[int, int]:
+        """Nothing, as far as anyone knows."""
+        return 0, 0
+
+    def pace(self, down_rate: float, up_rate: float) -> None:
+        """Nothing to do: both directions look at the session's rates before each read."""
 
     def cut(self, reason: Reason) -> None:  # noqa: ARG002 - the carrier's shape; the session remembers why
         """Stop both directions; the session's task closes the streams."""
@@ -40,7 +62,7 @@ class StreamRelay:
         Args:
             down: the client's stream.
             up: the upstream's stream.
-            meters: the edge's bytes up and down.
+            meters: the service's bytes up and down.
 
         Returns:
             FINISHED, RESET or IDLE. After a cancel, what was received and not yet sent is lost, so both streams
@@ -51,8 +73,8 @@ class StreamRelay:
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._copy, down, up, meters[0], self._count_up)
-                    nursery.start_soon(self._copy, up, down, meters[1], self._count_down)
+                    nursery.start_soon(self._copy, down, up, meters[0], self._count_up, self._up_rate)
+                    nursery.start_soon(self._copy, up, down, meters[1], self._count_down, self._down_rate)
                 outcome = Completed()
             except* (trio.BrokenResourceError, trio.ClosedResourceError) as group:
                 outcome = Completed(Reason.RESET, str(group.exceptions[0]))
@@ -62,19 +84,56 @@ class StreamRelay:
 
     async def _copy(
         self, source: trio.abc.HalfCloseableStream, sink: trio.abc.HalfCloseableStream, meter: Meter,
-        count: Callable[[int], None],
+        count: Callable[[int], None], rate: Callable[[], float],
     ) -> None:  # fmt: skip
-        while data := await source.receive_some(BUFFER_BYTES):
+        timeline = Timeline()
+        while True:
+            allowance = self._session.allowance
+            if allowance is not None:
+                await self._wait_for(allowance, 1)
+            size = BUFFER_BYTES if rate() == inf else read_size(rate())
+            data = await source.receive_some(size if allowance is None else min(size, allowance.left))
+            if not data:
+                break
+            if allowance is not None:
+                await self._wait_for(allowance, len(data))  # others may have used it up meanwhile
+                allowance.left -= len(data)
             self._touch()
             await sink.send_all(data)
             self._touch()
             count(len(data))
-            meter.bytes += len(data)
+            meter.add(len(data))
+            if rate() != inf and (wait := timeline.charge(len(data), rate(), trio.current_time())):
+                with self._pause():
+                    await trio.sleep(wait)
         first_to_finish = not self._half_closed
         self._half_closed = True
         self._touch()
         if first_to_finish:  # the other end is closed next, and may have hung up already
             await sink.send_eof()
+
+    async def _wait_for(self, allowance: Allowance, count: int) -> None:
+        """Wait until so many bytes may be moved."""
+        if allowance.left < count:
+            with self._pause():
+                await wait_until_lifted(allowance)
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        """Wait for ourselves, which is no silence of theirs."""
+        self._paused += 1
+        self._touch()
+        try:
+            yield
+        finally:
+            self._paused -= 1
+            self._touch()
+
+    def _down_rate(self) -> float:
+        return self._session.down_rate
+
+    def _up_rate(self) -> float:
+        return self._session.up_rate
 
     def _count_up(self, count: int) -> None:
         self.bytes_up += count
@@ -88,7 +147,17 @@ class StreamRelay:
         limit = session.idle_seconds
         if self._half_closed:
             limit = min(limit, session.half_closed_seconds)
-        self._scope.deadline = trio.current_time() + limit
+        self._scope.deadline = inf if self._paused else trio.current_time() + limit
+
+
+async def wait_until_lifted(allowance: Allowance) -> None:
+    """Wait until a device is known; after a cancel nobody waits any more."""
+    lifted = trio.Event()
+    allowance.wait(lifted.set)
+    try:
+        await lifted.wait()
+    finally:
+        allowance.forget(lifted.set)
 
 
 async def close_hard(stream: Any) -> None:

@@ -9,7 +9,7 @@ import trio.testing
 from ..core.address import Address
 from ..core.errors import UpstreamError
 from ..core.verdict import Reason
-from ..runtime.connector import Attempt, Waiter
+from ..runtime.connector import Attempt, Permit, Waiter
 from ..runtime.ground import Ground
 
 Script: TypeAlias = Callable[[trio.abc.HalfCloseableStream], Awaitable[object]]
@@ -57,8 +57,11 @@ class ScriptedUpstream:
         self._lockstep = lockstep
         self._nursery: trio.Nursery | None = None
 
-    def open(self, ground: Ground) -> "ScriptedUpstream":  # noqa: ARG002 - an outbound's shape
+    def open(self, ground: Ground, permit: Permit | None) -> "ScriptedUpstream":  # noqa: ARG002 - an outbound's shape
         return self
+
+    def warm(self, address: Address) -> None:
+        """Nothing is colder than another."""
 
     def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:  # noqa: ARG002 - as above
         raise RuntimeError("a scripted upstream has no sockets")

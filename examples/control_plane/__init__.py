@@ -1,0 +1,1 @@
+"""A small control plane: Starlette on Hypercorn, SQLite below; see README.md."""

@@ -1,0 +1,127 @@
+"""The routes: three that edges ask for, and a few for people with curl."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import trio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from trioedge.runtime.settings import entry_faults, read_settings
+
+from .store import Store
+
+MOST_WAIT_SECONDS = 60
+MOST_NAME_LETTERS = 255
+
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class ControlPlane:
+    """The handlers, and what they share: a store in a thread, and an event for whoever waits for news."""
+
+    def __init__(self, store: Store, *, token: str = "", delay: float = 0.0) -> None:
+        """Serve a store.
+
+        Args:
+            store: what is remembered.
+            token: what requests have to show; empty for nothing.
+            delay: seconds before a device check is answered, to see what an edge does meanwhile.
+        """
+        self._store = store
+        self._token = token
+        self._delay = delay
+        self._one_at_a_time = trio.CapacityLimiter(1)
+        self._news = trio.Event()
+
+    def app(self) -> Starlette:
+        """Give the ASGI application."""
+        routes: list[tuple[str, str, Handler]] = [
+            ("GET", "/v1/snapshot", self.snapshot),
+            ("POST", "/v1/devices/check", self.check),
+            ("POST", "/v1/report", self.report),
+            ("PUT", "/services/{name}", self.put),
+            ("DELETE", "/services/{name}", self.delete),
+            ("GET", "/services/{name}/totals", self.totals),
+            ("PUT", "/services/{name}/denied/{device:path}", self.deny),
+            ("DELETE", "/services/{name}/denied/{device:path}", self.deny),
+        ]
+        return Starlette(routes=[Route(path, self._guarded(does), methods=[verb]) for verb, path, does in routes])
+
+    def _guarded(self, handler: Handler) -> Handler:
+        wanted = f"Bearer {self._token}".encode()
+
+        async def guarded(request: Request) -> Response:
+            shown = request.headers.get("Authorization", "").encode()
+            if self._token and not hmac.compare_digest(shown, wanted):
+                return Response("the token is wrong\n", 401, {"WWW-Authenticate": "Bearer"})
+            try:
+                return await handler(request)
+            except (KeyError, OverflowError, TypeError, ValueError) as error:  # JSON that is none is a ValueError
+                return Response(f"{type(error).__name__}: {error}\n", 400)
+
+        return guarded
+
+    async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await trio.to_thread.run_sync(partial(work, *arguments), limiter=self._one_at_a_time)
+
+    async def snapshot(self, request: Request) -> Response:
+        """Give what is newer than the version that the client has; wait for it if there is nothing."""
+        since = request.headers.get("If-None-Match", "").strip('"')
+        with trio.move_on_after(min(float(request.query_params.get("wait", 0)), MOST_WAIT_SECONDS)):
+            while self._store.version == since:
+                await self._news.wait()
+        if self._store.version == since:
+            return Response(status_code=304, headers={"ETag": f'"{since}"'})
+        version, lines = await self._do(self._store.snapshot, since)
+        return Response(lines, media_type="application/x-ndjson", headers={"ETag": f'"{version}"'})
+
+    async def check(self, request: Request) -> Response:
+        """Say whether a device may use a service."""
+        asked = await request.json()
+        service, device = str(asked["service"]), str(asked["device"])
+        await trio.sleep(self._delay)
+        return JSONResponse(await self._do(self._store.check, service, device))
+
+    async def report(self, request: Request) -> Response:
+        """Keep what services used; acknowledged once it is on the disk."""
+        report = await request.json()
+        await self._do(self._store.report, report)
+        return JSONResponse({"acknowledged": report["sequence"]})
+
+    async def put(self, request: Request) -> Response:
+        """Let a service be so; with faults it stays as it was, for an edge would refuse all services for one."""
+        name, settings = request.path_params["name"], await request.json()
+        path = f"services.{name}"
+        read, faults = read_settings(settings, path)
+        faults += entry_faults(read.policy, path)
+        if not name.isprintable() or len(name) > MOST_NAME_LETTERS:
+            faults.append(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
+        if faults:
+            return JSONResponse({"faults": faults}, 422)
+        return await self._change(name, settings)
+
+    async def delete(self, request: Request) -> Response:
+        """Let a service be no more."""
+        return await self._change(request.path_params["name"], None)
+
+    async def _change(self, name: str, settings: dict[str, Any] | None) -> Response:
+        await self._do(self._store.put, name, settings)
+        self._news.set()
+        self._news = trio.Event()
+        return Response(status_code=204)
+
+    async def totals(self, request: Request) -> Response:
+        """Give what a service has used, over all edges and all their runs."""
+        return JSONResponse(await self._do(self._store.totals, request.path_params["name"]))
+
+    async def deny(self, request: Request) -> Response:
+        """Deny a device (PUT) or do so no more (DELETE); edges find out when they next check it."""
+        name, device = request.path_params["name"], request.path_params["device"]
+        await self._do(self._store.deny, name, device, request.method == "PUT")
+        return Response(status_code=204)

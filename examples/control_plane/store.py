@@ -1,0 +1,148 @@
+"""What the control plane remembers, in SQLite. One thread at a time may call this; every call is one transaction."""
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FRESH_SECONDS = 60
+"""How long an edge goes by a verdict before it asks anew."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS state (id TEXT NOT NULL, version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS services (name TEXT PRIMARY KEY, version INTEGER NOT NULL, settings TEXT);
+CREATE INDEX IF NOT EXISTS services_by_version ON services (version);
+CREATE TABLE IF NOT EXISTS devices (
+    service TEXT, device TEXT, seen REAL NOT NULL DEFAULT 0, denied INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (service, device)
+);
+CREATE TABLE IF NOT EXISTS usage (
+    edge TEXT, epoch TEXT, service TEXT, life INTEGER, sequence INTEGER NOT NULL,
+    bytes_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL, opened INTEGER NOT NULL,
+    PRIMARY KEY (edge, epoch, service, life)
+);
+CREATE INDEX IF NOT EXISTS usage_by_service ON usage (service);
+"""
+# A removed service keeps its row, without settings: whoever knows an older version is to be told of it.
+
+USAGE = ("service", "life", "bytes_up", "bytes_down", "opened")
+
+KEEP_THE_LATEST = """
+INSERT INTO usage (edge, epoch, service, life, sequence, bytes_up, bytes_down, opened)
+VALUES (:edge, :epoch, :service, :life, :sequence, :bytes_up, :bytes_down, :opened)
+ON CONFLICT DO UPDATE SET
+    sequence = excluded.sequence, bytes_up = excluded.bytes_up, bytes_down = excluded.bytes_down,
+    opened = excluded.opened
+WHERE excluded.sequence > usage.sequence
+"""
+
+
+class Store:
+    """Services by version, devices by service, usage by life of a service in a run of an edge."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._database = sqlite3.connect(path, check_same_thread=False)
+        self._database.executescript("PRAGMA journal_mode = WAL;" + SCHEMA)
+        with self._database:
+            row = self._database.execute("SELECT id, version FROM state").fetchone()
+            if row is None:
+                row = secrets.token_hex(4), 1
+                self._database.execute("INSERT INTO state VALUES (?, ?)", row)
+        self._id: str = row[0]
+        self._version: int = row[1]
+
+    @property
+    def version(self) -> str:
+        """Names the services as they are now; those of another database have other names."""
+        return f"{self._id}.{self._version}"
+
+    def close(self) -> None:
+        self._database.close()
+
+    def put(self, name: str, settings: Mapping[str, Any] | None) -> None:
+        """Let a service be so, or with None let it be no more."""
+        text = None if settings is None else json.dumps(settings)
+        with self._database:
+            self._database.execute("UPDATE state SET version = ?", (self._version + 1,))
+            self._database.execute(
+                "INSERT OR REPLACE INTO services VALUES (?, ?, ?)", (name, self._version + 1, text)
+            )  # fmt: skip
+        self._version += 1
+
+    def snapshot(self, since: str) -> tuple[str, str]:
+        """Give the version and the lines of a snapshot: of what has changed, if `since` is a version, or of all."""
+        database, _, number = since.rpartition(".")
+        known = database == self._id and number.isdecimal() and int(number) <= self._version
+        rows = self._database.execute(
+            "SELECT name, settings FROM services WHERE version > ? AND (settings IS NOT NULL OR ?) ORDER BY name",
+            (int(number) if known else 0, known),
+        )
+        lines = [_line(name, settings) for name, settings in rows]
+        head = json.dumps({"version": self.version, "full": not known})
+        return self.version, "\n".join([head, *lines, json.dumps({"end": len(lines)}), ""])
+
+    def settings(self, name: str) -> dict[str, Any] | None:
+        """Give what is said of a service, or None."""
+        row = self._database.execute("SELECT settings FROM services WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row and row[0] is not None else None
+
+    def check(self, service: str, device: str) -> dict[str, Any]:
+        """Say whether a device may use a service: not when it is denied, nor when enough others were here lately."""
+        settings, now = self.settings(service), time.time()
+        if settings is None:
+            return _verdict(False, "no such service")
+        known = self._database.execute(
+            "SELECT seen, denied FROM devices WHERE service = ? AND device = ?", (service, device)
+        ).fetchone()
+        if known and known[1]:
+            return _verdict(False, "denied")
+        lately = now - 2 * FRESH_SECONDS
+        limit = settings.get("device_limit")
+        if limit is not None and settings.get("device_handover", "reject_new") == "reject_new":
+            (others,) = self._database.execute(
+                "SELECT count(*) FROM devices WHERE service = ? AND device != ? AND seen > ? AND NOT denied",
+                (service, device, lately),
+            ).fetchone()
+            if others >= limit:
+                return _verdict(False, f"{others} devices already")
+        with self._database:
+            self._database.execute(
+                "INSERT INTO devices (service, device, seen) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET seen = excluded.seen",
+                (service, device, now),
+            )
+        return _verdict(True, "")
+
+    def deny(self, service: str, device: str, denied: bool) -> None:
+        """Deny a device, or do so no more."""
+        with self._database:
+            self._database.execute(
+                "INSERT INTO devices (service, device, denied) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET denied = excluded.denied",
+                (service, device, denied),
+            )
+
+    def report(self, report: Mapping[str, Any]) -> None:
+        """Keep the latest word on each life of a service; nothing of a report holds unless all of it does."""
+        head = {key: report[key] for key in ("edge", "epoch", "sequence")}
+        rows = [head | {key: usage[key] for key in USAGE} for usage in report["services"]]
+        with self._database:
+            self._database.executemany(KEEP_THE_LATEST, rows)
+
+    def totals(self, service: str) -> dict[str, int]:
+        """Add up the latest words on a service."""
+        row = self._database.execute(
+            "SELECT total(bytes_up), total(bytes_down), total(opened) FROM usage WHERE service = ?", (service,)
+        ).fetchone()
+        return dict(zip(("bytes_up", "bytes_down", "opened"), map(int, row), strict=True))
+
+
+def _line(name: str, settings: str | None) -> str:
+    return json.dumps({"removed": name} if settings is None else {"name": name, **json.loads(settings)})
+
+
+def _verdict(accept: bool, detail: str) -> dict[str, Any]:
+    return {"accept": accept, "seconds": FRESH_SECONDS, "detail": detail}

@@ -1,0 +1,187 @@
+import errno
+import io
+import os
+import pty
+import socket
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.runtime.test_qdisc import in_a_new_network
+from trioedge.cli import doctor, main
+from trioedge.cli.doctor import backlog, examine, nameservers, open_files
+from trioedge.runtime.qdisc import Interface, State
+
+from .command import COMMAND, PATIENCE, finished
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Queues:
+    """Stands in for the survey of the interfaces, which would change this machine."""
+
+    def __init__(self, *states: State) -> None:
+        self.states = states
+        self.fixed: list[bool] = []
+
+    def __call__(self, *, fix: bool) -> list[Interface]:
+        self.fixed.append(fix)
+        return [
+            Interface(f"eth{number}", state not in ("loopback", "down"), "pfifo", state, f"the words for {state}")
+            for number, state in enumerate(self.states)
+        ]
+
+
+@pytest.fixture
+def queues(monkeypatch: pytest.MonkeyPatch) -> Queues:
+    stand_in = Queues("ready", "installed", "loopback", "down", "missing", "left alone", "kernel lacks it", "failed")
+    monkeypatch.setattr("trioedge.runtime.qdisc.survey", stand_in)
+    return stand_in
+
+
+def test_every_subject_is_a_line_in_a_pipe(queues: Queues, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out, error = capsys.readouterr()
+    assert error == ""
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert {mark for mark, _ in lines} <= {"ok", "note"}
+    subjects = [text.split(": ")[0] for _, text in lines if not text.startswith("fq on ")]
+    assert subjects == ["versions", "sockets", "pacing", "open files", "backlog", "IPv6", "names"]
+    assert "ok      pacing: kernel: " in out
+    assert queues.fixed == [False]
+
+
+def test_a_queue_that_could_be_better_is_a_note(queues: Queues, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "fq on" in line]
+    assert [line.split()[0] for line in lines] == ["ok"] * 4 + ["note"] * 4
+    assert lines[-1] == "note    fq on eth7: failed: the words for failed"
+
+
+def test_only_fix_changes_anything(queues: Queues) -> None:
+    assert main(["doctor", "--fix"]) == 0
+    assert queues.fixed == [True]
+
+
+def test_a_terminal_gets_a_table(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert main(["doctor"]) == 0
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    (pacing,) = (line for line in lines if "pacing " in line)
+    assert pacing.index("kernel: ") == lines[0].index("trioedge")
+    assert pacing.startswith("ok")
+
+
+def test_without_a_rate_for_sockets_the_timeline_is_in_force(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trioedge.runtime.qdisc.pacing_support", lambda: "timeline")
+    assert main(["doctor"]) == 0
+    assert "note    pacing: timeline: " in capsys.readouterr().out
+
+
+def test_where_no_edge_can_run_the_exit_code_says_so(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(socket.socket, "listen", refuse)
+    assert main(["doctor"]) == 1
+    assert "problem sockets: this process cannot listen: Operation not permitted\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "mark", "text"),
+    [
+        (1_024, 65_536, "ok", "65,536 at most, so 32,736 sessions may live; 1,024 unless raised, as trioedge run does"),
+        (65_536, 65_536, "ok", "65,536 at most, so 32,736 sessions may live"),
+        (2_064, 2_064, "ok", "2,064 at most, so 1,000 sessions may live"),
+        (2_063, 2_063, "note", "2,063 at most, so 999 sessions may live"),
+        (68, 68, "note", "68 at most, so 2 sessions may live"),
+        (65, 65, "problem", "65 at most leave none for a session; see ulimit -Hn"),
+    ],
+)
+def test_open_files(soft: int, hard: int, mark: str, text: str) -> None:
+    found = open_files(soft, hard)
+    assert (found.mark, found.text) == (mark, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "says"),
+    [
+        ("4096\n", "ok", "4,096 connections may wait to be accepted"),
+        ("1024", "ok", "1,024 connections"),
+        ("128\n", "note", "only 128 connections may wait to be accepted; sysctl net.core.somaxconn=4096"),
+        ("", "note", "not known: /proc/sys/net/core/somaxconn"),
+    ],
+)
+def test_backlog(text: str, mark: str, says: str) -> None:
+    found = backlog(text)
+    assert found.mark == mark
+    assert found.text.startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "says"),
+    [
+        ("# mine\nnameserver 192.0.2.53\nsearch example.test\nnameserver  2001:db8::53 \n", "ok",
+         "2 servers: 192.0.2.53, 2001:db8::53"),
+        ("nameserver 192.0.2.53", "ok", "1 server: 192.0.2.53"),
+        ("#nameserver 192.0.2.53\nnameserver\n", "note", "/etc/resolv.conf names no server"),
+        ("", "note", "/etc/resolv.conf names no server"),
+    ],
+)  # fmt: skip
+def test_nameservers(text: str, mark: str, says: str) -> None:
+    found = nameservers(text)
+    assert found.mark == mark
+    assert found.text.startswith(says)
+
+
+def test_a_network_without_a_way_out() -> None:
+    found = in_a_new_network(lambda: {each.subject: each for each in examine(fix=False)})
+    assert found["IPv6"].mark == "note"
+    assert found["IPv6"].text.startswith("no way out (")
+    assert found["fq on lo"].text.startswith("loopback: ")
+    assert found["sockets"].mark == "ok"
+
+
+def test_what_cannot_be_read_is_not_known(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("BACKLOG", "NAMESERVERS"):
+        monkeypatch.setattr(doctor, name, Path("/proc/none"))
+    assert main(["doctor"]) == 0
+    assert "note    backlog: not known: /proc/none cannot be read\n" in capsys.readouterr().out
+
+
+async def test_this_machine_is_fit() -> None:
+    code, out, error = await finished("doctor")
+    assert (code, error) == (0, "")
+    assert "fq on lo: loopback" in out
+
+
+async def test_a_real_terminal_gets_colours() -> None:
+    ours, theirs = pty.openpty()
+    try:
+        termios.tcsetwinsize(theirs, (24, 80))
+        with trio.fail_after(PATIENCE):
+            await trio.run_process(
+                [*COMMAND, "doctor"], stdin=subprocess.DEVNULL, stdout=theirs, env={**os.environ, "TERM": "xterm"}
+            )
+        shown = os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert b"\x1b[32mok" in shown
+    assert b"\x1b[1mpacing" in shown

@@ -1,0 +1,57 @@
+"""The edge's end of the line, without an edge."""
+
+from collections.abc import Callable
+
+import trio
+
+from trioedge.core.plan import Plan
+from trioedge.core.policy import Settings
+from trioedge.core.services import Snapshot
+from trioedge.runtime.control_plane import SnapshotError
+
+PATIENCE = 10
+"""Seconds after which a test has failed; nothing comes near."""
+
+
+class FakeLink:
+    """Holds what snapshots say, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, Settings] = {}
+        self.snapshots: list[Snapshot] = []
+        self.errors: list[str] = []
+        self.refuses: tuple[str, ...] = ()
+        self.reaches = 0
+        self._told = trio.Event()
+
+    async def apply(self, snapshot: Snapshot, /) -> Plan:
+        await trio.lowlevel.checkpoint()
+        self.snapshots.append(snapshot)
+        if self.refuses:
+            self._tell()
+            raise SnapshotError(self.refuses)
+        gone = set(self.services) - set(snapshot.services) if snapshot.full else snapshot.removed & set(self.services)
+        added = tuple(name for name in snapshot.services if name not in self.services)
+        self.services.update(snapshot.services)
+        for name in gone:
+            del self.services[name]
+        self._tell()
+        return Plan(added=added, removed=tuple(gone))
+
+    def reached(self) -> None:
+        self.reaches += 1
+        self._tell()
+
+    def failed(self, error: str, /) -> None:
+        self.errors.append(error)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told.set()
+        self._told = trio.Event()
+
+    async def until(self, done: Callable[["FakeLink"], object]) -> None:
+        """Wait until something is so; it is looked at whenever the link is told something."""
+        with trio.fail_after(PATIENCE):
+            while not done(self):
+                await self._told.wait()

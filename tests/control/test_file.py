@@ -1,0 +1,262 @@
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.control.fake_link import FakeLink
+from trioedge.control import file as module
+from trioedge.control.file import FileControl, read_services
+from trioedge.core.errors import ConfigurationError
+from trioedge.core.policy import Policy, Settings
+from trioedge.core.services import Snapshot
+from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, TakesReports
+
+SHOP = "[services.shop]\nsession_rate = 20\n"
+CAFE = "[services.cafe]\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of one service, which is looked at often."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.01)
+    path = tmp_path / "services.toml"
+    path.write_text(SHOP)
+    return path
+
+
+@asynccontextmanager
+async def running(path: Path) -> AsyncIterator[FakeLink]:
+    link = FakeLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(FileControl(path).run, link)
+        yield link
+        nursery.cancel_scope.cancel()
+
+
+def replace(path: Path, text: str) -> None:
+    """Write as editors do: a new file under the old one's name."""
+    new = path.with_name("new")
+    new.write_text(text)
+    new.rename(path)
+
+
+def write(path: Path, text: str) -> None:
+    """Write into the file that is there, or make one."""
+    path.write_text(text)
+
+
+def faults_of(path: Path) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read_services(path)
+    return str(caught.value).removeprefix(f"{path}: ").split("; ")
+
+
+def test_a_file_is_read_whole(path: Path) -> None:
+    path.write_text(SHOP + CAFE + '[services."a b"]\naccept = ["10.0.0.0/8"]\n')
+    snapshot = read_services(path)
+    assert snapshot.full
+    assert snapshot.version
+    assert snapshot.services == {
+        "shop": Settings(Policy(session_rate=20)),
+        "cafe": Settings(),
+        "a b": Settings(Policy(accept=("10.0.0.0/8",))),
+    }
+
+
+def test_all_faults_are_found_at_once(path: Path) -> None:
+    path.write_text(
+        "bogus = 1\n[services]\nbank = 3\n[services.shop]\nsession_rate = 0\nsesion_burst = 3\n"
+        '[services.cafe]\naccept = ["10.0.0.0/8", "nowhere"]\nreject = ["10.0.0.0/99"]\n'
+    )
+    assert [fault.partition(" ")[0] for fault in faults_of(path)] == [
+        "has",
+        "services.bank",
+        "services.shop",
+        "services.shop.session_rate",
+        "services.cafe.accept[1]",
+        "services.cafe.reject[0]",
+    ]
+
+
+def test_faults_are_bounded(path: Path) -> None:
+    entries = ", ".join(['"nowhere"'] * 1000)
+    path.write_text(f"[services.shop]\naccept = [{entries}]\n")
+    assert len(faults_of(path)) == 100
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.toml: cannot be read: No such file or directory"):
+        read_services(tmp_path / "nowhere.toml")
+
+
+async def test_it_is_applied_before_the_edge_starts(path: Path) -> None:
+    async with running(path) as link:
+        assert link.snapshots == [read_services(path)]
+    control = FileControl(path)
+    assert isinstance(control, ControlPlane)
+    assert not isinstance(control, ChecksDevices)
+    assert not isinstance(control, TakesReports)
+    assert repr(control) == f"FileControl({str(path)!r})"
+
+
+@pytest.mark.parametrize("text", [None, "", "[services.shop]\nsession_rate = 0\n"])
+async def test_an_edge_does_not_start_with_faults(path: Path, text: str | None) -> None:
+    Path.unlink(path) if text is None else write(path, text)
+    with pytest.raises(ConfigurationError, match=str(path)):
+        await FileControl(path).run(FakeLink())
+
+
+async def test_an_edge_does_not_start_with_what_it_refuses(path: Path) -> None:
+    link = FakeLink()
+    link.refuses = ("services.shop: no",)
+    with pytest.raises(ConfigurationError, match=f"{path}: services.shop: no"):
+        await FileControl(path).run(link)
+
+
+@pytest.mark.parametrize("change", [replace, write])
+async def test_a_change_is_applied(path: Path, change: Any) -> None:
+    async with running(path) as link:
+        change(path, SHOP + CAFE)
+        await link.until(lambda link: link.reaches)
+        version = read_services(path).version
+        assert link.snapshots[-1] == Snapshot({"cafe": Settings()}, full=False, version=version)
+        change(path, CAFE)
+        await link.until(lambda link: link.reaches == 2)
+        version = read_services(path).version
+        assert link.snapshots[-1] == Snapshot({}, frozenset({"shop"}), full=False, version=version)
+        assert link.services == {"cafe": Settings()}
+        assert link.errors == []
+
+
+async def test_what_is_the_same_as_before_is_not_applied_again(path: Path) -> None:
+    async with running(path) as link:
+        for count, text in enumerate([SHOP + CAFE, SHOP + CAFE, SHOP + CAFE + "preconnect = 0\n"], 1):
+            replace(path, text)
+            await link.until(lambda link: link.reaches == count)  # noqa: B023 - awaited at once
+        assert [set(snapshot.services) for snapshot in link.snapshots[1:]] == [{"cafe"}, set(), {"cafe"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "has no table [services]: without any service it is empty, but there"),
+        ("[services.shop", "is not TOML: "),
+        (
+            "[services]\nbank = 3\n[services.shop]\nsession_rate = 0\n",
+            "services.bank = 3 must be a table; services.shop.session_rate = 0 must be a number above 0",
+        ),
+    ],
+)
+async def test_a_faulty_file_is_refused_whole(path: Path, text: str, error: str) -> None:
+    async with running(path) as link:
+        before = dict(link.services)
+        replace(path, text)
+        await link.until(lambda link: link.errors)
+        assert link.errors[0].startswith(f"snapshot refused: {path}: ")
+        assert error in link.errors[0]
+        assert link.services == before
+        replace(path, CAFE)
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"cafe": Settings()}
+        assert len(link.errors) == 1
+
+
+async def test_what_the_edge_refuses_is_said_too(path: Path) -> None:
+    async with running(path) as link:
+        link.refuses = ("services.cafe.accept[0] is wrong",)
+        replace(path, CAFE)
+        await link.until(lambda link: link.errors)
+        assert link.errors == [f"snapshot refused: {path}: services.cafe.accept[0] is wrong"]
+
+
+async def test_a_file_that_is_gone_changes_nothing(path: Path) -> None:
+    async with running(path) as link:
+        Path.unlink(path)
+        await link.until(lambda link: link.errors)
+        await trio.sleep(0.1)
+        assert link.errors == [f"{path} is gone; its services stay as they were"], "and nobody tries to read it"
+        assert link.services == {"shop": Settings(Policy(session_rate=20))}
+        write(path, CAFE)
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"cafe": Settings()}
+        assert len(link.errors) == 1
+
+
+async def test_a_change_of_one_letter_is_a_change(path: Path) -> None:
+    async with running(path) as link:
+        write(path, SHOP.replace("20", "30"))
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"shop": Settings(Policy(session_rate=30))}
+
+
+async def test_a_link_that_points_elsewhere_is_a_change(path: Path) -> None:
+    """As a mounted directory of configuration changes: a link to a link is turned over, and the name stays."""
+    for name, text in (("v1", SHOP), ("v2", CAFE)):
+        path.with_name(name).mkdir()
+        (path.with_name(name) / path.name).write_text(text)
+    current = path.with_name("current")
+    current.symlink_to("v1")
+    Path.unlink(path)
+    Path.symlink_to(path, Path("current") / path.name)
+    async with running(path) as link:
+        path.with_name("next").symlink_to("v2")
+        path.with_name("next").rename(current)
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"cafe": Settings()}
+
+
+async def test_a_file_that_is_written_to_is_left_alone_until_it_is_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.05)
+    async with running(path) as link:
+        for size in range(20):
+            write(path, "[services]\n" + "".join(f"[services.s{number}]\n" for number in range(size)))
+            await trio.sleep(0.01)
+        await link.until(lambda link: link.reaches)
+        assert len(link.services) == 19
+        assert len(link.snapshots) == 2
+
+
+async def test_without_another_process_it_tries_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(path) as link:
+        monkeypatch.setattr("sys.executable", "/nowhere/python")
+        replace(path, CAFE)
+        await link.until(lambda link: len(link.errors) == 2)
+        assert "cannot be read" in link.errors[0]
+        monkeypatch.undo()
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"cafe": Settings()}
+
+
+async def test_a_cancel_ends_the_process_that_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[trio.Process] = []
+    open_process = trio.lowlevel.open_process
+
+    async def note(*arguments: Any, **more: Any) -> trio.Process:
+        started.append(await open_process(*arguments, **more))
+        return started[-1]
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", note)
+    async with running(path):
+        os.mkfifo(path.with_name("pipe"))
+        path.with_name("pipe").rename(path)  # whoever opens it waits for a writer
+        with trio.fail_after(10):
+            while not started:
+                await trio.sleep(0.01)
+        began = trio.current_time()
+    assert trio.current_time() - began < 1
+    assert started[0].returncode == -9
+
+
+async def test_a_cancel_while_it_waits_takes_no_time(autojump_clock: trio.testing.MockClock, path: Path) -> None:
+    with trio.move_on_after(1.0005) as scope:
+        await FileControl(path).run(FakeLink())
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(1.0005)

@@ -1,0 +1,69 @@
+"""Policies for the tests of several modules: good ones, and whatever may be written into one."""
+
+from typing import Any
+
+import attrs
+from hypothesis import strategies as st
+
+from trioedge.core.device_rules import Handover, Unchecked
+from trioedge.core.policy import Credentials, Policy, Settings
+
+rates = st.none() | st.floats(1e-3, 1e9)
+counts = st.none() | st.integers(1, 1000)
+seconds = st.floats(0, 1e6)
+entries = st.lists(
+    st.sampled_from(["192.0.2.1", "192.0.2.0/24", "10.0.0.0/8", "10.0.0.1-10.0.0.9", "2001:db8::/32", "unix"]),
+    max_size=3,
+    unique=True,
+)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Policies without a fault, most of whose fields are as by default."""
+    accept, reject = draw(entries), draw(entries)
+    outbound = draw(st.none() | st.sampled_from(["tcp://192.0.2.9:6379", "unix:///run/x.sock"]))
+    values: dict[str, st.SearchStrategy[Any]] = {
+        "enabled": st.booleans(),
+        "session_rate": rates,
+        "session_burst": st.integers(1, 100),
+        "max_sessions": counts,
+        "down_rate": rates,
+        "up_rate": rates,
+        "device_limit": counts,
+        "device_handover": st.sampled_from(Handover),
+        "device_hold_seconds": seconds,
+        "device_unchecked": st.sampled_from(Unchecked),
+        "device_stale_seconds": seconds,
+        "accept": st.just(tuple(accept)),
+        "reject": st.just(tuple(each for each in reject if each not in accept)),
+        "preconnect": st.integers(0, 1000) if outbound else st.just(0),
+    }
+    said = draw(st.sets(st.sampled_from(sorted(values)), max_size=4))
+    return Policy(outbound=outbound, **{name: draw(values[name]) for name in sorted(said)})
+
+
+HASHES = (
+    None,
+    "scrypt:1:MDEyMzQ1Njc4OWFiY2RlZg==:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    "scrypt:1:ZmVkY2JhOTg3NjU0MzIxMA==:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+)
+
+some_settings = st.builds(Settings, policies(), st.builds(Credentials, st.sampled_from(HASHES)))
+
+anything: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.lists(st.integers() | st.text(max_size=5), max_size=3)
+    | st.tuples(st.lists(st.text(max_size=5), max_size=1))
+    | st.tuples(st.integers() | st.none())
+)
+
+FIELDS = tuple(field.name for field in attrs.fields(Policy))
+
+any_policies = st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4).map(lambda said: Policy(**said))

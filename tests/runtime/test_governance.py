@@ -1,0 +1,86 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+import trioedge as te
+from tests.strategies import make_session
+from trioedge.core.meter import Total
+from trioedge.runtime.governance import FLUSH_SECONDS, ControlState, Governance
+from trioedge.runtime.observe import Observer
+
+
+class Mute:
+    """A control plane that never says a word."""
+
+    async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await trio.sleep_forever()
+
+
+def governed(control: te.ControlPlane | None) -> Governance:
+    return Governance(control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10)
+
+
+@asynccontextmanager
+async def started(control: te.ControlPlane | None) -> AsyncIterator[Governance]:
+    governance = governed(control)
+    async with trio.open_nursery() as workers:
+        await governance.start(workers, trio.Event())
+        yield governance
+        workers.cancel_scope.cancel()
+
+
+async def test_it_starts_with_the_first_word_of_the_control_plane() -> None:
+    async with started(te.MemoryControl({"shop": te.Policy()})) as governance:
+        state = governance.state()
+        assert (state.services, state.error, state.failing_since, state.unreported) == (1, "", None, 0)
+        assert state.applied_at is not None
+
+
+async def test_without_a_control_plane_there_is_nothing_to_wait_for() -> None:
+    async with started(None) as governance:
+        assert governance.state() == ControlState("", None, 0, "", None, 0, 0)
+        assert governance.services.find("anyone") is not None
+
+
+async def test_who_gives_up_is_not_held_by_a_mute_one(autojump_clock: trio.testing.MockClock) -> None:
+    governance, give_up = governed(Mute()), trio.Event()
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    async with trio.open_nursery() as workers:
+
+        async def patience() -> None:
+            await trio.sleep(5)
+            give_up.set()
+
+        workers.start_soon(patience)
+        await governance.start(workers, give_up)
+        assert trio.current_time() == 5
+    assert trio.lowlevel.current_statistics().tasks_living == tasks, "the control plane's task is gone, too"
+
+
+async def test_a_cancel_while_it_waits_leaves_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    governance = governed(Mute())
+    with trio.move_on_after(3) as scope:
+        async with trio.open_nursery() as workers:
+            await governance.start(workers, trio.Event())
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(("delay", "reports"), [(0.0, 1), (FLUSH_SECONDS + 1, 0)])
+async def test_what_is_due_is_reported_at_the_end_or_not_waited_for(
+    autojump_clock: trio.testing.MockClock, delay: float, reports: int
+) -> None:
+    control = te.MemoryControl({"default": te.Policy()})
+    control.delay = delay
+    async with started(control) as governance:
+        session = make_session()
+        governance.live.add(session)
+        governance.live.remove(session)
+        assert governance.state().unreported == 1
+        began = trio.current_time()
+        await governance.finish()
+        assert trio.current_time() - began == min(delay, FLUSH_SECONDS)
+        assert governance.state().reported == reports
+        assert control.totals("default").opened == reports

@@ -1,0 +1,160 @@
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import examples
+from trioedge.core.device_rules import Handover, Unchecked
+from trioedge.core.policy import FATES, Credentials, Policy, Settings
+from trioedge.runtime.password import hash_password
+from trioedge.runtime.settings import KEYS, entry_faults, read_settings
+
+GOOD: dict[str, Any] = {
+    "enabled": False,
+    "session_rate": 20,
+    "session_burst": 4,
+    "max_sessions": 1_000,
+    "down_rate": "10 MB/s",
+    "up_rate": 1e6,
+    "device_limit": 3,
+    "device_handover": "hold",
+    "device_hold_seconds": 0,
+    "device_unchecked": "fail_open",
+    "device_stale_seconds": 1.5,
+    "accept": ["10.0.0.0/8", "192.0.2.1-192.0.2.9"],
+    "reject": ["unix"],
+    "outbound": "tcp://127.0.0.1:6379",
+    "preconnect": 4,
+    "password_hash": None,
+}
+
+
+def faults_of(**table: Any) -> list[str]:
+    return read_settings(table, "services.shop")[1]
+
+
+def test_every_key_is_read() -> None:
+    assert set(GOOD) == set(KEYS) == set(FATES)
+    settings, faults = read_settings(GOOD, "services.shop")
+    assert faults == []
+    assert settings.policy == Policy(
+        enabled=False,
+        session_rate=20,
+        session_burst=4,
+        max_sessions=1_000,
+        down_rate=10_000_000.0,
+        up_rate=1e6,
+        device_limit=3,
+        device_handover=Handover.HOLD,
+        device_hold_seconds=0,
+        device_unchecked=Unchecked.FAIL_OPEN,
+        device_stale_seconds=1.5,
+        accept=("10.0.0.0/8", "192.0.2.1-192.0.2.9"),
+        reject=("unix",),
+        outbound="tcp://127.0.0.1:6379",
+        preconnect=4,
+    )
+    assert type(settings.policy.device_handover) is Handover
+    assert type(settings.policy.device_unchecked) is Unchecked
+
+
+def test_what_is_not_said_is_as_it_is_by_default() -> None:
+    assert read_settings({}, "services.shop") == (Settings(), [])
+
+
+def test_a_password_hash_is_for_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trioedge.runtime.password.COST_LOG2", 1)
+    hashed = hash_password("secret")
+    settings, faults = read_settings({"password_hash": hashed}, "services.shop")
+    assert faults == []
+    assert settings == Settings(credentials=Credentials(hashed))
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ({"enabled": 1}, "enabled = 1 must be true or false"),
+        ({"enabled": "yes"}, "enabled = 'yes' must be true or false"),
+        ({"session_rate": "20"}, "session_rate = '20' must be a number above 0"),
+        ({"session_rate": True}, "session_rate = True must be a number above 0"),
+        ({"session_rate": -1}, "session_rate = -1 must be a number above 0"),
+        ({"session_rate": float("nan")}, "session_rate = nan must be a number above 0"),
+        ({"session_rate": 10**400}, "session_rate has more than 64 bits"),
+        ({"session_burst": 32.0}, "session_burst = 32.0 must be a whole number of at least 1"),
+        ({"session_burst": None}, "session_burst = None must be a whole number of at least 1"),
+        ({"max_sessions": 0}, "max_sessions = 0 must be a whole number of at least 1"),
+        ({"max_sessions": True}, "max_sessions = True must be a whole number of at least 1"),
+        ({"up_rate": 0}, "up_rate = 0 must be a number above 0"),
+        ({"up_rate": -(10**400)}, "up_rate has more than 64 bits"),
+        ({"device_handover": "kick"}, "device_handover = 'kick' must be 'reject_new' or 'evict_oldest' or 'hold'"),
+        ({"device_handover": ["hold"]}, "device_handover = ['hold'] must be 'reject_new' or 'evict_oldest' or 'hold'"),
+        ({"device_hold_seconds": -1}, "device_hold_seconds = -1 must be a number of at least 0"),
+        ({"device_unchecked": None}, "device_unchecked = None must be 'fail_open' or 'fail_closed' or 'stale_for'"),
+        ({"accept": "10.0.0.0/8"}, "accept = '10.0.0.0/8' must be a list of addresses, prefixes or ranges"),
+        ({"reject": ["10.0.0.0/8", 3]}, "reject[1] = 3 must be text"),
+        ({"outbound": "tcp://x"}, "outbound = 'tcp://x' is no destination: address 'tcp://x' names no port"),
+        ({"preconnect": 4}, "preconnect = 4 needs an outbound to connect to"),
+        ({"preconnect": 10**400}, "preconnect has more than 64 bits"),
+        ({"password_hash": "secret"}, "password_hash is not what `trioedge.hash_password` gives"),
+        ({"password_hash": 3}, "password_hash is not what `trioedge.hash_password` gives"),
+    ],
+)
+def test_a_fault_says_where_what_and_what_instead(table: dict[str, Any], fault: str) -> None:
+    assert faults_of(**table) == [f"services.shop.{fault}"]
+
+
+def test_a_rate_in_no_unit_is_told_how_to_be_one() -> None:
+    (fault,) = faults_of(down_rate="10 MB")
+    assert fault.startswith("services.shop.down_rate: rate '10 MB' must be above 0, in bytes a second, or text such as")
+
+
+def test_all_faults_are_found_at_once() -> None:
+    faults = faults_of(
+        bogus=1, typo=2, enabled="no", down_rate="fast", accept=3, password_hash="secret", max_sessions=0
+    )
+    assert [fault.split()[0].rstrip(":") for fault in faults] == [
+        "services.shop",
+        "services.shop.down_rate",
+        "services.shop.accept",
+        "services.shop.password_hash",
+        "services.shop.enabled",
+        "services.shop.max_sessions",
+    ]
+    assert faults[0] == f"services.shop has no key 'bogus', 'typo': there are {', '.join(KEYS)}"
+
+
+def test_a_password_hash_is_never_quoted() -> None:
+    assert "hunter2" not in str(faults_of(password_hash="hunter2"))
+
+
+@pytest.mark.parametrize("table", [None, 3, "shop", ["shop"], True])
+def test_what_is_no_table_is_a_fault(table: object) -> None:
+    assert read_settings(table, "services.shop") == (Settings(), [f"services.shop = {table!r} must be a table"])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=2,
+)
+
+
+@examples(60)
+@given(st.dictionaries(st.sampled_from([*KEYS, "bogus"]), json_values, max_size=3))
+def test_whatever_json_can_say_is_settings_or_faults(table: dict[str, Any]) -> None:
+    settings, faults = read_settings(json.loads(json.dumps(table)), "services.shop")
+    assert all(fault.startswith("services.shop") for fault in faults)
+    if not faults:
+        said = {name: value for name, value in table.items() if name != "password_hash"}
+        assert set(said) <= {field.name for field in attrs.fields(Policy)}
+        assert isinstance(settings, Settings)
+
+
+def test_entries_are_looked_at_one_by_one() -> None:
+    policy = Policy(accept=("10.0.0.0/8", "10.0.0.0/99", "nowhere"))
+    found = entry_faults(policy, "services.shop")
+    assert [fault.split(" = ")[0] for fault in found] == ["services.shop.accept[1]", "services.shop.accept[2]"]
+    assert entry_faults(Policy(accept=("10.0.0.0/8",), reject=("unix",)), "services.shop") == []

@@ -1,0 +1,35 @@
+"""What a stage is bound to, as far as stages look: services, and a control plane that names them or none."""
+
+from typing import Any, cast
+
+from trioedge.core.meter import Total
+from trioedge.core.policy import Policy, Settings
+from trioedge.core.registry import Registry
+from trioedge.core.services import Change, Service, Services
+from trioedge.core.source_rules import SourceRules
+from trioedge.runtime.ground import Ground
+from trioedge.runtime.observe import Observer
+
+
+class Governed:
+    """Services whose policies a test changes."""
+
+    def __init__(self, *, governed: bool = True) -> None:
+        self.services = Services(Total(), Total(), governed=governed)
+        self.registry = Registry(self.services)
+        nobody = cast(Any, None)
+        self.ground = Ground(nobody, nobody, Observer(), nobody, self.services, self.registry)
+
+    def put(self, name: str = "shop", **said: Any) -> Service:
+        """Let a service have this policy."""
+        before, policy = self.services.find(name), Policy(**said)
+        rules = SourceRules(policy.accept, policy.reject) if policy.accept or policy.reject else None
+        fields = () if before is None else tuple(said) or ("max_sessions",)
+        change = Change(name, None if before is None else before.settings, Settings(policy), fields)
+        return self.services.apply(change, rules)
+
+    def remove(self, name: str = "shop") -> None:
+        """Let it be no more."""
+        service = self.services.find(name)
+        assert service is not None
+        self.services.apply(Change(name, service.settings, None), None)

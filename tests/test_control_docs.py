@@ -1,0 +1,164 @@
+"""What the pages on services and control planes say is so: keys, fates, limits, the contract, and every example."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+import trioedge as te
+from examples.control_plane.app import ControlPlane
+from examples.control_plane.store import Store
+from trioedge.control import http
+from trioedge.control.file import LOOK_SECONDS, SETTLED_SECONDS, read_services
+from trioedge.core.policy import FATES
+from trioedge.runtime import http_client, snapshot_lines
+from trioedge.runtime.settings import KEYS
+
+REFERENCE = Path(__file__).parents[1] / "docs/reference"
+FILE_PAGE = (REFERENCE / "services-file.md").read_text()
+PLANE_PAGE = (REFERENCE / "control-plane.md").read_text()
+CONTRACT = json.loads((REFERENCE / "control-plane.openapi.json").read_text())
+SCHEMAS = CONTRACT["components"]["schemas"]
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading."""
+    text = page.partition(f"{heading}\n")[2]
+    rows = text[text.index("|") :].partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def block(page: str, language: str, number: int = 0) -> str:
+    found: list[str] = re.findall(rf"^```{language}[^\n]*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return found[number]
+
+
+def names_of(cls: Any) -> list[str]:
+    return [field.name for field in attrs.fields(cls)]
+
+
+def written(default: object) -> str:
+    """Write a default as the table does."""
+    if default is None:
+        return "none"
+    if default == ():
+        return "empty"
+    return (
+        str(default).lower() if isinstance(default, bool) else default if isinstance(default, str) else f"{default:g}"
+    )
+
+
+def test_every_key_is_explained() -> None:
+    rows = table(FILE_PAGE, "## Keys")
+    assert [row[0].strip("`") for row in rows] == list(KEYS)
+    defaults = {field.name: written(field.default) for field in attrs.fields(te.Policy)} | {"password_hash": "none"}
+    assert {row[0].strip("`"): row[3].strip("`") for row in rows} == defaults
+    assert {row[0].strip("`"): row[4] for row in rows} == {key: str(fate) for key, fate in FATES.items()}
+
+
+def test_every_choice_is_named() -> None:
+    types = {row[0].strip("`"): row[1] for row in table(FILE_PAGE, "## Keys")}
+    assert re.findall(r"`(\w+)`", types["device_handover"]) == [str(each) for each in te.Handover]
+    assert re.findall(r"`(\w+)`", types["device_unchecked"]) == [str(each) for each in te.Unchecked]
+
+
+def test_whoever_enforces_a_key_says_so() -> None:
+    """The table names a stage for each key, and the stage knows of it."""
+    for row in table(FILE_PAGE, "## Keys"):
+        key, stage = row[0].strip("`"), row[5].strip("`")
+        if stage != "Edge.verify":
+            made = eval(stage if "(" in stage else f"{stage}()", vars(te))
+            assert key in made.enforces, (key, stage)
+
+
+def test_every_fate_is_explained() -> None:
+    assert [row[0] for row in table(FILE_PAGE, "## What a change does to live sessions")] == [
+        str(each) for each in te.Fate
+    ]
+
+
+def test_the_file_of_the_page_is_read_and_says_every_key(tmp_path: Path) -> None:
+    path = tmp_path / "services.toml"
+    path.write_text(block(FILE_PAGE, "toml"))
+    services = read_services(path).services
+    assert list(services) == ["shop", "api.example.com", "cafe"]
+    shop = path.read_text().partition("[services.shop]")[2].partition("\n\n")[0]
+    assert re.findall(r"^(\w+) =", shop, re.MULTILINE) == list(KEYS)
+    for field in attrs.fields(te.Policy):
+        assert getattr(services["shop"].policy, field.name) != field.default or field.default in (True, "stale_for")
+
+
+def test_the_limits_are_what_the_code_has() -> None:
+    said = {row[0]: row[1] for row in table(PLANE_PAGE, "`control plane is back`.")}
+    assert said == {
+        "connect": f"{http_client.CONNECT_SECONDS:g} s",
+        "the next bytes of an answer": f"{http.READ_SECONDS:g} s, and `wait`",
+        "a whole snapshot": f"{http.SNAPSHOT_SECONDS:g} s, and `wait`",
+        "a report": f"{http.REPORT_SECONDS:g} s",
+        "device checks under way": f"{http.MOST_CHECKS}; others wait, within `check_seconds`",
+        "a line of a snapshot": f"{snapshot_lines.MOST_LINE_BYTES:,} bytes",
+        "a snapshot": f"{snapshot_lines.MOST_BYTES:,} bytes",
+        "an answer to a check or a report": f"{http_client.MOST_ANSWER_BYTES:,} bytes",
+    }
+    assert f"after {http.FIRST_RETRY_SECONDS:g} to {http.MOST_RETRY_SECONDS:g} s" in PLANE_PAGE
+    assert f"every {LOOK_SECONDS:g} s, and read once it has not changed for {SETTLED_SECONDS:g} s" in FILE_PAGE
+    assert f"{snapshot_lines.MOST_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
+    assert f"up\nto {snapshot_lines.MOST_FAULTS} of them" in FILE_PAGE
+
+
+def test_the_routes_of_the_contract_are_those_that_the_example_serves() -> None:
+    store = Store(":memory:")
+    served = {
+        (route.path, method.lower())  # type: ignore[attr-defined]
+        for route in ControlPlane(store).app().routes
+        for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
+        if route.path.startswith("/v1/")  # type: ignore[attr-defined]
+    }
+    store.close()
+    assert served == {(path, method) for path, methods in CONTRACT["paths"].items() for method in methods}
+    assert {path for path, _ in served} == {row[0].strip("`").split()[1] for row in table(PLANE_PAGE, "over HTTP")}
+
+
+def test_the_schemas_are_what_the_code_reads_and_writes() -> None:
+    assert list(SCHEMAS["Service"]["properties"]) == ["name", *KEYS]
+    for field in attrs.fields(te.Policy):
+        default = SCHEMAS["Service"]["properties"][field.name]["default"]
+        assert (tuple(default) if isinstance(default, list) else default) == field.default, field.name
+    assert SCHEMAS["Service"]["properties"]["device_handover"]["enum"] == list(te.Handover)
+    assert SCHEMAS["Service"]["properties"]["device_unchecked"]["enum"] == list(te.Unchecked)
+    assert list(SCHEMAS["Verdict"]["properties"]) == names_of(te.DeviceVerdict)
+    assert SCHEMAS["Verdict"]["properties"]["seconds"]["default"] == te.DeviceVerdict(True).seconds
+    assert SCHEMAS["Verdict"]["properties"]["seconds"]["maximum"] == http.MOST_VERDICT_SECONDS
+    assert list(SCHEMAS["Report"]["properties"]) == SCHEMAS["Report"]["required"] == names_of(te.Report)
+    assert list(SCHEMAS["Usage"]["properties"]) == SCHEMAS["Usage"]["required"] == names_of(te.Usage)
+
+
+def test_what_the_contract_refers_to_is_there() -> None:
+    assert CONTRACT["openapi"].startswith("3.1")
+    used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(CONTRACT)))
+    assert used == set(SCHEMAS)
+    for methods in CONTRACT["paths"].values():
+        for operation in methods.values():
+            assert {"operationId", "summary", "responses"} <= operation.keys()
+            assert "200" in operation["responses"]
+
+
+def test_the_messages_of_the_page_are_those_of_the_contract() -> None:
+    lines = block(PLANE_PAGE, "http", 1).partition("\n\n")[2].splitlines()
+    assert len(lines) == 4
+    reader = snapshot_lines.SnapshotReader(known := snapshot_lines.KnownLines())
+    known.hold = True
+    for line in lines:
+        list(reader.read(f"{line}\n".encode()))
+    list(reader.finish())
+    assert list(reader.services) == ["shop"]
+    assert (
+        json.loads(block(PLANE_PAGE, "http", 2).partition("\n\n")[2]).keys() == SCHEMAS["Device"]["properties"].keys()
+    )
+    assert json.loads(block(PLANE_PAGE, "json", 0)).keys() == SCHEMAS["Verdict"]["properties"].keys()
+    report = json.loads(block(PLANE_PAGE, "http", 3).partition("\n\n")[2])
+    assert report.keys() == SCHEMAS["Report"]["properties"].keys()
+    assert report["services"][0].keys() == SCHEMAS["Usage"]["properties"].keys()
+    assert json.loads(block(PLANE_PAGE, "json", 1)) == {"acknowledged": report["sequence"]}

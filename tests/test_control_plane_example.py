@@ -1,0 +1,222 @@
+"""The example control plane does what its page says, and refuses what it should."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+import trioedge as te
+from examples.control_plane.store import FRESH_SECONDS, Store
+from tests.control.planes import example
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "examples/control_plane/README.md"
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    store = Store(":memory:")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with example(store) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        yield client
+
+
+def lines(response: httpx.Response) -> list[Any]:
+    assert response.status_code == 200
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+@pytest.mark.peer("curl")
+async def test_every_line_of_its_page_does_what_it_says(store: Store) -> None:
+    commands = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("curl")
+    ]
+    assert len(commands) == 9
+    said = []
+    async with example(store) as url:
+        for command in commands:
+            done = await trio.run_process(
+                ["bash", "-c", command.replace("http://127.0.0.1:9000", url)], capture_stdout=True
+            )
+            said.append(done.stdout.decode())
+    assert said[0] == ""
+    assert [fault.split(" ")[0] for fault in json.loads(said[1])["faults"]] == [
+        "services.default",
+        "services.default.down_rate:",
+    ]
+    assert '{"name": "default", "down_rate": "10 MB/s", "device_limit": 3}' in said[2].splitlines()
+    assert [json.loads(said[number])["accept"] for number in (3, 5)] == [True, False]
+    assert json.loads(said[7]) == {"bytes_up": 0, "bytes_down": 0, "opened": 0}
+    assert store.settings("default") is None
+
+
+def test_the_edge_of_its_page_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges: list[te.Edge] = []
+    monkeypatch.setattr(te, "run", edges.append)
+    for block in re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL):
+        exec(block, {})
+    assert [repr(edge.control) for edge in edges] == ["HttpControl('http://127.0.0.1:9000')"]
+
+
+async def test_a_version_names_what_changed_since(client: httpx.AsyncClient, store: Store) -> None:
+    store.put("shop", {"session_rate": 20})
+    first = await client.get("/v1/snapshot")
+    assert lines(first)[0] == {"version": store.version, "full": True}
+    store.put("cafe", {})
+    store.put("shop", None)
+    store.put("bank", {})
+    store.put("bank", None)
+    news = await client.get("/v1/snapshot", headers={"If-None-Match": first.headers["ETag"]})
+    assert lines(news) == [
+        {"version": store.version, "full": False},
+        {"removed": "bank"},
+        {"name": "cafe"},
+        {"removed": "shop"},
+        {"end": 3},
+    ]
+    assert lines(await client.get("/v1/snapshot")) == [
+        {"version": store.version, "full": True},
+        {"name": "cafe"},
+        {"end": 1},
+    ]
+    none = await client.get("/v1/snapshot", headers={"If-None-Match": news.headers["ETag"]})
+    assert none.status_code == 304
+
+
+@pytest.mark.parametrize("version", ['"0000.1"', '"1"', '""', "nonsense", '"{id}.999"', '"{id}.x"'])
+async def test_a_version_that_it_does_not_know_is_answered_in_full(
+    client: httpx.AsyncClient, store: Store, version: str
+) -> None:
+    store.put("shop", {})
+    tag = version.format(id=store.version.partition(".")[0])
+    answer = await client.get("/v1/snapshot", headers={"If-None-Match": tag})
+    assert lines(answer)[0]["full"] is True
+
+
+async def test_who_waits_is_answered_at_once_when_there_are_news(client: httpx.AsyncClient, store: Store) -> None:
+    tag = (await client.get("/v1/snapshot")).headers["ETag"]
+    answers: list[httpx.Response] = []
+
+    async def wait() -> None:
+        answers.append(await client.get("/v1/snapshot?wait=20", headers={"If-None-Match": tag}))
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.sleep(0.05)
+            assert (await client.put("/services/shop", json={})).status_code == 204
+    assert lines(answers[0])[1] == {"name": "shop"}
+
+
+async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "control.db"
+    store = Store(path)
+    store.put("shop", {"session_rate": 20})
+    version = store.version
+    store.close()
+    store = Store(path)
+    assert store.version == version
+    assert store.settings("shop") == {"session_rate": 20}
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"session_rate": 0}, "services.shop.session_rate = 0 must be a number above 0"),
+        ({"accept": ["nowhere"]}, "services.shop.accept[0] = 'nowhere' is not an address"),
+        ({"name": "cafe"}, "services.shop has no key 'name'"),
+        ([], "services.shop = [] must be a table"),
+    ],
+)
+async def test_a_faulty_service_is_not_stored(
+    client: httpx.AsyncClient, store: Store, settings: object, fault: str
+) -> None:
+    version = store.version
+    answer = await client.put("/services/shop", json=settings)
+    assert answer.status_code == 422
+    assert answer.json()["faults"][0].startswith(fault)
+    assert store.version == version
+
+
+@pytest.mark.parametrize("name", ["a%0Ab", "x" * 256])
+async def test_a_name_that_no_edge_takes_is_not_stored(client: httpx.AsyncClient, store: Store, name: str) -> None:
+    assert (await client.put(f"/services/{name}", json={})).status_code == 422
+    assert store.settings(name) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/services/shop", b"{"),
+        ("PUT", "/services/shop", b"\xff"),
+        ("GET", "/v1/snapshot?wait=x", b""),
+        ("POST", "/v1/devices/check", b"{}"),
+        ("POST", "/v1/devices/check", b"3"),
+        ("POST", "/v1/report", b"{}"),
+        ("POST", "/v1/report", b'{"edge": "a", "epoch": "b", "sequence": 1, "services": [{}]}'),
+        ("POST", "/v1/report", b'{"edge": "a", "epoch": "b", "sequence": 1, "services": 3}'),
+    ],
+)
+async def test_nonsense_is_refused(client: httpx.AsyncClient, method: str, path: str, body: bytes) -> None:
+    assert (await client.request(method, path, content=body)).status_code == 400
+
+
+def usage(service: str, count: int) -> dict[str, object]:
+    return {
+        "service": service, "life": 1, "bytes_up": count, "bytes_down": 0, "opened": 0, "live": 0, "sources": 0,
+    }  # fmt: skip
+
+
+async def test_a_report_holds_as_a_whole_or_not_at_all(client: httpx.AsyncClient, store: Store) -> None:
+    report = {"edge": "a", "epoch": "b", "sequence": 1, "services": [usage("shop", 5), usage("cafe", 1 << 70)]}
+    assert (await client.post("/v1/report", json=report)).status_code == 400
+    assert store.totals("shop")["bytes_up"] == 0
+    report["services"] = [usage("shop", 5), usage("cafe", 7)]
+    assert (await client.post("/v1/report", json=report)).json() == {"acknowledged": 1}
+    assert (store.totals("shop")["bytes_up"], store.totals("cafe")["bytes_up"]) == (5, 7)
+
+
+def test_devices_count_while_they_were_here_lately(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("examples.control_plane.store.time.time", lambda: now)
+    store.put("shop", {"device_limit": 2})
+    assert [store.check("shop", device)["accept"] for device in ("a", "b", "c", "a")] == [True, True, False, True]
+    now += FRESH_SECONDS + 1
+    assert store.check("shop", "a")["accept"]
+    now += FRESH_SECONDS + 1
+    assert [store.check("shop", device)["accept"] for device in ("c", "b")] == [True, False]
+    store.put("shop", {"device_limit": 2, "device_handover": "evict_oldest"})
+    assert store.check("shop", "d")["accept"], "the edge itself makes room"
+    store.put("shop", None)
+    assert store.check("shop", "a")["detail"] == "no such service"
+
+
+async def test_without_a_token_nothing_is_answered(store: Store) -> None:
+    async with example(store, token="secret") as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
+            for path in ("/v1/snapshot", "/services/shop/totals"):
+                assert (await client.get(path, headers=headers)).status_code == 401
+        assert (await client.get("/v1/snapshot", headers={"Authorization": "Bearer secret"})).status_code == 200
+
+
+def test_it_does_not_listen_for_others_without_a_token() -> None:
+    command = [sys.executable, "-m", "examples.control_plane", "--host", "0.0.0.0", "--database", ":memory:"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, env={})
+    assert done.returncode == 2
+    assert "set CONTROL_TOKEN" in done.stderr

@@ -1,0 +1,625 @@
+"""Whole edges under a control plane: what it says holds, what it asks is answered, and nothing waits for it."""
+
+import gc
+import hashlib
+import socket
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+import trioedge as te
+from tests.policies import policies
+from tests.strategies import examples
+from tests.wires import echo, receive_exactly, server
+from trioedge.runtime.governance import FLUSH_SECONDS
+from trioedge.testing import Rehearsal, ScriptedUpstream, open_edge
+from trioedge.testing.rehearsal import Client
+
+NAMES = {"192.0.2.1": "a", "192.0.2.2": "b", "192.0.2.3": "c", "2001:db8::1": "a"}
+
+
+def by_source(session: te.Session) -> str | None:
+    return NAMES.get(session.source)
+
+
+def make_edge(control: te.ControlPlane | None, *stages: object, **changes: Any) -> te.Edge:
+    """An edge where the service of a client is that of its address, and every stage goes by the policy."""
+    stages = stages or (te.SessionGate(), te.SourceMatch(), te.ConcurrencyLimit(per="service"), te.Pacing())
+    endpoint = changes.pop("endpoint", te.Forward("tcp://192.0.2.9:6379"))
+    return te.Edge("tcp://127.0.0.1:6380", [te.Identify(by_source), *stages], endpoint, control=control, **changes)
+
+
+def services(**policies: te.Policy | te.Settings) -> te.MemoryControl:
+    return te.MemoryControl(policies)
+
+
+def quick_hash(password: str) -> str:
+    """A hash that costs next to nothing; the real one costs 50 ms."""
+    salt = bytes(16)
+    key = hashlib.scrypt(password.encode(), salt=salt, n=2, r=8, p=1, dklen=32)
+    return f"scrypt:1:{b64encode(salt).decode()}:{b64encode(key).decode()}"
+
+
+@te.middleware
+async def dies_slowly(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    """Takes five seconds to let go of a session that is cut."""
+    try:
+        return await call_next(session)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+
+
+async def exchange(client: Client, data: bytes = b"ping") -> None:
+    await client.send(data)
+    assert await client.receive(len(data)) == data
+
+
+async def is_over(client: trio.SocketStream) -> bool:
+    """Tell whether the other side hung up, in order or with a reset."""
+    try:
+        return await client.receive_some() == b""
+    except trio.BrokenResourceError:
+        return True
+
+
+# What a snapshot does.
+
+some_services = st.dictionaries(st.sampled_from("abc"), policies(), max_size=3)
+some_clients = st.lists(st.sampled_from(sorted(NAMES)), max_size=6)
+
+
+@examples(50)
+@given(some_services, some_services, some_clients, st.booleans())
+def test_a_plan_is_what_applying_then_does(
+    before: dict[str, te.Policy], after: dict[str, te.Policy], sources: list[str], full: bool
+) -> None:
+    """Half a second: each example is an edge."""
+    control = te.MemoryControl(before)
+    removed = frozenset() if full else frozenset("abc") - after.keys() - {"c"}
+    snapshot = te.Snapshot({name: te.Settings(policy) for name, policy in after.items()}, removed, full=full)
+
+    async def main() -> None:
+        async with open_edge(make_edge(control)) as world:
+            clients = [await world.connect(source) for source in sources]
+            live = [client for client in clients if client.outcome is None]
+            assert len(world.edge.sessions) == len(live)
+            planned = await world.edge.plan(snapshot)
+            assert all(client.outcome is None for client in live), "a plan does nothing"
+            assert await control.apply(snapshot) == planned
+            await trio.testing.wait_all_tasks_blocked()
+            cut = [client for client in live if client.outcome is not None]
+            assert len(cut) == planned.evicted
+            assert len(world.edge.sessions) == len(live) - len(cut)
+            assert {client.outcome.reason for client in cut if client.outcome} <= {te.Reason.EVICTED, te.Reason.SOURCE}
+            assert not await world.edge.plan(snapshot)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_change_of_policy_moves_nothing_but_its_fields(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy(session_rate=1, session_burst=3, outbound="tcp://192.0.2.9:6379"))
+    async with open_edge(make_edge(control, te.SessionGate(), te.Pacing(), endpoint=te.Forward())) as world:
+        clients = [await world.connect() for _ in range(3)]
+        await exchange(clients[0])
+        service = world.edge.service("a")
+        upstream, up, down = service.upstream, service.up, service.down
+        assert upstream is not None
+        plan = await control.put("a", te.Policy(session_rate=1, session_burst=4, outbound="tcp://192.0.2.9:6379"))
+        assert str(plan) == "changes 1 service; touches no session"
+        plan = await control.put("a", attrs.evolve(service.policy, down_rate=1e6))
+        assert str(plan) == "changes 1 service; retunes 3 sessions"
+        assert world.edge.service("a") is service
+        assert (service.upstream, service.up, service.down) == (upstream, up, down)
+        assert (service.live, service.opened, down.bytes) == (3, 3, 4)
+        verdicts = [(await world.connect()).outcome for _ in range(2)]
+        assert verdicts[0] is None
+        assert verdicts[1] is not None, "of the four in a burst, three had been spent at the same gate"
+        assert verdicts[1].reason is te.Reason.RATE
+        for client in clients:
+            await exchange(client)
+
+
+async def test_sessions_that_a_new_policy_would_refuse_are_cut_and_no_others(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy(), b=te.Policy())
+    async with open_edge(make_edge(control)) as world:
+        sources = ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
+        clients = [await world.connect(source) for source in sources]
+        plan = await control.put("a", te.Policy(accept=("192.0.2.0/24",)))
+        assert str(plan) == "changes 1 service; evicts 1 session"
+        assert await clients[1].ended() == te.Completed(te.Reason.SOURCE)
+        for client in (clients[0], clients[2]):
+            await exchange(client)
+        assert (await world.connect("2001:db8::1")).outcome == te.Reject(te.Reason.SOURCE, "matches no accepted entry")
+
+
+async def test_a_disabled_service_has_no_sessions_until_it_is_enabled_again(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy(), b=te.Policy())
+    async with open_edge(make_edge(control)) as world:
+        client, other = await world.connect("192.0.2.1"), await world.connect("192.0.2.2")
+        assert (await control.put("a", te.Policy(enabled=False))).evicted == 1
+        assert await client.ended() == te.Completed(te.Reason.EVICTED)
+        refused = await world.connect("192.0.2.1")
+        assert refused.outcome == te.Reject(te.Reason.SERVICE, "the service is disabled")
+        assert (await control.put("a", te.Policy())).evicted == 0
+        await exchange(await world.connect("192.0.2.1"))
+        await exchange(other)
+
+
+async def test_changed_credentials_end_what_the_old_ones_opened_and_change_alone() -> None:
+    policy = te.Policy(max_sessions=5)
+    control = services(a=te.Settings(policy, te.Credentials(quick_hash("old"))), b=te.Policy())
+    async with open_edge(make_edge(control)) as world:
+        edge = world.edge
+        client, other = await world.connect("192.0.2.1"), await world.connect("192.0.2.2")
+        service = edge.service("a")
+        assert [await edge.verify("a", password) for password in ("old", "new")] == [True, False]
+        plan = await control.put("a", te.Settings(policy, te.Credentials(quick_hash("new"))))
+        assert plan == te.Plan(changed={"a": ("password_hash",)}, evicted=1)
+        assert await client.ended() == te.Completed(te.Reason.EVICTED)
+        assert [await edge.verify("a", password) for password in ("old", "new")] == [False, True]
+        assert edge.service("a") is service
+        assert service.policy is policy
+        assert not await edge.verify("b", "")
+        assert not await edge.verify("ghost", "new")
+        await exchange(other)
+        await exchange(await world.connect("192.0.2.1"))
+
+
+async def test_what_no_stage_reads_is_warned_about(autojump_clock: MockClock) -> None:
+    with capture_logs() as logs:
+        async with open_edge(make_edge(services(a=te.Policy(session_rate=5, device_limit=3)), te.IdleTimeout(9))):
+            pass
+        async with open_edge(make_edge(services(a=te.Policy(session_rate=5, device_limit=3)), te.SessionGate())):
+            pass
+    warnings = [entry["keys"] for entry in logs if entry["event"] == "policy not enforced: no stage reads it"]
+    assert warnings == [["device_limit", "session_rate"], ["device_limit"]]
+
+
+async def test_a_snapshot_with_a_fault_is_refused_whole_and_the_last_good_one_stays(
+    autojump_clock: MockClock,
+) -> None:
+    control = services(a=te.Policy(), b=te.Policy())
+    async with open_edge(make_edge(control)) as world:
+        clients = [await world.connect(source) for source in ("192.0.2.1", "192.0.2.2")]
+        bad = {"b": te.Policy(enabled=False), "a": te.Policy(session_rate=0, accept=("nobody",)), "c": te.Policy()}
+        snapshot = te.Snapshot({name: te.Settings(policy) for name, policy in bad.items()})
+        for refused in (control.apply, world.edge.plan):
+            with pytest.raises(te.SnapshotError) as refusal:
+                await refused(snapshot)
+            assert [fault.partition(" = ")[0] for fault in refusal.value.faults] == [
+                "services.a.session_rate",
+                "services.a.accept[0]",
+            ]
+        assert sorted(service.name for service in world.edge.services) == ["a", "b"]
+        for client in clients:
+            await exchange(client)
+        assert await control.put("c", te.Policy()) == te.Plan(added=("c",))
+
+
+async def test_an_edge_does_not_start_with_faults() -> None:
+    with pytest.raises(ExceptionGroup) as group:
+        async with open_edge(make_edge(services(a=te.Policy(session_rate=0)))):
+            pass
+    assert group.group_contains(te.ConfigurationError, match=r"services\.a\.session_rate = 0 must be a number above 0")
+
+
+class LongestStep(trio.abc.Instrument):
+    """The longest that any task held the loop, in seconds of processor time."""
+
+    def __init__(self) -> None:
+        self.began = time.thread_time()
+        self.seconds = 0.0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.began = time.thread_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.seconds = max(self.seconds, time.thread_time() - self.began)
+
+
+@pytest.mark.parametrize("last", ["other", "gone"])
+async def test_a_large_snapshot_never_holds_the_loop_for_long(last: str, autojump_clock: MockClock) -> None:
+    """A third of a second: without slices, it would be held for a tenth of one. The collector is another matter."""
+    entries = tuple(f"10.0.{number >> 8}.{number & 255}" for number in range(10_000))
+    control = services()
+
+    def large(rate: float) -> te.Snapshot:
+        many = {f"{number}": te.Policy(session_rate=rate, down_rate=1e6) for number in range(1000)}
+        many["a"] = te.Policy(accept=("192.0.2.1", *entries), down_rate=rate)
+        return te.Snapshot({name: te.Settings(policy) for name, policy in many.items()})
+
+    async with open_edge(make_edge(control)) as world:
+        await control.apply(large(1e6))
+        clients = [await world.connect() for _ in range(100)]
+        snapshot = large(2e6) if last == "other" else te.Snapshot({})
+        gc.disable()
+        longest = LongestStep()
+        trio.lowlevel.add_instrument(longest)
+        try:
+            plan = await control.apply(snapshot)
+        finally:
+            trio.lowlevel.remove_instrument(longest)
+            gc.enable()
+        assert (len(plan.changed), len(plan.removed)) == ((1001, 0) if last == "other" else (0, 1001))
+        assert (plan.retuned, plan.evicted) == ((100, 0) if last == "other" else (0, 100))
+        assert 0 < longest.seconds < 0.005
+        assert sum(client.session.cut_reason is None for client in clients) == plan.retuned
+
+
+# Whose session it is.
+
+
+async def test_without_a_word_there_is_one_service_for_the_whole_edge(autojump_clock: MockClock) -> None:
+    control = te.MemoryControl({"default": te.Policy(max_sessions=1)})
+    edge = te.Edge(
+        "tcp://127.0.0.1:6380", [te.ConcurrencyLimit(per="service")], te.Forward("tcp://192.0.2.9:1"), control=control
+    )
+    assert edge.chain.phases[0].stages == ("Identify", "ConcurrencyLimit")
+    async with open_edge(edge) as world:
+        client, refused = await world.connect("192.0.2.1"), await world.connect("192.0.2.2")
+        assert client.session.service == "default"
+        assert refused.outcome is not None
+        assert refused.outcome.reason is te.Reason.CONCURRENCY
+        await control.remove("default")
+        assert await client.ended() == te.Completed(te.Reason.EVICTED)
+        assert (await world.connect()).outcome == te.Reject(te.Reason.SERVICE, "no such service")
+
+
+def test_a_stage_that_names_the_service_does_so_alone() -> None:
+    @te.decision(names=("service",))
+    def mine(session: te.Session) -> te.Verdict:
+        return te.CONTINUE
+
+    edge = te.Edge("tcp://127.0.0.1:6380", [mine], te.Forward("tcp://192.0.2.9:1"), control=te.MemoryControl())
+    assert edge.chain.phases[0].stages == ("mine",)
+    assert te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1")).chain.phases[0].kind == "endpoint"
+
+
+async def test_a_source_that_is_nobodys_is_refused(autojump_clock: MockClock) -> None:
+    async with open_edge(make_edge(services(a=te.Policy()))) as world:
+        assert (await world.connect("192.0.2.1")).outcome is None
+        for source in ("192.0.2.2", "192.0.2.99"):
+            assert (await world.connect(source)).outcome == te.Reject(te.Reason.SERVICE, "no such service")
+
+
+async def test_each_listener_may_be_a_service(tmp_path: Path) -> None:
+    paths = {f"unix://{tmp_path}/{name}.sock": name for name in ("a", "b", "c")}
+    control = services(a=te.Policy(), b=te.Policy(enabled=False))
+    async with server(echo) as port, trio.open_nursery() as nursery:
+        edge = te.Edge(list(paths), [te.Identify(paths)], te.Forward(f"tcp://127.0.0.1:{port}"), control=control)
+        await nursery.start(edge.serve)
+        async with await trio.open_unix_socket(f"{tmp_path}/a.sock") as client:
+            await client.send_all(b"ping")
+            assert await receive_exactly(client, 4) == b"ping"
+            assert [session.service for session in edge.sessions] == ["a"]
+            for name in ("b", "c"):
+                async with await trio.open_unix_socket(f"{tmp_path}/{name}.sock") as refused:
+                    assert await is_over(refused)
+        assert edge.statistics().refused == {te.Reason.SERVICE: 2}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_service_named_late_is_counted_once_and_governed(autojump_clock: MockClock) -> None:
+    @te.middleware
+    async def greet(session: te.Session, call_next: te.Handler) -> te.Outcome:
+        await session.stream.receive_some(1)
+        return await call_next(session)
+
+    control = te.MemoryControl({"a": te.Policy(), "default": te.Policy()})
+    edge = te.Edge(
+        "tcp://127.0.0.1:6380", [greet, te.Identify(by_source)], te.Forward("tcp://192.0.2.9:1"), control=control
+    )
+    async with open_edge(edge) as world:
+        client, silent = await world.connect("192.0.2.1"), await world.connect("192.0.2.1")
+        await client.send(b"xping")
+        assert await client.receive(4) == b"ping"
+        a, default = edge.service("a"), edge.service("default")
+        assert [(each.opened, each.live) for each in (a, default)] == [(1, 1), (2, 1)]
+        await control.remove("default")
+        assert await silent.ended() == te.Completed(te.Reason.EVICTED)
+        assert [(each.opened, each.live) for each in (a, default)] == [(1, 1), (2, 0)]
+        ghost = await world.connect("192.0.2.1")
+        assert (await control.put("default", te.Policy())).added == ("default",)
+        assert edge.service("default").live == 1, "it was there before its service"
+        await ghost.send(b"xpong")
+        assert await ghost.receive(4) == b"pong"
+        assert (edge.service("default").live, a.live) == (0, 2)
+
+
+@pytest.mark.parametrize("control", ["services.toml", object(), te.Policy()])
+def test_what_is_no_control_plane_is_refused(control: Any) -> None:
+    with pytest.raises(te.ConfigurationError, match=r"is no control plane: it needs async run\(link\)"):
+        make_edge(control)
+
+
+# A control plane that is silent, late, or broken.
+
+
+class Silent:
+    """Never says a word."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled = True
+
+
+@pytest.mark.parametrize("ending", ["drain", "cancel"])
+async def test_an_edge_whose_control_plane_never_speaks_accepts_nobody_and_ends_at_once(ending: str) -> None:
+    control, started = Silent(), False
+    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://192.0.2.9:1"), control=control)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+
+            async def serve() -> None:
+                nonlocal started
+                await nursery.start(edge.serve)
+                started = True
+
+            nursery.start_soon(serve)
+            while not edge.addresses:
+                await trio.sleep(0.001)
+            port = int(edge.addresses[0].rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port)):  # the kernel's backlog takes it
+                await trio.sleep(0.02)
+                assert (edge.statistics().accepted, started) == (0, False)
+            if ending == "drain":
+                edge.drain()
+            else:
+                nursery.cancel_scope.cancel()
+    assert control.cancelled
+    assert (edge.addresses, edge.statistics().accepted) == ((), 0)
+
+
+async def test_nobody_is_accepted_before_the_first_word(autojump_clock: MockClock) -> None:
+    class Late(Silent):
+        async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None]) -> None:
+            await trio.sleep(30)
+            await link.apply(te.Snapshot({"default": te.Settings()}, version="7"))
+            task_status.started()
+            await trio.sleep_forever()
+
+    edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1"), control=Late())
+    async with open_edge(edge) as world:
+        assert trio.current_time() == 30
+        state = edge.control_state()
+        assert (state.version, state.applied_at, state.services, state.error) == ("7", 30.0, 1, "")
+        await exchange(await world.connect())
+
+
+async def test_checks_and_reports_that_fail_cost_no_session_and_no_byte(autojump_clock: MockClock) -> None:
+    def check(service: str, device: str) -> te.DeviceVerdict:
+        raise RuntimeError("a bug of the checker's")
+
+    control = te.MemoryControl({"a": te.Policy(device_unchecked=te.Unchecked.FAIL_OPEN)}, check=check)
+    control.down = True
+    with capture_logs() as logs:
+        async with open_edge(make_edge(control, te.DeviceLimit())) as world:
+            client = await world.connect()
+            await exchange(client)
+            await trio.sleep(60)
+            await exchange(client)
+            state = world.edge.control_state()
+            assert (state.error, state.reported) == ("report: the control plane is down", 0)
+            assert state.failing_since == pytest.approx(10.0)
+            control.down = False
+            await trio.sleep(60)
+            await exchange(client)
+            assert (control.totals("a").bytes_up, control.totals("a").opened) == (8, 1)
+            state = world.edge.control_state()
+            assert (state.error, state.failing_since, state.reported > 0) == ("", None, True)
+            assert len(control.checked) > 1
+    said = {entry["event"] for entry in logs}
+    assert {"device check failed", "control plane failed", "control plane is back"} <= said
+
+
+# What services used.
+
+
+async def test_a_removed_service_is_reported_to_its_last_byte(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy(), b=te.Policy())
+    async with open_edge(make_edge(control)) as world:
+        clients = [await world.connect("192.0.2.1") for _ in range(3)]
+        for client in clients:
+            await exchange(client, b"12345")
+        plan = await control.remove("a")
+        assert str(plan) == "removes 1 service; evicts 3 sessions"
+        for client in clients:
+            assert await client.ended() == te.Completed(te.Reason.EVICTED)
+        await trio.sleep(20)
+        usage = control.totals("a")
+        assert (usage.bytes_up, usage.bytes_down, usage.opened) == (15, 15, 3)
+        assert (usage.live, usage.sources) == (0, 0)
+        assert world.edge.control_state().unreported == 0
+
+
+async def test_a_service_removed_and_added_again_while_its_sessions_still_end_adds_up(
+    autojump_clock: MockClock,
+) -> None:
+    control = services(a=te.Policy())
+    async with open_edge(make_edge(control, dies_slowly)) as world:
+        slow = await world.connect()
+        await exchange(slow)
+        await control.remove("a")
+        await trio.sleep(1)
+        assert slow.outcome is None
+        with pytest.raises(KeyError):
+            world.edge.service("a")
+        assert await control.put("a", te.Policy(max_sessions=9)) == te.Plan(added=("a",))
+        assert world.edge.service("a").live == 1, "it ends still"
+        quick = await world.connect()
+        await exchange(quick)
+        await slow.ended()
+        assert (world.edge.service("a").live, world.edge.service("a").opened) == (1, 2)
+        await trio.sleep(20)
+        usage = control.totals("a")
+        assert (usage.bytes_up, usage.bytes_down, usage.opened, usage.live, usage.sources) == (8, 8, 2, 1, 1)
+        await exchange(quick)
+
+
+async def test_idle_services_are_not_reported(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy(), b=te.Policy(), c=te.Policy())
+    async with open_edge(make_edge(control, te.IdleTimeout(10_000))) as world:
+        client, _ = await world.connect("192.0.2.1"), await world.connect("192.0.2.2")
+        await trio.sleep(3600)
+        assert [sorted(usage.service for usage in report.services) for report in control.reports] == [["a", "b"]]
+        await exchange(client)
+        await trio.sleep(3600)
+        assert [[usage.service for usage in report.services] for report in control.reports[1:]] == [["a"]]
+
+
+@asynccontextmanager
+async def draining(edge: te.Edge) -> AsyncIterator[tuple[Rehearsal, trio.Event]]:
+    """An edge that ends by itself, and an event that says that it has."""
+    upstream, over = ScriptedUpstream(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(upstream.run)
+
+        async def serve(task_status: trio.TaskStatus[te.Edge]) -> None:
+            await edge.rehearse(upstream, task_status=task_status)
+            over.set()
+
+        await nursery.start(serve)
+        yield Rehearsal(edge, upstream), over
+        with trio.fail_after(3600):
+            await over.wait()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("moment", [1.0, 10.2], ids=["before a report", "while a report is under way"])
+async def test_the_last_totals_are_reported_before_the_edge_ends(moment: float, autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy())
+    control.delay = 0.5
+    edge = make_edge(control, drain_seconds=3)
+    async with draining(edge) as (world, over):
+        client = await world.connect()
+        await exchange(client)
+        await trio.sleep(moment)
+        edge.drain()
+        await exchange(client, b"more")
+        await over.wait()
+        assert await client.ended() == te.Completed(te.Reason.DRAINED)
+        usage = control.totals("a")
+        assert (usage.bytes_up, usage.bytes_down, usage.opened, usage.live) == (8, 8, 1, 0)
+        assert edge.control_state().unreported == 0
+
+
+@pytest.mark.parametrize("moment", [1.0, 15.0], ids=["before a report", "while a report is under way"])
+async def test_reports_that_nobody_answers_hold_up_a_drain_no_longer_than_they_may(
+    moment: float, autojump_clock: MockClock
+) -> None:
+    control = services(a=te.Policy())
+    control.delay = 3600.0
+    edge = make_edge(control, drain_seconds=3)
+    async with draining(edge) as (world, over):
+        await exchange(await world.connect())
+        await trio.sleep(moment)
+        edge.drain()
+        began = trio.current_time()
+        await over.wait()
+        assert trio.current_time() == pytest.approx(began + 3 + FLUSH_SECONDS, abs=0.1)
+
+
+async def test_totals_add_up_over_the_runs_of_an_edge(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy())
+    edge = make_edge(control, drain_seconds=0, name="edge-7")
+    for _ in range(2):
+        async with draining(edge) as (world, _):
+            for _ in range(2):
+                await exchange(await world.connect())
+            edge.drain()
+    assert (control.totals("a").bytes_up, control.totals("a").opened) == (16, 4)
+    assert {report.edge for report in control.reports} == {"edge-7"}
+    assert len({report.epoch for report in control.reports}) == 2
+
+
+# What an edge can be asked.
+
+
+async def test_it_explains_sessions_that_live_that_ended_and_that_were_refused(autojump_clock: MockClock) -> None:
+    async with open_edge(make_edge(services(a=te.Policy(session_rate=1, session_burst=1)))) as world:
+        edge = world.edge
+        client, refused = await world.connect(), await world.connect()
+        await exchange(client)
+        stages = ["Identify", "SessionGate", "SourceMatch", "ConcurrencyLimit", "Pacing", "Forward"]
+        live = edge.explain(client.session)
+        assert edge.explain(client.session.id) == live
+        assert [step.stage for step in live.steps] == stages
+        assert [step.answer for step in live.steps] == ["continue"] * 5 + ["connected"]
+        assert all(step.microseconds is not None and step.microseconds < 1e5 for step in live.steps)
+        found = edge.explain(refused.session.id)
+        assert [(step.stage, step.answer) for step in found.steps] == [
+            ("Identify", "continue"),
+            ("SessionGate", "rate: more sessions a second than its service's policy has"),
+        ]
+        await client.close()
+        await client.ended()
+        assert edge.explain(client.session.id).outcome == "finished"
+        with pytest.raises(KeyError):
+            edge.explain(99)
+        assert [(each.stage, each.sessions) for each in edge.stage_times()] == [
+            ("Identify", 2), ("SessionGate", 2), ("SourceMatch", 1), ("ConcurrencyLimit", 1), ("Pacing", 1),
+        ]  # fmt: skip
+
+
+async def test_a_refusal_of_the_endpoint_is_the_endpoints(autojump_clock: MockClock) -> None:
+    edge = make_edge(services(a=te.Policy()), te.IdleTimeout(9), endpoint=te.Forward())
+    async with open_edge(edge) as world:
+        client = await world.connect()
+        await client.ended()
+        assert [(step.stage, step.answer) for step in edge.explain(client.session).steps] == [
+            ("Identify", "continue"),
+            ("IdleTimeout", "continue"),
+            ("Forward", "service: its policy names no outbound"),
+        ]
+
+
+async def test_evict_says_how_many_by_service_source_device_and_session(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy(), b=te.Policy())
+    async with open_edge(make_edge(control, te.DeviceLimit())) as world:
+        edge = world.edge
+        sources = ["192.0.2.1", "192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.2"]
+        clients = [await world.connect(source) for source in sources]
+        assert edge.evict(service="a", source="192.0.2.2") == 0
+        assert edge.evict(service="a", device="2001:db8::1") == 1
+        assert edge.evict(session=clients[0].session) == 1
+        assert edge.evict(session=clients[1].session.id, service="b") == 0
+        assert edge.evict(source="192.0.2.1") == 1
+        assert edge.evict(service="b") == 2
+        assert edge.evict(service="b") == 0
+        with pytest.raises(TypeError):
+            edge.evict()
+        with pytest.raises(TypeError):
+            edge.evict(device="192.0.2.1")
+        for client in clients:
+            assert await client.ended() == te.Completed(te.Reason.EVICTED)
+
+
+async def test_an_edge_without_a_control_plane_has_services_of_any_name(autojump_clock: MockClock) -> None:
+    async with open_edge(make_edge(None)) as world:
+        await exchange(await world.connect("192.0.2.1"))
+        state = world.edge.control_state()
+        assert (state.version, state.applied_at, state.error, state.unreported) == ("", None, "", 0)
+        assert not await world.edge.verify("a", "")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "10"])
+def test_the_time_between_reports_must_be_one(seconds: Any) -> None:
+    with pytest.raises(te.ConfigurationError, match=r"Edge\(report_seconds=.*\) must be a number above 0"):
+        make_edge(te.MemoryControl(), report_seconds=seconds)

@@ -1,0 +1,161 @@
+"""``trioedge doctor``: say what this machine gives an edge."""
+
+import platform
+import resource
+import select
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeAlias
+
+import attrs
+from cyclopts import Parameter
+
+from ..edge import SPARE_DESCRIPTORS
+from ..process import ExitCode
+from ..runtime import qdisc
+from . import logs
+from .words import count
+
+FEW_SESSIONS: Final = 1_000
+SHORT_BACKLOG: Final = 1_024
+
+BACKLOG: Final = Path("/proc/sys/net/core/somaxconn")
+NAMESERVERS: Final = Path("/etc/resolv.conf")
+
+Mark: TypeAlias = Literal["ok", "note", "problem"]
+
+
+@attrs.frozen
+class Finding:
+    """One thing about this machine.
+
+    Attributes:
+        mark: ``ok``, ``note`` for what could be better, ``problem`` for what no edge can run without.
+        subject: what it is about.
+        text: how it is, and what to do about it.
+    """
+
+    mark: Mark
+    subject: str
+    text: str
+
+
+def doctor(*, fix: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Say what this machine gives an edge: who paces, how many sessions, how names and addresses are reached.
+
+    Exit codes: 0 an edge can run here, 1 it cannot, for what is marked problem.
+
+    Args:
+        fix: Put the fq queue on interfaces that have the kernel's default one; takes CAP_NET_ADMIN. Nothing else
+            is changed.
+    """
+    logs.configure()
+    findings = list(examine(fix=fix))
+    (_print_table if sys.stdout.isatty() else _print_lines)(findings)
+    return ExitCode.FAULT if any(each.mark == "problem" for each in findings) else 0
+
+
+def examine(*, fix: bool) -> Iterator[Finding]:
+    """Look at everything, and at `fix` put `fq` where it may be."""
+    yield _versions()
+    yield _sockets()
+    yield from _pacing(fix)
+    yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
+    yield backlog(_read(BACKLOG))
+    yield _ipv6()
+    yield nameservers(_read(NAMESERVERS))
+
+
+def _versions() -> Finding:
+    parts = ("trioedge", version("trioedge")), ("Python", platform.python_version()), ("trio", version("trio"))
+    system = f"{platform.system()} {platform.release()}"
+    return Finding("ok", "versions", ", ".join([*map(" ".join, parts), system]))
+
+
+def _sockets() -> Finding:
+    """Try what every edge does first: a sandbox may forbid it."""
+    try:
+        with select.epoll(), socket.socket() as sock:
+            sock.listen()
+    except OSError as error:
+        return Finding("problem", "sockets", f"this process cannot listen: {error.strerror}")
+    return Finding("ok", "sockets", "this process may listen")
+
+
+def _pacing(fix: bool) -> Iterator[Finding]:
+    if qdisc.pacing_support() == "kernel":
+        yield Finding("ok", "pacing", "kernel: sockets take a rate (SO_MAX_PACING_RATE), with fq or without")
+    else:
+        yield Finding("note", "pacing", "timeline: sockets take no rate here, so the edge times its writes")
+    for each in qdisc.survey(fix=fix):
+        well = not each.eligible or each.state in ("ready", "installed")
+        yield Finding("ok" if well else "note", f"fq on {each.name}", f"{each.state}: {each.detail}")
+
+
+def open_files(soft: int, hard: int) -> Finding:
+    """Judge the limit of open files; a session has two."""
+    sessions = (hard - SPARE_DESCRIPTORS) // 2
+    if sessions < 1:
+        return Finding("problem", "open files", f"{hard:,} at most leave none for a session; see ulimit -Hn")
+    text = f"{hard:,} at most, so {sessions:,} sessions may live"
+    if soft < hard:
+        text += f"; {soft:,} unless raised, as trioedge run does"
+    return Finding("note" if sessions < FEW_SESSIONS else "ok", "open files", text)
+
+
+def backlog(text: str) -> Finding:
+    """Judge how many connections may wait to be accepted."""
+    if not text.strip().isdecimal():
+        return Finding("note", "backlog", f"not known: {BACKLOG} cannot be read")
+    most = int(text)
+    waiting = f"{most:,} connections may wait to be accepted"
+    if most < SHORT_BACKLOG:
+        return Finding("note", "backlog", f"only {waiting}; sysctl net.core.somaxconn={4 * SHORT_BACKLOG} lets more")
+    return Finding("ok", "backlog", waiting)
+
+
+def _ipv6() -> Finding:
+    """Ask for the route to an address of the public internet; for UDP that sends nothing."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.connect(("2000::1", 9))
+            source = sock.getsockname()[0]
+    except OSError as error:
+        return Finding("note", "IPv6", f"no way out ({error.strerror}): upstreams with IPv6 alone cannot be reached")
+    return Finding("ok", "IPv6", f"a way out, from {source}")
+
+
+def nameservers(text: str) -> Finding:
+    """Judge whom names are asked of, from `resolv.conf`."""
+    words = [line.split() for line in text.splitlines()]
+    servers = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
+    if not servers:
+        return Finding("note", "names", f"{NAMESERVERS} names no server: only names of /etc/hosts have an address")
+    return Finding("ok", "names", f"{count(len(servers), 'server')}: {', '.join(servers)}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _print_lines(findings: list[Finding]) -> None:
+    for each in findings:
+        print(f"{each.mark:8}{each.subject}: {each.text}")
+
+
+def _print_table(findings: list[Finding]) -> None:
+    from rich.console import Console  # other commands need not wait for rich
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
+    table = Table.grid(padding=(0, 2))
+    for each in findings:
+        table.add_row(Text(each.mark, styles[each.mark]), Text(each.subject, "bold"), Text(each.text))
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""Control planes: who says which services there are, and what holds for them."""

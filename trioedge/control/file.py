@@ -1,0 +1,142 @@
+"""Services out of a file, read again whenever it changes."""
+
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import trio
+
+from ..core.errors import ConfigurationError
+from ..core.services import Snapshot
+from ..runtime import toml_lines
+from ..runtime.control_plane import Link, SnapshotError
+from ..runtime.settings import entry_faults
+from ..runtime.snapshot_lines import MOST_FAULTS, KnownLines, SnapshotReader
+
+LOOK_SECONDS: Final = 0.5
+"""How often the file is looked at: one stat, on any file system, for which watching would need a thread."""
+
+SETTLED_SECONDS: Final = 0.1
+"""How long a changed file must not have changed again before it is read."""
+
+_Identity: TypeAlias = tuple[int, ...] | None
+_NO_FILE: Final = ()
+"""Other than any file, and than none."""
+
+
+def read_services(path: str | os.PathLike[str]) -> Snapshot:
+    """Read a file of services, with a table ``[services.NAME]`` for each. Blocks while it does.
+
+    Raises:
+        ConfigurationError: everything that is wrong with it, up to 100 faults.
+    """
+    reader = _read(path, KnownLines())
+    return Snapshot(reader.services, version=reader.version)
+
+
+def _read(path: str | os.PathLike[str], known: KnownLines) -> SnapshotReader:
+    """Read the whole file here and now; raises as :func:`read_services` does."""
+    reader = SnapshotReader(known)
+    faults: list[str] = []
+    try:
+        for line in toml_lines.toml_lines(path):
+            deque(reader.read(f"{line}\n".encode()), maxlen=0)
+        deque(reader.finish(), maxlen=0)
+    except SnapshotError as error:
+        faults += error.faults
+    for name, settings in reader.services.items():
+        faults += entry_faults(settings.policy, f"services.{name}")
+    if faults:
+        raise ConfigurationError(f"{os.fspath(path)}: {'; '.join(faults[:MOST_FAULTS])}")
+    return reader
+
+
+class FileControl:
+    """Services as a file of TOML says, read again whenever it changes.
+
+    The first reading is over before anybody is accepted. Later ones happen in a process of their own. A file with
+    faults is refused whole, and one that is gone changes nothing: what it said last holds on, and the log says why.
+    It has no devices and takes no reports.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Remember the path; nothing is read before the edge serves.
+
+        Args:
+            path: of the file, a table ``[services.NAME]`` for each service; see :func:`read_services`. Replace it by
+                a rename. One that is written in place is read once it has been left alone for a tenth of a second.
+        """
+        self._path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"FileControl({os.fspath(self._path)!r})"
+
+    async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Apply the file, and every change of it, until cancelled; nothing is left then but what was applied.
+
+        Raises:
+            ConfigurationError: the file has faults at the start, or is missing.
+        """
+        identity = self._identity()
+        known = KnownLines()
+        try:
+            await _read(self._path, known).apply(link)
+        except SnapshotError as error:
+            raise ConfigurationError(f"{self._path}: {error}") from None
+        task_status.started()
+        while True:
+            identity = await self._change(identity)
+            if identity is None:
+                link.failed(f"{self._path} is gone; its services stay as they were")
+                continue
+            try:
+                reader = SnapshotReader(known)
+                async with _lines(self._path) as chunks:
+                    await reader.receive(chunks)
+                await reader.apply(link)
+            except SnapshotError as error:
+                link.failed(f"snapshot refused: {self._path}: {error}")
+            except OSError as error:  # the machine has no other process for us, or no memory
+                link.failed(f"{self._path} cannot be read now: {error}")
+                identity = _NO_FILE
+            else:
+                link.reached()
+
+    async def _change(self, identity: _Identity) -> _Identity:
+        """Wait until the file is another than this and stays so for a moment."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            found = self._identity()
+            while found != identity:
+                await trio.sleep(SETTLED_SECONDS)
+                before, found = found, self._identity()
+                if found == before:
+                    return found
+
+    def _identity(self) -> _Identity:
+        """Tell one state of the file from another; None when there is none."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@asynccontextmanager
+async def _lines(path: Path) -> AsyncIterator[trio.abc.ReceiveStream]:
+    """Read the file in a process of its own, which is gone when the context ends."""
+    command = (sys.executable, "-IS", toml_lines.__file__, os.fspath(path))
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        async with process.stdout:
+            yield process.stdout
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()

@@ -1,0 +1,114 @@
+"""Reports of what services used: cumulative, numbered, and sent again until they are acknowledged.
+
+A report carries totals since the edge started, never differences: one that is lost or repeated, or that a control plane
+forgets in a restart, is made good by the next, and nothing counts twice. Seed, the final layer: a service enters when
+its bytes move or its sessions change, and leaves when its report is acknowledged; the others cost nothing.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from .dirty_set import DirtySet
+from .services import Service
+
+
+@attrs.frozen(slots=True)
+class Usage:
+    """One service's totals since the edge started, and who is online.
+
+    Attributes:
+        service: its name.
+        life: which stay of the service on the edge; totals begin at 0 with each. Unique within the epoch.
+        bytes_up: bytes handed to its upstream.
+        bytes_down: bytes handed to its clients.
+        opened: sessions begun.
+        live: sessions now.
+        sources: addresses with a live session now.
+    """
+
+    service: str
+    life: int
+    bytes_up: int
+    bytes_down: int
+    opened: int
+    live: int
+    sources: int
+
+
+@attrs.frozen(slots=True)
+class Report:
+    """Totals of the services that changed.
+
+    A control plane keeps the usage with the highest sequence of each (edge, epoch, service, life); the total of a
+    service is the sum of what it keeps.
+
+    Attributes:
+        edge: which edge, a name that outlives its restarts.
+        epoch: which run of it; totals begin at 0 with each.
+        sequence: counts up from 1 within an epoch.
+        services: their usage.
+    """
+
+    edge: str
+    epoch: str
+    sequence: int
+    services: tuple[Usage, ...]
+
+
+class Reports:
+    """Which services are to be reported, and what of. One report is under way at a time."""
+
+    __slots__ = ("_dirty", "_edge", "_epoch", "_sources", "acknowledged", "sequence")
+
+    def __init__(self, edge: str, epoch: str, sources: Callable[[str], int]) -> None:
+        """Owe nothing yet.
+
+        Args:
+            edge: as in :class:`Report`.
+            epoch: the same.
+            sources: gives how many addresses of a service are online.
+        """
+        self._edge, self._epoch, self._sources = edge, epoch, sources
+        self._dirty: DirtySet[Service] = DirtySet()
+        self.sequence = 0
+        """Of the last report made."""
+        self.acknowledged = 0
+        """Of the last report that was acknowledged."""
+
+    def __len__(self) -> int:
+        """Services that wait to be reported."""
+        return len(self._dirty)
+
+    def mark(self, service: Service) -> None:
+        """Something of this service has changed; marking it again before its report is free."""
+        self._dirty.mark(service)
+
+    def compose(self, most: int) -> tuple[Report, list[Service]] | None:
+        """Make the next report of at most `most` services, or None when none is due. Costs what is in it."""
+        services = self._dirty.take(most)
+        if not services:
+            return None
+        self.sequence += 1
+        for service in services:
+            service.up.listen()
+            service.down.listen()
+        usage = tuple(self._usage(service) for service in services)
+        return Report(self._edge, self._epoch, self.sequence, usage), services
+
+    def _usage(self, service: Service) -> Usage:
+        return Usage(
+            service.name, service.life, service.up.bytes, service.down.bytes, service.opened, service.live,
+            self._sources(service.name) if service.live else 0,
+        )  # fmt: skip
+
+    def confirm(self, sequence: int, services: list[Service]) -> None:
+        """The control plane has it: these services leave, unless they changed since."""
+        self.acknowledged = sequence
+        for service in services:
+            self._dirty.done(service)
+
+    def lost(self, services: list[Service]) -> None:
+        """Nobody knows whether it arrived: these services are due again."""
+        for service in services:
+            self._dirty.again(service)

@@ -1,0 +1,226 @@
+"""Let snapshots hold: examined whole, then applied a service at a time, and never at the cost of a session's bytes.
+
+Seed, layer six. Everything here is a generator that stops often, so that the loop is free again within a millisecond
+however large a snapshot is; see `slices`.
+"""
+
+from collections import deque
+from collections.abc import Collection, Generator
+from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
+
+import trio
+
+from ..core.plan import Plan
+from ..core.policy import ENTRIES_A_STEP, FATES, Fate, Policy, Settings, faults
+from ..core.registry import Registry
+from ..core.services import Change, Services, Snapshot, diff
+from ..core.session import Session
+from ..core.source_rules import RulesError, SourceRules, compile_rules
+from ..core.verdict import Reason
+from .control_plane import SnapshotError
+from .observe import Observer
+from .password import check_hash
+from .slices import REST, in_slices
+
+MOST_NAME_LENGTH: Final = 255
+
+_RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
+_SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
+_DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
+
+_Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
+"""Changes and the rules of what is to be; taken from its left end, so that nothing long is freed at once."""
+
+
+class Convergence:
+    """The edge's end of the line to its control plane."""
+
+    def __init__(self, services: Services, live: Registry, observer: Observer, *, enforced: Collection[str]) -> None:
+        """Let nothing hold yet.
+
+        Args:
+            services: what snapshots are applied to.
+            live: the sessions that they concern.
+            observer: told of what people should know.
+            enforced: the policy fields that some stage of the chain reads; others earn a warning.
+        """
+        self._services = services
+        self._live = live
+        self._observer = observer
+        self._enforced = frozenset(enforced)
+        self._compiled: WeakValueDictionary[tuple[int, ...], SourceRules] = WeakValueDictionary()
+        self._one_at_a_time = trio.Lock()
+        self._rest = 0.0
+        self.version = ""
+        self.applied_at: float | None = None
+        self.error = ""
+        self.failing_since: float | None = None
+
+    def serving(self) -> None:
+        """From now on there are sessions, which must not notice."""
+        self._rest = REST
+
+    async def apply(self, snapshot: Snapshot) -> Plan:
+        """Let a snapshot hold, all of it or nothing. After a cancel some of its services may have changed.
+
+        Returns:
+            What it did.
+
+        Raises:
+            SnapshotError: every fault. Nothing has changed.
+        """
+        async with self._one_at_a_time:
+            found = await in_slices(self._examine(snapshot), rest=self._rest)
+            plan = await in_slices(self._converge(found, hold=True), rest=self._rest)
+            self.version, self.applied_at = snapshot.version, trio.current_time()
+            self.reached()
+        if plan:
+            self._observer.say("snapshot applied", version=snapshot.version, does=str(plan))
+        return plan
+
+    async def plan(self, snapshot: Snapshot) -> Plan:
+        """Say what a snapshot would do now; nothing changes.
+
+        Raises:
+            SnapshotError: every fault.
+        """
+        found = await in_slices(self._examine(snapshot), rest=self._rest)
+        return await in_slices(self._converge(found, hold=False), rest=self._rest)
+
+    def reached(self) -> None:
+        """The control plane answers."""
+        if self.error:
+            self._observer.say("control plane is back")
+        self.error, self.failing_since = "", None
+
+    def failed(self, error: str) -> None:
+        """It does not, or what it says cannot be; what it said before still holds."""
+        self._observer.notice("control plane failed", error=error)
+        if not self.error:
+            self.failing_since = trio.current_time()
+        self.error = error
+
+    def _examine(self, snapshot: Snapshot) -> Generator[None, None, _Found]:
+        """Find what changes, check all of it and compile its rules, before any of it holds."""
+        found: _Found = deque()
+        wrong: list[str] = []
+        unenforced: set[str] = set()
+        for change in diff(self._services, snapshot):
+            yield
+            if change is None:
+                continue
+            path, rules = f"services.{change.name}", None
+            both = change.name in snapshot.services and change.name in snapshot.removed
+            if both and not snapshot.full and not change.fields:
+                wrong.append(f"{path} is both there and removed")
+            if change.after is not None:
+                if not (isinstance(change.name, str) and 0 < len(change.name) <= MOST_NAME_LENGTH):
+                    wrong.append(f"{path}: a service's name is text of 1 to {MOST_NAME_LENGTH} letters")
+                wrong.extend(_faults(change.after, path))
+                unenforced.update(self._unenforced(change.after.policy))
+                try:
+                    rules = yield from self._rules(change, change.after.policy)
+                except RulesError as error:
+                    wrong.extend(f"{path}.{fault}" for fault in error.faults)
+            found.append((change, rules))
+        if wrong:
+            while found:
+                found.popleft()
+                yield
+            raise SnapshotError(tuple(wrong))
+        if unenforced:
+            self._observer.notice("policy not enforced: no stage reads it", keys=sorted(unenforced))
+        return found
+
+    def _unenforced(self, policy: Policy) -> list[str]:
+        """Name what a policy asks for and no stage of the chain does."""
+        default = Policy()
+        return [
+            name for name in FATES
+            if name not in self._enforced and getattr(policy, name, None) != getattr(default, name, None)
+        ]  # fmt: skip
+
+    def _rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
+        """Give a policy's source rules: those it had, or those of another one that are equal, or compiled now."""
+        if change.before is not None and not _SOURCE_FIELDS & set(change.fields):
+            service = self._services.find(change.name)
+            return None if service is None else service.rules
+        if not (isinstance(policy.accept, tuple) and isinstance(policy.reject, tuple)):
+            return None
+        if not policy.accept and not policy.reject:
+            return None
+        try:
+            accept, reject = (yield from _hash(policy.accept)), (yield from _hash(policy.reject))
+        except TypeError:  # there is one that is no text, which the compiler says better
+            return (yield from compile_rules(policy.accept, policy.reject))
+        key = len(policy.accept), accept, len(policy.reject), reject
+        rules = self._compiled.get(key)
+        if rules is None:
+            rules = self._compiled[key] = yield from compile_rules(policy.accept, policy.reject)
+        return rules
+
+    def _converge(self, found: _Found, *, hold: bool) -> Generator[None, None, Plan]:
+        """Count what changes mean for live sessions and, with `hold`, let them mean it."""
+        added, changed, removed = [], {}, []
+        retuned = rechecked = evicted = 0
+        while found:
+            change, rules = found.popleft()
+            if change.before is None:
+                added.append(change.name)
+            elif change.after is None:
+                removed.append(change.name)
+            else:
+                changed[change.name] = change.fields
+            service = self._services.find(change.name)
+            live = 0 if service is None else service.live
+            if hold:
+                self._services.apply(change, rules)
+            yield
+            cut = 0
+            enforced = self._enforced & set(change.fields)
+            if Fate.EVICT in change.fates or enforced & _SOURCE_FIELDS:
+                for session in self._live.each(change.name):
+                    reason = self._condemns(change, rules, session)
+                    if reason is not None:
+                        cut += session.cut(reason) if hold else session.cut_reason is None
+                    yield
+            evicted += cut
+            retuned += live - cut if enforced & _RETUNED else 0
+            rechecked += live - cut if enforced & _DEVICE_FIELDS else 0
+        return Plan(
+            added=tuple(added),
+            changed=changed,
+            removed=tuple(removed),
+            retuned=retuned,
+            rechecked=rechecked,
+            evicted=evicted,
+        )
+
+    def _condemns(self, change: Change, rules: SourceRules | None, session: Session) -> Reason | None:
+        """Say why a live session is to be cut, if it is."""
+        if Fate.EVICT in change.fates:
+            return Reason.EVICTED
+        if rules is None:
+            return None
+        rule = rules.match(session.source_bytes)
+        accepted = not rules.accepted if rule is None else rule.accept
+        return None if accepted else Reason.SOURCE
+
+
+def _faults(settings: Settings, path: str) -> list[str]:
+    """Give everything that is wrong with settings but their source entries."""
+    found = list(faults(settings.policy, path))
+    password_hash = settings.credentials.password_hash
+    if password_hash is not None and (wrong := check_hash(password_hash)):
+        found.append(f"{path}.password_hash {wrong}")
+    return found
+
+
+def _hash(entries: tuple[str, ...]) -> Generator[None, None, int]:
+    """Hash a long list in short steps; Python keys its hashes of text anew in each process."""
+    digest = 0
+    for start in range(0, len(entries), ENTRIES_A_STEP):
+        digest = hash((digest, entries[start : start + ENTRIES_A_STEP]))
+        yield
+    return digest

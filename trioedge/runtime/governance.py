@@ -1,0 +1,117 @@
+"""The governed side of an edge: its services, its sessions, and the line to its control plane."""
+
+import secrets
+from collections.abc import Collection
+from typing import Final
+
+import attrs
+import trio
+
+from ..core.meter import Total
+from ..core.registry import Registry
+from ..core.report import Reports
+from ..core.services import Services
+from .control_plane import ControlPlane, TakesReports
+from .convergence import Convergence
+from .observe import Observer
+from .reporter import Reporter
+
+FLUSH_SECONDS: Final = 2.0
+"""How long the last reports may take when the edge stops."""
+
+
+@attrs.frozen
+class ControlState:
+    """How an edge stands with its control plane.
+
+    Attributes:
+        version: of the snapshot that holds; empty before the first.
+        applied_at: when it was applied, in seconds of trio's clock; None before the first.
+        services: how many there are.
+        error: why the control plane could not be reached, or what was wrong with what it said; empty when all is well.
+        failing_since: since when; None when all is well.
+        unreported: services whose totals wait to be reported.
+        reported: the number of the last report that was acknowledged.
+    """
+
+    version: str
+    applied_at: float | None
+    services: int
+    error: str
+    failing_since: float | None
+    unreported: int
+    reported: int
+
+
+class Governance:
+    """What one run of an edge knows of services and sessions.
+
+    Attributes:
+        services: every service.
+        live: every session.
+        convergence: lets snapshots hold.
+    """
+
+    def __init__(
+        self,
+        control: ControlPlane | None,
+        observer: Observer,
+        totals: tuple[Total, Total],
+        *,
+        name: str,
+        enforced: Collection[str],
+        report_seconds: float,
+    ) -> None:
+        """Know no service and no session.
+
+        Args:
+            control: says which services there are; without one, every name is one.
+            observer: told of what people should know.
+            totals: the edge's bytes up and down.
+            name: the edge's name in reports.
+            enforced: the policy fields that some stage reads.
+            report_seconds: between two rounds of reports.
+        """
+        self._control = control
+        self.services = Services(*totals, governed=control is not None)
+        self.live = Registry(self.services)
+        self.convergence = Convergence(self.services, self.live, observer, enforced=enforced)
+        self._reports = Reports(name, secrets.token_hex(8), self.live.sources)
+        self._reporter: Reporter | None = None
+        if isinstance(control, TakesReports):
+            self._reporter = Reporter(control, self._reports, self.convergence, report_seconds)
+            self.services.on_traffic.append(self._reporter.mark)
+
+    async def start(self, workers: trio.Nursery, give_up: trio.Event) -> None:
+        """Wait for the control plane's first word, or until `give_up`; it goes on in `workers`."""
+        if self._reporter is not None:
+            await workers.start(self._reporter.run)
+        if self._control is not None:
+            async with trio.open_nursery() as waiting:
+
+                async def wait_to_give_up() -> None:
+                    await give_up.wait()
+                    waiting.cancel_scope.cancel()
+
+                waiting.start_soon(wait_to_give_up)
+                await workers.start(self._control.run, self.convergence)
+                waiting.cancel_scope.cancel()
+        self.convergence.serving()
+
+    async def finish(self) -> None:
+        """Report what is due, once no session is left; within two seconds."""
+        if self._reporter is not None:
+            await self._reporter.flush(FLUSH_SECONDS)
+
+    def state(self) -> ControlState:
+        """Say how the edge stands with its control plane."""
+        convergence = self.convergence
+        return ControlState(
+            version=convergence.version,
+            applied_at=convergence.applied_at,
+            services=len(self.services),
+            error=convergence.error,
+            failing_since=convergence.failing_since,
+            unreported=len(self._reports),
+            reported=self._reports.acknowledged,
+        )

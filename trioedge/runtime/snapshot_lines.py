@@ -1,0 +1,216 @@
+"""Snapshots as lines of JSON: the one form in which they reach an edge, from a control plane or out of a file.
+
+A head, a line for each service, and an end that counts those lines, so that a snapshot cut short is noticed::
+
+    {"version": "7", "full": true}
+    {"name": "shop", "session_rate": 20}
+    {"name": "cafe", "enabled": false}
+    {"end": 2}
+
+Where `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` ends one. Whoever
+finds out on the way that there is no snapshot to be had says ``{"fault": "why"}``.
+
+Seed, layer six: only what changed moves. A line that is the same as the one that holds is known by its hash, and
+neither read again nor compared.
+"""
+
+import json
+from collections.abc import AsyncIterator, Generator
+from typing import Any, Final
+
+import trio
+
+from ..core.policy import Settings
+from ..core.services import Snapshot
+from .control_plane import Link, SnapshotError
+from .settings import read_settings
+from .slices import REST, in_slices
+
+MOST_LINE_BYTES: Final = 1 << 20
+MOST_BYTES: Final = 64 << 20
+"""Of a whole snapshot."""
+
+MOST_FAULTS: Final = 100
+"""More are counted, not kept."""
+
+MOST_FAULT_LETTERS: Final = 300
+
+
+class KnownLines:
+    """The lines that an edge's services were read from, as hashes; Python makes a key for these in each process."""
+
+    __slots__ = ("hashes", "hold", "names", "rounds", "seen")
+
+    def __init__(self) -> None:
+        self.hold = False
+        """Whether any snapshot holds."""
+        self.names: dict[int, str] = {}
+        """Services by the hash of their line."""
+        self.hashes: dict[str, int] = {}
+        """The same the other way."""
+        self.rounds = 0
+        """Snapshots begun."""
+        self.seen: dict[str, int] = {}
+        """The last round in which each service was named. Kept for life: no round makes or frees a long table."""
+
+
+class SnapshotReader:
+    """One snapshot: :meth:`receive` its lines, then :meth:`apply` it. The loop is never held for longer than a line."""
+
+    def __init__(self, known: KnownLines) -> None:
+        """Begin.
+
+        Args:
+            known: the lines that hold. Only :meth:`apply` changes what it says of them.
+        """
+        known.rounds += 1
+        self._known = known
+        self._rest = REST if known.hold else 0  # before the first snapshot there is nobody to serve
+        self._open_line = bytearray()
+        self._bytes = self._lines = self._counted = 0
+        self._full = self._ended = False
+        self.version = ""
+        """As its head says."""
+        self.services: dict[str, Settings] = {}
+        """What was read so far, but for lines that hold already; with faults it means nothing."""
+        self._hashes: dict[str, int] = {}
+        self._removed: set[str] = set()
+        self._faults: list[str] = []
+        self._more_faults = 0
+
+    async def receive(self, chunks: AsyncIterator[bytes] | trio.abc.ReceiveStream) -> None:
+        """Read what comes.
+
+        Raises:
+            SnapshotError: this is no snapshot; the rest was not read.
+        """
+        async for chunk in chunks:
+            await in_slices(self.read(chunk), rest=self._rest)
+
+    async def apply(self, link: Link) -> None:
+        """Let what was read hold, and know its lines. After a cancel the known lines are of no use.
+
+        Raises:
+            SnapshotError: every fault. Nothing has changed.
+        """
+        await link.apply(await in_slices(self.finish(), rest=self._rest))
+        await in_slices(self._remember(), rest=self._rest)
+
+    def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
+        """Read more of it, a line a step; raises as :meth:`receive` does."""
+        self._bytes += len(data)
+        if self._bytes > MOST_BYTES:
+            raise SnapshotError((f"has more than {MOST_BYTES:,} bytes",))
+        line, start, searched = self._open_line, 0, len(self._open_line)
+        line += data
+        while (end := line.find(b"\n", searched)) >= 0:
+            self._measure(end - start)
+            self._read_line(bytes(line[start:end]))
+            start = searched = end + 1
+            yield
+        del line[:start]
+        self._measure(len(line))
+
+    def finish(self) -> Generator[None, None, Snapshot]:
+        """Give the snapshot: the first in full, a later one as what it changes; raises as :meth:`apply` does."""
+        if self._open_line:
+            self._read_line(bytes(self._open_line))
+            self._open_line.clear()
+        if not self._ended:
+            self._fault("cut short: it has no end")
+        if self._faults:
+            more = (f"and {self._more_faults} more",) if self._more_faults else ()
+            raise SnapshotError((*self._faults, *more))
+        if not self._known.hold:
+            return Snapshot(self.services, version=self.version)
+        if self._full:
+            for name, seen in self._known.seen.items():
+                if seen != self._known.rounds:
+                    self._removed.add(name)
+                yield
+        return Snapshot(self.services, frozenset(self._removed), full=False, version=self.version)
+
+    def _remember(self) -> Generator[None, None, None]:
+        known = self._known
+        known.hold = True
+        for name in self._removed:
+            known.names.pop(known.hashes.pop(name, 0), None)
+            known.seen.pop(name, None)
+            yield
+        while self._hashes:
+            name, line = self._hashes.popitem()
+            known.names.pop(known.hashes.get(name, 0), None)
+            known.names[line], known.hashes[name], known.seen[name] = name, line, known.rounds
+            yield
+
+    def _measure(self, length: int) -> None:
+        if length > MOST_LINE_BYTES:
+            raise SnapshotError((f"line {self._lines + 1} has more than {MOST_LINE_BYTES:,} bytes",))
+
+    def _read_line(self, line: bytes) -> None:
+        self._lines += 1
+        if self._lines == 1:
+            self._read_head(_parse(line))
+        elif self._ended:
+            self._fault(f"line {self._lines} is behind the end")
+        elif (name := self._known.names.get(hash(line))) is not None:
+            self._counted += 1
+            self._name(name)
+        else:
+            self._read_news(_parse(line), hash(line))
+
+    def _read_head(self, said: object) -> None:
+        match said:
+            case {"version": str(version), "full": bool(full)}:
+                if not (full or self._known.hold):
+                    raise SnapshotError(("says only what changed, and nothing holds yet",))
+                self.version, self._full = version, full
+            case {"fault": str(why)}:
+                raise SnapshotError((why,))
+            case _:
+                raise SnapshotError(('does not begin with {"version": text, "full": true or false}',))
+
+    def _read_news(self, said: object, line: int) -> None:
+        match said:
+            case {"name": str(name), **table} if name.isprintable():
+                self._counted += 1
+                settings, faults = read_settings(table, f"services.{name}")
+                for fault in faults:
+                    self._fault(fault)
+                if self._name(name):
+                    self.services[name], self._hashes[name] = settings, line
+            case {"removed": str(name)} if name.isprintable():
+                self._counted += 1
+                if self._name(name):
+                    self._removed.add(name)
+            case {"end": int(count)}:
+                self._ended = True
+                if count != self._counted:
+                    self._fault(f"cut short: its end counts {count} lines, and there were {self._counted}")
+            case {"fault": str(why)}:
+                self._fault(why)
+            case _:
+                self._fault(f"line {self._lines} names no service, and is no end")
+
+    def _name(self, name: str) -> bool:
+        """Note that a line is about this service, and say whether it is the first that is."""
+        if name in self.services or name in self._removed or self._known.seen.get(name) == self._known.rounds:
+            self._fault(f"services.{name} is there twice")
+            return False
+        if name in self._known.seen:
+            self._known.seen[name] = self._known.rounds
+        return True
+
+    def _fault(self, text: str) -> None:
+        if len(self._faults) < MOST_FAULTS:
+            self._faults.append(text if len(text) <= MOST_FAULT_LETTERS else f"{text[:MOST_FAULT_LETTERS]}...")
+        else:
+            self._more_faults += 1
+
+
+def _parse(line: bytes) -> Any:
+    """Give what a line says; None, which is nothing that a line may say, for one that is not JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

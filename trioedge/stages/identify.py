@@ -1,0 +1,66 @@
+"""Whose session it is."""
+
+from collections.abc import Callable, Mapping
+
+from ..core.address import parse_address
+from ..core.errors import ConfigurationError
+from ..core.services import DISABLED_SERVICE, UNKNOWN_SERVICE
+from ..core.session import DEFAULT_SERVICE, Session
+from ..core.verdict import CONTINUE, Verdict
+from ..runtime.ground import Ground
+
+
+class Identify:
+    """Name the session's service, and refuse one that the control plane does not name or has disabled.
+
+    With reason ``service``. On an edge without a control plane every service is known. About half a microsecond.
+    """
+
+    __slots__ = ("_name_of", "_services", "_text")
+
+    names = ("service",)
+    enforces = ("enabled",)
+
+    def __init__(self, by: str | Mapping[str, str] | Callable[[Session], str | None] = DEFAULT_SERVICE) -> None:
+        """Say how.
+
+        Args:
+            by: one name for all sessions; or names by listener, as the edge's `listen` has them, where other
+                listeners' sessions are refused; or a function of the session that answers from memory, and None for
+                nobody's.
+
+        Raises:
+            ConfigurationError: `by` is none of these, or names a listener that cannot be.
+        """
+        if isinstance(by, str):
+            self._text = f"Identify({by!r})"
+            self._name_of: Callable[[Session], str | None] = lambda _: by
+        elif isinstance(by, Mapping):
+            by_listener = {str(parse_address(address, listening=True)): name for address, name in by.items()}
+            self._text = f"Identify({by_listener!r})"
+            self._name_of = lambda session: by_listener.get(session.listener)
+        elif callable(by):
+            self._text = f"Identify({getattr(by, '__name__', repr(by))})"
+            self._name_of = by
+        else:
+            raise ConfigurationError(f"Identify({by!r}) must be a name, names by listener, or a function of a session")
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def bind(self, ground: Ground) -> None:
+        """Belong to the edge that begins to serve."""
+        self._services = ground.services
+
+    def decide(self, session: Session) -> Verdict:
+        """Name the service, or refuse."""
+        name = self._name_of(session)
+        if name is None:
+            return UNKNOWN_SERVICE
+        service = self._services.find(name)
+        if service is None:
+            return UNKNOWN_SERVICE
+        if not service.policy.enabled:
+            return DISABLED_SERVICE
+        session.service = name
+        return CONTINUE
