@@ -80,12 +80,12 @@ some_services = st.dictionaries(st.sampled_from("abc"), policies(), max_size=3)
 some_clients = st.lists(st.sampled_from(sorted(NAMES)), max_size=6)
 
 
-@examples(50)
+@examples(30)
 @given(some_services, some_services, some_clients, st.booleans())
 def test_a_plan_is_what_applying_then_does(
     before: dict[str, te.Policy], after: dict[str, te.Policy], sources: list[str], full: bool
 ) -> None:
-    """Half a second: each example is an edge."""
+    """Half a second: each of thirty examples is an edge."""
     control = te.MemoryControl(before)
     removed = frozenset() if full else frozenset("abc") - after.keys() - {"c"}
     snapshot = te.Snapshot({name: te.Settings(policy) for name, policy in after.items()}, removed, full=full)
@@ -534,6 +534,17 @@ async def test_reports_that_nobody_answers_hold_up_a_drain_no_longer_than_they_m
         began = trio.current_time()
         await over.wait()
         assert trio.current_time() == pytest.approx(began + 3 + FLUSH_SECONDS, abs=0.1)
+
+
+async def test_the_last_report_waits_for_the_last_session(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy())
+    edge = make_edge(control, dies_slowly, drain_seconds=3)
+    async with draining(edge) as (world, over):
+        await exchange(await world.connect())
+        edge.drain()
+        await over.wait()
+        assert trio.current_time() == pytest.approx(3 + 5, abs=0.1)
+        assert (control.totals("a").opened, control.totals("a").live) == (1, 0)
 
 
 async def test_totals_add_up_over_the_runs_of_an_edge(autojump_clock: MockClock) -> None:

@@ -169,7 +169,7 @@ class Edge:
         Raises:
             KeyError: the control plane names none of that name.
         """
-        service = self._governance.services.find(name) if name in self._governance.services else None
+        service = self._governance.services.get(name) if name in self._governance.services else None
         if service is None:
             raise KeyError(name)
         return service

@@ -67,7 +67,7 @@ def main(
     if plots:
         from tests.bench.plots import draw  # matplotlib takes a second to load: not before the measuring
 
-        for path in draw(bench.results, plots):
+        for path in draw(bench.results, verdicts, plots):
             console.print(f"wrote {path}", soft_wrap=True)
     return 1 if bench.failures else 0
 

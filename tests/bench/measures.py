@@ -109,6 +109,12 @@ def decisions(plan: Plan) -> Values:
     return _numbers(_answer(python("tests.bench.decisions"), plan, seconds=60))
 
 
+def probe(name: Measure, echo: Path, load: Path, plan: Plan) -> Values:
+    """Run a module that measures by itself, in a process of its own."""
+    command = python(f"tests.bench.{name}", str(echo), str(load), str(plan.probe_turns))
+    return _numbers(_answer(command, plan, seconds=240))
+
+
 def _answer(command: list[str], plan: Plan, seconds: float = 30.0) -> Mapping[str, Any]:
     """Run a pinned command to its end and read the JSON it prints."""
     with pinned(command, plan.core, talks=True) as child:

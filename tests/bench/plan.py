@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Measure = Literal["rtt", "connect", "sessions", "refusals", "bulk", "idle", "evict", "decisions"]
+Measure = Literal[
+    "rtt", "connect", "sessions", "refusals", "bulk", "idle", "evict", "decisions",
+    "stages", "devices", "rates", "outbounds", "reports", "snapshots",
+]  # fmt: skip
 """In the order they run. `idle` gives memory and the round trip among idle sessions."""
+
+PROBES: tuple[Measure, ...] = ("stages", "devices", "rates", "outbounds", "reports", "snapshots")
+"""Measures of what trioedge alone does; each is a module of its own, see `probe`."""
 
 MEASURES: tuple[Measure, ...] = (
     "rtt",
@@ -17,6 +23,7 @@ MEASURES: tuple[Measure, ...] = (
     "idle",
     "evict",
     "decisions",
+    *PROBES,
 )
 
 PLAIN = ("direct", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
@@ -31,6 +38,7 @@ CONTESTANTS: dict[Measure, tuple[str, ...]] = {
     "idle": PLAIN[1:],
     "evict": ("trioedge",),
     "decisions": ("trioedge",),
+    **dict.fromkeys(PROBES, ("trioedge",)),
 }
 
 HEADLINE: dict[Measure, str] = {
@@ -42,6 +50,12 @@ HEADLINE: dict[Measure, str] = {
     "idle": "idle_kib_per_session",
     "evict": "evict_ratio",
     "decisions": "decision_chain_ns",
+    "stages": "stages_cost_us",
+    "devices": "device_p99_ratio",
+    "rates": "rate_error_percent",
+    "outbounds": "outbound_first_ratio",
+    "reports": "report_ratio",
+    "snapshots": "snapshot_stall_ms",
 }
 """The metric that the progress line of a measure shows."""
 
@@ -69,7 +83,7 @@ class Plan:
     concurrency: int = 16
     """Connections at a time where sessions or refusals a second are counted."""
     slow_rounds: int = 3
-    """Rounds of idle, evict and decisions, which take longer and vary less."""
+    """Rounds of everything that wants a process of its own, takes longer and varies less."""
     warm_sessions: float = 0.2
     """Seconds of sessions that a peer serves before its memory is read."""
     idle_turns: int = 12
@@ -78,6 +92,8 @@ class Plan:
     evict_few: int = 100
     evict_many: int = 5_000
     evict_turns: int = 10
+    probe_turns: int = 10
+    """How often a probe repeats what it measures; rates are watched for so many seconds."""
 
 
 def smoke(plan: Plan) -> Plan:
@@ -91,4 +107,5 @@ def smoke(plan: Plan) -> Plan:
         idle_sessions=2_000,
         evict_many=2_000,
         evict_turns=3,
+        probe_turns=4,
     )

@@ -1,10 +1,12 @@
-"""Figures for the documentation: horizontal bars of medians, whiskers around the middle half of the values.
+"""Figures for the documentation: horizontal bars of medians, whiskers around the middle half of the values; and what
+was found as a part of what was promised.
 
 White behind everything, so that they read on a dark page as on a light one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tests.bench.bars import Verdict
 from tests.bench.peers import PEERS
 from tests.bench.results import Results
 
-OURS, THEIRS, INK, FAINT = "#1565c0", "#a9b8c6", "#263238", "#cfd8dc"
+OURS, THEIRS, INK, FAINT, MISSED = "#1565c0", "#a9b8c6", "#263238", "#cfd8dc", "#c62828"
 BAR_INCHES = 0.34
+BEYOND = 1.5
+"""Where a figure that is further beyond its bar is cut off, in bars."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: a tenth of the size, and it can be searched
@@ -55,7 +60,7 @@ FIGURES = {
 }
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
+def draw(results: Results, verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
     """Write `bench-*.svg` for whatever was measured; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -65,6 +70,9 @@ def draw(results: Results, folder: Path) -> list[Path]:
             if measured:
                 written.append(folder / f"bench-{name}.svg")
                 _figure(results, measured).savefig(written[-1], metadata={"Date": None})
+        if verdicts:
+            written.append(folder / "bench-bars.svg")
+            _bars(verdicts).savefig(written[-1], metadata={"Date": None})
     return written
 
 
@@ -78,6 +86,35 @@ def _figure(results: Results, panels: list[Panel]) -> Figure:
     return figure
 
 
+def _bars(verdicts: Sequence[Verdict]) -> Figure:
+    """Draw what was found as a part of its bar, which is the line: left of it is better, whatever the figure."""
+    figure = Figure(figsize=(7.5, len(verdicts) * BAR_INCHES + 0.75), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for place, verdict in enumerate(reversed(verdicts)):
+        unit = "" if verdict.unit == "times" else f" {verdict.unit}"
+        part = min(_part(verdict), BEYOND)
+        axes.barh(place, part, height=0.66, color=OURS if verdict.reached else MISSED)
+        axes.text(BEYOND + 0.05, place, f"{_number(verdict.value.median)} of {verdict.bar:g}{unit}", va="center")
+    axes.axvline(1, color=INK, linewidth=1.2)
+    axes.set_yticks(range(len(verdicts)), [verdict.title for verdict in reversed(verdicts)])
+    axes.set_xlim(0, BEYOND + 0.9)
+    axes.set_xticks([])
+    axes.margins(y=0.01)
+    _tidy(axes, "")
+    figure.suptitle(
+        "Found, as a part of the bar: left of the line is better", x=0.01, ha="left", fontsize=10, fontweight="bold"
+    )
+    return figure
+
+
+def _part(verdict: Verdict) -> float:
+    """How much of its bar a figure takes up; 1 is the bar itself."""
+    found = verdict.value.median
+    if verdict.better == "higher":
+        return verdict.bar / found if found else BEYOND
+    return found / verdict.bar if verdict.bar else BEYOND * bool(found)
+
+
 def _panel(axes: Axes, results: Results, panel: Panel) -> None:
     values = results.raw[panel.metric]
     names = [name for name in reversed(PEERS) if name in values]
@@ -89,14 +126,18 @@ def _panel(axes: Axes, results: Results, panel: Panel) -> None:
         axes.text(spread.high + longest * 0.015, place, _number(spread.median), va="center")
     axes.set_yticks(range(len(names)), [PEERS[name].label for name in names])
     axes.set_xlim(0, longest * 1.13)
-    axes.set_title(f"{panel.title}: {panel.better}", loc="left", fontsize=10, fontweight="bold")
-    axes.set_facecolor("white")
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.tick_params(length=0)
+    _tidy(axes, f"{panel.title}: {panel.better}")
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.grid(visible=True, color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
+def _tidy(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    axes.set_facecolor("white")
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

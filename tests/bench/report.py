@@ -59,6 +59,46 @@ METRICS = (
     Column("decision_match_100000_ns", "decision: source match, 100,000 prefixes, ns", 0),
     Column("decision_concurrency_ns", "decision: concurrency limit, ns", 0),
     Column("decision_chain_ns", "compiled chain of the three, ns", 0),
+    Column("stages_bare_p50_us", "connect + first reply p50, no stage, µs"),
+    Column("stages_all_p50_us", "connect + first reply p50, all stages, µs"),
+    Column("stages_bare_cpu_us", "processor time of a session, no stage, µs"),
+    Column("stages_all_cpu_us", "processor time of a session, all stages, µs"),
+    Column("stages_decide_us", "compiled chain of all stages, µs"),
+    Column("stages_timing_us", "of which to time them, µs"),
+    Column("newcomer_idle_p50_us", "connect + first reply p50, service idle, µs"),
+    Column("newcomer_busy_p50_us", "connect + first reply p50, service at its rate, µs"),
+    Column("device_unchecked_p50_us", "unknown devices, no check: first reply p50, µs"),
+    Column("device_checked_p50_us", "unknown devices, checked: first reply p50, µs"),
+    Column("device_unchecked_p99_us", "unknown devices, no check: first reply p99, µs"),
+    Column("device_checked_p99_us", "unknown devices, checked: first reply p99, µs"),
+    Column("device_awaited_p50_us", "unknown devices, check awaited: first reply p50, µs"),
+    Column("device_cut_p50_ms", "denial, until its clients see it, p50, ms", 2),
+    Column("device_cut_p99_ms", "denial, until its clients see it, p99, ms", 2),
+    *(
+        Column(f"rate_{way}_{flows}_percent", f"rate {way}, {flows} sessions: error, %", 2)
+        for way in ("down", "up")
+        for flows in (1, 2, 8)
+    ),
+    Column("rate_faster_s", "rate made 3 times as high, until kept, s", 2),
+    Column("rate_slower_s", "rate made a third, until kept, s", 2),
+    Column("paced_cpu_s_per_gb", "processor time of a gigabyte, paced, s", 2),
+    Column("slow_cpu_s_per_gb", "the same, not paced, as fast, s", 2),
+    Column("full_cpu_s_per_gb", "the same, not paced, as fast as it goes, s", 2),
+    Column("outbound_warm_us", "first reply, upstream in use, µs"),
+    Column("outbound_first_us", "first reply, upstream just named, µs"),
+    Column("report_few_us", "report of 100 services among 1,000, µs"),
+    Column("report_many_us", "report of 100 services among 100,000, µs"),
+    Column("snapshot_delta_ms", "one policy of 100,000, ms", 3),
+    Column("snapshot_stall_ms", "whole snapshot: longest hold of the loop, ms", 2),
+    Column("snapshot_seconds", "whole snapshot: until it holds, s", 2),
+    Column("snapshot_rtt_quiet_p99_us", "round trip p99, no snapshot, µs"),
+    Column("snapshot_rtt_p99_us", "round trip p99, snapshots, µs"),
+    Column("snapshot_rtt_p50_ratio", "round trip p50, snapshots, to none", 2),
+    Column("snapshot_http_stall_ms", "whole snapshot over HTTP: longest hold of the loop, ms", 2),
+    Column("snapshot_http_seconds", "whole snapshot over HTTP: until it holds, s", 2),
+    Column("snapshot_http_rtt_quiet_p99_us", "round trip p99, no snapshot over HTTP, µs"),
+    Column("snapshot_http_rtt_p99_us", "round trip p99, snapshots over HTTP, µs"),
+    Column("snapshot_http_rtt_p50_ratio", "round trip p50, snapshots over HTTP, to none", 2),
 )
 
 
@@ -123,7 +163,7 @@ def remarks(bench: Bench, *, quick: bool) -> list[str]:
     """What else a reader of the tables must know."""
     plan = bench.plan
     how_much = (
-        f"{bench.seconds:.0f} seconds; idle, evict and decisions {plan.slow_rounds} rounds; "
+        f"{bench.seconds:.0f} seconds; idle, evict, decisions and what follows {plan.slow_rounds} rounds; "
         f"{plan.idle_sessions:,} idle sessions; few is {plan.evict_few:,} sessions, "
         f"many {plan.evict_many:,}; {bench.stolen:.1%} of the core's time went to other machines"
     )
@@ -138,4 +178,4 @@ def remarks(bench: Bench, *, quick: bool) -> list[str]:
 def console() -> Console:
     """Colours on a terminal, plain lines of a fixed width in a pipe."""
     found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=140)
+    return found if found.is_terminal else Console(highlight=False, width=160)

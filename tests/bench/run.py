@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tests.bench import evictions, measures
 from tests.bench.peers import PEERS, Running, started
-from tests.bench.plan import CONTESTANTS, FAST, HEADLINE, Measure, Plan
+from tests.bench.plan import CONTESTANTS, FAST, HEADLINE, PROBES, Measure, Plan
 from tests.bench.processes import core_ticks
 from tests.bench.results import Results
 
@@ -83,6 +83,8 @@ class Bench:
             return evictions.evict(self.echo, self.plan)
         if measure == "decisions":
             return measures.decisions(self.plan)
+        if measure in PROBES:
+            return measures.probe(measure, self.echo, self.load, self.plan)
         with self._started(name) as peer:
             return measures.idle(self.load, peer, self.plan)
 

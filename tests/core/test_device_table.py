@@ -66,7 +66,7 @@ class Edge:
 
     def recheck(self, rules: DeviceRules) -> list[Change]:
         self.rules = rules
-        return self.table.recheck("a", self.now, rules)
+        return list(filter(None, self.table.recheck("a", self.now, rules)))
 
 
 def change(device: str, *evict: Session, check: bool = False, cause: Admission = Admission.ADMITTED) -> Change:
@@ -838,7 +838,7 @@ class DeviceTableMachine(RuleBasedStateMachine):
             for key in self.in_flight:
                 self.in_flight[key] |= key[0] == service
             self.fresh_until = {key: until for key, until in self.fresh_until.items() if key[0] != service}
-            for change in self.table.recheck(service, self.now, self.device_rules):
+            for change in filter(None, self.table.recheck(service, self.now, self.device_rules)):
                 self.perform(change)
 
     @invariant()

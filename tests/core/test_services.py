@@ -46,13 +46,14 @@ def apply(services: Services, snapshot: Snapshot) -> list[Change]:
     """Let a snapshot hold, whole."""
     found = changes(services, snapshot)
     for change in found:
-        services.apply(change, None)
+        for _ in services.tell(services.apply(change, None), change):
+            pass
     return found
 
 
 def put(services: Services, name: str, policy: Policy = Policy()) -> Service:  # noqa: B008 - frozen
     apply(services, Snapshot({name: Settings(policy)}, full=False))
-    service = services.find(name)
+    service = services.get(name)
     assert service is not None
     return service
 
@@ -94,7 +95,7 @@ def test_whatever_held_before_the_last_full_snapshot_is_what_holds(
     apply(fresh, Snapshot(last))
     assert settings_of(services) == settings_of(fresh) == last
     for service in services:
-        other = fresh.find(service.name)
+        other = fresh.get(service.name)
         assert other is not None
         assert (service.policy, service.device_rules) == (other.policy, other.device_rules)
         assert (service.cadence is None) == (other.cadence is None)
@@ -182,7 +183,7 @@ class ServicesMachine(RuleBasedStateMachine):
 
     @invariant()
     def who_is_not_named_is_not_found(self) -> None:
-        assert {name: self.services.find(name) for name in "abc"} == {
+        assert {name: self.services.get(name) for name in "abc"} == {
             name: self.objects[name] if name in self.services else None for name in "abc"
         }
 
@@ -229,7 +230,7 @@ def test_a_service_that_comes_back_while_its_sessions_still_end_is_the_same() ->
     service = put(services, "shop")
     services.entered("shop")
     remove(services, "shop")
-    assert services.find("shop") is None
+    assert services.get("shop") is None
     assert services.meters("shop") == (service.up, service.down), "its bytes are its own to the last one"
     assert put(services, "shop", Policy(max_sessions=3)) is service
     assert service.policy.max_sessions == 3
@@ -318,9 +319,9 @@ def test_a_service_that_has_gone_is_no_work_for_the_collector(way: str) -> None:
 def test_every_name_is_one_service_without_limits() -> None:
     services = make_services(governed=False)
     assert not services.governed
-    one = services.find("a")
+    one = services.get("a")
     assert one is not None
-    assert one is services.find("b")
+    assert one is services.get("b")
     assert one.policy == Policy()
     assert "a" not in services
     services.entered("a")
@@ -333,7 +334,7 @@ def test_where_traffic_is_followed_each_name_is_a_service_while_it_has_sessions(
     services.on_traffic.append(lambda service: told.append((service.name, service.live)))
     for name in ("a", "b", "a"):
         services.entered(name)
-    one, other = services.find("a"), services.find("b")
+    one, other = services.get("a"), services.get("b")
     assert one is not None
     assert one is not other
     assert services.meters("a") == (one.up, one.down)
@@ -380,3 +381,13 @@ def test_the_fate_of_sessions_is_that_of_the_fields(field: str) -> None:
 def test_a_service_that_goes_takes_its_sessions_along_and_one_that_comes_touches_none() -> None:
     assert Change("a", Settings(), None).fates == {Fate.EVICT}
     assert Change("a", None, Settings()).fates == frozenset()
+
+
+def test_a_disabled_service_is_there_and_may_have_no_sessions() -> None:
+    services = Services(Total(), Total(), governed=True)
+    service = services.apply(Change("shop", None, Settings(Policy(enabled=False))), None)
+    assert (services.get("shop"), services.find("shop")) == (service, None)
+    assert services.refusal("shop").detail == "the service is disabled"
+    assert services.refusal("cafe").detail == "no such service"
+    services.apply(Change("shop", service.settings, Settings(), ("enabled",)), None)
+    assert services.find("shop") is service

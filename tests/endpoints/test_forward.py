@@ -465,13 +465,15 @@ async def test_what_was_read_ahead_counts_and_waits_as_all_else_does(granted: in
             heard.extend(data)
             await connection.send_all(data)
 
-    async with server(listen) as port, serving(edge_to(port, read_much_ahead, grant)) as edge_port:
-        async with await connect(edge_port) as client:
+    async with server(listen) as port:
+        edge = edge_to(port, read_much_ahead, grant)
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
             await client.send_all(b"head")
             await trio.sleep(0.03)
             await client.send_all(b" and body")
             await trio.sleep(0.03)
-            assert len(heard) <= granted
+            (session,) = edge.sessions
+            assert session.bytes_up + session.bytes_down <= granted
             assert granted == 100 or bytes(heard) == (b"head" if granted == 4 else b"")
             allowance.lift()
             with trio.fail_after(1):

@@ -17,7 +17,7 @@ from tests.policies import FIELDS, HASHES, some_settings
 from tests.strategies import examples, keys, make_session
 from trioedge.core.meter import Total
 from trioedge.core.plan import Plan
-from trioedge.core.policy import Credentials, Policy, Settings
+from trioedge.core.policy import ENTRIES_A_STEP, Credentials, Policy, Settings
 from trioedge.core.registry import Registry
 from trioedge.core.services import Change, Service, Services, Snapshot
 from trioedge.core.session import Session
@@ -165,6 +165,21 @@ async def test_retuned_and_rechecked_are_those_that_go_on() -> None:
     assert (plan.retuned, plan.rechecked, plan.evicted) == (0, 0, 2)
 
 
+async def test_sessions_that_a_watcher_cuts_were_counted_before(autojump_clock: MockClock) -> None:
+    world = World()
+    await world.put()
+    sessions = [world.come() for _ in range(3)]
+
+    class Limit:
+        def changed(self, service: Service, change: Change) -> None:
+            sessions[0].cut(Reason.DEVICE)
+
+    world.services.watch(Limit())
+    snapshot = Snapshot({"a": Settings(Policy(device_limit=1))})
+    assert (await world.convergence.plan(snapshot)).rechecked == 3
+    assert (await world.convergence.apply(snapshot)).rechecked == 3
+
+
 async def test_what_no_stage_reads_touches_nobody_and_is_said(autojump_clock: MockClock) -> None:
     world = World("session_rate", "session_burst")
     with capture_logs() as logs:
@@ -291,7 +306,7 @@ some_sessions = st.lists(st.tuples(keys, sources, st.booleans(), st.booleans()),
 some_fields = st.sets(st.sampled_from(FIELDS)).map(sorted)
 
 
-@examples(100)
+@examples(60)
 @given(some_fields, some_services, some_services, st.booleans(), some_sessions)
 def test_a_plan_is_what_applying_then_does(
     enforced: list[str],
@@ -343,6 +358,31 @@ async def test_equal_rules_are_compiled_once_and_kept_while_anything_else_change
     assert one.rules is not rules
     await world.put(accept=entries, reject=("unix",))
     assert one.rules is rules, "while another service has them"
+
+
+@pytest.mark.parametrize("place", [0, 700, 1400])
+async def test_long_lists_that_differ_anywhere_are_other_rules(place: int) -> None:
+    entries = LONG_LIST[:1401]
+    other = [*entries[:place], "192.0.2.1", *entries[place + 1 :]]
+    world = World()
+    await world.put(accept=tuple(entries))
+    session = world.come()
+    await world.convergence.apply(Snapshot({"b": Settings(Policy(accept=tuple(other)))}, full=False))
+    assert reasons(session) == [None], "it came while nobody looked"
+    assert (await world.put(accept=tuple(other))).evicted == 0
+    assert (await world.put(accept=tuple(entries))).evicted == 1
+
+
+async def test_rules_that_stay_are_not_even_looked_for() -> None:
+    world = World()
+    await world.put(accept=tuple(LONG_LIST))
+    steps, _, found = longest_step(
+        world.convergence._examine(Snapshot({"a": Settings(Policy(accept=tuple(LONG_LIST), down_rate=1))}))
+    )
+    assert steps < 1.5 * len(LONG_LIST) / ENTRIES_A_STEP, "they were compared, and that was all"
+    service = world.services.find("a")
+    assert service is not None
+    assert [rules for _, rules in found] == [service.rules]
 
 
 # How the line stands.
@@ -454,7 +494,7 @@ async def test_no_step_is_long_however_much_is_wrong() -> None:
     await world.convergence.apply(Snapshot(many(2000)))
     steps, longest, error = longest_step(world.convergence._examine(Snapshot(many(2000, session_rate=0))))
     assert len(error.faults) == 2000
-    assert steps >= 4000
+    assert steps >= 6000, "the changes that come to nothing are let go of one a step"
     assert longest < STEP_SECONDS
 
 

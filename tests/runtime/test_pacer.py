@@ -83,12 +83,14 @@ class World:
         snapshot = Snapshot({name: Settings(policy)}, full=False)
         for change in diff(self.services, snapshot):
             if change is not None:
-                self.services.apply(change, None)
+                for _ in self.services.tell(self.services.apply(change, None), change):
+                    pass
 
     def remove(self, name: str = "shop") -> None:
         for change in diff(self.services, Snapshot({}, frozenset({name}), full=False)):
             assert change is not None
-            self.services.apply(change, None)
+            for _ in self.services.tell(self.services.apply(change, None), change):
+                pass
 
     def decide(self, service: str = "shop") -> Session:
         """A session as it is before it is let in."""

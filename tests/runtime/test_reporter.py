@@ -151,6 +151,11 @@ async def test_a_report_that_fails_comes_again_after_growing_pauses_until_it_arr
         service.up.add(1)
         await trio.sleep(2 * ROUND)
         assert world.line.told.count("reached") == 1, "it was not gone since"
+        world.plane.fault = OSError("no route")
+        service.up.add(1)
+        await trio.sleep(ROUND + 1)
+        first, again = world.plane.times()[-2:]
+        assert again - first == 0.5, "the pauses begin anew"
 
 
 async def test_what_changed_while_reports_failed_is_reported_too(autojump_clock: MockClock) -> None:

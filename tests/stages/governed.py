@@ -26,10 +26,15 @@ class Governed:
         rules = SourceRules(policy.accept, policy.reject) if policy.accept or policy.reject else None
         fields = () if before is None else tuple(said) or ("max_sessions",)
         change = Change(name, None if before is None else before.settings, Settings(policy), fields)
-        return self.services.apply(change, rules)
+        service = self.services.apply(change, rules)
+        for _ in self.services.tell(service, change):
+            pass
+        return service
 
     def remove(self, name: str = "shop") -> None:
         """Let it be no more."""
         service = self.services.find(name)
         assert service is not None
-        self.services.apply(Change(name, service.settings, None), None)
+        change = Change(name, service.settings, None)
+        for _ in self.services.tell(self.services.apply(change, None), change):
+            pass

@@ -440,10 +440,13 @@ async def test_a_lower_limit_holds_for_those_online_at_once(
     async with open_edge(edge(te.DeviceLimit(), control)) as world:
         clients = {number: await world.connect(f"192.0.2.{number}") for number in range(1, 5)}
         await trio.sleep(10)
-        plan = await control.put("shop", te.Policy(device_handover=handover, device_limit=2))
+        policy = te.Policy(device_handover=handover, device_limit=2)
+        foreseen = await world.edge.plan(te.Snapshot({"shop": te.Settings(policy)}, full=False))
+        plan = await control.put("shop", policy)
         await settled()
         assert {number for number, client in clients.items() if client.outcome is None} == stay
-        assert plan.rechecked == 4
+        assert foreseen == plan
+        assert (plan.evicted, plan.rechecked) == (2, 2)
         await trio.sleep(1)
         assert sorted(control.checked[4:]) == [("shop", f"192.0.2.{number}") for number in sorted(stay)]
         assert all([await talks(clients[number]) for number in stay])

@@ -68,11 +68,12 @@ class MemoryControl:
         """
         async with self._one_at_a_time:
             plan = Plan() if self._link is None else await self._link.apply(snapshot)
-            kept = {} if snapshot.full else self._services
-            self._services = {
-                **{name: each for name, each in kept.items() if name not in snapshot.removed},
-                **snapshot.services,
-            }
+            if snapshot.full:
+                self._services = dict(snapshot.services)
+            else:
+                self._services.update(snapshot.services)
+                for name in snapshot.removed:
+                    self._services.pop(name, None)
             return plan
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

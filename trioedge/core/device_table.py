@@ -4,7 +4,7 @@ Seed, layer three: whoever comes is answered from memory, now. What memory canno
 a device, and meanwhile it has a grace. Every transition lives here; asking and cutting are the caller's.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from math import inf
 from typing import Final
 
@@ -198,26 +198,38 @@ class DeviceTable:
         self._memory.release(known)
         return False
 
-    def recheck(self, service: str, now: float, rules: DeviceRules) -> list[Change]:
+    def surplus(self, service: str, rules: DeviceRules) -> Iterator[Session]:
+        """Give the live sessions that :meth:`recheck` would have cut at once; whoever iterates can stop in between."""
+        found = self._services.get(service)
+        for device in () if found is None else found.online.surplus(0, rules):
+            yield from tuple(device.sessions)
+
+    def recheck(self, service: str, now: float, rules: DeviceRules) -> Generator[Change | None, None, None]:
         """Let new rules hold for a service: every verdict on its devices is stale from `now` on.
 
         Devices online keep their sessions while they are checked again. If they are more than the limit, those too
         many go at once: the newest with ``reject_new``, which would not have let them in, and the oldest with
         ``evict_oldest``. With ``hold`` the oldest go after the hold, and those beyond twice the limit at once.
+
+        Yields:
+            What is to be done about a device, or None; a device a step, so that whoever iterates can stop in between.
         """
         found = self._services.get(service)
         if found is None:
-            return []
-        changes = self._send_away(found, found.online.make_room(0, now, rules))
-        if self._checked:
-            found.rechecks += 1
-            found.rechecked_at = now
-            for device in found.online.oldest_first():
+            return
+        yield from self._send_away(found, found.online.make_room(0, now, rules))
+        if not self._checked:
+            return
+        found.rechecks += 1
+        found.rechecked_at = now
+        for device in found.online.oldest_first():
+            change = None
+            if device.sessions:  # it may have gone meanwhile
                 device.catch_up()
                 if device.fresh_until <= now and self._ask(device, now):
-                    changes.append(Change(service, device.name, check=True))
+                    change = Change(service, device.name, check=True)
                 self._memory.bring_forward(device, device.usable_until(rules))
-        return changes
+            yield change
 
     def next_due(self) -> float:
         """When :meth:`expire` has something to do, in seconds; infinity for never. May be early."""

@@ -56,15 +56,27 @@ class OnlineDevices(Generic[D]):
             Devices that are online still: the oldest ones, or with ``reject_new`` the newest, last in first out,
             because had the rules been these before, it is they who would not be here.
         """
-        limit = rules.limit
-        excess = 0 if limit is None else len(self._devices) + coming - limit
-        held = min(excess, limit) if limit is not None and excess > 0 and rules.handover == Handover.HOLD else 0
+        held = self._held(coming, rules)
         while len(self._holds) > max(0, held - coming):  # of devices that have gone since
             self._holds.popleft()
         while len(self._holds) < held:
             self._holds.append(now + rules.hold_seconds)
+        return self.surplus(coming, rules)
+
+    def surplus(self, coming: int, rules: DeviceRules) -> list[D]:
+        """Say who would have to go, as :meth:`make_room` does; nothing starts or ends."""
         newest_first = rules.handover == Handover.REJECT_NEW
-        return list(islice(reversed(self._devices) if newest_first else self._devices, max(0, excess - held)))
+        excess = self._excess(coming, rules) - self._held(coming, rules)
+        return list(islice(reversed(self._devices) if newest_first else self._devices, excess))
+
+    def _excess(self, coming: int, rules: DeviceRules) -> int:
+        return 0 if rules.limit is None else max(0, len(self._devices) + coming - rules.limit)
+
+    def _held(self, coming: int, rules: DeviceRules) -> int:
+        """How many of those that are too many may stay for a while."""
+        if rules.limit is None or rules.handover != Handover.HOLD:
+            return 0
+        return min(self._excess(coming, rules), rules.limit)
 
     def settle(self, now: float, rules: DeviceRules) -> list[D]:
         """End the holds that are due at `now`, and say who must go: the oldest devices, as many as are too many."""

@@ -6,8 +6,8 @@ counts, its meters, its connections and its place in every table, whatever its p
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -15,11 +15,12 @@ from .device_rules import DeviceRules
 from .gate import Cadence
 from .meter import Meter, Total
 from .policy import FATES, Fate, Policy, Settings, changed_fields
+from .session import Session
 from .source_rules import SourceRules
 from .verdict import Reason, Reject
 
 UNKNOWN_SERVICE: Final = Reject(Reason.SERVICE, "no such service")
-DISABLED_SERVICE: Final = Reject(Reason.SERVICE, "the service is disabled")
+_DISABLED: Final = Reject(Reason.SERVICE, "the service is disabled")
 
 
 @attrs.define(eq=False, slots=True)
@@ -114,8 +115,19 @@ class Change:
 class Watcher(Protocol):
     """Who keeps something live for each service: an outbound, a rate, device verdicts."""
 
-    def changed(self, service: Service, change: Change, /) -> None:
-        """`service` has come, has other settings, or goes; its own fields are swapped already."""
+    def changed(self, service: Service, change: Change, /) -> Iterable[None] | None:
+        """`service` has come, has other settings, or goes; its own fields are swapped already.
+
+        What takes long is given in steps, for whoever asks to take when there is time.
+        """
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A watcher that cuts sessions when settings change."""
+
+    def foresee(self, service: Service, after: Settings, /) -> Iterable[Session]:
+        """Give the live sessions that it would cut if these settings held."""
 
 
 class Services:
@@ -150,6 +162,10 @@ class Services:
     def __iter__(self) -> Iterator[Service]:
         return iter(tuple(self._by_name.values()))
 
+    def unchanging(self) -> Iterator[Service]:
+        """Give every service without a copy first, which is long; none may come or go meanwhile."""
+        return iter(self._by_name.values())
+
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
@@ -158,21 +174,41 @@ class Services:
         """Whether a control plane says which services there are."""
         return self._anyone is None
 
-    def find(self, name: str) -> Service | None:
+    def get(self, name: str) -> Service | None:
         """Give the service, or None where a control plane does not name it. O(1)."""
         return self._by_name.get(name, self._anyone)
 
+    def find(self, name: str) -> Service | None:
+        """Give the service if it may have sessions, or None: nobody named it, or it is disabled. O(1)."""
+        service = self._by_name.get(name, self._anyone)
+        return service if service is None or service.policy.enabled else None
+
+    def refusal(self, name: str) -> Reject:
+        """Say why :meth:`find` gave None."""
+        return _DISABLED if name in self._by_name else UNKNOWN_SERVICE
+
     def meters(self, name: str) -> tuple[Meter, Meter]:
         """Give the meters, up and down, that a session's bytes are counted by; those of nobody if its service went."""
-        service = self.find(name) or self._leaving.get(name) or self._stray
+        service = self.get(name) or self._leaving.get(name) or self._stray
         return service.up, service.down
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` of every change from now on."""
+        """Let `watcher` be told of every change from now on."""
         self._watchers.append(watcher)
 
+    def foresee(self, service: Service, after: Settings) -> Iterator[Session]:
+        """Give the live sessions that watchers would cut if these settings held; in short steps."""
+        for watcher in self._watchers:
+            if isinstance(watcher, Foreseeing):
+                yield from watcher.foresee(service, after)
+
+    def tell(self, service: Service, change: Change) -> Generator[None, None, None]:
+        """Tell the watchers of a change that holds, in short steps."""
+        for watcher in self._watchers:
+            yield from watcher.changed(service, change) or ()
+
     def apply(self, change: Change, rules: SourceRules | None) -> Service:
-        """Let one change hold, and tell the watchers. O(1) and what they do.
+        """Let one change hold; :meth:`tell` comes next. O(1).
 
         Args:
             change: of this table, as :func:`diff` gives it.
@@ -197,8 +233,6 @@ class Services:
         else:
             service.swap(change.after)
             service.rules = rules
-        for watcher in self._watchers:
-            watcher.changed(service, change)
         return service
 
     def _make(self, name: str, settings: Settings) -> Service:
@@ -214,7 +248,7 @@ class Services:
         Where nobody says which services there are, one is there while it has sessions, if somebody follows traffic.
         Sessions of a service that the control plane does not name, or not yet, are counted until it does.
         """
-        service = self.find(name) or self._leaving.get(name)
+        service = self.get(name) or self._leaving.get(name)
         if service is self._stray and self.on_traffic:
             service = self._by_name[name] = self._make(name, Settings())
         if service is None:
@@ -226,7 +260,7 @@ class Services:
 
     def left(self, name: str) -> None:
         """A session of this service is over; the last one of a service that has gone takes it along."""
-        service = self.find(name) or self._leaving.get(name)
+        service = self.get(name) or self._leaving.get(name)
         if service is None:
             self._unnamed[name] -= 1
             if not self._unnamed[name]:
@@ -254,7 +288,7 @@ def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, Non
         stop in between.
     """
     for name, after in snapshot.services.items():
-        service = services.find(name) if name in services else None
+        service = services.get(name) if name in services else None
         if service is None:
             yield Change(name, None, after)
         elif fields := (yield from changed_fields(service.settings, after)):
@@ -262,9 +296,9 @@ def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, Non
         else:
             yield None
     if snapshot.full:
-        for service in services:
+        for service in services.unchanging():
             yield None if service.name in snapshot.services else Change(service.name, service.settings, None)
     else:
         for name in snapshot.removed:
-            service = services.find(name) if name in services else None
+            service = services.get(name) if name in services else None
             yield None if service is None else Change(name, service.settings, None)

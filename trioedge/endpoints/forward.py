@@ -37,8 +37,8 @@ class Forward:
     are both free when :meth:`Edge.evict` returns.
 
     Without a destination, sessions go where their service's policy says. Such an upstream is made when the policy
-    arrives: resolved, checked and connected before the first session comes, and the same object for as long as a
-    policy names it.
+    arrives, and is the same object for as long as a policy names it: its name is resolved before the first session
+    comes, and `preconnect` connections are made, to addresses that `allow` lets through.
     """
 
     def __init__(

@@ -85,8 +85,9 @@ class Convergence:
         Raises:
             SnapshotError: every fault.
         """
-        found = await in_slices(self._examine(snapshot), rest=self._rest)
-        return await in_slices(self._converge(found, hold=False), rest=self._rest)
+        async with self._one_at_a_time:
+            found = await in_slices(self._examine(snapshot), rest=self._rest)
+            return await in_slices(self._converge(found, hold=False), rest=self._rest)
 
     def reached(self) -> None:
         """The control plane answers."""
@@ -144,7 +145,7 @@ class Convergence:
     def _rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
         """Give a policy's source rules: those it had, or those of another one that are equal, or compiled now."""
         if change.before is not None and not _SOURCE_FIELDS & set(change.fields):
-            service = self._services.find(change.name)
+            service = self._services.get(change.name)
             return None if service is None else service.rules
         if not (isinstance(policy.accept, tuple) and isinstance(policy.reject, tuple)):
             return None
@@ -172,17 +173,23 @@ class Convergence:
                 removed.append(change.name)
             else:
                 changed[change.name] = change.fields
-            service = self._services.find(change.name)
+            service = self._services.get(change.name)
             live = 0 if service is None else service.live
-            if hold:
-                self._services.apply(change, rules)
-            yield
-            cut = 0
             enforced = self._enforced & set(change.fields)
+            foreseen: set[Session] = set()
+            if enforced & _DEVICE_FIELDS and service is not None and change.after is not None:
+                for session in self._services.foresee(service, change.after):
+                    if session.cut_reason is None:
+                        foreseen.add(session)
+                    yield
+            cut = len(foreseen)
+            if hold:
+                yield from self._services.tell(self._services.apply(change, rules), change)
+            yield
             if Fate.EVICT in change.fates or enforced & _SOURCE_FIELDS:
                 for session in self._live.each(change.name):
                     reason = self._condemns(change, rules, session)
-                    if reason is not None:
+                    if reason is not None and session not in foreseen:
                         cut += session.cut(reason) if hold else session.cut_reason is None
                     yield
             evicted += cut

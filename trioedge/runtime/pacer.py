@@ -20,6 +20,9 @@ from .wakeup import Wakeup
 TICK_SECONDS: Final = 0.1
 """Shares are worked out at most this often."""
 
+REST: Final = 4
+"""How many times longer than its work a tick of many sessions rests; longer, and it would be late for the next."""
+
 TOLERANCE: Final = 0.02
 """The part of a share by which it has to differ before the kernel is told."""
 
@@ -125,12 +128,12 @@ class Pacer:
             while self._hot:
                 hot, self._hot = self._hot, {}
                 for name in hot:
-                    await in_slices(self._resplit(name, trio.current_time()))
+                    await in_slices(self._resplit(name, trio.current_time()), rest=REST)
                 await trio.sleep(TICK_SECONDS)
 
     def _resplit(self, name: str, now: float) -> Generator[None, None, None]:
         """Work out one service's shares; it stays hot while its bytes move."""
-        service = self._services.find(name)
+        service = self._services.get(name)
         rates = self.rates(service)
         group = self._groups.get(name)
         if rates == _NO_RATES or service is None:

@@ -271,11 +271,18 @@ class Relay:
         return self.down.moved
 
     def pace(self, down_rate: float, up_rate: float) -> None:
-        """Have the kernel send no faster, from now on, in bytes a second; the relay itself is never slowed."""
-        self.pacing = "" if down_rate == inf == up_rate else "kernel"
-        with contextlib.suppress(OSError):  # a socket that is dead already
-            pace(self.down.sock, down_rate)
-            pace(self.up.sock, up_rate)
+        """Have the kernel send no faster, from now on, in bytes a second; the relay itself is never slowed.
+
+        The kernel paces TCP. A session over a local socket that has a rate from the start is a stream relay's; one that
+        lives when the rate comes is not held back on that side.
+        """
+        self.pacing = ""
+        for half, rate in ((self.down, down_rate), (self.up, up_rate)):
+            if half.sock.family != socket.AF_UNIX:
+                with contextlib.suppress(OSError):  # a socket that is dead already
+                    pace(half.sock, rate)
+                if rate != inf:
+                    self.pacing = "kernel"
 
     def queued(self) -> tuple[int, int]:
         """Bytes to the client and to the upstream that the kernel has not sent yet."""

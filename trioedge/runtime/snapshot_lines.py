@@ -24,11 +24,14 @@ from ..core.policy import Settings
 from ..core.services import Snapshot
 from .control_plane import Link, SnapshotError
 from .settings import read_settings
-from .slices import REST, in_slices
+from .slices import REST, Slices
 
 MOST_LINE_BYTES: Final = 1 << 20
 MOST_BYTES: Final = 64 << 20
 """Of a whole snapshot."""
+
+CHUNK_SECONDS: Final = 0.0002
+"""What it takes somebody to receive a chunk, which is work as well."""
 
 MOST_FAULTS: Final = 100
 """More are counted, not kept."""
@@ -65,7 +68,7 @@ class SnapshotReader:
         """
         known.rounds += 1
         self._known = known
-        self._rest = REST if known.hold else 0  # before the first snapshot there is nobody to serve
+        self._slices = Slices(REST if known.hold else 0)  # before the first snapshot there is nobody to serve
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
         self._full = self._ended = False
@@ -85,7 +88,7 @@ class SnapshotReader:
             SnapshotError: this is no snapshot; the rest was not read.
         """
         async for chunk in chunks:
-            await in_slices(self.read(chunk), rest=self._rest)
+            await self._slices.run(self.read(chunk), beside=CHUNK_SECONDS)
 
     async def apply(self, link: Link) -> None:
         """Let what was read hold, and know its lines. After a cancel the known lines are of no use.
@@ -93,8 +96,8 @@ class SnapshotReader:
         Raises:
             SnapshotError: every fault. Nothing has changed.
         """
-        await link.apply(await in_slices(self.finish(), rest=self._rest))
-        await in_slices(self._remember(), rest=self._rest)
+        await link.apply(await self._slices.run(self.finish()))
+        await self._slices.run(self._remember())
 
     def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
         """Read more of it, a line a step; raises as :meth:`receive` does."""

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from ..core.bounds import check_choice, check_count
 from ..core.live_counts import ENTERED, TOO_MANY, LiveCounts
-from ..core.services import UNKNOWN_SERVICE, Services
+from ..core.services import Services
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 from ..runtime.ground import Ground
@@ -68,7 +68,7 @@ class ConcurrencyLimit:
         if self._services is not None:
             service = self._services.find(session.service)
             if service is None:
-                return UNKNOWN_SERVICE
+                return self._services.refusal(session.service)
             if service.policy.max_sessions is not None:
                 limit, too_many = service.policy.max_sessions, _TOO_MANY
         if limit is None:

@@ -1,7 +1,7 @@
 """How many devices may use a service, and which: answered from memory, checked in the background."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
 from typing import Final, Literal
@@ -16,8 +16,8 @@ from ..core.device_rules import DeviceRules, Handover, Unchecked
 from ..core.device_table import CAPACITY, DeviceTable
 from ..core.errors import ConfigurationError
 from ..core.grace import Grace
-from ..core.policy import FATES, Fate
-from ..core.services import UNKNOWN_SERVICE, Change, Service
+from ..core.policy import FATES, Fate, Settings
+from ..core.services import Change, Service
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 from ..runtime.control_plane import ChecksDevices, DeviceVerdict
@@ -133,7 +133,7 @@ class DeviceLimit:
         name = session.service
         service = self._services.find(name)
         if service is None:
-            return UNKNOWN_SERVICE
+            return self._services.refusal(name)
         device = session.source if self._key is None else self._key(session)
         now = session.started_at if session.scope is None else self._reactor.refresh()  # a handshake takes its time
         rules = self._rules_of(service)
@@ -158,20 +158,29 @@ class DeviceLimit:
         self._table.leave(service, device, session)
 
     def _rules_of(self, service: Service | None) -> DeviceRules:
-        if service is None:
-            return self._rules
-        rules = service.device_rules
+        return self._rules if service is None else self._complete(service.device_rules)
+
+    def _complete(self, rules: DeviceRules) -> DeviceRules:
+        """Put the stage's own words where a policy says nothing."""
         if rules.limit is not None:
             return rules
-        return self._rules if rules == _NO_RULES else attrs.evolve(rules, limit=self._rules.limit)
+        if rules == _NO_RULES:
+            return self._rules
+        return rules if self._rules.limit is None else attrs.evolve(rules, limit=self._rules.limit)
 
-    def changed(self, service: Service, change: Change) -> None:
-        """A policy says something else of how many there may be: devices online are judged again."""
+    def changed(self, service: Service, change: Change) -> Iterator[None]:
+        """A policy says something else of how many there may be: devices online are judged again, one a step."""
         if change.after is not None and not _RECHECKED.isdisjoint(change.fields):
             rules = self._rules_of(service)
             for each in self._table.recheck(service.name, self._reactor.refresh(), rules):
-                self._carry_out(each)
+                if each is not None:
+                    self._carry_out(each)
+                yield
             self._arm()
+
+    def foresee(self, service: Service, after: Settings) -> Iterator[Session]:
+        """Give the sessions of devices that would be too many."""
+        return self._table.surplus(service.name, self._complete(after.policy.device_rules))
 
     def answered(self, service: str, device: str, verdict: DeviceVerdict) -> None:
         """The checker has spoken: its word holds now, for sessions that live and for those to come."""
@@ -187,7 +196,7 @@ class DeviceLimit:
     def expire(self, now: float) -> None:
         """A grace, a hold or a verdict has run out."""
         self._armed = inf
-        for change in self._table.expire(now, lambda name: self._rules_of(self._services.find(name))):
+        for change in self._table.expire(now, lambda name: self._rules_of(self._services.get(name))):
             self._carry_out(change)
         self._arm()
 

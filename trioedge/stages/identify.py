@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from ..core.address import parse_address
 from ..core.errors import ConfigurationError
-from ..core.services import DISABLED_SERVICE, UNKNOWN_SERVICE
+from ..core.services import UNKNOWN_SERVICE
 from ..core.session import DEFAULT_SERVICE, Session
 from ..core.verdict import CONTINUE, Verdict
 from ..runtime.ground import Ground
@@ -57,10 +57,7 @@ class Identify:
         name = self._name_of(session)
         if name is None:
             return UNKNOWN_SERVICE
-        service = self._services.find(name)
-        if service is None:
-            return UNKNOWN_SERVICE
-        if not service.policy.enabled:
-            return DISABLED_SERVICE
+        if self._services.find(name) is None:
+            return self._services.refusal(name)
         session.service = name
         return CONTINUE

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from ..core.bounds import check_choice, check_count, check_number
 from ..core.gate import ADMITTED, TOO_FAST, Cadence, Gate
-from ..core.services import UNKNOWN_SERVICE, Services
+from ..core.services import Services
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 from ..runtime.ground import Ground
@@ -75,7 +75,7 @@ class SessionGate:
         if self._services is not None:
             service = self._services.find(session.service)
             if service is None:
-                return UNKNOWN_SERVICE
+                return self._services.refusal(session.service)
             if service.cadence is not None:
                 cadence, too_fast = service.cadence, _TOO_FAST
         if cadence is None:

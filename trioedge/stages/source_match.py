@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from ..core.services import UNKNOWN_SERVICE, Services
+from ..core.services import Services
 from ..core.session import Session
 from ..core.source_rules import SourceRules
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
@@ -57,7 +57,7 @@ class SourceMatch:
                 return CONTINUE
             service = self._services.find(session.service)
             if service is None:
-                return UNKNOWN_SERVICE
+                return self._services.refusal(session.service)
             rules = service.rules
             if rules is None:
                 return CONTINUE

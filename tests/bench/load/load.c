@@ -4,7 +4,8 @@
  *   load connect PORT SECONDS WARMUP PAUSE          connect, 64 B out, 64 B back, close: one after another
  *   load sessions PORT SECONDS WARMUP CONCURRENCY   the same, CONCURRENCY at a time: how many a second
  *   load refusals PORT SECONDS WARMUP CONCURRENCY   connect, wait until it is closed on us: how many a second
- *   load bulk PORT SECONDS WARMUP                   one connection, as many bytes as it carries, echoed
+ *   load bulk PORT SECONDS WARMUP [RATE]            one connection, as many bytes as it carries, echoed; or RATE a second
+ *   load cold PORT COUNT FIRST PAUSE                COUNT sessions like connect's, each from a source of its own
  *   load idle PORT                                  obeys lines on stdin, see idle() below
  *
  * PAUSE is in seconds: none asks what a client waits for while the proxy still clears up behind the last one, some
@@ -26,10 +27,17 @@ static int port;
 static uint64_t measured, warmup; /* nanoseconds */
 static char ping[PING] = "trioedge bench ping";
 
+static uint32_t source; /* where clients come from, in host order; 0 leaves it to the kernel */
+
 static int dial(int flags) {
     struct sockaddr_in address = loopback(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0) die("socket");
+    if (source) {
+        struct sockaddr_in from = loopback(0);
+        from.sin_addr.s_addr = htonl(source);
+        if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0) die("bind");
+    }
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) {
         close(fd);
         return -1;
@@ -83,6 +91,22 @@ static void connects(uint64_t pause_ns) {
     print_samples(&samples, errors);
 }
 
+/* Sessions from 127.1.0.0 + `first` on, one address each; every duration is printed, in order. */
+static void cold(int count, uint32_t first, uint64_t pause_ns) {
+    unsigned long errors = 0;
+    printf("{\"ns\": [");
+    for (int i = 0; i < count; i++) {
+        source = INADDR_LOOPBACK - 1 + (1 << 16) + first + (uint32_t)i;
+        uint64_t before = now_ns();
+        int fd = dial(0);
+        errors += !(fd >= 0 && exchange(fd));
+        printf("%s%lu", i ? ", " : "", (unsigned long)(now_ns() - before));
+        if (fd >= 0) close(fd);
+        if (pause_ns) give_way(pause_ns);
+    }
+    printf("], \"errors\": %lu}\n", errors);
+}
+
 /* The closed loop of `sessions` and `refusals`: `concurrency` connections at any time. */
 static void loop(int concurrency, int expect_refusal) {
     int poller = epoll_create1(EPOLL_CLOEXEC), open = 0;
@@ -122,10 +146,11 @@ static void loop(int concurrency, int expect_refusal) {
     printf("{\"count\": %lu, \"errors\": %lu, \"per_second\": %.1f}\n", done, errors, (double)done / seconds);
 }
 
-static void bulk(void) {
+static void bulk(uint64_t rate) {
     static char out[CHUNK], in[CHUNK];
     int fd = dial(0);
     if (fd < 0) die("connect");
+    if (rate && setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate) < 0) die("pacing");
     uint64_t start = now_ns() + warmup, end = start + measured, now, first = 0, bytes = 0;
     struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT};
     while ((now = now_ns()) < end) {
@@ -180,7 +205,7 @@ static void idle(void) {
 int main(int argc, char **argv) {
     die_with_parent();
     if (argc < 3) {
-        fprintf(stderr, "usage: load rtt|connect|sessions|refusals|bulk|idle PORT [SECONDS WARMUP [PAUSE or CONCURRENCY]]\n");
+        fprintf(stderr, "usage: load rtt|connect|sessions|refusals|bulk|cold|idle PORT [SECONDS WARMUP [PAUSE or CONCURRENCY]]\n");
         return 2;
     }
     const char *command = argv[1];
@@ -197,7 +222,8 @@ int main(int argc, char **argv) {
     else if (!strcmp(command, "connect")) connects((uint64_t)((argc > 5 ? atof(argv[5]) : 0) * SECOND));
     else if (!strcmp(command, "sessions")) loop(concurrency, 0);
     else if (!strcmp(command, "refusals")) loop(concurrency, 1);
-    else if (!strcmp(command, "bulk")) bulk();
+    else if (!strcmp(command, "bulk")) bulk(argc > 5 ? (uint64_t)atof(argv[5]) : 0);
+    else if (!strcmp(command, "cold") && argc > 5) cold(atoi(argv[3]), (uint32_t)atoi(argv[4]), (uint64_t)(atof(argv[5]) * SECOND));
     else if (!strcmp(command, "idle")) idle();
     else return 2;
     return 0;
