@@ -76,14 +76,22 @@ async def is_over(client: trio.SocketStream) -> bool:
 
 # What a snapshot does.
 
-some_services = st.dictionaries(st.sampled_from("abc"), policies(), max_size=3)
+some_policies = policies() | st.builds(
+    te.Policy,
+    enabled=st.booleans(),
+    device_limit=st.sampled_from([None, 1, 2]),
+    device_handover=st.sampled_from(te.Handover),
+    accept=st.sampled_from([(), ("192.0.2.0/24",), ("2001:db8::/32",)]),
+    down_rate=st.sampled_from([None, 1e6]),
+)
+some_services = st.dictionaries(st.sampled_from("abc"), some_policies, max_size=3)
 some_clients = st.lists(st.sampled_from(sorted(NAMES)), max_size=6)
 
 
 @examples(30)
-@given(some_services, some_services, some_clients, st.booleans())
+@given(some_services, some_services, some_clients, st.booleans(), st.booleans())
 def test_a_plan_is_what_applying_then_does(
-    before: dict[str, te.Policy], after: dict[str, te.Policy], sources: list[str], full: bool
+    before: dict[str, te.Policy], after: dict[str, te.Policy], sources: list[str], full: bool, slow: bool
 ) -> None:
     """Half a second: each of thirty examples is an edge."""
     control = te.MemoryControl(before)
@@ -91,19 +99,20 @@ def test_a_plan_is_what_applying_then_does(
     snapshot = te.Snapshot({name: te.Settings(policy) for name, policy in after.items()}, removed, full=full)
 
     async def main() -> None:
-        async with open_edge(make_edge(control)) as world:
+        stages = [te.SessionGate(), te.SourceMatch(), te.ConcurrencyLimit(per="service"), te.DeviceLimit(), te.Pacing()]
+        async with open_edge(make_edge(control, *stages, *([dies_slowly] if slow else []))) as world:
             clients = [await world.connect(source) for source in sources]
-            live = [client for client in clients if client.outcome is None]
-            assert len(world.edge.sessions) == len(live)
-            planned = await world.edge.plan(snapshot)
-            assert all(client.outcome is None for client in live), "a plan does nothing"
-            assert await control.apply(snapshot) == planned
             await trio.testing.wait_all_tasks_blocked()
-            cut = [client for client in live if client.outcome is not None]
-            assert len(cut) == planned.evicted
-            assert len(world.edge.sessions) == len(live) - len(cut)
-            assert {client.outcome.reason for client in cut if client.outcome} <= {te.Reason.EVICTED, te.Reason.SOURCE}
+            live = [client.session for client in clients if client.session.cut_reason is None and not client.outcome]
+            planned = await world.edge.plan(snapshot)
+            assert not any(session.cut_reason for session in live), "a plan does nothing"
+            assert await control.apply(snapshot) == planned
+            assert sum(session.cut_reason is not None for session in live) == planned.evicted
+            reasons = {session.cut_reason for session in live}
+            assert reasons <= {None, te.Reason.EVICTED, te.Reason.SOURCE, te.Reason.DEVICE}
             assert not await world.edge.plan(snapshot)
+            await trio.sleep(6)
+            assert len(world.edge.sessions) == len(live) - planned.evicted
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
@@ -216,11 +225,20 @@ async def test_an_edge_does_not_start_with_faults() -> None:
 
 
 class LongestStep(trio.abc.Instrument):
-    """The longest that any task held the loop, in seconds of processor time."""
+    """The longest that any task held the loop, in seconds of processor time and without the collector."""
 
     def __init__(self) -> None:
+        self.began = self.seconds = 0.0
+
+    def __enter__(self) -> "LongestStep":
+        gc.disable()
         self.began = time.thread_time()
-        self.seconds = 0.0
+        trio.lowlevel.add_instrument(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)
+        gc.enable()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.began = time.thread_time()
@@ -229,33 +247,34 @@ class LongestStep(trio.abc.Instrument):
         self.seconds = max(self.seconds, time.thread_time() - self.began)
 
 
-@pytest.mark.parametrize("last", ["other", "gone"])
-async def test_a_large_snapshot_never_holds_the_loop_for_long(last: str, autojump_clock: MockClock) -> None:
-    """A third of a second: without slices, it would be held for a tenth of one. The collector is another matter."""
-    entries = tuple(f"10.0.{number >> 8}.{number & 255}" for number in range(10_000))
+async def test_a_large_snapshot_never_holds_the_loop_for_long(autojump_clock: MockClock) -> None:
+    """Half a second, for it is done thrice: a neighbour on this machine may make one step long, and hardly three."""
+    entries = tuple(f"10.0.{number >> 8}.{number & 255}" for number in range(5000))
     control = services()
 
     def large(rate: float) -> te.Snapshot:
-        many = {f"{number}": te.Policy(session_rate=rate, down_rate=1e6) for number in range(1000)}
+        many = {f"{number}": te.Policy(session_rate=rate, down_rate=1e6) for number in range(500)}
         many["a"] = te.Policy(accept=("192.0.2.1", *entries), down_rate=rate)
         return te.Snapshot({name: te.Settings(policy) for name, policy in many.items()})
 
+    changed, gone = [], []
     async with open_edge(make_edge(control)) as world:
-        await control.apply(large(1e6))
-        clients = [await world.connect() for _ in range(100)]
-        snapshot = large(2e6) if last == "other" else te.Snapshot({})
-        gc.disable()
-        longest = LongestStep()
-        trio.lowlevel.add_instrument(longest)
-        try:
-            plan = await control.apply(snapshot)
-        finally:
-            trio.lowlevel.remove_instrument(longest)
-            gc.enable()
-        assert (len(plan.changed), len(plan.removed)) == ((1001, 0) if last == "other" else (0, 1001))
-        assert (plan.retuned, plan.evicted) == ((100, 0) if last == "other" else (0, 100))
-        assert 0 < longest.seconds < 0.005
-        assert sum(client.session.cut_reason is None for client in clients) == plan.retuned
+        for _ in range(3):
+            await control.apply(large(1e6))
+            clients = [await world.connect() for _ in range(50)]
+            other, nothing = large(2e6), te.Snapshot({})
+            with LongestStep() as longest:
+                plan = await control.apply(other)
+            changed.append(longest.seconds)
+            assert (len(plan.changed), plan.retuned, plan.evicted) == (501, 50, 0)
+            with LongestStep() as longest:
+                plan = await control.apply(nothing)
+            gone.append(longest.seconds)
+            assert (len(plan.removed), plan.retuned, plan.evicted) == (501, 0, 50)
+            for client in clients:
+                await client.ended()
+    assert 0 < min(changed) < 0.005
+    assert 0 < min(gone) < 0.005
 
 
 # Whose session it is.

@@ -15,7 +15,9 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.runtime.test_connector import closed_port, deaf_port
-from tests.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving
+from tests.runtime.test_idle_pool import Held
+from tests.runtime.test_sockets import paced_at
+from tests.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving, stream
 from trioedge.core.address import Address
 from trioedge.core.allowance import Allowance
 from trioedge.runtime.connector import Permit
@@ -437,6 +439,33 @@ async def test_tcp_is_paced_by_the_kernel_and_local_sockets_by_a_timeline(
             (session,) = edge.sessions
             assert (session.pacing, session.scope is not None) == (pacing, task)
         nursery.cancel_scope.cancel()
+
+
+class HeldBack:
+    """A way out whose connections are made when the test says so."""
+
+    def open(self, ground: Ground, permit: Permit | None) -> Held:
+        self.held = Held(ground.reactor)
+        return self.held
+
+
+async def test_a_rate_that_comes_while_it_connects_holds_from_the_first_byte() -> None:
+    outbound = HeldBack()
+    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://192.0.2.9:1", outbound=outbound))
+    async with serving(edge) as port, await connect(port) as client:
+        with trio.fail_after(5):
+            while not outbound.held.waiters:
+                await trio.sleep(0.001)
+        (session,) = edge.sessions
+        assert (session.phase, session.pacing) == ("connecting", "")
+        session.pace(3e6, 2e6)
+        near, far = outbound.held.connect()
+        assert (session.phase, session.pacing) == ("relaying", "kernel")
+        relay: Any = session.carrier
+        assert (paced_at(relay.down.sock), paced_at(near)) == (3_000_000, 2_000_000)
+        async with stream(far) as upstream:
+            await client.send_all(b"ping")
+            assert await receive_exactly(upstream, 4) == b"ping"
 
 
 # What a device that is not known yet may send.

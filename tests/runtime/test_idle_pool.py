@@ -1,14 +1,17 @@
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 
 import pytest
 import trio
+import trio.testing
 from structlog.testing import capture_logs
 
 from tests.runtime.test_connector import closed_port
-from tests.wires import echo, server
-from trioedge.core.address import parse_address
-from trioedge.runtime.connector import Connector
+from tests.wires import echo, server, tcp_pair
+from trioedge.core.address import Address, parse_address
+from trioedge.runtime.connector import Attempt, Connector, Waiter
 from trioedge.runtime.idle_pool import IdlePool
 from trioedge.runtime.observe import Observer
 from trioedge.runtime.reactor import Reactor
@@ -153,25 +156,53 @@ async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest_at_on
         await filled(pool, 2)
 
 
+class Held:
+    """A connector whose attempts succeed when the test says so."""
+
+    plain = True
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self.waiters: list[Waiter] = []
+
+    def warm(self, address: Address) -> None: ...
+
+    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+        self.waiters.append(waiter)
+        return Attempt(self.reactor, address, inf, waiter)
+
+    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
+        raise NotImplementedError
+
+    def connect(self) -> tuple[socket.socket, socket.socket]:
+        """Let the oldest attempt succeed; gives its two ends."""
+        near, far = tcp_pair()
+        waiter = self.waiters.pop(0)
+        self.reactor.add(near.fileno(), waiter)  # type: ignore[arg-type]  # which hands it over at once
+        waiter.connected(near, False)
+        return near, far
+
+
 async def test_connections_that_are_on_their_way_are_kept_only_as_long_as_they_are_wanted() -> None:
-    live = 0
-
-    async def hold(connection: trio.SocketStream) -> None:
-        nonlocal live
-        live += 1
-        await connection.receive_some()
-        live -= 1
-
-    async with server(hold) as port, open_pool(port, size=6) as (pool, reactor):
-        assert len(pool) == 0
-        while not len(reactor):
-            await trio.lowlevel.checkpoint()
+    reactor = Reactor(Observer())
+    held = Held(reactor)
+    pool = IdlePool(held, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=4, seconds=5.0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        await nursery.start(pool.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(held.waiters) == 4
+        pairs = [held.connect()]
         pool.resize(2)
-        with trio.fail_after(5):
-            while len(pool) < 2 or len(reactor) > 2 or live > 2:
-                await trio.sleep(0.001)
-        await trio.sleep(0.02)
-        assert len(pool) == len(reactor) == live == 2
+        pairs += [held.connect() for _ in range(3)]
+        assert [near.fileno() >= 0 for near, _ in pairs] == [True, True, False, False]
+        assert len(pool) == len(reactor) == 2
+        pool.resize(3)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(held.waiters) == 1, "what was not kept is not missed, and what is missed is made"
+        for _, far in pairs:
+            far.close()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing() -> None:

@@ -136,7 +136,6 @@ async def test_connections_that_were_on_their_way_when_fewer_were_wanted_are_not
         upstream.warm(place.nursery)
         while not len(place.ground.reactor):  # until it has begun to connect
             await trio.lowlevel.checkpoint()
-        assert ready(upstream) == 0
         upstream.preconnect = 1
         upstream.warm(place.nursery)
         await until(lambda: len(counter.connections) == 5 and counter.live == 1)

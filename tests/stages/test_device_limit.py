@@ -196,6 +196,19 @@ async def test_a_device_that_is_unknown_when_its_grace_ends(
         assert len(control.checked) > 1, "who waits is asked about again"
 
 
+async def test_each_service_says_for_itself_what_holds_when_nobody_answers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    policies = {"shop": te.Policy(device_unchecked=OPEN), "bank": te.Policy(device_unchecked=CLOSED)}
+    control = te.MemoryControl(policies)
+    control.down = True
+    async with open_edge(edge(te.DeviceLimit(), control)) as world:
+        shop_client, bank_client = await world.connect("192.0.2.1"), await world.connect("198.51.100.1")
+        await ends_at(bank_client, 5)
+        await trio.sleep(60)
+        assert await talks(shop_client)
+
+
 @pytest.mark.parametrize(
     ("unchecked", "ends"),
     [(OPEN, None), (CLOSED, 60 + 5), (STALE_FOR, 60 + 20)],
@@ -516,6 +529,20 @@ async def test_a_service_that_goes_takes_its_sessions_along_and_comes_back_with_
         assert len(control.checked) == 1
 
 
+async def test_a_session_that_moves_to_another_service_gives_its_place_back_when_it_ends(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_edge(edge(te.DeviceLimit(1), shop())) as world:
+        client = await world.connect("192.0.2.1")
+        await trio.sleep(1)
+        client.session.service = "bank"
+        assert isinstance((await world.connect("192.0.2.2")).outcome, te.Reject)
+        await client.close()
+        await client.ended()
+        assert await talks(await world.connect("192.0.2.2"))
+        assert await talks(await world.connect("198.51.100.1"))
+
+
 async def test_a_service_that_nobody_names_is_refused(autojump_clock: trio.testing.MockClock) -> None:
     @te.decision(names=("service",))
     def name_it(session: te.Session) -> te.Verdict:
@@ -587,6 +614,34 @@ async def test_an_edge_that_stops_while_it_asks_leaves_nobody_behind(autojump_cl
     assert client.outcome == te.Completed(te.Reason.DRAINED)
     assert not allowance._waiting
     assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+async def test_the_table_is_looked_at_when_something_is_due_and_not_otherwise(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour of a device online, whose verdicts hold for a minute each, and then an hour of nobody."""
+    expire, looks = DeviceTable.expire, 0
+
+    def count(table: DeviceTable, *arguments: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return expire(table, *arguments)
+
+    monkeypatch.setattr(DeviceTable, "expire", count)
+    control = shop()
+    control.delay = 0.5
+    async with open_edge(edge(te.DeviceLimit(), control, before=(te.IdleTimeout(10_000),))) as world:
+        client = await world.connect()
+        for number in range(20):  # whose deadlines are dropped, so that some look is for nothing
+            await (await world.connect(f"192.0.2.{number + 2}")).close()
+        await trio.sleep(3600)
+        assert 60 <= control.checked.count(("shop", "192.0.2.1")) <= 61
+        assert looks <= 4 * 60
+        await client.close()
+        await trio.sleep(600)
+        looks = 0
+        await trio.sleep(3600)
+        assert looks == 0
 
 
 async def test_a_fault_of_the_table_is_said_and_what_is_due_is_done_next_time(

@@ -16,7 +16,7 @@ T = TypeVar("T")
 SLICE_SECONDS: Final = 0.0005
 """After this much work, others get their turn."""
 
-REST: Final = 24
+REST: Final = 32
 """How many times longer a rest is than the slice before it. One round trip in each such time is half a millisecond
 late, which is then less than one in a hundred, even of those that follow one another at once."""
 
