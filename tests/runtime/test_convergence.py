@@ -171,18 +171,21 @@ async def test_who_is_cut_for_two_reasons_is_counted_once(rejected: tuple[str, .
     await world.put()
     sessions = [world.come(source=source) for source in ("192.0.2.1", "192.0.2.1", "192.0.2.2")]
 
+    dying = world.come(source="10.0.0.1", slow=True)
+    dying.cut(Reason.IDLE)
+
     class Limit:
         def changed(self, service: Service, change: Change) -> None:
             if change.after is not None and "device_limit" in change.fields:
                 sessions[0].cut(Reason.DEVICE)
 
         def foresee(self, service: Service, after: Settings) -> list[Session]:
-            return sessions[:1]
+            return [sessions[0], dying]
 
     world.services.watch(Limit())
     snapshot = Snapshot({"a": Settings(Policy(device_limit=1, down_rate=1, reject=rejected))})
     planned = await world.convergence.plan(snapshot)
-    assert (planned.retuned, planned.rechecked, planned.evicted) == (3 - cut, 3 - cut, cut)
+    assert (planned.retuned, planned.rechecked, planned.evicted) == (4 - cut, 4 - cut, cut)
     assert await world.convergence.apply(snapshot) == planned
     assert sum(session.cut_reason is not None for session in sessions) == cut
 

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.strategies import make_session
@@ -84,3 +85,41 @@ async def test_what_is_due_is_reported_at_the_end_or_not_waited_for(
         assert trio.current_time() - began == min(delay, FLUSH_SECONDS)
         assert governance.state().reported == reports
         assert control.totals("default").opened == reports
+
+
+class Clumsy:
+    """A control plane that speaks, and then raises."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self.runs += 1
+        await link.apply(te.Snapshot({f"shop{self.runs}": te.Settings()}))
+        task_status.started()
+        await trio.sleep(1)
+        raise LookupError("as asked")
+
+
+async def test_one_that_crashes_after_its_first_word_is_run_again(autojump_clock: trio.testing.MockClock) -> None:
+    control = Clumsy()
+    with capture_logs() as logs:
+        async with started(control) as governance:
+            await trio.sleep(1.01)
+            assert "has stopped" in governance.state().error
+            assert "shop1" in governance.services, "what it said still holds"
+            await trio.sleep(1)
+            assert control.runs == 2
+            assert governance.state().error == ""
+            assert "shop2" in governance.services
+    assert "control plane crashed" in [entry["event"] for entry in logs]
+
+
+async def test_one_that_crashes_before_it_is_a_fault(autojump_clock: trio.testing.MockClock) -> None:
+    class Broken:
+        async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            raise LookupError("as asked")
+
+    with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
+        async with started(Broken()):
+            pass

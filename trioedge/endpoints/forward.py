@@ -80,6 +80,7 @@ class Forward:
         self.outbound = outbound
         self.enforces = () if destination is not None else ("outbound", "preconnect")
         self._fixed: Upstream | None = None
+        self._nursery: trio.Nursery | None = None
         self._upstreams: dict[Address, Upstream] = {}
 
     def __repr__(self) -> str:
@@ -119,11 +120,19 @@ class Forward:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Keep upstreams warm: those that are named now, and those that will be."""
-        async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             if self._fixed is not None:
-                self._fixed.warm(self._nursery)
+                self._warm(self._fixed)
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def _warm(self, upstream: Upstream) -> None:
+        if self._nursery is not None:  # else the edge is stopping, and nobody comes any more
+            upstream.warm(self._nursery)
 
     def changed(self, service: Service, change: Change) -> None:
         """A policy came, changed or went: make the upstream that it names, and let go of the one before. O(1)."""
@@ -143,7 +152,7 @@ class Forward:
             upstream.users += 1
             upstream.preconnect += policy.preconnect
             service.upstream = upstream
-            upstream.warm(self._nursery)
+            self._warm(upstream)
         if before is not None:
             self._release(before, ready)
 
@@ -151,7 +160,7 @@ class Forward:
         upstream.users -= 1
         upstream.preconnect -= preconnect
         if upstream.users:
-            upstream.warm(self._nursery)
+            self._warm(upstream)
         else:
             del self._upstreams[upstream.destination]
             upstream.close()

@@ -25,6 +25,9 @@ from .slices import REST, in_slices
 
 MOST_NAME_LENGTH: Final = 255
 
+APPLY_REST: Final = 4
+"""How many times longer than its work the applying of changes rests; no more, for no cancel ends it."""
+
 _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
 _SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
@@ -62,7 +65,7 @@ class Convergence:
         self._rest = REST
 
     async def apply(self, snapshot: Snapshot) -> Plan:
-        """Let a snapshot hold, all of it or nothing. After a cancel some of its services may have changed.
+        """Let a snapshot hold, all of it or nothing. After a cancel it holds whole, or not at all.
 
         Returns:
             What it did.
@@ -72,7 +75,8 @@ class Convergence:
         """
         async with self._one_at_a_time:
             found = await in_slices(self._examine(snapshot), rest=self._rest)
-            plan = await in_slices(self._converge(found, hold=True), rest=self._rest)
+            with trio.CancelScope(shield=True):  # half of it would leave sessions that nobody finds again
+                plan = await in_slices(self._converge(found, hold=True), rest=min(self._rest, APPLY_REST))
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
         if plan:

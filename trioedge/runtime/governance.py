@@ -1,5 +1,6 @@
 """The governed side of an edge: its services, its sessions, and the line to its control plane."""
 
+import random
 import secrets
 from collections.abc import Collection
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 import attrs
 import trio
 
+from ..core.backoff import Backoff
 from ..core.meter import Total
 from ..core.registry import Registry
 from ..core.report import Reports
@@ -15,6 +17,10 @@ from .control_plane import ControlPlane, TakesReports
 from .convergence import Convergence
 from .observe import Observer
 from .reporter import Reporter
+
+FIRST_RETRY_SECONDS: Final = 0.5
+MOST_RETRY_SECONDS: Final = 30.0
+"""Before a control plane that crashed is run again."""
 
 FLUSH_SECONDS: Final = 2.0
 """How long the last reports may take when the edge stops."""
@@ -41,6 +47,19 @@ class ControlState:
     failing_since: float | None
     unreported: int
     reported: int
+
+
+class _FirstWord:
+    """Tells the edge that the control plane has spoken, once, however often that is run."""
+
+    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
+        self._task_status = task_status
+        self.said = False
+
+    def started(self, value: None = None) -> None:  # noqa: ARG002 - the shape of a task status
+        if not self.said:
+            self.said = True
+            self._task_status.started()
 
 
 class Governance:
@@ -73,6 +92,7 @@ class Governance:
             report_seconds: between two rounds of reports.
         """
         self._control = control
+        self._observer = observer
         self.services = Services(*totals, governed=control is not None)
         self.live = Registry(self.services)
         self.convergence = Convergence(self.services, self.live, observer, enforced=enforced)
@@ -94,9 +114,25 @@ class Governance:
                     waiting.cancel_scope.cancel()
 
                 waiting.start_soon(wait_to_give_up)
-                await workers.start(self._control.run, self.convergence)
+                await workers.start(self._keep, self._control)
                 waiting.cancel_scope.cancel()
         self.convergence.serving()
+
+    async def _keep(self, control: ControlPlane, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run the control plane; one that fails after its first word is run again, and what it said still holds."""
+        first_word = _FirstWord(task_status)
+        backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
+        while True:
+            try:
+                await control.run(self.convergence, task_status=first_word)
+            except Exception as fault:
+                if not first_word.said:
+                    raise
+                self._observer.fault("control plane crashed", fault)
+            if not first_word.said:
+                return
+            self.convergence.failed(f"{control!r} has stopped, and is started again")
+            await trio.sleep(backoff.failed())
 
     async def finish(self) -> None:
         """Report what is due, once no session is left; within two seconds."""

@@ -30,10 +30,10 @@ TURN_SECONDS: Final = 0.001
 BATCH_EVENTS: Final = 64
 """Events taken, and callbacks resumed, at a time; the turn's end is looked at in between."""
 
-LONG_YIELD_SECONDS: Final = 0.0005
+LONG_YIELD_SECONDS: Final = 0.002
 """Whoever was yielded to for longer is no peer that answers, but has work of its own on this core."""
 
-YIELDS_FORGONE: Final = 1_000
+YIELDS_FORGONE: Final = 200
 """How many times the reactor then parks without yielding, before it tries again."""
 
 TICK_SECONDS: Final = 0.05

@@ -16,9 +16,9 @@ class Pacing:
     """Keep each service within a rate down and a rate up; the kernel paces, so that no byte waits in the edge.
 
     A service's rate is the sum over its sessions. Shares follow what each carries, at most every 0.1 s; a session alone
-    has all of it, and one that wakes up has an equal share at once, so that for 0.1 s a service may be faster than
-    its rate, at most twofold. Rates share nothing with the session gate: a service at its limit opens sessions as
-    fast as an idle one. Seed, layer two.
+    has all of it, and one that wakes up has an equal share at once, so that for 0.1 s a service may be faster than its
+    rate. So it may while sessions open, for the kernel does not pace the first ten packets of a connection. Rates share
+    nothing with the session gate: a service at its limit opens sessions as fast as an idle one. Seed, layer two.
 
     Downloads are paced on the client's socket, uploads on the upstream's (``SO_MAX_PACING_RATE``). Streams that are no
     TCP sockets, and local sockets, are held back by a timeline in the edge instead; ``session.pacing`` says which.
