@@ -116,10 +116,7 @@ class Watcher(Protocol):
     """Who keeps something live for each service: an outbound, a rate, device verdicts."""
 
     def changed(self, service: Service, change: Change, /) -> Iterable[None] | None:
-        """`service` has come, has other settings, or goes; its own fields are swapped already.
-
-        What takes long is given in steps, for whoever asks to take when there is time.
-        """
+        """`service` has come, goes or has other settings, swapped already. What takes long is given in steps."""
 
 
 @runtime_checkable
@@ -284,8 +281,7 @@ def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, Non
     """Compare a snapshot with what holds, in short steps.
 
     Yields:
-        The change of a service, or None for one that stays as it is and amid long lists; so that whoever iterates can
-        stop in between.
+        The change of a service, or None for one that stays as it is and amid long lists, to stop at.
     """
     for name, after in snapshot.services.items():
         service = services.get(name) if name in services else None

@@ -11,7 +11,6 @@ from ..core.address import Address, parse_address
 from ..core.address_classes import AddressClass
 from ..core.bounds import check_choice, check_count, check_number
 from ..core.errors import ConfigurationError, UpstreamError
-from ..core.meter import Meter
 from ..core.services import Change, Service
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason, Reject
@@ -199,11 +198,10 @@ class Forward:
 
         A local socket is as good as greeted, whose short reads do not mean that it is empty.
         """
-        session.carrier = relay = Relay(session, self._reactor, down, up, self._meters(session), ended)
+        session.carrier = relay = Relay(
+            session, self._reactor, down, up, self._ground.services.meters(session.service), ended
+        )
         relay.start(early, greeted=greeted)
-
-    def _meters(self, session: Session) -> tuple[Meter, Meter]:
-        return self._ground.services.meters(session.service)
 
     def unreached(self, error: UpstreamError) -> Completed:
         """Say, at most once a second, that the upstream cannot be reached; give the session's end."""
@@ -226,7 +224,7 @@ class Forward:
         session.carrier = relay
         outcome: Outcome = Completed(Reason.RESET)
         try:
-            outcome = await relay.run(stream, up, self._meters(session))
+            outcome = await relay.run(stream, up, self._ground.services.meters(session.service))
         finally:
             if outcome == Completed():
                 await up.aclose()
