@@ -24,7 +24,7 @@ lint: $(VENV)/lint  ## Run the linters, the types and the architecture test.
 docs: $(VENV)/docs  ## Build the guide into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; takes about ten minutes.
+bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; takes about twenty minutes.
 	$(BIN)/python -m tests.bench
 
 clean:  ## Remove what was made.
