@@ -49,7 +49,14 @@ def run(edge: Edge) -> ExitCode:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not structlog.is_configured():
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )  # a traceback with local variables would show secrets
+        stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        structlog.configure(
+            processors=[structlog.processors.add_log_level, stamp, renderer],
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
     try:
         cut = trio.run(serve_until_signal, edge)
     except BaseExceptionGroup as group:  # out of its nurseries, as one line

@@ -149,8 +149,8 @@ class HttpControl:
             if answer.status == 304:
                 return version
             version = answer.headers.get("ETag", "")
-            if not version:
-                raise NoAnswerError("a snapshot without an ETag")
+            if not version or not version.isascii():
+                raise NoAnswerError("a snapshot without an ETag in ASCII")
             reader = SnapshotReader(known)
             await reader.receive(answer.chunks)
         await reader.apply(link)
