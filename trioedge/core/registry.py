@@ -76,9 +76,9 @@ class Registry:
     def identify(self, session: Session, device: str | None) -> None:
         """Register a live session under another device; assigning ``session.device`` comes here."""
         session.index = None
-        self._leave(session)
+        self._leave_device(session)  # and no other index: who goes through a service's sessions still finds it
         session.device = device
-        self._enter(session)
+        self._enter_device(session)
         session.index = self
 
     def sources(self, service: str) -> int:
@@ -96,6 +96,9 @@ class Registry:
                 index[source] = {session}
             else:
                 sessions.add(session)
+        self._enter_device(session)
+
+    def _enter_device(self, session: Session) -> None:
         if session.device is not None:
             self._by_device.setdefault((session.service, session.device), set()).add(session)
 
@@ -109,6 +112,9 @@ class Registry:
                 del index[source]
         if not shard:
             del self._shards[session.service]
+        self._leave_device(session)
+
+    def _leave_device(self, session: Session) -> None:
         if session.device is not None:
             key = session.service, session.device
             sessions = self._by_device[key]
