@@ -296,13 +296,43 @@ async def test_without_a_word_there_is_one_service_for_the_whole_edge(autojump_c
         assert (await world.connect()).outcome == te.Reject(te.Reason.SERVICE, "no such service")
 
 
-def test_a_stage_that_names_the_service_does_so_alone() -> None:
-    @te.decision(names=("service",))
-    def mine(session: te.Session) -> te.Verdict:
-        return te.CONTINUE
+@te.decision(names=("service",))
+def from_the_source(session: te.Session) -> te.Verdict:
+    session.service = {"192.0.2.1": "a", "192.0.2.2": "off"}.get(session.source, "nobody")
+    return te.CONTINUE
 
-    edge = te.Edge("tcp://127.0.0.1:6380", [mine], te.Forward("tcp://192.0.2.9:1"), control=te.MemoryControl())
-    assert edge.chain.phases[0].stages == ("mine",)
+
+@te.middleware(names=("service",))
+async def from_the_source_later(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    from_the_source(session)
+    return await call_next(session)
+
+
+@pytest.mark.parametrize("naming", [from_the_source, from_the_source_later])
+async def test_whoever_names_the_service_the_control_plane_is_asked(naming: object, autojump_clock: MockClock) -> None:
+    control = te.MemoryControl({"a": te.Policy(), "off": te.Policy(enabled=False)})
+    edge = te.Edge("tcp://127.0.0.1:6380", [naming], te.Forward("tcp://192.0.2.9:1"), control=control)
+    with capture_logs() as logs:
+        async with open_edge(edge) as world:
+            await exchange(await world.connect("192.0.2.1"))
+            for source, why in (("192.0.2.2", "the service is disabled"), ("192.0.2.3", "no such service")):
+                client = await world.connect(source)
+                assert await client.ended() == te.Reject(te.Reason.SERVICE, why)
+            assert len(world.upstream.asked) == 1
+    assert "policy not enforced: no stage reads it" not in {entry["event"] for entry in logs}
+
+
+def test_a_stage_that_names_the_service_is_followed_by_one_that_asks_about_it() -> None:
+    def stages(*stages: object, control: te.ControlPlane | None = None) -> list[object]:
+        edge = te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:1"), control=control)
+        return [name for phase in edge.chain.phases[:-1] for name in phase.stages]
+
+    control = te.MemoryControl()
+    gate = te.SessionGate(rate=1)
+    assert stages(from_the_source, gate, control=control) == ["from_the_source", "Identify", "SessionGate"]
+    assert stages(te.Identify("a"), gate, control=control) == ["Identify", "SessionGate"]
+    assert stages(gate, control=control) == ["Identify", "SessionGate"]
+    assert stages(from_the_source, gate) == ["from_the_source", "SessionGate"]
     assert te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1")).chain.phases[0].kind == "endpoint"
 
 
@@ -435,17 +465,17 @@ async def test_checks_and_reports_that_fail_cost_no_session_and_no_byte(autojump
             await trio.sleep(60)
             await exchange(client)
             state = world.edge.control_state()
-            assert (state.error, state.reported) == ("report: the control plane is down", 0)
-            assert state.failing_since == pytest.approx(10.0)
+            assert (state.error, state.report_error, state.reported) == ("", "the control plane is down", 0)
+            assert state.failing_since is None
             control.down = False
             await trio.sleep(60)
             await exchange(client)
             assert (control.totals("a").bytes_up, control.totals("a").opened) == (8, 1)
             state = world.edge.control_state()
-            assert (state.error, state.failing_since, state.reported > 0) == ("", None, True)
+            assert (state.report_error, state.reported > 0) == ("", True)
             assert len(control.checked) > 1
     said = {entry["event"] for entry in logs}
-    assert {"device check failed", "control plane failed", "control plane is back"} <= said
+    assert {"device check failed", "report failed", "reports are acknowledged again"} <= said
 
 
 # What services used.

@@ -4,6 +4,7 @@ import resource
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 import attrs
@@ -91,7 +92,8 @@ class Edge:
             endpoint: where sessions go.
             control: says which services there are and what holds for each, from the start and whenever that changes.
                 Nobody is accepted before its first word; after that a silent one costs nobody anything. Unless a
-                stage names the service, ``Identify()`` is put first, and the only service is ``default``.
+                stage names the service, ``Identify()`` is put first, and the only service is ``default``. Behind one
+                of your own that does, an ``Identify`` is put that refuses what the control plane does not name.
             name: what reports call this edge, the same after a restart; the machine's name if None.
             report_seconds: between two reports of a busy service, above 0.
             admin: a local socket, ``unix:///run/edge.sock``, on which the edge tells its own user how it is and what a
@@ -116,8 +118,8 @@ class Edge:
         if control is not None:
             if not isinstance(control, ControlPlane):
                 raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
-            if isinstance(stages, Sequence) and not any("service" in getattr(each, "names", ()) for each in stages):
-                stages = [Identify(), *stages]
+            if isinstance(stages, Sequence):
+                stages = _identified(stages)
         self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
         self.chain: Chain = compile_chain(stages, endpoint, clock=time.perf_counter_ns)
         self.drain_seconds = drain_seconds
@@ -178,8 +180,11 @@ class Edge:
         """Say what a snapshot would do to services and to the sessions that live now; nothing changes.
 
         Raises:
+            ConfigurationError: the edge has no control plane.
             SnapshotError: it has faults, all of which it lists.
         """
+        if self.control is None:
+            raise ConfigurationError("an edge without control=… has no services that a snapshot could change")
         return await self._governance.convergence.plan(snapshot)
 
     def control_state(self) -> ControlState:
@@ -366,3 +371,15 @@ class Edge:
         """How many sessions, of two sockets each, the limit of open files allows."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(1, (files - SPARE_DESCRIPTORS - getattr(self.chain.parts[-1], "preconnect", 0)) // 2)
+
+
+def _identified(stages: Sequence[object]) -> list[object]:
+    """Have the control plane asked about every service that a stage names."""
+    naming = [number for number, each in enumerate(stages) if "service" in getattr(each, "names", ())]
+    if not naming:
+        return [Identify(), *stages]
+    identified = list(stages)
+    for number in reversed(naming):
+        if not isinstance(stages[number], Identify):
+            identified.insert(number + 1, Identify(attrgetter("service")))
+    return identified

@@ -14,6 +14,7 @@ from tests.bench.probe import Values, run
 from trioedge.core.meter import Total
 from trioedge.core.report import Reports
 from trioedge.core.services import Change, Services
+from trioedge.runtime.observe import Observer
 from trioedge.runtime.reporter import Reporter
 
 FEW, MANY = 1_000, 100_000
@@ -29,18 +30,6 @@ class Acknowledging:
         await trio.lowlevel.checkpoint()
 
 
-class Nowhere:
-    """The edge's end of the line, where nothing is applied."""
-
-    async def apply(self, snapshot: te.Snapshot) -> te.Plan:
-        raise NotImplementedError
-
-    def reached(self) -> None: ...
-
-    def failed(self, error: str) -> None:
-        raise RuntimeError(error)
-
-
 class Reporting:
     """So many services and who reports them."""
 
@@ -51,7 +40,7 @@ class Reporting:
             for number, rate in enumerate(range(1_000_000, 1_000_000 + count))
         ]
         reports = Reports("edge", "epoch", lambda _: 1)
-        self._reporter = Reporter(Acknowledging(), reports, Nowhere(), 10.0)
+        self._reporter = Reporter(Acknowledging(), reports, Observer(), 10.0)
         self._services.on_traffic.append(self._reporter.mark)
         for service in self._all:
             service.up.listen()

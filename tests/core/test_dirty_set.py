@@ -52,6 +52,18 @@ class DirtySetMachine(RuleBasedStateMachine):
         if marked or not works:
             self.waiting.append(key)
 
+    @rule(key=keys)
+    def drop(self, key: str) -> None:
+        waits = key in self.waiting
+        assert self.dirty.drop(key) is waits
+        if waits:
+            self.waiting.remove(key)
+            self.seen[key] = self.version[key]
+
+    @invariant()
+    def who_is_in_it(self) -> None:
+        assert [key in self.dirty for key in "abc"] == [key in self.waiting or key in self.taken for key in "abc"]
+
     @invariant()
     def as_many_wait_as_in_the_model(self) -> None:
         assert len(self.dirty) == len(self.waiting)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tests.strategies import examples, keys, make_session
+from trioedge.core import report as report_module
 from trioedge.core.meter import Total
 from trioedge.core.policy import Settings
 from trioedge.core.registry import Registry
@@ -26,6 +27,7 @@ class Edge:
         self.registry = Registry(self.services)
         self.reports = Reports("edge", epoch, self.registry.sources)
         self.services.on_traffic.append(self.reports.mark)
+        self.services.on_gone.append(self.reports.gone)
         self.ids = count(1)
 
     def add(self, name: str) -> Service:
@@ -270,3 +272,37 @@ def test_final_totals_of_a_service_that_went_are_reported(comes_back: bool) -> N
         edge.come("shop")
         expected.append(("shop", second.life, 0, 0, 1, 1, 1))
     assert [attrs.astuple(usage) for usage in edge.report()] == expected
+
+
+def test_totals_of_services_that_are_no_more_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(report_module, "MOST_GONE", 2)
+    services = Services(Total(), Total(), governed=True)
+    reports = Reports("edge", "1", lambda _: 0)
+    services.on_traffic.append(reports.mark)
+    kept: list[bool] = []
+    services.on_gone.append(lambda service: kept.append(reports.gone(service)))
+
+    def come_and_go(name: str) -> None:
+        services.apply(Change(name, None, Settings()), None)
+        services.entered(name)
+        services.left(name)
+        services.apply(Change(name, Settings(), None), None)
+
+    for name in "ab":
+        come_and_go(name)
+    composed = reports.compose(1)
+    assert composed is not None
+    assert [usage.service for usage in composed[0].services] == ["a"]
+    come_and_go("c")
+    come_and_go("d")
+    assert kept == [True, True, False, False], "what is under way is not taken back, so b and c went"
+    reports.lost(composed[1])
+    composed = reports.compose(9)
+    assert composed is not None
+    assert [usage.service for usage in composed[0].services] == ["d", "a"]
+    reports.confirm(2, composed[1])
+    for name in "ef":
+        come_and_go(name)
+    assert kept[4:] == [True, True], "what is acknowledged takes no room"

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.strategies import make_session
 from trioedge.core.meter import Total
-from trioedge.runtime.governance import FLUSH_SECONDS, ControlState, Governance
+from trioedge.runtime.governance import FLUSH_SECONDS, MOST_RETRY_SECONDS, ControlState, Governance
 from trioedge.runtime.observe import Observer
 
 
@@ -42,7 +42,7 @@ async def test_it_starts_with_the_first_word_of_the_control_plane() -> None:
 
 async def test_without_a_control_plane_there_is_nothing_to_wait_for() -> None:
     async with started(None) as governance:
-        assert governance.state() == ControlState("", None, 0, "", None, 0, 0)
+        assert governance.state() == ControlState("", None, 0, "", None, "", 0, 0)
         assert governance.services.find("anyone") is not None
 
 
@@ -90,14 +90,17 @@ async def test_what_is_due_is_reported_at_the_end_or_not_waited_for(
 class Clumsy:
     """A control plane that speaks, and then raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = list(seconds)
         self.runs = 0
+        self.began: list[float] = []
 
     async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self.runs += 1
+        self.began.append(trio.current_time())
         await link.apply(te.Snapshot({f"shop{self.runs}": te.Settings()}))
         task_status.started()
-        await trio.sleep(1)
+        await trio.sleep(self.seconds.pop(0) if self.seconds else 1)
         raise LookupError("as asked")
 
 
@@ -113,6 +116,19 @@ async def test_one_that_crashes_after_its_first_word_is_run_again(autojump_clock
             assert governance.state().error == ""
             assert "shop2" in governance.services
     assert "control plane crashed" in [entry["event"] for entry in logs]
+
+
+async def test_one_that_crashes_again_and_again_is_run_less_and_less_often_until_one_run_goes_well(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioedge.runtime.governance.random.random", lambda: 1.0)
+    control = Clumsy(0, 0, 0, MOST_RETRY_SECONDS + 1, 0)
+    with capture_logs():
+        async with started(control):
+            await trio.sleep(60)
+    ended = [began + (MOST_RETRY_SECONDS + 1 if number == 3 else 0) for number, began in enumerate(control.began)]
+    pauses = [began - before for before, began in zip(ended, control.began[1:], strict=False)]
+    assert pauses[:5] == pytest.approx([0.5, 1, 2, 0.5, 1])
 
 
 async def test_one_that_crashes_before_it_is_a_fault(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,5 +1,5 @@
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import inf
 
@@ -11,6 +11,8 @@ from structlog.testing import capture_logs
 from tests.runtime.test_connector import closed_port
 from tests.wires import echo, server, tcp_pair
 from trioedge.core.address import Address, parse_address
+from trioedge.core.backoff import Backoff
+from trioedge.core.errors import UpstreamError
 from trioedge.runtime.connector import Attempt, Connector, Waiter
 from trioedge.runtime.idle_pool import IdlePool
 from trioedge.runtime.observe import Observer
@@ -96,19 +98,18 @@ async def test_an_upstream_that_is_down_is_asked_again_with_growing_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
-    sleep = trio.sleep
 
-    async def note(seconds: float) -> None:
-        if seconds > 0.04:
-            pauses.append(seconds)
-        await sleep(0 if seconds > 0.04 else seconds)
+    class Noting(Backoff):
+        def failed(self) -> float:
+            pauses.append(super().failed())
+            return 0.001
 
+    monkeypatch.setattr("trioedge.runtime.idle_pool.Backoff", Noting)
     with capture_logs() as logs:
         async with open_pool(closed_port()) as (pool, _):
-            monkeypatch.setattr("trioedge.runtime.idle_pool.trio.sleep", note)
             with trio.fail_after(5):
                 while len(pauses) < 8:
-                    await sleep(0.001)
+                    await trio.sleep(0.001)
             assert len(pool) == 0
     assert all(0.05 <= pause <= 30 for pause in pauses)
     assert pauses[6] > pauses[0] * 8
@@ -130,7 +131,7 @@ async def test_an_upstream_that_hangs_up_at_once_is_asked_less_and_less_often() 
     assert {entry["event"] for entry in logs} == {"preconnect: the upstream hangs up at once"}
 
 
-async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest_at_once() -> None:
+async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> None:
     accepted: list[trio.SocketStream] = []
     closed: list[int] = []
 
@@ -145,13 +146,15 @@ async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest_at_on
             pool.resize(size)
             await filled(pool, size)
         pool.resize(2)
-        assert len(pool) == len(reactor) == 2
         with trio.fail_after(5):
             while len(closed) < 3:
                 await trio.sleep(0.001)
         assert sorted(closed) == [0, 1, 2]
+        assert len(pool) == len(reactor) == 2
         pool.resize(0)
-        assert pool.take() is None
+        with trio.fail_after(5):
+            while pool:
+                await trio.sleep(0.001)
         pool.resize(2)
         await filled(pool, 2)
 
@@ -165,7 +168,7 @@ class Held:
         self.reactor = reactor
         self.waiters: list[Waiter] = []
 
-    def warm(self, address: Address) -> None: ...
+    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
 
     def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
         self.waiters.append(waiter)

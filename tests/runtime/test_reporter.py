@@ -1,24 +1,27 @@
 """Reports over a line that fails, with a clock that jumps."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from math import inf
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from trioedge.core.backoff import Backoff
 from trioedge.core.meter import Total
-from trioedge.core.plan import Plan
 from trioedge.core.policy import Settings
 from trioedge.core.report import Report, Reports
-from trioedge.core.services import Change, Service, Services, Snapshot
+from trioedge.core.services import Change, Service, Services
 from trioedge.runtime import reporter as reporter_module
+from trioedge.runtime.observe import Observer
 from trioedge.runtime.reporter import REPORT_SECONDS, SERVICES_A_REPORT, Reporter
 
 ROUND = 10.0
+BACK = "reports are acknowledged again"
 
 
 class Plane:
@@ -47,29 +50,19 @@ class Plane:
         return [(report.sequence, [usage.service for usage in report.services]) for _, report in self.came]
 
 
-class Line:
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    async def apply(self, snapshot: Snapshot, /) -> Plan:
-        raise NotImplementedError
-
-    def reached(self) -> None:
-        self.told.append("reached")
-
-    def failed(self, error: str, /) -> None:
-        self.told.append(error)
-
-
 class World:
     def __init__(self) -> None:
         self.services = Services(Total(), Total(), governed=True)
         self.reports = Reports("edge", "1", lambda _: 1)
-        self.plane, self.line = Plane(), Line()
-        self.reporter = Reporter(self.plane, self.reports, self.line, ROUND)
+        self.plane = Plane()
+        self.reporter = Reporter(self.plane, self.reports, Observer(), ROUND)
         self.services.on_traffic.append(self.reporter.mark)
+        self.services.on_gone.append(self.reporter.gone)
+        self.logs: list[MutableMapping[str, Any]] = []
+
+    def said(self) -> list[str]:
+        """What the log says: errors, and other lines as they are."""
+        return [line.get("error", line["event"]) for line in self.logs]
 
     def service(self, name: str = "a") -> Service:
         """A service with a session, which is worth a report."""
@@ -81,10 +74,11 @@ class World:
 @asynccontextmanager
 async def at_work() -> AsyncIterator[World]:
     world = World()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(world.reporter.run)
-        yield world
-        nursery.cancel_scope.cancel()
+    with capture_logs() as world.logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.reporter.run)
+            yield world
+            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +101,7 @@ async def test_a_busy_service_is_reported_once_a_round(autojump_clock: MockClock
         assert world.plane.times() == pytest.approx([10.0, 20.3, 30.6, 40.9, 51.2])
         bytes_down = [report.services[0].bytes_down for _, report in world.plane.came]
         assert bytes_down == sorted(bytes_down)
-        assert world.line.told == []
+        assert world.reporter.error == ""
 
 
 async def test_while_nothing_changes_nothing_is_reported_and_nobody_wakes(autojump_clock: MockClock) -> None:
@@ -146,11 +140,12 @@ async def test_a_report_that_fails_comes_again_after_growing_pauses_until_it_arr
         assert world.plane.times() == [10.0, 10.5, 11.5, 13.5]
         assert [sequence for sequence, _ in world.plane.said()] == [1, 2, 3, 4]
         assert world.plane.came[-1][1].services[0].bytes_up == 5
-        assert world.line.told == ["report: no route"] * 3 + ["reached"]
+        assert world.said() == ["no route", "no route", BACK], "a second apart at least"
+        assert world.reporter.error == ""
         assert world.reports.acknowledged == 4
         service.up.add(1)
         await trio.sleep(2 * ROUND)
-        assert world.line.told.count("reached") == 1, "it was not gone since"
+        assert world.said().count(BACK) == 1, "it was not gone since"
         world.plane.fault = OSError("no route")
         service.up.add(1)
         await trio.sleep(ROUND + 1)
@@ -179,7 +174,7 @@ async def test_whatever_a_control_plane_raises_is_said_and_costs_nothing_else(
         world.service()
         world.plane.fault = fault
         await trio.sleep(ROUND + 0.1)
-        assert world.line.told == [f"report: {fault!r}" if not str(fault) else f"report: {fault}"]
+        assert world.said() == [world.reporter.error] == [str(fault) or repr(fault)]
         world.plane.fault = None
         await trio.sleep(ROUND)
         assert world.reports.acknowledged == 2
@@ -190,7 +185,7 @@ async def test_a_report_that_nobody_answers_is_given_up_and_comes_again(autojump
         world.service()
         world.plane.seconds = 3600
         await trio.sleep(ROUND + REPORT_SECONDS + 0.1)
-        assert world.line.told == ["no answer to a report within 10 s"]
+        assert world.said() == [world.reporter.error] == ["no answer to a report within 10 s"]
         world.plane.seconds = 0
         await trio.sleep(1)
         assert world.plane.times() == [10.0, 20.5]
@@ -263,7 +258,7 @@ async def test_after_a_cancel_a_report_that_was_cut_short_is_due_still(
         await trio.sleep(seconds)
     assert len(world.reports) == (1 if seconds else 0)
     assert world.plane.cancelled == len(world.plane.came) == (seconds > ROUND)
-    assert world.line.told == []
+    assert world.reporter.error == ""
 
 
 async def test_a_flush_that_was_cancelled_owes_as_much_as_before(autojump_clock: MockClock) -> None:

@@ -28,6 +28,10 @@ class DirtySet(Generic[K]):
         """Keys that wait; those taken are not among them."""
         return len(self._waiting)
 
+    def __contains__(self, key: K) -> bool:
+        """Whether `key` waits, or somebody has taken it."""
+        return key in self._waiting or key in self._processing
+
     def mark(self, key: K) -> None:
         """Note that `key` changed. Free for one that waits; one that is taken will wait once it is done."""
         if key in self._processing:
@@ -46,6 +50,13 @@ class DirtySet(Generic[K]):
         """`key`, which was taken, is dealt with: it is gone, or waits at the end if it was marked meanwhile."""
         if self._processing.pop(key):
             self._waiting[key] = None
+
+    def drop(self, key: K) -> bool:
+        """Forget `key`, if it waits; False if it does not."""
+        waits = key in self._waiting
+        if waits:
+            del self._waiting[key]
+        return waits
 
     def again(self, key: K) -> None:
         """`key`, which was taken, could not be dealt with: it waits at the end."""

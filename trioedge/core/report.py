@@ -6,11 +6,15 @@ its bytes move or its sessions change, and leaves when its report is acknowledge
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
 from .dirty_set import DirtySet
 from .services import Service
+
+MOST_GONE: Final = 100_000
+"""Services that are no more and wait to be reported. Of more than these, the totals of those gone longest are lost."""
 
 
 @attrs.frozen(slots=True)
@@ -59,7 +63,7 @@ class Report:
 class Reports:
     """Which services are to be reported, and what of. One report is under way at a time."""
 
-    __slots__ = ("_dirty", "_edge", "_epoch", "_sources", "acknowledged", "sequence")
+    __slots__ = ("_dirty", "_edge", "_epoch", "_gone", "_sources", "acknowledged", "sequence")
 
     def __init__(self, edge: str, epoch: str, sources: Callable[[str], int]) -> None:
         """Owe nothing yet.
@@ -71,6 +75,7 @@ class Reports:
         """
         self._edge, self._epoch, self._sources = edge, epoch, sources
         self._dirty: DirtySet[Service] = DirtySet()
+        self._gone: dict[Service, None] = {}
         self.sequence = 0
         """Of the last report made."""
         self.acknowledged = 0
@@ -83,6 +88,21 @@ class Reports:
     def mark(self, service: Service) -> None:
         """Something of this service has changed; marking it again before its report is free."""
         self._dirty.mark(service)
+
+    def gone(self, service: Service) -> bool:
+        """A service is no more. Its totals stay until they are acknowledged, if there is room.
+
+        Returns:
+            Whether there was; if not, the totals of the service that went first are lost.
+        """
+        if service not in self._dirty:  # acknowledged
+            return True
+        self._gone[service] = None
+        if len(self._gone) <= MOST_GONE:
+            return True
+        first = next(each for each in self._gone if self._dirty.drop(each))  # few are under way
+        del self._gone[first]
+        return False
 
     def compose(self, most: int) -> tuple[Report, list[Service]] | None:
         """Make the next report of at most `most` services, or None when none is due. Costs what is in it."""
@@ -107,6 +127,8 @@ class Reports:
         self.acknowledged = sequence
         for service in services:
             self._dirty.done(service)
+            if service not in self._dirty:
+                self._gone.pop(service, None)
 
     def lost(self, services: list[Service]) -> None:
         """Nobody knows whether it arrived: these services are due again."""

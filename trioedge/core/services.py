@@ -131,7 +131,8 @@ class Services:
     """Every service by name. Without a control plane every name is one and the same service, without limits."""
 
     __slots__ = (
-        "_anyone", "_by_name", "_down", "_leaving", "_lives", "_stray", "_unnamed", "_up", "_watchers", "on_traffic",
+        "_anyone", "_by_name", "_down", "_leaving", "_lives", "_stray", "_unnamed", "_up", "_watchers", "on_gone",
+        "on_traffic",
     )  # fmt: skip
 
     def __init__(self, up: Total, down: Total, *, governed: bool) -> None:
@@ -152,6 +153,8 @@ class Services:
         self._watchers: list[Watcher] = []
         self.on_traffic: list[Callable[[Service], object]] = []
         """Told of a service when its sessions change, and when its bytes move after its meters listened."""
+        self.on_gone: list[Callable[[Service], object]] = []
+        """Told of a service that is no more, and has no session any more."""
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -218,7 +221,7 @@ class Services:
             if service.live:
                 self._leaving[name] = service
             else:
-                service.let_go()
+                self._let_go(service)
         elif service is None:
             service = self._leaving.pop(name, None) or self._make(name, change.after)
             self._by_name[name] = service
@@ -270,7 +273,12 @@ class Services:
                     del self._by_name[name]
                 elif self._leaving.pop(name, None) is None:
                     return
-                service.let_go()
+                self._let_go(service)
+
+    def _let_go(self, service: Service) -> None:
+        service.let_go()
+        for hook in self.on_gone:
+            hook(service)
 
     def _tell(self, service: Service) -> None:
         for hook in self.on_traffic:

@@ -11,7 +11,6 @@ from ..core.address import Address, parse_address
 from ..core.address_classes import AddressClass
 from ..core.bounds import check_choice, check_count, check_number
 from ..core.errors import ConfigurationError, UpstreamError
-from ..core.services import Change, Service
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason, Reject
 from ..runtime.connector import Attempt, Connecting
@@ -21,6 +20,7 @@ from ..runtime.sockets import reset
 from ..runtime.stream_relay import StreamRelay, close_hard, wait_until_lifted
 from ..runtime.streams import PlainStream
 from ..runtime.upstream import Upstream
+from ..runtime.upstreams import Upstreams, most_ready
 from ..runtime.validation import Validator
 
 _NOWHERE: Final = Reject(Reason.SERVICE, "its policy names no outbound")
@@ -55,7 +55,8 @@ class Forward:
             destination: ``tcp://host:port`` or ``unix:///path``. A name is resolved in the background. None asks the
                 policy of the session's service, whose control plane the edge must have.
             preconnect: idle connections kept ready, 0 to 10,000; of a policy's upstream the policy says how many. A
-                session takes one and never waits for one. Right where the client speaks first (HTTP, Redis, TLS): an
+                session takes one and never waits for one. All policies together may have an eighth of the process's
+                file descriptors, and 10,000 at most. Right where the client speaks first (HTTP, Redis, TLS): an
                 upstream that greets or hangs up on silent clients (SMTP, MySQL, SSH) wants 0.
             connect_seconds: the limit of one connect, name and all addresses included; above 0.
             outbound: the way out; the edge's own, which is ``Direct()``, if None.
@@ -74,19 +75,24 @@ class Forward:
             check_choice("Forward", "allow", each, ALLOWABLE)
         if destination is None and preconnect:
             raise ConfigurationError("Forward(preconnect=…) without a destination: the policy of each service says it")
-        self.preconnect = preconnect
+        self._preconnect = preconnect
         self.connect_seconds = connect_seconds
         self.outbound = outbound
         self.enforces = () if destination is not None else ("outbound", "preconnect")
         self._fixed: Upstream | None = None
-        self._nursery: trio.Nursery | None = None
-        self._upstreams: dict[Address, Upstream] = {}
+        self._named: Upstreams | None = None
+        self._serving = False
 
     def __repr__(self) -> str:
         to = "" if self.destination is None else f"{str(self.destination)!r}, "
-        idle = f"preconnect={self.preconnect}, " if self.preconnect else ""
+        idle = f"preconnect={self._preconnect}, " if self._preconnect else ""
         allow = f", allow={list(self.allow)}" if self.allow else ""
         return f"Forward({to}{idle}connect_seconds={self.connect_seconds:g}{allow})"
+
+    @property
+    def preconnect(self) -> int:
+        """Idle connections at most, whose file descriptors are set aside."""
+        return most_ready() if self.destination is None else self._preconnect
 
     def bind(self, ground: Ground) -> None:
         """Belong to the edge that begins to serve."""
@@ -95,17 +101,18 @@ class Forward:
                 "Forward() names no destination, and no control plane names one: write Forward('tcp://…'), or give "
                 "the edge control=…"
             )
+        if self._serving:
+            raise ConfigurationError(f"{self!r} serves another edge already: give each edge one of its own")
         self._ground = ground
         self._reactor = ground.reactor
-        self._upstreams = {}
+        self._fixed = self._named = None
         permit = None if self.destination is not None else Validator(self.allow).permit
         self._connector: Connecting = (self.outbound or ground.outbound).open(ground, permit)
         if self.destination is None:
-            self._fixed = None
-            ground.services.watch(self)
+            self._named = Upstreams(self._connector, ground, self.connect_seconds)
         else:
             self._fixed = Upstream(self.destination, self._connector, ground, self.connect_seconds)
-            self._fixed.preconnect = self.preconnect
+            self._fixed.preconnect = self._preconnect
 
     def carries(self, session: Session) -> bool:
         """Whether the reactor can carry a session without a task: plain sockets, which the kernel paces if need be."""
@@ -119,50 +126,17 @@ class Forward:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Keep upstreams warm: those that are named now, and those that will be."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            if self._fixed is not None:
-                self._warm(self._fixed)
-            task_status.started()
-            try:
+        self._serving = True
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._fixed is not None:
+                    self._fixed.warm(nursery)
+                if self._named is not None:
+                    await nursery.start(self._named.run)
+                task_status.started()
                 await trio.sleep_forever()
-            finally:
-                self._nursery = None
-
-    def _warm(self, upstream: Upstream) -> None:
-        if self._nursery is not None:  # else the edge is stopping, and nobody comes any more
-            upstream.warm(self._nursery)
-
-    def changed(self, service: Service, change: Change) -> None:
-        """A policy came, changed or went: make the upstream that it names, and let go of the one before. O(1)."""
-        if change.fields and not {"outbound", "preconnect"} & set(change.fields):
-            return
-        before: Upstream | None = service.upstream
-        ready = 0 if change.before is None else change.before.policy.preconnect
-        policy = None if change.after is None else change.after.policy
-        if policy is None or policy.outbound is None:
-            service.upstream = None
-        else:
-            destination = parse_address(policy.outbound)
-            upstream = self._upstreams.get(destination)
-            if upstream is None:
-                upstream = Upstream(destination, self._connector, self._ground, self.connect_seconds)
-                self._upstreams[destination] = upstream
-            upstream.users += 1
-            upstream.preconnect += policy.preconnect
-            service.upstream = upstream
-            self._warm(upstream)
-        if before is not None:
-            self._release(before, ready)
-
-    def _release(self, upstream: Upstream, preconnect: int) -> None:
-        upstream.users -= 1
-        upstream.preconnect -= preconnect
-        if upstream.users:
-            self._warm(upstream)
-        else:
-            del self._upstreams[upstream.destination]
-            upstream.close()
+        finally:
+            self._serving = False
 
     def _upstream(self, session: Session) -> Upstream | None:
         if self._fixed is not None:
@@ -170,17 +144,21 @@ class Forward:
         service = self._ground.services.find(session.service)
         return None if service is None else service.upstream
 
+    def _nowhere(self, session: Session) -> Reject:
+        services = self._ground.services
+        return services.refusal(session.service) if services.find(session.service) is None else _NOWHERE
+
     def begin(self, session: Session, down: socket.socket, early: bytes, ended: Ended) -> None:
         """Carry a plain socket in the reactor, without a task."""
         upstream = self._upstream(session)
         if upstream is None:
             reset(down)
-            ended(session, _NOWHERE)
+            ended(session, self._nowhere(session))
             return
         unix = upstream.destination.scheme == "unix"
         taken = upstream.take()
         if taken is None:
-            connecting = _Connecting(self, session, down, early, ended, unix=unix)
+            connecting = _Connecting(self, upstream, session, down, early, ended)
             session.carrier = connecting
             connecting.attempt = upstream.start(connecting)
         else:
@@ -203,11 +181,6 @@ class Forward:
         )
         relay.start(early, greeted=greeted)
 
-    def unreached(self, error: UpstreamError) -> Completed:
-        """Say, at most once a second, that the upstream cannot be reached; give the session's end."""
-        self._ground.observer.notice("upstream failed", reason=str(error.reason), error=error.detail)
-        return Completed(error.reason, error.detail)
-
     async def handle(self, session: Session) -> Outcome:
         """Carry a session that has a task; after a cancel both sides are closed."""
         stream = session.stream
@@ -215,11 +188,12 @@ class Forward:
             return await self._handle_plain(session, stream)
         upstream = self._upstream(session)
         if upstream is None:
-            return _NOWHERE
+            return self._nowhere(session)
         try:
             up = await upstream.open_stream()
         except UpstreamError as error:
-            return self.unreached(error)
+            upstream.unreached(error)
+            return Completed(error.reason, error.detail)
         relay = StreamRelay(session)
         session.carrier = relay
         outcome: Outcome = Completed(Reason.RESET)
@@ -263,7 +237,7 @@ class Forward:
 class _Connecting:
     """The carrier of a session whose upstream is not there yet."""
 
-    __slots__ = ("_down", "_early", "_ended", "_forward", "_session", "_unix", "attempt")
+    __slots__ = ("_down", "_early", "_ended", "_forward", "_session", "_upstream", "attempt")
 
     phase = "connecting"
     pacing = ""
@@ -272,21 +246,23 @@ class _Connecting:
     bytes_down = 0
 
     def __init__(
-        self, forward: Forward, session: Session, down: socket.socket, early: bytes, ended: Ended, *, unix: bool
+        self, forward: Forward, upstream: Upstream, session: Session, down: socket.socket, early: bytes, ended: Ended
     ) -> None:
         self._forward = forward
+        self._upstream = upstream
         self._session = session
         self._down = down
         self._early = early
         self._ended = ended
-        self._unix = unix
         self.attempt: Attempt | None = None
 
     def connected(self, sock: socket.socket, greeted: bool) -> None:
-        self._forward.relay(self._session, self._down, sock, self._early, self._ended, greeted=greeted or self._unix)
+        unix = self._upstream.destination.scheme == "unix"
+        self._forward.relay(self._session, self._down, sock, self._early, self._ended, greeted=greeted or unix)
 
     def failed(self, error: UpstreamError) -> None:
-        self._end(self._forward.unreached(error))
+        self._upstream.unreached(error)
+        self._end(Completed(error.reason, error.detail))
 
     def queued(self) -> tuple[int, int]:
         return 0, 0

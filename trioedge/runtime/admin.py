@@ -85,4 +85,6 @@ class Admin:
             plan = await self.plan(await in_slices(reader.finish()))
         except SnapshotError as error:
             return 422, {"faults": error.faults}
-        return 200, {"says": str(plan), **attrs.asdict(plan)}
+        counts = {"added": len(plan.added), "changed": len(plan.changed), "removed": len(plan.removed)}
+        sessions = {"retuned": plan.retuned, "rechecked": plan.rechecked, "evicted": plan.evicted}
+        return 200, {"says": str(plan), **counts, **sessions}

@@ -179,8 +179,8 @@ class Connecting(Protocol):
     def plain(self) -> bool:
         """Whether it gives bare sockets, by :meth:`start`; else only streams."""
 
-    def warm(self, address: Address, /) -> None:
-        """Prepare what can be prepared before anyone connects there."""
+    def warm(self, address: Address, failed: Callable[[UpstreamError], object], /) -> None:
+        """Prepare what can be prepared before anyone connects there; `failed` is told if nobody will get there."""
 
     def start(self, address: Address, seconds: float, waiter: Waiter, /) -> Attempt:
         """Begin to connect a plain socket."""
@@ -208,9 +208,15 @@ class Connector:
         self._resolver = resolver
         self._permit = permit
 
-    def warm(self, address: Address) -> None:
-        """Have the name resolved before anyone connects."""
-        self._resolver.ask(address, _forget)
+    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
+        """Have the name resolved before anyone connects, and its addresses judged."""
+
+        def look(answer: Answer) -> None:
+            permitted = answer if self._permit is None else self._permit(address, answer)
+            if isinstance(permitted, UpstreamError):
+                failed(permitted)
+
+        self._resolver.ask(address, look)
 
     def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
         """Begin to connect; the waiter may be told before this returns.
@@ -243,10 +249,6 @@ class Connector:
             return await waiter.wait()
         finally:
             attempt.cancel()
-
-
-def _forget(answer: Answer) -> None:
-    """It is in memory now, which is all that was wanted."""
 
 
 class _Waiting:

@@ -34,8 +34,9 @@ class ControlState:
         version: of the snapshot that holds; empty before the first.
         applied_at: when it was applied, in seconds of trio's clock; None before the first.
         services: how many there are.
-        error: why the control plane could not be reached, or what was wrong with what it said; empty when all is well.
+        error: why there is no news of it, or what was wrong with the last; empty when all is well.
         failing_since: since when; None when all is well.
+        report_error: why the last report was not acknowledged; empty when it was.
         unreported: services whose totals wait to be reported.
         reported: the number of the last report that was acknowledged.
     """
@@ -45,6 +46,7 @@ class ControlState:
     services: int
     error: str
     failing_since: float | None
+    report_error: str
     unreported: int
     reported: int
 
@@ -99,8 +101,9 @@ class Governance:
         self._reports = Reports(name, secrets.token_hex(8), self.live.sources)
         self._reporter: Reporter | None = None
         if isinstance(control, TakesReports):
-            self._reporter = Reporter(control, self._reports, self.convergence, report_seconds)
+            self._reporter = Reporter(control, self._reports, observer, report_seconds)
             self.services.on_traffic.append(self._reporter.mark)
+            self.services.on_gone.append(self._reporter.gone)
 
     async def start(self, workers: trio.Nursery, give_up: trio.Event) -> None:
         """Wait for the control plane's first word, or until `give_up`; it goes on in `workers`."""
@@ -123,6 +126,7 @@ class Governance:
         first_word = _FirstWord(task_status)
         backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
         while True:
+            began = trio.current_time()
             try:
                 await control.run(self.convergence, task_status=first_word)
             except Exception as fault:
@@ -131,6 +135,8 @@ class Governance:
                 self._observer.fault("control plane crashed", fault)
             if not first_word.said:
                 return
+            if trio.current_time() - began > MOST_RETRY_SECONDS:
+                backoff.succeeded()
             self.convergence.failed(f"{control!r} has stopped, and is started again")
             await trio.sleep(backoff.failed())
 
@@ -148,6 +154,7 @@ class Governance:
             services=len(self.services),
             error=convergence.error,
             failing_since=convergence.failing_since,
+            report_error="" if self._reporter is None else self._reporter.error,
             unreported=len(self._reports),
             reported=self._reports.acknowledged,
         )

@@ -21,6 +21,9 @@ from .wakeup import Wakeup
 FIRST_RETRY_SECONDS: Final = 0.1
 MOST_RETRY_SECONDS: Final = 30.0
 
+AT_ONCE: Final = 16
+"""Connections that are opened or closed before others have their turn: less than a millisecond's work."""
+
 STEADY_SECONDS: Final = 1.0
 """A connection that waited this long was welcome: losing it counts as the first failure."""
 
@@ -104,17 +107,21 @@ class IdlePool:
         self._wakeup = Wakeup()
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
         self._retry_seconds = 0.0
+        self._closing = False
 
     def __len__(self) -> int:
         """Connections ready."""
         return len(self._idle)
 
     def resize(self, size: int) -> None:
-        """Keep more or fewer connections ready from now on; those too many are closed now, the oldest first."""
+        """Keep more or fewer connections ready from now on; those too many are closed soon, the oldest first."""
         self._size = size
-        while len(self._idle) > size:
-            self._close(self._idle.pop(next(iter(self._idle))))
         self._wakeup.set()
+
+    def close(self) -> None:
+        """Keep none any more: :meth:`run` ends when the last is closed."""
+        self._closing = True
+        self.resize(0)
 
     def take(self) -> tuple[socket.socket, bool] | None:
         """Give the newest connection that is alive, registered in the reactor, and whether it has spoken already.
@@ -133,30 +140,61 @@ class IdlePool:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the pool and keep it full; after a failure wait 0.1 to 30 s, doubling until a session took one.
 
-        Closes every connection when cancelled.
+        Ends once it is closed. Closes every connection when cancelled.
         """
         task_status.started()
         self._wakeup.set()
         try:
             while True:
                 await self._wakeup.wait()
+                await self._shrink()
                 if self._retry_seconds:
-                    await trio.sleep(self._retry_seconds)
-                    self._retry_seconds = 0.0
-                self._reactor.refresh()
-                missing = self._size - len(self._idle) - len(self._refills)
-                for _ in range(missing):
-                    if self._retry_seconds:  # the last one failed at once; so would this
-                        break
-                    self._connect()
+                    await self._pause()
+                if self._closing:
+                    return
+                await self._fill()
         finally:
-            for refill in self._refills:
-                if refill.attempt is not None:
-                    refill.attempt.cancel()
-            for idle in self._idle.values():
-                self._close(idle)
-            self._refills.clear()
-            self._idle.clear()
+            while self._drop_one():
+                pass
+
+    async def _pause(self) -> None:
+        """Let the upstream be for a while; what becomes too many meanwhile is closed all the same."""
+        with trio.move_on_after(self._retry_seconds):
+            while not self._closing:
+                await self._wakeup.wait()
+                await self._shrink()
+        self._retry_seconds = 0.0
+
+    async def _fill(self) -> None:
+        """Begin to connect what is missing, a few at a time; sessions have their turn in between."""
+        self._reactor.refresh()
+        begun = 0
+        while len(self._idle) + len(self._refills) < self._size and not self._retry_seconds:
+            self._connect()  # if it fails at once, so would the next
+            begun += 1
+            if begun % AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+                self._reactor.refresh()
+
+    async def _shrink(self) -> None:
+        """Close what is too many, a few at a time."""
+        closed = 0
+        while len(self._idle) + len(self._refills) > self._size and self._drop_one():
+            closed += 1
+            if closed % AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _drop_one(self) -> bool:
+        """Give up a connection that is on its way, or else close the oldest; False when there is neither."""
+        if self._refills:
+            refill = self._refills.pop()
+            if refill.attempt is not None:
+                refill.attempt.cancel()
+        elif self._idle:
+            self._close(self._idle.pop(next(iter(self._idle))))
+        else:
+            return False
+        return True
 
     def _connect(self) -> None:
         refill = _Refill(self)

@@ -8,7 +8,8 @@ import trio
 from ..core.backoff import Backoff
 from ..core.report import Report, Reports
 from ..core.services import Service
-from .control_plane import Link, TakesReports
+from .control_plane import TakesReports
+from .observe import Observer
 from .wakeup import Wakeup
 
 SERVICES_A_REPORT: Final = 1_000
@@ -22,30 +23,39 @@ MOST_RETRY_SECONDS: Final = 30.0
 
 
 class Reporter:
-    """Sends reports; does nothing while nothing changes."""
+    """Sends reports; does nothing while nothing changes.
 
-    def __init__(self, control: TakesReports, reports: Reports, link: Link, seconds: float) -> None:
+    Attributes:
+        error: why the last report was not acknowledged; empty when it was.
+    """
+
+    def __init__(self, control: TakesReports, reports: Reports, observer: Observer, seconds: float) -> None:
         """Owe nothing.
 
         Args:
             control: takes the reports.
             reports: knows what is due.
-            link: told whether the control plane answers.
+            observer: told of what people should know.
             seconds: between two rounds of reports, so that a busy service is reported once in it.
         """
         self._control = control
         self._reports = reports
-        self._link = link
+        self._observer = observer
         self._seconds = seconds
         self._wakeup = Wakeup()
         self._one_at_a_time = trio.Lock()
-        self._failing = False
+        self.error = ""
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
 
     def mark(self, service: Service) -> None:
         """Something of this service has changed."""
         self._reports.mark(service)
         self._wakeup.set()
+
+    def gone(self, service: Service) -> None:
+        """A service is no more; its totals are still reported."""
+        if not self._reports.gone(service):
+            self._observer.notice("totals lost: too many services that are no more wait to be reported")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Report every so many seconds while something is due, until cancelled; a report cut short comes again."""
@@ -81,15 +91,15 @@ class Reporter:
                 await self._control.report(report)
                 arrived = True
         except Exception as fault:
-            error = f"report: {fault!r}" if not str(fault) else f"report: {fault}"
+            error = str(fault) or repr(fault)
         finally:
             if arrived:
                 self._reports.confirm(report.sequence, services)
             else:
                 self._reports.lost(services)
         if not arrived:
-            self._link.failed(error)
-        elif self._failing:
-            self._link.reached()
-        self._failing = not arrived
+            self._observer.notice("report failed", error=error)
+        elif self.error:
+            self._observer.say("reports are acknowledged again")
+        self.error = "" if arrived else error
         return arrived

@@ -9,6 +9,7 @@ import socket
 import trio
 
 from ..core.address import Address
+from ..core.errors import UpstreamError
 from .connector import Attempt, Connecting, Waiter
 from .ground import Ground
 from .idle_pool import IdlePool
@@ -19,8 +20,10 @@ class Upstream:
 
     Attributes:
         destination: where it is.
+        preconnect: connections kept ready.
         users: how many services name it; its owner counts.
-        preconnect: connections kept ready, over all of its users.
+        wanted: connections that these want to have ready, together.
+        warmed: whether it was prepared.
     """
 
     def __init__(self, destination: Address, connector: Connecting, ground: Ground, connect_seconds: float) -> None:
@@ -33,33 +36,40 @@ class Upstream:
             connect_seconds: the limit of one connect.
         """
         self.destination = destination
-        self.users = 0
         self.preconnect = 0
+        self.users = 0
+        self.wanted = 0
+        self.warmed = False
         self._connector = connector
+        self._observer = ground.observer
         self._seconds = connect_seconds
-        self._scope: trio.CancelScope | None = None
+        self._keeping = False
         self._pool = IdlePool(connector, ground.reactor, ground.observer, destination, size=0, seconds=connect_seconds)
 
     def __repr__(self) -> str:
         return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={len(self._pool)})"
 
     def warm(self, nursery: trio.Nursery) -> None:
-        """Resolve it now, and keep as many connections ready as `preconnect` says, in a task of `nursery`."""
-        self._connector.warm(self.destination)
-        self._pool.resize(self.preconnect if self._connector.plain else 0)
-        if self.preconnect and self._connector.plain and self._scope is None:
-            self._scope = trio.CancelScope()
-            nursery.start_soon(self._keep_ready, self._scope)
+        """Resolve it, if that was not done yet, and keep `preconnect` connections ready, in a task of `nursery`.
+
+        What says already that nobody will get there, such as an address that is forbidden, is logged.
+        """
+        if not self.warmed:
+            self.warmed = True
+            self._connector.warm(self.destination, self.unreached)
+        size = self.preconnect if self._connector.plain else 0
+        self._pool.resize(size)
+        if size and not self._keeping:
+            self._keeping = True
+            nursery.start_soon(self._pool.run)
 
     def close(self) -> None:
-        """Nobody names it any more: its idle connections are closed, those in use are not."""
-        self._pool.resize(0)
-        if self._scope is not None:
-            self._scope.cancel()
+        """Nobody names it any more: its idle connections are closed soon, those in use are not."""
+        self._pool.close()
 
-    async def _keep_ready(self, scope: trio.CancelScope) -> None:
-        with scope:
-            await self._pool.run()
+    def unreached(self, error: UpstreamError) -> None:
+        """Say, at most once a second, that it cannot be reached."""
+        self._observer.notice("upstream failed", reason=str(error.reason), error=error.detail)
 
     def take(self) -> tuple[socket.socket, bool] | None:
         """Give a connection that is ready, and whether it has spoken already; None when there is none."""

@@ -60,7 +60,7 @@ class ScriptedUpstream:
     def open(self, ground: Ground, permit: Permit | None) -> "ScriptedUpstream":  # noqa: ARG002 - an outbound's shape
         return self
 
-    def warm(self, address: Address) -> None:
+    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
         """Nothing is colder than another."""
 
     def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:  # noqa: ARG002 - as above
