@@ -683,3 +683,27 @@ async def test_an_edge_without_a_control_plane_has_services_of_any_name(autojump
 def test_the_time_between_reports_must_be_one(seconds: Any) -> None:
     with pytest.raises(te.ConfigurationError, match=r"Edge\(report_seconds=.*\) must be a number above 0"):
         make_edge(te.MemoryControl(), report_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("listen", "message"),
+    [
+        ([], "names no address"),
+        (["tcp://127.0.0.1:6380", "tcp://[::1]:6380", "tcp://127.0.0.1:6380"], "tcp://127.0.0.1:6380 twice"),
+        (["unix:///run/edge.sock"] * 2, "unix:///run/edge.sock twice"),
+    ],
+)
+def test_addresses_that_cannot_be_are_named(listen: list[str], message: str) -> None:
+    with pytest.raises(te.ConfigurationError, match=message):
+        te.Edge(listen, [], te.Forward("tcp://192.0.2.9:1"))
+
+
+def test_two_ports_may_be_left_to_the_system() -> None:
+    assert len(te.Edge(["tcp://127.0.0.1:0"] * 2, [], te.Forward("tcp://192.0.2.9:1")).listen) == 2
+
+
+async def test_without_a_control_plane_there_is_nothing_to_plan(autojump_clock: MockClock) -> None:
+    async with open_edge(te.Edge("tcp://127.0.0.1:0", [te.Pacing("1 MB/s")], te.Forward("tcp://192.0.2.9:1"))) as world:
+        await exchange(await world.connect())
+        with pytest.raises(te.ConfigurationError, match="an edge without control="):
+            await world.edge.plan(te.Snapshot({}))

@@ -121,6 +121,9 @@ class Edge:
             if isinstance(stages, Sequence):
                 stages = _identified(stages)
         self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
+        for address in self.listen:
+            if self.listen.count(address) > 1 and not address.endswith(":0"):
+                raise ConfigurationError(f"listen names {address} twice")
         self.chain: Chain = compile_chain(stages, endpoint, clock=time.perf_counter_ns)
         self.drain_seconds = drain_seconds
         self.control = control
