@@ -9,8 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:  ## Say what can be made.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/demo  ## Run an edge before a built-in upstream, with clients of its own.
-	@$(BIN)/trioedge demo
+demo: $(VENV)/demo  ## Run an edge before a built-in upstream, with clients and a control plane of its own.
+	@$(BIN)/trioedge demo --control-plane examples.control_plane
 
 test: $(VENV)/test  ## Run the tests.
 	@$(BIN)/python -m pytest -q
@@ -36,11 +36,7 @@ $(VENV)/pip:
 	$(PIP) install --upgrade 'pip>=25.1'
 	@touch $@
 
-$(VENV)/demo: pyproject.toml | $(VENV)/pip
-	$(PIP) install -e .
-	@touch $@
-
-$(VENV)/test $(VENV)/docs $(VENV)/bench: $(VENV)/%: pyproject.toml | $(VENV)/pip
+$(VENV)/demo $(VENV)/test $(VENV)/docs $(VENV)/bench: $(VENV)/%: pyproject.toml | $(VENV)/pip
 	$(PIP) install -e . --group $*
 	@touch $@
 

@@ -13,6 +13,8 @@ import pytest
 import trio
 
 import trioedge as te
+from examples.control_plane import services_file
+from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import FRESH_SECONDS, Store
 from tests.control.planes import example
 
@@ -205,6 +207,131 @@ def test_devices_count_while_they_were_here_lately(store: Store, monkeypatch: py
     assert store.check("shop", "d")["accept"], "the edge itself makes room"
     store.put("shop", None)
     assert store.check("shop", "a")["detail"] == "no such service"
+
+
+def test_a_pattern_denies_all_that_are_like_it(store: Store) -> None:
+    store.put("shop", {})
+    store.put("cafe", {})
+    store.deny("shop", "192.0.2.*", True)
+    assert not store.check("shop", "192.0.2.7")["accept"]
+    assert store.check("shop", "192.0.20.7")["accept"]
+    assert store.check("cafe", "192.0.2.7")["accept"]
+    store.deny("shop", "192.0.2.*", False)
+    assert store.check("shop", "192.0.2.7")["accept"]
+
+
+def test_to_replace_the_services_is_one_version_of_what_changed(store: Store) -> None:
+    store.replace({"shop": {"session_rate": 20}, "cafe": {}, "bank": {}})
+    first = store.version
+    store.replace({"shop": {"session_rate": 20}, "cafe": {"session_rate": 5}})
+    assert [json.loads(line) for line in store.snapshot(first)[1].splitlines()] == [
+        {"version": store.version, "full": False},
+        {"removed": "bank"},
+        {"name": "cafe", "session_rate": 5},
+        {"end": 2},
+    ]
+    second = store.version
+    store.replace({"cafe": {"session_rate": 5}, "shop": {"session_rate": 20}})
+    assert store.version == second
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[services.shop", "Expected ']'"),
+        ("[service.shop]", "there are tables [services.NAME] and nothing else"),
+        ("services = 3", "there are tables [services.NAME] and nothing else"),
+        ("[services]\nshop = 3", "services.shop = 3 must be a table"),
+        ("[services.shop]\nsession_rate = 0\n[services.cafe]\nrate = 1", "services.shop.session_rate = 0 must be"),
+        ("[services.shop]\nsession_rate = 0\n[services.cafe]\nrate = 1", "services.cafe has no key 'rate'"),
+        ("[services.shop]\ndown_rate = 2026-01-01", "services.shop.down_rate"),
+        ("[services.shop]\ndown_rate = nan", "services.shop.down_rate"),
+        ('[services."a\\nb"]', "a name is at most 255 letters that can be printed"),
+        ("\xff", "utf-8"),
+    ],
+)
+def test_a_faulty_file_is_refused_at_the_start(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "services.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=re.escape(fault)) as refusal:
+        services_file.read(path)
+    assert str(path) in str(refusal.value)
+
+
+async def test_a_file_is_followed(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(services_file, "LOOK_SECONDS", 0.01)
+    path = tmp_path / "services.toml"
+
+    async def until(settings: object, name: str = "shop") -> None:
+        with trio.fail_after(5):
+            while store.settings(name) != settings:
+                await trio.sleep(0.005)
+
+    def write(text: str) -> None:
+        path.with_name("new").write_text(text)
+        path.with_name("new").rename(path)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(services_file.follow, path, ControlPlane(store))
+        await trio.sleep(0.03)
+        write("[services.shop]\nsession_rate = 20")
+        await until({"session_rate": 20})
+        write("[services.shop]\nsession_rate = 0")
+        said = ""
+        while not said:
+            await trio.sleep(0.005)
+            said = capsys.readouterr().err
+        assert said.startswith(f"{path}: services.shop.session_rate = 0 must be a number above 0")
+        path.unlink()
+        said = ""
+        while not said:
+            await trio.sleep(0.005)
+            said = capsys.readouterr().err
+        assert "No such file" in said
+        assert store.settings("shop") == {"session_rate": 20}
+        write("[services.cafe]")
+        await until(None)
+        assert store.settings("cafe") == {}
+        assert capsys.readouterr().err == ""
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_file_that_is_being_written_is_left_alone(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    looks: list[tuple[int, ...] | None] = [(1,), (2,), (3,), (3,), (3,), (4,), None, (4,), (3,), (4,), (4,)]
+    left: list[int] = []
+
+    def read(_: Path) -> dict[str, Any]:
+        left.append(len(looks))
+        return {}
+
+    monkeypatch.setattr(services_file, "_look", lambda _: looks.pop(0))
+    monkeypatch.setattr(services_file, "read", read)
+    with pytest.raises(IndexError):
+        await services_file.follow(tmp_path, ControlPlane(store))
+    assert left == [7, 0]
+
+
+def test_it_does_not_start_with_a_faulty_file(tmp_path: Path) -> None:
+    for text in (None, "[services.shop]\nsession_rate = 0"):
+        path = tmp_path / f"{text is None}.toml"
+        if text is not None:
+            path.write_text(text)
+        command = [sys.executable, "-m", "examples.control_plane", "--services", str(path), "--database", ":memory:"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 2
+        assert str(path) in done.stderr.splitlines()[-1]
+
+
+def test_it_ends_with_its_stdin() -> None:
+    command = [sys.executable, "-m", "examples.control_plane", "--port", "0", "--database", ":memory:", "--until-eof"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0
+    assert done.stdout.startswith("http://127.0.0.1:")
+    assert done.stderr == ""
 
 
 async def test_without_a_token_nothing_is_answered(store: Store) -> None:

@@ -1,36 +1,55 @@
-"""``python -m examples.control_plane --port 9000 --database control.db``."""
+"""``python -m examples.control_plane --port 9000 --database control.db --services services.toml``."""
 
 import argparse
 import ipaddress
 import os
 import signal
+import sys
 from functools import partial
+from pathlib import Path
 
 import hypercorn.trio
 import trio
 from hypercorn.config import Config
 
 from .app import ControlPlane
+from .services_file import follow, read
 from .store import Store
 
 
-async def serve(host: str, port: int, control: ControlPlane) -> None:
-    """Serve until SIGTERM or SIGINT, and print the address once it is listened on."""
+async def serve(control: ControlPlane, host: str, port: int, services: Path | None, until_eof: bool) -> None:
+    """Serve until SIGTERM, SIGINT or, if so wanted, the end of stdin; print the address once it is listened on."""
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.loglevel = "WARNING"
     config.graceful_timeout = 1
+    end = trio.Event()
     async with trio.open_nursery() as nursery:
-        (address,) = await nursery.start(
-            partial(hypercorn.trio.serve, control.app(), config, shutdown_trigger=_wait_for_signal)  # type: ignore[arg-type]
-        )
-        print(address, flush=True)
+        nursery.start_soon(_wait_for_signal, end)
+        if until_eof:
+            nursery.start_soon(_wait_for_eof, end)
+        if services is not None:
+            nursery.start_soon(follow, services, control)
+        async with trio.open_nursery() as server:
+            (address,) = await server.start(
+                partial(hypercorn.trio.serve, control.app(), config, shutdown_trigger=end.wait)  # type: ignore[arg-type]
+            )
+            print(address, flush=True)
+        nursery.cancel_scope.cancel()
 
 
-async def _wait_for_signal() -> None:
+async def _wait_for_signal(end: trio.Event) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
+            end.set()
             return
+
+
+async def _wait_for_eof(end: trio.Event) -> None:
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stdin:
+        async for _ in stdin:
+            pass
+    end.set()
 
 
 def main() -> None:
@@ -41,14 +60,23 @@ def main() -> None:
         "--port", default=9000, type=int, help="a port; 0 lets the system choose (default: %(default)s)"
     )
     parser.add_argument("--database", default="control.db", help="a file, made if missing (default: %(default)s)")
+    parser.add_argument("--services", type=Path, metavar="FILE", help="services are those of this file of TOML")
     parser.add_argument("--delay", default=0.0, type=float, help="seconds before a device check is answered")
+    parser.add_argument("--until-eof", action="store_true", help="end when stdin does, with whoever started this")
     arguments = parser.parse_args()
     token = os.environ.get("CONTROL_TOKEN", "")
     if not token and not ipaddress.ip_address(arguments.host).is_loopback:
         parser.error("set CONTROL_TOKEN, or listen on 127.0.0.1")
+    try:
+        services = read(arguments.services) if arguments.services else None
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     store = Store(arguments.database)
     try:
-        trio.run(serve, arguments.host, arguments.port, ControlPlane(store, token=token, delay=arguments.delay))
+        if services is not None:
+            store.replace(services)
+        control = ControlPlane(store, token=token, delay=arguments.delay)
+        trio.run(serve, control, arguments.host, arguments.port, arguments.services, arguments.until_eof)
     finally:
         store.close()
 

@@ -1,7 +1,7 @@
 """The routes: three that edges ask for, and a few for people with curl."""
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +20,16 @@ MOST_NAME_LETTERS = 255
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+def faults_of(name: str, settings: object) -> list[str]:
+    """Give everything that is wrong with a service: an edge would refuse all services for one."""
+    path = f"services.{name}"
+    read, faults = read_settings(settings, path)
+    faults += entry_faults(read.policy, path)
+    if not name.isprintable() or len(name) > MOST_NAME_LETTERS:
+        faults.append(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
+    return faults
 
 
 class ControlPlane:
@@ -95,33 +105,36 @@ class ControlPlane:
         return JSONResponse({"acknowledged": report["sequence"]})
 
     async def put(self, request: Request) -> Response:
-        """Let a service be so; with faults it stays as it was, for an edge would refuse all services for one."""
+        """Let a service be so; with faults it stays as it was."""
         name, settings = request.path_params["name"], await request.json()
-        path = f"services.{name}"
-        read, faults = read_settings(settings, path)
-        faults += entry_faults(read.policy, path)
-        if not name.isprintable() or len(name) > MOST_NAME_LETTERS:
-            faults.append(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
-        if faults:
+        if faults := faults_of(name, settings):
             return JSONResponse({"faults": faults}, 422)
-        return await self._change(name, settings)
+        await self._change(self._store.put, name, settings)
+        return Response(status_code=204)
 
     async def delete(self, request: Request) -> Response:
         """Let a service be no more."""
-        return await self._change(request.path_params["name"], None)
+        await self._change(self._store.put, request.path_params["name"], None)
+        return Response(status_code=204)
 
-    async def _change(self, name: str, settings: dict[str, Any] | None) -> Response:
-        await self._do(self._store.put, name, settings)
+    async def replace(self, services: Mapping[str, Any]) -> None:
+        """Let the services be these, which have no faults, and no others."""
+        await self._change(self._store.replace, services)
+
+    async def _change(self, work: Callable[..., None], *arguments: Any) -> None:
+        await self._do(work, *arguments)
         self._news.set()
         self._news = trio.Event()
-        return Response(status_code=204)
 
     async def totals(self, request: Request) -> Response:
         """Give what a service has used, over all edges and all their runs."""
         return JSONResponse(await self._do(self._store.totals, request.path_params["name"]))
 
     async def deny(self, request: Request) -> Response:
-        """Deny a device (PUT) or do so no more (DELETE); edges find out when they next check it."""
+        """Deny a device, or all that are like ``192.0.2.*`` (PUT), or do so no more (DELETE).
+
+        Edges find out when they next check it.
+        """
         name, device = request.path_params["name"], request.path_params["device"]
         await self._do(self._store.deny, name, device, request.method == "PUT")
         return Response(status_code=204)

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS devices (
     service TEXT, device TEXT, seen REAL NOT NULL DEFAULT 0, denied INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (service, device)
 );
+CREATE INDEX IF NOT EXISTS devices_denied ON devices (service) WHERE denied;
 CREATE TABLE IF NOT EXISTS usage (
     edge TEXT, epoch TEXT, service TEXT, life INTEGER, sequence INTEGER NOT NULL,
     bytes_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL, opened INTEGER NOT NULL,
@@ -64,13 +65,27 @@ class Store:
 
     def put(self, name: str, settings: Mapping[str, Any] | None) -> None:
         """Let a service be so, or with None let it be no more."""
-        text = None if settings is None else json.dumps(settings)
+        self._change({name: settings})
+
+    def replace(self, services: Mapping[str, Mapping[str, Any]]) -> None:
+        """Let the services be these and no others; those that stay as they are, are no news."""
+        rows = self._database.execute("SELECT name, settings FROM services WHERE settings IS NOT NULL")
+        before = {name: json.loads(settings) for name, settings in rows}
+        names = before.keys() | services.keys()
+        self._change({name: services.get(name) for name in names if services.get(name) != before.get(name)})
+
+    def _change(self, services: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Make a version of all this, if it is anything."""
+        if not services:
+            return
+        version = self._version + 1
+        rows = [
+            (name, version, None if settings is None else json.dumps(settings)) for name, settings in services.items()
+        ]
         with self._database:
-            self._database.execute("UPDATE state SET version = ?", (self._version + 1,))
-            self._database.execute(
-                "INSERT OR REPLACE INTO services VALUES (?, ?, ?)", (name, self._version + 1, text)
-            )  # fmt: skip
-        self._version += 1
+            self._database.execute("UPDATE state SET version = ?", (version,))
+            self._database.executemany("INSERT OR REPLACE INTO services VALUES (?, ?, ?)", rows)
+        self._version = version
 
     def snapshot(self, since: str) -> tuple[str, str]:
         """Give the version and the lines of a snapshot: of what has changed, if `since` is a version, or of all."""
@@ -94,10 +109,8 @@ class Store:
         settings, now = self.settings(service), time.time()
         if settings is None:
             return _verdict(False, "no such service")
-        known = self._database.execute(
-            "SELECT seen, denied FROM devices WHERE service = ? AND device = ?", (service, device)
-        ).fetchone()
-        if known and known[1]:
+        denied = "SELECT 1 FROM devices WHERE service = ? AND denied AND ? GLOB device"
+        if self._database.execute(denied, (service, device)).fetchone():
             return _verdict(False, "denied")
         lately = now - 2 * FRESH_SECONDS
         limit = settings.get("device_limit")
@@ -117,7 +130,7 @@ class Store:
         return _verdict(True, "")
 
     def deny(self, service: str, device: str, denied: bool) -> None:
-        """Deny a device, or do so no more."""
+        """Deny a device, or all that are like ``192.0.2.*``; or do so no more."""
         with self._database:
             self._database.execute(
                 "INSERT INTO devices (service, device, denied) VALUES (?, ?, ?)"

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import termios
-from pathlib import Path
 
 import pytest
 import trio
@@ -98,7 +97,8 @@ def test_wrong_options_are_one_line(options: list[str], capsys: pytest.CaptureFi
 
 
 def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
-    chain = demo_edge.build("tcp://127.0.0.1:0", Path("services.toml"), te.MemoryControl().check_device).chain
+    control = te.MemoryControl()
+    chain = demo_edge.build("tcp://127.0.0.1:0", control, control.check_device).chain
     assert [(phase.kind, len(phase.stages)) for phase in chain.phases] == [
         ("leading decisions", 6),
         ("middleware", 1),

@@ -1,4 +1,4 @@
-"""``trioedge demo``: an upstream, an edge of seven stages before it, and clients; all on loopback, all in here."""
+"""``trioedge demo``: an upstream, an edge of seven stages before it, and clients, on loopback."""
 
 import math
 import signal
@@ -10,10 +10,12 @@ from typing import Annotated, Final
 import trio
 from cyclopts import Parameter, validators
 
+from ..control.file import FileControl
 from ..core.errors import ConfigurationError
 from ..edge import Edge
 from . import demo_clients, demo_edge, logs
-from .demo_story import Story
+from .demo_control import ControlProcess, settled
+from .demo_story import Story, check_device
 from .demo_upstream import Upstream
 from .demo_view import Lines, LiveTable, View
 from .words import count, reasons
@@ -25,12 +27,15 @@ def demo(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     seconds: float | None = None,
+    control_plane: str | None = None,
 ) -> int:
     """See an edge of seven stages at work: a device is denied, a rate changes, a source is evicted.
 
     Args:
         port: The port to listen on, on 127.0.0.1; 0 lets the system choose.
         seconds: End after so long. By default when Ctrl-C is pressed, or after 10 s if stdout is not a terminal.
+        control_plane: A module to run as the control plane, such as examples.control_plane. By default there is none,
+            and the edge reads the file of services itself.
     """
     logs.configure(level="error")
     terminal = sys.stdout.isatty()
@@ -38,44 +43,54 @@ def demo(
         seconds = math.inf if terminal else PIPED_SECONDS
     if not seconds > 0:
         raise ConfigurationError(f"--seconds {seconds:g} must be above 0")
-    trio.run(_demo, port, seconds, terminal)
+    trio.run(_demo, port, seconds, terminal, control_plane)
     return 0
 
 
-async def _demo(port: int, seconds: float, terminal: bool) -> None:
+async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -> None:
     """Start from the upstream to the clients, and end in the other order."""
     upstream = Upstream()
     view = LiveTable() if terminal else Lines()
     with TemporaryDirectory(prefix="trioedge-demo-") as folder:
         async with trio.open_nursery() as nursery:
+            ending = nursery.cancel_scope
+
+            async def listen_to_signals(*, task_status: trio.TaskStatus[None]) -> None:
+                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    task_status.started()
+                    async for _ in signals:
+                        ending.cancel()
+
+            await nursery.start(listen_to_signals)
             upstream_port: int = await nursery.start(upstream.run)
             services = Path(folder) / "services.toml"
             story = Story(services, f"tcp://127.0.0.1:{upstream_port}", view)
-            edge = demo_edge.build(f"tcp://127.0.0.1:{port}", services, story.check)
-            await nursery.start(edge.serve)
-            address = edge.addresses[0].removeprefix("tcp://")
-            print(_introduction(address, services, seconds), flush=True)
-            await _live(edge, upstream, story, view, seconds)
+            listen = f"tcp://127.0.0.1:{port}"
+            process: ControlProcess | None = None
+            if module is None:
+                edge = demo_edge.build(listen, FileControl(services), story.watch(check_device))
+            else:
+                process = ControlProcess(module, services, view)
+                service = demo_edge.SERVICES[demo_edge.STAYING]
+                control = await nursery.start(process.run, service, f"{demo_edge.STRANGERS}*")
+                edge = demo_edge.build(listen, control, story.watch(control.check_device))
+            async with trio.open_nursery() as edges:
+                await edges.start(edge.serve)
+                print(_introduction(edge, services, process, seconds), flush=True)
+                with trio.move_on_after(seconds) as ending:
+                    await _live(edge, upstream, story, view)
+                ending = nursery.cancel_scope  # who cannot wait for the end sends another signal
+                edge.drain()
+            if process is not None:
+                print(settled(edge, await process.books(service.name for service in edge.services)))
+            print(_summary(edge, upstream, story))
             nursery.cancel_scope.cancel()
-    refused = edge.statistics().refused
-    print(
-        f"{count(upstream.answered, 'request')} answered; {count(sum(refused.values()), 'session')} refused "
-        f"({reasons(refused)}); {count(story.denied, 'session')} cut by the device check; "
-        f"{count(story.evicted, 'session')} evicted."
-    )
 
 
-async def _live(edge: Edge, upstream: Upstream, story: Story, view: View, seconds: float) -> None:
-    """Let clients come, the story happen and the view follow for so long, or until a signal."""
-
-    async def wait_for_signal() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-
-    with view.open(), trio.move_on_after(seconds):
+async def _live(edge: Edge, upstream: Upstream, story: Story, view: View) -> None:
+    """Let clients come, the story happen and the view follow, until cancelled."""
+    with view.open():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait_for_signal)
             nursery.start_soon(demo_clients.run, int(edge.addresses[0].rpartition(":")[2]))
             nursery.start_soon(story.run, edge)
             try:
@@ -87,17 +102,27 @@ async def _live(edge: Edge, upstream: Upstream, story: Story, view: View, second
                 raise
 
 
-def _introduction(address: str, services: Path, seconds: float) -> str:
+def _introduction(edge: Edge, services: Path, process: ControlProcess | None, seconds: float) -> str:
+    address = edge.addresses[0].removeprefix("tcp://")
+    tries = {
+        f"curl {address}": "is answered",
+        f"curl --interface {demo_edge.UNWANTED} {address}": "SourceMatch refuses it",
+        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "SessionGate lets 8 in",
+        f"nano {services}": "change what holds",
+    }
+    if process is not None:
+        tries[f"kill {process.pid}"] = "end the control plane"
+    width = max(map(len, tries))
+    lines = [f"  {command:{width}}  # {what}" for command, what in tries.items()]
     end = "Ctrl-C ends it." if seconds == math.inf else f"It ends after {seconds:g} s."
-    return f"""\
-An edge of seven stages listens on {address}. Its services stand in a file that you may change:
-  {services}
-In another terminal, type
-  curl {address}
-    to be answered;
-  curl --interface {demo_edge.UNWANTED} {address}
-    to be refused by SourceMatch: curl says that it was reset, or could not connect;
-  seq 20 | xargs -P 20 -I_ curl -s {address}
-    to come twenty at a time: SessionGate lets a burst of 8 in, then 2 a second.
-{end}
-"""
+    head = f"An edge of seven stages is at work. {end} In another terminal, try"
+    return "\n".join([head, *lines, ""])
+
+
+def _summary(edge: Edge, upstream: Upstream, story: Story) -> str:
+    refused = edge.statistics().refused
+    return (
+        f"{count(upstream.answered, 'request')} answered; {count(sum(refused.values()), 'session')} refused "
+        f"({reasons(refused)}); {count(story.denied, 'session')} cut by the device check; "
+        f"{count(story.evicted, 'session')} evicted."
+    )

@@ -1,7 +1,6 @@
-"""The demo's edge: seven stages, written as a user would write them, and services out of a file."""
+"""The demo's edge: seven stages, written as a user would write them."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import trio
@@ -40,7 +39,7 @@ async def at_most_a_minute(session: te.Session, call_next: te.Handler) -> te.Out
     return te.Completed(te.Reason.DEADLINE, "a minute")
 
 
-def build(listen: str, services: Path, check: Check) -> te.Edge:
+def build(listen: str, control: te.ControlPlane, check: Check) -> te.Edge:
     """Put the edge together: six decisions, which run before a session has a task, and a middleware."""
     return te.Edge(
         listen,
@@ -54,5 +53,7 @@ def build(listen: str, services: Path, check: Check) -> te.Edge:
             at_most_a_minute,
         ],
         endpoint=te.Forward(allow=["loopback"]),
-        control=te.FileControl(services),
+        control=control,
+        report_seconds=1.0,
+        drain_seconds=1.0,
     )

@@ -12,7 +12,7 @@ from .words import reasons
 NOTES: Final = 3
 """The latest are shown."""
 
-FIXED_LINES: Final = 19 + NOTES
+FIXED_LINES: Final = 16 + NOTES
 """What is on the screen besides the rows of the table: the introduction, heads, counts, the notes, the cursor."""
 
 MOST_ROWS: Final = 16
@@ -41,10 +41,11 @@ class Lines:
     seconds = 1.0
 
     def __init__(self) -> None:
-        self._since = trio.current_time()
+        self._since = 0.0
         self._notes = ""
 
     def open(self) -> AbstractContextManager[object]:
+        self._since = trio.current_time()
         return nullcontext()
 
     def note(self, text: str) -> None:
@@ -55,7 +56,8 @@ class Lines:
         counts = edge.statistics()
         print(
             f"{notes}{trio.current_time() - self._since:.0f} s: {counts.live} live, {counts.accepted} accepted, "
-            f"{answered} answered, {speed}; refused: {reasons(counts.refused)}; ended: {reasons(counts.ended)}",
+            f"{answered} answered, {speed}; refused: {reasons(counts.refused)}; ended: {reasons(counts.ended)}; "
+            f"{_control(edge)[0]}",
             flush=True,
         )
 
@@ -85,5 +87,15 @@ class LiveTable:
 
         rows = max(3, self._live.console.height - FIXED_LINES)
         table = render(edge, now=trio.current_time(), rows=min(rows, MOST_ROWS))
+        control = Text(*_control(edge), no_wrap=True, overflow="ellipsis")
         notes = Text("\n".join(self._notes), "yellow", no_wrap=True, overflow="ellipsis")
-        self._live.update(Group(table, Text(speed, "cyan"), notes), refresh=True)
+        self._live.update(Group(table, Text(speed, "cyan"), control, notes), refresh=True)
+
+
+def _control(edge: Edge) -> tuple[str, str]:
+    """Say how the edge stands with its control plane, and in which style."""
+    state = edge.control_state()
+    if state.failing_since is not None:
+        return f"services as they were {trio.current_time() - state.failing_since:.0f} s ago: {state.error}", "red"
+    reported = f", report {state.reported} acknowledged" if state.reported else ""
+    return f"services at version {state.version}{reported}", "dim"
