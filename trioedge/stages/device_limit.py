@@ -198,7 +198,7 @@ class DeviceLimit:
             self._arm()
 
     def _forget(self, name: str) -> Generator[None, None, None]:
-        """Its sessions are being cut already, but for those that call themselves another's since they were let in."""
+        """Its sessions are about to be cut, but for those that became another's since they came in: they go here."""
         if self._checks is not None:
             self._checks.forget(name)
         for session in self._table.forget(name):
