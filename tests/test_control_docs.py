@@ -126,8 +126,8 @@ def test_the_schemas_are_what_the_code_reads_and_writes() -> None:
     for field in attrs.fields(te.Policy):
         default = SCHEMAS["Service"]["properties"][field.name]["default"]
         assert (tuple(default) if isinstance(default, list) else default) == field.default, field.name
-    assert SCHEMAS["Service"]["properties"]["device_handover"]["enum"] == list(te.Handover)
-    assert SCHEMAS["Service"]["properties"]["device_unchecked"]["enum"] == list(te.Unchecked)
+    assert SCHEMAS["Service"]["properties"]["device_handover"]["enum"] == [*te.Handover, None]
+    assert SCHEMAS["Service"]["properties"]["device_unchecked"]["enum"] == [*te.Unchecked, None]
     assert list(SCHEMAS["Verdict"]["properties"]) == names_of(te.DeviceVerdict)
     assert SCHEMAS["Verdict"]["properties"]["seconds"]["default"] == te.DeviceVerdict(True).seconds
     assert SCHEMAS["Verdict"]["properties"]["seconds"]["maximum"] == http.MOST_VERDICT_SECONDS

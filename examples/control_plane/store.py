@@ -114,7 +114,7 @@ class Store:
             return _verdict(False, "denied")
         lately = now - 2 * FRESH_SECONDS
         limit = settings.get("device_limit")
-        if limit is not None and settings.get("device_handover", "reject_new") == "reject_new":
+        if limit is not None and settings.get("device_handover") in (None, "reject_new"):
             (others,) = self._database.execute(
                 "SELECT count(*) FROM devices WHERE service = ? AND device != ? AND seen > ? AND NOT denied",
                 (service, device, lately),

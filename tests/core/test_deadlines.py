@@ -60,6 +60,28 @@ class DeadlinesMachine(RuleBasedStateMachine):
         assert all(self.now < due + TICK for due in self.due.values())
         assert self.deadlines.next_due() > self.now
 
+    @rule(delay=moments)
+    def take(self, delay: float) -> None:
+        self.now += delay
+        expected = {item for item, due in self.due.items() if in_ticks(due) <= self.now}
+        for left in range(len(expected), 0, -1):
+            assert self.deadlines.next_due() <= self.now
+            item = self.deadlines.take(self.now)
+            assert item in expected
+            del self.due[item]
+            expected.remove(item)
+            assert len(expected) == left - 1
+        assert self.deadlines.take(self.now) is None
+        assert self.deadlines.next_due() > self.now
+
+    @rule(delay=moments)
+    def take_one(self, delay: float) -> None:
+        """The others are due still, and may be dropped."""
+        self.now += delay
+        item = self.deadlines.take(self.now)
+        assert (item is None) == (min(map(in_ticks, self.due.values()), default=inf) > self.now)
+        self.due.pop(item, None)  # type: ignore[arg-type]
+
     @invariant()
     def whoever_looks_at_next_due_is_not_late(self) -> None:
         assert self.deadlines.next_due() <= min(map(in_ticks, self.due.values()), default=inf)

@@ -99,7 +99,10 @@ def spend_all(device: KnownDevice) -> None:
 
 def take_due(memory: DeviceMemory, now: float) -> list[Timed]:
     """What is due; a service does not stay for nothing."""
-    due = memory.take_due(now)
+    due = []
+    while memory.next_due() <= now:
+        item = memory.take_due(now)
+        due += [] if item is None else [item]
     for service in [each for each in memory.services.values() if each in due]:
         memory.forget_service(service, now)
     return due
@@ -137,10 +140,10 @@ def test_a_deadline_is_only_brought_forward() -> None:
     memory.bring_forward(device, 7.0)
     memory.bring_forward(device, 2.0)
     assert memory.next_due() == 2.0
-    assert memory.take_due(2.0) == [device]
+    assert take_due(memory, 2.0) == [device]
     memory.bring_forward(device, 9.0)
-    assert memory.take_due(8.0) == [], "the one at 5 was dropped, and the one at 7 never set"
-    assert memory.take_due(9.0) == [device]
+    assert take_due(memory, 8.0) == [], "the one at 5 was dropped, and the one at 7 never set"
+    assert take_due(memory, 9.0) == [device]
 
 
 def test_what_is_forgotten_has_no_deadline() -> None:
@@ -150,7 +153,7 @@ def test_what_is_forgotten_has_no_deadline() -> None:
     memory.bring_forward(device, 5.0)
     memory.bring_forward(device.service, 6.0)
     memory.forget(device)
-    assert memory.take_due(100.0) == []
+    assert take_due(memory, 100.0) == []
     assert (memory.next_due(), len(memory)) == (inf, 0)
 
 
@@ -162,6 +165,41 @@ def test_a_service_that_is_forgotten_to_make_room_for_its_own_device_keeps_its_d
     memory.bring_forward(service, 5.0)
     assert memory.remember(newcomer)
     service.online.come(newcomer)
-    service.online.make_room(1, 0.0, DeviceRules(1, Handover.HOLD, hold_seconds=8.0))
+    service.online.hold(1, 0.0, DeviceRules(1, Handover.HOLD, hold_seconds=8.0))
     memory.bring_forward(service, service.online.next_due())
-    assert memory.take_due(8.0) == [service]
+    assert memory.take_due(8.0) is service
+
+
+# A service that is no more.
+
+
+def test_a_service_that_is_put_out_is_not_found_and_its_devices_follow_one_by_one() -> None:
+    memory = remembering("x", "y")
+    other = remember(memory, "x", service="b")
+    service = memory.services["a"]
+    for device in (*service.devices.values(), service, other):
+        memory.bring_forward(device, 5.0)
+    steps = memory.clear("a")
+    assert next(steps).service is service
+    assert memory.find("a", "x") is memory.find("a", "y") is None
+    assert len(memory) == 2, "the second still takes its place"
+    assert [device.name for device in steps] == ["x"]
+    assert (len(memory), memory.services) == (1, {"b": other.service})
+    assert take_due(memory, 6.0) == [other], "none of theirs"
+    assert list(memory.clear("a")) == []
+
+
+@pytest.mark.parametrize("spent", [False, True])
+def test_a_service_that_comes_back_in_between_is_another_one(spent: bool) -> None:
+    memory = remembering("x", "y", capacity=2)
+    if spent:
+        spend_all(memory.find_or_make("a", "x"))
+    steps = memory.clear("a")
+    next(steps)
+    new = remember(memory, "x")
+    assert new.service.pool.full_at == 0.0
+    assert memory.knows(new.service)
+    remember(memory, "z")  # for which the one of before makes room, who has been idle longest
+    assert sorted(memory.services["a"].devices) == ["x", "z"]
+    assert list(steps) == []
+    assert (len(memory), memory.services["a"], memory.next_due()) == (2, new.service, inf)

@@ -1,4 +1,5 @@
 from collections import defaultdict
+from collections.abc import Generator
 from itertools import count
 from math import inf
 
@@ -57,10 +58,10 @@ class Edge:
 
     def at(self, now: float) -> list[Change]:
         """Let it be so late, a tick more, and do all that is due until then, when it is due."""
-        changes = []
+        changes: list[Change] = []
         while (due := self.table.next_due()) <= now + TICK:
             self.now = max(self.now, due)
-            changes += self.table.expire(self.now, lambda _: self.rules)
+            changes += filter(None, [self.table.expire(self.now, lambda _: self.rules)])
         self.now = now + TICK
         return changes
 
@@ -232,7 +233,7 @@ def test_a_verdict_that_ran_out_unnoticed_is_refreshed_before_anybody_is_cut(rul
     edge.enter("x")
     edge.answer("x", seconds=60.0)
     edge.now = 3600.0
-    assert edge.table.expire(edge.now, lambda _: rules) == [change("x", check=True)]
+    assert edge.table.expire(edge.now, lambda _: rules) == change("x", check=True)
     assert edge.at(3604.0) == []
 
 
@@ -593,6 +594,88 @@ def test_a_service_nobody_uses_is_rechecked_for_nothing() -> None:
     assert Edge().recheck(STALE_FOR) == []
 
 
+# Thousands of them.
+
+
+def test_a_recheck_goes_a_device_a_step() -> None:
+    edge = Edge()
+    sessions = edge.put_online(*map(str, range(90)))
+    steps = [*edge.table.recheck("a", 0.0, DeviceRules(30))]
+    assert [each.evict for each in filter(None, steps[:60])] == [(session,) for session in sessions[:29:-1]]
+    assert [each and each.check for each in steps[60:]] == [True] * 30
+
+
+def test_of_many_things_that_are_due_one_is_done_at_a_time() -> None:
+    edge = Edge(FAIL_CLOSED)
+    edge.know(*map(str, range(90)), seconds=60.0)
+    for number in range(30):
+        edge.enter(str(number))
+    edge.now = 61.0
+    checks: list[Change] = []
+    while edge.table.next_due() <= edge.now:
+        before = len(edge.table)
+        checks += filter(None, [edge.table.expire(edge.now, lambda _: edge.rules)])
+        assert before - len(edge.table) <= 1
+    assert sorted(checks, key=lambda each: int(each.device)) == [change(str(each), check=True) for each in range(30)]
+    assert len(edge.table) == 30, "the others are of no use any more"
+
+
+def test_who_comes_while_a_lower_limit_is_being_seen_to_takes_one_place() -> None:
+    edge = Edge(DeviceRules(None, EVICT_OLDEST))
+    sessions = edge.put_online(*"uvwxyz")
+    edge.know("1")
+    edge.rules = DeviceRules(2, EVICT_OLDEST)
+    steps = edge.table.recheck("a", 0.0, edge.rules)
+    assert next(steps) == change("u", sessions[0], cause=Admission.LIMIT)
+    assert edge.enter("1")[0].evict == (sessions[1],)
+    assert [each.device for each in filter(None, steps) if each.evict] == ["w", "x", "y"]
+    assert edge.table.online("a") == 2
+
+
+# A service that is no more.
+
+
+@pytest.mark.parametrize("state", ["fresh", "denied", "in grace", "stale"])
+def test_a_service_that_comes_back_begins_anew(state: str) -> None:
+    edge = Edge(DeviceRules(1), Grace(bytes=1_000, devices=1))
+    if state == "in grace":
+        session = edge.enter("x")[1]
+    else:
+        edge.know("x", accept=state != "denied", seconds=60.0)
+        session = edge.enter("x")[1]
+        edge.now = 61.0 if state == "stale" else 0.0
+        edge.enter("x")
+    assert session in [*edge.table.forget("a")] or state == "denied"
+    assert len(edge.table) == 0
+    entry, again = edge.enter("x")
+    assert entry.allowance is not None
+    assert entry == Entry(Admission.ADMITTED, check=True, allowance=entry.allowance)
+    assert entry.allowance.left == 1_000
+    edge.leave("x", session)
+    assert (edge.table.online("a"), edge.table.in_grace("a")) == (1, 1), "a session from before leaves nothing behind"
+    edge.leave("x", again)
+    assert edge.table.online("a") == 0
+
+
+def test_a_service_is_forgotten_with_the_first_step_and_nobody_elses_devices_are() -> None:
+    edge = Edge(FAIL_CLOSED)
+    edge.put_online(*"xyz")
+    edge.enter("x", service="b")
+    steps = edge.table.forget("a")
+    next(steps)
+    assert (edge.table.online("a"), edge.table.online("b")) == (0, 1)
+    edge.now = 2e6
+    assert edge.table.expire(edge.now, lambda _: edge.rules) is not None, "b's grace is over"
+    while edge.table.next_due() <= edge.now:
+        assert edge.table.expire(edge.now, lambda _: edge.rules) is None, "nothing is due for who is forgotten"
+    assert len([*steps]) >= 2
+    assert len(edge.table) == 1
+
+
+def test_a_service_nobody_used_is_forgotten_for_nothing() -> None:
+    assert list(Edge().table.forget("a")) == []
+
+
 # What is remembered.
 
 
@@ -712,6 +795,8 @@ class DeviceTableMachine(RuleBasedStateMachine):
         self.ever_accepted: set[Key] = set()
         self.fresh_until: dict[Key, float] = {}  # of devices that were online all the while since they were accepted
         self.graces: dict[Allowance, float] = {}  # and when each was first seen
+        self.forgetting: list[Generator[Session | None, None, None]] = []
+        self.ghosts: list[Live] = []  # of services that were removed
         self.moved: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
 
     def sessions_of(self, key: Key) -> list[Live]:
@@ -754,7 +839,7 @@ class DeviceTableMachine(RuleBasedStateMachine):
             assert entry is ENTERED, "a live device's verdict is never washed out"
         if entry.check:
             self.ask(key)
-        if entry.admission is Admission.FULL:
+        if entry.admission is Admission.FULL and not self.forgetting:
             assert len(self.in_flight.keys() | {each.key for each in self.live}) >= self.capacity
         if entry.admission is not Admission.ADMITTED:
             assert not entry.evict
@@ -828,8 +913,10 @@ class DeviceTableMachine(RuleBasedStateMachine):
         self.expire()
 
     def expire(self) -> None:
-        for change in self.table.expire(self.now, lambda _: self.device_rules):
-            self.perform(change)
+        while self.table.next_due() <= self.now:
+            change = self.table.expire(self.now, lambda _: self.device_rules)
+            if change is not None:
+                self.perform(change)
 
     @rule(limit=st.none() | st.integers(1, 3), handover=st.sampled_from(Handover))
     def change_the_rules(self, limit: int | None, handover: Handover) -> None:
@@ -840,6 +927,32 @@ class DeviceTableMachine(RuleBasedStateMachine):
             self.fresh_until = {key: until for key, until in self.fresh_until.items() if key[0] != service}
             for change in filter(None, self.table.recheck(service, self.now, self.device_rules)):
                 self.perform(change)
+
+    @rule(service=st.sampled_from("ab"))
+    def remove(self, service: str) -> None:
+        """It comes back with the next who enters, be it before all of it is forgotten."""
+        gone = [each for each in self.live if each.key[0] == service]
+        self.live = [each for each in self.live if each.key[0] != service]
+        self.ghosts += gone
+        self.in_flight = {key: each for key, each in self.in_flight.items() if key[0] != service}
+        self.fresh_until = {key: until for key, until in self.fresh_until.items() if key[0] != service}
+        self.ever_accepted = {key for key in self.ever_accepted if key[0] != service}
+        self.moved.pop(service, None)
+        self.forgetting.append(self.table.forget(service))
+        self.go_on_forgetting()
+        assert self.table.online(service) == self.table.in_grace(service) == 0
+
+    @precondition(lambda self: self.forgetting)
+    @rule()
+    def go_on_forgetting(self) -> None:
+        self.forgetting = [each for each in self.forgetting if next(each, self) is not self]
+
+    @precondition(lambda self: self.ghosts)
+    @rule()
+    def a_ghost_leaves(self) -> None:
+        """The invariants see that it takes nobody along."""
+        one = self.ghosts.pop()
+        self.table.leave(*one.key, one.session)
 
     @invariant()
     def the_table_counts_what_lives(self) -> None:
@@ -874,6 +987,8 @@ class DeviceTableMachine(RuleBasedStateMachine):
         """Everybody leaves, the checker is silent, and nothing stays."""
         if not hasattr(self, "table"):
             return
+        while self.forgetting:
+            self.go_on_forgetting()
         for one in self.live:
             self.table.leave(*one.key, one.session)
         self.live.clear()

@@ -181,3 +181,14 @@ def test_another_cadence_holds_from_the_next_session_on() -> None:
     assert gate.admit("a", 1.0, fast) is Admission.ADMITTED, "what was spent at the old cadence stays spent"
     assert gate.admit("a", 1.1, fast) is Admission.ADMITTED
     assert gate.admit("a", 1.15, slow) is Admission.TOO_FAST
+
+
+def test_a_key_that_is_forgotten_starts_afresh_and_no_other_does() -> None:
+    gate, cadence = AnyGate(capacity=2), Cadence(1, 2)
+    for key in "aabb":
+        gate.admit(key, 0.0, cadence)
+    gate.forget("a")
+    gate.forget("never seen")
+    assert len(gate) == 1
+    admissions = [gate.admit(key, 0.0, cadence) for key in "aaab"]
+    assert admissions == [Admission.ADMITTED] * 2 + [Admission.TOO_FAST] * 2

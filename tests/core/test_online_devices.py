@@ -19,6 +19,15 @@ def online(*devices: str) -> OnlineDevices[str]:
     return found
 
 
+def send_away(devices: OnlineDevices[str], rules: DeviceRules, coming: int = 0) -> list[str]:
+    """Take out who must go, one after the other."""
+    gone = []
+    while (device := devices.surplus(rules, coming)) is not None:
+        devices.go(device)
+        gone.append(device)
+    return gone
+
+
 @pytest.mark.parametrize(
     ("handovers", "limit", "coming", "going"),
     [
@@ -44,17 +53,27 @@ def test_who_must_go_at_once_of_four(
 ) -> None:
     for handover in handovers:
         devices = online(*"abcd")
-        assert devices.make_room(coming, 0.0, DeviceRules(limit, handover)) == list(going)
-        assert len(devices) == 4, "they are online until somebody takes them out"
+        rules = DeviceRules(limit, handover)
+        assert coming or devices.would_go(rules) == list(going)
+        devices.hold(coming, 0.0, rules)
+        assert send_away(devices, rules, coming) == list(going)
         held = 0 if limit is None or handover is not HOLD else min(limit, max(0, 4 + coming - limit))
         assert devices.next_due() == (30.0 if held else inf)
+
+
+def test_who_must_go_is_online_until_somebody_takes_it_out() -> None:
+    devices = online(*"abc")
+    rules = DeviceRules(1, EVICT_OLDEST)
+    assert devices.surplus(rules) == devices.surplus(rules) == "a"
+    assert devices.would_go(rules) == ["a", "b"]
+    assert devices.oldest_first() == ["a", "b", "c"]
 
 
 def test_a_device_that_left_and_came_back_is_the_newest() -> None:
     devices = online(*"abc")
     devices.go("a")
     devices.come("a")
-    assert devices.make_room(1, 0.0, DeviceRules(3, EVICT_OLDEST)) == ["b"]
+    assert devices.surplus(DeviceRules(3, EVICT_OLDEST), coming=1) == "b"
     assert devices.oldest_first() == ["b", "c", "a"]
 
 
@@ -62,11 +81,15 @@ RULES = DeviceRules(2, HOLD, hold_seconds=10.0)
 
 
 def come(devices: OnlineDevices[str], device: str, now: float) -> list[str]:
-    gone = devices.make_room(1, now, RULES)
+    devices.hold(1, now, RULES)
+    gone = send_away(devices, RULES, coming=1)
     devices.come(device)
-    for each in gone:
-        devices.go(each)
     return gone
+
+
+def settle(devices: OnlineDevices[str], now: float, rules: DeviceRules = RULES) -> list[str]:
+    devices.settle(now)
+    return send_away(devices, rules)
 
 
 def test_a_hold_ends_with_the_oldest() -> None:
@@ -74,11 +97,10 @@ def test_a_hold_ends_with_the_oldest() -> None:
     assert come(devices, "c", 1.0) == []
     assert come(devices, "d", 3.0) == []
     assert devices.next_due() == 11.0
-    assert devices.settle(10.9, RULES) == []
-    assert devices.settle(11.0, RULES) == ["a"]
-    devices.go("a")
+    assert settle(devices, 10.9) == []
+    assert settle(devices, 11.0) == ["a"]
     assert devices.next_due() == 13.0
-    assert devices.settle(13.0, RULES) == ["b"]
+    assert settle(devices, 13.0) == ["b"]
 
 
 @pytest.mark.parametrize("leaver", "abc")
@@ -86,7 +108,7 @@ def test_nobody_goes_if_one_of_them_has_left_meanwhile(leaver: str) -> None:
     devices = online(*"ab")
     come(devices, "c", 1.0)
     devices.go(leaver)
-    assert devices.settle(11.0, RULES) == []
+    assert settle(devices, 11.0) == []
     assert devices.next_due() == inf
 
 
@@ -95,8 +117,8 @@ def test_the_hold_of_one_that_left_is_not_charged_to_the_next() -> None:
     come(devices, "c", 1.0)
     devices.go("c")
     come(devices, "d", 10.0)
-    assert devices.settle(11.0, RULES) == []
-    assert devices.settle(20.0, RULES) == ["a"]
+    assert settle(devices, 11.0) == []
+    assert settle(devices, 20.0) == ["a"]
 
 
 def test_twice_the_limit_is_the_end_of_patience() -> None:
@@ -109,21 +131,23 @@ def test_twice_the_limit_is_the_end_of_patience() -> None:
 def test_rules_under_which_all_fit_end_the_holds(rules: DeviceRules) -> None:
     devices = online(*"ab")
     come(devices, "c", 1.0)
-    assert devices.make_room(0, 2.0, rules) == []
+    devices.hold(0, 2.0, rules)
+    assert send_away(devices, rules) == []
     assert devices.next_due() == inf
 
 
 def test_a_lower_limit_holds_those_too_many() -> None:
     devices = online(*"abc")
     lower = DeviceRules(2, HOLD, hold_seconds=5.0)
-    assert devices.make_room(0, 1.0, lower) == []
-    assert devices.settle(6.0, lower) == ["a"]
+    devices.hold(0, 1.0, lower)
+    assert send_away(devices, lower) == []
+    assert settle(devices, 6.0, lower) == ["a"]
 
 
 def test_no_limit_any_more_is_noticed_when_a_hold_ends() -> None:
     devices = online(*"ab")
     come(devices, "c", 1.0)
-    assert devices.settle(11.0, DeviceRules(None, HOLD)) == []
+    assert settle(devices, 11.0, DeviceRules(None, HOLD)) == []
 
 
 class OnlineDevicesMachine(RuleBasedStateMachine):
@@ -138,17 +162,19 @@ class OnlineDevicesMachine(RuleBasedStateMachine):
         self.came_at: list[float] = []
         self.now = 0.0
 
-    def send_away(self, devices: list[int]) -> None:
-        assert devices == self.order[: len(devices)], "the oldest"
-        for device in devices:
+    def send_away(self, coming: int = 0) -> int:
+        gone = 0
+        while (device := self.devices.surplus(self.device_rules, coming)) is not None:
+            assert device == self.order.pop(0), "the oldest"
             self.devices.go(device)
-            self.order.remove(device)
+            gone += 1
+        return gone
 
     @rule()
     def come(self) -> None:
-        sent_away = self.devices.make_room(1, self.now, self.device_rules)
-        assert len(sent_away) == (len(self.order) == 2 * self.limit), "nobody goes but at the bound"
-        self.send_away(sent_away)
+        full = len(self.order) == 2 * self.limit
+        self.devices.hold(1, self.now, self.device_rules)
+        assert self.send_away(1) == full, "nobody goes but at the bound"
         self.devices.come(len(self.came_at))
         self.order.append(len(self.came_at))
         self.came_at.append(self.now)
@@ -163,7 +189,8 @@ class OnlineDevicesMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 1.0, 4.0, 10.0]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self.send_away(self.devices.settle(self.now, self.device_rules))
+        self.devices.settle(self.now)
+        self.send_away()
         assert self.devices.next_due() > self.now
         held = sum(came_at + 10.0 > self.now for came_at in self.came_at)
         assert len(self.order) <= self.limit + held, "who came longer ago than a hold is not one too many"

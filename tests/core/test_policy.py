@@ -90,10 +90,10 @@ NO_LIST = "must be a tuple of addresses, prefixes or ranges"
         *(
             (field, value, NO_SECONDS)
             for field in ("device_hold_seconds", "device_stale_seconds")
-            for value in (-1, None, "30", float("nan"), float("inf"), 10**400)
+            for value in (-1, "30", float("nan"), float("inf"), 10**400)
         ),
         *(("preconnect", value, NO_IDLE) for value in (-1, 1001, 1.0, True, None)),
-        *(("device_handover", value, "must be 'reject_new' or 'evict_oldest' or 'hold'") for value in (None, "keep")),
+        *(("device_handover", value, "must be 'reject_new' or 'evict_oldest' or 'hold'") for value in (1, "keep")),
         *(("device_unchecked", value, "must be 'fail_open' or 'fail_closed' or 'stale_for'") for value in (0, "")),
         *((field, value, NO_LIST) for field in ("accept", "reject") for value in (None, "10.0.0.0/8", ["10.0.0.0/8"])),
         ("outbound", "192.0.2.9:80", "is no destination: address '192.0.2.9:80' must begin with tcp:// or unix://"),
@@ -135,7 +135,7 @@ def test_whatever_is_written_is_named_or_can_hold(policy: Policy) -> None:
     found = list(faults(policy, "services.shop"))
     assert all(fault.startswith("services.shop.") for fault in found)
     if not found:
-        assert isinstance(policy.device_rules, DeviceRules)
+        assert None not in attrs.astuple(policy.device_rules(DeviceRules(limit=1)))
         if policy.session_rate is not None:
             Cadence(policy.session_rate, policy.session_burst)
 
@@ -195,16 +195,26 @@ def test_the_same_long_list_is_not_looked_at() -> None:
 # The rest.
 
 
-def test_the_device_fields_are_the_device_rules() -> None:
-    policy = Policy(
-        device_limit=3,
-        device_handover=Handover.EVICT_OLDEST,
-        device_hold_seconds=1.0,
-        device_unchecked=Unchecked.FAIL_OPEN,
-        device_stale_seconds=2.0,
-    )
-    assert policy.device_rules == DeviceRules(3, Handover.EVICT_OLDEST, 1.0, Unchecked.FAIL_OPEN, 2.0)
-    assert Policy().device_rules == DeviceRules()
+ARGUMENTS = DeviceRules(3, Handover.EVICT_OLDEST, 1.0, Unchecked.FAIL_OPEN, 2.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"limit": 4},
+        {"handover": Handover.REJECT_NEW},
+        {"hold_seconds": 0.0},
+        {"unchecked": Unchecked.STALE_FOR},
+        {"stale_seconds": 0.0},
+        attrs.asdict(DeviceRules(limit=1)),
+    ],
+    ids=lambda said: " ".join(said) or "nothing",
+)
+def test_each_device_field_that_says_something_goes_before_the_argument(said: dict[str, Any]) -> None:
+    """Also where it says what a stage without arguments would do."""
+    policy = Policy(**{f"device_{name}": value for name, value in said.items()})
+    assert policy.device_rules(ARGUMENTS) == attrs.evolve(ARGUMENTS, **said)
 
 
 def test_a_password_hash_is_not_printed() -> None:

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from math import inf, nan
 from typing import Any
@@ -16,6 +17,7 @@ from trioedge.runtime.device_checks import (
     MOST_RETRY_SECONDS,
     Check,
     DeviceChecks,
+    is_check,
 )
 from trioedge.runtime.observe import Observer
 
@@ -153,6 +155,39 @@ async def test_a_checker_that_is_no_async_function_is_no_answer(autojump_clock: 
     assert "await" in logs[0]["error"]
 
 
+async def ask(service: str, device: str) -> DeviceVerdict:
+    return YES
+
+
+class Panel:
+    async def ask(self, service: str, device: str) -> DeviceVerdict:
+        return YES
+
+    def answer(self, service: str, device: str) -> DeviceVerdict:
+        return YES
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        (ask, True),
+        (Panel().ask, True),
+        (Checker(YES), True),
+        (partial(ask, device="x"), True),
+        (partial(partial(Checker(YES), "shop")), True),
+        (Panel().answer, False),
+        (lambda service, device: YES, False),
+        (partial(Panel().answer, "shop"), False),
+        (Checker, False),
+        (Panel(), False),
+        ("ask", False),
+        (None, False),
+    ],
+)
+def test_a_check_is_whatever_is_called_like_an_async_function(value: object, fits: bool) -> None:
+    assert is_check(value) is fits
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.5, inf])
 async def test_any_time_is_a_lifetime(seconds: float, autojump_clock: trio.testing.MockClock) -> None:
     asker = Asker()
@@ -199,6 +234,29 @@ async def test_an_answer_makes_the_next_pause_a_short_one(autojump_clock: trio.t
         before = trio.current_time()
         await trio.sleep(100)
         assert asker.told[-1][0] - before <= FIRST_RETRY_SECONDS
+
+
+@pytest.mark.parametrize("moment", ["in flight", "pausing", "waiting for a place"])
+async def test_who_forgets_a_service_is_told_nothing_of_what_it_asked_before(
+    moment: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    asker, number = Asker(repeats=1000), CHECKS_AT_A_TIME if moment == "waiting for a place" else 1
+    before, after = DeviceVerdict(True, detail="before"), DeviceVerdict(False, detail="after")
+    checker = Checker(*[OSError("down") if moment == "pausing" else before] * number, after, seconds=1)
+    async with open_checks(checker, asker) as checks:
+        for each in range(number):
+            checks.ask("shop" if moment != "waiting for a place" else "bank", f"{each}")
+        checks.ask("shop", "x")
+        await trio.sleep(1.01 if moment == "pausing" else 0.5)
+        asker.told.clear()
+        checks.forget("shop")
+        checks.forget("never heard of")
+        checks.ask("shop", "0")
+        await trio.sleep(10)
+        shops = [(what, verdict) for _, what, verdict in asker.told if what.startswith("shop")]
+        assert shops == [("shop/0", after)]
+        assert len(checker.asked) == number + (2 if moment == "in flight" else 1) + (moment == "pausing")
+        assert not checks._subjects
 
 
 async def test_a_pause_takes_no_place_from_others(autojump_clock: trio.testing.MockClock) -> None:

@@ -92,7 +92,7 @@ def test_a_password_hash_is_for_the_credentials(monkeypatch: pytest.MonkeyPatch)
         ({"device_handover": "kick"}, "device_handover = 'kick' must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"device_handover": ["hold"]}, "device_handover = ['hold'] must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"device_hold_seconds": -1}, "device_hold_seconds = -1 must be a number of at least 0"),
-        ({"device_unchecked": None}, "device_unchecked = None must be 'fail_open' or 'fail_closed' or 'stale_for'"),
+        ({"device_unchecked": 1}, "device_unchecked = 1 must be 'fail_open' or 'fail_closed' or 'stale_for'"),
         ({"accept": "10.0.0.0/8"}, "accept = '10.0.0.0/8' must be a list of addresses, prefixes or ranges"),
         ({"reject": ["10.0.0.0/8", 3]}, "reject[1] = 3 must be text"),
         ({"outbound": "tcp://x"}, "outbound = 'tcp://x' is no destination: address 'tcp://x' names no port"),

@@ -1,5 +1,5 @@
 from math import nan
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -150,3 +150,28 @@ def test_for_each_source_a_rate_must_be_said() -> None:
     with pytest.raises(ConfigurationError, match=r"SessionGate\(rate=None\) must be a number above 0"):
         SessionGate(per="source")
     assert repr(SessionGate()) == "SessionGate()"
+
+
+# Lives.
+
+
+def test_a_service_that_comes_back_owes_nothing_of_its_life_before() -> None:
+    gate = SessionGate()
+    world = governed(gate)
+    for name in ("shop", "blog"):
+        world.put(name, session_rate=1, session_burst=2)
+        assert answers(gate, *[{"service": name}] * 3) == [CONTINUE] * 2 + [BY_POLICY]
+    world.remove("shop")
+    world.put("shop", session_rate=1, session_burst=2)
+    assert answers(gate, *[{"service": "shop"}] * 3) == [CONTINUE] * 2 + [BY_POLICY]
+    assert answers(gate, {"service": "blog"}) == [BY_POLICY]
+
+
+@pytest.mark.parametrize("per", ["service", "source"])
+def test_an_edge_that_is_opened_again_has_a_new_gate(per: Literal["service", "source"]) -> None:
+    """Its clock may begin at 0 again, and what was spent would lie in a future that never was."""
+    gate = SessionGate(1, burst=1, per=per)
+    for started_at in (1_000.0, 0.0):
+        gate.bind(Governed(governed=False).ground)
+        session = {"started_at": started_at}
+        assert [type(each) for each in answers(gate, session, session)] == [type(CONTINUE), Reject]

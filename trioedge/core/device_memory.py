@@ -1,12 +1,14 @@
 """Where devices are remembered: so many and no more, and each looked at again when it is due."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from math import inf
 from typing import Final
 
 from .deadlines import Deadlines
 from .grace import Grace
 from .known_devices import KnownDevice, KnownService, Timed
+from .session import Session
 
 TICK: Final = 0.1
 """How late, in seconds, a deadline may be noticed."""
@@ -76,20 +78,42 @@ class DeviceMemory:
         """Put a device out, which is remembered."""
         service = device.service
         del service.devices[device.name]
+        self._drop(device)
+        self.forget_service(service, 0.0)
+
+    def clear(self, name: str) -> Iterator[KnownDevice]:
+        """Put a service out with all that is known of it, at once; its devices follow, each before it is given.
+
+        Until then they take their places, but nobody finds them: who asks for the service by name gets a new one.
+        """
+        service = self.services.pop(name, None)
+        if service is None:
+            return
+        self._drop_deadline(service)
+        while service.devices:
+            device = service.devices.popitem()[1]
+            self._drop(device)
+            yield device
+
+    def _drop(self, device: KnownDevice) -> None:
         self._size -= 1
         self._idle.pop(device, None)
         self._drop_deadline(device)
-        self.forget_service(service, 0.0)
 
     def forget_service(self, service: KnownService, now: float) -> None:
         """Put a service out, if it has no devices and its pool is full; by time 0, if the pool was never used."""
         if service.devices:
             return
-        if service.pool.full_at <= now:
-            self.services.pop(service.name, None)
-            self._drop_deadline(service)
-        else:
-            self.bring_forward(service, service.pool.full_at)
+        if self.knows(service):
+            if service.pool.full_at > now:
+                self.bring_forward(service, service.pool.full_at)
+                return
+            del self.services[service.name]
+        self._drop_deadline(service)
+
+    def knows(self, service: KnownService) -> bool:
+        """Say whether a service is the one of its name: not if it was put out, even if there is a new one."""
+        return self.services.get(service.name) is service
 
     def hold(self, device: KnownDevice) -> None:
         """Do not let a device be forgotten: it gets a session, a check or a grace."""
@@ -103,6 +127,24 @@ class DeviceMemory:
             self.forget(device)
         else:
             self._idle[device] = None
+
+    def begin_check(self, device: KnownDevice, now: float) -> bool:
+        """Write down that a device is asked about, and hold it until somebody has answered; False if it is already."""
+        if device.asked_at is not None:
+            return False
+        device.asked_at = now
+        device.asked_after = device.service.rechecks
+        self.hold(device)
+        return True
+
+    def take_offline(self, device: KnownDevice) -> tuple[Session, ...]:
+        """Forget the sessions of a device, and give them."""
+        sessions = tuple(device.sessions)
+        if sessions:
+            device.sessions.clear()
+            device.service.online.go(device)
+            self.release(device)
+        return sessions
 
     def bring_forward(self, item: Timed, due: float) -> None:
         """Have it looked at by then; who finds it too early brings it forward anew."""
@@ -119,9 +161,9 @@ class DeviceMemory:
         """When to take what is due, in seconds; infinity for never. May be early."""
         return self._deadlines.next_due()
 
-    def take_due(self, now: float) -> list[Timed]:
-        """Give what is due at `now`; no deadline of theirs stands any more."""
-        items = self._deadlines.expire(now)
-        for item in items:
+    def take_due(self, now: float) -> Timed | None:
+        """Give something that is due at `now`, if anything is; no deadline of it stands any more."""
+        item = self._deadlines.take(now)
+        if item is not None:
             item.due = inf
-        return items
+        return item

@@ -4,7 +4,7 @@ Seed, layer three: whoever comes is answered from memory, now. What memory canno
 a device, and meanwhile it has a grace. Every transition lives here; asking and cutting are the caller's.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from math import inf
 from typing import Final
 
@@ -16,7 +16,6 @@ from .device_answers import (
     AT_LIMIT,
     DENIED,
     ENTERED,
-    LIMIT,
     NOT_ANSWERED,
     TABLE_FULL,
     TOO_MANY_SESSIONS,
@@ -26,6 +25,7 @@ from .device_answers import (
 )
 from .device_memory import DeviceMemory
 from .device_rules import DeviceRules, Handover, Unchecked
+from .device_surplus import DeviceSurplus
 from .grace import Grace
 from .known_devices import FRESH, IN_GRACE, STALE, UNKNOWN, KnownDevice, KnownService
 from .session import Session
@@ -47,14 +47,14 @@ class DeviceTable:
     - a `check` is asked for once, and then not before :meth:`answer`, or :meth:`failed` with False;
     - sessions to evict are forgotten already, and a :meth:`leave` of one of them does nothing;
     - :meth:`expire` is called when :meth:`next_due` says so, which all but an ENTERED may bring forward;
-    - :meth:`recheck` is called when the rules of a service have changed.
+    - :meth:`recheck` is called when the rules of a service have changed, and :meth:`forget` when it is no more.
 
     At capacity the device that has been idle longest is forgotten: known, without session and without check. If there
-    is none the new one is refused, so sources that rotate cannot wash out a live one. All methods are O(1) but for
-    what they return.
+    is none the new one is refused, so sources that rotate cannot wash out a live one. What concerns many devices goes
+    in steps, a device each; all else is O(1), but for the sessions of one device that it returns.
     """
 
-    __slots__ = ("_checked", "_grace", "_memory", "_services")
+    __slots__ = ("_checked", "_grace", "_memory", "_services", "_surplus")
 
     def __init__(self, grace: Grace, capacity: int = CAPACITY, *, checked: bool = True) -> None:
         """Know nobody.
@@ -68,6 +68,7 @@ class DeviceTable:
         self._grace = grace
         self._checked = checked
         self._memory = DeviceMemory(grace, capacity, -inf if checked else inf)
+        self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # one look-up less for nearly everybody
 
     def __len__(self) -> int:
@@ -111,7 +112,7 @@ class DeviceTable:
             if service.pool.devices >= self._grace.devices:
                 return TOO_MANY_UNKNOWN
         elif device.refusal is not None:
-            if knowledge is STALE and self._ask(device, now):
+            if knowledge is STALE and self._memory.begin_check(device, now):
                 return attrs.evolve(device.refusal, check=True)
             return device.refusal
         crowded = not device.sessions and rules.limit is not None and len(service.online) >= rules.limit
@@ -119,10 +120,7 @@ class DeviceTable:
             return AT_LIMIT
         if not self._memory.remember(device):
             return TABLE_FULL
-        evict: tuple[Session, ...] = ()
-        if crowded:
-            leaving = service.online.make_room(1, now, rules)
-            evict = tuple(each for change in self._send_away(service, leaving) for each in change.evict)
+        evict = self._surplus.make_room(service, now, rules) if crowded else ()
         if not device.sessions:
             service.online.come(device)
             self._memory.hold(device)
@@ -132,7 +130,7 @@ class DeviceTable:
         if knowledge is UNKNOWN:
             device.begin_grace(now)
             self._memory.bring_forward(device, device.grace_until)
-        check = self._ask(device, now)
+        check = self._memory.begin_check(device, now)
         if knowledge is STALE:
             self._memory.bring_forward(device, device.usable_until(rules))
         return Entry(ADMITTED, check, device.allowance, evict)
@@ -176,7 +174,7 @@ class DeviceTable:
         known.asked_at = None
         known.set_verdict(None if accept else Entry(DENIED, detail=detail), now + max(seconds, LEAST_SECONDS))
         evict, allowance = self._conclude(known, now)
-        check = wanted and known.fresh_until <= now and self._ask(known, now)
+        check = wanted and known.fresh_until <= now and self._memory.begin_check(known, now)
         if allowance is not None:
             allowance.lift()
         return Change(service, device, check, evict, ADMITTED if accept else DENIED)
@@ -201,8 +199,7 @@ class DeviceTable:
     def surplus(self, service: str, rules: DeviceRules) -> Iterator[Session]:
         """Give the live sessions that :meth:`recheck` would have cut at once; whoever iterates can stop in between."""
         found = self._services.get(service)
-        for device in () if found is None else found.online.surplus(0, rules):
-            yield from tuple(device.sessions)
+        return iter(()) if found is None else self._surplus.foresee(found, rules)
 
     def recheck(self, service: str, now: float, rules: DeviceRules) -> Generator[Change | None, None, None]:
         """Let new rules hold for a service: every verdict on its devices is stale from `now` on.
@@ -217,7 +214,7 @@ class DeviceTable:
         found = self._services.get(service)
         if found is None:
             return
-        yield from self._send_away(found, found.online.make_room(0, now, rules))
+        yield from self._surplus.reduce(found, now, rules)
         if not self._checked:
             return
         found.rechecks += 1
@@ -226,39 +223,48 @@ class DeviceTable:
             change = None
             if device.sessions:  # it may have gone meanwhile
                 device.catch_up()
-                if device.fresh_until <= now and self._ask(device, now):
+                if device.fresh_until <= now and self._memory.begin_check(device, now):
                     change = Change(service, device.name, check=True)
                 self._memory.bring_forward(device, device.usable_until(rules))
             yield change
+
+    def forget(self, service: str) -> Generator[Session | None, None, None]:
+        """Forget a service that is no more, all of it with the first step; the others free a device or give a session.
+
+        One that comes back by its name begins anew, be it in between. Checks from before are the caller's to drop.
+
+        Yields:
+            Each live session, and None. One whose grace is used up will not go on any more.
+        """
+        for device in self._memory.clear(service):
+            yield None
+            yield from tuple(device.sessions)
 
     def next_due(self) -> float:
         """When :meth:`expire` has something to do, in seconds; infinity for never. May be early."""
         return self._memory.next_due()
 
-    def expire(self, now: float, rules_of: Callable[[str], DeviceRules]) -> list[Change]:
-        """Do what is due: refresh the verdicts of devices online, end graces and holds, forget what is of no use.
+    def expire(self, now: float, rules_of: Callable[[str], DeviceRules]) -> Change | None:
+        """Do one thing that is due, of which there may be thousands: call again while :meth:`next_due` says so.
 
-        `now` is in seconds, and `rules_of` gives the rules of a service.
+        Refresh the verdict of a device online, end a grace or a hold, forget what is of no use. Sessions whose grace
+        ends well go on before this returns. `now` is in seconds, and `rules_of` gives the rules of a service.
         """
-        changes: list[Change] = []
-        lifted: list[Allowance] = []
-        for item in self._memory.take_due(now):
-            if isinstance(item, KnownDevice):
-                change, allowance = self._expire(item, now, rules_of(item.service.name))
-                if change.check or change.evict:
-                    changes.append(change)
-                if allowance is not None:
-                    lifted.append(allowance)
-            elif isinstance(item, KnownService):
-                changes += self._send_away(item, item.online.settle(now, rules_of(item.name)))
-                self._memory.forget_service(item, now)
-        for allowance in lifted:  # last, for who goes on may end, and come back here
-            allowance.lift()
-        return changes
+        item = self._memory.take_due(now)
+        if isinstance(item, KnownDevice) and self._memory.knows(item.service):
+            change = self._expire(item, now, rules_of(item.service.name))
+            return change if change.check or change.evict else None
+        if isinstance(item, KnownService) and self._memory.knows(item):
+            leaves = self._surplus.settle(item, now, rules_of(item.name))
+            self._memory.forget_service(item, now)
+            return leaves
+        return None  # dropped meanwhile, or being forgotten
 
-    def _expire(self, device: KnownDevice, now: float, rules: DeviceRules) -> tuple[Change, Allowance | None]:
+    def _expire(self, device: KnownDevice, now: float, rules: DeviceRules) -> Change:
         refresh = bool(device.sessions) and device.fresh_until <= now
-        check = refresh and self._ask(device, now)  # first, for while it is young the verdict may be used
+        check = refresh and self._memory.begin_check(
+            device, now
+        )  # first, for while it is young the verdict may be used
         knowledge = device.knowledge(now, rules)
         evict: tuple[Session, ...] = ()
         allowance = None
@@ -277,36 +283,15 @@ class DeviceTable:
             self._memory.bring_forward(device, now + self._grace.seconds)  # look again when the check may have ended
         else:
             self._memory.forget(device)
+        if allowance is not None:
+            allowance.lift()  # last, for who goes on may end, and come back here
         cause = ADMITTED if device.refusal is None else device.refusal.admission
-        return Change(device.service.name, device.name, check, evict, cause), allowance
-
-    def _ask(self, device: KnownDevice, now: float) -> bool:
-        """Begin a check, unless one is in flight."""
-        if device.asked_at is not None:
-            return False
-        device.asked_at = now
-        device.asked_after = device.service.rechecks
-        self._memory.hold(device)
-        return True
+        return Change(device.service.name, device.name, check, evict, cause)
 
     def _conclude(self, device: KnownDevice, now: float) -> tuple[tuple[Session, ...], Allowance | None]:
         """Act on a new verdict; give the sessions that must go, or the allowance that is to be lifted."""
         allowance = device.end_grace(now)
-        evict = () if device.refusal is None else self._take_out(device)
+        evict = () if device.refusal is None else self._memory.take_offline(device)
         self._memory.bring_forward(device, device.fresh_until)
         self._memory.release(device)
         return evict, allowance
-
-    def _send_away(self, service: KnownService, devices: Iterable[KnownDevice]) -> list[Change]:
-        """Take devices out for the limit's sake; those on hold will have their turn."""
-        self._memory.bring_forward(service, service.online.next_due())
-        return [Change(service.name, each.name, False, self._take_out(each), LIMIT) for each in devices]
-
-    def _take_out(self, device: KnownDevice) -> tuple[Session, ...]:
-        """Forget the sessions of a device, and give them."""
-        sessions = tuple(device.sessions)
-        if sessions:
-            device.sessions.clear()
-            device.service.online.go(device)
-            self._memory.release(device)
-        return sessions

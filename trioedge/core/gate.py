@@ -84,6 +84,10 @@ class Gate:
         arrivals.move_to_end(key)
         return ADMITTED
 
+    def forget(self, key: Hashable) -> None:
+        """Let a key start afresh, because it will mean another one from now on. O(1)."""
+        self._arrivals.pop(key, None)
+
     def _drop_idle(self, now: float) -> None:
         """Forget up to two idle keys, so that the table shrinks faster than it can grow."""
         for _ in range(2):

@@ -59,8 +59,8 @@ def _count(value: Any) -> str:
     return "" if fits else "must be a whole number of at least 1"
 
 
-def _count_or_none(value: Any) -> str:
-    return "" if value is None else _count(value)
+def _or_none(check: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "" if value is None else check(value)
 
 
 def _idle(value: Any) -> str:
@@ -90,7 +90,8 @@ def _destination(value: Any) -> str:
     return ""
 
 
-_handover, _unchecked = _choice(Handover), _choice(Unchecked)
+_count_or_none, _seconds_or_none = _or_none(_count), _or_none(_seconds)
+_handover, _unchecked = _or_none(_choice(Handover)), _or_none(_choice(Unchecked))
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -114,13 +115,13 @@ class Policy:
     """Bytes a second to its upstream, over all of its sessions."""
     device_limit: int | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _count_or_none))
     """Devices with a live session at once."""
-    device_handover: Handover = attrs.field(default=Handover.REJECT_NEW, metadata=_rule(Fate.RECHECK, _handover))
+    device_handover: Handover | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _handover))
     """What happens when one more device comes."""
-    device_hold_seconds: float = attrs.field(default=30.0, metadata=_rule(Fate.KEEP, _seconds))
+    device_hold_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds_or_none))
     """How long ``hold`` lets one device too many be."""
-    device_unchecked: Unchecked = attrs.field(default=Unchecked.STALE_FOR, metadata=_rule(Fate.KEEP, _unchecked))
+    device_unchecked: Unchecked | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _unchecked))
     """What holds for a device when nobody answers the check in time."""
-    device_stale_seconds: float = attrs.field(default=300.0, metadata=_rule(Fate.KEEP, _seconds))
+    device_stale_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds_or_none))
     """How long after it expired ``stale_for`` goes by a verdict."""
     accept: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.RECHECK, _entries))
     """Sources that may come: addresses, prefixes, ranges. With none, all that are not rejected."""
@@ -131,16 +132,16 @@ class Policy:
     preconnect: int = attrs.field(default=0, metadata=_rule(Fate.KEEP, _idle))
     """Connections to `outbound` that are kept ready."""
 
-    @property
-    def device_rules(self) -> DeviceRules:
-        """The device fields, as the device table takes them."""
-        return DeviceRules(
-            self.device_limit,
-            self.device_handover,
-            self.device_hold_seconds,
-            self.device_unchecked,
-            self.device_stale_seconds,
-        )
+    def device_rules(self, otherwise: DeviceRules) -> DeviceRules:
+        """Give the device fields as the device table takes them; where one says None, what `otherwise` says."""
+        said: dict[str, Any] = {
+            "limit": self.device_limit,
+            "handover": self.device_handover,
+            "hold_seconds": self.device_hold_seconds,
+            "unchecked": self.device_unchecked,
+            "stale_seconds": self.device_stale_seconds,
+        }
+        return attrs.evolve(otherwise, **{name: value for name, value in said.items() if value is not None})
 
 
 @attrs.frozen(slots=True)

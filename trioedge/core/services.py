@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 
-from .device_rules import DeviceRules
 from .gate import Cadence
 from .meter import Meter, Total
 from .policy import FATES, Fate, Policy, Settings, changed_fields
@@ -33,7 +32,6 @@ class Service:
         settings: what the last snapshot said of it.
         policy: the policy among that, one look-up nearer.
         cadence: its session rate and burst, as a gate takes them; None where the policy says none.
-        device_rules: the policy's words on devices, put together once.
         rules: its source rules, compiled; None where it has none.
         upstream: the live object behind ``policy.outbound``, which the endpoint keeps; None where there is none.
         up: bytes to its upstream.
@@ -49,7 +47,6 @@ class Service:
     down: Meter
     policy: Policy = attrs.field(init=False)
     cadence: Cadence | None = attrs.field(init=False)
-    device_rules: DeviceRules = attrs.field(init=False)
     rules: SourceRules | None = None
     upstream: Any = None
     opened: int = 0
@@ -63,7 +60,6 @@ class Service:
         self.settings = settings
         self.policy = policy = settings.policy
         self.cadence = None if policy.session_rate is None else Cadence(policy.session_rate, policy.session_burst)
-        self.device_rules = policy.device_rules
 
     def let_go(self) -> None:
         """It has gone, and so has its last session: its totals stand."""

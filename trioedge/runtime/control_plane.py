@@ -29,7 +29,8 @@ class DeviceVerdict:
 
     Attributes:
         accept: whether it may use the service.
-        seconds: how long that is fresh, above 0.
+        seconds: how long that is fresh, above 0; the edge goes by 90 to 100 % of it, so that devices that came at once
+            are not all due again at once.
         detail: why, for people. Never a secret.
     """
 

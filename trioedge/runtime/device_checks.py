@@ -1,9 +1,12 @@
 """Ask a checker about devices, in the background: one question a device, so many at a time, each with a deadline."""
 
+import inspect
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -21,14 +24,27 @@ Check: TypeAlias = Callable[[str, str], Awaitable[DeviceVerdict]]
 """Asked about a service and a device."""
 
 
+def is_check(value: object) -> bool:
+    """Say whether a value is an async function, an object that is called like one, or a partial of these."""
+    while isinstance(value, partial):
+        value = value.func
+    return inspect.iscoroutinefunction(value) or (callable(value) and inspect.iscoroutinefunction(type(value).__call__))
+
+
 class Asker(Protocol):
-    """Who wants to know. Told once of every question that it asked, unless the checks are cancelled."""
+    """Who wants to know. Told once of every question that it asked, unless the checks are cancelled, or it forgets."""
 
     def answered(self, service: str, device: str, verdict: DeviceVerdict, /) -> None:
         """The checker has spoken."""
 
     def unanswered(self, service: str, device: str, /) -> bool:
         """It has not, in time or at all; True to ask again after a pause."""
+
+
+class _Subject:
+    """A service, for as long as a question about it is open: what they all hold, and who forgets it does not find."""
+
+    __slots__ = ("__weakref__",)
 
 
 class DeviceChecks:
@@ -47,15 +63,29 @@ class DeviceChecks:
         self._asker = asker
         self._observer = observer
         self._seconds = seconds
-        self._waiting: deque[tuple[str, str]] = deque()
+        self._waiting: deque[tuple[str, str, _Subject]] = deque()
+        self._subjects: WeakValueDictionary[str, _Subject] = WeakValueDictionary()
         self._wakeup = Wakeup()
         self._places = trio.Semaphore(CHECKS_AT_A_TIME)
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
 
     def ask(self, service: str, device: str) -> None:
         """Put a question; its answer comes from the worker. O(1)."""
-        self._waiting.append((service, device))
+        subject = self._subjects.get(service)
+        if subject is None:
+            subject = self._subjects[service] = _Subject()
+        self._put(service, device, subject)
+
+    def _put(self, service: str, device: str, subject: _Subject) -> None:
+        self._waiting.append((service, device, subject))
         self._wakeup.set()
+
+    def forget(self, service: str) -> None:
+        """Ask no more about a service, and tell nobody what comes of what was asked; later questions are others. O(1).
+
+        Checks under way go on to their end, and take their places until then.
+        """
+        self._subjects.pop(service, None)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ask what there is to ask, until cancelled; questions under way are dropped then."""
@@ -67,17 +97,22 @@ class DeviceChecks:
                     await self._places.acquire()
                     nursery.start_soon(self._ask, *self._waiting.popleft())
 
-    async def _ask(self, service: str, device: str) -> None:
+    async def _ask(self, service: str, device: str, subject: _Subject) -> None:
         try:
-            verdict = await self._verdict(service, device)
+            verdict = await self._verdict(service, device) if self._stands(service, subject) else None
         finally:
             self._places.release()
+        if not self._stands(service, subject):
+            return
         if verdict is not None:
             self._backoff.succeeded()
             self._asker.answered(service, device, verdict)
         elif self._asker.unanswered(service, device):
             await trio.sleep(self._backoff.failed())
-            self.ask(service, device)
+            self._put(service, device, subject)
+
+    def _stands(self, service: str, subject: _Subject) -> bool:
+        return self._subjects.get(service) is subject
 
     async def _verdict(self, service: str, device: str) -> DeviceVerdict | None:
         error = f"no answer within {self._seconds:g} s"

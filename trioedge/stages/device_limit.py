@@ -1,12 +1,11 @@
 """How many devices may use a service, and which: answered from memory, checked in the background."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from math import inf
 from typing import Final, Literal
 
-import attrs
 import trio
 
 from ..core.bounds import check_choice, check_count, check_number
@@ -21,8 +20,17 @@ from ..core.services import Change, Service
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 from ..runtime.control_plane import ChecksDevices, DeviceVerdict
-from ..runtime.device_checks import Check, DeviceChecks
+from ..runtime.device_checks import Check, DeviceChecks, is_check
 from ..runtime.ground import Ground
+from ..runtime.slices import in_slices
+from ..runtime.wakeup import Wakeup
+
+SPREAD: Final = 0.1
+"""The part of its time by which a verdict ends earlier, more or less, device by device: those that were checked at
+once are not all due again at once."""
+
+REST: Final = 4
+"""How many times longer than its work the worker rests, when thousands of devices are due or sessions are to go."""
 
 _REFUSALS: Final = {
     Admission.UNCHECKED: Reject(Reason.DEVICE, "nobody answered the device check"),
@@ -46,8 +54,11 @@ class DeviceLimit:
     cuts exactly its sessions. A session whose grace is used up pauses until the answer. Seed, layer three.
 
     The checker is `check`, or the edge's control plane if that checks devices; without either, every device is
-    accepted and only their number counts. The policy of a service goes before the arguments. 2 µs for a device that
-    is known and online, some 5 µs for a new one.
+    accepted and only their number counts. The policy of a service goes before the arguments, field by field. 2 µs for a
+    device that is known and online, some 5 µs for a new one.
+
+    A verdict is fresh for 90 to 100 % of its seconds, each device for a part of its own. A service that is no more is
+    forgotten with all that was known of its devices.
     """
 
     needs = ("service",)
@@ -73,7 +84,8 @@ class DeviceLimit:
             devices: online at once, of each service whose policy says no number; None for no limit.
             key: what a device is: a ``source`` address; a ``network``, which is the address or the /64 of an IPv6
                 address; or a function of the session that answers from memory.
-            check: an async function of service and device that gives a :class:`DeviceVerdict`.
+            check: an async function of service and device that gives a :class:`DeviceVerdict`, or an object that is
+                called like one.
             handover: when one device too many comes: ``reject_new``; ``evict_oldest`` cuts the device that came first;
                 ``hold`` does so `hold_seconds` later.
             hold_seconds: as that says, at least 0.
@@ -98,8 +110,10 @@ class DeviceLimit:
         check_number("DeviceLimit", "stale_seconds", stale_seconds)
         check_number("DeviceLimit", "check_seconds", check_seconds, above=0)
         check_count("DeviceLimit", "capacity", capacity)
-        if check is not None and not callable(check):
-            raise ConfigurationError(f"DeviceLimit(check={check!r}) must be an async function of service and device")
+        if check is not None and not is_check(check):
+            raise ConfigurationError(
+                f"DeviceLimit(check={check!r}) must be an async function: async def check(service, device)"
+            )
         self._rules = DeviceRules(devices, Handover(handover), hold_seconds, Unchecked(unchecked), stale_seconds)
         self._key: Callable[[Session], str] | None = None if key == "source" else _network if key == "network" else key
         self._check = check
@@ -125,7 +139,10 @@ class DeviceLimit:
         self._observer = ground.observer
         self._table = DeviceTable(self._grace, self._capacity, checked=check is not None)
         self._checks = None if check is None else DeviceChecks(check, self, ground.observer, self._check_seconds)
-        self._armed = inf
+        self._rules_by_policy: dict[str, DeviceRules] = {}  # of services whose policy says anything of devices
+        self._condemned: deque[Session] = deque()
+        self._wakeup = Wakeup()
+        self._timer = trio.CancelScope()
         ground.services.watch(self)
 
     def decide(self, session: Session) -> Verdict:
@@ -136,15 +153,14 @@ class DeviceLimit:
             return self._services.refusal(name)
         device = session.source if self._key is None else self._key(session)
         now = session.started_at if session.scope is None else self._reactor.refresh()  # a handshake takes its time
-        rules = self._rules_of(service)
+        rules = self._rules_by_policy.get(name, self._rules)
         entry = self._table.enter(name, device, session, now, rules)
         if entry is not ENTERED or rules.handover == Handover.HOLD:  # a hold may have begun
             self._arm()
         if entry is not ENTERED:
             if entry.check:
                 self._ask(name, device)
-            for each in entry.evict:
-                each.cut(Reason.DEVICE)
+            self._condemn(entry.evict)
             if entry.admission is not ADMITTED:
                 if entry.admission is DENIED:
                     return Reject(Reason.DEVICE, entry.detail or "denied")
@@ -157,52 +173,53 @@ class DeviceLimit:
     def _leave(self, service: str, device: str, session: Session) -> None:
         self._table.leave(service, device, session)
 
-    def _rules_of(self, service: Service | None) -> DeviceRules:
-        return self._rules if service is None else self._complete(service.device_rules)
+    def _rules_of(self, name: str) -> DeviceRules:
+        return self._rules_by_policy.get(name, self._rules)
 
-    def _complete(self, rules: DeviceRules) -> DeviceRules:
-        """Put the stage's own words where a policy says nothing."""
-        if rules.limit is not None:
-            return rules
-        if rules == _NO_RULES:
-            return self._rules
-        return rules if self._rules.limit is None else attrs.evolve(rules, limit=self._rules.limit)
+    def changed(self, service: Service, change: Change) -> Generator[None, None, None]:
+        """A policy goes before the arguments, field by field; devices are judged again if it is about their number.
 
-    def changed(self, service: Service, change: Change) -> Iterator[None]:
-        """A policy says something else of how many there may be: devices online are judged again, one a step."""
-        if change.after is not None and not _RECHECKED.isdisjoint(change.fields):
-            rules = self._rules_of(service)
-            for each in self._table.recheck(service.name, self._reactor.refresh(), rules):
+        Of a service that is no more nothing is remembered. All of it a device or a session a step.
+        """
+        name = service.name
+        rules = self._rules if change.after is None else change.after.policy.device_rules(self._rules)
+        if rules == self._rules:
+            self._rules_by_policy.pop(name, None)
+        else:
+            self._rules_by_policy[name] = rules
+        if change.after is None:
+            yield from self._forget(name)
+        elif not _RECHECKED.isdisjoint(change.fields):
+            for each in self._table.recheck(name, self._reactor.refresh(), rules):
                 if each is not None:
                     self._carry_out(each)
+                    yield from self._cut()
                 yield
             self._arm()
 
+    def _forget(self, name: str) -> Generator[None, None, None]:
+        """Its sessions are about to be cut, but for those that became another's since they came in: they go here."""
+        if self._checks is not None:
+            self._checks.forget(name)
+        for session in self._table.forget(name):
+            if session is not None and session.service != name:
+                session.cut(Reason.EVICTED)
+            yield
+
     def foresee(self, service: Service, after: Settings) -> Iterator[Session]:
         """Give the sessions of devices that would be too many."""
-        return self._table.surplus(service.name, self._complete(after.policy.device_rules))
+        return self._table.surplus(service.name, after.policy.device_rules(self._rules))
 
     def answered(self, service: str, device: str, verdict: DeviceVerdict) -> None:
         """The checker has spoken: its word holds now, for sessions that live and for those to come."""
         now = self._reactor.refresh()
-        change = self._table.answer(service, device, verdict.accept, verdict.seconds, now, verdict.detail)
-        self._carry_out(change)
+        seconds = verdict.seconds * (1 - SPREAD * _part(service, device))
+        self._carry_out(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
         self._arm()
 
     def unanswered(self, service: str, device: str) -> bool:
         """The checker has not spoken."""
         return self._table.failed(service, device)
-
-    def expire(self, now: float) -> None:
-        """A grace, a hold or a verdict has run out."""
-        self._armed = inf
-        for change in self._table.expire(now, lambda name: self._rules_of(self._services.get(name))):
-            self._carry_out(change)
-        self._arm()
-
-    def crashed(self, fault: Exception) -> None:  # noqa: ARG002 - the reactor's shape
-        """What is due is looked at again a little later."""
-        self._arm()
 
     def _carry_out(self, change: DeviceChange) -> None:
         if change.evict:
@@ -210,8 +227,7 @@ class DeviceLimit:
                 "device cut", service=change.service, device=change.device, cause=change.cause.value,
                 sessions=len(change.evict),
             )  # fmt: skip
-        for session in change.evict:
-            session.cut(Reason.DEVICE)
+            self._condemn(change.evict)
         if change.check:
             self._ask(change.service, change.device)
 
@@ -219,22 +235,52 @@ class DeviceLimit:
         if self._checks is not None:
             self._checks.ask(service, device)
 
+    def _condemn(self, sessions: Iterable[Session]) -> None:
+        """Have sessions cut by the worker, presently: a device may have thousands, and each takes its time."""
+        if sessions:
+            self._condemned.extend(sessions)
+            self._wakeup.set()
+
+    def _cut(self) -> Generator[None, None, None]:
+        while self._condemned:
+            self._condemned.popleft().cut(Reason.DEVICE)
+            yield
+
     def _arm(self) -> None:
-        """Have the reactor call when the table has something to do."""
+        """Have the worker look when the table has something to do."""
         due = self._table.next_due()
-        if due < self._armed:
-            self._armed = due
-            self._reactor.set_deadline(self, due)
+        if due < self._timer.deadline:
+            self._timer.deadline = due
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Ask the checker what there is to ask."""
-        if self._checks is None:
+        """Ask the checker what there is to ask, end what has run out, and cut who must go, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._checks is not None:
+                await nursery.start(self._checks.run)
             task_status.started()
-        else:
-            await self._checks.run(task_status=task_status)
+            while True:
+                with trio.CancelScope(deadline=self._table.next_due()) as self._timer:
+                    await self._wakeup.wait()
+                try:
+                    await in_slices(self._catch_up(), rest=REST)
+                except Exception as fault:
+                    self._observer.fault("device limit failed", fault)
+                    self._wakeup.set()  # for those behind it
+
+    def _catch_up(self) -> Generator[None, None, None]:
+        """Do what is due, a grace, a hold or a verdict a step; who must go, goes before the next is looked at."""
+        yield from self._cut()
+        while self._table.next_due() <= (now := self._reactor.refresh()):
+            change = self._table.expire(now, self._rules_of)
+            if change is not None:
+                self._carry_out(change)
+            yield
+            yield from self._cut()
 
 
-_NO_RULES: Final = DeviceRules()
+def _part(service: str, device: str) -> float:
+    """Give a number below 1 that is the device's own, in this process."""
+    return hash((service, device)) % 1024 / 1024
 
 
 def _network(session: Session) -> str:

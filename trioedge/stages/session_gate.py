@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from ..core.bounds import check_choice, check_count, check_number
 from ..core.gate import ADMITTED, TOO_FAST, Cadence, Gate
-from ..core.services import Services
+from ..core.services import Change, Service, Services
 from ..core.session import Session
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 from ..runtime.ground import Ground
@@ -23,7 +23,9 @@ class SessionGate:
     a rate there is no limit. Seed, layer one. O(1), about half a microsecond.
     """
 
-    __slots__ = ("_by_source", "_cadence", "_full", "_gate", "_services", "_text", "_too_fast", "enforces", "needs")
+    __slots__ = (
+        "_by_source", "_cadence", "_capacity", "_full", "_gate", "_services", "_text", "_too_fast", "enforces", "needs",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,7 +52,8 @@ class SessionGate:
             check_number("SessionGate", "rate", rate, above=0)
         check_count("SessionGate", "burst", burst)
         check_count("SessionGate", "capacity", capacity)
-        self._gate = Gate(capacity)
+        self._capacity = capacity
+        self._gate = Gate(capacity)  # for who asks it without an edge
         self._cadence = None if rate is None else Cadence(rate, burst)
         self._services: Services | None = None
         self._by_source = per == "source"
@@ -66,8 +69,17 @@ class SessionGate:
         return self._text
 
     def bind(self, ground: Ground) -> None:
-        """Belong to the edge that begins to serve."""
-        self._services = ground.services if ground.services.governed and not self._by_source else None
+        """Belong to the edge that begins to serve; nobody has spent anything."""
+        self._gate = Gate(self._capacity)
+        self._services = None
+        if ground.services.governed and not self._by_source:
+            self._services = ground.services
+            ground.services.watch(self)
+
+    def changed(self, service: Service, change: Change) -> None:
+        """Forget what a service has spent that is no more: one that comes back by its name may be another's."""
+        if change.after is None:
+            self._gate.forget(service.name)
 
     def decide(self, session: Session) -> Verdict:
         """Spend one session, or refuse."""
