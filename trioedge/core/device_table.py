@@ -262,9 +262,8 @@ class DeviceTable:
 
     def _expire(self, device: KnownDevice, now: float, rules: DeviceRules) -> Change:
         refresh = bool(device.sessions) and device.fresh_until <= now
-        check = refresh and self._memory.begin_check(
-            device, now
-        )  # first, for while it is young the verdict may be used
+        # First, for while it is young the verdict may be used.
+        check = refresh and self._memory.begin_check(device, now)
         knowledge = device.knowledge(now, rules)
         evict: tuple[Session, ...] = ()
         allowance = None
