@@ -31,11 +31,12 @@ class Ended(Protocol):
 class Half:
     """One socket of a relay: reads it into its peer, and keeps what could not be written to it."""
 
-    __slots__ = ("_meter", "_reactor", "_relay", "backlog", "ended", "moved", "peer", "queued", "read_on",
+    __slots__ = ("_meter", "_reactor", "_relay", "_session", "backlog", "ended", "moved", "peer", "queued", "read_on",
                  "refused_at", "sock")  # fmt: skip
 
-    def __init__(self, relay: "Relay", reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
+    def __init__(self, relay: "Relay", session: Session, reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
         self._relay = relay
+        self._session = session
         self._reactor = reactor
         self._meter = meter
         self.sock = sock
@@ -145,6 +146,8 @@ class Half:
         meter.total.bytes += count
         if meter.quiet:
             meter.wake()
+        if self._session.quiet:
+            self._session.wake()
         return count
 
     def _finish(self) -> None:
@@ -177,7 +180,7 @@ class Half:
         """Forget everything but the count, so that no cycle is left for the collector."""
         self.ended = True
         self.backlog = None
-        del self.peer, self._relay
+        del self.peer, self._relay, self._session
 
     def crashed(self, fault: Exception) -> None:
         relay: Relay | None = getattr(self, "_relay", None)  # gone once the session is over
@@ -234,8 +237,8 @@ class Relay:
         self._half_closed = False
         self._unsent = (0, 0)
         self.active_at = self.began_at = reactor.now
-        self.up = Half(self, reactor, up, meters[0])
-        self.down = Half(self, reactor, down, meters[1])
+        self.up = Half(self, session, reactor, up, meters[0])
+        self.down = Half(self, session, reactor, down, meters[1])
         self.up.peer, self.down.peer = self.down, self.up
         self.down.read_on = not session.source_bytes  # a local socket, see `start`
         # By the shorter limit, so that a half-close sets no deadline anew; `expire` knows which one holds.

@@ -103,6 +103,8 @@ class StreamRelay:
             self._touch()
             count(len(data))
             meter.add(len(data))
+            if self._session.quiet:
+                self._session.wake()
             if rate() != inf and (wait := timeline.charge(len(data), rate(), trio.current_time())):
                 with self._pause():
                     await trio.sleep(wait)
