@@ -147,6 +147,7 @@ class Pacer:
             return
         if group is None:
             group = self._begin(name, rates, now)
+            group.retune(rates)  # what is on its way went without a rate
         if service.live != len(group.members):  # some are from before there was a rate, or from another service
             for session in self._live.each(name):
                 if session not in group.members:
