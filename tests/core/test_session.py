@@ -188,3 +188,56 @@ def test_a_registered_session_is_moved_to_its_device() -> None:
     session.index = index
     session.device = "laptop"
     assert index.log == [(session, "device laptop")]
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def moved(self) -> None:
+        self.log.append("moved")
+
+    def left(self) -> None:
+        self.log.append("left")
+
+
+def move(session: Session, times: int) -> None:
+    """Move bytes as a carrier does."""
+    for _ in range(times):
+        if session.quiet:
+            session.wake()
+
+
+def test_a_follower_is_told_of_the_first_bytes_after_each_listen() -> None:
+    session, follower = make_session(), Follower()
+    session.follow(follower)
+    move(session, 2)
+    assert follower.log == []
+    for _ in range(2):
+        session.listen()
+        move(session, 3)
+    assert follower.log == ["moved", "moved"]
+
+
+@pytest.mark.parametrize("leave", [
+    lambda session: session.end(Completed()),
+    lambda session: setattr(session, "service", "bank"),
+    lambda session: session.follow(None),
+    lambda session: session.follow(Follower()),
+])  # fmt: skip
+def test_a_follower_is_told_once_that_a_session_left(leave: Callable[[Session], object]) -> None:
+    session, follower = make_session(), Follower()
+    session.follow(follower)
+    session.listen()
+    leave(session)
+    session.follow(None)
+    session.listen()
+    move(session, 1)
+    assert follower.log == ["left"]
+
+
+def test_a_session_that_nobody_follows_listens_to_nothing() -> None:
+    session = make_session()
+    session.listen()
+    assert not session.quiet
+    session.wake()

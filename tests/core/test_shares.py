@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+import random
+from collections.abc import Generator, Sequence
 from itertools import accumulate
 from math import inf
 
@@ -7,12 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from trioedge.core.shares import DEBT_SECONDS, GRAIN, Debt, Flow, resplit, split
+from trioedge.core.shares import DEBT_SECONDS, GRAIN, RUN, Debt, Division, Flow, divide
 
 TICK = 0.1
 
 rates = st.floats(1, 1e9)
 demands = st.lists(st.just(0.0) | st.just(inf) | st.floats(1, 1e9), min_size=1, max_size=12)
+
+
+def done(steps: Generator[None, None, Division]) -> Division:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            division: Division = end.value
+            return division
+
+
+def split(rate: float, demands: Sequence[float]) -> list[float]:
+    """Each one's part of the rate."""
+    division = done(divide(rate, demands, len(demands) or 1))
+    return [division.fair(demand) for demand in demands]
+
+
+def resplit(rate: float, demands: Sequence[float]) -> list[float]:
+    """Each one's share, none of which is below an equal one."""
+    division = done(divide(rate, demands, len(demands) or 1))
+    return [division.share(demand) for demand in demands]
 
 
 def filled(rate: float, demands: Sequence[float]) -> list[float]:
@@ -68,6 +90,28 @@ def test_a_resplit_starves_nobody_and_exceeds_the_rate_less_than_twofold(rate: f
         assert used == pytest.approx(rate if inf in demands else 0)
 
 
+@examples(60)
+@given(rates, demands, st.integers(0, 5), st.randoms(use_true_random=False))
+def test_flows_that_want_nothing_need_not_be_named_and_their_order_is_nothing(
+    rate: float, demands: list[float], idle: int, chance: random.Random
+) -> None:
+    """So a tick costs what the flows cost that move."""
+    shuffled = [*demands, *[0.0] * idle]
+    chance.shuffle(shuffled)
+    number = len(shuffled)
+    named, all_of_them = done(divide(rate, demands, number)), done(divide(rate, shuffled, number))
+    for demand in shuffled:
+        assert named.share(demand) == pytest.approx(all_of_them.share(demand))
+
+
+def test_ten_thousand_flows_are_divided_in_short_steps() -> None:
+    demands = [float(1 + 7919 * number % 10_007) for number in range(10_000)]
+    steps = divide(sum(demands) / 2, demands, len(demands))
+    division = done(steps)
+    assert sum(map(division.fair, demands)) == pytest.approx(sum(demands) / 2)
+    assert sum(1 for _ in divide(sum(demands) / 2, demands, len(demands))) > len(demands) / RUN
+
+
 def test_a_flow_alone_has_the_whole_rate_whatever_it_wants() -> None:
     assert [resplit(12, [demand]) for demand in (0, 1, inf)] == [[12]] * 3
 
@@ -75,6 +119,14 @@ def test_a_flow_alone_has_the_whole_rate_whatever_it_wants() -> None:
 def test_no_limit_is_shared_as_no_limit() -> None:
     assert resplit(inf, [0, 1, inf]) == [inf] * 3
     assert Debt().settle(1e9, inf, TICK) == inf
+
+
+def test_who_is_ahead_of_its_rate_by_less_than_a_train_of_packets_owes_nothing() -> None:
+    debt = Debt()
+    debt.settle(GRAIN, 1.0, 1e-9)
+    assert not debt
+    debt.settle(1000, 1.0, 1e-9)
+    assert debt
 
 
 def test_idle_flows_keep_an_equal_share_and_the_others_have_it_all() -> None:
@@ -115,6 +167,20 @@ def test_bytes_that_the_kernel_holds_are_not_delivered() -> None:
     ]:
         assert flow.observe(moved, queued, seconds) == pytest.approx(demand)
         assert flow.delivered == delivered
+
+
+def test_a_flow_that_ends_in_order_delivered_all_that_it_moved() -> None:
+    flow = Flow(10_000)
+    flow.observe(5000, 1000, 0.1)
+    assert flow.end(9000) == 5000
+    assert flow.end(3000) == 0
+
+
+def test_a_flow_that_is_reset_delivered_what_its_share_carries_at_most() -> None:
+    """For the kernel drops what it has not sent, which nobody can ask for any more."""
+    flow = Flow(1e6)
+    assert flow.end(10_000_000, 0.1) == GRAIN + 1e5
+    assert flow.end(5000, 0.1) == 5000
 
 
 class Service:

@@ -94,3 +94,22 @@ def test_another_rate_holds_for_the_next_bytes() -> None:
     assert timeline.charge(500, 10_000.0, 0.5) == pytest.approx(0.05)
     assert timeline.charge(500, 1000.0, 0.55) == pytest.approx(0.5)
     assert timeline.charge(65_536, inf, 1.05) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "wait"), [(1000.0, 0.4), (4000.0, 0.1), (500.0, 0.8), (100.0, MAX_WAIT_SECONDS), (inf, 0.0)]
+)
+def test_what_is_owed_is_paid_at_the_new_rate(rate: float, wait: float) -> None:
+    timeline = Timeline()
+    timeline.charge(500, 1000.0, 0.0)
+    assert timeline.retune(rate, 0.1) == pytest.approx(wait)
+    assert timeline.charge(0, 1000.0, 0.1) == pytest.approx(wait)
+
+
+def test_who_owes_nothing_waits_for_no_rate() -> None:
+    timeline = Timeline()
+    assert timeline.retune(1.0, 5.0) == 0
+    timeline.charge(500, 1000.0, 5.0)
+    assert timeline.retune(1.0, 6.0) == 0
+    timeline.charge(500, inf, 7.0)
+    assert timeline.retune(1.0, 7.0) == 0

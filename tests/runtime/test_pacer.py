@@ -1,6 +1,7 @@
 """The pacer over sessions that a make-believe kernel carries: it gives each what it was told, or a little more."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from itertools import count, pairwise
 from math import inf
@@ -61,16 +62,16 @@ class Line:
         return self.session.down_rate, self.session.up_rate
 
 
-class Looks(Registry):
+class Looks(Pacer):
     """Counts how often a service is looked at, and when."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
+    def __init__(self, services: Services, live: Registry, down_rate: float, up_rate: float) -> None:
+        super().__init__(services, live, down_rate, up_rate)
         self.at: list[tuple[str, float]] = []
 
-    def each(self, service: str) -> Iterator[Session]:
-        self.at.append((service, trio.current_time()))
-        return super().each(service)
+    def _look(self, name: str) -> Generator[None, None, None]:
+        self.at.append((name, trio.current_time()))
+        return super()._look(name)
 
 
 class World:
@@ -78,8 +79,8 @@ class World:
 
     def __init__(self, down_rate: float, up_rate: float, *, governed: bool, excess: float) -> None:
         self.services = Services(Total(), Total(), governed=governed)
-        self.live = Looks(self.services)
-        self.pacer = Pacer(self.services, self.live, down_rate, up_rate)
+        self.live = Registry(self.services)
+        self.pacer = Looks(self.services, self.live, down_rate, up_rate)
         self.services.watch(self.pacer)
         self.services.on_traffic.append(self.pacer.woke)
         self.lines: list[Line] = []
@@ -132,6 +133,8 @@ class World:
                 for meter, moved in ((up_meter, int(up)), (down_meter, int(down))):
                     if moved:
                         meter.add(moved)
+                        if line.session.quiet:
+                            line.session.wake()
 
     async def rates(self, seconds: float, *lines: Line) -> tuple[float, float]:
         """Measure what these, or all that live now, move each way, in bytes a second."""
@@ -262,7 +265,7 @@ async def test_shares_are_worked_out_once_a_tick_however_much_happens(
             await trio.sleep(STEP / 2)
             if len(world.lines) > 3:
                 world.close(line)
-    moments = sorted({at for _, at in world.live.at})
+    moments = sorted({at for _, at in world.pacer.at})
     assert 8 <= len(moments) <= 12
     assert min(later - earlier for earlier, later in pairwise(moments)) >= TICK_SECONDS - 1e-9
 
@@ -286,13 +289,13 @@ async def test_while_nothing_moves_nothing_is_looked_at_and_the_first_byte_wakes
         await trio.sleep(1)
         line.wants = (0.0, 0.0)
         await trio.sleep(60)
-        looks = len(world.live.at)
+        looks = len(world.pacer.at)
         assert len(world.pacer) == 0
         await trio.sleep(600)
-        assert len(world.live.at) == looks
+        assert len(world.pacer.at) == looks
         line.wants = (inf, inf)
         await trio.sleep(2)
-        assert len(world.live.at) > looks + 5
+        assert len(world.pacer.at) > looks + 5
         assert await world.rates(2) == (near(RATE), near(RATE / 2))
         assert never.asked == 0, "the kernel is not asked about a session that moved nothing"
 
@@ -303,9 +306,9 @@ async def test_one_busy_service_costs_the_idle_ones_nothing(autojump_clock: trio
             world.open(f"idle {number}", wants=0.0)
         world.open("busy")
         await trio.sleep(10)
-        del world.live.at[:]
+        del world.pacer.at[:]
         await trio.sleep(5)
-        assert {service for service, _ in world.live.at} == {"busy"}
+        assert {service for service, _ in world.pacer.at} == {"busy"}
 
 
 async def test_the_kernel_is_not_told_what_it_knows(autojump_clock: trio.testing.MockClock) -> None:
@@ -317,7 +320,119 @@ async def test_the_kernel_is_not_told_what_it_knows(autojump_clock: trio.testing
         assert [len(line.told) for line in lines] == told
 
 
+async def test_a_tick_looks_at_the_sessions_that_move_and_at_no_other(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_world() as world:
+        for _ in range(50):
+            world.open(wants=0.0)
+        busy = world.open()
+        await trio.sleep(1)
+        group = world.pacer._groups["shop"]
+        assert [member.session for member in group.active] == [busy.session]
+        busy.wants = (0.0, 0.0)
+        await trio.sleep(20)
+        assert (group.active, len(world.pacer)) == ({}, 0)
+
+
+async def test_sessions_that_rest_are_told_another_equal_share_though_nobody_looks_at_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_world() as world:
+        resting = world.open(wants=0.0)
+        await trio.sleep(1)
+        others = [world.open(wants=0.0) for _ in range(3)]
+        await trio.sleep(SOON)
+        assert resting.shares == (RATE / 4, RATE / 8)
+        for line in others:
+            world.close(line)
+        await trio.sleep(SOON)
+        assert resting.shares == (RATE, RATE / 2)
+
+
+async def test_a_small_service_does_not_wait_for_a_large_one(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step is one slice of 30 µs here, with a rest of 3 ms, so that a look at the large one takes a second."""
+    async with open_world() as world:
+        for _ in range(100):
+            world.open("large")
+        world.open("small")
+        await trio.sleep(0.5)
+        moments = count()
+        monkeypatch.setattr("trioedge.runtime.slices.perf_counter", lambda: next(moments) * 1e-5)
+        monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", 1e-9)
+        monkeypatch.setattr("trioedge.runtime.pacer.REST", 100)
+        monkeypatch.setattr("trioedge.runtime.rate_group.EACH", 1)
+        await trio.sleep(0.1)
+        del world.pacer.at[:]
+        await trio.sleep(3)
+        looks = Counter(name for name, _ in world.pacer.at)
+    assert looks["small"] >= 25
+    assert looks["large"] <= 8, "while theirs go on"
+
+
+# Sessions that come and go between two looks.
+
+
+async def test_what_short_sessions_moved_is_the_services_and_the_next_make_up_for_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each begins with what the kernel does not pace, and is gone before anybody looks."""
+    async with open_world() as world:
+        stays = world.open()
+        await trio.sleep(1)
+        for _ in range(5):
+            short = world.open(wants=0.0)
+            short.bytes_down = 40_000
+            world.close(short)
+        await trio.sleep(SOON)
+        assert stays.shares[0] == pytest.approx(RATE - 200_000, rel=0.1)
+        await trio.sleep(3)
+        assert stays.shares == (near(RATE), near(RATE / 2))
+
+
+async def test_a_service_owes_what_its_last_session_moved_until_it_is_repaid(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_world() as world:
+        for _ in range(4):
+            short = world.open(wants=0.0)
+            short.bytes_down = int(RATE / 4)
+            world.close(short)
+        await trio.sleep(SOON)
+        assert world.open(wants=0.0).shares[0] < 0.8 * RATE
+        world.close(world.lines[0])
+        await trio.sleep(2)
+        assert world.pacer._groups == {}
+        assert world.open(wants=0.0).shares[0] == RATE
+
+
 # A policy that changes.
+
+
+async def test_services_without_sessions_are_nothing_to_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_world(governed=True) as world:
+        for number in range(100):
+            world.put(f"shop {number}", down_rate=RATE)
+            world.put(f"shop {number}", down_rate=RATE / 2)
+            world.remove(f"shop {number}")
+        assert (len(world.pacer), world.pacer._groups) == (0, {})
+
+
+async def test_a_rate_that_changes_within_a_look_cuts_it_short_and_loses_nobody(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world(governed=True) as world:
+        world.put(down_rate=RATE)
+        lines = [world.open() for _ in range(200)]
+        await trio.sleep(1)
+        monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", 1e-9)
+        await trio.sleep(0.15)
+        world.put(down_rate=RATE / 10)
+        monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", inf)
+        await trio.sleep(2 * SOON)
+        assert sum(line.shares[0] for line in lines) == near(RATE / 10)
+        assert len(world.pacer._groups["shop"].active) == 200
+        assert (await world.rates(2))[0] == near(RATE / 10)
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.5, 2.0, 10.0])

@@ -387,6 +387,51 @@ async def test_other_rates_hold_at_once_and_none_takes_them_away(down_rate: floa
             assert await receive_exactly(upstream, 8) == b"question"
 
 
+async def _bytes_within(seconds: float, connection: trio.SocketStream) -> int:
+    count = 0
+    with trio.move_on_after(seconds):
+        while more := await connection.receive_some(65_536):
+            count += len(more)
+    return count
+
+
+async def test_the_first_bytes_at_a_low_rate_are_some_packets_and_not_as_many_large_segments() -> None:
+    """The kernel does not pace the first ten segments, each of which may have 64 KB on this interface."""
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=50_000)
+        async with stream(line.client) as client, stream(line.upstream) as upstream, trio.open_nursery() as nursery:
+            nursery.start_soon(upstream.send_all, bytes(1_000_000))
+            assert await _bytes_within(0.15, client) < 40_000
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_low_rate_that_is_raised_holds_at_once() -> None:
+    """Not when a large packet, sent at the old rate, has had its time: at 50 kB/s that were more than two seconds."""
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=50_000)
+        async with stream(line.client) as client, stream(line.upstream) as upstream, trio.open_nursery() as nursery:
+            nursery.start_soon(upstream.send_all, bytes(8_000_000))
+            await _bytes_within(0.1, client)
+            line.session.pace(20e6, inf)
+            assert await _bytes_within(0.3, client) > 1_500_000
+            nursery.cancel_scope.cancel()
+
+
+async def test_pieces_keep_every_byte_in_order_while_the_rate_changes() -> None:
+    said = random.Random(1).randbytes(1_000_000)
+    heard = bytearray()
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=1e6)
+        async with stream(line.client) as client, stream(line.upstream) as upstream, trio.open_nursery() as nursery:
+            nursery.start_soon(upstream.send_all, said)
+            for rate in (50_000, 5e6, 200_000, inf):
+                line.session.pace(rate, inf)
+                heard += await client.receive_some(70_000)
+            while len(heard) < len(said):
+                heard += await client.receive_some(65_536)
+    assert bytes(heard) == said
+
+
 async def test_without_a_rate_the_kernel_is_told_nothing() -> None:
     async with open_reactor() as reactor:
         line = wire(reactor)

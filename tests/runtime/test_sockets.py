@@ -102,3 +102,26 @@ def test_what_was_sent_and_not_acknowledged_is_not_unsent() -> None:
         near.send(bytes(1000))
         assert unacknowledged_bytes(near) >= 1000
         assert unsent_bytes(near) == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "piece"),
+    [(1.0, 1400), (20_000.0, 1400), (200_000.0, 4000), (1e6, 20_000), (3_276_800.0, 0), (1e9, 0), (inf, 0)],
+)
+def test_a_low_rate_wants_its_bytes_in_pieces_of_a_fiftieth_of_a_second(
+    rate: float, piece: int, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    segment = pair[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    assert pace(pair[0], rate) == min(piece, segment)
+
+
+@pytest.mark.parametrize(("rate", "piece"), [(20_000.0, 1448), (200_000.0, 2 * 1448), (3e6, 41 * 1448)])
+def test_a_piece_is_of_whole_segments(rate: float, piece: int) -> None:
+    """As over Ethernet: else each piece would end with a packet of a few bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
+        near.connect(listener.getsockname())
+        segment = near.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        if segment != 1448:
+            pytest.skip(f"a segment has {segment} bytes here")
+        assert pace(near, rate) == max(piece, 1400) if rate > 1e5 else 1400

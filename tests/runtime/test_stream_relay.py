@@ -180,6 +180,43 @@ async def test_another_rate_holds_from_the_next_read_on(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_wait_that_is_under_way_is_as_long_as_the_new_rate_has_it(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    line = Line(nursery, down_rate=1000.0)
+    await line.upstream.send_all(bytes(1000))
+    await line.client.receive_some(1000)
+    began = trio.current_time()
+    await trio.sleep(0.2)
+    await line.upstream.send_all(b"next")
+    line.session.pace(4000.0, inf)
+    assert await line.client.receive_some() == b"next"
+    assert trio.current_time() - began == pytest.approx(0.4)
+    assert line.session.bytes_down == 1004
+    await line.upstream.send_all(bytes(1460))
+    await line.client.receive_some()
+    line.session.pace(inf, inf)
+    began = trio.current_time()
+    await line.upstream.send_all(b"at once")
+    assert await line.client.receive_some() == b"at once"
+    assert trio.current_time() == began
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_wait_is_longer_at_a_lower_rate_and_never_beyond_a_second(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    line = Line(nursery, up_rate=10_000.0)
+    await line.client.send_all(bytes(1000))
+    await line.upstream.receive_some(1000)
+    line.session.pace(inf, 100.0)
+    began = trio.current_time()
+    await line.client.send_all(b"next")
+    assert await line.upstream.receive_some() == b"next"
+    assert trio.current_time() - began == pytest.approx(MAX_WAIT_SECONDS)
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_rate_may_come_and_go_while_bytes_move(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

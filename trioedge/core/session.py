@@ -19,7 +19,10 @@ CleanUp: TypeAlias = "Callable[[Session], object]"
 
 
 class Carrier(Protocol):
-    """Whoever moves a session's bytes at this moment: a connect attempt or a relay."""
+    """Whoever moves a session's bytes at this moment: a connect attempt or a relay.
+
+    One that moves bytes calls :meth:`Session.wake` if ``session.quiet``.
+    """
 
     @property
     def phase(self) -> str:
@@ -49,6 +52,16 @@ class Carrier(Protocol):
 
     def cut(self, reason: Reason, /) -> None:
         """End it now; both its sockets are free when this returns."""
+
+
+class Follower(Protocol):
+    """Whoever divides a rate among sessions: told of one whose bytes move, and of nothing else that it does."""
+
+    def moved(self) -> None:
+        """Its bytes move, for the first time since :meth:`Session.listen`."""
+
+    def left(self) -> None:
+        """It has ended, or is of another service now; it is not followed any more."""
 
 
 class Scope(Protocol):
@@ -112,6 +125,10 @@ class Session:
     """What its task runs in; None while it has no task."""
     index: Index | None = attrs.field(default=None, repr=False)
     """Where it is registered; None before it is accepted."""
+    follower: Follower | None = attrs.field(default=None, repr=False)
+    """Who is told when its bytes move again, see :meth:`follow`; None for a session without a rate."""
+    quiet: bool = attrs.field(default=False, repr=False)
+    """Its next byte is to be told: see :meth:`wake`."""
     trace: list[int] | None = attrs.field(default=None, repr=False)
     """Nanoseconds that each stage took, in order of execution."""
     stamp: int = attrs.field(default=0, repr=False)
@@ -130,6 +147,7 @@ class Session:
     def service(self, service: str) -> None:
         if self.index is None:
             self._service = service
+            self.follow(None)
         else:
             self.index.move(self, service)
 
@@ -160,6 +178,22 @@ class Session:
         self.down_rate, self.up_rate = down_rate, up_rate
         if self.carrier is not None:
             self.carrier.pace(down_rate, up_rate)
+
+    def follow(self, follower: Follower | None) -> None:
+        """Have another follower, or none; the one before is told that it left."""
+        before, self.follower, self.quiet = self.follower, follower, False
+        if before is not None:
+            before.left()
+
+    def listen(self) -> None:
+        """Have the follower told of the next byte, either way."""
+        self.quiet = self.follower is not None
+
+    def wake(self) -> None:
+        """Tell that bytes move again; for whoever moves them."""
+        self.quiet = False
+        if self.follower is not None:
+            self.follower.moved()
 
     @property
     def phase(self) -> str:
@@ -201,6 +235,7 @@ class Session:
         if self.outcome is not None:
             return faults
         self.outcome = outcome
+        self.follow(None)
         while self._deferred:
             try:
                 self._deferred.pop()(self)

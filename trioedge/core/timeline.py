@@ -1,8 +1,9 @@
 """The rate of one direction of one session, where the kernel cannot pace it: when the line is free again.
 
-Seed, layer two: a fallback that is one float, saves up no credit and never makes anyone wait for long.
+Seed, layer two: a fallback that is two floats, saves up no credit and never makes anyone wait for long.
 """
 
+from math import inf
 from typing import Final
 
 MAX_WAIT_SECONDS: Final = 1.0
@@ -20,10 +21,11 @@ class Timeline:
     that was read before the first wait. This holds for whoever reads :func:`read_size` bytes and waits as told.
     """
 
-    __slots__ = ("_free_at",)
+    __slots__ = ("_free_at", "_rate")
 
     def __init__(self) -> None:
         self._free_at = 0.0
+        self._rate = inf
 
     def charge(self, count: int, rate: float, now: float) -> float:
         """Account for `count` bytes that were read, and say how long to wait before the next read.
@@ -41,6 +43,23 @@ class Timeline:
         if wait > MAX_WAIT_SECONDS:
             wait = MAX_WAIT_SECONDS
         self._free_at = now + wait
+        if rate < inf:
+            self._rate = rate
+        return wait
+
+    def retune(self, rate: float, now: float) -> float:
+        """Let what is owed be paid at another rate.
+
+        Args:
+            rate: bytes a second, above 0; infinity for no limit.
+            now: seconds; never goes back.
+
+        Returns:
+            How long to wait from now on, as :meth:`charge` has it.
+        """
+        left = max(self._free_at - now, 0.0)
+        wait = min(left * (self._rate / rate), MAX_WAIT_SECONDS) if left else 0.0
+        self._free_at, self._rate = now + wait, rate
         return wait
 
 

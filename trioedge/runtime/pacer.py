@@ -1,10 +1,13 @@
 """Keep a service's rates over all of its sessions: the kernel paces sockets, so the shares follow what they carry.
 
 Seed, layer two: nothing here touches a byte. A tenth of a second apart, and only while a service's bytes move or its
-sessions change, the shares of its sessions are worked out anew (`core.shares`) and told to the kernel.
+sessions change, the shares of its sessions are worked out anew (`core.shares`) and told to the kernel. A tick costs
+what the sessions that move cost: one that rests is not looked at before it says that its bytes move again.
 """
 
+from collections import OrderedDict
 from collections.abc import Generator
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -13,7 +16,7 @@ import trio
 from ..core.registry import Registry
 from ..core.services import Change, Service, Services
 from ..core.session import Session
-from ..core.shares import Debt, Flow, resplit
+from .rate_group import RateGroup
 from .slices import in_slices
 from .wakeup import Wakeup
 
@@ -23,35 +26,10 @@ TICK_SECONDS: Final = 0.1
 REST: Final = 4
 """How many times longer than its work a tick of many sessions rests; longer, and it would be late for the next."""
 
-TOLERANCE: Final = 0.02
-"""The part of a share by which it has to differ before the kernel is told."""
+STEPS: Final = 32
+"""What a look at one service may do before others have a turn, so that a small one never waits for a large one."""
 
 _NO_RATES: Final = inf, inf
-
-
-class _Paced:
-    """A session's two flows."""
-
-    __slots__ = ("down", "moved", "queued", "session", "up")
-
-    def __init__(self, session: Session, down_share: float, up_share: float) -> None:
-        self.session = session
-        self.down = Flow(down_share, session.bytes_down)
-        self.up = Flow(up_share, session.bytes_up)
-        self.moved = session.bytes_down, session.bytes_up
-        self.queued = (0, 0)
-
-
-class _Group:
-    """The sessions of one service, and what each direction owes."""
-
-    __slots__ = ("debts", "looked_at", "members", "rates")
-
-    def __init__(self, now: float) -> None:
-        self.members: dict[Session, _Paced] = {}
-        self.rates = inf, inf
-        self.debts = Debt(), Debt()
-        self.looked_at = now
 
 
 class Pacer:
@@ -69,8 +47,10 @@ class Pacer:
         self._services = services
         self._live = live
         self._default = down_rate, up_rate
-        self._groups: dict[str, _Group] = {}
-        self._hot: dict[str, None] = {}
+        self._groups: dict[str, RateGroup] = {}
+        self._hot: OrderedDict[str, None] = OrderedDict()
+        self._looks: OrderedDict[str, Generator[None, None, None]] = OrderedDict()
+        """Looks that are under way."""
         self._wakeup = Wakeup()
 
     def __len__(self) -> int:
@@ -78,16 +58,21 @@ class Pacer:
         return len(self._hot)
 
     def changed(self, service: Service, change: Change) -> None:
-        """A service's rates may be others now. O(1)."""
-        if not change.fields or "down_rate" in change.fields or "up_rate" in change.fields:
-            self._heat(service.name)
+        """A service's rates may be others now, which is nothing to one without sessions. O(1)."""
+        if change.fields and "down_rate" not in change.fields and "up_rate" not in change.fields:
+            return
+        if service.live or service.name in self._groups:
+            if service.name in self._looks:
+                self._looks[service.name].close()  # what it works out holds no more
+            self.heat(service.name)
 
     def woke(self, service: Service) -> None:
-        """A service's bytes move again, or its sessions change. O(1)."""
+        """A service's sessions change, or its bytes move again. O(1)."""
         if service.name in self._groups or self.rates(service) != _NO_RATES:
-            self._heat(service.name)
+            self.heat(service.name)
 
-    def _heat(self, name: str) -> None:
+    def heat(self, name: str) -> None:
+        """Look at a service at the next tick."""
         if name not in self._hot:
             self._hot[name] = None
             self._wakeup.set()
@@ -110,29 +95,50 @@ class Pacer:
             return
         group = self._groups.get(session.service)
         if group is None:
-            group = self._groups[session.service] = _Group(session.started_at)
-        self._enter(group, session, rates, 1 if service is None else service.live + 1)
-        self._heat(session.service)
+            group = self._begin(session.service, rates, session.started_at)
+        group.enter(session, rates, 1 if service is None else service.live + 1)
 
-    def _enter(self, group: _Group, session: Session, rates: tuple[float, float], count: int) -> None:
-        """Let a session in with the equal share of so many; the next look finds it if it has gone by then."""
-        down_share, up_share = rates[0] / count, rates[1] / count
-        group.members[session] = _Paced(session, down_share, up_share)
-        session.pace(down_share, up_share)
+    def _begin(self, name: str, rates: tuple[float, float], now: float) -> RateGroup:
+        group = self._groups[name] = RateGroup(rates, now, partial(self.heat, name), self._release)
+        return group
+
+    def _release(self, session: Session) -> None:
+        """Take a session's limits off, unless the service that it is of now has a rate, and so takes it over."""
+        if self.rates(self._services.find(session.service)) == _NO_RATES:
+            session.pace(*_NO_RATES)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work shares out, at once after a rest and then at most every 0.1 s, until cancelled."""
         task_status.started()
         while True:
             await self._wakeup.wait()
-            while self._hot:
-                hot, self._hot = self._hot, {}
-                for name in hot:
-                    await in_slices(self._resplit(name, trio.current_time()), rest=REST)
-                await trio.sleep(TICK_SECONDS)
+            while self._hot or self._looks:
+                with trio.move_on_after(TICK_SECONDS) as tick:  # a look that is not done by then goes on in the next
+                    await in_slices(self._turns(), rest=REST)
+                await trio.sleep_until(tick.deadline)
 
-    def _resplit(self, name: str, now: float) -> Generator[None, None, None]:
+    def _turns(self) -> Generator[None, None, None]:
+        """Look at every hot service, in turns of a few steps each: small ones are done after their first."""
+        for _ in range(len(self._hot)):
+            name, _ = self._hot.popitem(last=False)
+            if name in self._looks:
+                self._hot[name] = None
+            else:
+                self._looks[name] = self._look(name)
+            yield
+        while self._looks:
+            name, look = next(iter(self._looks.items()))
+            for _ in range(STEPS):
+                yield
+                if next(look, look) is look:
+                    del self._looks[name]
+                    break
+            else:
+                self._looks.move_to_end(name)
+
+    def _look(self, name: str) -> Generator[None, None, None]:
         """Work out one service's shares; it stays hot while its bytes move."""
+        now = trio.current_time()
         service = self._services.get(name)
         rates = self.rates(service)
         group = self._groups.get(name)
@@ -140,71 +146,30 @@ class Pacer:
             yield from self._let_go(name, group)
             return
         if group is None:
-            group = self._groups[name] = _Group(now)
-        for session in self._live.each(name):  # those from before there was a rate, or from another service
-            if session not in group.members:
-                self._enter(group, session, rates, max(1, service.live))
-            yield
-        for session in tuple(group.members):
-            if session.outcome is not None or session.service != name:
-                del group.members[session]
-                self._release(session)
-            yield
-        if not group.members:
+            group = self._begin(name, rates, now)
+            group.retune(rates)  # what is on its way went without a rate
+        if service.live != len(group.members):  # some are from before there was a rate, or from another service
+            for session in self._live.each(name):
+                if session not in group.members:
+                    group.enter(session, rates, max(1, service.live))
+                yield
+        members = list(group.members.values())
+        if rates != group.rates:
+            group.retune(rates)  # and nobody is looked at: whoever wanted something still does
+        elif now > group.looked_at:  # else it was made in this turn
+            members = yield from group.observe(now)
+        if group.members:
+            yield from group.share(members)
+        elif not group.owes:
             del self._groups[name]
             return
-        seconds, group.looked_at = now - group.looked_at, now
-        if seconds <= 0:  # its first look, within the turn in which it was made
+        if group.active or not group.members:  # without any, there are debts, for whoever comes next to make up for
             self._hot[name] = None
-            return
-        members = list(group.members.values())
-        for member in members:
-            self._observe(member, seconds)
-            yield
-        if rates != group.rates:  # what went at the old rates is no debt at the new ones
-            group.rates, group.debts, seconds = rates, (Debt(), Debt()), inf
-        downs = self._shares([member.down for member in members], rates[0], group.debts[0], seconds)
-        ups = self._shares([member.up for member in members], rates[1], group.debts[1], seconds)
-        yield
-        for member, down, up in zip(members, downs, ups, strict=True):
-            if _differs(down, member.down.share) or _differs(up, member.up.share):
-                member.down.share, member.up.share = down, up
-                member.session.pace(down, up)
-                yield
-        if any(member.down.demand or member.up.demand for member in members):
-            self._hot[name] = None
-        else:
-            service.down.listen()
-            service.up.listen()
 
-    def _let_go(self, name: str, group: _Group | None) -> Generator[None, None, None]:
+    def _let_go(self, name: str, group: RateGroup | None) -> Generator[None, None, None]:
         if group is not None:
             del self._groups[name]
             for session in tuple(group.members):
-                self._release(session)
+                if session in group.members:
+                    session.follow(None)
                 yield
-
-    def _release(self, session: Session) -> None:
-        """Take a session's limits off, unless the service that it is of now has a rate, and so takes it over."""
-        if self.rates(self._services.find(session.service)) == _NO_RATES:
-            session.pace(*_NO_RATES)
-
-    def _observe(self, member: _Paced, seconds: float) -> None:
-        """Look at what a session moved; the kernel is asked only about one that did, or that had something queued."""
-        session = member.session
-        moved, carrier = (session.bytes_down, session.bytes_up), session.carrier
-        if carrier is not None and (any(member.queued) or moved != member.moved):
-            member.queued = carrier.queued()
-        member.moved = moved
-        member.down.observe(moved[0], member.queued[0], seconds)
-        member.up.observe(moved[1], member.queued[1], seconds)
-
-    def _shares(self, flows: list[Flow], rate: float, debt: Debt, seconds: float) -> list[float]:
-        if rate == inf:
-            return [inf] * len(flows)
-        effective = debt.settle(sum(flow.delivered for flow in flows), rate, seconds)
-        return resplit(effective, [flow.demand for flow in flows])
-
-
-def _differs(new: float, old: float) -> bool:
-    return new != old and (new == inf or old == inf or abs(new - old) > TOLERANCE * old)

@@ -31,19 +31,24 @@ class Ended(Protocol):
 class Half:
     """One socket of a relay: reads it into its peer, and keeps what could not be written to it."""
 
-    __slots__ = ("_meter", "_reactor", "_relay", "backlog", "ended", "moved", "peer", "queued", "read_on",
-                 "refused_at", "sock")  # fmt: skip
+    __slots__ = ("_meter", "_reactor", "_relay", "_session", "backlog", "ended", "local", "moved", "peer", "piece",
+                 "queued", "read_on", "refused_at", "sock")  # fmt: skip
 
-    def __init__(self, relay: "Relay", reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
+    def __init__(self, relay: "Relay", session: Session, reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
         self._relay = relay
+        self._session = session
         self._reactor = reactor
         self._meter = meter
         self.sock = sock
+        self.local: bool | None = None
+        """The kernel does not pace it; None before somebody asks, for asking takes a microsecond."""
         self.peer: Half = self
         self.backlog: memoryview | None = None
         """What the peer sent and this socket has not taken yet; the peer is not read meanwhile."""
         self.moved = 0
         """Bytes this socket has taken."""
+        self.piece = 0
+        """Bytes it takes at a time, for the sake of a low rate; 0 for all there are."""
         self.ended = False
         """It has sent all it will, and the peer knows."""
         self.queued = False
@@ -133,7 +138,7 @@ class Half:
     def _send(self, data: memoryview) -> int:
         """Write once and count; what a socket refuses for good is as good as gone."""
         try:
-            count = self.sock.send(data)
+            count = self._send_in_pieces(data) if self.piece else self.sock.send(data)
         except BlockingIOError:
             return 0
         except OSError:
@@ -145,6 +150,20 @@ class Half:
         meter.total.bytes += count
         if meter.quiet:
             meter.wake()
+        if self._session.quiet:
+            self._session.wake()
+        return count
+
+    def _send_in_pieces(self, data: memoryview) -> int:
+        """Write as much as the socket takes, each piece as a packet of its own, so that a new rate holds soon."""
+        count, piece = 0, self.piece
+        while count < len(data):
+            try:
+                count += self.sock.send(data[count : count + piece], socket.MSG_EOR)
+            except OSError:  # BlockingIOError too
+                if not count:
+                    raise
+                break  # the next write meets it again
         return count
 
     def _finish(self) -> None:
@@ -177,7 +196,7 @@ class Half:
         """Forget everything but the count, so that no cycle is left for the collector."""
         self.ended = True
         self.backlog = None
-        del self.peer, self._relay
+        del self.peer, self._relay, self._session
 
     def crashed(self, fault: Exception) -> None:
         relay: Relay | None = getattr(self, "_relay", None)  # gone once the session is over
@@ -234,8 +253,8 @@ class Relay:
         self._half_closed = False
         self._unsent = (0, 0)
         self.active_at = self.began_at = reactor.now
-        self.up = Half(self, reactor, up, meters[0])
-        self.down = Half(self, reactor, down, meters[1])
+        self.up = Half(self, session, reactor, up, meters[0])
+        self.down = Half(self, session, reactor, down, meters[1])
         self.up.peer, self.down.peer = self.down, self.up
         self.down.read_on = not session.source_bytes  # a local socket, see `start`
         # By the shorter limit, so that a half-close sets no deadline anew; `expire` knows which one holds.
@@ -278,9 +297,11 @@ class Relay:
         """
         self.pacing = ""
         for half, rate in ((self.down, down_rate), (self.up, up_rate)):
-            if half.sock.family != socket.AF_UNIX:
+            if half.local is None:
+                half.local = half.sock.family == socket.AF_UNIX
+            if not half.local:
                 with contextlib.suppress(OSError):  # a socket that is dead already
-                    pace(half.sock, rate)
+                    half.piece = pace(half.sock, rate)
                 if rate != inf:
                     self.pacing = "kernel"
 

@@ -10,6 +10,15 @@ from typing import Final
 SO_MAX_PACING_RATE: Final = 47
 """Linux's number for it (asm-generic/socket.h), which Python does not name."""
 
+PIECE_SECONDS: Final = 0.02
+"""What a piece carries at the rate of its socket: see :func:`pace`."""
+
+LEAST_PIECE: Final = 1400
+"""Bytes of a piece at least; fits into a segment of any usual network."""
+
+MOST_PIECE: Final = 65536
+"""No segment is larger; a rate that would have larger pieces has none."""
+
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
 _NO_RATE: Final = 2**64 - 1
 
@@ -46,10 +55,23 @@ def unsent_bytes(sock: socket.socket) -> int:
     return count
 
 
-def pace(sock: socket.socket, rate: float) -> None:
+def pace(sock: socket.socket, rate: float) -> int:
     """Have the kernel send at most `rate` bytes a second on this TCP socket; infinity takes the limit away.
 
     With `fq` on the interface the queue paces, without it TCP does so itself (Linux 4.13; socket(7)).
+
+    The kernel sets the time of the next packet when one goes out, and does not take it back when the rate is raised; it
+    also lets the first ten segments of a connection go unpaced. On loopback a segment has up to 64 KB, which at a low
+    rate are seconds. So at a low rate what is sent should be in pieces, each with MSG_EOR, which the kernel does not
+    join.
+
+    Returns:
+        Bytes of a piece; 0 if the rate is so high that it does not matter.
     """
     value = _NO_RATE if rate >= _NO_RATE else max(1, int(rate))
     sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("Q", value))
+    if rate * PIECE_SECONDS >= MOST_PIECE:
+        return 0
+    piece = max(LEAST_PIECE, int(rate * PIECE_SECONDS))
+    segment = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    return piece if piece <= segment else piece - piece % segment  # whole segments, for less would be more packets

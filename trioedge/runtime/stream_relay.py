@@ -24,7 +24,7 @@ class StreamRelay:
     Its rates are kept by a timeline in each direction, for these streams have no socket that the kernel could pace.
     """
 
-    __slots__ = ("_half_closed", "_paused", "_scope", "_session", "began_at", "bytes_down", "bytes_up")
+    __slots__ = ("_half_closed", "_paused", "_rests", "_scope", "_session", "began_at", "bytes_down", "bytes_up")
 
     phase = "relaying"
 
@@ -34,6 +34,8 @@ class StreamRelay:
         self._half_closed = False
         self._paused = 0
         """Directions that wait for the allowance or for the rate."""
+        self._rests: dict[Timeline, tuple[trio.CancelScope, Callable[[], float]]] = {}
+        """Waits for the rate that are under way."""
         self.began_at = trio.current_time()
         self.bytes_up = 0
         self.bytes_down = 0
@@ -47,8 +49,11 @@ class StreamRelay:
         """Nothing, as far as anyone knows."""
         return 0, 0
 
-    def pace(self, down_rate: float, up_rate: float) -> None:
-        """Nothing to do: both directions look at the session's rates before each read."""
+    def pace(self, down_rate: float, up_rate: float) -> None:  # noqa: ARG002 - the session has them already
+        """Let waits that are under way end when the new rates have it; before each read, rates are looked at anew."""
+        now = trio.current_time()
+        for timeline, (rest, rate) in self._rests.items():
+            rest.deadline = now + timeline.retune(rate(), now)
 
     def cut(self, reason: Reason) -> None:  # noqa: ARG002 - the carrier's shape; the session remembers why
         """Stop both directions; the session's task closes the streams."""
@@ -103,9 +108,13 @@ class StreamRelay:
             self._touch()
             count(len(data))
             meter.add(len(data))
+            if self._session.quiet:
+                self._session.wake()
             if rate() != inf and (wait := timeline.charge(len(data), rate(), trio.current_time())):
-                with self._pause():
-                    await trio.sleep(wait)
+                with self._pause(), trio.move_on_after(wait) as rest:
+                    self._rests[timeline] = rest, rate
+                    await trio.sleep_forever()
+                del self._rests[timeline]
         first_to_finish = not self._half_closed
         self._half_closed = True
         self._touch()
