@@ -163,7 +163,7 @@ async def one_cost(edge: te.Edge, load: str, client_rate: float = 0) -> float:
 
 
 async def main(echo: str, load: str, turns: int) -> Values:
-    return {**await accuracy(float(turns), max(1, turns // 4)), **await cost(echo, load, max(2, turns // 4))}
+    return {**await accuracy(float(turns), max(1, turns // 4)), **await cost(echo, load, max(5, turns // 2))}
 
 
 if __name__ == "__main__":
