@@ -12,6 +12,7 @@ from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
 from trioedge.control import http
 from trioedge.control.file import LOOK_SECONDS, SETTLED_SECONDS, read_services
+from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.policy import FATES
 from trioedge.runtime import http_client, snapshot_lines
 from trioedge.runtime.settings import KEYS
@@ -105,7 +106,7 @@ def test_the_limits_are_what_the_code_has() -> None:
     assert f"after {http.FIRST_RETRY_SECONDS:g} to {http.MOST_RETRY_SECONDS:g} s" in PLANE_PAGE
     assert f"every {LOOK_SECONDS:g} s, and read once it has not changed for {SETTLED_SECONDS:g} s" in FILE_PAGE
     assert f"{snapshot_lines.MOST_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
-    assert f"up\nto {snapshot_lines.MOST_FAULTS} of them" in FILE_PAGE
+    assert f"the\nfirst {MOST_FAULTS} of them" in FILE_PAGE
 
 
 def test_the_routes_of_the_contract_are_those_that_the_example_serves() -> None:

@@ -178,7 +178,7 @@ class Edge:
         """Say what a snapshot would do to services and to the sessions that live now; nothing changes.
 
         Raises:
-            SnapshotError: it has faults, all of which it lists.
+            SnapshotError: it has faults; it lists the first 100 and counts the others.
         """
         return await self._governance.convergence.plan(snapshot)
 

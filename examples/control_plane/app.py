@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trioedge.runtime.settings import entry_faults, read_settings
+from trioedge.core.faults import Faults
+from trioedge.runtime.settings import check_entries, read_settings
 
 from .store import Store
 
@@ -98,12 +99,14 @@ class ControlPlane:
         """Let a service be so; with faults it stays as it was, for an edge would refuse all services for one."""
         name, settings = request.path_params["name"], await request.json()
         path = f"services.{name}"
-        read, faults = read_settings(settings, path)
-        faults += entry_faults(read.policy, path)
+        read, found = read_settings(settings, path)
+        faults = Faults()
+        faults.extend(found)
+        check_entries(read.policy, path, faults)
         if not name.isprintable() or len(name) > MOST_NAME_LETTERS:
-            faults.append(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
+            faults.note(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
         if faults:
-            return JSONResponse({"faults": faults}, 422)
+            return JSONResponse({"faults": list(faults)}, 422)
         return await self._change(name, settings)
 
     async def delete(self, request: Request) -> Response:

@@ -12,6 +12,7 @@ from tests.control.fake_link import FakeLink
 from trioedge.control import file as module
 from trioedge.control.file import FileControl, read_services
 from trioedge.core.errors import ConfigurationError
+from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.services import Snapshot
 from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, TakesReports
@@ -87,7 +88,12 @@ def test_all_faults_are_found_at_once(path: Path) -> None:
 def test_faults_are_bounded(path: Path) -> None:
     entries = ", ".join(['"nowhere"'] * 1000)
     path.write_text(f"[services.shop]\naccept = [{entries}]\n")
-    assert len(faults_of(path)) == 100
+    faults = faults_of(path)
+    assert len(faults) == MOST_FAULTS + 1
+    assert faults[-1] == f"and {1000 - MOST_FAULTS} more"
+    path.write_text(f"[services.bank]\nsession_rate = 0\n[services.shop]\naccept = [{entries}]\n")
+    assert faults_of(path)[0].startswith("services.bank.session_rate = 0"), "and those within entries follow"
+    assert faults_of(path)[-1] == f"and {1001 - MOST_FAULTS} more"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.core.device_rules import Handover, Unchecked
+from trioedge.core.faults import Faults
 from trioedge.core.policy import FATES, Credentials, Policy, Settings
 from trioedge.runtime.password import hash_password
-from trioedge.runtime.settings import KEYS, entry_faults, read_settings
+from trioedge.runtime.settings import KEYS, check_entries, read_settings
 
 GOOD: dict[str, Any] = {
     "enabled": False,
@@ -154,7 +155,15 @@ def test_whatever_json_can_say_is_settings_or_faults(table: dict[str, Any]) -> N
 
 
 def test_entries_are_looked_at_one_by_one() -> None:
-    policy = Policy(accept=("10.0.0.0/8", "10.0.0.0/99", "nowhere"))
-    found = entry_faults(policy, "services.shop")
-    assert [fault.split(" = ")[0] for fault in found] == ["services.shop.accept[1]", "services.shop.accept[2]"]
-    assert entry_faults(Policy(accept=("10.0.0.0/8",), reject=("unix",)), "services.shop") == []
+    faults = Faults()
+    check_entries(Policy(accept=("10.0.0.0/8",), reject=("unix",)), "services.shop", faults)
+    assert not faults
+    check_entries(Policy(accept=("10.0.0.0/8", "10.0.0.0/99", "nowhere")), "services.shop", faults)
+    assert [fault.split(" = ")[0] for fault in faults] == ["services.shop.accept[1]", "services.shop.accept[2]"]
+
+
+def test_of_many_wrong_entries_the_first_are_named() -> None:
+    faults = Faults()
+    check_entries(Policy(accept=("nowhere",) * 300), "services.shop", faults)
+    assert len(list(faults)) == 101
+    assert str(faults).endswith("; and 200 more")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -15,8 +15,8 @@ from ..core.errors import ConfigurationError
 from ..core.services import Snapshot
 from ..runtime import toml_lines
 from ..runtime.control_plane import Link, SnapshotError
-from ..runtime.settings import entry_faults
-from ..runtime.snapshot_lines import MOST_FAULTS, KnownLines, SnapshotReader
+from ..runtime.settings import check_entries
+from ..runtime.snapshot_lines import KnownLines, SnapshotReader
 
 LOOK_SECONDS: Final = 0.5
 """How often the file is looked at: one stat, on any file system, for which watching would need a thread."""
@@ -33,7 +33,7 @@ def read_services(path: str | os.PathLike[str]) -> Snapshot:
     """Read a file of services, with a table ``[services.NAME]`` for each. Blocks while it does.
 
     Raises:
-        ConfigurationError: everything that is wrong with it, up to 100 faults.
+        ConfigurationError: everything that is wrong with it: the first 100 faults, and how many more there are.
     """
     reader = _read(path, KnownLines())
     return Snapshot(reader.services, version=reader.version)
@@ -42,17 +42,14 @@ def read_services(path: str | os.PathLike[str]) -> Snapshot:
 def _read(path: str | os.PathLike[str], known: KnownLines) -> SnapshotReader:
     """Read the whole file here and now; raises as :func:`read_services` does."""
     reader = SnapshotReader(known)
-    faults: list[str] = []
-    try:
+    with suppress(SnapshotError):  # there may be more to say
         for line in toml_lines.toml_lines(path):
             deque(reader.read(f"{line}\n".encode()), maxlen=0)
         deque(reader.finish(), maxlen=0)
-    except SnapshotError as error:
-        faults += error.faults
     for name, settings in reader.services.items():
-        faults += entry_faults(settings.policy, f"services.{name}")
-    if faults:
-        raise ConfigurationError(f"{os.fspath(path)}: {'; '.join(faults[:MOST_FAULTS])}")
+        check_entries(settings.policy, f"services.{name}", reader.faults)
+    if reader.faults:
+        raise ConfigurationError(f"{os.fspath(path)}: {reader.faults}")
     return reader
 
 

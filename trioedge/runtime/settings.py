@@ -11,6 +11,7 @@ import attrs
 
 from ..core.device_rules import Handover, Unchecked
 from ..core.errors import ConfigurationError
+from ..core.faults import Faults
 from ..core.policy import Credentials, Policy, Settings, faults
 from ..core.rates import parse_rate
 from ..core.source_rules import RulesError, SourceRules
@@ -52,13 +53,12 @@ def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
     return Settings(policy, credentials), found
 
 
-def entry_faults(policy: Policy, path: str) -> list[str]:
-    """Compile a policy's source entries and give every fault. Blocks while it does, and throws the result away."""
+def check_entries(policy: Policy, path: str, faults: Faults) -> None:
+    """Compile a policy's source entries and note every fault. Blocks while it does, and throws the result away."""
     try:
         SourceRules(policy.accept, policy.reject)
     except RulesError as error:
-        return [f"{path}.{fault}" for fault in error.faults]
-    return []
+        faults.extend((f"{path}.{fault}" for fault in error.faults), error.more)
 
 
 def _number(value: object, where: str) -> object:
