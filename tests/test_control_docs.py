@@ -11,9 +11,10 @@ import trioedge as te
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
 from trioedge.control import http
-from trioedge.control.file import LOOK_SECONDS, SETTLED_SECONDS, read_services
+from trioedge.control.file import read_services
+from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.policy import FATES
-from trioedge.runtime import http_client, snapshot_lines
+from trioedge.runtime import http_client, snapshot_lines, watched_file
 from trioedge.runtime.settings import KEYS
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
@@ -103,9 +104,11 @@ def test_the_limits_are_what_the_code_has() -> None:
         "an answer to a check or a report": f"{http_client.MOST_ANSWER_BYTES:,} bytes",
     }
     assert f"after {http.FIRST_RETRY_SECONDS:g} to {http.MOST_RETRY_SECONDS:g} s" in PLANE_PAGE
-    assert f"every {LOOK_SECONDS:g} s, and read once it has not changed for {SETTLED_SECONDS:g} s" in FILE_PAGE
+    assert f"the file is read once it has not changed for {watched_file.SETTLED_SECONDS:g} s" in FILE_PAGE
+    assert f"every file is looked at\nevery {watched_file.LOOK_SECONDS:g} s" in FILE_PAGE
+    assert f"the file is looked at\nevery {watched_file.UNWATCHED_SECONDS:g} s instead" in FILE_PAGE
     assert f"{snapshot_lines.MOST_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
-    assert f"up\nto {snapshot_lines.MOST_FAULTS} of them" in FILE_PAGE
+    assert f"the\nfirst {MOST_FAULTS} of them" in FILE_PAGE
 
 
 def test_the_routes_of_the_contract_are_those_that_the_example_serves() -> None:

@@ -184,7 +184,7 @@ class Edge:
 
         Raises:
             ConfigurationError: the edge has no control plane.
-            SnapshotError: it has faults, all of which it lists.
+            SnapshotError: it has faults; it lists the first 100 and counts the others.
         """
         if self.control is None:
             raise ConfigurationError("an edge without control=… has no services that a snapshot could change")

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trioedge.runtime.settings import entry_faults, read_settings
+from trioedge.core.faults import Faults
+from trioedge.runtime.settings import check_entries, read_settings
 
 from .store import Store
 
@@ -24,12 +25,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def faults_of(name: str, settings: object) -> list[str]:
     """Give everything that is wrong with a service: an edge would refuse all services for one."""
-    path = f"services.{name}"
-    read, faults = read_settings(settings, path)
-    faults += entry_faults(read.policy, path)
+    path, faults = f"services.{name}", Faults()
+    read, found = read_settings(settings, path)
+    faults.extend(found)
+    check_entries(read.policy, path, faults)
     if not name.isprintable() or len(name) > MOST_NAME_LETTERS:
-        faults.append(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
-    return faults
+        faults.note(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
+    return list(faults)
 
 
 class ControlPlane:

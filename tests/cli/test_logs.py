@@ -53,6 +53,15 @@ def test_exceptions_are_shown_without_local_variables(form: logs.LogFormat, caps
         assert error.count("\n") == 1
 
 
+def test_what_libraries_say_of_each_request_or_file_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(level="debug")
+    for library in ("httpx", "watchfiles.main"):
+        logging.getLogger(library).info("something happened")
+        logging.getLogger(library).warning("%s is worried", library)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("] ")[1].strip() for line in lines] == ["httpx is worried", "watchfiles.main is worried"]
+
+
 def test_what_libraries_log_looks_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     logging.getLogger("some.library").error("gave up after %d tries", 3, extra={"host": "x"})

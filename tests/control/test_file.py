@@ -12,8 +12,10 @@ from tests.control.fake_link import FakeLink
 from trioedge.control import file as module
 from trioedge.control.file import FileControl, read_services
 from trioedge.core.errors import ConfigurationError
+from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.services import Snapshot
+from trioedge.runtime import watched_file
 from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, TakesReports
 
 SHOP = "[services.shop]\nsession_rate = 20\n"
@@ -22,9 +24,10 @@ CAFE = "[services.cafe]\n"
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of one service, which is looked at often."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.01)
+    """A file of one service, whose changes are noticed soon."""
+    monkeypatch.setattr(watched_file, "STEP_SECONDS", 0.01)
+    monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     path = tmp_path / "services.toml"
     path.write_text(SHOP)
     return path
@@ -87,7 +90,12 @@ def test_all_faults_are_found_at_once(path: Path) -> None:
 def test_faults_are_bounded(path: Path) -> None:
     entries = ", ".join(['"nowhere"'] * 1000)
     path.write_text(f"[services.shop]\naccept = [{entries}]\n")
-    assert len(faults_of(path)) == 100
+    faults = faults_of(path)
+    assert len(faults) == MOST_FAULTS + 1
+    assert faults[-1] == f"and {1000 - MOST_FAULTS} more"
+    path.write_text(f"[services.bank]\nsession_rate = 0\n[services.shop]\naccept = [{entries}]\n")
+    assert faults_of(path)[0].startswith("services.bank.session_rate = 0"), "and those within entries follow"
+    assert faults_of(path)[-1] == f"and {1001 - MOST_FAULTS} more"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -209,19 +217,6 @@ async def test_a_link_that_points_elsewhere_is_a_change(path: Path) -> None:
         path.with_name("next").rename(current)
         await link.until(lambda link: link.reaches)
         assert link.services == {"cafe": Settings()}
-
-
-async def test_a_file_that_is_written_to_is_left_alone_until_it_is_not(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.05)
-    async with running(path) as link:
-        for size in range(20):
-            write(path, "[services]\n" + "".join(f"[services.s{number}]\n" for number in range(size)))
-            await trio.sleep(0.01)
-        await link.until(lambda link: link.reaches)
-        assert len(link.services) == 19
-        assert len(link.snapshots) == 2
 
 
 async def test_without_another_process_it_tries_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

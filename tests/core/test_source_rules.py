@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.strategies import examples
 from trioedge.core import source_rules
 from trioedge.core.errors import ConfigurationError
+from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.source_rules import LONG_TABLE, Rule, RulesError, SourceRules, compile_rules
 
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -293,6 +294,21 @@ def test_every_faulty_entry_is_told_once_and_in_order(long_table: int, monkeypat
             "reject[3] = '10.0.0.0-10.0.0.2' is both accepted and rejected",
             "reject[4] = '192.0.2.9/24' is both accepted and rejected",
         ]
+
+
+@pytest.mark.parametrize("long_table", [LONG_TABLE, 1], ids=["short", "long"])
+def test_of_many_faulty_entries_the_first_are_told_and_all_are_counted(
+    long_table: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_rules, "LONG_TABLE", long_table)
+    twice = [f"10.0.{number}.0-10.0.{number}.2" for number in range(90)]  # two prefixes each, and one fault
+    with pytest.raises(RulesError) as refusal:
+        SourceRules(twice, [*twice, *["nowhere"] * 30])
+    assert refusal.value.more == 20
+    assert [fault.partition(" ")[0] for fault in refusal.value.faults] == [f"reject[{number}]" for number in range(100)]
+    with pytest.raises(RulesError) as refusal:
+        SourceRules(["nowhere"] * MOST_FAULTS)
+    assert (len(refusal.value.faults), refusal.value.more) == (MOST_FAULTS, 0)
 
 
 def in_steps(accept: list[str], reject: list[str]) -> list[float]:

@@ -17,8 +17,8 @@ import trio
 import trioedge as te
 from tests.runtime.test_connector import closed_port
 from tests.wires import connect, receive_all, receive_exactly, server
-from trioedge.control import file, http
-from trioedge.runtime import reporter
+from trioedge.control import http
+from trioedge.runtime import reporter, watched_file
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "of-the-test"
@@ -145,8 +145,8 @@ async def test_a_control_plane_that_is_killed_costs_no_session_and_no_byte(
 
 
 async def test_a_file_that_changes_is_seen_by_an_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(file, "SETTLED_SECONDS", 0.01)
+    monkeypatch.setattr(watched_file, "STEP_SECONDS", 0.01)
+    monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0.01)
     path = tmp_path / "services.toml"
 
     def write(policy: str) -> None:

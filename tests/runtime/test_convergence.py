@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from tests.policies import FIELDS, HASHES, some_settings
 from tests.strategies import examples, keys, make_session
+from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.meter import Total
 from trioedge.core.plan import Plan
 from trioedge.core.policy import ENTRIES_A_STEP, Credentials, Policy, Settings
@@ -242,7 +243,7 @@ async def test_every_fault_is_listed_by_path_and_the_last_good_snapshot_stays_in
             "services.e.reject[0] = '10.0.0.1' is both accepted and rejected (as '10.0.0.1')",
             f"services.f.accept[0] = ['10.0.0.1'] {address}",
             f"services.: {letters}",
-            f"services.{'x' * 256}: {letters}",
+            f"services.{'x' * 191}...{'x' * (98 - len(letters))}: {letters}",
         )
     assert world.says() == before
     assert world.convergence.version == "good"
@@ -518,8 +519,22 @@ async def test_no_step_is_long_however_much_is_wrong() -> None:
 
     async def attempt() -> float:
         steps, longest, error = longest_step(world.convergence._examine(Snapshot(many(2000, session_rate=0))))
-        assert len(error.faults) == 2000
+        assert len(error.faults) == MOST_FAULTS + 1
+        assert error.faults[-1] == f"and {2000 - MOST_FAULTS:,} more"
         assert steps >= 6000, "the changes that come to nothing are let go of one a step"
+        return longest
+
+    assert await best_of_three(attempt) < STEP_SECONDS
+
+
+async def test_no_step_is_long_however_many_source_entries_are_wrong() -> None:
+    nowhere = tuple(f"nowhere {number}" for number in range(5000))
+
+    async def attempt() -> float:
+        _, longest, error = longest_step(World().convergence._examine(Snapshot(many(3, accept=nowhere))))
+        assert len(error.faults) == MOST_FAULTS + 1
+        assert error.faults[0].startswith("services.0.accept[0] = 'nowhere 0' is not an address")
+        assert error.faults[-1] == f"and {15_000 - MOST_FAULTS:,} more"
         return longest
 
     assert await best_of_three(attempt) < STEP_SECONDS

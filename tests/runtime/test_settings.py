@@ -1,4 +1,7 @@
 import json
+import math
+import re
+from time import thread_time
 from typing import Any
 
 import attrs
@@ -8,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.core.device_rules import Handover, Unchecked
+from trioedge.core.faults import Faults
 from trioedge.core.policy import FATES, Credentials, Policy, Settings
 from trioedge.runtime.password import hash_password
-from trioedge.runtime.settings import KEYS, entry_faults, read_settings
+from trioedge.runtime.settings import KEYS, check_entries, read_settings
 
 GOOD: dict[str, Any] = {
     "enabled": False,
@@ -117,13 +121,58 @@ def test_all_faults_are_found_at_once() -> None:
     )
     assert [fault.split()[0].rstrip(":") for fault in faults] == [
         "services.shop",
+        "services.shop.enabled",
+        "services.shop.max_sessions",
         "services.shop.down_rate",
         "services.shop.accept",
         "services.shop.password_hash",
-        "services.shop.enabled",
-        "services.shop.max_sessions",
     ]
     assert faults[0] == f"services.shop has no key 'bogus', 'typo': there are {', '.join(KEYS)}"
+
+
+huge = st.sampled_from([2**63, -(2**63), 10**400])
+no_number = st.text(max_size=3) | st.booleans() | st.lists(st.integers(), max_size=2) | st.just(math.nan) | huge
+no_count = no_number | st.integers(-3, 0) | st.floats(0, 9)
+no_choice = st.text(max_size=3) | st.lists(st.just("hold"), max_size=2) | huge
+no_entries = st.text(max_size=3) | st.none() | huge | st.lists(st.integers() | st.none(), min_size=1, max_size=3)
+no_rate = st.sampled_from(["", "10 MB", "fast", 0, -1, math.nan, math.inf, True, [1], 2**64])
+BAD: dict[str, st.SearchStrategy[Any]] = {
+    "enabled": st.none() | st.integers() | st.text(max_size=3) | huge,
+    "session_rate": no_number | st.floats(max_value=0),
+    "session_burst": no_count | st.none(),
+    "max_sessions": no_count,
+    "down_rate": no_rate,
+    "up_rate": no_rate,
+    "device_limit": no_count,
+    "device_handover": no_choice,
+    "device_hold_seconds": no_number | st.floats(max_value=-0.1),
+    "device_unchecked": no_choice,
+    "device_stale_seconds": no_number | st.floats(max_value=-0.1),
+    "accept": no_entries,
+    "reject": no_entries,
+    "outbound": st.integers() | st.booleans() | st.text(max_size=3) | huge,
+    "preconnect": no_number | st.none() | st.integers(max_value=-1) | st.integers(1001, 2000),
+    "password_hash": st.text(max_size=9) | st.integers() | st.booleans(),
+}
+
+
+@examples(40)
+@given(st.data())
+def test_each_of_several_faults_is_found(data: st.DataObject) -> None:
+    """None hides another, and none is told twice."""
+    assert set(BAD) == set(KEYS)
+    bad = data.draw(st.sets(st.sampled_from(KEYS)))
+    good = data.draw(st.sets(st.sampled_from(KEYS))) - bad
+    unknown = data.draw(st.sets(st.sampled_from(["bogus", "typo"])))
+    table = {key: data.draw(BAD[key]) for key in bad} | {key: GOOD[key] for key in good} | dict.fromkeys(unknown, 1)
+    wrong = bad | ({"preconnect"} & good if "outbound" not in table else set())
+    settings, faults = read_settings(table, "services.shop")
+    right = {key: GOOD[key] for key in good}
+    assert settings == read_settings(right, "services.shop")[0], "what is right is read all the same"
+    if unknown:
+        assert faults[0].startswith("services.shop has no key ")
+        del faults[0]
+    assert sorted(re.match(r"services\.shop\.(\w+)", fault).group(1) for fault in faults) == sorted(wrong)  # type: ignore[union-attr]
 
 
 def test_a_password_hash_is_never_quoted() -> None:
@@ -133,6 +182,15 @@ def test_a_password_hash_is_never_quoted() -> None:
 @pytest.mark.parametrize("table", [None, 3, "shop", ["shop"], True])
 def test_what_is_no_table_is_a_fault(table: object) -> None:
     assert read_settings(table, "services.shop") == (Settings(), [f"services.shop = {table!r} must be a table"])
+
+
+def test_a_long_list_is_read_at_once() -> None:
+    entries = [f"10.0.{number >> 8}.{number & 255}" for number in range(50_000)]
+    began = thread_time()
+    settings, faults = read_settings({"accept": entries}, "services.shop")
+    took = thread_time() - began
+    assert (len(settings.policy.accept), faults) == (50_000, [])
+    assert took < 0.02, "0.1 µs an entry, and not the microsecond that a function for each would take"
 
 
 json_values = st.recursive(
@@ -154,7 +212,15 @@ def test_whatever_json_can_say_is_settings_or_faults(table: dict[str, Any]) -> N
 
 
 def test_entries_are_looked_at_one_by_one() -> None:
-    policy = Policy(accept=("10.0.0.0/8", "10.0.0.0/99", "nowhere"))
-    found = entry_faults(policy, "services.shop")
-    assert [fault.split(" = ")[0] for fault in found] == ["services.shop.accept[1]", "services.shop.accept[2]"]
-    assert entry_faults(Policy(accept=("10.0.0.0/8",), reject=("unix",)), "services.shop") == []
+    faults = Faults()
+    check_entries(Policy(accept=("10.0.0.0/8",), reject=("unix",)), "services.shop", faults)
+    assert not faults
+    check_entries(Policy(accept=("10.0.0.0/8", "10.0.0.0/99", "nowhere")), "services.shop", faults)
+    assert [fault.split(" = ")[0] for fault in faults] == ["services.shop.accept[1]", "services.shop.accept[2]"]
+
+
+def test_of_many_wrong_entries_the_first_are_named() -> None:
+    faults = Faults()
+    check_entries(Policy(accept=("nowhere",) * 300), "services.shop", faults)
+    assert len(list(faults)) == 101
+    assert str(faults).endswith("; and 200 more")

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.control.fake_link import FakeLink
 from tests.strategies import examples
+from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.services import Snapshot
 from trioedge.runtime.control_plane import SnapshotError
-from trioedge.runtime.snapshot_lines import MOST_FAULTS, MOST_LINE_BYTES, KnownLines, SnapshotReader
+from trioedge.runtime.snapshot_lines import MOST_LINE_BYTES, KnownLines, SnapshotReader
 
 HEAD = {"version": "7", "full": True}
 NEWS = {"version": "8", "full": False}
@@ -216,6 +217,11 @@ def test_faults_are_bounded_and_counted() -> None:
     assert faults[-1] == "and 5 more"
     (fault,) = faults_of(whole({"name": "shop", "outbound": "x" * 10_000}))
     assert len(fault) == 303
+
+
+def test_what_ends_the_reading_is_told_beside_what_was_wrong_before() -> None:
+    faults = faults_of(body(HEAD, {"name": "shop", "session_rate": 0}, b" " * (MOST_LINE_BYTES + 1)))
+    assert [fault.partition(" ")[0] for fault in faults] == ["services.shop.session_rate", "line"]
 
 
 def test_a_line_is_bounded() -> None:

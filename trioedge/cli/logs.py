@@ -18,8 +18,8 @@ _STAMPED: Final[list[Processor]] = [
 ]
 
 
-CHATTY: Final = ("httpx", "httpcore", "hypercorn")
-"""Libraries that say something for each request; only their warnings are of interest."""
+CHATTY: Final = ("httpx", "httpcore", "hypercorn", "watchfiles")
+"""Libraries that say something for each request, or change of a directory; only their warnings are of interest."""
 
 
 def configure(form: LogFormat = "console", level: LogLevel = "info") -> None:

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NoReturn
 
 import trio
 
@@ -15,25 +15,19 @@ from ..core.errors import ConfigurationError
 from ..core.services import Snapshot
 from ..runtime import toml_lines
 from ..runtime.control_plane import Link, SnapshotError
-from ..runtime.settings import entry_faults
-from ..runtime.snapshot_lines import MOST_FAULTS, KnownLines, SnapshotReader
+from ..runtime.settings import check_entries
+from ..runtime.snapshot_lines import KnownLines, SnapshotReader
+from ..runtime.watched_file import WatchedFile
 
-LOOK_SECONDS: Final = 0.5
-"""How often the file is looked at: one stat, on any file system, for which watching would need a thread."""
-
-SETTLED_SECONDS: Final = 0.1
-"""How long a changed file must not have changed again before it is read."""
-
-_Identity: TypeAlias = tuple[int, ...] | None
-_NO_FILE: Final = ()
-"""Other than any file, and than none."""
+RETRY_SECONDS: Final = 0.5
+"""Until a file that could not be read is read again."""
 
 
 def read_services(path: str | os.PathLike[str]) -> Snapshot:
     """Read a file of services, with a table ``[services.NAME]`` for each. Blocks while it does.
 
     Raises:
-        ConfigurationError: everything that is wrong with it, up to 100 faults.
+        ConfigurationError: everything that is wrong with it: the first 100 faults, and how many more there are.
     """
     reader = _read(path, KnownLines())
     return Snapshot(reader.services, version=reader.version)
@@ -42,17 +36,14 @@ def read_services(path: str | os.PathLike[str]) -> Snapshot:
 def _read(path: str | os.PathLike[str], known: KnownLines) -> SnapshotReader:
     """Read the whole file here and now; raises as :func:`read_services` does."""
     reader = SnapshotReader(known)
-    faults: list[str] = []
-    try:
+    with suppress(SnapshotError):  # there may be more to say
         for line in toml_lines.toml_lines(path):
             deque(reader.read(f"{line}\n".encode()), maxlen=0)
         deque(reader.finish(), maxlen=0)
-    except SnapshotError as error:
-        faults += error.faults
     for name, settings in reader.services.items():
-        faults += entry_faults(settings.policy, f"services.{name}")
-    if faults:
-        raise ConfigurationError(f"{os.fspath(path)}: {'; '.join(faults[:MOST_FAULTS])}")
+        check_entries(settings.policy, f"services.{name}", reader.faults)
+    if reader.faults:
+        raise ConfigurationError(f"{os.fspath(path)}: {reader.faults}")
     return reader
 
 
@@ -82,16 +73,21 @@ class FileControl:
         Raises:
             ConfigurationError: the file has faults at the start, or is missing.
         """
-        identity = self._identity()
+        file = WatchedFile(self._path)
         known = KnownLines()
         try:
             await _read(self._path, known).apply(link)
         except SnapshotError as error:
             raise ConfigurationError(f"{self._path}: {error}") from None
         task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(file.run)
+            await self._follow(file, known, link)
+
+    async def _follow(self, file: WatchedFile, known: KnownLines, link: Link) -> NoReturn:
+        """Apply every change of the file."""
         while True:
-            identity = await self._change(identity)
-            if identity is None:
+            if not await file.changed():
                 link.failed(f"{self._path} is gone; its services stay as they were")
                 continue
             try:
@@ -103,28 +99,10 @@ class FileControl:
                 link.failed(f"snapshot refused: {self._path}: {error}")
             except OSError as error:  # the machine has no other process for us, or no memory
                 link.failed(f"{self._path} cannot be read now: {error}")
-                identity = _NO_FILE
+                await trio.sleep(RETRY_SECONDS)
+                file.forget()
             else:
                 link.reached()
-
-    async def _change(self, identity: _Identity) -> _Identity:
-        """Wait until the file is another than this and stays so for a moment."""
-        while True:
-            await trio.sleep(LOOK_SECONDS)
-            found = self._identity()
-            while found != identity:
-                await trio.sleep(SETTLED_SECONDS)
-                before, found = found, self._identity()
-                if found == before:
-                    return found
-
-    def _identity(self) -> _Identity:
-        """Tell one state of the file from another; None when there is none."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @asynccontextmanager

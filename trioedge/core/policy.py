@@ -30,6 +30,9 @@ class Fate(StrEnum):
 LARGEST: Final = 2**63
 """No number reaches it, so that each has a float."""
 
+NO_OUTBOUND: Final = "needs an outbound to connect to"
+"""What is wrong with a `preconnect` that stands alone."""
+
 ENTRIES_A_STEP: Final = 512
 """Of long lists, between two yields; each takes some 10 µs."""
 
@@ -187,7 +190,7 @@ def faults(policy: Policy, path: str) -> Iterator[str]:
         if wrong := check(value):
             yield f"{path}.{name} = {value!r} {wrong}"
     if policy.preconnect and policy.outbound is None:
-        yield f"{path}.preconnect = {policy.preconnect!r} needs an outbound to connect to"
+        yield f"{path}.preconnect = {policy.preconnect!r} {NO_OUTBOUND}"
 
 
 def changed_fields(before: Settings, after: Settings) -> Generator[None, None, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from .errors import ConfigurationError
+from .faults import MOST_FAULTS
 from .prefixes import cover, read_span
 
 LONG_TABLE: Final = 4096
@@ -29,6 +30,10 @@ KEYS_A_RUN: Final = 512
 
 NOBODY: Final = -1
 """The number of no entry: nothing holds this range."""
+
+_GOOD: Final = -1
+_UNREADABLE: Final = -2
+"""States of an entry; any other is the number of the entry that accepts what this one rejects."""
 
 _NUMBER_BITS: Final = 32
 _new = tuple.__new__  # a third of the price of Rule(...)
@@ -50,11 +55,13 @@ class RulesError(ConfigurationError):
     """Entries that cannot be; the message is the first fault.
 
     Attributes:
-        faults: one message for each faulty entry, in the order of the entries, accepted ones first.
+        faults: a message for each of the first 100 faulty entries, in the order of the entries, accepted ones first.
+        more: how many faulty entries there are besides.
     """
 
-    def __init__(self, faults: Iterable[str]) -> None:
+    def __init__(self, faults: Iterable[str], more: int = 0) -> None:
         self.faults = tuple(faults)
+        self.more = more
         super().__init__(self.faults[0])
 
 
@@ -122,7 +129,7 @@ def compile_rules(accept: Iterable[str], reject: Iterable[str]) -> Generator[Non
         The rules, when the generator ends.
 
     Raises:
-        RulesError: lists every faulty entry, once all of them have been looked at.
+        RulesError: lists the first faulty entries and counts the others, once all of them have been looked at.
     """
     rules = SourceRules()
     yield from rules._compile(accept, reject)
@@ -132,12 +139,13 @@ def compile_rules(accept: Iterable[str], reject: Iterable[str]) -> Generator[Non
 class _Entries:
     """What the user wrote, by number: accepted entries first, then rejected ones."""
 
-    __slots__ = ("_faults", "accept", "reject")
+    __slots__ = ("_faulty", "_state", "accept", "reject")
 
     def __init__(self, accept: tuple[str, ...], reject: tuple[str, ...]) -> None:
         self.accept = accept
         self.reject = reject
-        self._faults: dict[int, str] = {}
+        self._state = array("i", [_GOOD]) * (len(accept) + len(reject))
+        self._faulty = 0
 
     def rule(self, number: int) -> Rule:
         rejected = number - len(self.accept)
@@ -155,7 +163,7 @@ class _Entries:
             try:
                 first, last, size = read_span(entry)
             except (AttributeError, LookupError, TypeError, ValueError):
-                self._note(number, "is not an address, a prefix (10.0.0.0/8) or a range (10.0.0.1-10.0.0.9)")
+                self._note(number, _UNREADABLE)
                 yield
                 continue
             for prefix, prefix_size in cover(first, last, size):
@@ -168,23 +176,34 @@ class _Entries:
     def compare(self, number: int, later: int) -> None:
         """Look at two entries with a prefix in common."""
         if number < len(self.accept) <= later:
-            self._note(later, f"is both accepted and rejected (as {self.accept[number]!r})")
+            self._note(later, number)
 
     def check(self) -> Generator[None, None, None]:
         """Raise what was noted, if anything was, in the order of the entries."""
-        faults = []
-        for number in range(len(self.accept) + len(self.reject) if self._faults else 0):
-            if number in self._faults:
-                faults.append(self._faults[number])
+        if not self._faulty:
+            return
+        faults: list[str] = []
+        for number, state in enumerate(self._state):
+            if state != _GOOD:
+                faults.append(self._fault(number, state))
+                if len(faults) == MOST_FAULTS:
+                    break
             if not number % KEYS_A_STEP:
                 yield
-        if faults:
-            raise RulesError(faults)
+        raise RulesError(faults, self._faulty - len(faults))
 
-    def _note(self, number: int, fault: str) -> None:
+    def _note(self, number: int, state: int) -> None:
+        """Note that an entry is faulty, by a number: texts are for those that are told, and there may be many."""
+        if self._state[number] == _GOOD:
+            self._state[number] = state
+            self._faulty += 1
+
+    def _fault(self, number: int, state: int) -> str:
         accept, text = self.rule(number)
         where = f"accept[{number}]" if accept else f"reject[{number - len(self.accept)}]"
-        self._faults.setdefault(number, f"{where} = {text!r} {fault}")
+        if state == _UNREADABLE:
+            return f"{where} = {text!r} is not an address, a prefix (10.0.0.0/8) or a range (10.0.0.1-10.0.0.9)"
+        return f"{where} = {text!r} is both accepted and rejected (as {self.accept[state]!r})"
 
 
 def _flatten(

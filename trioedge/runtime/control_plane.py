@@ -1,5 +1,6 @@
 """What an edge wants of a control plane, and what it gives it."""
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -15,12 +16,12 @@ class SnapshotError(EdgeError):
     """A snapshot with faults, refused whole; what held before still holds.
 
     Attributes:
-        faults: every fault, each beginning with its path.
+        faults: the first 100 faults, each beginning with its path, and then, as text, how many more there are.
     """
 
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
 
 
 @attrs.frozen(slots=True)

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from ..core.faults import Faults
 from ..core.plan import Plan
 from ..core.policy import ENTRIES_A_STEP, FATES, Fate, Policy, Settings, faults
 from ..core.registry import Registry
@@ -109,7 +110,7 @@ class Convergence:
     def _examine(self, snapshot: Snapshot) -> Generator[None, None, _Found]:
         """Find what changes, check all of it and compile its rules, before any of it holds."""
         found: _Found = deque()
-        wrong: list[str] = []
+        wrong = Faults()
         unenforced: set[str] = set()
         for change in diff(self._services, snapshot):
             yield
@@ -118,22 +119,22 @@ class Convergence:
             path, rules = f"services.{change.name}", None
             both = change.name in snapshot.services and change.name in snapshot.removed
             if both and not snapshot.full and not change.fields:
-                wrong.append(f"{path} is both there and removed")
+                wrong.note(f"{path} is both there and removed")
             if change.after is not None:
                 if not (isinstance(change.name, str) and 0 < len(change.name) <= MOST_NAME_LENGTH):
-                    wrong.append(f"{path}: a service's name is text of 1 to {MOST_NAME_LENGTH} letters")
+                    wrong.note(f"{path}: a service's name is text of 1 to {MOST_NAME_LENGTH} letters")
                 wrong.extend(_faults(change.after, path))
                 unenforced.update(self._unenforced(change.after.policy))
                 try:
                     rules = yield from self._rules(change, change.after.policy)
                 except RulesError as error:
-                    wrong.extend(f"{path}.{fault}" for fault in error.faults)
+                    wrong.extend((f"{path}.{fault}" for fault in error.faults), error.more)
             found.append((change, rules))
         if wrong:
             while found:
                 found.popleft()
                 yield
-            raise SnapshotError(tuple(wrong))
+            raise SnapshotError(wrong)
         if unenforced:
             self._observer.notice("policy not enforced: no stage reads it", keys=sorted(unenforced))
         return found

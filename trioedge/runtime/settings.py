@@ -1,22 +1,28 @@
 """Services as people and control planes write them, tables of TOML or objects of JSON, to settings; every fault named.
 
-The keys are the fields of :class:`~trioedge.core.policy.Policy`, and ``password_hash``.
+The keys are the fields of :class:`~trioedge.core.policy.Policy`, and ``password_hash``. cattrs goes through a table;
+each field has one hook, which reads its value and looks whether it may be, so that no fault hides another.
 """
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, cast
 
 import attrs
+from cattrs import ClassValidationError, Converter
+from cattrs.gen import make_dict_structure_fn_from_attrs, override
 
 from ..core.device_rules import Handover, Unchecked
 from ..core.errors import ConfigurationError
-from ..core.policy import Credentials, Policy, Settings, faults
+from ..core.faults import Faults
+from ..core.policy import NO_OUTBOUND, Credentials, Policy, Settings
 from ..core.rates import parse_rate
 from ..core.source_rules import RulesError, SourceRules
 from .password import check_hash
 
-KEYS: Final = (*(field.name for field in attrs.fields(Policy)), "password_hash")
+_FIELDS: Final = (*attrs.fields(Policy), *attrs.fields(Credentials))
+
+KEYS: Final = tuple(field.name for field in _FIELDS)
 """What may be said of a service."""
 
 LARGEST_NUMBER: Final = 2**63 - 1
@@ -32,73 +38,74 @@ def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
 
     Returns:
         The settings, and every fault but those within source entries, which their compiler reads; each begins with its
-        path. With faults the settings mean nothing.
+        path. With faults the settings have the keys that are right, so that these entries can be looked at too.
     """
     if not isinstance(table, Mapping):
         return Settings(), [f"{path} = {table!r} must be a table"]
-    found = []
-    if unknown := [key for key in table if key not in KEYS]:
-        found.append(f"{path} has no key {', '.join(map(repr, unknown))}: there are {', '.join(KEYS)}")
-    values: dict[str, Any] = {}
-    for key in KEYS:
-        if key in table:
-            try:
-                values[key] = _READERS.get(key, _number)(table[key], f"{path}.{key}")
-            except ConfigurationError as error:
-                found.append(str(error))
-    credentials = Credentials(values.pop("password_hash", None))
-    policy = Policy(**values)
-    found += faults(policy, path)
-    return Settings(policy, credentials), found
+    wrong, found = dict[str, str](), list[str]()
+    try:
+        settings = _structure(table, Settings)
+    except ClassValidationError as error:
+        of_fields, others = error.group_exceptions()
+        wrong = {note.name: str(fault) for fault, note in of_fields}
+        if others:  # ForbiddenExtraKeysError, which has forgotten their order
+            unknown = ", ".join(repr(key) for key in table if key not in KEYS)
+            found.append(f"{path} has no key {unknown}: there are {', '.join(KEYS)}")
+        settings = _structure({key: table[key] for key in KEYS if key in table and key not in wrong}, Settings)
+    preconnect = table.get("preconnect")
+    if preconnect and table.get("outbound") is None and "preconnect" not in wrong:
+        wrong["preconnect"] = f" = {preconnect!r} {NO_OUTBOUND}"
+    found += [f"{path}.{key}{fault}" for key, fault in wrong.items()]
+    return settings, found
 
 
-def entry_faults(policy: Policy, path: str) -> list[str]:
-    """Compile a policy's source entries and give every fault. Blocks while it does, and throws the result away."""
+def check_entries(policy: Policy, path: str, faults: Faults) -> None:
+    """Compile a policy's source entries and note every fault. Blocks while it does, and throws the result away."""
     try:
         SourceRules(policy.accept, policy.reject)
     except RulesError as error:
-        return [f"{path}.{fault}" for fault in error.faults]
-    return []
+        faults.extend((f"{path}.{fault}" for fault in error.faults), error.more)
 
 
-def _number(value: object, where: str) -> object:
-    """Take anything but a number that is too large; the policy's own check looks at it."""
+# Each hook gives a field's value, or raises with what has to be said behind its path.
+
+
+def _number(value: object) -> object:
+    """Take anything but a number that is too large, even to be quoted; the policy's own check looks at the rest."""
     if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-        raise ConfigurationError(f"{where} has more than 64 bits")
+        raise ConfigurationError(" has more than 64 bits")
     return value
 
 
-def _rate(value: object, where: str) -> object:
+def _rate(value: object) -> object:
     if not isinstance(value, str):
-        return _number(value, where)
+        return _number(value)
     try:
         return parse_rate(value)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
+        raise ConfigurationError(f": {error}") from None
 
 
-def _entries(value: object, where: str) -> tuple[str, ...]:
+def _entries(value: object) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
-        raise ConfigurationError(f"{where} = {value!r} must be a list of addresses, prefixes or ranges")
-    if not set(map(type, value)) <= {str}:  # lists are long
+        raise ConfigurationError(f" = {value!r} must be a list of addresses, prefixes or ranges")
+    if not set(map(type, value)) <= {str}:  # lists are long, and a hook for each entry would take ten times as long
         number, entry = next((number, entry) for number, entry in enumerate(value) if type(entry) is not str)
-        raise ConfigurationError(f"{where}[{number}] = {entry!r} must be text")
+        raise ConfigurationError(f"[{number}] = {entry!r} must be text")
     return tuple(value)
 
 
-def _choice(choices: type[StrEnum]) -> "_Reader":
-    return lambda value, _: choices(value) if isinstance(value, str) and value in tuple(choices) else value
+def _choice(choices: type[StrEnum]) -> Callable[[object], object]:
+    return lambda value: choices(value) if isinstance(value, str) and value in tuple(choices) else value
 
 
-def _password_hash(value: object, where: str) -> object:
+def _password_hash(value: object) -> object:
     if value is not None and (wrong := check_hash(value)):
-        raise ConfigurationError(f"{where} {wrong}")
+        raise ConfigurationError(f" {wrong}")  # never quoted
     return value
 
 
-_Reader: TypeAlias = Callable[[object, str], object]
-
-_READERS: Final[dict[str, _Reader]] = {
+_READERS: Final[dict[str, Callable[[object], object]]] = {
     "accept": _entries,
     "reject": _entries,
     "down_rate": _rate,
@@ -107,4 +114,34 @@ _READERS: Final[dict[str, _Reader]] = {
     "device_unchecked": _choice(Unchecked),
     "password_hash": _password_hash,
 }
-"""Keys whose values are written otherwise than a policy holds them, or are no part of it."""
+"""Keys whose values are written otherwise than settings hold them, or are not to be quoted."""
+
+
+def _hook(field: "attrs.Attribute[Any]") -> Callable[[Any, Any], Any]:
+    """Give what reads and checks the value of a field."""
+    read, check = _READERS.get(field.name, _number), field.metadata.get("check")
+
+    def hook(value: object, _: object) -> object:
+        value = read(value)
+        if check is not None and (wrong := check(value)):
+            raise ConfigurationError(f" = {value!r} {wrong}")
+        return value
+
+    return hook
+
+
+def _settings(password_hash: str | None = None, **policy: Any) -> Settings:
+    """Make settings of what one table says of both parts."""
+    return Settings(Policy(**policy), Credentials(password_hash))
+
+
+_HOOKS: Final[dict[str, Any]] = {field.name: override(struct_hook=_hook(field)) for field in _FIELDS}
+
+_structure: Final = make_dict_structure_fn_from_attrs(
+    list(_FIELDS),
+    cast(type[Settings], _settings),  # it is called, and nothing else
+    Converter(),
+    _cattrs_forbid_extra_keys=True,
+    _cattrs_detailed_validation=True,
+    **_HOOKS,
+)

@@ -16,10 +16,11 @@ neither read again nor compared.
 
 import json
 from collections.abc import AsyncIterator, Generator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import trio
 
+from ..core.faults import Faults
 from ..core.policy import Settings
 from ..core.services import Snapshot
 from .control_plane import Link, SnapshotError
@@ -32,11 +33,6 @@ MOST_BYTES: Final = 64 << 20
 
 CHUNK_SECONDS: Final = 0.0002
 """What it takes somebody to receive a chunk, which is work as well."""
-
-MOST_FAULTS: Final = 100
-"""More are counted, not kept."""
-
-MOST_FAULT_LETTERS: Final = 300
 
 
 class KnownLines:
@@ -78,14 +74,14 @@ class SnapshotReader:
         """What was read so far, but for lines that hold already; with faults it means nothing."""
         self._hashes: dict[str, int] = {}
         self._removed: set[str] = set()
-        self._faults: list[str] = []
-        self._more_faults = 0
+        self.faults = Faults()
+        """Every fault so far."""
 
     async def receive(self, chunks: AsyncIterator[bytes] | trio.abc.ReceiveStream) -> None:
         """Read what comes.
 
         Raises:
-            SnapshotError: this is no snapshot; the rest was not read.
+            SnapshotError: this is no snapshot; the rest was not read. It has every fault so far.
         """
         async for chunk in chunks:
             await self._slices.run(self.read(chunk), beside=CHUNK_SECONDS)
@@ -103,7 +99,7 @@ class SnapshotReader:
         """Read more of it, a line a step; raises as :meth:`receive` does."""
         self._bytes += len(data)
         if self._bytes > MOST_BYTES:
-            raise SnapshotError((f"has more than {MOST_BYTES:,} bytes",))
+            self._refuse(f"has more than {MOST_BYTES:,} bytes")
         line, start, searched = self._open_line, 0, len(self._open_line)
         line += data
         while (end := line.find(b"\n", searched)) >= 0:
@@ -120,10 +116,9 @@ class SnapshotReader:
             self._read_line(bytes(self._open_line))
             self._open_line.clear()
         if not self._ended:
-            self._fault("cut short: it has no end")
-        if self._faults:
-            more = (f"and {self._more_faults} more",) if self._more_faults else ()
-            raise SnapshotError((*self._faults, *more))
+            self.faults.note("cut short: it has no end")
+        if self.faults:
+            raise SnapshotError(self.faults)
         if not self._known.hold:
             return Snapshot(self.services, version=self.version)
         if self._full:
@@ -148,14 +143,14 @@ class SnapshotReader:
 
     def _measure(self, length: int) -> None:
         if length > MOST_LINE_BYTES:
-            raise SnapshotError((f"line {self._lines + 1} has more than {MOST_LINE_BYTES:,} bytes",))
+            self._refuse(f"line {self._lines + 1} has more than {MOST_LINE_BYTES:,} bytes")
 
     def _read_line(self, line: bytes) -> None:
         self._lines += 1
         if self._lines == 1:
             self._read_head(_parse(line))
         elif self._ended:
-            self._fault(f"line {self._lines} is behind the end")
+            self.faults.note(f"line {self._lines} is behind the end")
         elif (name := self._known.names.get(hash(line))) is not None:
             self._counted += 1
             self._name(name)
@@ -166,20 +161,19 @@ class SnapshotReader:
         match said:
             case {"version": str(version), "full": bool(full)}:
                 if not (full or self._known.hold):
-                    raise SnapshotError(("says only what changed, and nothing holds yet",))
+                    self._refuse("says only what changed, and nothing holds yet")
                 self.version, self._full = version, full
             case {"fault": str(why)}:
-                raise SnapshotError((why,))
+                self._refuse(why)
             case _:
-                raise SnapshotError(('does not begin with {"version": text, "full": true or false}',))
+                self._refuse('does not begin with {"version": text, "full": true or false}')
 
     def _read_news(self, said: object, line: int) -> None:
         match said:
             case {"name": str(name), **table} if name.isprintable():
                 self._counted += 1
                 settings, faults = read_settings(table, f"services.{name}")
-                for fault in faults:
-                    self._fault(fault)
+                self.faults.extend(faults)
                 if self._name(name):
                     self.services[name], self._hashes[name] = settings, line
             case {"removed": str(name)} if name.isprintable():
@@ -189,26 +183,25 @@ class SnapshotReader:
             case {"end": int(count)}:
                 self._ended = True
                 if count != self._counted:
-                    self._fault(f"cut short: its end counts {count} lines, and there were {self._counted}")
+                    self.faults.note(f"cut short: its end counts {count} lines, and there were {self._counted}")
             case {"fault": str(why)}:
-                self._fault(why)
+                self.faults.note(why)
             case _:
-                self._fault(f"line {self._lines} names no service, and is no end")
+                self.faults.note(f"line {self._lines} names no service, and is no end")
 
     def _name(self, name: str) -> bool:
         """Note that a line is about this service, and say whether it is the first that is."""
         if name in self.services or name in self._removed or self._known.seen.get(name) == self._known.rounds:
-            self._fault(f"services.{name} is there twice")
+            self.faults.note(f"services.{name} is there twice")
             return False
         if name in self._known.seen:
             self._known.seen[name] = self._known.rounds
         return True
 
-    def _fault(self, text: str) -> None:
-        if len(self._faults) < MOST_FAULTS:
-            self._faults.append(text if len(text) <= MOST_FAULT_LETTERS else f"{text[:MOST_FAULT_LETTERS]}...")
-        else:
-            self._more_faults += 1
+    def _refuse(self, fault: str) -> NoReturn:
+        """Say what is wrong so far, and read no further."""
+        self.faults.note(fault)
+        raise SnapshotError(self.faults)
 
 
 def _parse(line: bytes) -> Any:

@@ -1,0 +1,45 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import examples
+from trioedge.core.faults import MOST_FAULT_LETTERS, MOST_FAULTS, Faults
+
+
+def test_there_are_none_at_first() -> None:
+    faults = Faults()
+    assert not faults
+    assert list(faults) == []
+    assert str(faults) == ""
+
+
+def test_they_are_told_in_order() -> None:
+    faults = Faults()
+    faults.note("a is wrong")
+    faults.extend(["b is wrong"])
+    assert faults
+    assert list(faults) == ["a is wrong", "b is wrong"]
+    assert str(faults) == "a is wrong; b is wrong"
+
+
+@examples(30)
+@given(st.integers(0, 3 * MOST_FAULTS), st.integers(0, 100_000))
+def test_the_first_are_kept_and_the_others_counted(count: int, more: int) -> None:
+    faults = Faults()
+    faults.extend((str(number) for number in range(count)), more)
+    more += max(0, count - MOST_FAULTS)
+    kept = [str(number) for number in range(min(count, MOST_FAULTS))]
+    assert faults.more == more
+    assert list(faults) == [*kept, *([f"and {more:,} more"] if more else [])]
+    assert bool(faults) is bool(count or more)
+
+
+def test_of_a_long_one_the_middle_is_left_out() -> None:
+    faults = Faults()
+    faults.note("x" * MOST_FAULT_LETTERS)
+    faults.note(f"services.shop.outbound = '{'x' * 10_000}' is wrong")
+    whole, cut = faults
+    assert whole == "x" * MOST_FAULT_LETTERS
+    assert cut.startswith("services.shop.outbound = 'xxx")
+    assert "xxx...xxx" in cut
+    assert cut.endswith("xxx' is wrong")
+    assert len(cut) == MOST_FAULT_LETTERS + 3
