@@ -154,16 +154,16 @@ async def one_cost(edge: te.Edge, load: str, client_rate: float = 0) -> float:
     """Processor seconds for a gigabyte, while nothing begins or ends."""
     async with trio.open_nursery() as nursery:
         for _ in range(PACED_FLOWS):
-            nursery.start_soon(ask, load, "bulk", port_of(edge), 1.5, 0.1, client_rate)
+            nursery.start_soon(ask, load, "bulk", port_of(edge), 2.5, 0.1, client_rate)
         await trio.sleep(0.4)
         before, began = edge.statistics(), time.process_time()
-        await trio.sleep(1.0)
+        await trio.sleep(2.0)
         after, seconds = edge.statistics(), time.process_time() - began
     return seconds / ((after.bytes_up + after.bytes_down - before.bytes_up - before.bytes_down) / 1e9)
 
 
 async def main(echo: str, load: str, turns: int) -> Values:
-    return {**await accuracy(float(turns), max(1, turns // 4)), **await cost(echo, load, max(5, turns // 2))}
+    return {**await accuracy(float(turns), max(1, turns // 4)), **await cost(echo, load, max(6, turns // 2))}
 
 
 if __name__ == "__main__":
