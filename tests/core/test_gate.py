@@ -192,3 +192,10 @@ def test_a_key_that_is_forgotten_starts_afresh_and_no_other_does() -> None:
     assert len(gate) == 1
     admissions = [gate.admit(key, 0.0, cadence) for key in "aaab"]
     assert admissions == [Admission.ADMITTED] * 2 + [Admission.TOO_FAST] * 2
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e-300, 5e-324])
+def test_a_rate_close_to_none_is_one(rate: float) -> None:
+    gate, cadence = AnyGate(1), Cadence(rate, 2)
+    answers = [gate.admit("a", float(now), cadence) for now in range(4)]
+    assert answers == [Admission.ADMITTED] * 2 + [Admission.TOO_FAST] * 2

@@ -280,3 +280,9 @@ def test_it_prints_as_it_was_written() -> None:
 def test_it_says_what_it_needs_and_which_policies_it_enforces() -> None:
     assert te.Pacing.needs == ("service",)
     assert te.Pacing.enforces == ("down_rate", "up_rate")
+
+
+def test_two_in_one_chain_would_undo_each_other() -> None:
+    stages = [te.Pacing(down_rate="1 MB/s"), te.Pacing(up_rate="1 MB/s")]
+    with pytest.raises(te.ConfigurationError, match="Pacing is there twice"):
+        te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:1"))

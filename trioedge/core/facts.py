@@ -1,4 +1,4 @@
-"""Which session fields a chain's parts need, and which of them name these."""
+"""Which session fields a chain's parts need, which of them name these, and which part may stand there only once."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,13 +6,14 @@ from .errors import ConfigurationError
 
 
 def check_facts(parts: Sequence[object], name_of: Callable[[object], str]) -> None:
-    """Refuse a stage that needs a session field before a stage has named it.
+    """Refuse a stage that needs a session field before a stage has named it, and one that stands there twice.
 
     Every session has a service from the start, unless some stage of the chain names one: then whoever asks
     before that stage would be told the wrong one.
 
     Args:
-        parts: the stages and the endpoint, in order; what they need and name stands in `needs` and `names`.
+        parts: the stages and the endpoint, in order; what they need and name stands in `needs` and `names`, and
+            `once` is true for those of which a chain has one at most.
         name_of: names a part for people.
 
     Raises:
@@ -24,6 +25,10 @@ def check_facts(parts: Sequence[object], name_of: Callable[[object], str]) -> No
                 raise ConfigurationError(
                     f"stage {number} ({name_of(part)}): {name}={facts!r} is text: write {name}=({facts!r},)"
                 )
+    lonely = [name_of(part) for part in parts if getattr(part, "once", False)]
+    for name in lonely:
+        if lonely.count(name) > 1:
+            raise ConfigurationError(f"{name} is there twice, and each would undo the other: give one what both say")
     naming = {fact for part in parts for fact in getattr(part, "names", ())}
     known = {"service"} - naming
     for number, part in enumerate(parts, 1):

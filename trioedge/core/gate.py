@@ -12,6 +12,9 @@ ROUNDING = 0.01
 """The part of an interval by which a session may be early: sums of floats are not exact, and a rested key gets all
 of its burst."""
 
+MOST_INTERVAL_SECONDS = 1e9
+"""Thirty years. The sums of longer intervals would be infinite, and a rate close to none no limit at all."""
+
 
 class Admission(Enum):
     """What a gate answers."""
@@ -36,7 +39,7 @@ class Cadence:
             rate: sessions a second, above 0.
             burst: sessions at once, at least 1.
         """
-        self.interval = 1.0 / rate
+        self.interval = min(1.0 / rate, MOST_INTERVAL_SECONDS)
         self.tolerance = (burst - 1 + ROUNDING) * self.interval
 
 

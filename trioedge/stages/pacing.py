@@ -26,6 +26,7 @@ class Pacing:
     """
 
     needs = ("service",)
+    once = True  # a session has one share of one rate
     enforces = ("down_rate", "up_rate")
 
     def __init__(
