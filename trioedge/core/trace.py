@@ -1,6 +1,6 @@
 """What each stage decided, and how long it took: for one session, and over all of them.
 
-Times are counted in buckets of powers of two, which costs a stage about a tenth of a microsecond. A session's own
+Times are counted in buckets of powers of two, which costs a stage half a microsecond at most. A session's own
 trace has the nanoseconds of every stage that it has passed, and of a decision that refused it their complement, which
 is below 0: a middleware or an endpoint that refuses has not been passed.
 """
