@@ -147,7 +147,8 @@ class Session:
     def service(self, service: str) -> None:
         if self.index is None:
             self._service = service
-            self.follow(None)
+            if self.follower is not None:
+                self.follow(None)
         else:
             self.index.move(self, service)
 
@@ -235,7 +236,8 @@ class Session:
         if self.outcome is not None:
             return faults
         self.outcome = outcome
-        self.follow(None)
+        if self.follower is not None:
+            self.follow(None)
         while self._deferred:
             try:
                 self._deferred.pop()(self)

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..core.session import Session
 from ..core.shares import Debt, Flow, divide
-from ..core.verdict import Completed
+from ..core.verdict import Reason
 
 EACH: Final = 8
 """Sessions that are looked at in one step. It takes 50 µs."""
@@ -124,10 +124,11 @@ class RateGroup:
         session = member.session
         del self.members[session]
         self.active.pop(member, None)
-        seconds = inf if session.outcome in (None, Completed()) else RESET_SECONDS
+        outcome = session.outcome
+        seconds = inf if outcome is None or outcome.reason is Reason.FINISHED else RESET_SECONDS
         self._delivered[0] += member.down.end(session.bytes_down, seconds)
         self._delivered[1] += member.up.end(session.bytes_up, seconds)
-        if session.outcome is None:
+        if outcome is None:
             self._release(session)
         self._heat()
 

@@ -5,7 +5,6 @@ buffer: while its reader is slow its writer is not read, and the kernel tells th
 finished sending is passed on as a half-close and still gets its answer.
 """
 
-import contextlib
 import os
 import socket
 from math import inf
@@ -21,6 +20,9 @@ from .sockets import pace, reset, unacknowledged_bytes, unsent_bytes
 READS_A_TURN: Final = 4
 """Buffers that one direction moves before others have a turn."""
 
+_family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
+_LOCAL: Final = int(socket.AF_UNIX)
+
 
 class Ended(Protocol):
     """Who is told that a session has ended and its sockets are closed."""
@@ -31,7 +33,7 @@ class Ended(Protocol):
 class Half:
     """One socket of a relay: reads it into its peer, and keeps what could not be written to it."""
 
-    __slots__ = ("_meter", "_reactor", "_relay", "_session", "backlog", "ended", "local", "moved", "peer", "piece",
+    __slots__ = ("_meter", "_reactor", "_relay", "_session", "backlog", "ended", "moved", "peer", "piece",
                  "queued", "read_on", "refused_at", "sock")  # fmt: skip
 
     def __init__(self, relay: "Relay", session: Session, reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
@@ -40,8 +42,6 @@ class Half:
         self._reactor = reactor
         self._meter = meter
         self.sock = sock
-        self.local: bool | None = None
-        """The kernel does not pace it; None before somebody asks, for asking takes a microsecond."""
         self.peer: Half = self
         self.backlog: memoryview | None = None
         """What the peer sent and this socket has not taken yet; the peer is not read meanwhile."""
@@ -297,11 +297,11 @@ class Relay:
         """
         self.pacing = ""
         for half, rate in ((self.down, down_rate), (self.up, up_rate)):
-            if half.local is None:
-                half.local = half.sock.family == socket.AF_UNIX
-            if not half.local:
-                with contextlib.suppress(OSError):  # a socket that is dead already
+            if _family(half.sock) != _LOCAL:
+                try:
                     half.piece = pace(half.sock, rate)
+                except OSError:  # dead already
+                    continue
                 if rate != inf:
                     self.pacing = "kernel"
 
