@@ -9,6 +9,7 @@ from trioedge.core.device_rules import Handover, Unchecked
 from trioedge.core.policy import Credentials, Policy, Settings
 
 rates = st.none() | st.floats(1e-3, 1e9)
+byte_rates = st.none() | st.sampled_from([1, 1e6])
 counts = st.none() | st.integers(1, 1000)
 seconds = st.floats(0, 1e6)
 entries = st.lists(
@@ -28,8 +29,8 @@ def policies(draw: st.DrawFn) -> Policy:
         "session_rate": rates,
         "session_burst": st.integers(1, 100),
         "max_sessions": counts,
-        "down_rate": rates,
-        "up_rate": rates,
+        "down_rate": byte_rates,
+        "up_rate": byte_rates,
         "device_limit": counts,
         "device_handover": st.sampled_from(Handover),
         "device_hold_seconds": seconds,

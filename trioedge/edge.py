@@ -196,10 +196,13 @@ class Edge:
 
     async def verify(self, service: str, password: str) -> bool:
         """Say whether `password` is the service's: a slow hash in a thread once, then memory for ten minutes."""
+        before = self._password_hash(service)
+        right = await self._passwords.verify(password, before)
+        return right and self._password_hash(service) == before  # it may have been changed meanwhile
+
+    def _password_hash(self, service: str) -> str | None:
         found = self._governance.services.find(service)
-        return await self._passwords.verify(
-            password, None if found is None else found.settings.credentials.password_hash
-        )
+        return None if found is None else found.settings.credentials.password_hash
 
     def explain(self, session: int | Session) -> Explanation:
         """Say which stage decided what on a session, and in how many microseconds.

@@ -67,7 +67,8 @@ def test_each_field_says_what_becomes_of_live_sessions() -> None:
 
 # What cannot be.
 
-NO_RATE, NO_SECONDS = "must be a number above 0", "must be a number of at least 0"
+NO_RATE, NO_BYTE_RATE = "must be a number above 0", "must be a number of at least 1"
+NO_SECONDS = "must be a number of at least 0"
 NO_COUNT, NO_IDLE = "must be a whole number of at least 1", "must be a whole number from 0 to 1000"
 NO_LIST = "must be a tuple of addresses, prefixes or ranges"
 
@@ -77,8 +78,8 @@ NO_LIST = "must be a tuple of addresses, prefixes or ranges"
     [
         *(("enabled", value, "must be true or false") for value in (None, 1, "true")),
         *(
-            (field, value, NO_RATE)
-            for field in ("session_rate", "down_rate", "up_rate")
+            (field, value, wrong)
+            for field, wrong in (("session_rate", NO_RATE), ("down_rate", NO_BYTE_RATE), ("up_rate", NO_BYTE_RATE))
             for value in (0, -1, True, "20", float("nan"), float("inf"), LARGEST, 10**400)
         ),
         *(

@@ -17,6 +17,7 @@ from trioedge.core.registry import Registry
 from trioedge.core.services import Services, Snapshot, diff
 from trioedge.core.session import Session
 from trioedge.core.verdict import Completed, Reason, Reject
+from trioedge.runtime.observe import Observer
 from trioedge.runtime.pacer import TICK_SECONDS, Pacer
 
 RATE = 1_000_000.0
@@ -66,7 +67,7 @@ class Looks(Pacer):
     """Counts how often a service is looked at, and when."""
 
     def __init__(self, services: Services, live: Registry, down_rate: float, up_rate: float) -> None:
-        super().__init__(services, live, down_rate, up_rate)
+        super().__init__(services, live, Observer(), down_rate, up_rate)
         self.at: list[tuple[str, float]] = []
 
     def _look(self, name: str) -> Generator[None, None, None]:

@@ -91,7 +91,7 @@ def test_a_password_hash_is_for_the_credentials(monkeypatch: pytest.MonkeyPatch)
         ({"session_burst": None}, "session_burst = None must be a whole number of at least 1"),
         ({"max_sessions": 0}, "max_sessions = 0 must be a whole number of at least 1"),
         ({"max_sessions": True}, "max_sessions = True must be a whole number of at least 1"),
-        ({"up_rate": 0}, "up_rate = 0 must be a number above 0"),
+        ({"up_rate": 0}, "up_rate = 0 must be a number of at least 1"),
         ({"up_rate": -(10**400)}, "up_rate has more than 64 bits"),
         ({"device_handover": "kick"}, "device_handover = 'kick' must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"device_handover": ["hold"]}, "device_handover = ['hold'] must be 'reject_new' or 'evict_oldest' or 'hold'"),
@@ -112,7 +112,9 @@ def test_a_fault_says_where_what_and_what_instead(table: dict[str, Any], fault: 
 
 def test_a_rate_in_no_unit_is_told_how_to_be_one() -> None:
     (fault,) = faults_of(down_rate="10 MB")
-    assert fault.startswith("services.shop.down_rate: rate '10 MB' must be above 0, in bytes a second, or text such as")
+    assert fault.startswith(
+        "services.shop.down_rate: rate '10 MB' must be at least 1, in bytes a second, or text such as"
+    )
 
 
 def test_all_faults_are_found_at_once() -> None:

@@ -265,7 +265,7 @@ async def test_it_is_a_decision_that_always_says_yes(autojump_clock: trio.testin
 @pytest.mark.parametrize("argument", ["down_rate", "up_rate"])
 @pytest.mark.parametrize("rate", [0, -1, "fast", "10 Mb/s", float("nan"), float("inf"), True])
 def test_a_rate_that_is_none_is_quoted(argument: str, rate: Any) -> None:
-    with pytest.raises(te.ConfigurationError, match=f"rate {rate!r} must be above 0"):
+    with pytest.raises(te.ConfigurationError, match=f"rate {rate!r} must be at least 1"):
         te.Pacing(**{argument: rate})
 
 

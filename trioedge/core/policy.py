@@ -53,6 +53,12 @@ def _rate(value: Any) -> str:
     return "" if value is None else _number(value, above=True)
 
 
+def _byte_rate(value: Any) -> str:
+    if value is None or (not _number(value, above=True) and value >= 1):
+        return ""
+    return "must be a number of at least 1"
+
+
 def _seconds(value: Any) -> str:
     return _number(value, above=False)
 
@@ -112,9 +118,9 @@ class Policy:
     """Sessions at once after a rest; says something only beside `session_rate`."""
     max_sessions: int | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _count_or_none))
     """Sessions live at once."""
-    down_rate: float | None = attrs.field(default=None, metadata=_rule(Fate.RETUNE, _rate))
+    down_rate: float | None = attrs.field(default=None, metadata=_rule(Fate.RETUNE, _byte_rate))
     """Bytes a second to its clients, over all of its sessions."""
-    up_rate: float | None = attrs.field(default=None, metadata=_rule(Fate.RETUNE, _rate))
+    up_rate: float | None = attrs.field(default=None, metadata=_rule(Fate.RETUNE, _byte_rate))
     """Bytes a second to its upstream, over all of its sessions."""
     device_limit: int | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _count_or_none))
     """Devices with a live session at once."""

@@ -24,7 +24,7 @@ def parse_rate(value: object) -> float:
             those who write ``Mb/s`` mean bytes.
 
     Returns:
-        Bytes a second, above 0 and finite.
+        Bytes a second, at least 1 and finite.
 
     Raises:
         ConfigurationError: quotes `value` and says how to write a rate.
@@ -33,9 +33,9 @@ def parse_rate(value: object) -> float:
         rate = _read(value)
     except OverflowError:  # a whole number that no float can hold
         rate = None
-    if rate is None or not isfinite(rate) or rate <= 0:
+    if rate is None or not isfinite(rate) or rate < 1:
         raise ConfigurationError(
-            f"rate {value!r} must be above 0, in bytes a second, or text such as '10 MB/s', '2 MiB/s' or '50 Mbit/s'"
+            f"rate {value!r} must be at least 1, in bytes a second, or text such as '10 MB/s', '2 MiB/s' or '50 Mbit/s'"
         )
     return rate
 

@@ -5,6 +5,7 @@ forgets in a restart, is made good by the next, and nothing counts twice. Seed, 
 its bytes move or its sessions change, and leaves when its report is acknowledged; the others cost nothing.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -75,7 +76,7 @@ class Reports:
         """
         self._edge, self._epoch, self._sources = edge, epoch, sources
         self._dirty: DirtySet[Service] = DirtySet()
-        self._gone: dict[Service, None] = {}
+        self._gone: OrderedDict[Service, None] = OrderedDict()  # a dict is slow to give its first key, over and over
         self.sequence = 0
         """Of the last report made."""
         self.acknowledged = 0

@@ -199,8 +199,11 @@ class Services:
                 yield from watcher.foresee(service, after)
 
     def tell(self, service: Service, change: Change) -> Generator[None, None, None]:
-        """Tell the watchers of a change that holds, in short steps."""
-        for watcher in self._watchers:
+        """Tell the watchers of a change that holds, in short steps; the last one first, which is the endpoint.
+
+        Where sessions go is told at once, and how many devices are online, which may take long, is told later.
+        """
+        for watcher in reversed(self._watchers):
             yield from watcher.changed(service, change) or ()
 
     def apply(self, change: Change, rules: SourceRules | None) -> Service:

@@ -119,7 +119,8 @@ class DeviceChecks:
         try:
             with trio.move_on_after(self._seconds):
                 verdict = await self._check(service, device)
-                if isinstance(verdict, DeviceVerdict) and verdict.seconds >= 0:  # what is no number raises, or is NaN
+                # What is no number raises, what is too large for a float does, and NaN is not at least 0.
+                if isinstance(verdict, DeviceVerdict) and verdict.seconds >= 0 and float(verdict.seconds) >= 0:
                     return verdict
                 error = f"the checker answered {verdict!r}, which is no DeviceVerdict"
         except Exception as fault:

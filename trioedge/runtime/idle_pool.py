@@ -13,6 +13,7 @@ import trio
 from ..core.address import Address
 from ..core.backoff import Backoff
 from ..core.errors import UpstreamError
+from ..core.verdict import Reason
 from .connector import Attempt, Connecting
 from .observe import Observer
 from .reactor import HUNG_UP, Reactor
@@ -199,7 +200,11 @@ class IdlePool:
     def _connect(self) -> None:
         refill = _Refill(self)
         self._refills.add(refill)
-        refill.attempt = self._connector.start(self._address, self._seconds, refill)
+        try:
+            refill.attempt = self._connector.start(self._address, self._seconds, refill)
+        except Exception as fault:  # of an outbound of the user's
+            self._observer.fault("outbound failed", fault, upstream=str(self._address))
+            self.refused(refill, UpstreamError(Reason.FAULT, repr(fault)))
 
     def filled(self, refill: _Refill, sock: socket.socket, greeted: bool) -> None:
         """A connection is there; one too many, since :meth:`resize`, is closed at once."""

@@ -16,6 +16,7 @@ import trio
 from ..core.registry import Registry
 from ..core.services import Change, Service, Services
 from ..core.session import Session
+from .observe import Observer
 from .rate_group import RateGroup
 from .slices import in_slices
 from .wakeup import Wakeup
@@ -35,17 +36,21 @@ _NO_RATES: Final = inf, inf
 class Pacer:
     """The rates of every service."""
 
-    def __init__(self, services: Services, live: Registry, down_rate: float, up_rate: float) -> None:
+    def __init__(
+        self, services: Services, live: Registry, observer: Observer, down_rate: float, up_rate: float
+    ) -> None:
         """Pace nobody yet.
 
         Args:
             services: whose policies say the rates.
             live: every session.
+            observer: told of what nobody expected.
             down_rate: bytes a second to the clients of a service whose policy says none; infinity for no limit.
             up_rate: the same to its upstream.
         """
         self._services = services
         self._live = live
+        self._observer = observer
         self._default = down_rate, up_rate
         self._groups: dict[str, RateGroup] = {}
         self._hot: OrderedDict[str, None] = OrderedDict()
@@ -130,7 +135,12 @@ class Pacer:
             name, look = next(iter(self._looks.items()))
             for _ in range(STEPS):
                 yield
-                if next(look, look) is look:
+                try:
+                    over = next(look, look) is look
+                except Exception as fault:  # of this service; the others keep their rates
+                    self._observer.fault("pacing failed", fault, service=name)
+                    over = True
+                if over:
                     del self._looks[name]
                     break
             else:
@@ -153,11 +163,12 @@ class Pacer:
                 if session not in group.members:
                     group.enter(session, rates, max(1, service.live))
                 yield
-        members = list(group.members.values())
-        if rates != group.rates:
-            group.retune(rates)  # and nobody is looked at: whoever wanted something still does
-        elif now > group.looked_at:  # else it was made in this turn
+        if rates == group.rates and now > group.looked_at:
             members = yield from group.observe(now)
+        else:  # other rates, or made in this turn: nobody is looked at, for whoever wanted something still does
+            members = list(group.members.values())
+            if rates != group.rates:
+                group.retune(rates)
         if group.members:
             yield from group.share(members)
         elif not group.owes:
@@ -168,8 +179,9 @@ class Pacer:
 
     def _let_go(self, name: str, group: RateGroup | None) -> Generator[None, None, None]:
         if group is not None:
-            del self._groups[name]
             for session in tuple(group.members):
                 if session in group.members:
                     session.follow(None)
                 yield
+            if not group.members:  # else rates came and went while this was on its way, and it is looked at again
+                del self._groups[name]

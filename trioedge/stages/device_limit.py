@@ -213,7 +213,7 @@ class DeviceLimit:
     def answered(self, service: str, device: str, verdict: DeviceVerdict) -> None:
         """The checker has spoken: its word holds now, for sessions that live and for those to come."""
         now = self._reactor.refresh()
-        seconds = verdict.seconds * (1 - SPREAD * _part(service, device))
+        seconds = float(verdict.seconds) * (1 - SPREAD * _part(service, device))
         self._carry_out(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
         self._arm()
 

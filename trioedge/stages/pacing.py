@@ -57,7 +57,7 @@ class Pacing:
     def bind(self, ground: Ground) -> None:
         """Belong to the edge that begins to serve."""
         self._observer = ground.observer
-        self._pacer = Pacer(ground.services, ground.live, self._down, self._up)
+        self._pacer = Pacer(ground.services, ground.live, ground.observer, self._down, self._up)
         ground.services.watch(self._pacer)
         ground.services.on_traffic.append(self._pacer.woke)
 
