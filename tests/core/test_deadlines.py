@@ -1,5 +1,6 @@
 from itertools import count
 from math import ceil, inf, nextafter
+from typing import TypeVar
 
 import pytest
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.strategies import examples
 from trioedge.core.deadlines import Deadlines
 
+T = TypeVar("T")
+
 TICK = 0.25
 moments = st.integers(0, 64).map(lambda sixteenths: sixteenths / 16)
 """Exact in binary, so that early and late are so by no rounding."""
@@ -15,6 +18,14 @@ moments = st.integers(0, 64).map(lambda sixteenths: sixteenths / 16)
 
 def in_ticks(due: float) -> float:
     return ceil(due / TICK) * TICK
+
+
+def expired(deadlines: Deadlines[T], now: float) -> list[T]:
+    """Take all that is due."""
+    due = []
+    while (item := deadlines.take(now)) is not None:
+        due.append(item)
+    return due
 
 
 class DeadlinesMachine(RuleBasedStateMachine):
@@ -51,7 +62,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
     @rule(delay=moments)
     def expire(self, delay: float) -> None:
         self.now += delay
-        given = self.deadlines.expire(self.now)
+        given = expired(self.deadlines, self.now)
         expected = {item for item, due in self.due.items() if in_ticks(due) <= self.now}
         assert sorted(given) == sorted(expected)
         assert all(self.due[item] <= self.now for item in given)
@@ -98,13 +109,13 @@ TestDeadlines.settings = examples(60, steps=30)
 def test_nothing_set_is_never_due() -> None:
     deadlines: Deadlines[str] = Deadlines(TICK)
     assert deadlines.next_due() == inf
-    assert deadlines.expire(1e9) == []
+    assert expired(deadlines, 1e9) == []
 
 
 def test_what_is_due_never_is_never_given() -> None:
     deadlines: Deadlines[str] = Deadlines(TICK)
     tick = deadlines.add("never", inf)
-    assert deadlines.expire(1e12) == []
+    assert expired(deadlines, 1e12) == []
     deadlines.discard("never", tick)
     assert len(deadlines) == 0
 
@@ -115,7 +126,7 @@ def test_whoever_looks_again_at_next_due_finds_what_is_due(tick: float) -> None:
     for number in range(1000):
         deadlines: Deadlines[int] = Deadlines(tick)
         deadlines.add(number, number * tick)
-        assert deadlines.expire(deadlines.next_due()) == [number]
+        assert expired(deadlines, deadlines.next_due()) == [number]
 
 
 @pytest.mark.parametrize("tick", [0.01, 0.05, 0.1, TICK])
@@ -124,5 +135,5 @@ def test_rounding_makes_nothing_early_and_nothing_later_than_a_tick(tick: float)
         for due in (number * tick, nextafter(number * tick, inf)):
             deadlines: Deadlines[int] = Deadlines(tick)
             deadlines.add(number, due)
-            assert deadlines.expire(nextafter(due, 0)) == []
-            assert deadlines.expire(due + 1.001 * tick) == [number]
+            assert expired(deadlines, nextafter(due, 0)) == []
+            assert expired(deadlines, due + 1.001 * tick) == [number]

@@ -297,3 +297,55 @@ async def test_who_keeps_the_core_for_long_is_not_yielded_to_again(
         reactor.remove(near.fileno())
         near.close()
         far.close()
+
+
+@attrs.define(eq=False)
+class Slow(Owner):
+    """Takes more than a turn, of a clock that stands still but for it."""
+
+    clock: trio.testing.MockClock = attrs.field(factory=trio.testing.MockClock)
+    others: list[int] = attrs.field(factory=list)
+    steps: list[int] = attrs.field(factory=list)
+
+    def _note(self) -> None:
+        self.clock.jump(2 * TURN_SECONDS)
+        self.steps.append(len(self.others))
+
+
+@pytest.mark.parametrize("what", ["events", "callbacks", "deadlines"])
+async def test_others_have_a_turn_after_each_that_takes_a_whole_one(
+    what: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_reactor() as reactor, trio.open_nursery() as nursery:
+        slow = Slow(clock=mock_clock)
+        pairs = [tcp_pair() for _ in range(5)]
+
+        async def other() -> None:
+            while True:
+                slow.others.append(1)
+                await trio.lowlevel.checkpoint()
+
+        await trio.testing.wait_all_tasks_blocked()
+        reactor.refresh()
+        for near, far in pairs:
+            match what:
+                case "events":
+                    reactor.add(near.fileno(), slow)
+                case "callbacks":
+                    reactor.again(slow)
+                case _:
+                    reactor.set_deadline(attrs.evolve(slow), reactor.now + TICK_SECONDS)
+            far.send(b"x")
+        if what == "callbacks":
+            reactor.add(pairs[0][0].fileno(), Owner())  # which wakes it
+        nursery.start_soon(other)
+        mock_clock.jump(1)
+        for _ in range(200):
+            await trio.lowlevel.checkpoint()
+        assert len(slow.steps) == 5
+        assert slow.steps[-1] - slow.steps[0] >= 3, "the other ran in between; trio shuffles who goes first"
+        nursery.cancel_scope.cancel()
+        for near, far in pairs:
+            reactor.remove(near.fileno())
+            near.close()
+            far.close()

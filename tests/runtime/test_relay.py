@@ -585,3 +585,73 @@ async def test_a_finished_relay_leaves_no_cycle_for_the_collector() -> None:
             assert [sock() for sock in socks] == [None, None]
         finally:
             gc.enable()
+
+
+# A rate holds bytes back in the kernel, and they are the session's until they are sent.
+
+
+async def over_but_for(line: Wire, count: int) -> None:
+    """Let both sides say all they will, while the kernel holds much of it back."""
+    client, upstream = trio.SocketStream(trio.socket.from_stdlib_socket(line.client.dup())), line.upstream
+    async with client:
+        await client.send_eof()
+        upstream.send(bytes(count))
+        upstream.shutdown(socket.SHUT_WR)
+        with trio.fail_after(5):
+            while not line.relay.up.ended or not line.relay.down.ended:
+                await trio.sleep(0.001)
+        await trio.sleep(0.15)  # once at least it was looked whether it is over
+
+
+async def test_a_session_lives_until_the_kernel_has_sent_what_its_rate_held_back() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=50_000)
+        await over_but_for(line, 100_000)
+        assert line.outcomes == []
+        assert line.relay.bytes_down == 100_000
+        line.session.pace(inf, inf)
+        async with stream(line.client) as client:
+            with trio.fail_after(5):
+                assert len(await receive_all(client)) == 100_000
+                await line.over.wait()
+        assert line.outcomes == [Completed()]
+
+
+async def test_one_that_lingers_is_cut_like_any_other() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=50_000)
+        await over_but_for(line, 100_000)
+        line.relay.cut(Reason.EVICTED)
+        async with stream(line.client) as client:
+            with pytest.raises(trio.BrokenResourceError):
+                await receive_all(client)
+        assert line.outcomes == [Completed(Reason.EVICTED)]
+
+
+async def test_one_that_lingers_ends_when_its_client_is_gone() -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=50_000)
+        await over_but_for(line, 100_000)
+        reset(line.client)
+        with trio.fail_after(5):
+            await line.over.wait()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.RESET]
+
+
+async def test_one_that_lingers_for_a_client_that_reads_nothing_ends_at_the_idle_limit() -> None:
+    """The kernel can send no more than the client's buffer takes, and asks again and again."""
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=20e6, half_closed_seconds=0.3)
+        line.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await over_but_for(line, 400_000)
+        with trio.fail_after(5):
+            await line.over.wait()
+        assert [outcome.reason for outcome in line.outcomes] == [Reason.IDLE]
+
+
+@pytest.mark.parametrize(("count", "rate"), [(1_000, 50_000.0), (100_000, inf)])
+async def test_a_session_without_a_rate_or_of_a_few_bytes_is_over_when_both_sides_are(count: int, rate: float) -> None:
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=rate)
+        await over_but_for(line, count)
+        assert line.outcomes == [Completed()]

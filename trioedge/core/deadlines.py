@@ -53,17 +53,10 @@ class Deadlines(Generic[T]):
         return self._heap[0] / self._ticks_per_second if self._heap else inf
 
     def take(self, now: float) -> T | None:
-        """Take out and give one item that is due at `now`, or None; for whoever has more to do than a moment allows."""
+        """Take out and give one item that is due at `now`, or None: there may be more than a moment is enough for."""
         while self.next_due() <= now:
             bucket = self._buckets[self._heap[0]]
             if bucket:
                 return bucket.pop()
             del self._buckets[heapq.heappop(self._heap)]
         return None
-
-    def expire(self, now: float) -> list[T]:
-        """Take out and give all that is due at `now`."""
-        due: list[T] = []
-        while self.next_due() <= now:
-            due.extend(self._buckets.pop(heapq.heappop(self._heap)))
-        return due

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from math import inf
 from os import sched_yield
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
@@ -28,7 +28,7 @@ TURN_SECONDS: Final = 0.001
 """How long the reactor works before it lets every other task run once."""
 
 BATCH_EVENTS: Final = 64
-"""Events taken, and callbacks resumed, at a time; the turn's end is looked at in between."""
+"""Events taken, and callbacks resumed, at a time."""
 
 LONG_YIELD_SECONDS: Final = 0.002
 """Whoever was yielded to for longer is no peer that answers, but has work of its own on this core."""
@@ -46,6 +46,10 @@ HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 READ_ON: Final = HUNG_UP | select.EPOLLPRI
 """A short read no longer means an empty socket: its end, or a mark of urgent data, lies behind it."""
 _SOCKET: Final = READABLE | WRITABLE | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+
+
+Events: TypeAlias = list[tuple[int, int]]
+"""File descriptors, and what each is ready for."""
 
 
 class Ready(Protocol):
@@ -171,6 +175,7 @@ class Reactor:
     async def _serve(self) -> None:
         poll, clock, epoll_fd = self._epoll.poll, self._clock, self._epoll.fileno()
         forgone = 0
+        left: Events = []
         while True:
             await trio.lowlevel.wait_readable(epoll_fd)
             turn_ends = clock() + TURN_SECONDS
@@ -178,7 +183,7 @@ class Reactor:
                 # Peers on this machine answer while we work, so look again before paying for a park in Trio; and
                 # if nothing is there, let a peer on this core have it for a moment and look once more. Measured:
                 # half of a round trip, a fifth of a session (docs/explanation/performance.md).
-                events = poll(0, BATCH_EVENTS)
+                events = left or poll(0, BATCH_EVENTS)
                 if not events and not self._again:
                     if forgone:
                         forgone -= 1
@@ -191,25 +196,29 @@ class Reactor:
                     if not events:
                         break
                 self.now = now = clock()
-                self._dispatch(events)
+                left = self._dispatch(events, turn_ends)
                 if self._again:
-                    self._resume()
+                    self._resume(turn_ends)
                     now = clock()
-                if now >= turn_ends:
+                if left or now >= turn_ends:
                     await trio.lowlevel.checkpoint()
                     turn_ends = clock() + TURN_SECONDS
 
-    def _dispatch(self, events: list[tuple[int, int]]) -> None:
+    def _dispatch(self, events: Events, turn_ends: float) -> Events:
+        """Tell owners of their events, and give those that there was no time for: one may take half a turn."""
         ready = self._ready
-        for fd, mask in events:
+        for number, (fd, mask) in enumerate(events, 1):
             owner = ready.get(fd)
             if owner is not None:
                 try:
                     owner.on_ready(fd, mask)
                 except Exception as fault:
                     self._give_up(owner, fault)
+            if number < len(events) and self._clock() >= turn_ends:
+                return events[number:]
+        return []
 
-    def _resume(self) -> None:
+    def _resume(self, turn_ends: float) -> None:
         again = self._again
         for _ in range(min(len(again), BATCH_EVENTS)):
             resumable = again.popleft()
@@ -217,18 +226,23 @@ class Reactor:
                 resumable.resume()
             except Exception as fault:
                 self._give_up(resumable, fault)
+            if again and self._clock() >= turn_ends:
+                return
 
     async def _expire(self) -> None:
         while True:
             with trio.CancelScope(deadline=self._deadlines.next_due()) as self._timer:
                 await trio.sleep_forever()
             self._timer.deadline = inf
-            self.now = now = self._clock()
-            for item in self._deadlines.expire(now):
+            turn_ends = self.refresh() + TURN_SECONDS
+            while (item := self._deadlines.take(self.now)) is not None:
                 try:
-                    item.expire(now)
+                    item.expire(self.now)
                 except Exception as fault:
                     self._give_up(item, fault)
+                if self.refresh() >= turn_ends:
+                    await trio.lowlevel.checkpoint()
+                    turn_ends = self.refresh() + TURN_SECONDS
 
     def _give_up(self, owner: Ready | Resumable | Expiring, fault: Exception) -> None:
         self._observer.fault("reactor: a callback failed", fault)

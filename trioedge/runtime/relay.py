@@ -13,12 +13,16 @@ from typing import Final, Protocol
 from ..core.allowance import Allowance
 from ..core.meter import Meter
 from ..core.session import Session
+from ..core.shares import GRAIN
 from ..core.verdict import Completed, Outcome, Reason
 from .reactor import BUFFER_BYTES, FAILED, READ_ON, WRITABLE, Reactor
 from .sockets import pace, reset, unacknowledged_bytes, unsent_bytes
 
 READS_A_TURN: Final = 4
 """Buffers that one direction moves before others have a turn."""
+
+LINGER_SECONDS: Final = 0.1
+"""How often a session that is over for both sides is asked whether the kernel has sent what it took."""
 
 _family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
 _LOCAL: Final = int(socket.AF_UNIX)
@@ -174,7 +178,7 @@ class Half:
             # Reset the peer too, unless it got an answer since, which a reset might take from it again.
             self._relay.end(Completed(Reason.RESET), hard=peer.moved == self.refused_at)
         elif peer.ended:
-            self._relay.end(Completed())
+            self._relay.finish(peer)
         else:
             self._relay.half_closed()
             try:
@@ -210,6 +214,7 @@ class Relay:
     __slots__ = (
         "_ended",
         "_half_closed",
+        "_lingers",
         "_over",
         "_reactor",
         "_session",
@@ -251,6 +256,7 @@ class Relay:
         self._ended = ended
         self._over = False
         self._half_closed = False
+        self._lingers = False
         self._unsent = (0, 0)
         self.active_at = self.began_at = reactor.now
         self.up = Half(self, session, reactor, up, meters[0])
@@ -328,9 +334,31 @@ class Relay:
         self._half_closed = True
         self.active_at = self._reactor.now
 
+    def finish(self, last: Half) -> None:
+        """Both sides have sent all they will; `last` is yet to hear of it.
+
+        What a rate still holds back in the kernel is the session's: it lives until that has been sent. Else a client
+        that reads late would be beyond every limit and eviction, and its service beyond its rate.
+        """
+        if not self.pacing or self.up.moved + self.down.moved < GRAIN or not any(self.queued()):
+            self.end(Completed())
+            return
+        try:
+            last.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.end(Completed(Reason.RESET, str(error)), hard=True)
+            return
+        self._lingers = True
+        self.active_at = self._reactor.now
+        self._reactor.drop_deadline(self, self._tick)
+        self._tick = self._reactor.set_deadline(self, self.active_at + LINGER_SECONDS)
+
     def expire(self, now: float) -> None:
         """The idle limit may have passed; a session that moved bytes since gets the rest of its time."""
         if self._over:
+            return
+        if self._lingers and not any(self.queued()):
+            self.end(Completed())
             return
         session = self._session
         limit = session.idle_seconds
@@ -342,7 +370,8 @@ class Relay:
         if due <= now:
             self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
         else:
-            self._tick = self._reactor.set_deadline(self, min(due, now + session.half_closed_seconds))
+            soon = LINGER_SECONDS if self._lingers else session.half_closed_seconds
+            self._tick = self._reactor.set_deadline(self, min(due, now + soon))
 
     def _drains(self) -> bool:
         """Tell whether a slow reader took something from the kernel's buffers since this was last asked."""

@@ -16,6 +16,7 @@ from ..core.session import Session
 from ..core.timeline import Timeline, read_size
 from ..core.verdict import Completed, Outcome, Reason
 from .reactor import BUFFER_BYTES
+from .streams import PlainStream
 
 
 class StreamRelay:
@@ -170,6 +171,12 @@ async def wait_until_lifted(allowance: Allowance) -> None:
 
 
 async def close_hard(stream: Any) -> None:
-    """Close without a word of farewell; done even when cancelled."""
+    """Close without a word of farewell; done even when cancelled.
+
+    A plain socket is reset: an upstream that is told of an end would take half of an upload for the whole of it.
+    """
+    if isinstance(stream, PlainStream):
+        stream.close_reset()
+        return
     forced: Callable[[Any], Awaitable[None]] = trio.aclose_forcefully
     await forced(stream)
