@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples, make_session
+from trioedge.core.meter import Meter
 from trioedge.core.session import Session
 from trioedge.core.verdict import Completed, Reason, Reject
 
@@ -24,6 +25,9 @@ class FakeCarrier:
 
     def pace(self, down_rate: float, up_rate: float, /) -> None:
         self.log.append(f"carrier: {down_rate} down, {up_rate} up")
+
+    def count_by(self, meters: tuple[Meter, Meter], /) -> None:
+        self.log.append("carrier: other meters")
 
     def cut(self, reason: Reason, /) -> None:
         self.log.append(f"carrier: {reason}")

@@ -421,6 +421,53 @@ async def test_one_that_serves_an_edge_serves_no_other_until_that_ends() -> None
             pass
 
 
+@te.middleware
+async def wrap(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    """Put a stream of one's own before the endpoint, as TLS does."""
+    session.stream = trio.StapledStream(session.stream, session.stream)
+    return await call_next(session)
+
+
+@pytest.mark.parametrize("stages", [(), (read_ahead,), (wrap,)], ids=["without a task", "with a task", "wrapped"])
+async def test_what_a_session_moves_counts_for_the_service_that_it_is_of(stages: tuple[object, ...]) -> None:
+    async with open_shops(*stages) as shops:
+        await shops.put("shop", 0)
+        await shops.put("bank", 0)
+        async with await connect(shops.port) as client:
+            await shops.ask(client)
+            (session,) = shops.edge.sessions
+            shop, before = shops.edge.service("shop"), shops.edge.service("shop").up.bytes
+            session.service = "bank"
+            await shops.control.remove("shop")
+            await shops.ask(client)
+            assert (shop.up.bytes, shops.edge.service("bank").up.bytes) == (before, before)
+
+
+@pytest.mark.parametrize("stages", [(), (read_ahead,), (wrap,)], ids=["without a task", "with a task", "wrapped"])
+async def test_an_upload_that_is_cut_never_looks_like_a_whole_one(stages: tuple[object, ...]) -> None:
+    heard: list[str] = []
+
+    async def listen(connection: trio.SocketStream) -> None:
+        try:
+            while await connection.receive_some():
+                heard.append("bytes")
+            heard.append("the end")
+        except trio.BrokenResourceError:
+            heard.append("a reset")
+
+    async with server(listen) as port:
+        edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward(f"tcp://127.0.0.1:{port}"))
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            await client.send_all(b"half of it")
+            with trio.fail_after(5):
+                while not heard:
+                    await trio.sleep(0.001)
+                assert edge.evict(source="127.0.0.1") == 1
+                while len(heard) < 2:
+                    await trio.sleep(0.001)
+    assert heard == ["bytes", "a reset"]
+
+
 # Who carries, and who paces.
 
 

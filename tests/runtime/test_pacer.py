@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from tests.strategies import make_session
-from trioedge.core.meter import Total
+from trioedge.core.meter import Meter, Total
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.registry import Registry
 from trioedge.core.services import Services, Snapshot, diff
@@ -55,6 +55,8 @@ class Line:
     def queued(self) -> tuple[int, int]:
         self.asked += 1
         return 0, 0
+
+    def count_by(self, meters: tuple[Meter, Meter]) -> None: ...
 
     def cut(self, reason: Reason) -> None: ...
 

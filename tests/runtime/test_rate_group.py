@@ -7,6 +7,7 @@ from typing import TypeVar
 import pytest
 
 from tests.strategies import make_session
+from trioedge.core.meter import Meter
 from trioedge.core.session import Session
 from trioedge.core.verdict import Completed, Reason
 from trioedge.runtime.rate_group import EACH, RateGroup
@@ -40,6 +41,8 @@ class Line:
     def queued(self) -> tuple[int, int]:
         self.asked += 1
         return 0, 0
+
+    def count_by(self, meters: tuple[Meter, Meter]) -> None: ...
 
     def cut(self, reason: Reason) -> None: ...
 

@@ -33,15 +33,15 @@ class Line:
         self.session: Session = make_session(now=trio.current_time())
         self.session.allowance = allowance
         self.session.down_rate, self.session.up_rate = down_rate, up_rate
-        self.relay = StreamRelay(self.session)
-        self.session.carrier = self.relay
         self.meters = (Meter(), Meter())
+        self.relay = StreamRelay(self.session, self.meters)
+        self.session.carrier = self.relay
         self.outcome: Outcome | None = None
         nursery.start_soon(self._run)
 
     async def _run(self) -> None:
         try:
-            self.outcome = await self.relay.run(self._down, self._up, self.meters)
+            self.outcome = await self.relay.run(self._down, self._up)
         finally:
             for stream in (self._down, self._up):
                 await trio.aclose_forcefully(stream)

@@ -72,6 +72,8 @@ class Registry:
         self._enter(session)
         session.index = self
         self._services.entered(service)
+        if session.carrier is not None:
+            session.carrier.count_by(self._services.meters(service))
 
     def identify(self, session: Session, device: str | None) -> None:
         """Register a live session under another device; assigning ``session.device`` comes here."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from .allowance import Allowance
+from .meter import Meter
 from .verdict import Outcome, Reason
 
 DEFAULT_SERVICE = "default"
@@ -46,6 +47,9 @@ class Carrier(Protocol):
 
     def queued(self) -> tuple[int, int]:
         """Bytes of `bytes_down` and `bytes_up` that the kernel has not sent yet."""
+
+    def count_by(self, meters: tuple[Meter, Meter], /) -> None:
+        """Count what moves from now on, up and down, for another service."""
 
     def pace(self, down_rate: float, up_rate: float, /) -> None:
         """Let other rates hold from now on, in bytes a second; infinity for none."""

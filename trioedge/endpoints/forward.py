@@ -11,6 +11,7 @@ from ..core.address import Address, parse_address
 from ..core.address_classes import AddressClass
 from ..core.bounds import check_choice, check_count, check_number
 from ..core.errors import ConfigurationError, UpstreamError
+from ..core.meter import Meter
 from ..core.session import Session
 from ..core.verdict import Completed, Outcome, Reason, Reject
 from ..runtime.connector import Attempt, Connecting
@@ -194,11 +195,11 @@ class Forward:
         except UpstreamError as error:
             upstream.unreached(error)
             return Completed(error.reason, error.detail)
-        relay = StreamRelay(session)
+        relay = StreamRelay(session, self._ground.services.meters(session.service))
         session.carrier = relay
         outcome: Outcome = Completed(Reason.RESET)
         try:
-            outcome = await relay.run(stream, up, self._ground.services.meters(session.service))
+            outcome = await relay.run(stream, up)
         finally:
             if outcome == Completed():
                 await up.aclose()
@@ -269,6 +270,9 @@ class _Connecting:
 
     def pace(self, down_rate: float, up_rate: float) -> None:
         """Nothing yet: the relay reads the session's rates when it begins."""
+
+    def count_by(self, meters: tuple[Meter, Meter]) -> None:
+        """Nothing yet, as with the rates."""
 
     def cut(self, reason: Reason) -> None:
         if self.attempt is not None:

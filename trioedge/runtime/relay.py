@@ -37,14 +37,15 @@ class Ended(Protocol):
 class Half:
     """One socket of a relay: reads it into its peer, and keeps what could not be written to it."""
 
-    __slots__ = ("_meter", "_reactor", "_relay", "_session", "backlog", "ended", "moved", "peer", "piece",
+    __slots__ = ("_reactor", "_relay", "_session", "backlog", "ended", "meter", "moved", "peer", "piece",
                  "queued", "read_on", "refused_at", "sock")  # fmt: skip
 
     def __init__(self, relay: "Relay", session: Session, reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
         self._relay = relay
         self._session = session
         self._reactor = reactor
-        self._meter = meter
+        self.meter = meter
+        """The service's, of bytes that go this way."""
         self.sock = sock
         self.peer: Half = self
         self.backlog: memoryview | None = None
@@ -149,7 +150,7 @@ class Half:
             self._refuse()
             return len(data)
         self.moved += count
-        meter = self._meter
+        meter = self.meter
         meter.bytes += count
         meter.total.bytes += count
         if meter.quiet:
@@ -310,6 +311,10 @@ class Relay:
                     continue
                 if rate != inf:
                     self.pacing = "kernel"
+
+    def count_by(self, meters: tuple[Meter, Meter]) -> None:
+        """Count what moves from now on for another service."""
+        self.up.meter, self.down.meter = meters
 
     def queued(self) -> tuple[int, int]:
         """Bytes to the client and to the upstream that the kernel has not sent yet."""

@@ -25,16 +25,33 @@ class StreamRelay:
     Its rates are kept by a timeline in each direction, for these streams have no socket that the kernel could pace.
     """
 
-    __slots__ = ("_half_closed", "_paused", "_rests", "_scope", "_session", "began_at", "bytes_down", "bytes_up")
+    __slots__ = (
+        "_half_closed",
+        "_meters",
+        "_paused",
+        "_rests",
+        "_scope",
+        "_session",
+        "began_at",
+        "bytes_down",
+        "bytes_up",
+    )
 
     phase = "relaying"
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, meters: tuple[Meter, Meter]) -> None:
+        """Carry nothing yet.
+
+        Args:
+            session: whose bytes they are.
+            meters: its service's bytes up and down.
+        """
         self._session = session
         self._scope = trio.CancelScope()
         self._half_closed = False
         self._paused = 0
         """Directions that wait for the allowance or for the rate."""
+        self._meters = meters
         self._rests: dict[Timeline, tuple[trio.CancelScope, Callable[[], float]]] = {}
         """Waits for the rate that are under way."""
         self.began_at = trio.current_time()
@@ -56,19 +73,20 @@ class StreamRelay:
         for timeline, (rest, rate) in self._rests.items():
             rest.deadline = now + timeline.retune(rate(), now)
 
+    def count_by(self, meters: tuple[Meter, Meter]) -> None:
+        """Count what moves from now on for another service."""
+        self._meters = meters
+
     def cut(self, reason: Reason) -> None:  # noqa: ARG002 - the carrier's shape; the session remembers why
         """Stop both directions; the session's task closes the streams."""
         self._scope.cancel()
 
-    async def run(
-        self, down: trio.abc.HalfCloseableStream, up: trio.abc.HalfCloseableStream, meters: tuple[Meter, Meter]
-    ) -> Outcome:
+    async def run(self, down: trio.abc.HalfCloseableStream, up: trio.abc.HalfCloseableStream) -> Outcome:
         """Carry bytes until both sides have finished, one breaks, or neither says anything for too long.
 
         Args:
             down: the client's stream.
             up: the upstream's stream.
-            meters: the service's bytes up and down.
 
         Returns:
             FINISHED, RESET or IDLE. After a cancel, what was received and not yet sent is lost, so both streams
@@ -79,8 +97,8 @@ class StreamRelay:
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._copy, down, up, meters[0], self._count_up, self._up_rate)
-                    nursery.start_soon(self._copy, up, down, meters[1], self._count_down, self._down_rate)
+                    nursery.start_soon(self._copy, down, up, self._count_up, self._up_rate)
+                    nursery.start_soon(self._copy, up, down, self._count_down, self._down_rate)
                 outcome = Completed()
             except* (trio.BrokenResourceError, trio.ClosedResourceError) as group:
                 outcome = Completed(Reason.RESET, str(group.exceptions[0]))
@@ -89,7 +107,7 @@ class StreamRelay:
         return outcome
 
     async def _copy(
-        self, source: trio.abc.HalfCloseableStream, sink: trio.abc.HalfCloseableStream, meter: Meter,
+        self, source: trio.abc.HalfCloseableStream, sink: trio.abc.HalfCloseableStream,
         count: Callable[[int], None], rate: Callable[[], float],
     ) -> None:  # fmt: skip
         timeline = Timeline()
@@ -108,7 +126,6 @@ class StreamRelay:
             await sink.send_all(data)
             self._touch()
             count(len(data))
-            meter.add(len(data))
             if self._session.quiet:
                 self._session.wake()
             if rate() != inf and (wait := timeline.charge(len(data), rate(), trio.current_time())):
@@ -147,9 +164,11 @@ class StreamRelay:
 
     def _count_up(self, count: int) -> None:
         self.bytes_up += count
+        self._meters[0].add(count)
 
     def _count_down(self, count: int) -> None:
         self.bytes_down += count
+        self._meters[1].add(count)
 
     def _touch(self) -> None:
         """Put the idle limit off, by one assignment."""
