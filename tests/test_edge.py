@@ -707,3 +707,20 @@ async def test_without_a_control_plane_there_is_nothing_to_plan(autojump_clock: 
         await exchange(await world.connect())
         with pytest.raises(te.ConfigurationError, match="an edge without control="):
             await world.edge.plan(te.Snapshot({}))
+
+
+async def test_stages_that_serve_one_edge_serve_no_other_and_lose_nothing_by_the_try(
+    autojump_clock: MockClock,
+) -> None:
+    stages = [te.Identify("a"), te.SessionGate(rate=9)]
+    edges = [te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:1"), control=services(a=te.Policy()))]
+    edges.append(te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:1"), control=services(b=te.Policy())))
+    async with open_edge(edges[0]) as world:
+        with pytest.raises(te.ConfigurationError, match=r"Identify\('a'\) serves another edge already"):
+            await edges[1].serve()
+        with pytest.raises(RuntimeError, match="serving already"):
+            await edges[0].serve()
+        await exchange(await world.connect())
+        assert len(edges[0].services) == 1
+    async with open_edge(edges[1]):
+        pass

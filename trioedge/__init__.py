@@ -48,7 +48,6 @@ from .core.verdict import Reason as Reason
 from .core.verdict import Reject as Reject
 from .core.verdict import Verdict as Verdict
 from .edge import Edge as Edge
-from .edge import Statistics as Statistics
 from .endpoints.forward import Forward as Forward
 from .outbounds.direct import Direct as Direct
 from .process import ExitCode as ExitCode
@@ -58,6 +57,7 @@ from .runtime.control_plane import DeviceVerdict as DeviceVerdict
 from .runtime.control_plane import Link as Link
 from .runtime.control_plane import SnapshotError as SnapshotError
 from .runtime.governance import ControlState as ControlState
+from .runtime.observe import Statistics as Statistics
 from .runtime.password import hash_password as hash_password
 from .stages.concurrency_limit import ConcurrencyLimit as ConcurrencyLimit
 from .stages.device_limit import DeviceLimit as DeviceLimit

@@ -3,11 +3,10 @@
 import resource
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
-import attrs
 import trio
 
 from .core.address import normalise_source, parse_address
@@ -28,36 +27,18 @@ from .runtime.control_plane import ControlPlane
 from .runtime.governance import ControlState, Governance
 from .runtime.ground import Bound, Ground, Outbound
 from .runtime.listener import Listener, bind
-from .runtime.observe import Observer
+from .runtime.observe import Observer, Statistics
 from .runtime.password import Passwords
 from .runtime.reactor import Reactor
 from .runtime.resolver import Resolver
 from .runtime.serve import Sessions
-from .stages.identify import Identify
+from .stages.identify import identified
+
+_busy: Final[set[int]] = set()
+"""Edges that serve now and those of their parts that belong to one edge at a time, by identity."""
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors left to the process when the default of `max_sessions` is worked out."""
-
-
-@attrs.frozen
-class Statistics:
-    """An edge's counts since it was made.
-
-    Attributes:
-        accepted: connections accepted, the refused among them.
-        live: sessions now.
-        refused: sessions refused, by reason.
-        ended: sessions that ran and ended, by reason.
-        bytes_up: bytes handed to upstreams, live sessions included.
-        bytes_down: bytes handed to clients, live sessions included.
-    """
-
-    accepted: int
-    live: int
-    refused: Mapping[Reason, int]
-    ended: Mapping[Reason, int]
-    bytes_up: int
-    bytes_down: int
 
 
 class Edge:
@@ -119,7 +100,7 @@ class Edge:
             if not isinstance(control, ControlPlane):
                 raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
             if isinstance(stages, Sequence):
-                stages = _identified(stages)
+                stages = identified(stages)
         self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
         for address in self.listen:
             if self.listen.count(address) > 1 and not address.endswith(":0"):
@@ -285,17 +266,15 @@ class Edge:
         Raises:
             ListenError: an address cannot be listened on; nothing was started.
         """
-        if self._listeners:
-            raise RuntimeError("this edge is serving already")
-        self._listeners = []
-        try:
-            for address in self.listen:
-                self._listeners.append(bind(parse_address(address, listening=True)))
-            return await self._serve(Direct(), task_status)
-        finally:
-            for listener in self._listeners:
-                listener.close()
-            self._listeners = []
+        with self._alone():
+            try:
+                for address in self.listen:
+                    self._listeners.append(bind(parse_address(address, listening=True)))
+                return await self._serve(Direct(), task_status)
+            finally:
+                for listener in self._listeners:
+                    listener.close()
+                self._listeners = []
 
     async def rehearse(
         self, outbound: Outbound, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED
@@ -304,7 +283,24 @@ class Edge:
 
         For `trioedge.testing`, which brings the clients: :meth:`admit`.
         """
-        return await self._serve(outbound, task_status)
+        with self._alone():
+            return await self._serve(outbound, task_status)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have this edge and its parts to itself: a part that another edge binds meanwhile would forget this one."""
+        if id(self) in _busy:
+            raise RuntimeError("this edge is serving already")
+        bound = [part for part in self.chain.parts if isinstance(part, Bound)]
+        for part in bound:
+            if id(part) in _busy:
+                raise ConfigurationError(f"{part!r} serves another edge already: give each edge one of its own")
+        mine = {id(each) for each in (self, *bound)}
+        _busy.update(mine)
+        try:
+            yield
+        finally:
+            _busy.difference_update(mine)
 
     def admit(self, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
         """Take a connected stream as if it had been accepted from `source`; only while serving.
@@ -377,15 +373,3 @@ class Edge:
         """How many sessions, of two sockets each, the limit of open files allows."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(1, (files - SPARE_DESCRIPTORS - getattr(self.chain.parts[-1], "preconnect", 0)) // 2)
-
-
-def _identified(stages: Sequence[object]) -> list[object]:
-    """Have the control plane asked about every service that a stage names."""
-    naming = [number for number, each in enumerate(stages) if "service" in getattr(each, "names", ())]
-    if not naming:
-        return [Identify(), *stages]
-    identified = list(stages)
-    for number in reversed(naming):
-        if not isinstance(stages[number], Identify):
-            identified.insert(number + 1, Identify(attrgetter("service")))
-    return identified

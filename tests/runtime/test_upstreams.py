@@ -58,6 +58,13 @@ class World:
 
     def put(self, name: str, policy: Policy | None) -> Upstream | None:
         """Let a policy hold; None for a service that goes."""
+        upstream = self.apply(name, policy)
+        for _ in self.services.settle():
+            pass
+        return upstream
+
+    def apply(self, name: str, policy: Policy | None) -> Upstream | None:
+        """The same as one of several in a snapshot."""
         found = self.services.get(name) if name in self.services else None
         before = None if found is None else found.settings
         after = None if policy is None else Settings(policy)
@@ -105,6 +112,22 @@ async def test_a_destination_is_one_object_for_as_long_as_a_policy_names_it(monk
         assert len(world.upstreams) == 0
         assert world.put("b", to("one")) is not one
         assert world.asked.warmed == ["tcp://one.test:1", "tcp://two.test:1", "tcp://one.test:1"]
+
+
+async def test_one_that_another_service_names_in_the_same_snapshot_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_world(monkeypatch) as world:
+        one = world.put("a", to("one", 2))
+        await trio.testing.wait_all_tasks_blocked()
+        world.apply("a", to("two", 1))
+        world.apply("b", to("one", 3))
+        for _ in world.services.settle():
+            pass
+        assert world.services.get("b").upstream is one  # type: ignore[union-attr]
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.asked.connecting.count("tcp://one.test:1") == 3, "two of them were there already"
+        assert world.asked.warmed == ["tcp://one.test:1", "tcp://two.test:1"]
 
 
 async def test_what_all_policies_keep_ready_is_bounded_and_goes_to_who_came_first(

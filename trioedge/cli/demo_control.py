@@ -15,7 +15,7 @@ import trio
 
 from ..control.http import HttpControl
 from ..core.errors import ConfigurationError
-from ..edge import Edge
+from ..core.services import Service
 from ..runtime.http_client import HttpClient, NoAnswerError
 from .demo_story import CHECK_SECONDS
 from .demo_view import View
@@ -123,11 +123,16 @@ class ControlProcess:
             raise ConfigurationError(f"--control-plane {self._module} denies nobody: {error}") from None
 
 
-def settled(edge: Edge, books: Mapping[str, Totals] | None) -> str:
-    """Say in words how a control plane's books agree with an edge that has ended."""
+def settled(services: Iterable[Service], books: Mapping[str, Totals] | None) -> str:
+    """Say in words how a control plane's books agree with what an edge counted that has ended.
+
+    Args:
+        services: those that stayed since they came; one that came back has begun to count anew.
+        books: what these used, or None if nobody knows any more.
+    """
     counted = {
         service.name: {"bytes_up": service.up.bytes, "bytes_down": service.down.bytes, "opened": service.opened}
-        for service in edge.services
+        for service in services
     }
     if books is None:
         return f"The control plane has ended, and its books with it; the edge counted {_listed(counted)}."

@@ -123,6 +123,14 @@ class Foreseeing(Protocol):
         """Give the live sessions that it would cut if these settings held."""
 
 
+@runtime_checkable
+class Settling(Protocol):
+    """A watcher that tidies up once all changes of a snapshot hold."""
+
+    def settle(self) -> Iterable[None]:
+        """Do so, in steps."""
+
+
 class Services:
     """Every service by name. Without a control plane every name is one and the same service, without limits."""
 
@@ -205,6 +213,12 @@ class Services:
         """
         for watcher in reversed(self._watchers):
             yield from watcher.changed(service, change) or ()
+
+    def settle(self) -> Generator[None, None, None]:
+        """Tell the watchers that all changes of a snapshot hold, in short steps."""
+        for watcher in self._watchers:
+            if isinstance(watcher, Settling):
+                yield from watcher.settle()
 
     def apply(self, change: Change, rules: SourceRules | None) -> Service:
         """Let one change hold; :meth:`tell` comes next. O(1).

@@ -82,7 +82,6 @@ class Forward:
         self.enforces = () if destination is not None else ("outbound", "preconnect")
         self._fixed: Upstream | None = None
         self._named: Upstreams | None = None
-        self._serving = False
 
     def __repr__(self) -> str:
         to = "" if self.destination is None else f"{str(self.destination)!r}, "
@@ -102,8 +101,6 @@ class Forward:
                 "Forward() names no destination, and no control plane names one: write Forward('tcp://…'), or give "
                 "the edge control=…"
             )
-        if self._serving:
-            raise ConfigurationError(f"{self!r} serves another edge already: give each edge one of its own")
         self._ground = ground
         self._reactor = ground.reactor
         self._fixed = self._named = None
@@ -127,17 +124,13 @@ class Forward:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Keep upstreams warm: those that are named now, and those that will be."""
-        self._serving = True
-        try:
-            async with trio.open_nursery() as nursery:
-                if self._fixed is not None:
-                    self._fixed.warm(nursery)
-                if self._named is not None:
-                    await nursery.start(self._named.run)
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            self._serving = False
+        async with trio.open_nursery() as nursery:
+            if self._fixed is not None:
+                self._fixed.warm(nursery)
+            if self._named is not None:
+                await nursery.start(self._named.run)
+            task_status.started()
+            await trio.sleep_forever()
 
     def _upstream(self, session: Session) -> Upstream | None:
         if self._fixed is not None:

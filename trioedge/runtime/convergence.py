@@ -200,6 +200,8 @@ class Convergence:
             evicted += cut
             retuned += live - cut if enforced & _RETUNED else 0
             rechecked += live - cut if enforced & _DEVICE_FIELDS else 0
+        if hold:
+            yield from self._services.settle()
         return Plan(
             added=tuple(added),
             changed=changed,

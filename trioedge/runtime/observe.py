@@ -2,9 +2,10 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
+import attrs
 import structlog
 import trio
 
@@ -12,6 +13,27 @@ from ..core.verdict import Outcome, Reason, Reject
 
 NOTICE_SECONDS: Final = 1.0
 """The same notice is logged once in this time; the next one says how many were left out."""
+
+
+@attrs.frozen
+class Statistics:
+    """An edge's counts since it was made.
+
+    Attributes:
+        accepted: connections accepted, the refused among them.
+        live: sessions now.
+        refused: sessions refused, by reason.
+        ended: sessions that ran and ended, by reason.
+        bytes_up: bytes handed to upstreams, live sessions included.
+        bytes_down: bytes handed to clients, live sessions included.
+    """
+
+    accepted: int
+    live: int
+    refused: Mapping[Reason, int]
+    ended: Mapping[Reason, int]
+    bytes_up: int
+    bytes_down: int
 
 
 class Observer:

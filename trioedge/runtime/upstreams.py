@@ -44,6 +44,8 @@ class Upstreams:
         self._seconds = connect_seconds
         self._by_destination: dict[Address, Upstream] = {}
         self._ready: Quota[Upstream] = Quota(most_ready())
+        self._touched: dict[Upstream, None] = {}
+        """Those that a snapshot which is being applied names, or names no more."""
         self._nursery: trio.Nursery | None = None
         ground.services.watch(self)
 
@@ -61,7 +63,7 @@ class Upstreams:
                 self._nursery = None
 
     def changed(self, service: Service, change: Change) -> Generator[None, None, None]:
-        """A policy came, changed or went: make the upstream that it names, and let go of the one before."""
+        """A policy came, changed or went: make the upstream that it names; :meth:`settle` lets go of the one before."""
         if change.fields and not _FIELDS & set(change.fields):
             return
         before: Upstream | None = service.upstream
@@ -74,10 +76,10 @@ class Upstreams:
             after.users += 1
             after.wanted += change.after.policy.preconnect
         service.upstream = after
+        for upstream in filter(None, (after, before)):
+            self._touched[upstream] = None
         if after is not None:
-            yield from self._settle(after)
-        if before is not None and before is not after:
-            yield from self._settle(before)
+            yield from self._grant(after)
 
     def _named(self, destination: Address) -> Upstream:
         upstream = self._by_destination.get(destination)
@@ -86,23 +88,31 @@ class Upstreams:
             self._by_destination[destination] = upstream
         return upstream
 
-    def _settle(self, upstream: Upstream) -> Generator[None, None, None]:
+    def settle(self) -> Generator[None, None, None]:
+        """A snapshot holds: let go of what it names no more, which another service may have named after the first."""
+        touched, self._touched = self._touched, {}
+        for upstream in touched:
+            yield from self._grant(upstream)
+            if not upstream.users:
+                del self._by_destination[upstream.destination]
+                upstream.close()
+            yield
+        for upstream in touched:
+            if upstream.preconnect < upstream.wanted:
+                self._ground.observer.notice(
+                    "preconnect: fewer than policies want", upstream=str(upstream.destination),
+                    wanted=upstream.wanted, ready=upstream.preconnect,
+                )  # fmt: skip
+            yield
+
+    def _grant(self, upstream: Upstream) -> Generator[None, None, None]:
         """Let it have as many connections ready as its policies want, if there are so many."""
-        new = not upstream.warmed
         for each in self._ready.ask(upstream, upstream.wanted):
             each.preconnect = self._ready.granted(each)
             self._warm(each)
             yield
-        if not upstream.users:
-            del self._by_destination[upstream.destination]
-            upstream.close()
-        elif new and not upstream.warmed:
+        if upstream.users and not upstream.warmed:
             self._warm(upstream)
-        if upstream.preconnect < upstream.wanted:
-            self._ground.observer.notice(
-                "preconnect: fewer than policies want", upstream=str(upstream.destination),
-                wanted=upstream.wanted, ready=upstream.preconnect,
-            )  # fmt: skip
 
     def _warm(self, upstream: Upstream) -> None:
         if self._nursery is not None:  # else the edge is stopping, and nobody comes any more

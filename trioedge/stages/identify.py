@@ -1,6 +1,7 @@
 """Whose session it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 
 from ..core.address import parse_address
 from ..core.errors import ConfigurationError
@@ -61,3 +62,15 @@ class Identify:
             return self._services.refusal(name)
         session.service = name
         return CONTINUE
+
+
+def identified(stages: Sequence[object]) -> list[object]:
+    """Have the control plane asked about every service that a stage names."""
+    naming = [number for number, each in enumerate(stages) if "service" in getattr(each, "names", ())]
+    if not naming:
+        return [Identify(), *stages]
+    identified = list(stages)
+    for number in reversed(naming):
+        if not isinstance(stages[number], Identify):
+            identified.insert(number + 1, Identify(attrgetter("service")))
+    return identified
