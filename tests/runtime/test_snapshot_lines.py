@@ -229,13 +229,13 @@ def test_a_line_is_bounded() -> None:
     assert faults_of(body(HEAD, line, {"end": 1}))[0].startswith("services.shop has no key")
     reader = SnapshotReader(KnownLines())
     read(reader, body(HEAD) + line)
-    with pytest.raises(SnapshotError, match="line 2 has more than 1,048,576 bytes"):
+    with pytest.raises(SnapshotError, match="line 2 has more than 524,288 bytes"):
         read(reader, b" ")
 
 
 def test_a_long_line_that_ends_in_the_same_piece_is_bounded_too() -> None:
     line = json.dumps({"name": "shop"}).encode().ljust(MOST_LINE_BYTES + 1)
-    assert faults_of(body(HEAD, line, {"end": 1})) == ("line 2 has more than 1,048,576 bytes",)
+    assert faults_of(body(HEAD, line, {"end": 1})) == ("line 2 has more than 524,288 bytes",)
 
 
 def test_a_snapshot_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

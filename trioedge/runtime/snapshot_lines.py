@@ -27,7 +27,7 @@ from .control_plane import Link, SnapshotError
 from .settings import read_settings
 from .slices import REST, Slices
 
-MOST_LINE_BYTES: Final = 1 << 20
+MOST_LINE_BYTES: Final = 1 << 19
 MOST_BYTES: Final = 64 << 20
 """Of a whole snapshot."""
 
