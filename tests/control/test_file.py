@@ -159,6 +159,10 @@ async def test_what_is_the_same_as_before_is_not_applied_again(path: Path) -> No
             "[services]\nbank = 3\n[services.shop]\nsession_rate = 0\n",
             "services.bank = 3 must be a table; services.shop.session_rate = 0 must be a number above 0",
         ),
+        (
+            '[services.shop]\naccept = ["nohost"]\nsession_rate = 0\n',
+            "services.shop.session_rate = 0 must be a number above 0; services.shop.accept[0] = 'nohost'",
+        ),
     ],
 )
 async def test_a_faulty_file_is_refused_whole(path: Path, text: str, error: str) -> None:
@@ -228,6 +232,29 @@ async def test_without_another_process_it_tries_again(path: Path, monkeypatch: p
         monkeypatch.undo()
         await link.until(lambda link: link.reaches)
         assert link.services == {"cafe": Settings()}
+
+
+async def test_run_again_for_the_same_edge_it_reads_beside_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    control, link = FileControl(path), FakeLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, link)
+        nursery.cancel_scope.cancel()
+    write(path, "[services.shop]\nsession_rate = 0\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_read", None)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(control.run, link)
+            await link.until(lambda link: link.errors)
+            assert link.services == {"shop": Settings(Policy(session_rate=20))}, "what holds holds on"
+            replace(path, CAFE)
+            await link.until(lambda link: link.reaches)
+            assert link.services == {"cafe": Settings()}
+            nursery.cancel_scope.cancel()
+    other = FakeLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, other)
+        assert other.services == {"cafe": Settings()}, "another edge has its services from the start"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_cancel_ends_the_process_that_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

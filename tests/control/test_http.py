@@ -246,7 +246,7 @@ async def test_it_is_known_by_its_certificate(store: Store, tmp_path: Path) -> N
         (snapshot([CAFE, {"name": "x", "session_rate": 0}]), "services.x.session_rate = 0 must be a number above 0"),
         (snapshot([CAFE, CAFE]), "services.cafe is there twice"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "illegal status line"),
-        (answer(b"x" * 1_100_000, etag='"2"'), "line 1 has more than 1,048,576 bytes"),
+        (answer(b"x" * 1_100_000, etag='"2"'), "line 1 has more than 524,288 bytes"),
     ],
 )
 async def test_nonsense_is_refused_and_what_makes_sense_is_taken_then(nonsense: bytes, error: str | None) -> None:

@@ -1,8 +1,11 @@
+from time import thread_time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from trioedge.core.faults import MOST_FAULT_LETTERS, MOST_FAULTS, Faults
+from trioedge.core.faults import MOST_FAULT_LETTERS, MOST_FAULTS, MOST_QUOTED_LETTERS, Faults, quote
 
 
 def test_there_are_none_at_first() -> None:
@@ -43,3 +46,36 @@ def test_of_a_long_one_the_middle_is_left_out() -> None:
     assert "xxx...xxx" in cut
     assert cut.endswith("xxx' is wrong")
     assert len(cut) == MOST_FAULT_LETTERS + 3
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@examples(80)
+@given(json_values)
+def test_a_value_is_quoted_as_python_writes_it_and_a_long_one_as_it_begins(value: object) -> None:
+    whole = repr(value)
+    assert quote(value) == (whole if len(whole) <= MOST_QUOTED_LETTERS else f"{whole[:MOST_QUOTED_LETTERS]}...")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 500_000, "\x7f" * 500_000, [0] * 250_000, {str(number): 0 for number in range(50_000)}, [["x" * 500_000]]],
+)
+def test_what_is_not_told_of_a_value_is_not_looked_at(value: object) -> None:
+    began = thread_time()
+    quoted = quote(value)
+    assert thread_time() - began < 0.001, "and some milliseconds to write all of it"
+    assert quoted.endswith("...")
+
+
+def test_a_value_may_be_as_deep_as_it_likes() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert quote(deep) == f"{'[' * MOST_QUOTED_LETTERS}..."
+    while deep:  # a recursion would free it
+        deep = deep.pop()  # type: ignore[assignment]

@@ -202,8 +202,18 @@ async def test_what_no_stage_reads_touches_nobody_and_is_said(autojump_clock: Mo
         await trio.sleep(2)
         await world.put(enabled=False)
     assert reasons(session) == [Reason.EVICTED], "it has no business here, whoever lets new ones in"
-    warnings = [entry["keys"] for entry in logs if entry["log_level"] == "warning"]
-    assert warnings == [["accept", "device_limit", "down_rate"], ["enabled"]]
+    warnings = [(entry["keys"], entry["services"]) for entry in logs if entry["log_level"] == "warning"]
+    assert warnings == [(["accept", "device_limit", "down_rate"], ["a"]), (["enabled"], ["a"])]
+
+
+async def test_what_no_stage_reads_is_said_when_it_holds_and_not_of_a_plan() -> None:
+    world = World("session_rate")
+    snapshot = Snapshot({f"{number}": Settings(Policy(down_rate=1)) for number in range(5)})
+    with capture_logs() as logs:
+        await world.convergence.plan(snapshot)
+        assert logs == []
+        await world.convergence.apply(snapshot)
+    assert [entry["services"] for entry in logs if entry["log_level"] == "warning"] == [["0", "1", "2"]]
 
 
 # All of it or nothing.
@@ -393,7 +403,7 @@ async def test_rules_that_stay_are_not_even_looked_for() -> None:
     world = World()
     await world.put(accept=tuple(LONG_LIST))
     steps, _, found = longest_step(
-        world.convergence._examine(Snapshot({"a": Settings(Policy(accept=tuple(LONG_LIST), down_rate=1))}))
+        world.convergence._examine(Snapshot({"a": Settings(Policy(accept=tuple(LONG_LIST), down_rate=1))}), {})
     )
     assert steps < 1.5 * len(LONG_LIST) / ENTRIES_A_STEP, "they were compared, and that was all"
     service = world.services.find("a")
@@ -503,7 +513,7 @@ async def test_no_step_is_long_however_much_a_snapshot_says(
     async def attempt() -> float:
         world = World()
         await world.convergence.apply(Snapshot(before))
-        steps, longest, found = longest_step(world.convergence._examine(Snapshot(after)))
+        steps, longest, found = longest_step(world.convergence._examine(Snapshot(after), {}))
         more, longest_of_those, plan = longest_step(world.convergence._converge(found, hold=True))
         assert steps + more >= least
         assert not found, "what is dealt with is let go of"
@@ -518,7 +528,7 @@ async def test_no_step_is_long_however_much_is_wrong() -> None:
     await world.convergence.apply(Snapshot(many(2000)))
 
     async def attempt() -> float:
-        steps, longest, error = longest_step(world.convergence._examine(Snapshot(many(2000, session_rate=0))))
+        steps, longest, error = longest_step(world.convergence._examine(Snapshot(many(2000, session_rate=0)), {}))
         assert len(error.faults) == MOST_FAULTS + 1
         assert error.faults[-1] == f"and {2000 - MOST_FAULTS:,} more"
         assert steps >= 6000, "the changes that come to nothing are let go of one a step"
@@ -531,7 +541,7 @@ async def test_no_step_is_long_however_many_source_entries_are_wrong() -> None:
     nowhere = tuple(f"nowhere {number}" for number in range(5000))
 
     async def attempt() -> float:
-        _, longest, error = longest_step(World().convergence._examine(Snapshot(many(3, accept=nowhere))))
+        _, longest, error = longest_step(World().convergence._examine(Snapshot(many(3, accept=nowhere)), {}))
         assert len(error.faults) == MOST_FAULTS + 1
         assert error.faults[0].startswith("services.0.accept[0] = 'nowhere 0' is not an address")
         assert error.faults[-1] == f"and {15_000 - MOST_FAULTS:,} more"
@@ -546,7 +556,7 @@ async def test_sessions_are_cut_one_a_step(said: Mapping[str, Any]) -> None:
         world = World()
         await world.put()
         sessions = [world.come(source=f"192.0.2.{number % 9}") for number in range(1000)]
-        _, _, found = longest_step(world.convergence._examine(Snapshot({"a": Settings(Policy(**said))})))
+        _, _, found = longest_step(world.convergence._examine(Snapshot({"a": Settings(Policy(**said))}), {}))
         steps, longest, plan = longest_step(world.convergence._converge(found, hold=True))
         assert steps >= len(sessions) == plan.evicted
         return longest

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 from math import inf, nan
@@ -310,3 +311,14 @@ async def test_a_cancel_tells_nobody_and_leaves_nothing(moment: str, autojump_cl
     assert checker.running == 0
     await trio.sleep(100)
     assert len(asker.told) == told
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(Decimal(60), True), (10**400, False)])
+async def test_a_lifetime_is_what_a_float_can_be(
+    seconds: Any, fits: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    asker, verdict = Asker(), DeviceVerdict(True, seconds)
+    async with open_checks(Checker(verdict), asker) as checks:
+        checks.ask("shop", "x")
+        await trio.sleep(1)
+        assert asker.verdicts[0] == (verdict if fits else None)

@@ -1,8 +1,11 @@
+import gc
 import json
 import math
 import re
+from collections.abc import Iterator
 from time import thread_time
 from typing import Any
+from weakref import ref
 
 import attrs
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.core.device_rules import Handover, Unchecked
-from trioedge.core.faults import Faults
+from trioedge.core.faults import Faults, quote
 from trioedge.core.policy import FATES, Credentials, Policy, Settings
 from trioedge.runtime.password import hash_password
 from trioedge.runtime.settings import KEYS, check_entries, read_settings
@@ -130,6 +133,54 @@ def test_all_faults_are_found_at_once() -> None:
         "services.shop.password_hash",
     ]
     assert faults[0] == f"services.shop has no key 'bogus', 'typo': there are {', '.join(KEYS)}"
+
+
+def test_of_many_unknown_keys_the_first_are_named() -> None:
+    keys = ["bogus", "typo", "x" * 1000, "nope"]
+    (fault,) = faults_of(**dict.fromkeys(keys[:3], 1))
+    assert fault.startswith(f"services.shop has no key 'bogus', 'typo', '{'x' * 99}...: there are enabled, ")
+    (fault,) = faults_of(**dict.fromkeys([*keys, *map(str, range(5_000))], 1))
+    assert "xxx... and 5,001 more: there are " in fault
+
+
+@pytest.mark.parametrize("key", sorted(set(KEYS) - {"password_hash"}))
+def test_a_long_value_is_quoted_as_it_begins(key: str) -> None:
+    for value in ([["x"] * 50_000], {"x": [0] * 50_000}):
+        (fault,) = faults_of(**{key: value})
+        quoted = quote(value[0] if key in ("accept", "reject") and isinstance(value, list) else value)
+        assert f" = {quoted} must be " in fault
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"session_rate": -1},
+        {"down_rate": "fast"},
+        {"outbound": "x"},
+        {"bogus": 1},
+        {"accept": [3], "enabled": 3, "z": 1},
+    ],
+)
+def test_a_fault_keeps_nothing_of_its_reader(table: dict[str, Any]) -> None:
+    class Reader:
+        """Stands for all that is read beside it."""
+
+        def read(self) -> list[str]:
+            return faults_of(**table)
+
+    reader = Reader()
+    assert reader.read()
+    gone = ref(reader)
+    del reader
+    assert gone() is None, "with its last user, and not when the collector comes by"
 
 
 huge = st.sampled_from([2**63, -(2**63), 10**400])

@@ -219,6 +219,52 @@ def test_faults_are_bounded_and_counted() -> None:
     assert len(fault) == 303
 
 
+def test_entries_are_looked_at_too_when_there_are_other_faults() -> None:
+    services: list[dict[str, object]] = [
+        {"name": "shop", "accept": ["nohost"], "device_limit": "one"},
+        {"name": "cafe", "reject": ["nowhere"]},
+    ]
+    assert [fault.partition(" ")[0] for fault in faults_of(whole(*services))] == [
+        "services.shop.device_limit",
+        "services.shop.accept[0]",
+        "services.cafe.reject[0]",
+    ]
+    assert read_all(whole(services[1])).services, "else whoever lets them hold does that"
+
+
+@pytest.mark.parametrize("error", [SnapshotError(["no"]), OSError()])
+async def test_what_was_read_in_vain_is_freed_a_service_a_step(error: Exception, known: KnownLines) -> None:
+    data = body(HEAD, *({"name": f"{number}"} for number in range(50)), {"removed": "x"})
+    reader = SnapshotReader(known)
+    with pytest.raises(type(error)):  # noqa: PT012 - the block is what is tested
+        async with reader:
+            read(reader, data)
+            raise error
+    assert reader.services == {}
+    reader = SnapshotReader(known)
+    read(reader, data)
+    left = [len(reader.services) for _ in reader.free()]
+    assert left[:50] == list(range(49, -1, -1))
+    assert len(left) == 50 + 50 + 1, "and the hashes of their lines, and the removed"
+
+
+async def test_a_cancel_while_it_is_freed_is_one(known: KnownLines) -> None:
+    with trio.CancelScope() as scope:
+        async with SnapshotReader(known) as reader:
+            read(reader, body(HEAD, {"name": "bank"}))
+            scope.cancel()
+            raise SnapshotError(["no"])
+    assert scope.cancelled_caught
+
+
+async def test_a_snapshot_that_holds_is_not_emptied(known: KnownLines) -> None:
+    link = FakeLink()
+    async with SnapshotReader(known) as reader:
+        read(reader, whole({"name": "bank"}))
+        await reader.apply(link)
+    assert link.snapshots[0].services == {"bank": Settings()}
+
+
 def test_what_ends_the_reading_is_told_beside_what_was_wrong_before() -> None:
     faults = faults_of(body(HEAD, {"name": "shop", "session_rate": 0}, b" " * (MOST_LINE_BYTES + 1)))
     assert [fault.partition(" ")[0] for fault in faults] == ["services.shop.session_rate", "line"]
@@ -229,13 +275,13 @@ def test_a_line_is_bounded() -> None:
     assert faults_of(body(HEAD, line, {"end": 1}))[0].startswith("services.shop has no key")
     reader = SnapshotReader(KnownLines())
     read(reader, body(HEAD) + line)
-    with pytest.raises(SnapshotError, match="line 2 has more than 1,048,576 bytes"):
+    with pytest.raises(SnapshotError, match="line 2 has more than 524,288 bytes"):
         read(reader, b" ")
 
 
 def test_a_long_line_that_ends_in_the_same_piece_is_bounded_too() -> None:
     line = json.dumps({"name": "shop"}).encode().ljust(MOST_LINE_BYTES + 1)
-    assert faults_of(body(HEAD, line, {"end": 1})) == ("line 2 has more than 1,048,576 bytes",)
+    assert faults_of(body(HEAD, line, {"end": 1})) == ("line 2 has more than 524,288 bytes",)
 
 
 def test_a_snapshot_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

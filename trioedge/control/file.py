@@ -15,7 +15,6 @@ from ..core.errors import ConfigurationError
 from ..core.services import Snapshot
 from ..runtime import toml_lines
 from ..runtime.control_plane import Link, SnapshotError
-from ..runtime.settings import check_entries
 from ..runtime.snapshot_lines import KnownLines, SnapshotReader
 from ..runtime.watched_file import WatchedFile
 
@@ -40,8 +39,7 @@ def _read(path: str | os.PathLike[str], known: KnownLines) -> SnapshotReader:
         for line in toml_lines.toml_lines(path):
             deque(reader.read(f"{line}\n".encode()), maxlen=0)
         deque(reader.finish(), maxlen=0)
-    for name, settings in reader.services.items():
-        check_entries(settings.policy, f"services.{name}", reader.faults)
+        deque(reader.check_entries(), maxlen=0)
     if reader.faults:
         raise ConfigurationError(f"{os.fspath(path)}: {reader.faults}")
     return reader
@@ -63,6 +61,7 @@ class FileControl:
                 a rename. One that is written in place is read once it has been left alone for a tenth of a second.
         """
         self._path = Path(path)
+        self._served: Link | None = None
 
     def __repr__(self) -> str:
         return f"FileControl({os.fspath(self._path)!r})"
@@ -70,15 +69,21 @@ class FileControl:
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Apply the file, and every change of it, until cancelled; nothing is left then but what was applied.
 
+        Run again for the same link, which is being served then, it reads the file as after a change.
+
         Raises:
             ConfigurationError: the file has faults at the start, or is missing.
         """
         file = WatchedFile(self._path)
-        known = KnownLines()
-        try:
-            await _read(self._path, known).apply(link)
-        except SnapshotError as error:
-            raise ConfigurationError(f"{self._path}: {error}") from None
+        known = KnownLines(serving=link is self._served)
+        if link is self._served:
+            file.forget()
+        else:
+            try:
+                await _read(self._path, known).apply(link)
+            except SnapshotError as error:
+                raise ConfigurationError(f"{self._path}: {error}") from None
+            self._served = link
         task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.run)
@@ -91,10 +96,10 @@ class FileControl:
                 link.failed(f"{self._path} is gone; its services stay as they were")
                 continue
             try:
-                reader = SnapshotReader(known)
-                async with _lines(self._path) as chunks:
-                    await reader.receive(chunks)
-                await reader.apply(link)
+                async with SnapshotReader(known) as reader:
+                    async with _lines(self._path) as chunks:
+                        await reader.receive(chunks)
+                    await reader.apply(link)
             except SnapshotError as error:
                 link.failed(f"snapshot refused: {self._path}: {error}")
             except OSError as error:  # the machine has no other process for us, or no memory

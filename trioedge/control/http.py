@@ -145,15 +145,17 @@ class HttpControl:
         headers = {"If-None-Match": version} if version else {}
         good = (200, 304) if version else (200,)
         seconds = wait + SNAPSHOT_SECONDS
-        async with self._client.ask("GET", "/v1/snapshot", seconds, good=good, params=query, headers=headers) as answer:
-            if answer.status == 304:
-                return version
-            version = answer.headers.get("ETag", "")
-            if not version or not version.isascii():
-                raise NoAnswerError("a snapshot without an ETag in ASCII")
-            reader = SnapshotReader(known)
-            await reader.receive(answer.chunks)
-        await reader.apply(link)
+        async with SnapshotReader(known) as reader:
+            async with self._client.ask(
+                "GET", "/v1/snapshot", seconds, good=good, params=query, headers=headers
+            ) as answer:
+                if answer.status == 304:
+                    return version
+                version = answer.headers.get("ETag", "")
+                if not version or not version.isascii():
+                    raise NoAnswerError("a snapshot without an ETag in ASCII")
+                await reader.receive(answer.chunks)
+            await reader.apply(link)
         return version
 
 

@@ -9,7 +9,47 @@ MOST_FAULTS: Final = 100
 MOST_FAULT_LETTERS: Final = 300
 """Of each; a longer one begins with its path and ends with what is wrong, so the middle is left out."""
 
+MOST_QUOTED_LETTERS: Final = 100
+"""Of a value; somebody who wrote it knows it by its beginning."""
+
 _END: Final = 100
+
+
+def quote(value: object) -> str:
+    """Write a value as `repr` does, and of a long one the first 100 letters and ``...``.
+
+    Args:
+        value: as JSON or TOML say it, and as long and as deep as it likes: it is looked at no further than is told.
+    """
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > MOST_QUOTED_LETTERS:
+            return f"{text[:MOST_QUOTED_LETTERS]}..."
+    return text
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """Write a value piece by piece, none of them long."""
+    match value:
+        case str():
+            yield repr(value[: MOST_QUOTED_LETTERS + 1])
+        case list():
+            yield "["
+            for number, each in enumerate(value):
+                yield ", " if number else ""
+                yield from _pieces(each)
+            yield "]"
+        case dict():
+            yield "{"
+            for number, (key, each) in enumerate(value.items()):
+                yield ", " if number else ""
+                yield from _pieces(key)
+                yield ": "
+                yield from _pieces(each)
+            yield "}"
+        case _:
+            yield repr(value)
 
 
 class Faults:

@@ -75,14 +75,14 @@ class Admin:
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
     async def _plan(self, receive: Receive) -> tuple[int, dict[str, Any]]:
-        reader = SnapshotReader(KnownLines())
         try:
-            more = True
-            while more:
-                event = await receive()
-                await in_slices(reader.read(event.get("body", b"")))
-                more = event.get("more_body", False)
-            plan = await self.plan(await in_slices(reader.finish()))
+            async with SnapshotReader(KnownLines(serving=True)) as reader:
+                more = True
+                while more:
+                    event = await receive()
+                    await in_slices(reader.read(event.get("body", b"")))
+                    more = event.get("more_body", False)
+                plan = await self.plan(await in_slices(reader.finish()))
         except SnapshotError as error:
             return 422, {"faults": error.faults}
         counts = {"added": len(plan.added), "changed": len(plan.changed), "removed": len(plan.removed)}

@@ -6,6 +6,7 @@ however large a snapshot is; see `slices`.
 
 from collections import deque
 from collections.abc import Collection, Generator
+from itertools import chain
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -29,9 +30,13 @@ MOST_NAME_LENGTH: Final = 255
 APPLY_REST: Final = 4
 """How many times longer than its work the applying of changes rests; no more, for no cancel ends it."""
 
+_DEFAULT: Final = Policy()
 _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
 _SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
+
+MOST_UNENFORCED: Final = 3
+"""Services that are named whose policies ask for what no stage does."""
 
 _Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
 """Changes and the rules of what is to be; taken from its left end, so that nothing long is freed at once."""
@@ -75,11 +80,15 @@ class Convergence:
             SnapshotError: every fault. Nothing has changed.
         """
         async with self._one_at_a_time:
-            found = await in_slices(self._examine(snapshot), rest=self._rest)
+            unenforced: dict[str, list[str]] = {}
+            found = await in_slices(self._examine(snapshot, unenforced), rest=self._rest)
             with trio.CancelScope(shield=True):  # half of it would leave sessions that nobody finds again
                 plan = await in_slices(self._converge(found, hold=True), rest=min(self._rest, APPLY_REST))
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
+        if unenforced:
+            services = list(dict.fromkeys(chain.from_iterable(unenforced.values())))[:MOST_UNENFORCED]
+            self._observer.notice("policy not enforced: no stage reads it", keys=sorted(unenforced), services=services)
         if plan:
             self._observer.say("snapshot applied", version=snapshot.version, does=str(plan))
         return plan
@@ -91,7 +100,7 @@ class Convergence:
             SnapshotError: every fault.
         """
         async with self._one_at_a_time:
-            found = await in_slices(self._examine(snapshot), rest=self._rest)
+            found = await in_slices(self._examine(snapshot, {}), rest=self._rest)
             return await in_slices(self._converge(found, hold=False), rest=self._rest)
 
     def reached(self) -> None:
@@ -107,11 +116,10 @@ class Convergence:
             self.failing_since = trio.current_time()
         self.error = error
 
-    def _examine(self, snapshot: Snapshot) -> Generator[None, None, _Found]:
+    def _examine(self, snapshot: Snapshot, unenforced: dict[str, list[str]]) -> Generator[None, None, _Found]:
         """Find what changes, check all of it and compile its rules, before any of it holds."""
         found: _Found = deque()
         wrong = Faults()
-        unenforced: set[str] = set()
         for change in diff(self._services, snapshot):
             yield
             if change is None:
@@ -124,7 +132,7 @@ class Convergence:
                 if not (isinstance(change.name, str) and 0 < len(change.name) <= MOST_NAME_LENGTH):
                     wrong.note(f"{path}: a service's name is text of 1 to {MOST_NAME_LENGTH} letters")
                 wrong.extend(_faults(change.after, path))
-                unenforced.update(self._unenforced(change.after.policy))
+                self._note_unenforced(change.name, change.after.policy, unenforced)
                 try:
                     rules = yield from self._rules(change, change.after.policy)
                 except RulesError as error:
@@ -135,17 +143,15 @@ class Convergence:
                 found.popleft()
                 yield
             raise SnapshotError(wrong)
-        if unenforced:
-            self._observer.notice("policy not enforced: no stage reads it", keys=sorted(unenforced))
         return found
 
-    def _unenforced(self, policy: Policy) -> list[str]:
-        """Name what a policy asks for and no stage of the chain does."""
-        default = Policy()
-        return [
-            name for name in FATES
-            if name not in self._enforced and getattr(policy, name, None) != getattr(default, name, None)
-        ]  # fmt: skip
+    def _note_unenforced(self, name: str, policy: Policy, unenforced: dict[str, list[str]]) -> None:
+        """Note what a policy asks for and no stage of the chain does, each with the first services that do so."""
+        for key in FATES:
+            if key not in self._enforced and getattr(policy, key, None) != getattr(_DEFAULT, key, None):
+                services = unenforced.setdefault(key, [])
+                if len(services) < MOST_UNENFORCED:
+                    services.append(name)
 
     def _rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
         """Give a policy's source rules: those it had, or those of another one that are equal, or compiled now."""

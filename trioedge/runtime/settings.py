@@ -4,7 +4,7 @@ The keys are the fields of :class:`~trioedge.core.policy.Policy`, and ``password
 each field has one hook, which reads its value and looks whether it may be, so that no fault hides another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from enum import StrEnum
 from typing import Any, Final, cast
 
@@ -14,16 +14,21 @@ from cattrs.gen import make_dict_structure_fn_from_attrs, override
 
 from ..core.device_rules import Handover, Unchecked
 from ..core.errors import ConfigurationError
-from ..core.faults import Faults
+from ..core.faults import Faults, quote
 from ..core.policy import NO_OUTBOUND, Credentials, Policy, Settings
 from ..core.rates import parse_rate
-from ..core.source_rules import RulesError, SourceRules
+from ..core.source_rules import RulesError, compile_rules
 from .password import check_hash
 
 _FIELDS: Final = (*attrs.fields(Policy), *attrs.fields(Credentials))
 
 KEYS: Final = tuple(field.name for field in _FIELDS)
 """What may be said of a service."""
+
+_KNOWN: Final = frozenset(KEYS)
+
+MOST_UNKNOWN_KEYS: Final = 3
+"""Of a table, that are named; others are counted."""
 
 LARGEST_NUMBER: Final = 2**63 - 1
 """TOML promises no more, and no float would have to hold it."""
@@ -41,17 +46,20 @@ def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
         path. With faults the settings have the keys that are right, so that these entries can be looked at too.
     """
     if not isinstance(table, Mapping):
-        return Settings(), [f"{path} = {table!r} must be a table"]
+        return Settings(), [f"{path} = {quote(table)} must be a table"]
     wrong, found = dict[str, str](), list[str]()
+    if not _KNOWN.issuperset(table):
+        found.append(f"{path} has no key {_unknown(table)}: there are {', '.join(KEYS)}")
+        table = {key: table[key] for key in KEYS if key in table}
     try:
         settings = _structure(table, Settings)
     except ClassValidationError as error:
-        of_fields, others = error.group_exceptions()
-        wrong = {note.name: str(fault) for fault, note in of_fields}
-        if others:  # ForbiddenExtraKeysError, which has forgotten their order
-            unknown = ", ".join(repr(key) for key in table if key not in KEYS)
-            found.append(f"{path} has no key {unknown}: there are {', '.join(KEYS)}")
-        settings = _structure({key: table[key] for key in KEYS if key in table and key not in wrong}, Settings)
+        for fault, note in error.group_exceptions()[0]:
+            wrong[note.name] = str(fault)
+            # A traceback leads to the caller's frames and, through cattrs' own, back to the fault: a cycle, in which
+            # all that the caller has read would wait for a garbage collection.
+            fault.__traceback__ = fault.__context__ = None
+        settings = _structure({key: value for key, value in table.items() if key not in wrong}, Settings)
     preconnect = table.get("preconnect")
     if preconnect and table.get("outbound") is None and "preconnect" not in wrong:
         wrong["preconnect"] = f" = {preconnect!r} {NO_OUTBOUND}"
@@ -59,12 +67,26 @@ def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
     return settings, found
 
 
+def _unknown(table: Mapping[str, object]) -> str:
+    """Name the first keys that are none, and count the others."""
+    unknown = [key for key in table if key not in _KNOWN]
+    more = len(unknown) - MOST_UNKNOWN_KEYS
+    return ", ".join(map(quote, unknown[:MOST_UNKNOWN_KEYS])) + (f" and {more:,} more" if more > 0 else "")
+
+
 def check_entries(policy: Policy, path: str, faults: Faults) -> None:
     """Compile a policy's source entries and note every fault. Blocks while it does, and throws the result away."""
-    try:
-        SourceRules(policy.accept, policy.reject)
-    except RulesError as error:
-        faults.extend((f"{path}.{fault}" for fault in error.faults), error.more)
+    for _ in checking_entries(policy, path, faults):
+        pass
+
+
+def checking_entries(policy: Policy, path: str, faults: Faults) -> Generator[None, None, None]:
+    """Do the same in steps of about 50 µs."""
+    if policy.accept or policy.reject:
+        try:
+            yield from compile_rules(policy.accept, policy.reject)
+        except RulesError as error:
+            faults.extend((f"{path}.{fault}" for fault in error.faults), error.more)
 
 
 # Each hook gives a field's value, or raises with what has to be said behind its path.
@@ -88,11 +110,17 @@ def _rate(value: object) -> object:
 
 def _entries(value: object) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
-        raise ConfigurationError(f" = {value!r} must be a list of addresses, prefixes or ranges")
+        raise ConfigurationError(f" = {quote(value)} must be a list of addresses, prefixes or ranges")
     if not set(map(type, value)) <= {str}:  # lists are long, and a hook for each entry would take ten times as long
         number, entry = next((number, entry) for number, entry in enumerate(value) if type(entry) is not str)
-        raise ConfigurationError(f"[{number}] = {entry!r} must be text")
+        raise ConfigurationError(f"[{number}] = {quote(entry)} must be text")
     return tuple(value)
+
+
+def _text(value: object) -> object:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f" = {quote(_number(value))} must be text")
+    return value
 
 
 def _choice(choices: type[StrEnum]) -> Callable[[object], object]:
@@ -112,6 +140,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "up_rate": _rate,
     "device_handover": _choice(Handover),
     "device_unchecked": _choice(Unchecked),
+    "outbound": _text,
     "password_hash": _password_hash,
 }
 """Keys whose values are written otherwise than settings hold them, or are not to be quoted."""
@@ -124,7 +153,7 @@ def _hook(field: "attrs.Attribute[Any]") -> Callable[[Any, Any], Any]:
     def hook(value: object, _: object) -> object:
         value = read(value)
         if check is not None and (wrong := check(value)):
-            raise ConfigurationError(f" = {value!r} {wrong}")
+            raise ConfigurationError(f" = {quote(value)} {wrong}")
         return value
 
     return hook
@@ -141,7 +170,6 @@ _structure: Final = make_dict_structure_fn_from_attrs(
     list(_FIELDS),
     cast(type[Settings], _settings),  # it is called, and nothing else
     Converter(),
-    _cattrs_forbid_extra_keys=True,
     _cattrs_detailed_validation=True,
     **_HOOKS,
 )
