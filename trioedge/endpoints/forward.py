@@ -79,6 +79,7 @@ class Forward:
         self.connect_seconds = connect_seconds
         self.outbound = outbound
         self.enforces = () if destination is not None else ("outbound", "preconnect")
+        self.needs_control = destination is None
         self._fixed: Upstream | None = None
         self._named: Upstreams | None = None
         self._serving = False
@@ -96,11 +97,6 @@ class Forward:
 
     def bind(self, ground: Ground) -> None:
         """Belong to the edge that begins to serve."""
-        if self.destination is None and not ground.services.governed:
-            raise ConfigurationError(
-                "Forward() names no destination, and no control plane names one: write Forward('tcp://…'), or give "
-                "the edge control=…"
-            )
         if self._serving:
             raise ConfigurationError(f"{self!r} serves another edge already: give each edge one of its own")
         self._ground = ground
