@@ -132,6 +132,14 @@ def test_all_faults_are_found_at_once() -> None:
     assert faults[0] == f"services.shop has no key 'bogus', 'typo': there are {', '.join(KEYS)}"
 
 
+@pytest.mark.parametrize("letters", [0, 100_000])
+def test_a_typo_is_told_what_was_meant(letters: int) -> None:
+    typo = "sesion_rate" + letters * " "
+    (fault,) = read_settings({typo: 1, "rejct": []}, "services.shop")[1]
+    meant = " (did you mean session_rate?)" if letters < 100 else ""
+    assert fault.startswith(f"services.shop has no key {typo!r}{meant}, 'rejct': there are")
+
+
 huge = st.sampled_from([2**63, -(2**63), 10**400])
 no_number = st.text(max_size=3) | st.booleans() | st.lists(st.integers(), max_size=2) | st.just(math.nan) | huge
 no_count = no_number | st.integers(-3, 0) | st.floats(0, 9)

@@ -5,6 +5,7 @@ each field has one hook, which reads its value and looks whether it may be, so t
 """
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, cast
 
@@ -24,6 +25,9 @@ _FIELDS: Final = (*attrs.fields(Policy), *attrs.fields(Credentials))
 
 KEYS: Final = tuple(field.name for field in _FIELDS)
 """What may be said of a service."""
+
+_LONGEST_KEY: Final = max(map(len, KEYS)) + 5
+"""What of a key is compared with those that there are."""
 
 LARGEST_NUMBER: Final = 2**63 - 1
 """TOML promises no more, and no float would have to hold it."""
@@ -46,11 +50,13 @@ def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
     try:
         settings = _structure(table, Settings)
     except ClassValidationError as error:
-        of_fields, others = error.group_exceptions()
+        of_fields, of_tables = error.group_exceptions()
         wrong = {note.name: str(fault) for fault, note in of_fields}
-        if others:  # ForbiddenExtraKeysError, which has forgotten their order
-            unknown = ", ".join(repr(key) for key in table if key not in KEYS)
-            found.append(f"{path} has no key {unknown}: there are {', '.join(KEYS)}")
+        if of_tables:  # ForbiddenExtraKeysError, which has forgotten their order
+            first, *others = (key for key in table if key not in KEYS)
+            meant = get_close_matches(str(first)[:_LONGEST_KEY], KEYS, 1)  # takes 0.1 ms, so it is for one of them
+            unknown = [f"{first!r} (did you mean {meant[0]}?)" if meant else repr(first), *map(repr, others)]
+            found.append(f"{path} has no key {', '.join(unknown)}: there are {', '.join(KEYS)}")
         settings = _structure({key: table[key] for key in KEYS if key in table and key not in wrong}, Settings)
     preconnect = table.get("preconnect")
     if preconnect and table.get("outbound") is None and "preconnect" not in wrong:
