@@ -4,7 +4,6 @@ import resource
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Final
 
 import attrs
@@ -33,7 +32,7 @@ from .runtime.password import Passwords
 from .runtime.reactor import Reactor
 from .runtime.resolver import Resolver
 from .runtime.serve import Sessions
-from .stages.identify import Identify
+from .stages.identify import AS_NAMED, Identify
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors left to the process when the default of `max_sessions` is worked out."""
@@ -393,5 +392,5 @@ def _identified(stages: Sequence[object]) -> list[object]:
     identified = list(stages)
     for number in reversed(naming):
         if not isinstance(stages[number], Identify):
-            identified.insert(number + 1, Identify(attrgetter("service")))
+            identified.insert(number + 1, Identify(AS_NAMED))
     return identified

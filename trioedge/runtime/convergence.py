@@ -81,7 +81,8 @@ class Convergence:
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
         if plan:
-            self._observer.say("snapshot applied", version=snapshot.version, does=str(plan))
+            version = {"version": snapshot.version} if snapshot.version else {}  # a program's own need not have one
+            self._observer.say("snapshot applied", **version, does=str(plan))
         return plan
 
     async def plan(self, snapshot: Snapshot) -> Plan:
@@ -102,7 +103,8 @@ class Convergence:
 
     def failed(self, error: str) -> None:
         """It does not, or what it says cannot be; what it said before still holds."""
-        self._observer.notice("control plane failed", error=error)
+        waiting = {} if self.applied_at is not None else {"so": "the edge waits for its services and listens nowhere"}
+        self._observer.notice("control plane failed", error=error, **waiting)
         if not self.error:
             self.failing_since = trio.current_time()
         self.error = error
