@@ -60,7 +60,7 @@ def test_every_key_is_explained() -> None:
 
 
 def test_every_choice_is_named() -> None:
-    types = {row[0].strip("`"): row[1] for row in table(FILE_PAGE, "## Keys")}
+    types = {row[0].strip("`"): row[2] for row in table(FILE_PAGE, "## Keys")}
     assert re.findall(r"`(\w+)`", types["device_handover"]) == [str(each) for each in te.Handover]
     assert re.findall(r"`(\w+)`", types["device_unchecked"]) == [str(each) for each in te.Unchecked]
 

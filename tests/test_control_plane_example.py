@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -239,6 +240,7 @@ def test_to_replace_the_services_is_one_version_of_what_changed(store: Store) ->
     ("text", "fault"),
     [
         ("[services.shop", "Expected ']'"),
+        ("", "has no table [services]"),
         ("[service.shop]", "there are tables [services.NAME] and nothing else"),
         ("services = 3", "there are tables [services.NAME] and nothing else"),
         ("[services]\nshop = 3", "services.shop = 3 must be a table"),
@@ -324,6 +326,29 @@ def test_it_does_not_start_with_a_faulty_file(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
         assert done.returncode == 2
         assert str(path) in done.stderr.splitlines()[-1]
+
+
+def test_a_port_that_is_in_use_is_a_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        command = [
+            sys.executable, "-m", "examples.control_plane", "--database", ":memory:",
+            "--port", str(other.getsockname()[1]),
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "in use" in done.stderr
+
+
+async def test_a_client_that_hangs_up_is_no_fault(client: httpx.AsyncClient, capfd: pytest.CaptureFixture[str]) -> None:
+    port = client.base_url.port
+    assert port is not None
+    async with await trio.open_tcp_stream("127.0.0.1", port) as gone:
+        await gone.send_all(b"POST /v1/devices/check HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        await trio.sleep(0.02)
+    assert (await client.get("/v1/snapshot")).status_code == 200
+    await trio.sleep(0.05)
+    assert capfd.readouterr().err == ""
 
 
 def test_it_ends_with_its_stdin() -> None:

@@ -132,10 +132,16 @@ def test_the_programs_of_the_tutorial_run(tmp_path: Path) -> None:
         name = "edge.py" if block.file else block.title
         (tmp_path / name).write_text(block.text.replace("127.0.0.1:8080", "127.0.0.1:0"))
     done = subprocess.run(
-        [sys.executable, "keyboard.py"], cwd=tmp_path, input="127.0.0.5\n\n", capture_output=True, text=True, timeout=20
+        [sys.executable, "keyboard.py"],
+        cwd=tmp_path,
+        input="127.0.0.5\nnobody\n\n",
+        capture_output=True,
+        text=True,
+        timeout=20,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "\n0 evicted\n" in done.stdout
+    assert "'nobody' is not an" in done.stdout
 
 
 def outputs(page: str, command: str) -> list[str]:

@@ -106,6 +106,12 @@ class Edge:
             if self.listen.count(address) > 1 and not address.endswith(":0"):
                 raise ConfigurationError(f"listen names {address} twice")
         self.chain: Chain = compile_chain(stages, endpoint, clock=time.perf_counter_ns)
+        if control is None and getattr(endpoint, "needs_control", False):
+            name_of = type(endpoint).__name__
+            raise ConfigurationError(
+                f"{name_of}() names no destination, and no control plane names one: write {name_of}('tcp://…'), or "
+                "give the edge control=…"
+            )
         self.drain_seconds = drain_seconds
         self.control = control
         self.name = socket.gethostname() if name is None else name

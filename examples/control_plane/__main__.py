@@ -77,6 +77,11 @@ def main() -> None:
             store.replace(services)
         control = ControlPlane(store, token=token, delay=arguments.delay)
         trio.run(serve, control, arguments.host, arguments.port, arguments.services, arguments.until_eof)
+    except* OSError as errors:  # such as a port that somebody else has
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        sys.exit(f"{parser.prog}: {first}")
     finally:
         store.close()
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import trio
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -74,6 +74,8 @@ class ControlPlane:
                 return Response("the token is wrong\n", 401, {"WWW-Authenticate": "Bearer"})
             try:
                 return await handler(request)
+            except ClientDisconnect:  # an edge that waits no longer reads no answer either
+                return Response(status_code=400)
             except (KeyError, OverflowError, TypeError, ValueError) as error:  # JSON that is none is a ValueError
                 return Response(f"{type(error).__name__}: {error}\n", 400)
 

@@ -23,7 +23,9 @@ def read(path: Path) -> dict[str, Any]:
         said = tomllib.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    services: dict[str, Any] = said.pop("services", {})
+    if not said:  # a file that somebody has emptied to write it anew is not the end of all services
+        raise ValueError(f"{path}: has no table [services]: for no services, write an empty [services]")
+    services = said.pop("services", {})
     if said or not isinstance(services, dict):
         raise ValueError(f"{path}: there are tables [services.NAME] and nothing else")
     if faults := [fault for name, settings in services.items() for fault in faults_of(name, settings)]:

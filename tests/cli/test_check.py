@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import trioedge as te
 from trioedge.cli import main
 
 EDGE = """\
@@ -62,6 +63,46 @@ def test_the_chain_is_plain_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) 
 def test_sessions_without_a_task_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "x.py:lean"]) == 0
     assert "task: none for plain sockets: the relay loop carries them\n" in capsys.readouterr().out
+
+
+GOVERNED = """\
+import trioedge as te
+edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward(), control=te.FileControl("services.toml"))
+"""
+
+
+def test_an_edge_that_goes_nowhere_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text('import trioedge as te\nedge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward())\n')
+    assert main(["check", "x.py"]) == te.ExitCode.CONFIGURATION
+    assert "Forward() names no destination, and no control plane names one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("services", "fault"),
+    [
+        (None, "services.toml: cannot be read in "),
+        ("", "services.toml: has no table [services]"),
+        ("[services.shop]\nsession_rate = 0", "services.toml: services.shop.session_rate = 0 must be"),
+        (f"[services.{'x' * 256}]", "FileControl('services.toml'): services.xxx"),
+    ],
+)
+def test_a_services_file_that_cannot_be_is_said(
+    services: str | None, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("x.py").write_text(GOVERNED)
+    if services is not None:
+        Path("services.toml").write_text(services)
+    assert main(["check", "x.py"]) == te.ExitCode.CONFIGURATION
+    said = capsys.readouterr()
+    assert said.err.startswith(f"trioedge: {fault}")
+    assert said.out == ""
+
+
+def test_a_services_file_that_can_be_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(GOVERNED)
+    Path("services.toml").write_text('[services.default]\noutbound = "tcp://192.0.2.1:80"')
+    assert main(["check", "x.py"]) == 0
+    assert capsys.readouterr().out.startswith("edge: x.py\n")
 
 
 def test_a_terminal_gets_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ async def test_a_pipe_gets_lines_and_an_end() -> None:
     assert re.search(r"evicted [1-9] sessions? of 127\.0\.0\.4", out)
     assert re.search(r"the device check denied 127\.0\.6\.1 after 0\.3 s: 2 sessions cut", out)
     assert re.search(r"services\.toml gives video 6 MB/s: changes 1 service; retunes 2 sessions", out)
-    status = r"^2 s: \d+ live, \d+ accepted, \d+ answered, video .*/s of 2 MB/s; refused: rate \d+, source \d+"
+    status = r"^2 s: \d+ live, \d+ accepted, \d+ answered, video .* over 2 s, of 2 MB/s; refused: rate \d+, source \d+"
     assert re.search(status, out, re.MULTILINE)
     answered, refused, denied, evicted = out.splitlines()[-1].split("; ")
     assert denied == "2 sessions cut by the device check"

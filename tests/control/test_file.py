@@ -153,7 +153,7 @@ async def test_what_is_the_same_as_before_is_not_applied_again(path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", "has no table [services]: without any service it is empty, but there"),
+        ("", "has no table [services]: for no services, write an empty [services]"),
         ("[services.shop", "is not TOML: "),
         (
             "[services]\nbank = 3\n[services.shop]\nsession_rate = 0\n",

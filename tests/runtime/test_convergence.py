@@ -443,6 +443,18 @@ async def test_it_remembers_since_when_the_control_plane_fails_and_why(autojump_
     ]
 
 
+async def test_before_the_first_snapshot_the_log_says_that_the_edge_waits(autojump_clock: MockClock) -> None:
+    world = World()
+    with capture_logs() as logs:
+        world.convergence.failed("the token is refused")
+    assert logs[0]["so"] == "the edge waits for its services and listens nowhere"
+    await world.put()
+    await trio.sleep(5)
+    with capture_logs() as logs:
+        world.convergence.failed("the token is refused")
+    assert "so" not in logs[0]
+
+
 async def test_a_snapshot_that_changes_nothing_is_not_worth_a_line() -> None:
     world = World()
     await world.put()

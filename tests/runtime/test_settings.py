@@ -183,6 +183,14 @@ def test_a_fault_keeps_nothing_of_its_reader(table: dict[str, Any]) -> None:
     assert gone() is None, "with its last user, and not when the collector comes by"
 
 
+@pytest.mark.parametrize("letters", [0, 100_000])
+def test_a_typo_is_told_what_was_meant(letters: int) -> None:
+    typo = "sesion_rate" + letters * " "
+    (fault,) = read_settings({typo: 1, "rejct": []}, "services.shop")[1]
+    meant = " (did you mean session_rate?)" if letters < 100 else ""
+    assert fault.startswith(f"services.shop has no key {quote(typo)}{meant}, 'rejct': there are")
+
+
 huge = st.sampled_from([2**63, -(2**63), 10**400])
 no_number = st.text(max_size=3) | st.booleans() | st.lists(st.integers(), max_size=2) | st.just(math.nan) | huge
 no_count = no_number | st.integers(-3, 0) | st.floats(0, 9)

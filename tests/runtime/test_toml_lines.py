@@ -44,8 +44,8 @@ def test_the_version_follows_the_content(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "faults"),
     [
-        ("", ["has no table [services]: without any service it is empty, but there"]),
-        ("services = 3", ["has no table [services]: without any service it is empty, but there"]),
+        ("", ["has no table [services]: for no services, write an empty [services]"]),
+        ("services = 3", ["has no table [services]: for no services, write an empty [services]"]),
         ("bogus = 1\n[services]\n[more]", ["has no key 'bogus', 'more': there is services"]),
         ("[services]\nshop = 3", ["services.shop = 3 must be a table"]),
         ('[services.shop]\nname = "cafe"', ["services.shop has no key 'name': the table has it"]),
@@ -66,6 +66,13 @@ def test_what_nests_too_deeply_is_a_fault(path: Path) -> None:
 
 def test_a_missing_file_is_a_fault(path: Path) -> None:
     assert said(path) == [{"fault": "cannot be read: No such file or directory"}]
+
+
+def test_a_missing_file_with_a_relative_path_is_said_to_be_missing_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said(Path("nowhere.toml")) == [{"fault": f"cannot be read in {tmp_path}: No such file or directory"}]
 
 
 def test_a_service_with_a_fault_has_its_other_faults_as_well(path: Path) -> None:

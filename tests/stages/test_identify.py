@@ -8,7 +8,7 @@ from tests.strategies import make_session
 from trioedge.core.errors import ConfigurationError
 from trioedge.core.session import Session
 from trioedge.core.verdict import CONTINUE, Reason, Reject, Verdict
-from trioedge.stages.identify import Identify
+from trioedge.stages.identify import AS_NAMED, Identify
 from trioedge.testing import check_decision
 
 UNKNOWN = Reject(Reason.SERVICE, "no such service")
@@ -116,3 +116,7 @@ def test_it_prints_as_it_was_written() -> None:
     assert repr(Identify()) == "Identify('default')"
     assert repr(Identify({ONE: "shop"})) == "Identify({'tcp://127.0.0.1:6380': 'shop'})"
     assert repr(Identify(by_source)) == "Identify(by_source)"
+
+
+def test_the_one_that_an_edge_puts_there_says_so() -> None:
+    assert repr(Identify(AS_NAMED)) == "Identify: put here by the edge, behind the stage that names the service"

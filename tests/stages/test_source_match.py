@@ -76,6 +76,14 @@ def test_a_bad_argument_is_named_and_quoted(argument: str, value: Any, wrong: st
     assert str(refusal.value).startswith(f"{argument}{wrong}")
 
 
+def test_every_faulty_entry_is_named_and_those_beyond_a_hundred_are_counted() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        SourceMatch(accept=["300.0.0.1", "nohost"], reject=["zz"] * 100)
+    faults = str(refusal.value).split("; ")
+    assert [fault.partition(" ")[0] for fault in faults[:3]] == ["accept[0]", "accept[1]", "reject[0]"]
+    assert faults[100:] == ["and 2 more"]
+
+
 def test_what_is_both_accepted_and_rejected_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="both accepted and rejected"):
         SourceMatch(accept=["10.0.0.0/8"], reject=["10.0.0.0/8"])

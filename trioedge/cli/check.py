@@ -1,10 +1,14 @@
-"""``trioedge check``: show what an edge would do, and open nothing."""
+"""``trioedge check``: show what an edge would do, and what keeps it from starting; no socket is opened."""
 
 import sys
 
 import attrs
+import trio
 
+from ..control.file import FileControl
+from ..core.errors import ConfigurationError
 from ..edge import Edge
+from ..runtime.control_plane import SnapshotError
 from . import logs
 from .target import load
 
@@ -32,17 +36,28 @@ class Section:
 
 
 def check(target: str, /) -> int:
-    """Load an edge and print its chain, phase by phase; nothing is opened.
+    """Load an edge and print its chain, phase by phase; nothing is opened but its services file, if it has one.
 
-    Exit codes: 0 it can be served, 2 it cannot, for the reason in one line on stderr.
+    Exit codes: 0 what is written down can be, 2 it cannot, for the reason in one line on stderr. Whether its addresses
+    are free, and whether a control plane answers, is not looked at.
 
     Args:
         target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge.
     """
     logs.configure()
     edge = load(target)
+    if isinstance(edge.control, FileControl):
+        _check_services(edge, edge.control)
     (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
     return 0
+
+
+def _check_services(edge: Edge, control: FileControl) -> None:
+    """Find what would keep the edge from starting in its services file."""
+    try:
+        trio.run(edge.plan, control.read())
+    except SnapshotError as error:
+        raise ConfigurationError(f"{control!r}: {error}") from None
 
 
 def sections(edge: Edge) -> list[Section]:

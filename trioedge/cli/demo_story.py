@@ -175,4 +175,5 @@ class Story:
                 seen.popleft()
             (then, before), limit = seen[0], video.policy.down_rate
             speed = amount((video.down.bytes - before) / (now - then))
-            self.speed = f"{VIDEO} {speed}/s" + (f" of {format_rate(limit)}" if limit else "")
+            of = f", of {format_rate(limit)}" if limit else ""
+            self.speed = f"{VIDEO} {speed}/s over {SPEED_SECONDS:g} s{of}"

@@ -66,7 +66,10 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
     if (new is None) is (edge is None):
         raise ConfigurationError("diff wants two files, or one file and --edge unix:///run/edge.sock")
     if new is None:
-        print(_ask(old, parse_address(edge or "")))
+        address = parse_address(edge or "")
+        if address.scheme != "unix":
+            raise ConfigurationError(f"--edge {address} must be a local socket, as in unix:///run/edge.sock")
+        print(_ask(old, address))
         return 0
     changes = changes_between(read_services(old), read_services(new))
     lines = [line for change in changes for line in _lines(change)]

@@ -57,14 +57,19 @@ class FileControl:
         """Remember the path; nothing is read before the edge serves.
 
         Args:
-            path: of the file, a table ``[services.NAME]`` for each service; see :func:`read_services`. Replace it by
-                a rename. One that is written in place is read once it has been left alone for a tenth of a second.
+            path: of the file, a table ``[services.NAME]`` for each service; see :func:`read_services`. A relative path
+                begins at the working directory of the process. Replace the file by a rename. One that is written in
+                place is read once it has been left alone for a tenth of a second.
         """
         self._path = Path(path)
         self._served: Link | None = None
 
     def __repr__(self) -> str:
         return f"FileControl({os.fspath(self._path)!r})"
+
+    def read(self) -> Snapshot:
+        """Read what the file says now, as :func:`read_services` does; nothing changes."""
+        return read_services(self._path)
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Apply the file, and every change of it, until cancelled; nothing is left then but what was applied.

@@ -80,6 +80,7 @@ class Forward:
         self.connect_seconds = connect_seconds
         self.outbound = outbound
         self.enforces = () if destination is not None else ("outbound", "preconnect")
+        self.needs_control = destination is None
         self._fixed: Upstream | None = None
         self._named: Upstreams | None = None
 
@@ -96,11 +97,6 @@ class Forward:
 
     def bind(self, ground: Ground) -> None:
         """Belong to the edge that begins to serve."""
-        if self.destination is None and not ground.services.governed:
-            raise ConfigurationError(
-                "Forward() names no destination, and no control plane names one: write Forward('tcp://…'), or give "
-                "the edge control=…"
-            )
         self._ground = ground
         self._reactor = ground.reactor
         self._fixed = self._named = None

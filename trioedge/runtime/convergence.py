@@ -90,7 +90,8 @@ class Convergence:
             services = list(dict.fromkeys(chain.from_iterable(unenforced.values())))[:MOST_UNENFORCED]
             self._observer.notice("policy not enforced: no stage reads it", keys=sorted(unenforced), services=services)
         if plan:
-            self._observer.say("snapshot applied", version=snapshot.version, does=str(plan))
+            version = {"version": snapshot.version} if snapshot.version else {}  # a program's own need not have one
+            self._observer.say("snapshot applied", **version, does=str(plan))
         return plan
 
     async def plan(self, snapshot: Snapshot) -> Plan:
@@ -111,7 +112,8 @@ class Convergence:
 
     def failed(self, error: str) -> None:
         """It does not, or what it says cannot be; what it said before still holds."""
-        self._observer.notice("control plane failed", error=error)
+        waiting = {} if self.applied_at is not None else {"so": "the edge waits for its services and listens nowhere"}
+        self._observer.notice("control plane failed", error=error, **waiting)
         if not self.error:
             self.failing_since = trio.current_time()
         self.error = error

@@ -5,6 +5,7 @@ each field has one hook, which reads its value and looks whether it may be, so t
 """
 
 from collections.abc import Callable, Generator, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, cast
 
@@ -26,6 +27,9 @@ KEYS: Final = tuple(field.name for field in _FIELDS)
 """What may be said of a service."""
 
 _KNOWN: Final = frozenset(KEYS)
+
+_LONGEST_KEY: Final = max(map(len, KEYS)) + 5
+"""What of a key is compared with those that there are."""
 
 MOST_UNKNOWN_KEYS: Final = 3
 """Of a table, that are named; others are counted."""
@@ -68,10 +72,13 @@ def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
 
 
 def _unknown(table: Mapping[str, object]) -> str:
-    """Name the first keys that are none, and count the others."""
+    """Name the first keys that are none, say of one which was meant, and count the others."""
     unknown = [key for key in table if key not in _KNOWN]
+    named = list(map(quote, unknown[:MOST_UNKNOWN_KEYS]))
+    meant = get_close_matches(str(unknown[0])[:_LONGEST_KEY], KEYS, 1)  # takes 0.1 ms, so it is for one of them
+    named[0] += f" (did you mean {meant[0]}?)" if meant else ""
     more = len(unknown) - MOST_UNKNOWN_KEYS
-    return ", ".join(map(quote, unknown[:MOST_UNKNOWN_KEYS])) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
 
 
 def check_entries(policy: Policy, path: str, faults: Faults) -> None:

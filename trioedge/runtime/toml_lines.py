@@ -22,7 +22,8 @@ def toml_lines(path: str | os.PathLike[str]) -> Iterator[str]:
         content = Path(path).read_bytes()
         document = tomllib.loads(content.decode())
     except OSError as error:
-        yield _line(fault=f"cannot be read: {error.strerror or error}")
+        where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+        yield _line(fault=f"cannot be read{where}: {error.strerror or error}")
     except UnicodeDecodeError:
         yield _line(fault="is not TOML: it is not in UTF-8")
     except (ValueError, RecursionError) as error:
@@ -38,7 +39,7 @@ def _services(document: dict[str, object]) -> Iterator[str]:
         yield _line(fault=f"has no key {', '.join(map(repr, document))}: there is services")
     if not isinstance(services, dict):
         # So that a file that somebody has emptied to write it anew is not taken for the end of all services.
-        yield _line(fault="has no table [services]: without any service it is empty, but there")
+        yield _line(fault="has no table [services]: for no services, write an empty [services]")
         services = {}
     count = 0
     for name, table in services.items():

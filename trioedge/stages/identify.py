@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
+from typing import Final
 
 from ..core.address import parse_address
 from ..core.errors import ConfigurationError
@@ -9,6 +10,9 @@ from ..core.services import UNKNOWN_SERVICE
 from ..core.session import DEFAULT_SERVICE, Session
 from ..core.verdict import CONTINUE, Verdict
 from ..runtime.ground import Ground
+
+AS_NAMED: Final = attrgetter("service")
+"""For the Identify that an edge puts behind a stage which names the service itself."""
 
 
 class Identify:
@@ -42,6 +46,8 @@ class Identify:
             self._name_of = lambda session: by_listener.get(session.listener)
         elif callable(by):
             self._text = f"Identify({getattr(by, '__name__', repr(by))})"
+            if by is AS_NAMED:
+                self._text = "Identify: put here by the edge, behind the stage that names the service"
             self._name_of = by
         else:
             raise ConfigurationError(f"Identify({by!r}) must be a name, names by listener, or a function of a session")
@@ -72,5 +78,5 @@ def identified(stages: Sequence[object]) -> list[object]:
     identified = list(stages)
     for number in reversed(naming):
         if not isinstance(stages[number], Identify):
-            identified.insert(number + 1, Identify(attrgetter("service")))
+            identified.insert(number + 1, Identify(AS_NAMED))
     return identified

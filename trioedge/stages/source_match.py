@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Final
 
+from ..core.errors import ConfigurationError
+from ..core.faults import Faults
 from ..core.services import Services
 from ..core.session import Session
-from ..core.source_rules import SourceRules
+from ..core.source_rules import RulesError, SourceRules
 from ..core.verdict import CONTINUE, Reason, Reject, Verdict
 from ..runtime.ground import Ground
 
@@ -30,9 +32,15 @@ class SourceMatch:
             reject: the same.
 
         Raises:
-            ConfigurationError: quotes the entry that cannot be read, or that is both accepted and rejected.
+            ConfigurationError: quotes the entries that cannot be read, or that are both accepted and rejected: the
+                first 100, and how many more there are.
         """
-        rules = SourceRules(accept, reject)
+        try:
+            rules = SourceRules(accept, reject)
+        except RulesError as error:
+            faults = Faults()
+            faults.extend(error.faults, error.more)
+            raise ConfigurationError(str(faults)) from None
         self._rules: SourceRules | None = rules if rules.accepted or rules.rejected else None
         self._services: Services | None = None
         by_policy = self._rules is None
