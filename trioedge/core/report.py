@@ -27,7 +27,7 @@ class Usage:
         life: which stay of the service on the edge; totals begin at 0 with each. Unique within the epoch.
         bytes_up: bytes handed to its upstream.
         bytes_down: bytes handed to its clients.
-        opened: sessions begun.
+        opened: sessions begun, or come from another service.
         live: sessions now.
         sources: addresses with a live session now.
     """

@@ -36,7 +36,7 @@ class Service:
         upstream: the live object behind ``policy.outbound``, which the endpoint keeps; None where there is none.
         up: bytes to its upstream.
         down: bytes to its clients.
-        opened: sessions since it is here.
+        opened: sessions since it is here, those among them that began as another service's.
         live: sessions now.
     """
 
