@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
@@ -354,6 +355,35 @@ async def test_a_clean_up_that_raises_during_an_evict_costs_that_session_alone()
                 await other.send_all(b"ping")
                 assert await receive_exactly(other, 4) == b"ping"
         assert "stage failed" in [entry["event"] for entry in logs]
+
+
+async def test_a_clean_up_may_evict_hundreds_of_sessions_with_the_same_clean_up() -> None:
+    nested = deepest = 0
+
+    @te.decision
+    def family(session: te.Session) -> te.Verdict:
+        def leave(_: te.Session) -> None:
+            nonlocal nested, deepest
+            nested += 1
+            deepest = max(deepest, nested)
+            edge.evict(service="default")
+            assert len(edge.sessions) == 0
+            nested -= 1
+
+        session.defer(leave)
+        return te.CONTINUE
+
+    async with server() as port:
+        edge = edge_to(port, family)
+        async with serving(edge) as edge_port, AsyncExitStack() as clients:
+            for _ in range(200):
+                await clients.enter_async_context(await connect(edge_port))
+            with trio.fail_after(5):
+                while [session.phase for session in edge.sessions] != ["relaying"] * 200:
+                    await trio.sleep(0.001)
+            assert edge.evict(session=next(iter(edge.sessions))) == 1
+            assert edge.statistics().ended == {te.Reason.EVICTED: 200}
+            assert deepest == 1
 
 
 async def test_a_decision_that_cuts_its_own_session_refuses_it() -> None:

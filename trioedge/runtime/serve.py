@@ -67,6 +67,8 @@ class Sessions:
         self._emptied: trio.Event | None = None
         endpoint = chain.parts[-1]
         self._taskless = endpoint if chain.direct and isinstance(endpoint, Taskless) else None
+        self._over: deque[tuple[Session, Outcome]] = deque()
+        self._settling = False
         self.live = live
         self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
         """The sessions that ended last, refused ones included."""
@@ -197,6 +199,18 @@ class Sessions:
             self._emptied.set()
 
     def _end(self, session: Session, outcome: Outcome) -> None:
+        """Settle it now, or behind the one whose clean-up has ended it: evicting a thousand others nests no calls."""
+        self._over.append((session, outcome))
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while self._over:
+                self._settle(*self._over.popleft())
+        finally:
+            self._settling = False
+
+    def _settle(self, session: Session, outcome: Outcome) -> None:
         for fault in session.end(outcome):
             self._observer.fault("clean-up failed", fault, session=session.id)
         self._observer.count(outcome)
