@@ -117,13 +117,19 @@ class FileControl:
 
 @asynccontextmanager
 async def _lines(path: Path) -> AsyncIterator[trio.abc.ReceiveStream]:
-    """Read the file in a process of its own, which is gone when the context ends."""
+    """Read the file in a process of its own, which is gone when the context ends.
+
+    Raises:
+        OSError: there is no such process, or it came to a bad end, which says nothing of the file.
+    """
     command = (sys.executable, "-IS", toml_lines.__file__, os.fspath(path))
     process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
         async with process.stdout:
             yield process.stdout
+        if code := await process.wait():
+            raise OSError(f"its reader ended with {code}")
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
