@@ -29,6 +29,9 @@ from .settings import checking_entries, read_settings
 from .slices import REST, Slices
 
 MOST_LINE_BYTES: Final = 1 << 19
+MOST_LISTS: Final = 10_000
+"""And tables, in a line, where three would do: each is a thing of its own, and 100,000 take 50 ms."""
+
 MOST_BYTES: Final = 64 << 20
 """Of a whole snapshot."""
 
@@ -185,6 +188,8 @@ class SnapshotReader:
 
     def _read_line(self, line: bytes) -> None:
         self._lines += 1
+        if line.count(b"[") + line.count(b"{") > MOST_LISTS:
+            self._refuse(f"line {self._lines} has more than {MOST_LISTS:,} lists")
         if self._lines == 1:
             self._read_head(_parse(line))
         elif self._ended:
