@@ -255,6 +255,19 @@ async def test_a_process_that_comes_to_a_bad_end_says_nothing_of_the_file(
         assert link.services == {"cafe": Settings()}
 
 
+async def test_a_process_that_says_nothing_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that reads from a disk that is gone."""
+    async with running(path) as link:
+        monkeypatch.setattr(module, "SILENT_SECONDS", 0.1)
+        Path.unlink(path)
+        os.mkfifo(path)
+        await link.until(lambda link: "its reader says nothing for 0.1 s" in "".join(link.errors))
+        monkeypatch.setattr(module, "SILENT_SECONDS", 10)
+        replace(path, CAFE)
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"cafe": Settings()}
+
+
 async def test_run_again_for_the_same_edge_it_reads_beside_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     control, link = FileControl(path), FakeLink()
     async with trio.open_nursery() as nursery:
