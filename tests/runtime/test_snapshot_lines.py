@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -309,28 +310,35 @@ rounds = st.lists(st.tuples(st.booleans(), st.booleans(), tables, st.sets(names)
 
 @examples(40)
 @given(rounds)
-async def test_an_edge_has_what_the_control_plane_says(
+def test_an_edge_has_what_the_control_plane_says(
     rounds: list[tuple[bool, bool, dict[str, int], set[str], int]],
 ) -> None:
-    """Full or only the news, refused or not, in pieces of any size: what holds is what was said last, and all of it."""
-    known, link, said = KnownLines(), FakeLink(), dict[str, int]()
-    for full, refused, table, removed, size in [(True, False, {"shop": 1}, set[str](), 9), *rounds]:
-        lines: list[dict[str, object]] = [{"name": name, "session_rate": rate} for name, rate in table.items()]
-        gone = removed - set(table)
-        if not full:
-            lines += [{"removed": name} for name in gone]
-        link.refuses = ("no",) if refused else ()
-        before = len(link.snapshots)
-        try:
-            await apply(whole(*lines, head=HEAD if full else NEWS), known, link, size)
-        except SnapshotError:
-            assert refused
-            continue
-        kept = {} if full else {name: rate for name, rate in said.items() if name not in gone}
-        news = {name for name, rate in table.items() if said.get(name) != rate}
-        said = kept | table
-        assert link.services == {name: settings(rate) for name, rate in said.items()}
-        assert set(link.snapshots[before].services) == news, "what is as it was is left out"
+    """Full or only the news, refused or not, in pieces of any size: what holds is what was said last, and all of it.
+
+    Half a second: forty examples of some snapshots each.
+    """
+
+    async def main() -> None:
+        known, link, said = KnownLines(), FakeLink(), dict[str, int]()
+        for full, refused, table, removed, size in [(True, False, {"shop": 1}, set[str](), 9), *rounds]:
+            lines: list[dict[str, object]] = [{"name": name, "session_rate": rate} for name, rate in table.items()]
+            gone = removed - set(table)
+            if not full:
+                lines += [{"removed": name} for name in gone]
+            link.refuses = ("no",) if refused else ()
+            before = len(link.snapshots)
+            try:
+                await apply(whole(*lines, head=HEAD if full else NEWS), known, link, size)
+            except SnapshotError:
+                assert refused
+                continue
+            kept = {} if full else {name: rate for name, rate in said.items() if name not in gone}
+            news = {name for name, rate in table.items() if said.get(name) != rate}
+            said = kept | table
+            assert link.services == {name: settings(rate) for name, rate in said.items()}
+            assert set(link.snapshots[before].services) == news, "what is as it was is left out"
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # it rests for long between pieces
 
 
 async def test_a_cancel_while_it_is_received_changes_nothing(known: KnownLines) -> None:
