@@ -17,6 +17,7 @@ from trioedge.core.services import Snapshot
 from trioedge.runtime.control_plane import SnapshotError
 from trioedge.runtime.snapshot_lines import MOST_LINE_BYTES, MOST_LISTS, KnownLines, SnapshotReader
 
+NAME = "a service's name is printable text of 1 to 255 letters"
 HEAD = {"version": "7", "full": True}
 NEWS = {"version": "8", "full": False}
 
@@ -169,8 +170,11 @@ async def test_what_comes_back_as_it_was_is_a_change(known: KnownLines) -> None:
         ([HEAD, b"\xff", {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, b"9" * 5_000, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, {"name": 3}, {"end": 0}], ["line 2 names no service, and is no end"]),
-        ([HEAD, {"name": "a\n"}, {"end": 0}], ["line 2 names no service, and is no end"]),
-        ([HEAD, {"name": "\ud800"}, {"end": 0}], ["line 2 names no service, and is no end"]),
+        ([HEAD, {"name": "a\n"}, {"end": 1}], [f"services.'a\\n': {NAME}"]),
+        ([HEAD, {"name": "\ud800"}, {"end": 1}], [f"services.'\\ud800': {NAME}"]),
+        ([HEAD, {"name": ""}, {"end": 1}], [f"services.'': {NAME}"]),
+        ([HEAD, {"name": "a" * 255}, {"end": 0}], ["cut short: its end counts 0 lines, and there were 1"]),
+        ([HEAD, {"name": "a" * 256}, {"end": 1}], [f"services.'{'a' * 99}...: {NAME}"]),
         ([HEAD, {"removed": "a\n"}, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, {"removed": ["shop"]}, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, {"name": "shop"}, {"name": "shop"}, {"end": 2}], ["services.shop is there twice"]),

@@ -21,10 +21,11 @@ from typing import Any, Final, NoReturn, Self
 
 import trio
 
-from ..core.faults import Faults
+from ..core.faults import Faults, quote
 from ..core.policy import Settings
 from ..core.services import Snapshot
 from .control_plane import Link, SnapshotError
+from .convergence import MOST_NAME_LENGTH
 from .settings import checking_entries, read_settings
 from .slices import REST, Slices
 
@@ -213,8 +214,12 @@ class SnapshotReader:
 
     def _read_news(self, said: object, line: int) -> None:
         match said:
-            case {"name": str(name), **table} if name.isprintable():
+            case {"name": str(name), **table}:
                 self._counted += 1
+                if not (name.isprintable() and 0 < len(name) <= MOST_NAME_LENGTH):
+                    printable = f"a service's name is printable text of 1 to {MOST_NAME_LENGTH} letters"
+                    self.faults.note(f"services.{quote(name)}: {printable}")
+                    return
                 settings, faults = read_settings(table, f"services.{name}")
                 self.faults.extend(faults)
                 if self._name(name):
