@@ -83,7 +83,8 @@ def test_an_edge_that_goes_nowhere_cannot_be(capsys: pytest.CaptureFixture[str])
         (None, "services.toml: cannot be read in "),
         ("", "services.toml: has no table [services]"),
         ("[services.shop]\nsession_rate = 0", "services.toml: services.shop.session_rate = 0 must be"),
-        (f"[services.{'x' * 256}]", "FileControl('services.toml'): services.xxx"),
+        ("[services.shop]\naccept = ['nowhere']", "services.toml: services.shop.accept[0]"),
+        (f"[services.{'x' * 256}]", "services.toml: services.'xxx"),
     ],
 )
 def test_a_services_file_that_cannot_be_is_said(

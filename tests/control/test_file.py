@@ -234,6 +234,40 @@ async def test_without_another_process_it_tries_again(path: Path, monkeypatch: p
         assert link.services == {"cafe": Settings()}
 
 
+async def test_a_process_that_comes_to_a_bad_end_says_nothing_of_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the system is short of memory: what the file says holds once it could be read."""
+    open_process = trio.lowlevel.open_process
+
+    async def killed_at_once(*args: Any, **kwargs: Any) -> trio.Process:
+        process = await open_process(*args, **kwargs)
+        process.kill()
+        return process
+
+    async with running(path) as link:
+        monkeypatch.setattr(trio.lowlevel, "open_process", killed_at_once)
+        replace(path, CAFE)
+        await link.until(lambda link: len(link.errors) == 2)
+        assert link.errors[0] == f"{path} cannot be read now: its reader ended with -9"
+        monkeypatch.setattr(trio.lowlevel, "open_process", open_process)
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"cafe": Settings()}
+
+
+async def test_a_process_that_says_nothing_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that reads from a disk that is gone."""
+    async with running(path) as link:
+        monkeypatch.setattr(module, "SILENT_SECONDS", 0.1)
+        Path.unlink(path)
+        os.mkfifo(path)
+        await link.until(lambda link: "its reader says nothing for 0.1 s" in "".join(link.errors))
+        monkeypatch.setattr(module, "SILENT_SECONDS", 10)
+        replace(path, CAFE)
+        await link.until(lambda link: link.reaches)
+        assert link.services == {"cafe": Settings()}
+
+
 async def test_run_again_for_the_same_edge_it_reads_beside_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     control, link = FileControl(path), FakeLink()
     async with trio.open_nursery() as nursery:

@@ -191,6 +191,28 @@ async def test_who_is_cut_for_two_reasons_is_counted_once(rejected: tuple[str, .
     assert sum(session.cut_reason is not None for session in sessions) == cut
 
 
+async def test_who_is_cut_and_another_services_now_is_none_of_those_that_would_go_on() -> None:
+    world = World()
+    await world.put()
+    moved, stays = world.come(), world.come()
+    moved.carrier = None  # as while a middleware has it, which may name its service anew
+    moved.service = "b"
+
+    class Limit:
+        def changed(self, service: Service, change: Change) -> None:
+            moved.cut(Reason.DEVICE)
+
+        def foresee(self, service: Service, after: Settings) -> list[Session]:
+            return [moved]
+
+    world.services.watch(Limit())
+    snapshot = Snapshot({"a": Settings(Policy(device_limit=1, down_rate=1))})
+    planned = await world.convergence.plan(snapshot)
+    assert (planned.retuned, planned.rechecked, planned.evicted) == (1, 1, 1)
+    assert await world.convergence.apply(snapshot) == planned
+    assert reasons(moved, stays) == [Reason.DEVICE, None]
+
+
 async def test_what_no_stage_reads_touches_nobody_and_is_said(autojump_clock: MockClock) -> None:
     world = World("session_rate", "session_burst")
     with capture_logs() as logs:

@@ -20,6 +20,7 @@ from trioedge.core.allowance import Allowance
 from trioedge.core.meter import Meter
 from trioedge.core.session import Session
 from trioedge.core.verdict import Completed, Outcome, Reason
+from trioedge.runtime import relay as module
 from trioedge.runtime.observe import Observer
 from trioedge.runtime.reactor import BUFFER_BYTES, Reactor
 from trioedge.runtime.relay import READS_A_TURN, Relay
@@ -626,6 +627,24 @@ async def test_one_that_lingers_is_cut_like_any_other() -> None:
             with pytest.raises(trio.BrokenResourceError):
                 await receive_all(client)
         assert line.outcomes == [Completed(Reason.EVICTED)]
+
+
+async def test_one_that_lingers_for_long_is_asked_ever_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes three quarters of a second, for deadlines have ticks of a twentieth."""
+    asked: list[float] = []
+
+    def unsent_bytes(sock: socket.socket) -> int:
+        asked.append(trio.current_time())
+        return 1
+
+    async with open_reactor() as reactor:
+        line = wire(reactor, down_rate=50_000)
+        await over_but_for(line, 100_000)
+        monkeypatch.setattr(module, "unsent_bytes", unsent_bytes)
+        await trio.sleep(0.75)
+        assert line.outcomes == []
+        assert 2 <= len(asked) <= 6, "two sockets, after 0.2 s and 0.4 s; not after each tenth"
+        line.relay.cut(Reason.EVICTED)
 
 
 async def test_one_that_lingers_ends_when_its_client_is_gone() -> None:

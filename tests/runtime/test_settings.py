@@ -17,7 +17,7 @@ from trioedge.core.device_rules import Handover, Unchecked
 from trioedge.core.faults import Faults, quote
 from trioedge.core.policy import FATES, Credentials, Policy, Settings
 from trioedge.runtime.password import hash_password
-from trioedge.runtime.settings import KEYS, check_entries, read_settings
+from trioedge.runtime.settings import KEYS, MOST_TEXT_LETTERS, check_entries, read_settings
 
 GOOD: dict[str, Any] = {
     "enabled": False,
@@ -234,6 +234,16 @@ def test_each_of_several_faults_is_found(data: st.DataObject) -> None:
         assert faults[0].startswith("services.shop has no key ")
         del faults[0]
     assert sorted(re.match(r"services\.shop\.(\w+)", fault).group(1) for fault in faults) == sorted(wrong)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("key", sorted(set(KEYS) - {"accept", "reject"}))
+def test_a_text_that_is_too_long_is_not_even_looked_at(key: str) -> None:
+    """A rate, a destination or a hash of half a mebibyte would hold the loop for 10 to 80 ms."""
+    _, faults = read_settings({key: "1" * (MOST_TEXT_LETTERS + 1)}, "services.shop")
+    assert f"services.shop.{key} has more than 1,000 letters" in faults
+    _, faults = read_settings({key: "x" * MOST_TEXT_LETTERS}, "services.shop")
+    assert faults
+    assert "letters" not in faults[0]
 
 
 def test_a_password_hash_is_never_quoted() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,9 @@ from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.services import Snapshot
 from trioedge.runtime.control_plane import SnapshotError
-from trioedge.runtime.snapshot_lines import MOST_LINE_BYTES, KnownLines, SnapshotReader
+from trioedge.runtime.snapshot_lines import MOST_LINE_BYTES, MOST_LISTS, KnownLines, SnapshotReader
 
+NAME = "a service's name is printable text of 1 to 255 letters"
 HEAD = {"version": "7", "full": True}
 NEWS = {"version": "8", "full": False}
 
@@ -164,12 +166,15 @@ async def test_what_comes_back_as_it_was_is_a_change(known: KnownLines) -> None:
         ([HEAD, {"end": 0}, b""], ["line 3 is behind the end"]),
         ([HEAD, b"", {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, b"{", {"end": 0}], ["line 2 names no service, and is no end"]),
-        ([HEAD, b"[" * 100_000, {"end": 0}], ["line 2 names no service, and is no end"]),
+        ([HEAD, b"[" * 9_000, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, b"\xff", {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, b"9" * 5_000, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, {"name": 3}, {"end": 0}], ["line 2 names no service, and is no end"]),
-        ([HEAD, {"name": "a\n"}, {"end": 0}], ["line 2 names no service, and is no end"]),
-        ([HEAD, {"name": "\ud800"}, {"end": 0}], ["line 2 names no service, and is no end"]),
+        ([HEAD, {"name": "a\n"}, {"end": 1}], [f"services.'a\\n': {NAME}"]),
+        ([HEAD, {"name": "\ud800"}, {"end": 1}], [f"services.'\\ud800': {NAME}"]),
+        ([HEAD, {"name": ""}, {"end": 1}], [f"services.'': {NAME}"]),
+        ([HEAD, {"name": "a" * 255}, {"end": 0}], ["cut short: its end counts 0 lines, and there were 1"]),
+        ([HEAD, {"name": "a" * 256}, {"end": 1}], [f"services.'{'a' * 99}...: {NAME}"]),
         ([HEAD, {"removed": "a\n"}, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, {"removed": ["shop"]}, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, {"name": "shop"}, {"name": "shop"}, {"end": 2}], ["services.shop is there twice"]),
@@ -215,7 +220,7 @@ def test_faults_are_bounded_and_counted() -> None:
     faults = faults_of(whole(*many))
     assert len(faults) == MOST_FAULTS + 1
     assert faults[-1] == "and 5 more"
-    (fault,) = faults_of(whole({"name": "shop", "outbound": "x" * 10_000}))
+    (fault,) = faults_of(whole({"name": "shop", "outbound": "x" * 1_000}))
     assert len(fault) == 303
 
 
@@ -284,6 +289,15 @@ def test_a_long_line_that_ends_in_the_same_piece_is_bounded_too() -> None:
     assert faults_of(body(HEAD, line, {"end": 1})) == ("line 2 has more than 524,288 bytes",)
 
 
+@pytest.mark.parametrize("each", [[], {}])
+def test_the_lists_of_a_line_are_bounded(each: object) -> None:
+    """A line of 100,000 lists would hold the loop for 50 ms."""
+    most = {"name": "shop", "bogus": [each] * (MOST_LISTS - 2)}
+    assert faults_of(body(HEAD, most, {"end": 1}))[0].startswith("services.shop has no key")
+    more = {"name": "shop", "bogus": [each] * (MOST_LISTS - 1)}
+    assert faults_of(body(HEAD, more, {"end": 1})) == ("line 2 has more than 10,000 lists",)
+
+
 def test_a_snapshot_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = whole({"name": "shop"})
     monkeypatch.setattr("trioedge.runtime.snapshot_lines.MOST_BYTES", len(data))
@@ -300,28 +314,35 @@ rounds = st.lists(st.tuples(st.booleans(), st.booleans(), tables, st.sets(names)
 
 @examples(40)
 @given(rounds)
-async def test_an_edge_has_what_the_control_plane_says(
+def test_an_edge_has_what_the_control_plane_says(
     rounds: list[tuple[bool, bool, dict[str, int], set[str], int]],
 ) -> None:
-    """Full or only the news, refused or not, in pieces of any size: what holds is what was said last, and all of it."""
-    known, link, said = KnownLines(), FakeLink(), dict[str, int]()
-    for full, refused, table, removed, size in [(True, False, {"shop": 1}, set[str](), 9), *rounds]:
-        lines: list[dict[str, object]] = [{"name": name, "session_rate": rate} for name, rate in table.items()]
-        gone = removed - set(table)
-        if not full:
-            lines += [{"removed": name} for name in gone]
-        link.refuses = ("no",) if refused else ()
-        before = len(link.snapshots)
-        try:
-            await apply(whole(*lines, head=HEAD if full else NEWS), known, link, size)
-        except SnapshotError:
-            assert refused
-            continue
-        kept = {} if full else {name: rate for name, rate in said.items() if name not in gone}
-        news = {name for name, rate in table.items() if said.get(name) != rate}
-        said = kept | table
-        assert link.services == {name: settings(rate) for name, rate in said.items()}
-        assert set(link.snapshots[before].services) == news, "what is as it was is left out"
+    """Full or only the news, refused or not, in pieces of any size: what holds is what was said last, and all of it.
+
+    Half a second: forty examples of some snapshots each.
+    """
+
+    async def main() -> None:
+        known, link, said = KnownLines(), FakeLink(), dict[str, int]()
+        for full, refused, table, removed, size in [(True, False, {"shop": 1}, set[str](), 9), *rounds]:
+            lines: list[dict[str, object]] = [{"name": name, "session_rate": rate} for name, rate in table.items()]
+            gone = removed - set(table)
+            if not full:
+                lines += [{"removed": name} for name in gone]
+            link.refuses = ("no",) if refused else ()
+            before = len(link.snapshots)
+            try:
+                await apply(whole(*lines, head=HEAD if full else NEWS), known, link, size)
+            except SnapshotError:
+                assert refused
+                continue
+            kept = {} if full else {name: rate for name, rate in said.items() if name not in gone}
+            news = {name for name, rate in table.items() if said.get(name) != rate}
+            said = kept | table
+            assert link.services == {name: settings(rate) for name, rate in said.items()}
+            assert set(link.snapshots[before].services) == news, "what is as it was is left out"
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # it rests for long between pieces
 
 
 async def test_a_cancel_while_it_is_received_changes_nothing(known: KnownLines) -> None:

@@ -17,7 +17,7 @@ from trioedge.core.device_answers import Admission
 from trioedge.core.device_table import PROVISIONAL_SECONDS, DeviceTable
 from trioedge.core.grace import REFILL_SECONDS
 from trioedge.core.services import Change
-from trioedge.stages.device_limit import SPREAD
+from trioedge.stages.device_limit import MOST_DETAIL_LETTERS, SPREAD
 from trioedge.testing import Client, Rehearsal, open_edge
 
 LATE = 0.25
@@ -155,6 +155,14 @@ async def test_a_denial_cuts_exactly_the_sessions_of_that_service_and_device(
     (said,) = [entry for entry in logs if entry["event"] == "device cut"]
     assert (said["service"], said["device"], said["sessions"]) == ("shop", "192.0.2.1", 3)
     assert said["cause"] == Admission.DENIED.value
+
+
+async def test_of_a_long_detail_the_beginning_is_remembered(autojump_clock: trio.testing.MockClock) -> None:
+    """A control plane may answer with 64 KiB, and 65,536 devices may be denied."""
+    control = shop(check=lambda service, device: te.DeviceVerdict(False, detail="stolen " + "x" * 60_000))
+    async with open_edge(edge(te.DeviceLimit(), control)) as world:
+        await (await world.connect()).ended()
+        assert refusal(await world.connect()) == "stolen " + "x" * (MOST_DETAIL_LETTERS - 7)
 
 
 async def test_a_denial_in_one_service_leaves_the_device_in_the_other(autojump_clock: trio.testing.MockClock) -> None:

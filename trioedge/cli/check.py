@@ -3,12 +3,9 @@
 import sys
 
 import attrs
-import trio
 
 from ..control.file import FileControl
-from ..core.errors import ConfigurationError
 from ..edge import Edge
-from ..runtime.control_plane import SnapshotError
 from . import logs
 from .target import load
 
@@ -47,17 +44,9 @@ def check(target: str, /) -> int:
     logs.configure()
     edge = load(target)
     if isinstance(edge.control, FileControl):
-        _check_services(edge, edge.control)
+        edge.control.read()  # what is wrong with it would keep the edge from starting
     (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
     return 0
-
-
-def _check_services(edge: Edge, control: FileControl) -> None:
-    """Find what would keep the edge from starting in its services file."""
-    try:
-        trio.run(edge.plan, control.read())
-    except SnapshotError as error:
-        raise ConfigurationError(f"{control!r}: {error}") from None
 
 
 def sections(edge: Edge) -> list[Section]:

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,6 +20,9 @@ from ..runtime.watched_file import WatchedFile
 
 RETRY_SECONDS: Final = 0.5
 """Until a file that could not be read is read again."""
+
+SILENT_SECONDS: Final = 300.0
+"""Until the process that reads it says something; one that waits for a disk that is gone might never."""
 
 
 def read_services(path: str | os.PathLike[str]) -> Snapshot:
@@ -116,15 +119,32 @@ class FileControl:
 
 
 @asynccontextmanager
-async def _lines(path: Path) -> AsyncIterator[trio.abc.ReceiveStream]:
-    """Read the file in a process of its own, which is gone when the context ends."""
+async def _lines(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Read the file in a process of its own, which is gone when the context ends.
+
+    Raises:
+        OSError: there is no such process, or it is silent, or came to a bad end, which says nothing of the file.
+    """
     command = (sys.executable, "-IS", toml_lines.__file__, os.fspath(path))
     process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
-        async with process.stdout:
-            yield process.stdout
+        async with process.stdout, aclosing(_in_time(process.stdout)) as chunks:
+            yield chunks
+        if code := await process.wait():
+            raise OSError(f"its reader ended with {code}")
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+async def _in_time(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
+    while True:
+        with trio.move_on_after(SILENT_SECONDS) as silence:
+            chunk = await stream.receive_some()
+        if silence.cancelled_caught:
+            raise OSError(f"its reader says nothing for {SILENT_SECONDS:g} s")
+        if not chunk:
+            return
+        yield bytes(chunk)

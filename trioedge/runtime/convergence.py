@@ -187,13 +187,14 @@ class Convergence:
             else:
                 changed[change.name] = change.fields
             service = self._services.get(change.name)
-            live = 0 if service is None else service.live
             enforced = self._enforced & set(change.fields)
+            staying = 0 if service is None else service.live
             foreseen: set[Session] = set()
             if enforced & _DEVICE_FIELDS and service is not None and change.after is not None:
                 for session in self._services.foresee(service, change.after):
                     if session.cut_reason is None:
                         foreseen.add(session)
+                        staying -= session.service == change.name  # it may be of another service since it came in
                     yield
             cut = len(foreseen)
             if hold:
@@ -203,11 +204,13 @@ class Convergence:
                 for session in self._live.each(change.name):
                     reason = self._condemns(change, rules, session)
                     if reason is not None and session not in foreseen:
-                        cut += session.cut(reason) if hold else session.cut_reason is None
+                        gone = session.cut(reason) if hold else session.cut_reason is None
+                        cut += gone
+                        staying -= gone
                     yield
             evicted += cut
-            retuned += live - cut if enforced & _RETUNED else 0
-            rechecked += live - cut if enforced & _DEVICE_FIELDS else 0
+            retuned += staying if enforced & _RETUNED else 0
+            rechecked += staying if enforced & _DEVICE_FIELDS else 0
         if hold:
             yield from self._services.settle()
         return Plan(

@@ -22,7 +22,10 @@ READS_A_TURN: Final = 4
 """Buffers that one direction moves before others have a turn."""
 
 LINGER_SECONDS: Final = 0.1
-"""How often a session that is over for both sides is asked whether the kernel has sent what it took."""
+"""When a session that is over for both sides is first asked whether the kernel has sent what it took."""
+
+MOST_LINGER_SECONDS: Final = 1.6
+"""Then it is asked after twice as long each time, up to this: thousands may wait for clients that read late."""
 
 _family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
 _LOCAL: Final = int(socket.AF_UNIX)
@@ -215,7 +218,7 @@ class Relay:
     __slots__ = (
         "_ended",
         "_half_closed",
-        "_lingers",
+        "_linger",
         "_over",
         "_reactor",
         "_session",
@@ -257,7 +260,8 @@ class Relay:
         self._ended = ended
         self._over = False
         self._half_closed = False
-        self._lingers = False
+        self._linger = 0.0
+        """Seconds until it is asked again whether all is sent; 0 while there is more to come."""
         self._unsent = (0, 0)
         self.active_at = self.began_at = reactor.now
         self.up = Half(self, session, reactor, up, meters[0])
@@ -353,16 +357,16 @@ class Relay:
         except OSError as error:
             self.end(Completed(Reason.RESET, str(error)), hard=True)
             return
-        self._lingers = True
+        self._linger = LINGER_SECONDS
         self.active_at = self._reactor.now
         self._reactor.drop_deadline(self, self._tick)
-        self._tick = self._reactor.set_deadline(self, self.active_at + LINGER_SECONDS)
+        self._tick = self._reactor.set_deadline(self, self.active_at + self._linger)
 
     def expire(self, now: float) -> None:
         """The idle limit may have passed; a session that moved bytes since gets the rest of its time."""
         if self._over:
             return
-        if self._lingers and not any(self.queued()):
+        if self._linger and not any(self.queued()):
             self.end(Completed())
             return
         session = self._session
@@ -375,7 +379,8 @@ class Relay:
         if due <= now:
             self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
         else:
-            soon = LINGER_SECONDS if self._lingers else session.half_closed_seconds
+            self._linger = min(2 * self._linger, MOST_LINGER_SECONDS)
+            soon = self._linger or session.half_closed_seconds
             self._tick = self._reactor.set_deadline(self, min(due, now + soon))
 
     def _drains(self) -> bool:

@@ -34,6 +34,9 @@ _LONGEST_KEY: Final = max(map(len, KEYS)) + 5
 MOST_UNKNOWN_KEYS: Final = 3
 """Of a table, that are named; others are counted."""
 
+MOST_TEXT_LETTERS: Final = 1_000
+"""Of a value; to find out what is wrong with half a mebibyte takes 50 ms."""
+
 LARGEST_NUMBER: Final = 2**63 - 1
 """TOML promises no more, and no float would have to hold it."""
 
@@ -158,6 +161,8 @@ def _hook(field: "attrs.Attribute[Any]") -> Callable[[Any, Any], Any]:
     read, check = _READERS.get(field.name, _number), field.metadata.get("check")
 
     def hook(value: object, _: object) -> object:
+        if isinstance(value, str) and len(value) > MOST_TEXT_LETTERS:
+            raise ConfigurationError(f" has more than {MOST_TEXT_LETTERS:,} letters")
         value = read(value)
         if check is not None and (wrong := check(value)):
             raise ConfigurationError(f" = {quote(value)} {wrong}")

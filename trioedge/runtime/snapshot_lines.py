@@ -21,14 +21,18 @@ from typing import Any, Final, NoReturn, Self
 
 import trio
 
-from ..core.faults import Faults
+from ..core.faults import Faults, quote
 from ..core.policy import Settings
 from ..core.services import Snapshot
 from .control_plane import Link, SnapshotError
+from .convergence import MOST_NAME_LENGTH
 from .settings import checking_entries, read_settings
 from .slices import REST, Slices
 
 MOST_LINE_BYTES: Final = 1 << 19
+MOST_LISTS: Final = 10_000
+"""And tables, in a line, where three would do: each is a thing of its own, and 100,000 take 50 ms."""
+
 MOST_BYTES: Final = 64 << 20
 """Of a whole snapshot."""
 
@@ -185,6 +189,8 @@ class SnapshotReader:
 
     def _read_line(self, line: bytes) -> None:
         self._lines += 1
+        if line.count(b"[") + line.count(b"{") > MOST_LISTS:
+            self._refuse(f"line {self._lines} has more than {MOST_LISTS:,} lists")
         if self._lines == 1:
             self._read_head(_parse(line))
         elif self._ended:
@@ -208,8 +214,12 @@ class SnapshotReader:
 
     def _read_news(self, said: object, line: int) -> None:
         match said:
-            case {"name": str(name), **table} if name.isprintable():
+            case {"name": str(name), **table}:
                 self._counted += 1
+                if not (name.isprintable() and 0 < len(name) <= MOST_NAME_LENGTH):
+                    printable = f"a service's name is printable text of 1 to {MOST_NAME_LENGTH} letters"
+                    self.faults.note(f"services.{quote(name)}: {printable}")
+                    return
                 settings, faults = read_settings(table, f"services.{name}")
                 self.faults.extend(faults)
                 if self._name(name):

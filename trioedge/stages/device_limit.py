@@ -29,6 +29,9 @@ SPREAD: Final = 0.1
 """The part of its time by which a verdict ends earlier, more or less, device by device: those that were checked at
 once are not all due again at once."""
 
+MOST_DETAIL_LETTERS: Final = 300
+"""Of what a verdict says for people, which is remembered with its device."""
+
 REST: Final = 4
 """How many times longer than its work the worker rests, when thousands of devices are due or sessions are to go."""
 
@@ -214,7 +217,8 @@ class DeviceLimit:
         """The checker has spoken: its word holds now, for sessions that live and for those to come."""
         now = self._reactor.refresh()
         seconds = float(verdict.seconds) * (1 - SPREAD * _part(service, device))
-        self._carry_out(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
+        detail = str(verdict.detail or "")[:MOST_DETAIL_LETTERS]
+        self._carry_out(self._table.answer(service, device, verdict.accept, seconds, now, detail))
         self._arm()
 
     def unanswered(self, service: str, device: str) -> bool:
