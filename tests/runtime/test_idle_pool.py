@@ -214,3 +214,47 @@ async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing(
         pool.resize(0)
         await trio.sleep(0.02)
         assert len(pool) == len(reactor) == 0
+
+
+class Faulty(Held):
+    """Raises at first, as an outbound of the user's may."""
+
+    def __init__(self, reactor: Reactor, faults: int) -> None:
+        super().__init__(reactor)
+        self.tries_at: list[float] = []
+        self._faults = faults
+
+    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+        self.tries_at.append(trio.current_time())
+        if len(self.tries_at) <= self._faults:
+            raise LookupError("bug")
+        return super().start(address, seconds, waiter)
+
+
+async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trioedge.runtime.idle_pool.FIRST_RETRY_SECONDS", 0.02)
+    reactor = Reactor(Observer())
+    faulty = Faulty(reactor, faults=2)
+    pool = IdlePool(faulty, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=2, seconds=5.0)
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pool.run)
+            with trio.fail_after(5):
+                while len(faulty.waiters) < 2:
+                    await trio.sleep(0.005)
+            pairs = [faulty.connect() for _ in range(2)]
+            assert len(pool) == 2
+            nursery.cancel_scope.cancel()
+    for _, far in pairs:
+        far.close()
+    first, second, third, _ = faulty.tries_at
+    assert second - first >= 0.01
+    assert third - second >= 0.02
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("outbound failed", "error"),
+        ("preconnect failed", "warning"),
+    ]
+    assert isinstance(logs[0]["exc_info"], LookupError)
+    assert logs[0]["upstream"] == logs[1]["upstream"] == "tcp://127.0.0.1:1"
+    assert len(pool) == len(reactor) == 0
