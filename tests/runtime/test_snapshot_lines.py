@@ -8,6 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cancels import cancel_at_every_step
 from tests.control.fake_link import FakeLink
 from tests.strategies import examples
 from trioedge.core.faults import MOST_FAULTS
@@ -304,24 +305,26 @@ async def test_an_edge_has_what_the_control_plane_says(
     rounds: list[tuple[bool, bool, dict[str, int], set[str], int]],
 ) -> None:
     """Full or only the news, refused or not, in pieces of any size: what holds is what was said last, and all of it."""
-    known, link, said = KnownLines(), FakeLink(), dict[str, int]()
-    for full, refused, table, removed, size in [(True, False, {"shop": 1}, set[str](), 9), *rounds]:
-        lines: list[dict[str, object]] = [{"name": name, "session_rate": rate} for name, rate in table.items()]
-        gone = removed - set(table)
-        if not full:
-            lines += [{"removed": name} for name in gone]
-        link.refuses = ("no",) if refused else ()
-        before = len(link.snapshots)
-        try:
-            await apply(whole(*lines, head=HEAD if full else NEWS), known, link, size)
-        except SnapshotError:
-            assert refused
-            continue
-        kept = {} if full else {name: rate for name, rate in said.items() if name not in gone}
-        news = {name for name, rate in table.items() if said.get(name) != rate}
-        said = kept | table
-        assert link.services == {name: settings(rate) for name, rate in said.items()}
-        assert set(link.snapshots[before].services) == news, "what is as it was is left out"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("trioedge.runtime.snapshot_lines.REST", 0)  # which would be 20 seconds in all
+        known, link, said = KnownLines(), FakeLink(), dict[str, int]()
+        for full, refused, table, removed, size in [(True, False, {"shop": 1}, set[str](), 9), *rounds]:
+            lines: list[dict[str, object]] = [{"name": name, "session_rate": rate} for name, rate in table.items()]
+            gone = removed - set(table)
+            if not full:
+                lines += [{"removed": name} for name in gone]
+            link.refuses = ("no",) if refused else ()
+            before = len(link.snapshots)
+            try:
+                await apply(whole(*lines, head=HEAD if full else NEWS), known, link, size)
+            except SnapshotError:
+                assert refused
+                continue
+            kept = {} if full else {name: rate for name, rate in said.items() if name not in gone}
+            news = {name for name, rate in table.items() if said.get(name) != rate}
+            said = kept | table
+            assert link.services == {name: settings(rate) for name, rate in said.items()}
+            assert set(link.snapshots[before].services) == news, "what is as it was is left out"
 
 
 async def test_a_cancel_while_it_is_received_changes_nothing(known: KnownLines) -> None:
@@ -333,3 +336,22 @@ async def test_a_cancel_while_it_is_received_changes_nothing(known: KnownLines) 
     assert link.snapshots == []
     await apply(whole({"name": "shop", "session_rate": 1}), known, link)
     assert link.snapshots == [Snapshot({}, frozenset({"cafe"}), full=False, version="7")]
+
+
+async def test_a_snapshot_that_is_cancelled_while_it_holds_is_known_or_not(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its lines are of no use then; but a link that has it was given all of it."""
+    monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", 1e-9)
+    links: list[FakeLink] = []
+    lines: list[dict[str, object]] = [{"name": name} for name in ("shop", "cafe", "bank")]
+
+    async def hold() -> None:
+        links.append(FakeLink())
+        await apply(whole(*lines), KnownLines(serving=True), links[-1])
+
+    def check() -> None:
+        assert [len(snapshot.services) for snapshot in links[-1].snapshots] in ([], [3])
+
+    assert await cancel_at_every_step(hold, check) > 8
+    assert {len(link.snapshots) for link in links} == {0, 1}
