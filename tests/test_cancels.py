@@ -142,7 +142,7 @@ async def test_an_edge_that_is_cancelled_while_it_drains_waits_for_its_sessions_
             assert await client.receive(4) == b"ping"
             begun.append(True)
             edge.drain()
-            await client.ended()
+            assert (await client.ended()).reason is te.Reason.DRAINED
             nursery.cancel_scope.cancel()
 
     await live()

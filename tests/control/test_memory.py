@@ -175,6 +175,7 @@ async def test_one_that_waits_for_a_change_before_its_first_word_may_be_cancelle
                 await trio.testing.wait_all_tasks_blocked()
                 scope.cancel()
     assert (scope.cancelled_caught, link.snapshots) == (True, [])
+    assert not control._one_at_a_time.locked()
     assert await control.put("shop", SLOW) == Plan()
 
 

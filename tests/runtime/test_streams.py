@@ -1,5 +1,6 @@
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -95,7 +96,8 @@ async def test_a_cancelled_receive_leaves_what_was_unread(
         scope.cancel()
         await near.receive_some()
     assert scope.cancelled_caught
-    assert await near.receive_some() == b"early"
+    with trio.fail_after(5):
+        assert await near.receive_some() == b"early"
     await near.aclose()
     await far.aclose()
 
@@ -106,11 +108,11 @@ async def test_a_cancelled_wait_for_room_lets_others_send(
 ) -> None:
     sock, other = tcp_pair()
     near, far = make(sock), PlainStream(other)
-    while True:
-        try:
-            sock.send(bytes(1 << 20))
-        except BlockingIOError:
-            break
+    for _ in range(3):  # the kernel moves some on, a little later
+        with suppress(BlockingIOError):
+            while sock.send(bytes(1 << 20)):
+                pass
+        await trio.sleep(0.01)
     with trio.move_on_after(0.01) as scope:
         await near.wait_send_all_might_not_block()
     assert scope.cancelled_caught
