@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,20 @@ async def test_a_password_is_right_only_if_it_still_is_when_its_check_ends(
         assert answers == []
         go_on.set()
     assert answers == [right]
+
+
+async def test_a_check_and_a_plan_may_be_cancelled_and_asked_for_again() -> None:
+    control = services(a=te.Settings(credentials=te.Credentials(quick_hash("old"))))
+    async with open_edge(make_edge(control)) as world:
+        edge = world.edge
+        for ask in (partial(edge.verify, "a", "old"), partial(edge.plan, te.Snapshot({}))):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ask()
+            assert scope.cancelled_caught
+        assert await edge.verify("a", "old")
+        assert (await edge.plan(te.Snapshot({}))).removed == ("a",)
+        assert edge.service("a")
 
 
 async def test_what_no_stage_reads_is_warned_about(autojump_clock: MockClock) -> None:

@@ -8,11 +8,13 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from tests.cancels import cancel_at_every_step
 from tests.runtime.test_connector import closed_port
 from tests.wires import echo, server, tcp_pair
 from trioedge.core.address import Address, parse_address
 from trioedge.core.backoff import Backoff
 from trioedge.core.errors import UpstreamError
+from trioedge.core.verdict import Reason
 from trioedge.runtime.connector import Attempt, Connector, Waiter
 from trioedge.runtime.idle_pool import IdlePool
 from trioedge.runtime.observe import Observer
@@ -258,3 +260,38 @@ async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monke
     assert isinstance(logs[0]["exc_info"], LookupError)
     assert logs[0]["upstream"] == logs[1]["upstream"] == "tcp://127.0.0.1:1"
     assert len(pool) == len(reactor) == 0
+
+
+async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
+    """While it begins to connect, waits, pauses after a failure and closes what is too many, sixteen at a time."""
+    address, pools = parse_address("tcp://127.0.0.1:1"), list[IdlePool]()
+    made: list[tuple[socket.socket, socket.socket]] = []
+
+    async def live() -> None:
+        reactor = Reactor(Observer())
+        held = Held(reactor)
+        pools.append(IdlePool(held, reactor, Observer(), address, size=40, seconds=5.0))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pools[-1].run)
+            while len(held.waiters) < 40:
+                await trio.lowlevel.checkpoint()
+            made.extend(held.connect() for _ in range(20))
+            pools[-1].resize(60)
+            while len(held.waiters) < 40:
+                await trio.lowlevel.checkpoint()
+            held.waiters.pop(0).failed(UpstreamError(Reason.UPSTREAM_REFUSED, "no"))
+            for size in (30, 0):
+                pools[-1].resize(size)
+                while len(pools[-1]._idle) + len(pools[-1]._refills) > size:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+    def check() -> None:
+        assert (len(pools[-1]), pools[-1]._refills) == (0, set())
+        assert [near.fileno() for near, _ in made] == [-1] * len(made)
+        for _, far in made:
+            far.close()
+        made.clear()
+
+    assert await cancel_at_every_step(live, check) > 15
