@@ -169,12 +169,14 @@ class Held:
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
         self.waiters: list[Waiter] = []
+        self.attempts: dict[Waiter, Attempt] = {}
 
     def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
 
     def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
         self.waiters.append(waiter)
-        return Attempt(self.reactor, address, inf, waiter)
+        self.attempts[waiter] = Attempt(self.reactor, address, inf, waiter)
+        return self.attempts[waiter]
 
     async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
         raise NotImplementedError
@@ -264,12 +266,12 @@ async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monke
 
 async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
     """While it begins to connect, waits, pauses after a failure and closes what is too many, sixteen at a time."""
-    address, pools = parse_address("tcp://127.0.0.1:1"), list[IdlePool]()
+    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[Held]()
     made: list[tuple[socket.socket, socket.socket]] = []
 
     async def live() -> None:
         reactor = Reactor(Observer())
-        held = Held(reactor)
+        connectors.append(held := Held(reactor))
         pools.append(IdlePool(held, reactor, Observer(), address, size=40, seconds=5.0))
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
@@ -290,6 +292,8 @@ async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
     def check() -> None:
         assert (len(pools[-1]), pools[-1]._refills) == (0, set())
         assert [near.fileno() for near, _ in made] == [-1] * len(made)
+        held = connectors[-1]
+        assert all(held.attempts[each]._waiter is None for each in held.waiters), "nobody connects in vain"
         for _, far in made:
             far.close()
         made.clear()
