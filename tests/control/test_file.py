@@ -18,7 +18,7 @@ from trioedge.core.plan import Plan
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.services import Snapshot
 from trioedge.runtime import watched_file
-from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, TakesReports
+from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, SnapshotError, TakesReports
 
 SHOP = "[services.shop]\nsession_rate = 20\n"
 CAFE = "[services.cafe]\n"
@@ -323,3 +323,23 @@ async def test_a_cancel_while_the_process_is_made_ends_it_too(path: Path, monkey
     assert scope.cancelled_caught
     assert [process.returncode for process in made] == [-9]
     assert link.services == {"shop": Settings(Policy(session_rate=20))}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_cancel_while_a_change_holds_or_is_freed_is_the_last_word(path: Path, refused: bool) -> None:
+    class Cancelling(FakeLink):
+        async def apply(self, snapshot: Snapshot, /) -> Plan:
+            if self.snapshots:
+                scope.cancel()
+                if refused:
+                    raise SnapshotError(["no"])
+            return await super().apply(snapshot)
+
+    link = Cancelling()
+    with trio.fail_after(10), trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(FileControl(path).run, link)
+            replace(path, CAFE)
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert (len(link.snapshots), link.reaches, link.errors) == (1, 0, [])

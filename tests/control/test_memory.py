@@ -95,10 +95,11 @@ async def test_an_edge_that_has_ended_is_told_nothing() -> None:
 async def test_a_cancelled_change_leaves_the_others_possible() -> None:
     control = MemoryControl()
     async with running(control) as link:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await control.put("shop", SLOW)
-        assert scope.cancelled_caught
+        for change in (control.put("shop", SLOW), control.remove("shop")):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await change
+            assert scope.cancelled_caught
         await control.put("cafe", SLOW)
         assert link.services == {"cafe": Settings(SLOW)}
 
