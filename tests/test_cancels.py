@@ -65,6 +65,7 @@ async def test_an_edge_that_starts_and_drains_leaves_nothing(tmp_path: Path) -> 
 async def test_a_session_in_memory_ends_once_and_is_counted_once(
     stages: list[object], autojump_clock: MockClock
 ) -> None:
+    """A whole edge for each of some hundred cancels: a third of a second."""
     control = te.MemoryControl({"default": te.Policy(down_rate=1_000, outbound="tcp://192.0.2.9:1", preconnect=1)})
     edge = te.Edge("tcp://127.0.0.1:6380", stages, te.Forward(), control=control)
 
@@ -114,10 +115,37 @@ async def test_a_session_over_sockets_closes_both_of_them(stages: list[object]) 
     assert set().union(*(edge.statistics().ended for edge in edges)) == {te.Reason.FINISHED, te.Reason.DRAINED}
 
 
+async def test_a_session_over_a_local_socket_that_has_a_rate_closes_both_of_them(tmp_path: Path) -> None:
+    """Two streams and a timeline carry it, some seventy times: a third of a second."""
+    path = tmp_path / "edge.sock"
+    edges: list[te.Edge] = []
+
+    async def live() -> None:
+        async with server() as upstream, trio.open_nursery() as nursery:
+            there = te.Forward(f"tcp://127.0.0.1:{upstream}", preconnect=1)
+            edges.append(te.Edge(f"unix://{path}", [te.Pacing("1 MB/s", "1 MB/s")], there))
+            await nursery.start(edges[-1].serve)
+            async with await trio.open_unix_socket(str(path)) as client:
+                await client.send_all(b"ping")
+                await client.send_eof()
+                assert await receive_all(client) == b"ping"
+            nursery.cancel_scope.cancel()
+
+    await live()
+    before = left_open()
+
+    def check() -> None:
+        assert left_open() == before
+        nothing_serves(edges[-1])
+        assert not path.exists()
+
+    assert await cancel_at_every_step(live, check) > 40
+
+
 async def test_an_edge_that_is_cancelled_while_it_drains_waits_for_its_sessions_all_the_same(
     autojump_clock: MockClock,
 ) -> None:
-    """Its one session takes five seconds to let go, and its drain one; whatever comes, its stream is closed."""
+    """Its one session takes five seconds to let go, and its drain one: some hundred times, a quarter of a second."""
     closed: list[bool] = []
 
     @te.middleware
