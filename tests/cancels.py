@@ -10,16 +10,28 @@ MOST_STEPS = 2_000
 
 
 class _CancelBefore(trio.abc.Instrument):
-    """Cancels a scope before the step with this number, counted over all tasks; one moment is as good as another."""
+    """Cancels a scope just before the step with this number, of whatever task."""
 
-    def __init__(self, scope: trio.CancelScope, number: int) -> None:
+    def __init__(self, step: int, scope: trio.CancelScope) -> None:
+        self.left = step
         self._scope = scope
-        self._left = number
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._left -= 1
-        if self._left < 0:
+        self.left -= 1
+        if self.left == 0:
             self._scope.cancel()
+
+
+async def cancelled_before(step: int, act: Callable[[], Awaitable[object]]) -> bool:
+    """Do something and cancel it just before a step, the first being 1; False when it was done before that."""
+    with trio.CancelScope() as scope:
+        instrument = _CancelBefore(step, scope)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await act()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return instrument.left <= 0
 
 
 async def cancel_at_every_step(act: Callable[[], Awaitable[object]], check: Callable[[], object]) -> int:
@@ -32,17 +44,11 @@ async def cancel_at_every_step(act: Callable[[], Awaitable[object]], check: Call
     Returns:
         How many cancels there were.
     """
-    for number in range(MOST_STEPS):
-        with trio.CancelScope() as scope:
-            instrument = _CancelBefore(scope, number)
-            trio.lowlevel.add_instrument(instrument)
-            try:
-                await act()
-            finally:
-                trio.lowlevel.remove_instrument(instrument)
+    for step in range(1, MOST_STEPS):
+        reached = await cancelled_before(step, act)
         check()
-        if not scope.cancel_called:
-            return number
+        if not reached:
+            return step - 1
     raise AssertionError("it never ends by itself")
 
 

@@ -1,16 +1,29 @@
-"""Whole edges, cancelled before every step that they take: whenever it comes, nothing of them is left."""
+"""Whole edges, cancelled before every step that they take: whenever it comes, nothing of them is left.
 
+Sessions over plain sockets, and those that are cut, are in ``runtime/test_serve.py``.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 import trioedge as te
 from tests.cancels import cancel_at_every_step, left_open
-from tests.wires import connect, edge_to, receive_all, server, serving
+from tests.wires import receive_all, server
 from trioedge import edge as module
 from trioedge.testing import Rehearsal, ScriptedUpstream, echo, open_edge
+
+
+@pytest.fixture(autouse=True)
+def _nothing_raises() -> Iterator[None]:
+    """No part says that anything raised what nobody expected."""
+    with capture_logs() as logs:
+        yield
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
 async def accepted(service: str, device: str) -> te.DeviceVerdict:
@@ -89,30 +102,6 @@ async def test_a_session_in_memory_ends_once_and_is_counted_once(
 
     assert await cancel_at_every_step(live, check) > 40
     assert set(edge.statistics().ended) == {te.Reason.FINISHED, te.Reason.DRAINED}
-
-
-@pytest.mark.parametrize("stages", [[], [with_a_task]])
-async def test_a_session_over_sockets_closes_both_of_them(stages: list[object]) -> None:
-    """Its edge, which keeps a connection ready, and its upstream begin anew with each cancel, a hundred times or so."""
-    edges: list[te.Edge] = []
-
-    async def live() -> None:
-        async with server() as upstream:
-            edges.append(edge_to(upstream, *stages, preconnect=1))
-            async with serving(edges[-1]) as port, await connect(port) as client:
-                await client.send_all(b"ping")
-                await client.send_eof()
-                assert await receive_all(client) == b"ping"
-
-    await live()
-    before = left_open()
-
-    def check() -> None:
-        assert left_open() == before
-        nothing_serves(edges[-1])
-
-    assert await cancel_at_every_step(live, check) > 40
-    assert set().union(*(edge.statistics().ended for edge in edges)) == {te.Reason.FINISHED, te.Reason.DRAINED}
 
 
 async def test_a_session_over_a_local_socket_that_has_a_rate_closes_both_of_them(tmp_path: Path) -> None:
