@@ -3,10 +3,12 @@
 import gc
 import hashlib
 import socket
+import threading
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import trioedge as te
 from tests.policies import policies
 from tests.strategies import examples
 from tests.wires import echo, receive_exactly, server
+from trioedge.runtime import password
 from trioedge.runtime.governance import FLUSH_SECONDS
 from trioedge.testing import Rehearsal, ScriptedUpstream, open_edge
 from trioedge.testing.rehearsal import Client
@@ -184,6 +187,58 @@ async def test_changed_credentials_end_what_the_old_ones_opened_and_change_alone
         assert not await edge.verify("ghost", "new")
         await exchange(other)
         await exchange(await world.connect("192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "right"),
+    [
+        ({"a": te.Settings(credentials=te.Credentials(quick_hash("new")))}, False),
+        ({"a": te.Settings()}, False),
+        ({}, False),
+        ({"a": te.Settings(te.Policy(max_sessions=5), te.Credentials(quick_hash("old")))}, True),
+    ],
+)
+async def test_a_password_is_right_only_if_it_still_is_when_its_check_ends(
+    meanwhile: dict[str, te.Settings], right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slow hash takes its time in a thread; meanwhile comes another hash, none, no service, or no matter."""
+    begun, go_on, matches = threading.Event(), threading.Event(), password._matches
+
+    def slowly(secret: bytes, password_hash: str) -> bool:
+        begun.set()
+        assert go_on.wait(10)
+        return matches(secret, password_hash)
+
+    monkeypatch.setattr(password, "_matches", slowly)
+    answers: list[bool] = []
+    control = services(a=te.Settings(credentials=te.Credentials(quick_hash("old"))))
+    async with open_edge(make_edge(control)) as world, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            answers.append(await world.edge.verify("a", "old"))
+
+        nursery.start_soon(ask)
+        with trio.fail_after(10):
+            while not begun.is_set():
+                await trio.sleep(0.001)
+        await control.apply(te.Snapshot(meanwhile))
+        assert answers == []
+        go_on.set()
+    assert answers == [right]
+
+
+async def test_a_check_and_a_plan_may_be_cancelled_and_asked_for_again() -> None:
+    control = services(a=te.Settings(credentials=te.Credentials(quick_hash("old"))))
+    async with open_edge(make_edge(control)) as world:
+        edge = world.edge
+        for ask in (partial(edge.verify, "a", "old"), partial(edge.plan, te.Snapshot({}))):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ask()
+            assert scope.cancelled_caught
+        assert await edge.verify("a", "old")
+        assert (await edge.plan(te.Snapshot({}))).removed == ("a",)
+        assert edge.service("a")
 
 
 async def test_what_no_stage_reads_is_warned_about(autojump_clock: MockClock) -> None:

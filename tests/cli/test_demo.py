@@ -10,7 +10,10 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.cancels import cancel_at_every_step, left_open
 from trioedge.cli import demo_edge, main
+from trioedge.cli.demo_clients import _visit
+from trioedge.cli.demo_upstream import Upstream
 from trioedge.cli.words import amount, count, reasons
 
 from .command import COMMAND, PATIENCE, finished
@@ -119,3 +122,19 @@ def test_counts_in_words() -> None:
     assert (count(0, "session"), count(1, "session"), count(2, "session")) == ("0 sessions", "1 session", "2 sessions")
     assert reasons({}) == "none"
     assert reasons({te.Reason.SOURCE: 3, te.Reason.RATE: 12}) == "rate 12, source 3"
+
+
+async def test_the_upstream_and_a_visit_leave_nothing_open_wherever_a_cancel_comes() -> None:
+    async def live() -> None:
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(Upstream().run)
+            await _visit("127.0.0.1", port, requests=2)
+            nursery.cancel_scope.cancel()
+
+    await live()
+    before = left_open()
+
+    def check() -> None:
+        assert left_open() == before
+
+    assert await cancel_at_every_step(live, check) > 15

@@ -7,13 +7,16 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 import trioedge as te
+from tests.cancels import left_open
 from trioedge.cli import main
-from trioedge.cli.demo_control import settled
+from trioedge.cli.demo_control import ControlProcess, settled
+from trioedge.cli.demo_view import Lines
 from trioedge.testing import open_edge
 
 from .command import COMMAND, PATIENCE
@@ -126,6 +129,25 @@ async def test_it_does_not_outlive_a_demo_that_is_killed(monkeypatch: pytest.Mon
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
+
+
+async def test_a_cancel_while_its_process_is_made_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[subprocess.Popen[bytes]] = []
+    make = subprocess.Popen
+
+    def cancelled(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:
+        trio.from_thread.run_sync(scope.cancel)
+        made.append(make(*arguments, **more))
+        return made[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", cancelled)
+    before = left_open()
+    with trio.fail_after(PATIENCE), trio.CancelScope() as scope:
+        process = ControlProcess(MODULE, tmp_path / "services.toml", Lines())
+        await process.run("shop", "192.0.2.*", task_status=trio.TASK_STATUS_IGNORED)
+    assert scope.cancelled_caught
+    assert [each.returncode for each in made] == [-signal.SIGKILL]
+    assert left_open() == before
 
 
 async def test_a_signal_while_it_starts_ends_both(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +14,11 @@ from trioedge.control import file as module
 from trioedge.control.file import FileControl, read_services
 from trioedge.core.errors import ConfigurationError
 from trioedge.core.faults import MOST_FAULTS
+from trioedge.core.plan import Plan
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.services import Snapshot
 from trioedge.runtime import watched_file
-from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, TakesReports
+from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, SnapshotError, TakesReports
 
 SHOP = "[services.shop]\nsession_rate = 20\n"
 CAFE = "[services.cafe]\n"
@@ -316,3 +318,62 @@ async def test_a_cancel_while_it_waits_takes_no_time(autojump_clock: trio.testin
         await FileControl(path).run(FakeLink())
     assert scope.cancelled_caught
     assert trio.current_time() == pytest.approx(1.0005)
+
+
+@pytest.mark.parametrize("moment", ["before", "within"])
+async def test_a_cancel_before_the_first_word_leaves_it_to_the_next_run(path: Path, moment: str) -> None:
+    class Cancelling(FakeLink):
+        async def apply(self, snapshot: Snapshot, /) -> Plan:
+            scope.cancel()
+            return await super().apply(snapshot)
+
+    control, link = FileControl(path), FakeLink() if moment == "before" else Cancelling()
+    with trio.CancelScope() as scope:
+        if moment == "before":
+            scope.cancel()
+        await control.run(link)
+    assert (scope.cancelled_caught, link.snapshots, control._served) == (True, [], None)
+    again = FakeLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, again)
+        nursery.cancel_scope.cancel()
+    assert again.services == {"shop": Settings(Policy(session_rate=20))}
+
+
+async def test_a_cancel_while_the_process_is_made_ends_it_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[subprocess.Popen[bytes]] = []
+    make = subprocess.Popen
+
+    def cancelled(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:
+        trio.from_thread.run_sync(scope.cancel)
+        made.append(make(*arguments, **more))
+        return made[-1]
+
+    with trio.fail_after(10), trio.CancelScope() as scope:
+        async with running(path) as link:
+            monkeypatch.setattr(subprocess, "Popen", cancelled)
+            replace(path, CAFE)
+            await link.until(lambda link: link.reaches)
+    assert scope.cancelled_caught
+    assert [process.returncode for process in made] == [-9]
+    assert link.services == {"shop": Settings(Policy(session_rate=20))}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_cancel_while_a_change_holds_or_is_freed_is_the_last_word(path: Path, refused: bool) -> None:
+    class Cancelling(FakeLink):
+        async def apply(self, snapshot: Snapshot, /) -> Plan:
+            if self.snapshots:
+                scope.cancel()
+                if refused:
+                    raise SnapshotError(["no"])
+            return await super().apply(snapshot)
+
+    link = Cancelling()
+    with trio.fail_after(10), trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(FileControl(path).run, link)
+            replace(path, CAFE)
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert (len(link.snapshots), link.reaches, link.errors) == (1, 0, [])

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from examples.control_plane.store import Store
+from tests.cancels import cancel_at_every_step, left_open
 from tests.control.fake_link import FakeLink
 from tests.control.planes import Answer, Scripted, answer, example, lines, said, snapshot
 from tests.runtime.test_connector import closed_port
@@ -468,6 +469,32 @@ async def test_a_cancel_takes_no_time_wherever_it_comes(store: Store) -> None:
                 await HttpControl(url).run(FakeLink())
             assert scope.cancelled_caught
             assert trio.current_time() - scope.deadline < 0.5
+
+
+async def test_a_cancel_leaves_nothing_open_wherever_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it connects, receives a snapshot, lets it hold, and frees one with a fault: a hundred times, a second.
+
+    Work rests at each step, so that a cancel can come between any two.
+    """
+    monkeypatch.setattr(module, "SOONEST_SECONDS", 0.0)
+    monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", 1e-9)
+    links: list[FakeLink] = []
+
+    async def live() -> None:
+        plane = Scripted(snapshot([SHOP, CAFE]), snapshot([CAFE, {"name": "shop", "session_rate": 0}], "2"))
+        async with plane.serving() as url, running(HttpControl(url)) as link:
+            links.append(link)
+            await link.until(lambda link: link.errors)
+
+    await live()
+    before = left_open()
+
+    def check() -> None:
+        assert left_open() == before
+        assert [len(each.services) for each in links[-1].snapshots] in ([], [2]), "all of it or nothing"
+
+    assert await cancel_at_every_step(live, check) > 40
+    assert "snapshot refused" in links[-1].errors[0]
 
 
 async def test_one_control_can_serve_one_edge_after_another(store: Store) -> None:

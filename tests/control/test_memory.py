@@ -5,6 +5,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.cancels import cancel_at_every_step
 from tests.control.fake_link import FakeLink
 from trioedge.control.memory import MemoryControl
 from trioedge.core.errors import ConfigurationError, EdgeError
@@ -103,10 +104,11 @@ async def test_an_edge_that_has_ended_is_told_nothing() -> None:
 async def test_a_cancelled_change_leaves_the_others_possible() -> None:
     control = MemoryControl()
     async with running(control) as link:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await control.put("shop", SLOW)
-        assert scope.cancelled_caught
+        for change in (control.put("shop", SLOW), control.remove("shop")):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await change
+            assert scope.cancelled_caught
         await control.put("cafe", SLOW)
         assert link.services == {"cafe": Settings(SLOW)}
 
@@ -134,6 +136,57 @@ async def test_a_check_may_be_plain_or_async_and_give_a_verdict_or_just_yes_or_n
     assert await MemoryControl(check=lambda *_: verdict).check_device("shop", "192.0.2.1") == verdict
     assert await MemoryControl(check=later).check_device("shop", "192.0.2.1") == DeviceVerdict(True)
     assert await MemoryControl(check=later).check_device("shop", "192.0.2.2") == DeviceVerdict(False)
+
+
+async def test_a_check_that_takes_its_time_may_be_cancelled() -> None:
+    under_way = 0
+
+    async def check(service: str, device: str) -> bool:
+        nonlocal under_way
+        under_way += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            return True
+        finally:
+            under_way -= 1
+
+    control = MemoryControl(check=check)
+
+    def nothing_is() -> None:
+        assert under_way == 0
+
+    assert await cancel_at_every_step(lambda: control.check_device("shop", "192.0.2.1"), nothing_is) >= 2
+
+
+async def test_one_that_is_cancelled_before_its_first_word_is_told_nothing_more() -> None:
+    control = MemoryControl({"shop": SLOW})
+    links: list[FakeLink] = []
+
+    async def live() -> None:
+        links.append(FakeLink())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(control.run, links[-1])
+            nursery.cancel_scope.cancel()
+
+    def check() -> None:
+        assert (control._link, control._one_at_a_time.locked()) == (None, False)
+        assert len(links[-1].snapshots) <= 1
+
+    assert await cancel_at_every_step(live, check) > 4
+    assert links[-1].services == {"shop": Settings(SLOW)}
+
+
+async def test_one_that_waits_for_a_change_before_its_first_word_may_be_cancelled() -> None:
+    control, link = MemoryControl(), FakeLink()
+    async with control._one_at_a_time:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(control.run, link)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+    assert (scope.cancelled_caught, link.snapshots) == (True, [])
+    assert not control._one_at_a_time.locked()
+    assert await control.put("shop", SLOW) == Plan()
 
 
 def report(epoch: str, sequence: int, *usage: Usage) -> Report:

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.cancels import cancel_at_every_step, left_open
 from tests.wires import server
 from trioedge.core.address import Address
 from trioedge.core.plan import Plan
@@ -99,6 +100,46 @@ async def test_it_answers_on_a_socket_of_its_user_alone_that_is_gone_at_the_end(
         assert edge.service("default").policy.down_rate == 1_000, "a plan changes nothing"
         nursery.cancel_scope.cancel()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("fault", [None, SnapshotError(["no"])])
+async def test_a_request_that_is_cancelled_is_answered_whole_or_not_at_all(fault: SnapshotError | None) -> None:
+    """The server hangs up in the middle of an answer; what counts is that no plan comes after the cancel."""
+    planning = sent = 0
+
+    async def plan(snapshot: Snapshot) -> Plan:
+        nonlocal planning
+        planning += 1
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            planning -= 1
+        if fault is not None:
+            raise fault
+        return Plan(added=("shop",))
+
+    async def ask() -> None:
+        nonlocal sent
+        sent, pieces = 0, list(chunks(LINES, 40))
+
+        async def receive() -> dict[str, Any]:
+            await trio.lowlevel.checkpoint()
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+        async def send(event: dict[str, Any]) -> None:
+            nonlocal sent
+            await trio.lowlevel.checkpoint()
+            sent += 1
+
+        await Admin(plan, lambda: STATE)({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
+
+    before = left_open()
+
+    def check() -> None:
+        assert (planning, left_open()) == (0, before)
+
+    assert await cancel_at_every_step(ask, check) >= 8
+    assert sent == 2
 
 
 async def test_a_socket_that_cannot_be_is_a_listen_error(tmp_path: Path) -> None:

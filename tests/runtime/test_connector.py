@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.cancels import cancel_at_every_step, left_open
 from tests.wires import server
 from trioedge.core.address import Address, parse_address
 from trioedge.core.errors import UpstreamError
@@ -156,6 +157,25 @@ async def test_a_cancelled_wait_leaves_nothing_open() -> None:
             await connector.open_stream(parse_address(f"tcp://127.0.0.1:{port}"), 5.0)
         assert scope.cancelled_caught
         assert len(reactor) == 0
+
+
+async def test_a_stream_is_had_or_nothing_is_open_wherever_a_cancel_comes() -> None:
+    had: list[bool] = []
+
+    async def live() -> None:
+        async with server() as port, open_connector(Names(redis=["127.0.0.1"])) as (connector, _):
+            stream = await connector.open_stream(Address("tcp", "redis.test", port), 5.0)
+            had.append(True)
+            await trio.aclose_forcefully(stream)
+
+    await live()
+    before = left_open()
+
+    def check() -> None:
+        assert left_open() == before
+
+    cancels = await cancel_at_every_step(live, check)
+    assert 5 < len(had) < cancels
 
 
 async def test_a_name_is_asked_for_once_and_then_known() -> None:

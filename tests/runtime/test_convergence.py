@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from tests.cancels import cancel_at_every_step
 from tests.policies import FIELDS, HASHES, some_settings
 from tests.strategies import examples, keys, make_session
 from trioedge.core.faults import MOST_FAULTS
@@ -332,6 +334,40 @@ async def test_a_cancel_before_it_is_applied_leaves_nothing() -> None:
         await world.convergence.apply(Snapshot({"shop": Settings()}, version="7"))
     assert scope.cancelled_caught
     assert (len(world.services), world.convergence.version) == (0, "")
+
+
+async def test_a_plan_that_is_cancelled_changes_nothing_and_keeps_nobody_waiting(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", 1e-9)  # with a rest at every step
+    world = World()
+    await world.put()
+    world.come("a")
+    world.convergence.serving()
+    plans: list[Plan] = []
+
+    async def ask() -> None:
+        plans.append(await world.convergence.plan(Snapshot({f"{number}": Settings() for number in range(5)})))
+
+    def check() -> None:
+        assert world.says() == {"a": Settings()}
+        assert len(world.registry) == 1
+        assert not world.convergence._one_at_a_time.locked()
+
+    assert await cancel_at_every_step(ask, check) > 5
+    assert [plan.evicted for plan in plans] == [1]
+
+
+async def test_a_plan_may_be_cancelled_while_it_waits_for_its_turn() -> None:
+    world = World()
+    async with world.convergence._one_at_a_time:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.convergence.plan, Snapshot({}))
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        assert scope.cancelled_caught
+    assert not await world.convergence.plan(Snapshot({}))
 
 
 async def test_snapshots_are_applied_one_after_the_other(autojump_clock: MockClock) -> None:

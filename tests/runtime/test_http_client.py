@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.cancels import cancel_at_every_step, left_open
 from tests.control.planes import Answer, Scripted, answer, said
 from tests.runtime.test_connector import closed_port
 from trioedge.core.errors import ConfigurationError
@@ -111,6 +112,34 @@ async def test_a_request_that_is_cancelled_makes_room_for_the_next() -> None:
         assert scope.cancelled_caught
         plane.answers.append(answer(b"hello"))
         assert await body(client) == b"hello"
+
+
+@pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream.__aiter__':ResourceWarning")
+async def test_a_question_that_is_cancelled_leaves_nothing_open_wherever_it_waits() -> None:
+    """For the connection, the head, the first and the second half of the body, some fifty times: a quarter of a second.
+
+    One that is sent just then is httpx's generator of one piece, which it does not close; it holds nothing.
+    """
+    whole = said({"accept": True})
+    answers: list[object] = []
+
+    async def halting(connection: trio.SocketStream) -> None:
+        await connection.send_all(whole[:-8])
+        await trio.sleep(0.001)
+        await connection.send_all(whole[-8:])
+
+    async def ask() -> None:
+        async with scripted(halting) as (_, client):
+            answers.append(await client.post("/x", 5, b"{}"))
+
+    await ask()
+    before = left_open()
+
+    def check() -> None:
+        assert left_open() == before
+
+    assert await cancel_at_every_step(ask, check) > 15
+    assert answers[-1] == {"accept": True}
 
 
 async def test_the_end_of_the_block_ends_every_request() -> None:

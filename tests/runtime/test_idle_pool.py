@@ -8,11 +8,13 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from tests.cancels import cancel_at_every_step
 from tests.runtime.test_connector import closed_port
 from tests.wires import echo, server, tcp_pair
 from trioedge.core.address import Address, parse_address
 from trioedge.core.backoff import Backoff
 from trioedge.core.errors import UpstreamError
+from trioedge.core.verdict import Reason
 from trioedge.runtime.connector import Attempt, Connector, Waiter
 from trioedge.runtime.idle_pool import IdlePool
 from trioedge.runtime.observe import Observer
@@ -167,12 +169,14 @@ class Held:
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
         self.waiters: list[Waiter] = []
+        self.attempts: dict[Waiter, Attempt] = {}
 
     def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
 
     def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
         self.waiters.append(waiter)
-        return Attempt(self.reactor, address, inf, waiter)
+        self.attempts[waiter] = Attempt(self.reactor, address, inf, waiter)
+        return self.attempts[waiter]
 
     async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
         raise NotImplementedError
@@ -214,3 +218,84 @@ async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing(
         pool.resize(0)
         await trio.sleep(0.02)
         assert len(pool) == len(reactor) == 0
+
+
+class Faulty(Held):
+    """Raises at first, as an outbound of the user's may."""
+
+    def __init__(self, reactor: Reactor, faults: int) -> None:
+        super().__init__(reactor)
+        self.tries_at: list[float] = []
+        self._faults = faults
+
+    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+        self.tries_at.append(trio.current_time())
+        if len(self.tries_at) <= self._faults:
+            raise LookupError("bug")
+        return super().start(address, seconds, waiter)
+
+
+async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trioedge.runtime.idle_pool.FIRST_RETRY_SECONDS", 0.02)
+    reactor = Reactor(Observer())
+    faulty = Faulty(reactor, faults=2)
+    pool = IdlePool(faulty, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=2, seconds=5.0)
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pool.run)
+            with trio.fail_after(5):
+                while len(faulty.waiters) < 2:
+                    await trio.sleep(0.005)
+            pairs = [faulty.connect() for _ in range(2)]
+            assert len(pool) == 2
+            nursery.cancel_scope.cancel()
+    for _, far in pairs:
+        far.close()
+    first, second, third, _ = faulty.tries_at
+    assert second - first >= 0.01
+    assert third - second >= 0.02
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("outbound failed", "error"),
+        ("preconnect failed", "warning"),
+    ]
+    assert isinstance(logs[0]["exc_info"], LookupError)
+    assert logs[0]["upstream"] == logs[1]["upstream"] == "tcp://127.0.0.1:1"
+    assert len(pool) == len(reactor) == 0
+
+
+async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
+    """While it begins to connect, waits, pauses after a failure and closes what is too many, sixteen at a time."""
+    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[Held]()
+    made: list[tuple[socket.socket, socket.socket]] = []
+
+    async def live() -> None:
+        reactor = Reactor(Observer())
+        connectors.append(held := Held(reactor))
+        pools.append(IdlePool(held, reactor, Observer(), address, size=40, seconds=5.0))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pools[-1].run)
+            while len(held.waiters) < 40:
+                await trio.lowlevel.checkpoint()
+            made.extend(held.connect() for _ in range(20))
+            pools[-1].resize(60)
+            while len(held.waiters) < 40:
+                await trio.lowlevel.checkpoint()
+            held.waiters.pop(0).failed(UpstreamError(Reason.UPSTREAM_REFUSED, "no"))
+            for size in (30, 0):
+                pools[-1].resize(size)
+                while len(pools[-1]._idle) + len(pools[-1]._refills) > size:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+    def check() -> None:
+        assert (len(pools[-1]), pools[-1]._refills) == (0, set())
+        assert [near.fileno() for near, _ in made] == [-1] * len(made)
+        held = connectors[-1]
+        assert all(held.attempts[each]._waiter is None for each in held.waiters), "nobody connects in vain"
+        for _, far in made:
+            far.close()
+        made.clear()
+
+    assert await cancel_at_every_step(live, check) > 15

@@ -9,6 +9,7 @@ from math import inf
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from tests.strategies import make_session
 from trioedge.core.meter import Meter, Total
@@ -611,6 +612,45 @@ async def test_a_session_that_moves_and_ends_at_once_leaves_nothing(autojump_clo
         world.close(line)
         await trio.sleep(2 * SOON)
         assert world.pacer._groups == {}
+
+
+# A fault.
+
+
+class Faulty(Line):
+    """Cannot be told its rates while `broken`."""
+
+    broken = True
+
+    def pace(self, down_rate: float, up_rate: float) -> None:
+        if self.broken:
+            raise LookupError("bug")
+        super().pace(down_rate, up_rate)
+
+
+async def test_what_raises_in_one_service_is_said_and_the_others_are_paced_as_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_world() as world:
+        world.open("bad")
+        world.lines[0] = world.lines[0].session.carrier = faulty = Faulty(world.lines[0].session, inf, 1.0)
+        first = world.open("good")
+        await trio.sleep(0.5)
+        with capture_logs() as logs:
+            world.open("bad")
+            world.open("good")
+            await trio.sleep(SOON)
+            assert first.shares == (near(RATE / 2), near(RATE / 4))
+            assert await world.rates(2, *world.lines[1:4:2]) == (near(RATE), near(RATE / 2))
+        assert {(entry["event"], entry["log_level"], entry["service"]) for entry in logs} == {
+            ("pacing failed", "error", "bad")
+        }
+        assert isinstance(logs[0]["exc_info"], LookupError)
+        assert len(logs) <= 3, "once a second"
+        faulty.broken = False
+        await trio.sleep(2 * SOON)
+        assert faulty.told, "it is tried again"
+        assert await world.rates(2, faulty, world.lines[2]) == (near(RATE), near(RATE / 2))
 
 
 # Cancelled.

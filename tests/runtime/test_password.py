@@ -204,3 +204,16 @@ async def test_a_hash_that_fails_fails_for_all_and_is_not_remembered(
         await passwords.verify("secret", hashed)
     monkeypatch.setattr(module, "_matches", slowly)
     assert await passwords.verify("secret", hashed)
+
+
+@pytest.mark.parametrize(("password", "known"), [("secret", True), ("x" * 1025, False)])
+async def test_an_answer_that_costs_nothing_may_be_cancelled_too(password: str, known: bool, slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    assert await passwords.verify(password, hashed) is known
+    asked = slowly.asked
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await passwords.verify(password, hashed)
+    assert scope.cancelled_caught
+    assert await passwords.verify(password, hashed) is known
+    assert (slowly.asked, passwords._asking) == (asked, {})

@@ -1,5 +1,6 @@
 import os
 import socket
+import time
 from itertools import pairwise
 
 import attrs
@@ -10,7 +11,16 @@ import trio.testing
 
 from tests.runtime.test_relay import open_reactor
 from tests.wires import tcp_pair
-from trioedge.runtime.reactor import BATCH_EVENTS, LONG_YIELD_SECONDS, READABLE, TICK_SECONDS, TURN_SECONDS, WRITABLE
+from trioedge.runtime.observe import Observer
+from trioedge.runtime.reactor import (
+    BATCH_EVENTS,
+    LONG_YIELD_SECONDS,
+    READABLE,
+    TICK_SECONDS,
+    TURN_SECONDS,
+    WRITABLE,
+    Reactor,
+)
 
 
 @attrs.define(eq=False)
@@ -98,6 +108,24 @@ async def test_a_fault_costs_its_owner_and_nobody_else() -> None:
             reactor.forget(near.fileno())
             near.close()
             far.close()
+
+
+async def test_a_cancel_among_deadlines_that_take_long_leaves_the_rest_alone() -> None:
+    class Slow(Owner):
+        def expire(self, now: float) -> None:
+            super().expire(now)
+            time.sleep(TURN_SECONDS)
+            scope.cancel()
+
+    reactor = Reactor(Observer())
+    owners = [Slow() for _ in range(3)]
+    for owner in owners:
+        reactor.set_deadline(owner, reactor.now)
+    with trio.fail_after(5), trio.CancelScope() as scope:
+        await reactor.run()
+    assert scope.cancelled_caught
+    assert sum(len(owner.expired) for owner in owners) == 1
+    assert reactor._epoll.closed
 
 
 async def test_others_run_while_somebody_always_asks_for_more() -> None:

@@ -13,6 +13,7 @@ from trioedge.core.address import Address, parse_address
 from trioedge.core.errors import UpstreamError
 from trioedge.core.lookup import Absent, Failed, Found, Lookup
 from trioedge.core.verdict import Reason
+from trioedge.runtime import hosts_file
 from trioedge.runtime import resolver as resolver_module
 from trioedge.runtime.hosts_file import HostsFile
 from trioedge.runtime.observe import Observer
@@ -370,3 +371,27 @@ async def test_a_cancel_before_there_is_anything_to_do_ends_it() -> None:
     async with running(Names()) as run:
         await trio.testing.wait_all_tasks_blocked()
     assert run.names.asked == []
+
+
+async def test_a_cancel_while_the_hosts_file_is_read_waits_for_that_and_asks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reads = hosts_file._read, list[str]()
+
+    def cancelled(path: Path) -> dict[str, tuple[str, ...]]:
+        trio.from_thread.run_sync(scope.cancel)
+        reads.append("begun")
+        found = read(path)
+        reads.append("done")
+        return found
+
+    path = tmp_path / "hosts"
+    with trio.CancelScope() as scope:
+        async with running(Names(), path) as run:
+            monkeypatch.setattr(hosts_file, "_read", cancelled)
+            path.write_text("192.0.2.1 db.test\n")
+            run.ask()
+            await trio.sleep(5)
+    assert scope.cancelled_caught
+    assert (reads, run.names.asked) == (["begun", "done"], [])
+    assert run.resolver._hosts.addresses("db.test") == ("192.0.2.1",)

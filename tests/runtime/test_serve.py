@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 import trio
@@ -10,6 +11,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.cancels import MOST_STEPS, cancelled_before
 from tests.runtime.test_connector import deaf_port
 from tests.wires import connect, echo, edge_to, receive_exactly, server, serving, silent
 from trioedge.testing import ScriptedUpstream, open_edge
@@ -109,6 +111,18 @@ async def test_evicted_sessions_are_closed_when_evict_returns(stages: list[objec
             assert edge.statistics().ended == {te.Reason.EVICTED: 3}
 
 
+async def test_an_evicted_client_in_memory_is_hung_up_on(autojump_clock: trio.testing.MockClock) -> None:
+    edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1"))
+    async with open_edge(edge) as world:
+        client = await world.connect()
+        await client.send(b"ping")
+        assert await client.receive(4) == b"ping"
+        edge.evict(source="192.0.2.1")
+        assert await client.ended() == te.Completed(te.Reason.EVICTED)
+        with trio.fail_after(1), pytest.raises(trio.BrokenResourceError):
+            await client.send(b"ping")
+
+
 async def test_evict_wants_to_be_told_whom() -> None:
     with pytest.raises(TypeError, match="needs a service, a source, a device or a session"):
         edge_to(1).evict()
@@ -172,31 +186,6 @@ async def test_an_edge_may_serve_again_after_it_stopped() -> None:
         assert edge.statistics().accepted == 2
 
 
-class CancelAt(trio.abc.Instrument):
-    """Cancels a scope just before the n-th step of any task within it."""
-
-    def __init__(self, step: int, scope: trio.CancelScope) -> None:
-        self.left = step
-        self.scope = scope
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.scope.cancel()
-
-
-async def cancelled_at(step: int, edge: te.Edge, life: Callable[[te.Edge], Awaitable[None]]) -> bool:
-    """Let an edge live a life and cancel it at a step; False when the life ended before that."""
-    with trio.CancelScope() as scope:
-        instrument = CancelAt(step, scope)
-        trio.lowlevel.add_instrument(instrument)
-        try:
-            await life(edge)
-        finally:
-            trio.lowlevel.remove_instrument(instrument)
-    return instrument.left <= 0
-
-
 async def _life_in_memory(edge: te.Edge) -> None:
     async with open_edge(edge, ScriptedUpstream(connect_seconds=0.001)) as world:
         first, second = await world.connect("192.0.2.1"), await world.connect("192.0.2.2")
@@ -231,13 +220,13 @@ async def test_cancelled_at_any_checkpoint_nothing_is_left(
     limit = te.ConcurrencyLimit(100)
     gone = te.SourceMatch(reject=["192.0.2.66", "127.0.0.66"])
     async with server(echo) as port:
-        for step in range(1, 2000):
+        for step in range(1, MOST_STEPS):
             edge = edge_to(port, gone, limit, *stages, preconnect=1)
             await trio.testing.wait_all_tasks_blocked(0.002 if life is _life_on_sockets else 0.0)
             files, tasks = set(os.listdir("/proc/self/fd")), trio.lowlevel.current_statistics().tasks_living
             began = edge.statistics().accepted
             with capture_logs() as logs:
-                reached = await cancelled_at(step, edge, life)
+                reached = await cancelled_before(step, partial(life, edge))
             left = trio.lowlevel.current_statistics().tasks_living - tasks
             # The far ends belong to the test's own server and may take a moment to see that we hung up.
             with trio.move_on_after(2):

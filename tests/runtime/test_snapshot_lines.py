@@ -9,6 +9,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cancels import cancel_at_every_step
 from tests.control.fake_link import FakeLink
 from tests.strategies import examples
 from trioedge.core.faults import MOST_FAULTS
@@ -354,3 +355,22 @@ async def test_a_cancel_while_it_is_received_changes_nothing(known: KnownLines) 
     assert link.snapshots == []
     await apply(whole({"name": "shop", "session_rate": 1}), known, link)
     assert link.snapshots == [Snapshot({}, frozenset({"cafe"}), full=False, version="7")]
+
+
+async def test_a_snapshot_that_is_cancelled_while_it_holds_is_known_or_not(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its lines are of no use then; but a link that has it was given all of it."""
+    monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", 1e-9)
+    links: list[FakeLink] = []
+    lines: list[dict[str, object]] = [{"name": name} for name in ("shop", "cafe", "bank")]
+
+    async def hold() -> None:
+        links.append(FakeLink())
+        await apply(whole(*lines), KnownLines(serving=True), links[-1])
+
+    def check() -> None:
+        assert [len(snapshot.services) for snapshot in links[-1].snapshots] in ([], [3])
+
+    assert await cancel_at_every_step(hold, check) > 8
+    assert {len(link.snapshots) for link in links} == {0, 1}

@@ -1,9 +1,16 @@
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
 import pytest
 import trio
 import trio.testing
 
 from tests.wires import receive_exactly, tcp_pair
 from trioedge.runtime.streams import PlainStream, ReplayStream
+
+Make = Callable[[socket.socket], PlainStream | ReplayStream]
+MAKES: list[Make] = [PlainStream, lambda sock: ReplayStream(PlainStream(sock))]
 
 
 async def test_it_keeps_trios_own_promises_of_a_half_closeable_stream() -> None:
@@ -74,6 +81,60 @@ async def test_a_cancelled_receive_takes_nothing() -> None:
         scope.cancel()
         await near.receive_some()
     assert await near.receive_some() == b"all of it"
+    await near.aclose()
+    await far.aclose()
+
+
+@pytest.mark.parametrize("make", MAKES)
+async def test_a_cancelled_receive_leaves_what_was_unread(
+    make: Make,
+) -> None:
+    sock, other = tcp_pair()
+    near, far = make(sock), PlainStream(other)
+    near.unread(b"early")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await near.receive_some()
+    assert scope.cancelled_caught
+    with trio.fail_after(5):
+        assert await near.receive_some() == b"early"
+    await near.aclose()
+    await far.aclose()
+
+
+@pytest.mark.parametrize("make", MAKES)
+async def test_a_cancelled_wait_for_room_lets_others_send(
+    make: Make,
+) -> None:
+    sock, other = tcp_pair()
+    near, far = make(sock), PlainStream(other)
+    for _ in range(3):  # the kernel moves some on, a little later
+        with suppress(BlockingIOError):
+            while sock.send(bytes(1 << 20)):
+                pass
+        await trio.sleep(0.01)
+    with trio.move_on_after(0.01) as scope:
+        await near.wait_send_all_might_not_block()
+    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.wait_send_all_might_not_block)
+        while nursery.child_tasks:
+            await far.receive_some()
+    await near.aclose()
+    await far.aclose()
+
+
+@pytest.mark.parametrize("make", MAKES)
+async def test_a_cancelled_end_was_not_said(make: Make) -> None:
+    sock, other = tcp_pair()
+    near, far = make(sock), PlainStream(other)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await near.send_eof()
+    assert scope.cancelled_caught
+    await near.send_all(b"more")
+    await near.send_eof()
+    assert await receive_exactly(far, 5) == b"more"
     await near.aclose()
     await far.aclose()
 

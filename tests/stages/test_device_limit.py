@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from decimal import Decimal
+from fractions import Fraction
 from math import inf
 from typing import Any, cast
 
@@ -113,6 +115,27 @@ async def test_a_verdict_is_used_for_its_lifetime_and_refreshed_when_it_ends(
         assert len(asked_at) == 2
         assert asked_at[0] == pytest.approx(0, abs=LATE)
         assert 1 + 60 * (1 - SPREAD) <= asked_at[1] <= 1 + 60 + LATE, "the answer came at 1 and held for 60 s, or less"
+
+
+@pytest.mark.parametrize("seconds", [Decimal(60), Fraction(60), Decimal("59.9999"), 60])
+async def test_a_verdict_may_say_its_lifetime_as_any_number(
+    seconds: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    asked_at: list[float] = []
+
+    async def check(service: str, device: str) -> te.DeviceVerdict:
+        asked_at.append(trio.current_time())
+        return te.DeviceVerdict(True, seconds)
+
+    with capture_logs() as logs:
+        async with open_edge(edge(te.DeviceLimit(check=check))) as world:
+            client = await world.connect()
+            await trio.sleep_until(53)
+            assert len(asked_at) == 1
+            await trio.sleep_until(60 + LATE)
+            assert len(asked_at) == 2
+            assert await talks(client)
+    assert [entry for entry in logs if entry["log_level"] in ("warning", "error")] == []
 
 
 async def test_nobody_is_asked_about_a_device_that_has_gone_until_it_comes_back(
@@ -916,7 +939,10 @@ async def test_a_fault_of_the_table_is_said_and_what_is_due_is_done_next_time(
         ({"handover": "swap"}, r"DeviceLimit\(handover='swap'\) must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"hold_seconds": -1}, r"DeviceLimit\(hold_seconds=-1\)"),
         ({"unchecked": "ask"}, r"DeviceLimit\(unchecked='ask'\) must be 'fail_open' or 'fail_closed' or 'stale_for'"),
+        ({"hold_seconds": Decimal(60)}, r"DeviceLimit\(hold_seconds=Decimal\('60'\)\) must be a number of at least 0"),
         ({"stale_seconds": -1}, r"DeviceLimit\(stale_seconds=-1\)"),
+        ({"stale_seconds": Fraction(60)}, r"DeviceLimit\(stale_seconds=Fraction\(60, 1\)\) must be a number"),
+        ({"check_seconds": Decimal(3)}, r"DeviceLimit\(check_seconds=Decimal\('3'\)\) must be a number above 0"),
         ({"check_seconds": 0}, r"DeviceLimit\(check_seconds=0\) must be a number above 0"),
         ({"capacity": 0}, r"DeviceLimit\(capacity=0\)"),
         ({"check": "ask"}, r"DeviceLimit\(check='ask'\) must be an async function: async def check\(service, device\)"),

@@ -47,16 +47,17 @@ class Admin:
             ListenError: the socket cannot be made.
         """
         import hypercorn.trio  # half of an edge's start, and few ask for it
-        from hypercorn.config import Config
+        from hypercorn.config import Config, Sockets
 
         sock = listen_unix(address, mode=ONLY_ITS_USER)
         config = Config()
-        config.bind = [f"fd://{sock.detach()}"]
+        config.create_sockets = lambda: Sockets([], [sock], [])  # type: ignore[method-assign]  # ours, so that we can close it
         config.errorlog = None
         config.graceful_timeout = 0.0
         try:
             await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]
         finally:
+            sock.close()  # a cancel may come before it is served on
             Path(address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, and the edge is stopping
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -139,6 +139,7 @@ class Pacer:
                     over = next(look, look) is look
                 except Exception as fault:  # of this service; the others keep their rates
                     self._observer.fault("pacing failed", fault, service=name)
+                    self.heat(name)  # those who move would not say so again
                     over = True
                 if over:
                     del self._looks[name]

@@ -58,8 +58,8 @@ class Member:
     def tell(self, down: float, up: float, tolerance: float = TOLERANCE) -> None:
         """Tell the kernel the session's shares, if they are others."""
         if _differs(down, self.down.share, tolerance) or _differs(up, self.up.share, tolerance):
-            self.down.share, self.up.share = down, up
             self.session.pace(down, up)
+            self.down.share, self.up.share = down, up
 
     def moved(self) -> None:
         self._group.stir(self)
