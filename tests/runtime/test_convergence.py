@@ -182,7 +182,7 @@ async def test_who_is_cut_for_two_reasons_is_counted_once(rejected: tuple[str, .
             if change.after is not None and "device_limit" in change.fields:
                 sessions[0].cut(Reason.DEVICE)
 
-        def foresee(self, service: Service, after: Settings) -> list[Session]:
+        def foresee(self, service: Service, after: Settings | None) -> list[Session]:
             return [sessions[0], dying]
 
     world.services.watch(Limit())
@@ -204,7 +204,7 @@ async def test_who_is_cut_and_another_services_now_is_none_of_those_that_would_g
         def changed(self, service: Service, change: Change) -> None:
             moved.cut(Reason.DEVICE)
 
-        def foresee(self, service: Service, after: Settings) -> list[Session]:
+        def foresee(self, service: Service, after: Settings | None) -> list[Session]:
             return [moved]
 
     world.services.watch(Limit())

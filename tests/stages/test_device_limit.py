@@ -628,8 +628,10 @@ async def test_who_moved_to_another_service_and_waits_goes_with_the_one_that_let
     async with open_edge(edge(te.DeviceLimit(grace=te.Grace(bytes=0)), control)) as world:
         moved, other = await world.connect(), await world.connect("198.51.100.1")
         moved.session.service = "bank"
-        plan = await control.remove("shop")
-        assert plan.evicted == 0
+        foreseen = await world.edge.plan(te.Snapshot({}, frozenset({"shop"}), full=False))
+        assert moved.outcome is None
+        assert await control.remove("shop") == foreseen
+        assert foreseen.evicted == 1
         with trio.fail_after(1):
             assert (await moved.ended()).reason is te.Reason.EVICTED
         assert other.outcome is None

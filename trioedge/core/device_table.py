@@ -201,6 +201,12 @@ class DeviceTable:
         found = self._services.get(service)
         return iter(()) if found is None else self._surplus.foresee(found, rules)
 
+    def sessions(self, service: str) -> Iterator[Session]:
+        """Give the live sessions of its devices; whoever iterates can stop in between."""
+        found = self._services.get(service)
+        for device in () if found is None else found.online.oldest_first():
+            yield from tuple(device.sessions)
+
     def recheck(self, service: str, now: float, rules: DeviceRules) -> Generator[Change | None, None, None]:
         """Let new rules hold for a service: every verdict on its devices is stale from `now` on.
 

@@ -117,10 +117,13 @@ class Watcher(Protocol):
 
 @runtime_checkable
 class Foreseeing(Protocol):
-    """A watcher that cuts sessions when settings change."""
+    """A watcher that cuts sessions when settings change, or when a service goes."""
 
-    def foresee(self, service: Service, after: Settings, /) -> Iterable[Session]:
-        """Give the live sessions that it would cut if these settings held."""
+    def foresee(self, service: Service, after: Settings | None, /) -> Iterable[Session | None]:
+        """Give the live sessions that it would cut if these settings held, or the service went, with None between.
+
+        Those that are of a service that goes are not the watcher's to give.
+        """
 
 
 @runtime_checkable
@@ -200,8 +203,8 @@ class Services:
         """Let `watcher` be told of every change from now on."""
         self._watchers.append(watcher)
 
-    def foresee(self, service: Service, after: Settings) -> Iterator[Session]:
-        """Give the live sessions that watchers would cut if these settings held; in short steps."""
+    def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
+        """Give the live sessions that watchers would cut if these settings held, in short steps, some with None."""
         for watcher in self._watchers:
             if isinstance(watcher, Foreseeing):
                 yield from watcher.foresee(service, after)

@@ -190,9 +190,9 @@ class Convergence:
             enforced = self._enforced & set(change.fields)
             staying = 0 if service is None else service.live
             foreseen: set[Session] = set()
-            if enforced & _DEVICE_FIELDS and service is not None and change.after is not None:
+            if service is not None and (enforced & _DEVICE_FIELDS or change.after is None):
                 for session in self._services.foresee(service, change.after):
-                    if session.cut_reason is None:
+                    if session is not None and session.cut_reason is None:
                         foreseen.add(session)
                         staying -= session.service == change.name  # it may be of another service since it came in
                     yield

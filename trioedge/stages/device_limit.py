@@ -209,9 +209,13 @@ class DeviceLimit:
                 session.cut(Reason.EVICTED)
             yield
 
-    def foresee(self, service: Service, after: Settings) -> Iterator[Session]:
-        """Give the sessions of devices that would be too many."""
-        return self._table.surplus(service.name, after.policy.device_rules(self._rules))
+    def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
+        """Give the sessions of devices that would be too many, or those that :meth:`_forget` would cut."""
+        if after is not None:
+            yield from self._table.surplus(service.name, after.policy.device_rules(self._rules))
+        else:
+            for session in self._table.sessions(service.name):
+                yield session if session.service != service.name else None
 
     def answered(self, service: str, device: str, verdict: DeviceVerdict) -> None:
         """The checker has spoken: its word holds now, for sessions that live and for those to come."""
