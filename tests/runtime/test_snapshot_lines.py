@@ -16,7 +16,7 @@ from trioedge.core.faults import MOST_FAULTS
 from trioedge.core.policy import Policy, Settings
 from trioedge.core.services import Snapshot
 from trioedge.runtime.control_plane import SnapshotError
-from trioedge.runtime.snapshot_lines import MOST_LINE_BYTES, MOST_LISTS, KnownLines, SnapshotReader
+from trioedge.runtime.snapshot_lines import MOST_LINE_BYTES, MOST_LISTS, MOST_VALUES, KnownLines, SnapshotReader
 
 NAME = "a service's name is printable text of 1 to 255 letters"
 HEAD = {"version": "7", "full": True}
@@ -281,13 +281,19 @@ def test_a_line_is_bounded() -> None:
     assert faults_of(body(HEAD, line, {"end": 1}))[0].startswith("services.shop has no key")
     reader = SnapshotReader(KnownLines())
     read(reader, body(HEAD) + line)
-    with pytest.raises(SnapshotError, match="line 2 has more than 524,288 bytes"):
+    with pytest.raises(SnapshotError, match=r"^services\.shop has more than 524,288 bytes"):
         read(reader, b" ")
 
 
 def test_a_long_line_that_ends_in_the_same_piece_is_bounded_too() -> None:
     line = json.dumps({"name": "shop"}).encode().ljust(MOST_LINE_BYTES + 1)
-    assert faults_of(body(HEAD, line, {"end": 1})) == ("line 2 has more than 524,288 bytes",)
+    assert faults_of(body(HEAD, line, {"end": 1})) == ("services.shop has more than 524,288 bytes",)
+
+
+@pytest.mark.parametrize("line", [b" ", b'{"enabled": true, "name": "shop"}', rb'{"name": "\u0061"}', b'{"name": "'])
+def test_a_long_line_that_does_not_begin_with_a_plain_name_is_told_by_its_number(line: bytes) -> None:
+    faults = faults_of(body(HEAD, {"name": "shop"}, line.ljust(MOST_LINE_BYTES + 1), {"end": 2}))
+    assert faults == ("line 3 has more than 524,288 bytes",)
 
 
 @pytest.mark.parametrize("each", [[], {}])
@@ -296,7 +302,15 @@ def test_the_lists_of_a_line_are_bounded(each: object) -> None:
     most = {"name": "shop", "bogus": [each] * (MOST_LISTS - 2)}
     assert faults_of(body(HEAD, most, {"end": 1}))[0].startswith("services.shop has no key")
     more = {"name": "shop", "bogus": [each] * (MOST_LISTS - 1)}
-    assert faults_of(body(HEAD, more, {"end": 1})) == ("line 2 has more than 10,000 lists",)
+    assert faults_of(body(HEAD, more, {"end": 1})) == ("services.shop has more than 10,000 lists",)
+
+
+def test_the_values_of_a_line_are_bounded() -> None:
+    def entries(count: int) -> bytes:
+        return body(HEAD, {"name": "shop", "accept": ["::1"] * count}, {"end": 1})
+
+    assert faults_of(entries(MOST_VALUES + 1)) == ("services.shop has more than 25,000 values",)
+    assert len(read_all(entries(MOST_VALUES)).services["shop"].policy.accept) == MOST_VALUES
 
 
 def test_a_snapshot_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ neither read again nor compared.
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
@@ -30,11 +31,17 @@ from .settings import checking_entries, read_settings
 from .slices import REST, Slices
 
 MOST_LINE_BYTES: Final = 1 << 19
+
 MOST_LISTS: Final = 10_000
 """And tables, in a line, where three would do: each is a thing of its own, and 100,000 take 50 ms."""
 
+MOST_VALUES: Final = 25_000
+"""In a line, source entries as a rule: a line is parsed in one go, which then takes some 4 ms."""
+
 MOST_BYTES: Final = 64 << 20
 """Of a whole snapshot."""
+
+_NAMED: Final = re.compile(rb'\{"name": ?"([^"\\]{1,100})"')
 
 CHUNK_SECONDS: Final = 0.0002
 """What it takes somebody to receive a chunk, which is work as well."""
@@ -128,12 +135,12 @@ class SnapshotReader:
         line, start, searched = self._open_line, 0, len(self._open_line)
         line += data
         while (end := line.find(b"\n", searched)) >= 0:
-            self._measure(end - start)
+            self._bound(line, start, end - start, MOST_LINE_BYTES, "bytes")
             self._read_line(bytes(line[start:end]))
             start = searched = end + 1
             yield
         del line[:start]
-        self._measure(len(line))
+        self._bound(line, 0, len(line), MOST_LINE_BYTES, "bytes")
 
     def finish(self) -> Generator[None, None, Snapshot]:
         """Give the snapshot: the first in full, a later one as what it changes; raises as :meth:`apply` does."""
@@ -183,14 +190,17 @@ class SnapshotReader:
             known.names[line], known.hashes[name], known.seen[name] = name, line, known.rounds
             yield
 
-    def _measure(self, length: int) -> None:
-        if length > MOST_LINE_BYTES:
-            self._refuse(f"line {self._lines + 1} has more than {MOST_LINE_BYTES:,} bytes")
+    def _bound(self, line: bytes | bytearray, start: int, found: int, most: int, what: str) -> None:
+        """Refuse a line that has too much in it, by the name that it says at its start, if it does."""
+        if found > most:
+            named = _NAMED.match(line, start)
+            where = f"services.{named[1].decode(errors='replace')}" if named else f"line {self._lines + 1}"
+            self._refuse(f"{where} has more than {most:,} {what}")
 
     def _read_line(self, line: bytes) -> None:
+        self._bound(line, 0, line.count(b"[") + line.count(b"{"), MOST_LISTS, "lists")
+        self._bound(line, 0, line.count(b","), MOST_VALUES, "values")
         self._lines += 1
-        if line.count(b"[") + line.count(b"{") > MOST_LISTS:
-            self._refuse(f"line {self._lines} has more than {MOST_LISTS:,} lists")
         if self._lines == 1:
             self._read_head(_parse(line))
         elif self._ended:

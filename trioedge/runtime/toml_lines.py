@@ -49,7 +49,7 @@ def _services(document: dict[str, object]) -> Iterator[str]:
         if "name" in table:
             yield _line(fault=f"services.{name} has no key 'name': the table has it")
         count += 1
-        yield _line(**{**table, "name": name})
+        yield _line(**({"name": name} | table | {"name": name}))  # first, for who reads no further
     yield _line(end=count)
 
 
