@@ -14,8 +14,8 @@ from .core.errors import ConfigurationError
 from .edge import Edge
 
 COLLECT: Final = (700, 10, 1_000)
-"""The collector's thresholds: it looks at everything a hundred times less often than by default, for with 100,000 new
-services that takes a tenth of a second."""
+"""The collector's thresholds: it looks at everything a hundred times less often than by default, for with 50,000 new
+devices or sessions that takes a tenth of a second."""
 
 
 class ExitCode(IntEnum):

@@ -1,3 +1,4 @@
+import gc
 import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -255,11 +256,14 @@ async def test_what_was_read_in_vain_is_freed_a_service_a_step(error: Exception,
 
 
 async def test_a_cancel_while_it_is_freed_is_one(known: KnownLines) -> None:
+    before = gc.get_threshold()
     with trio.CancelScope() as scope:
         async with SnapshotReader(known) as reader:
             read(reader, body(HEAD, {"name": "bank"}))
+            assert gc.get_threshold()[2] > before[2], "nobody looks at everything while it is read"
             scope.cancel()
             raise SnapshotError(["no"])
+    assert gc.get_threshold() == before
     assert scope.cancelled_caught
 
 

@@ -20,6 +20,7 @@ from ..core.services import Change, Services, Snapshot, diff
 from ..core.session import Session
 from ..core.source_rules import RulesError, SourceRules, compile_rules
 from ..core.verdict import Reason
+from .collector import MANY, no_full_pass, settle
 from .control_plane import SnapshotError
 from .observe import Observer
 from .password import check_hash
@@ -61,6 +62,7 @@ class Convergence:
         self._compiled: WeakValueDictionary[tuple[int, ...], SourceRules] = WeakValueDictionary()
         self._one_at_a_time = trio.Lock()
         self._rest = 0.0
+        self._new = 0  # or changed, since the collector was spared them
         self.version = ""
         self.applied_at: float | None = None
         self.error = ""
@@ -81,9 +83,14 @@ class Convergence:
         """
         async with self._one_at_a_time:
             unenforced: dict[str, list[str]] = {}
-            found = await in_slices(self._examine(snapshot, unenforced), rest=self._rest)
-            with trio.CancelScope(shield=True):  # half of it would leave sessions that nobody finds again
-                plan = await in_slices(self._converge(found, hold=True), rest=min(self._rest, APPLY_REST))
+            with no_full_pass():
+                found = await in_slices(self._examine(snapshot, unenforced), rest=self._rest)
+                with trio.CancelScope(shield=True):  # half of it would leave sessions that nobody finds again
+                    plan = await in_slices(self._converge(found, hold=True), rest=min(self._rest, APPLY_REST))
+            self._new += len(plan.added) + len(plan.changed)
+            if self._new > MANY:
+                self._new = 0
+                settle()
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
         if unenforced:
@@ -101,8 +108,9 @@ class Convergence:
             SnapshotError: every fault.
         """
         async with self._one_at_a_time:
-            found = await in_slices(self._examine(snapshot, {}), rest=self._rest)
-            return await in_slices(self._converge(found, hold=False), rest=self._rest)
+            with no_full_pass():
+                found = await in_slices(self._examine(snapshot, {}), rest=self._rest)
+                return await in_slices(self._converge(found, hold=False), rest=self._rest)
 
     def reached(self) -> None:
         """The control plane answers."""

@@ -25,6 +25,7 @@ import trio
 from ..core.faults import Faults, quote
 from ..core.policy import Settings
 from ..core.services import Snapshot
+from .collector import no_full_pass
 from .control_plane import Link, SnapshotError
 from .convergence import MOST_NAME_LENGTH
 from .settings import checking_entries, read_settings
@@ -88,6 +89,7 @@ class SnapshotReader:
         known.rounds += 1
         self._known = known
         self._slices = Slices(known.rest)
+        self._collector = no_full_pass()
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
         self._full = self._ended = False
@@ -101,13 +103,17 @@ class SnapshotReader:
         """Every fault so far."""
 
     async def __aenter__(self) -> Self:
+        self._collector.__enter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception) and self.services:
-            await self._slices.run(self.free())
+        try:
+            if isinstance(error, Exception) and self.services:
+                await self._slices.run(self.free())
+        finally:
+            self._collector.__exit__(None, None, None)
 
     async def receive(self, chunks: AsyncIterator[bytes] | trio.abc.ReceiveStream) -> None:
         """Read what comes.
