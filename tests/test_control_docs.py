@@ -99,7 +99,7 @@ def test_the_limits_are_what_the_code_has() -> None:
         "a whole snapshot": f"{http.SNAPSHOT_SECONDS:g} s, and `wait`",
         "a report": f"{http.REPORT_SECONDS:g} s",
         "device checks under way": f"{http.MOST_CHECKS}; others wait, within `check_seconds`",
-        "a line of a snapshot": f"{snapshot_lines.MOST_LINE_BYTES:,} bytes",
+        "a line of a snapshot": f"{snapshot_lines.MOST_LINE_BYTES:,} bytes, and {snapshot_lines.MOST_VALUES:,} values",
         "a snapshot": f"{snapshot_lines.MOST_BYTES:,} bytes",
         "an answer to a check or a report": f"{http_client.MOST_ANSWER_BYTES:,} bytes",
     }
@@ -108,6 +108,7 @@ def test_the_limits_are_what_the_code_has() -> None:
     assert f"every file is looked at\nevery {watched_file.LOOK_SECONDS:g} s" in FILE_PAGE
     assert f"the file is looked at\nevery {watched_file.UNWATCHED_SECONDS:g} s instead" in FILE_PAGE
     assert f"{snapshot_lines.MOST_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
+    assert f"may have {snapshot_lines.MOST_VALUES:,} values" in FILE_PAGE
     assert f"the\nfirst {MOST_FAULTS} of them" in FILE_PAGE
 
 
