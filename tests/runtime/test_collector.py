@@ -58,6 +58,12 @@ def test_contexts_overlap_and_thresholds_are_as_they_were(passes: list[int]) -> 
     assert kept
 
 
+def test_thresholds_that_are_set_meanwhile_stay(passes: list[int]) -> None:
+    with no_full_pass():
+        gc.set_threshold(20, 2, 2)
+    assert gc.get_threshold() == (20, 2, 2)
+
+
 def test_a_pass_that_was_put_off_is_due_no_more(passes: list[int]) -> None:
     with no_full_pass():
         kept = litter()

@@ -20,19 +20,23 @@ _threshold = 0
 
 @contextmanager
 def no_full_pass() -> Iterator[None]:
-    """Put full passes off; younger garbage, which is most of it, is collected as ever. Contexts may overlap."""
+    """Put full passes off; younger garbage, which is most of it, is collected as ever. Contexts may overlap.
+
+    Whoever sets the collector's thresholds meanwhile has the last word.
+    """
     global _spared, _threshold
     young, middle, old = gc.get_threshold()
     if not _spared:
         _threshold = old
+        gc.set_threshold(young, middle, _NEVER)
     _spared += 1
-    gc.set_threshold(young, middle, _NEVER)
     try:
         yield
     finally:
         _spared -= 1
-        if not _spared:
-            gc.set_threshold(*gc.get_threshold()[:2], _threshold)
+        young, middle, old = gc.get_threshold()
+        if not _spared and old == _NEVER:
+            gc.set_threshold(young, middle, _threshold)
 
 
 def settle() -> None:
