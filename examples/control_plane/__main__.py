@@ -4,6 +4,7 @@ import argparse
 import ipaddress
 import os
 import signal
+import sqlite3
 import sys
 from functools import partial
 from pathlib import Path
@@ -65,13 +66,19 @@ def main() -> None:
     parser.add_argument("--until-eof", action="store_true", help="end when stdin does, with whoever started this")
     arguments = parser.parse_args()
     token = os.environ.get("CONTROL_TOKEN", "")
-    if not token and not ipaddress.ip_address(arguments.host).is_loopback:
-        parser.error("set CONTROL_TOKEN, or listen on 127.0.0.1")
+    if not 0 <= arguments.port <= 65535:
+        parser.error(f"--port {arguments.port} must be a whole number from 0 to 65535")
     try:
+        open_to_all = not ipaddress.ip_address(arguments.host).is_loopback
         services = read(arguments.services) if arguments.services else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    store = Store(arguments.database)
+    if open_to_all and not token:
+        parser.error("set CONTROL_TOKEN, or listen on 127.0.0.1")
+    try:
+        store = Store(arguments.database)
+    except sqlite3.Error as error:
+        parser.error(f"--database {arguments.database}: {error}")
     try:
         if services is not None:
             store.replace(services)

@@ -103,7 +103,19 @@ def test_a_services_file_that_can_be_is_fine(capsys: pytest.CaptureFixture[str])
     Path("x.py").write_text(GOVERNED)
     Path("services.toml").write_text('[services.default]\noutbound = "tcp://192.0.2.1:80"')
     assert main(["check", "x.py"]) == 0
-    assert capsys.readouterr().out.startswith("edge: x.py\n")
+    said = capsys.readouterr()
+    assert said.out.startswith("edge: x.py\n")
+    assert said.err == ""
+
+
+def test_what_no_stage_enforces_earns_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(GOVERNED.replace("[]", "[te.Pacing()]"))
+    asks = 'down_rate = 1\nmax_sessions = 3\noutbound = "tcp://192.0.2.1:80"'
+    Path("services.toml").write_text("".join(f"[services.{name}]\n{asks}\n" for name in "abcd"))
+    assert main(["check", "x.py"]) == 0
+    said = capsys.readouterr()
+    assert "policy not enforced: no stage reads it keys=['max_sessions'] services=['a', 'b', 'c']\n" in said.err
+    assert said.out.startswith("edge: x.py\n")
 
 
 def test_a_terminal_gets_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:

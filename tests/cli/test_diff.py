@@ -68,8 +68,8 @@ def test_equal_files_change_nothing(write: Write, capsys: pytest.CaptureFixture[
         (["none.toml", "none.toml"], "none.toml: cannot be read"),
         (["none.toml"], "diff wants two files, or one file and --edge"),
         (["a", "b", "--edge", "unix:///x"], "diff wants two files, or one file and --edge"),
-        (["none.toml", "--edge", "nowhere"], "address 'nowhere' must begin with"),
-        (["none.toml", "--edge", "tcp://127.0.0.1:6380"], "--edge tcp://127.0.0.1:6380 must be a local socket, as in"),
+        (["none.toml", "--edge", "nowhere"], "--edge 'nowhere' must be a local socket, as in unix:///run"),
+        (["none.toml", "--edge", "tcp://127.0.0.1:6380"], "--edge 'tcp://127.0.0.1:6380' must be a local socket"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:

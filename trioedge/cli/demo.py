@@ -110,7 +110,7 @@ def _introduction(edge: Edge, services: Path, process: ControlProcess | None, se
     tries = {
         f"curl {address}": "is answered",
         f"curl --interface {demo_edge.UNWANTED} {address}": "SourceMatch refuses it",
-        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "SessionGate lets 8 in",
+        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "SessionGate lets 8 by, and ConcurrencyLimit 6 of them",
         f"nano {services}": "change what holds",
     }
     if process is not None:

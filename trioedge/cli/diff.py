@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -66,10 +67,7 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
     if (new is None) is (edge is None):
         raise ConfigurationError("diff wants two files, or one file and --edge unix:///run/edge.sock")
     if new is None:
-        address = parse_address(edge or "")
-        if address.scheme != "unix":
-            raise ConfigurationError(f"--edge {address} must be a local socket, as in unix:///run/edge.sock")
-        print(_ask(old, address))
+        print(_ask(old, _local(edge or "")))
         return 0
     changes = changes_between(read_services(old), read_services(new))
     lines = [line for change in changes for line in _lines(change)]
@@ -85,6 +83,14 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
     )
     print(str(summary).partition(";")[0])
     return 0
+
+
+def _local(text: str) -> Address:
+    with suppress(ConfigurationError):
+        address = parse_address(text)
+        if address.scheme == "unix":
+            return address
+    raise ConfigurationError(f"--edge {text!r} must be a local socket, as in unix:///run/edge.sock")
 
 
 def _ask(path: str, edge: Address) -> str:
