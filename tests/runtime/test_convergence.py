@@ -24,6 +24,7 @@ from trioedge.core.policy import ENTRIES_A_STEP, Credentials, Policy, Settings
 from trioedge.core.registry import Registry
 from trioedge.core.services import Change, Service, Services, Snapshot
 from trioedge.core.session import Session
+from trioedge.core.unenforced import Unenforced
 from trioedge.core.verdict import Completed, Reason
 from trioedge.runtime.control_plane import SnapshotError
 from trioedge.runtime.convergence import Convergence
@@ -461,7 +462,9 @@ async def test_rules_that_stay_are_not_even_looked_for() -> None:
     world = World()
     await world.put(accept=tuple(LONG_LIST))
     steps, _, found = longest_step(
-        world.convergence._examine(Snapshot({"a": Settings(Policy(accept=tuple(LONG_LIST), down_rate=1))}), {})
+        world.convergence._examine(
+            Snapshot({"a": Settings(Policy(accept=tuple(LONG_LIST), down_rate=1))}), Unenforced(())
+        )
     )
     assert steps < 1.5 * len(LONG_LIST) / ENTRIES_A_STEP, "they were compared, and that was all"
     service = world.services.find("a")
@@ -583,7 +586,7 @@ async def test_no_step_is_long_however_much_a_snapshot_says(
     async def attempt() -> float:
         world = World()
         await world.convergence.apply(Snapshot(before))
-        steps, longest, found = longest_step(world.convergence._examine(Snapshot(after), {}))
+        steps, longest, found = longest_step(world.convergence._examine(Snapshot(after), Unenforced(())))
         more, longest_of_those, plan = longest_step(world.convergence._converge(found, hold=True))
         assert steps + more >= least
         assert not found, "what is dealt with is let go of"
@@ -598,7 +601,9 @@ async def test_no_step_is_long_however_much_is_wrong() -> None:
     await world.convergence.apply(Snapshot(many(2000)))
 
     async def attempt() -> float:
-        steps, longest, error = longest_step(world.convergence._examine(Snapshot(many(2000, session_rate=0)), {}))
+        steps, longest, error = longest_step(
+            world.convergence._examine(Snapshot(many(2000, session_rate=0)), Unenforced(()))
+        )
         assert len(error.faults) == MOST_FAULTS + 1
         assert error.faults[-1] == f"and {2000 - MOST_FAULTS:,} more"
         assert steps >= 6000, "the changes that come to nothing are let go of one a step"
@@ -611,7 +616,9 @@ async def test_no_step_is_long_however_many_source_entries_are_wrong() -> None:
     nowhere = tuple(f"nowhere {number}" for number in range(5000))
 
     async def attempt() -> float:
-        _, longest, error = longest_step(World().convergence._examine(Snapshot(many(3, accept=nowhere)), {}))
+        _, longest, error = longest_step(
+            World().convergence._examine(Snapshot(many(3, accept=nowhere)), Unenforced(()))
+        )
         assert len(error.faults) == MOST_FAULTS + 1
         assert error.faults[0].startswith("services.0.accept[0] = 'nowhere 0' is not an address")
         assert error.faults[-1] == f"and {15_000 - MOST_FAULTS:,} more"
@@ -626,7 +633,9 @@ async def test_sessions_are_cut_one_a_step(said: Mapping[str, Any]) -> None:
         world = World()
         await world.put()
         sessions = [world.come(source=f"192.0.2.{number % 9}") for number in range(1000)]
-        _, _, found = longest_step(world.convergence._examine(Snapshot({"a": Settings(Policy(**said))}), {}))
+        _, _, found = longest_step(
+            world.convergence._examine(Snapshot({"a": Settings(Policy(**said))}), Unenforced(()))
+        )
         steps, longest, plan = longest_step(world.convergence._converge(found, hold=True))
         assert steps >= len(sessions) == plan.evicted
         return longest

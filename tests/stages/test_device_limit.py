@@ -947,6 +947,7 @@ async def test_a_fault_of_the_table_is_said_and_what_is_due_is_done_next_time(
         ({"check_seconds": Decimal(3)}, r"DeviceLimit\(check_seconds=Decimal\('3'\)\) must be a number above 0"),
         ({"check_seconds": 0}, r"DeviceLimit\(check_seconds=0\) must be a number above 0"),
         ({"capacity": 0}, r"DeviceLimit\(capacity=0\)"),
+        ({"grace": 5}, r"DeviceLimit\(grace=5\) must be a Grace, as in Grace\(seconds=5\)"),
         ({"check": "ask"}, r"DeviceLimit\(check='ask'\) must be an async function: async def check\(service, device\)"),
         ({"check": by_network}, r"DeviceLimit\(check=<function by_network .*>\) must be an async function: async def"),
     ],
@@ -960,6 +961,10 @@ def test_it_prints_as_it_was_written() -> None:
     assert repr(te.DeviceLimit()) == "DeviceLimit(key='source')"
     assert repr(te.DeviceLimit(2, "network")) == "DeviceLimit(devices=2, key='network')"
     assert repr(te.DeviceLimit(2, by_network)) == "DeviceLimit(devices=2, key='by_network')"
+    strict = te.DeviceLimit(2, handover="hold", unchecked="fail_open", grace=te.Grace(bytes=0))
+    assert repr(strict).startswith(
+        "DeviceLimit(devices=2, key='source', handover='hold', unchecked='fail_open', grace=Gr"
+    )
 
 
 def test_it_says_what_it_needs_and_which_policies_it_enforces() -> None:

@@ -1,14 +1,13 @@
 """``trioedge check``: show what an edge would do, and what keeps it from starting; no socket is opened."""
 
 import sys
-from typing import Final
 
 import attrs
 import structlog
 
 from ..control.file import FileControl
-from ..core.policy import Policy
 from ..core.services import Snapshot
+from ..core.unenforced import Unenforced
 from ..edge import Edge
 from . import logs
 from .target import load
@@ -19,11 +18,6 @@ _WHEN = {
     "middleware": "stands around everything below it",
     "endpoint": "carries the session to its end",
 }
-
-_DEFAULT: Final = Policy()
-
-MOST_SERVICES: Final = 3
-"""Of those that ask for what no stage does; the log of an edge names as many."""
 
 
 @attrs.frozen
@@ -59,18 +53,13 @@ def check(target: str, /) -> int:
 
 
 def _warn(edge: Edge, snapshot: Snapshot) -> None:
-    """Say which keys policies ask for and no stage of the chain reads, as the edge will when it serves."""
-    enforced = {key for part in edge.chain.parts for key in getattr(part, "enforces", ())}
-    keys = [field.name for field in attrs.fields(Policy) if field.name not in enforced]
-    asking = {
-        key: [name for name, each in snapshot.services.items() if getattr(each.policy, key) != getattr(_DEFAULT, key)]
-        for key in keys
-    }
-    unenforced = {key: names for key, names in asking.items() if names}
+    """Say what policies ask for and no stage of the chain does, as the edge will when it serves."""
+    unenforced = Unenforced({key for part in edge.chain.parts for key in getattr(part, "enforces", ())})
+    for name, settings in snapshot.services.items():
+        unenforced.note(name, settings.policy)
     if unenforced:
-        services = list(dict.fromkeys(name for names in unenforced.values() for name in names))[:MOST_SERVICES]
         log = structlog.get_logger("trioedge")
-        log.warning("policy not enforced: no stage reads it", keys=sorted(unenforced), services=services)
+        log.warning("policy not enforced: no stage reads it", keys=unenforced.keys, services=unenforced.services)
 
 
 def sections(edge: Edge) -> list[Section]:

@@ -80,11 +80,6 @@ class DeviceTable:
         found = self._services.get(service)
         return 0 if found is None else len(found.online)
 
-    def in_grace(self, service: str) -> int:
-        """Devices of `service` that are unknown yet."""
-        found = self._services.get(service)
-        return 0 if found is None else found.pool.devices
-
     def enter(self, service: str, device: str, session: Session, now: float, rules: DeviceRules) -> Entry:
         """Let a session in at `now` seconds, under the service's `rules`, or say why not.
 

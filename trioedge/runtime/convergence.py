@@ -6,7 +6,6 @@ however large a snapshot is; see `slices`.
 
 from collections import deque
 from collections.abc import Collection, Generator
-from itertools import chain
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -19,6 +18,7 @@ from ..core.registry import Registry
 from ..core.services import Change, Services, Snapshot, diff
 from ..core.session import Session
 from ..core.source_rules import RulesError, SourceRules, compile_rules
+from ..core.unenforced import Unenforced
 from ..core.verdict import Reason
 from .collector import MANY, no_full_pass, settle
 from .control_plane import SnapshotError
@@ -31,13 +31,9 @@ MOST_NAME_LENGTH: Final = 255
 APPLY_REST: Final = 4
 """How many times longer than its work the applying of changes rests; no more, for no cancel ends it."""
 
-_DEFAULT: Final = Policy()
 _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
 _SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
-
-MOST_UNENFORCED: Final = 3
-"""Services that are named whose policies ask for what no stage does."""
 
 _Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
 """Changes and the rules of what is to be; taken from its left end, so that nothing long is freed at once."""
@@ -82,7 +78,7 @@ class Convergence:
             SnapshotError: every fault. Nothing has changed.
         """
         async with self._one_at_a_time:
-            unenforced: dict[str, list[str]] = {}
+            unenforced = Unenforced(self._enforced)
             with no_full_pass():
                 found = await in_slices(self._examine(snapshot, unenforced), rest=self._rest)
                 with trio.CancelScope(shield=True):  # half of it would leave sessions that nobody finds again
@@ -94,8 +90,9 @@ class Convergence:
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
         if unenforced:
-            services = list(dict.fromkeys(chain.from_iterable(unenforced.values())))[:MOST_UNENFORCED]
-            self._observer.notice("policy not enforced: no stage reads it", keys=sorted(unenforced), services=services)
+            self._observer.notice(
+                "policy not enforced: no stage reads it", keys=unenforced.keys, services=unenforced.services
+            )
         if plan:
             version = {"version": snapshot.version} if snapshot.version else {}  # a program's own need not have one
             self._observer.say("snapshot applied", **version, does=str(plan))
@@ -109,7 +106,7 @@ class Convergence:
         """
         async with self._one_at_a_time:
             with no_full_pass():
-                found = await in_slices(self._examine(snapshot, {}), rest=self._rest)
+                found = await in_slices(self._examine(snapshot, Unenforced(FATES)), rest=self._rest)
                 return await in_slices(self._converge(found, hold=False), rest=self._rest)
 
     def reached(self) -> None:
@@ -126,7 +123,7 @@ class Convergence:
             self.failing_since = trio.current_time()
         self.error = error
 
-    def _examine(self, snapshot: Snapshot, unenforced: dict[str, list[str]]) -> Generator[None, None, _Found]:
+    def _examine(self, snapshot: Snapshot, unenforced: Unenforced) -> Generator[None, None, _Found]:
         """Find what changes, check all of it and compile its rules, before any of it holds."""
         found: _Found = deque()
         wrong = Faults()
@@ -142,7 +139,7 @@ class Convergence:
                 if not (isinstance(change.name, str) and 0 < len(change.name) <= MOST_NAME_LENGTH):
                     wrong.note(f"{path}: a service's name is text of 1 to {MOST_NAME_LENGTH} letters")
                 wrong.extend(_faults(change.after, path))
-                self._note_unenforced(change.name, change.after.policy, unenforced)
+                unenforced.note(change.name, change.after.policy)
                 try:
                     rules = yield from self._rules(change, change.after.policy)
                 except RulesError as error:
@@ -154,14 +151,6 @@ class Convergence:
                 yield
             raise SnapshotError(wrong)
         return found
-
-    def _note_unenforced(self, name: str, policy: Policy, unenforced: dict[str, list[str]]) -> None:
-        """Note what a policy asks for and no stage of the chain does, each with the first services that do so."""
-        for key in FATES:
-            if key not in self._enforced and getattr(policy, key, None) != getattr(_DEFAULT, key, None):
-                services = unenforced.setdefault(key, [])
-                if len(services) < MOST_UNENFORCED:
-                    services.append(name)
 
     def _rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
         """Give a policy's source rules: those it had, or those of another one that are equal, or compiled now."""

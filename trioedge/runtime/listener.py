@@ -204,7 +204,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def _why(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "in use by another process; choose another port or stop that one"
+        return "in use by another process; choose another address or stop that one"
     if error.errno == errno.EACCES:
         return "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
     return error.strerror or str(error)

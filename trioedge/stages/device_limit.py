@@ -113,6 +113,8 @@ class DeviceLimit:
         check_number("DeviceLimit", "stale_seconds", stale_seconds)
         check_number("DeviceLimit", "check_seconds", check_seconds, above=0)
         check_count("DeviceLimit", "capacity", capacity)
+        if not isinstance(grace, Grace):
+            raise ConfigurationError(f"DeviceLimit(grace={grace!r}) must be a Grace, as in Grace(seconds=5)")
         if check is not None and not is_check(check):
             raise ConfigurationError(
                 f"DeviceLimit(check={check!r}) must be an async function: async def check(service, device)"
@@ -124,7 +126,14 @@ class DeviceLimit:
         self._check_seconds = check_seconds
         self._capacity = capacity
         self._checks: DeviceChecks | None = None
-        said = {"devices": devices, "key": key if isinstance(key, str) else getattr(key, "__name__", "…")}
+        said = {
+            "devices": devices,
+            "key": key if isinstance(key, str) else getattr(key, "__name__", "…"),
+            "check": None if check is None else getattr(check, "__name__", "…"),
+            "handover": None if handover == Handover.REJECT_NEW else str(handover),
+            "unchecked": None if unchecked == Unchecked.STALE_FOR else str(unchecked),
+            "grace": None if grace == Grace() else grace,
+        }
         self._text = (
             f"DeviceLimit({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
         )
