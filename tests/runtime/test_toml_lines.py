@@ -45,7 +45,7 @@ def test_the_version_follows_the_content(path: Path) -> None:
     ("content", "faults"),
     [
         ("", ["has no table [services]: for no services, write an empty [services]"]),
-        ("services = 3", ["has no table [services]: for no services, write an empty [services]"]),
+        ("services = 3", ["services = 3 is no table: for no services, write an empty [services]"]),
         ("bogus = 1\n[services]\n[more]", ["has no key 'bogus', 'more': there is services"]),
         ("[services]\nshop = 3", ["services.shop = 3 must be a table"]),
         ('[services.shop]\nname = "cafe"', ["services.shop has no key 'name': the table has it"]),

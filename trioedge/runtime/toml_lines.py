@@ -39,7 +39,8 @@ def _services(document: dict[str, object]) -> Iterator[str]:
         yield _line(fault=f"has no key {', '.join(map(repr, document))}: there is services")
     if not isinstance(services, dict):
         # So that a file that somebody has emptied to write it anew is not taken for the end of all services.
-        yield _line(fault="has no table [services]: for no services, write an empty [services]")
+        said = "has no table [services]" if services is None else f"services = {services!r:.100} is no table"
+        yield _line(fault=f"{said}: for no services, write an empty [services]")
         services = {}
     count = 0
     for name, table in services.items():
