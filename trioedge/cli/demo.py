@@ -94,7 +94,7 @@ async def _live(edge: Edge, upstream: Upstream, story: Story, view: View) -> Non
     """Let clients come, the story happen and the view follow, until cancelled."""
     with view.open():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(demo_clients.run, int(edge.addresses[0].rpartition(":")[2]))
+            nursery.start_soon(demo_clients.run, int(edge.addresses[0].rpartition(":")[2]), story.arrived)
             nursery.start_soon(story.run, edge)
             try:
                 while True:

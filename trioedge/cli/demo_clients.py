@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
@@ -14,15 +14,19 @@ BURST: Final = 20
 """Connections that the bursting client opens at once; the gate lets fewer in."""
 
 
-async def run(port: int) -> None:
-    """Be all the clients of the edge at `port`, until cancelled."""
+Arrived: TypeAlias = Callable[[int], None]
+"""Told of bytes as they arrive."""
+
+
+async def run(port: int, watched: Arrived) -> None:
+    """Be all the clients of the edge at `port`, until cancelled; `watched` is told what those that watch get."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_again_and_again, 1.0, partial(_visit, POLITE, port, requests=2, pause=0.4, size=2_000))
         nursery.start_soon(_again_and_again, 0.8, partial(_visit, UNWANTED, port, requests=1))
         nursery.start_soon(_again_and_again, 4.0, partial(_burst, port))
         nursery.start_soon(_stray, port)
         for _ in range(2):
-            watch = partial(_visit, WATCHING, port, requests=1_000_000, size=900_000)
+            watch = partial(_visit, WATCHING, port, requests=1_000_000, size=900_000, arrived=watched)
             nursery.start_soon(_again_and_again, 1.0, watch)
         for _ in range(3):
             stay = partial(_visit, STAYING, port, requests=1_000_000, pause=0.5, size=200)
@@ -51,7 +55,9 @@ async def _stray(port: int) -> None:
         await trio.sleep(3)
 
 
-async def _visit(source: str, port: int, *, requests: int, pause: float = 0.0, size: int = 100) -> None:
+async def _visit(
+    source: str, port: int, *, requests: int, pause: float = 0.0, size: int = 100, arrived: Arrived = lambda _: None
+) -> None:
     """Make some requests on one connection and leave; being refused or cut ends the visit."""
     with suppress(OSError, trio.BrokenResourceError), trio.socket.socket() as sock:
         await sock.bind((source, 0))
@@ -59,17 +65,18 @@ async def _visit(source: str, port: int, *, requests: int, pause: float = 0.0, s
         stream = trio.SocketStream(sock)
         for _ in range(requests):
             await stream.send_all(b"GET /%d HTTP/1.1\r\nHost: demo\r\n\r\n" % size)
-            await _receive_answer(stream, size)
+            await _receive_answer(stream, size, arrived)
             await trio.sleep(pause)
 
 
-async def _receive_answer(stream: trio.SocketStream, size: int) -> None:
+async def _receive_answer(stream: trio.SocketStream, size: int, arrived: Arrived) -> None:
     received = bytearray()
     missing = size
     while missing > 0:
         chunk = await stream.receive_some()
         if not chunk:
             raise trio.BrokenResourceError("cut in the middle of an answer")
+        arrived(len(chunk))
         received += chunk
         head = received.find(b"\r\n\r\n")
         missing = size if head < 0 else head + 4 + size - len(received)

@@ -76,7 +76,7 @@ class Story:
     Attributes:
         evicted: sessions evicted so far.
         denied: sessions cut so far because their device was denied.
-        speed: what the video service gets at this moment, in words.
+        speed: what the clients of the video service get at this moment, in words.
     """
 
     def __init__(self, services: Path, upstream: str, view: View) -> None:
@@ -93,6 +93,7 @@ class Story:
         self.evicted = 0
         self.denied = 0
         self.speed = ""
+        self._arrived = 0
         self._write(FILE.format(upstream=upstream, rate=format_rate(RATES[0])))
 
     def _write(self, text: str) -> None:
@@ -100,6 +101,10 @@ class Story:
         new = self._services.with_suffix(".new")
         new.write_text(text)
         new.rename(self._services)
+
+    def arrived(self, count: int) -> None:
+        """Note what clients of the video service got; the edge's books have it when the kernel takes it."""
+        self._arrived += count
 
     def watch(self, check: Check) -> Check:
         """Give the same device check, with an eye on what it denies."""
@@ -170,10 +175,10 @@ class Story:
         while True:
             await trio.sleep(0.1)
             now = trio.current_time()
-            seen.append((now, video.down.bytes))
+            seen.append((now, self._arrived))
             while now - seen[0][0] > SPEED_SECONDS:
                 seen.popleft()
             (then, before), limit = seen[0], video.policy.down_rate
-            speed = amount((video.down.bytes - before) / (now - then))
+            speed = amount((self._arrived - before) / (now - then))
             of = f", of {format_rate(limit)}" if limit else ""
             self.speed = f"{VIDEO} {speed}/s over {SPEED_SECONDS:g} s{of}"
