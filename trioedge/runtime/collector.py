@@ -40,7 +40,7 @@ def no_full_pass() -> Iterator[None]:
 
 
 def settle() -> None:
-    """Take all that there is out of the collector's sight, and begin anew; some milliseconds, whatever there is.
+    """Take all that there is out of the collector's sight, and begin anew; some milliseconds, however much there is.
 
     Cycles that are garbage already, and have not been found by then, stay for good.
     """

@@ -83,10 +83,12 @@ class Convergence:
                 found = await in_slices(self._examine(snapshot, unenforced), rest=self._rest)
                 with trio.CancelScope(shield=True):  # half of it would leave sessions that nobody finds again
                     plan = await in_slices(self._converge(found, hold=True), rest=min(self._rest, APPLY_REST))
-            self._new += len(plan.added) + len(plan.changed)
-            if self._new > MANY:
-                self._new = 0
-                settle()
+                    self._new += len(plan.added) + len(plan.changed)
+                    if self._new > MANY:
+                        self._new = 0
+                        await trio.lowlevel.checkpoint()  # what comes takes as long as some slices
+                        settle()
+                        await trio.lowlevel.checkpoint()
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
         if unenforced:
