@@ -764,6 +764,18 @@ async def test_without_a_control_plane_there_is_nothing_to_plan(autojump_clock: 
             await world.edge.plan(te.Snapshot({}))
 
 
+async def test_a_control_plane_that_serves_one_edge_serves_no_other(autojump_clock: MockClock) -> None:
+    control = services(a=te.Policy())
+    first, second = (te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://192.0.2.9:1"), control=control) for _ in "12")
+    async with open_edge(first):
+        with pytest.raises(te.ConfigurationError, match=r"MemoryControl\(.*\) serves another edge already"):
+            await second.serve()
+        await control.put("b", te.Policy())
+        assert [service.name for service in first.services] == ["a", "b"], "the first one is told still"
+    async with open_edge(second):
+        assert len(second.services) == 2
+
+
 async def test_stages_that_serve_one_edge_serve_no_other_and_lose_nothing_by_the_try(
     autojump_clock: MockClock,
 ) -> None:

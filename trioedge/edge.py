@@ -35,7 +35,7 @@ from .runtime.serve import Sessions
 from .stages.identify import identified
 
 _busy: Final[set[int]] = set()
-"""Edges that serve now and those of their parts that belong to one edge at a time, by identity."""
+"""Edges that serve now, their control planes, and those of their parts that belong to one edge, by identity."""
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors left to the process when the default of `max_sessions` is worked out."""
@@ -136,7 +136,7 @@ class Edge:
             self._observer,
             self._totals,
             name=self.name,
-            enforced=[field for part in self.chain.parts for field in getattr(part, "enforces", ())],
+            enforced=self.chain.enforced,
             report_seconds=self._report_seconds,
         )
 
@@ -294,14 +294,15 @@ class Edge:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Have this edge and its parts to itself: a part that another edge binds meanwhile would forget this one."""
+        """Have this edge, its parts and its control plane to itself: what another edge has would forget this one."""
         if id(self) in _busy:
             raise RuntimeError("this edge is serving already")
-        bound = [part for part in self.chain.parts if isinstance(part, Bound)]
-        for part in bound:
+        own: list[object] = [part for part in self.chain.parts if isinstance(part, Bound)]
+        own += [] if self.control is None else [self.control]
+        for part in own:
             if id(part) in _busy:
                 raise ConfigurationError(f"{part!r} serves another edge already: give each edge one of its own")
-        mine = {id(each) for each in (self, *bound)}
+        mine = {id(each) for each in (self, *own)}
         _busy.update(mine)
         try:
             yield

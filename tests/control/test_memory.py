@@ -84,15 +84,6 @@ async def test_a_change_that_comes_while_the_first_snapshot_is_applied_is_not_lo
         nursery.cancel_scope.cancel()
 
 
-async def test_a_second_edge_does_not_start_with_it() -> None:
-    control = MemoryControl()
-    async with running(control) as link:
-        with pytest.raises(ConfigurationError, match="serves another edge already"):
-            await control.run(FakeLink())
-        await control.put("shop", SLOW)
-        assert link.services == {"shop": Settings(SLOW)}, "the first one is told still"
-
-
 async def test_an_edge_that_has_ended_is_told_nothing() -> None:
     control = MemoryControl()
     async with running(control) as link:

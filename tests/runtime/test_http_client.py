@@ -165,14 +165,6 @@ async def test_the_end_of_the_block_ends_every_request() -> None:
     assert len(failures) <= 1
 
 
-async def test_it_is_open_once_at_a_time() -> None:
-    async with scripted(answer(b"hello")) as (_, client):
-        with pytest.raises(ConfigurationError, match="serves another edge already"):
-            async with client.open():
-                pass
-        assert await body(client) == b"hello"
-
-
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")

@@ -54,7 +54,7 @@ def check(target: str, /) -> int:
 
 def _warn(edge: Edge, snapshot: Snapshot) -> None:
     """Say what policies ask for and no stage of the chain does, as the edge will when it serves."""
-    unenforced = Unenforced({key for part in edge.chain.parts for key in getattr(part, "enforces", ())})
+    unenforced = Unenforced(edge.chain.enforced)
     for name, settings in snapshot.services.items():
         unenforced.note(name, settings.policy)
     if unenforced:

@@ -105,15 +105,7 @@ def _ask(path: str, edge: Address) -> str:
             answer.raise_for_status()
             return str(answer.json()["says"])
     except httpx.HTTPError as error:
-        raise UnansweredError(f"{edge} does not answer: {_why(error)}") from None
-
-
-def _why(error: BaseException) -> str:
-    """Say what the system said, beneath what libraries made of it."""
-    said = error
-    while said.__context__ is not None and not isinstance(said, OSError):
-        said = said.__context__
-    return (isinstance(said, OSError) and said.strerror) or str(error)
+        raise UnansweredError(f"{edge} does not answer: {error}") from None
 
 
 def changes_between(old: Snapshot, new: Snapshot) -> list[Change]:

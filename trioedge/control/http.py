@@ -39,7 +39,7 @@ MOST_VERDICT_SECONDS: Final = 86_400.0
 
 
 class HttpControl:
-    """Services as a control plane over HTTP says, which also checks devices and takes reports. For one edge at a time.
+    """Services as a control plane over HTTP says, which also checks devices and takes reports.
 
     It is asked for news all the time, and answers when there are any. While it cannot be reached, and while what it
     says has faults, what it said last holds on; it is asked again after 0.5 to 30 s.
@@ -87,11 +87,7 @@ class HttpControl:
         return f"HttpControl({self._client!r})"
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Ask for snapshots and apply them, until cancelled; every connection is closed then.
-
-        Raises:
-            ConfigurationError: it runs for another edge.
-        """
+        """Ask for snapshots and apply them, until cancelled; every connection is closed then."""
         backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
         known, version, wait = KnownLines(), "", 0.0
         async with self._client.open():

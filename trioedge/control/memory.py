@@ -17,7 +17,7 @@ Check: TypeAlias = Callable[[str, str], "DeviceVerdict | bool | Awaitable[Device
 
 
 class MemoryControl:
-    """Services that a program puts and removes; it remembers what it was asked and told. For one edge at a time.
+    """Services that a program puts and removes; it remembers what it was asked and told.
 
     Before the edge runs, changes make up the first snapshot; while it runs each holds once it returns.
 
@@ -80,11 +80,9 @@ class MemoryControl:
         """Apply the services as they are, and every change from then on, until cancelled.
 
         Raises:
-            ConfigurationError: they have faults, or another edge runs with them, and would hear no more of them.
+            ConfigurationError: they have faults.
         """
         async with self._one_at_a_time:
-            if self._link is not None:
-                raise ConfigurationError(f"{self!r} serves another edge already: give each edge one of its own")
             try:
                 await link.apply(Snapshot(self._services))
             except SnapshotError as error:

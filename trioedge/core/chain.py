@@ -58,6 +58,11 @@ class Chain:
     parts: tuple[object, ...]
     counts: tuple[list[int], ...] = ()
 
+    @property
+    def enforced(self) -> frozenset[str]:
+        """The fields of a policy that some part reads."""
+        return frozenset(field for part in self.parts for field in getattr(part, "enforces", ()))
+
     async def __call__(self, session: Session) -> Outcome:
         """Run the whole chain; a chain whose decisions refuse makes no checkpoint."""
         verdict = self.decide(session)

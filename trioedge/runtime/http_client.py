@@ -76,7 +76,6 @@ class HttpClient:
         Raises:
             ConfigurationError: what cannot be, and how to mend it.
         """
-        self._owner = owner
         self._base = _read_url(owner, url, token, plain_http)
         self.url = str(self._base)
         self._context = _trust(owner, ca) if self._base.scheme == "https" else None
@@ -94,15 +93,9 @@ class HttpClient:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Allow requests until the block ends; every connection is closed then.
-
-        Raises:
-            ConfigurationError: they are allowed already, until another block ends.
-        """
+        """Allow requests until the block ends; every connection is closed then."""
         import httpx
 
-        if self._client is not None:
-            raise ConfigurationError(f"{self._owner}({self!r}) serves another edge already: give each edge its own")
         async with httpx.AsyncClient(
             base_url=self._base,
             headers=self._headers,

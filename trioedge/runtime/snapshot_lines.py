@@ -17,6 +17,7 @@ neither read again nor compared.
 import json
 import re
 from collections.abc import AsyncIterator, Generator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
@@ -89,7 +90,7 @@ class SnapshotReader:
         known.rounds += 1
         self._known = known
         self._slices = Slices(known.rest)
-        self._collector = no_full_pass()
+        self._until_left = ExitStack()
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
         self._full = self._ended = False
@@ -103,24 +104,22 @@ class SnapshotReader:
         """Every fault so far."""
 
     async def __aenter__(self) -> Self:
-        self._collector.__enter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with self._until_left:
             if isinstance(error, Exception) and self.services:
                 await self._slices.run(self.free())
-        finally:
-            self._collector.__exit__(None, None, None)
 
     async def receive(self, chunks: AsyncIterator[bytes] | trio.abc.ReceiveStream) -> None:
-        """Read what comes.
+        """Read what comes, once and within the context; until that is left there is no full pass of the collector.
 
         Raises:
             SnapshotError: this is no snapshot; the rest was not read. It has every fault so far.
         """
+        self._until_left.enter_context(no_full_pass())
         async for chunk in chunks:
             await self._slices.run(self.read(chunk), beside=CHUNK_SECONDS)
 
