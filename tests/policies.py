@@ -5,8 +5,9 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
-from trioedge.core.device_rules import Handover, Unchecked
-from trioedge.core.policy import Credentials, Policy, Settings
+from trioedge.services.credentials import Credentials
+from trioedge.services.device_rules import Handover, Unchecked
+from trioedge.services.policy import Policy, Settings
 
 rates = st.none() | st.floats(1e-3, 1e9)
 byte_rates = st.none() | st.sampled_from([1, 1e6])

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from trioedge.core.address import normalise_source
-from trioedge.core.session import Session
+from trioedge.addresses.address import normalise_source
+from trioedge.session.session import Session
 
 
 def examples(count: int, *, steps: int = 50) -> settings:

@@ -1,6 +1,6 @@
 """Whole edges, cancelled before every step that they take: whenever it comes, nothing of them is left.
 
-Sessions over plain sockets, and those that are cut, are in ``runtime/test_serve.py``.
+Sessions over plain sockets, and those that are cut, are in ``serving/test_sessions.py``.
 """
 
 from collections.abc import Iterator

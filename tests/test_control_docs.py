@@ -10,12 +10,11 @@ import attrs
 import trioedge as te
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
-from trioedge.control import http
+from trioedge.control import http, http_client, snapshot_lines, watched_file
 from trioedge.control.file import read_services
-from trioedge.core.faults import MOST_FAULTS
-from trioedge.core.policy import FATES
-from trioedge.runtime import http_client, snapshot_lines, watched_file
-from trioedge.runtime.settings import KEYS
+from trioedge.control.settings import KEYS
+from trioedge.errors import MOST_FAULTS
+from trioedge.services.policy import FATES
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
 FILE_PAGE = (REFERENCE / "services-file.md").read_text()

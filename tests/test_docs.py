@@ -21,7 +21,7 @@ import trioedge as te
 import trioedge.testing
 from trioedge.cli import main
 from trioedge.control.file import read_services
-from trioedge.core.policy import FATES
+from trioedge.services.policy import FATES
 from trioedge.testing import open_edge
 
 ROOT = Path(__file__).parents[1]
@@ -286,7 +286,7 @@ def test_every_event_is_explained() -> None:
 
 
 def limit(where: str) -> object:
-    """Look up ``runtime.reactor.BUFFER_BYTES``, or the default in ``Edge(drain_seconds=)``."""
+    """Look up ``loop.reactor.BUFFER_BYTES``, or the default in ``Edge(drain_seconds=)``."""
     if argument := re.fullmatch(r"(\w+)\((\w+)=\)", where):
         return inspect.signature(getattr(te, argument[1])).parameters[argument[2]].default
     module, _, constant = where.rpartition(".")

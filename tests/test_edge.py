@@ -24,8 +24,8 @@ import trioedge as te
 from tests.policies import policies
 from tests.strategies import examples
 from tests.wires import echo, receive_exactly, server
-from trioedge.runtime import password
-from trioedge.runtime.governance import FLUSH_SECONDS
+from trioedge.control.supervisor import FLUSH_SECONDS
+from trioedge.services import passwords as password
 from trioedge.testing import Rehearsal, ScriptedUpstream, open_edge
 from trioedge.testing.rehearsal import Client
 

@@ -9,30 +9,30 @@ from typing import Final
 
 import trio
 
-from .core.address import normalise_source, parse_address
-from .core.bounds import check_choice, check_count, check_number
-from .core.chain import Chain, compile_chain
-from .core.errors import ConfigurationError
-from .core.meter import Total
-from .core.plan import Plan
-from .core.registry import Registry
-from .core.services import Service, Services, Snapshot
-from .core.session import Session
-from .core.stage import Worker
-from .core.trace import Explanation, StageTimes, explain, stage_times
-from .core.verdict import Reason
-from .outbounds.direct import Direct
-from .runtime.admin import Admin
-from .runtime.control_plane import ControlPlane
-from .runtime.governance import ControlState, Governance
-from .runtime.ground import Bound, Ground, Outbound
-from .runtime.listener import Listener, bind
-from .runtime.observe import Observer, Statistics
-from .runtime.password import Passwords
-from .runtime.reactor import Reactor
-from .runtime.resolver import Resolver
-from .runtime.serve import Sessions
+from .addresses.address import normalise_source, parse_address
+from .admin.api import Admin
+from .arguments import check_choice, check_count, check_number
+from .control.supervisor import ControlState, Governance
+from .errors import ConfigurationError
+from .loop.reactor import Reactor
+from .services.context import Bound, Ground, Outbound
+from .services.control_plane import ControlPlane
+from .services.passwords import Passwords
+from .services.plan import Plan
+from .services.registry import Registry
+from .services.services import Service, Services, Snapshot
+from .serving.listener import Listener, bind
+from .serving.sessions import Sessions
+from .session.chain import Chain, compile_chain
+from .session.meter import Total
+from .session.session import Session
+from .session.stage import Worker
+from .session.verdict import Reason
 from .stages.identify import identified
+from .telemetry.observer import Observer, Statistics
+from .telemetry.trace import Explanation, StageTimes, explain, stage_times
+from .upstreams.direct import Direct
+from .upstreams.resolver import Resolver
 
 _busy: Final[set[int]] = set()
 """Edges that serve now, their control planes, and those of their parts that belong to one edge, by identity."""

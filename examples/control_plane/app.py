@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trioedge.core.faults import Faults
-from trioedge.runtime.settings import check_entries, read_settings
+from trioedge.control.settings import check_entries, read_settings
+from trioedge.errors import Faults
 
 from .store import Store
 

@@ -12,12 +12,12 @@ import trioedge as te
 from tests.bench.evict import open_client
 from tests.bench.probe import Values, ask, echoing, run, serving
 from tests.dns_server import DnsServer, dns_server
-from trioedge.core.address import Address
-from trioedge.runtime.connector import Connector, Permit
-from trioedge.runtime.ground import Ground
-from trioedge.runtime.name_servers import NameServers
-from trioedge.runtime.reactor import Reactor
-from trioedge.runtime.resolver import Answer, OnAnswer, Resolver
+from trioedge.addresses.address import Address
+from trioedge.loop.reactor import Reactor
+from trioedge.services.context import Ground
+from trioedge.upstreams.connector import Connector, Permit
+from trioedge.upstreams.name_servers import NameServers
+from trioedge.upstreams.resolver import Answer, OnAnswer, Resolver
 
 ANSWER_SECONDS = 0.1
 """What a name server takes."""

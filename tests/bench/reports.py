@@ -11,11 +11,11 @@ import trio
 import trioedge as te
 from tests.bench.prefixes import SEED
 from tests.bench.probe import Values, run
-from trioedge.core.meter import Total
-from trioedge.core.report import Reports
-from trioedge.core.services import Change, Services
-from trioedge.runtime.observe import Observer
-from trioedge.runtime.reporter import Reporter
+from trioedge.control.reporter import Reporter
+from trioedge.control.reports import Reports
+from trioedge.services.services import Change, Services
+from trioedge.session.meter import Total
+from trioedge.telemetry.observer import Observer
 
 FEW, MANY = 1_000, 100_000
 DIRTY = 100

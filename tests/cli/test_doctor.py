@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import trio
 
-from tests.runtime.test_qdisc import in_a_new_network
+from tests.cli.command import COMMAND, PATIENCE, finished
+from tests.stages.pacing.test_fq import in_a_new_network
 from trioedge.cli import doctor, main
 from trioedge.cli.doctor import backlog, examine, nameservers, open_files
-from trioedge.runtime.qdisc import Interface, State
-
-from .command import COMMAND, PATIENCE, finished
+from trioedge.stages.pacing.fq import Interface, State
 
 
 class Terminal(io.StringIO):
@@ -43,7 +42,7 @@ class Queues:
 @pytest.fixture
 def queues(monkeypatch: pytest.MonkeyPatch) -> Queues:
     stand_in = Queues("ready", "installed", "loopback", "down", "missing", "left alone", "kernel lacks it", "failed")
-    monkeypatch.setattr("trioedge.runtime.qdisc.survey", stand_in)
+    monkeypatch.setattr("trioedge.stages.pacing.fq.survey", stand_in)
     return stand_in
 
 
@@ -85,7 +84,7 @@ def test_a_terminal_gets_a_table(queues: Queues, monkeypatch: pytest.MonkeyPatch
 def test_without_a_rate_for_sockets_the_timeline_is_in_force(
     queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("trioedge.runtime.qdisc.pacing_support", lambda: "timeline")
+    monkeypatch.setattr("trioedge.stages.pacing.fq.pacing_support", lambda: "timeline")
     assert main(["doctor"]) == 0
     assert "note    pacing: timeline: " in capsys.readouterr().out
 

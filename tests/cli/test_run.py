@@ -9,9 +9,8 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.cli.command import Running, running
 from trioedge.cli import main
-
-from .command import Running, running
 
 EDGE = """\
 import trioedge as te

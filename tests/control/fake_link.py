@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import trio
 
-from trioedge.core.plan import Plan
-from trioedge.core.policy import Settings
-from trioedge.core.services import Snapshot
-from trioedge.runtime.control_plane import SnapshotError
+from trioedge.services.control_plane import SnapshotError
+from trioedge.services.plan import Plan
+from trioedge.services.policy import Settings
+from trioedge.services.services import Snapshot
 
 PATIENCE = 10
 """Seconds after which a test has failed; nothing comes near."""

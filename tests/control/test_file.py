@@ -11,14 +11,13 @@ import trio.testing
 
 from tests.control.fake_link import FakeLink
 from trioedge.control import file as module
+from trioedge.control import watched_file
 from trioedge.control.file import FileControl, read_services
-from trioedge.core.errors import ConfigurationError
-from trioedge.core.faults import MOST_FAULTS
-from trioedge.core.plan import Plan
-from trioedge.core.policy import Policy, Settings
-from trioedge.core.services import Snapshot
-from trioedge.runtime import watched_file
-from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, SnapshotError, TakesReports
+from trioedge.errors import MOST_FAULTS, ConfigurationError
+from trioedge.services.control_plane import ChecksDevices, ControlPlane, SnapshotError, TakesReports
+from trioedge.services.plan import Plan
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.services import Snapshot
 
 SHOP = "[services.shop]\nsession_rate = 20\n"
 CAFE = "[services.cafe]\n"

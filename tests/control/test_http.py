@@ -12,15 +12,15 @@ from examples.control_plane.store import Store
 from tests.cancels import cancel_at_every_step, left_open
 from tests.control.fake_link import FakeLink
 from tests.control.planes import Answer, Scripted, answer, example, lines, said, snapshot
-from tests.runtime.test_connector import closed_port
+from tests.upstreams.test_connector import closed_port
 from trioedge.control import http as module
 from trioedge.control.http import MOST_CHECKS, HttpControl
-from trioedge.core.errors import ConfigurationError
-from trioedge.core.policy import Policy, Settings
-from trioedge.core.report import Report, Usage
-from trioedge.core.services import Snapshot
-from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, TakesReports
-from trioedge.runtime.http_client import NoAnswerError
+from trioedge.control.http_client import NoAnswerError
+from trioedge.errors import ConfigurationError
+from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, TakesReports
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.report import Report, Usage
+from trioedge.services.services import Snapshot
 
 SHOP, CAFE = {"name": "shop", "session_rate": 20}, {"name": "cafe"}
 HAS_SHOP = {"shop": Settings(Policy(session_rate=20))}
@@ -477,7 +477,7 @@ async def test_a_cancel_leaves_nothing_open_wherever_it_comes(monkeypatch: pytes
     Work rests at each step, so that a cancel can come between any two.
     """
     monkeypatch.setattr(module, "SOONEST_SECONDS", 0.0)
-    monkeypatch.setattr("trioedge.runtime.slices.SLICE_SECONDS", 1e-9)
+    monkeypatch.setattr("trioedge.loop.slices.SLICE_SECONDS", 1e-9)
     links: list[FakeLink] = []
 
     async def live() -> None:

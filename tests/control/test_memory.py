@@ -8,12 +8,13 @@ import trio.testing
 from tests.cancels import cancel_at_every_step
 from tests.control.fake_link import FakeLink
 from trioedge.control.memory import MemoryControl
-from trioedge.core.errors import ConfigurationError, EdgeError
-from trioedge.core.plan import Plan
-from trioedge.core.policy import Credentials, Policy, Settings
-from trioedge.core.report import Report, Usage
-from trioedge.core.services import Snapshot
-from trioedge.runtime.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports
+from trioedge.errors import ConfigurationError, EdgeError
+from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports
+from trioedge.services.credentials import Credentials
+from trioedge.services.plan import Plan
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.report import Report, Usage
+from trioedge.services.services import Snapshot
 
 SLOW, FAST = Policy(session_rate=1), Policy(session_rate=100)
 

@@ -1,4 +1,7 @@
-"""What Forward promises a session, over real sockets; every await of it is cancelled in tests/runtime/test_serve.py."""
+"""What Forward promises a session, over real sockets.
+
+Every await of it is cancelled in tests/serving/test_sessions.py.
+"""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -14,16 +17,16 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.runtime.test_connector import closed_port, deaf_port
-from tests.runtime.test_idle_pool import Held
-from tests.runtime.test_sockets import paced_at
+from tests.loop.test_sockets import paced_at
+from tests.upstreams.test_connector import closed_port, deaf_port
+from tests.upstreams.test_pool import Held
 from tests.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving, stream
-from trioedge.core.address import Address
-from trioedge.core.allowance import Allowance
-from trioedge.core.errors import UpstreamError
-from trioedge.runtime.connector import Permit
-from trioedge.runtime.ground import Ground
+from trioedge.addresses.address import Address
+from trioedge.services.context import Ground
+from trioedge.session.allowance import Allowance
 from trioedge.testing import ScriptedUpstream, open_edge
+from trioedge.upstreams.connector import Permit
+from trioedge.upstreams.errors import UpstreamError
 
 
 @te.middleware

@@ -15,10 +15,9 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.runtime.test_connector import closed_port
+from tests.upstreams.test_connector import closed_port
 from tests.wires import connect, receive_all, receive_exactly, server
-from trioedge.control import http
-from trioedge.runtime import reporter, watched_file
+from trioedge.control import http, reporter, watched_file
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "of-the-test"

@@ -10,12 +10,12 @@ import trio
 import trioedge as te
 from tests.dns_server import dns_server
 from tests.wires import connect, receive_all, receive_exactly, server, serving
-from trioedge.core.address import Address
-from trioedge.runtime import resolver as resolver_module
-from trioedge.runtime.hosts_file import HostsFile
-from trioedge.runtime.name_servers import NameServers
-from trioedge.runtime.reactor import Reactor
-from trioedge.runtime.resolver import AT_ONCE, Answer, Resolver
+from trioedge.addresses.address import Address
+from trioedge.loop.reactor import Reactor
+from trioedge.upstreams import resolver as resolver_module
+from trioedge.upstreams.hosts_file import HostsFile
+from trioedge.upstreams.name_servers import NameServers
+from trioedge.upstreams.resolver import AT_ONCE, Answer, Resolver
 
 ZONE = "redis.test. 0 IN A 127.0.0.1"
 PROMPTLY = 0.5

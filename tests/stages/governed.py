@@ -2,13 +2,13 @@
 
 from typing import Any, cast
 
-from trioedge.core.meter import Total
-from trioedge.core.policy import Policy, Settings
-from trioedge.core.registry import Registry
-from trioedge.core.services import Change, Service, Services
-from trioedge.core.source_rules import SourceRules
-from trioedge.runtime.ground import Ground
-from trioedge.runtime.observe import Observer
+from trioedge.addresses.rules import SourceRules
+from trioedge.services.context import Ground
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.registry import Registry
+from trioedge.services.services import Change, Service, Services
+from trioedge.session.meter import Total
+from trioedge.telemetry.observer import Observer
 
 
 class Governed:

@@ -4,9 +4,9 @@ import pytest
 
 from tests.stages.governed import Governed
 from tests.strategies import make_session
-from trioedge.core.errors import ConfigurationError
-from trioedge.core.session import Session
-from trioedge.core.verdict import CONTINUE, Completed, Outcome, Reason, Reject
+from trioedge.errors import ConfigurationError
+from trioedge.session.session import Session
+from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from trioedge.stages.concurrency_limit import ConcurrencyLimit
 
 TOO_MANY = Reject(Reason.CONCURRENCY, "2 sessions of this source are live")

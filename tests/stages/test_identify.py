@@ -5,9 +5,9 @@ import pytest
 import trioedge as te
 from tests.stages.governed import Governed
 from tests.strategies import make_session
-from trioedge.core.errors import ConfigurationError
-from trioedge.core.session import Session
-from trioedge.core.verdict import CONTINUE, Reason, Reject, Verdict
+from trioedge.errors import ConfigurationError
+from trioedge.session.session import Session
+from trioedge.session.verdict import CONTINUE, Reason, Reject, Verdict
 from trioedge.stages.identify import AS_NAMED, Identify
 from trioedge.testing import check_decision
 

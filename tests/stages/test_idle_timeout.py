@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from tests.strategies import make_session
-from trioedge.core.errors import ConfigurationError
-from trioedge.core.verdict import CONTINUE
+from trioedge.errors import ConfigurationError
+from trioedge.session.verdict import CONTINUE
 from trioedge.stages.idle_timeout import IdleTimeout
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from tests.stages.governed import Governed
 from tests.strategies import make_session
-from trioedge.core.errors import ConfigurationError
-from trioedge.core.verdict import CONTINUE, Reason, Reject, Verdict
+from trioedge.errors import ConfigurationError
+from trioedge.session.verdict import CONTINUE, Reason, Reject, Verdict
 from trioedge.stages.session_gate import SessionGate
 
 TOO_FAST = Reject(Reason.RATE, "more than 1 sessions a second per service")

@@ -4,8 +4,8 @@ import pytest
 
 from tests.stages.governed import Governed
 from tests.strategies import make_session
-from trioedge.core.errors import ConfigurationError
-from trioedge.core.verdict import CONTINUE, Reason, Reject, Verdict
+from trioedge.errors import ConfigurationError
+from trioedge.session.verdict import CONTINUE, Reason, Reject, Verdict
 from trioedge.stages.source_match import SourceMatch
 
 UNMATCHED = Reject(Reason.SOURCE, "matches no accepted entry")

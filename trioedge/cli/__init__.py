@@ -11,10 +11,10 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from ..core.errors import ConfigurationError, ListenError
-from ..process import ExitCode
+from ..errors import ConfigurationError, ListenError
+from ..process.run import ExitCode
 from .check import check as check_command
-from .demo import demo as demo_command
+from .demo.command import demo as demo_command
 from .diff import UnansweredError, diff_command
 from .doctor import doctor as doctor_command
 from .run import run as run_command

@@ -6,9 +6,9 @@ import attrs
 import structlog
 
 from ..control.file import FileControl
-from ..core.services import Snapshot
-from ..core.unenforced import Unenforced
 from ..edge import Edge
+from ..services.services import Snapshot
+from ..services.unenforced import Unenforced
 from . import logs
 from .target import load
 

@@ -7,15 +7,15 @@ from typing import Final
 
 import attrs
 
+from ..addresses.address import Address, parse_address
 from ..control.file import read_services
-from ..core.address import Address, parse_address
-from ..core.errors import ConfigurationError, EdgeError
-from ..core.meter import Total
-from ..core.plan import Plan
-from ..core.policy import FATES, Fate, Settings
-from ..core.rates import format_rate
-from ..core.services import Change, Services, Snapshot, diff
-from ..runtime.toml_lines import toml_lines
+from ..control.toml_lines import toml_lines
+from ..errors import ConfigurationError, EdgeError
+from ..services.plan import Plan
+from ..services.policy import FATES, Fate, Settings
+from ..services.rates import format_rate
+from ..services.services import Change, Services, Snapshot, diff
+from ..session.meter import Total
 from . import logs
 
 EDGE_SECONDS: Final = 60.0

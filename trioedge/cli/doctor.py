@@ -14,8 +14,8 @@ import attrs
 from cyclopts import Parameter
 
 from ..edge import SPARE_DESCRIPTORS
-from ..process import ExitCode
-from ..runtime import qdisc
+from ..process.run import ExitCode
+from ..stages.pacing import fq as qdisc
 from . import logs
 from .words import count
 

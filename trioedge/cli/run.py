@@ -5,9 +5,9 @@ from typing import Annotated
 import structlog
 from cyclopts import Parameter
 
-from .. import process
-from ..core.address import parse_address
-from ..core.errors import ConfigurationError
+from ..addresses.address import parse_address
+from ..errors import ConfigurationError
+from ..process import run as process
 from . import logs
 from .target import load
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from ..core.errors import ConfigurationError
 from ..edge import Edge
+from ..errors import ConfigurationError
 
 FILE_MODULE: Final = "__trioedge_target__"
 """A file's module name: never ``__main__``, and nothing that could hide another module."""

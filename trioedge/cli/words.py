@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..core.verdict import Reason
+from ..session.verdict import Reason
 
 
 def reasons(counts: Mapping[Reason, int]) -> str:

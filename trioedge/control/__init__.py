@@ -1,1 +1,1 @@
-"""Control planes: who says which services there are, and what holds for them."""
+"""Control planes: the programs that name an edge's services, and how their snapshots are read and reported to."""

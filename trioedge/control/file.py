@@ -11,12 +11,12 @@ from typing import Final, NoReturn
 
 import trio
 
-from ..core.errors import ConfigurationError
-from ..core.services import Snapshot
-from ..runtime import toml_lines
-from ..runtime.control_plane import Link, SnapshotError
-from ..runtime.snapshot_lines import KnownLines, SnapshotReader
-from ..runtime.watched_file import WatchedFile
+from ..errors import ConfigurationError
+from ..services.control_plane import Link, SnapshotError
+from ..services.services import Snapshot
+from . import toml_lines
+from .snapshot_lines import KnownLines, SnapshotReader
+from .watched_file import WatchedFile
 
 RETRY_SECONDS: Final = 0.5
 """Until a file that could not be read is read again."""

@@ -10,13 +10,13 @@ from typing import Any, Final
 import attrs
 import trio
 
-from ..core.backoff import Backoff
-from ..core.bounds import check_number
-from ..core.report import Report
-from ..runtime.control_plane import DeviceVerdict, Link, SnapshotError
-from ..runtime.http_client import HttpClient, NoAnswerError, short
-from ..runtime.slices import in_slices
-from ..runtime.snapshot_lines import KnownLines, SnapshotReader
+from ..arguments import check_number
+from ..loop.slices import in_slices
+from ..services.control_plane import DeviceVerdict, Link, SnapshotError
+from ..services.report import Report
+from ..structures.backoff import Backoff
+from .http_client import HttpClient, NoAnswerError, short
+from .snapshot_lines import KnownLines, SnapshotReader
 
 SNAPSHOT_SECONDS: Final = 300.0
 """For a snapshot to come in full, beyond the wait for news."""

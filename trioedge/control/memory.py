@@ -6,12 +6,12 @@ from typing import TypeAlias
 
 import trio
 
-from ..core.errors import ConfigurationError, EdgeError
-from ..core.plan import Plan
-from ..core.policy import Policy, Settings
-from ..core.report import Report, Usage
-from ..core.services import Snapshot
-from ..runtime.control_plane import DeviceVerdict, Link, SnapshotError
+from ..errors import ConfigurationError, EdgeError
+from ..services.control_plane import DeviceVerdict, Link, SnapshotError
+from ..services.plan import Plan
+from ..services.policy import Policy, Settings
+from ..services.report import Report, Usage
+from ..services.services import Snapshot
 
 Check: TypeAlias = Callable[[str, str], "DeviceVerdict | bool | Awaitable[DeviceVerdict | bool]"]
 

@@ -1,1 +1,1 @@
-"""Floor 2: where a session's bytes go."""
+"""Endpoints: where a chain ends."""

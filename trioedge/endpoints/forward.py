@@ -7,22 +7,23 @@ from typing import Final
 
 import trio
 
-from ..core.address import Address, parse_address
-from ..core.address_classes import AddressClass
-from ..core.bounds import check_choice, check_count, check_number
-from ..core.errors import ConfigurationError, UpstreamError
-from ..core.meter import Meter
-from ..core.session import Session
-from ..core.verdict import Completed, Outcome, Reason, Reject
-from ..runtime.connector import Attempt, Connecting
-from ..runtime.ground import Ground, Outbound
-from ..runtime.relay import Ended, Relay
-from ..runtime.sockets import reset
-from ..runtime.stream_relay import StreamRelay, close_hard, wait_until_lifted
-from ..runtime.streams import PlainStream
-from ..runtime.upstream import Upstream
-from ..runtime.upstreams import Upstreams, most_ready
-from ..runtime.validation import Validator
+from ..addresses.address import Address, parse_address
+from ..addresses.classes import AddressClass
+from ..arguments import check_choice, check_count, check_number
+from ..errors import ConfigurationError
+from ..loop.sockets import reset
+from ..relay.socket_relay import Ended, Relay
+from ..relay.stream_relay import StreamRelay, close_hard, wait_until_lifted
+from ..relay.streams import PlainStream
+from ..services.context import Ground, Outbound
+from ..session.meter import Meter
+from ..session.session import Session
+from ..session.verdict import Completed, Outcome, Reason, Reject
+from ..upstreams.address_filter import Validator
+from ..upstreams.by_policy import Upstreams, most_ready
+from ..upstreams.connector import Attempt, Connecting
+from ..upstreams.errors import UpstreamError
+from ..upstreams.upstream import Upstream
 
 _NOWHERE: Final = Reject(Reason.SERVICE, "its policy names no outbound")
 ALLOWABLE: Final = (*(str(each) for each in AddressClass if each is not AddressClass.GLOBAL), "unix")

@@ -1,1 +1,1 @@
-"""Floor 2: the stages that come with trioedge, one a file."""
+"""Stages: what users put into `stages=[...]`, one file each; a stage knows no other."""

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
-from ..core.address import parse_address
-from ..core.errors import ConfigurationError
-from ..core.services import UNKNOWN_SERVICE
-from ..core.session import DEFAULT_SERVICE, Session
-from ..core.verdict import CONTINUE, Verdict
-from ..runtime.ground import Ground
+from ..addresses.address import parse_address
+from ..errors import ConfigurationError
+from ..services.context import Ground
+from ..services.services import UNKNOWN_SERVICE
+from ..session.session import DEFAULT_SERVICE, Session
+from ..session.verdict import CONTINUE, Verdict
 
 AS_NAMED: Final = attrgetter("service")
 """For the Identify that an edge puts behind a stage which names the service itself."""

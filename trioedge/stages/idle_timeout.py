@@ -1,8 +1,8 @@
 """How long a session may be silent."""
 
-from ..core.bounds import check_number
-from ..core.session import HALF_CLOSED_SECONDS, Session
-from ..core.verdict import CONTINUE, Verdict
+from ..arguments import check_number
+from ..session.session import HALF_CLOSED_SECONDS, Session
+from ..session.verdict import CONTINUE, Verdict
 
 
 class IdleTimeout:

@@ -3,12 +3,12 @@
 from collections.abc import Hashable
 from typing import Final, Literal
 
-from ..core.bounds import check_choice, check_count, check_number
-from ..core.gate import ADMITTED, TOO_FAST, Cadence, Gate
-from ..core.services import Change, Service, Services
-from ..core.session import Session
-from ..core.verdict import CONTINUE, Reason, Reject, Verdict
-from ..runtime.ground import Ground
+from ..arguments import check_choice, check_count, check_number
+from ..services.context import Ground
+from ..services.services import Change, Service, Services
+from ..session.session import Session
+from ..session.verdict import CONTINUE, Reason, Reject, Verdict
+from ..structures.gcra import ADMITTED, TOO_FAST, Cadence, Gate
 
 CAPACITY: Final = 65_536
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from typing import Final
 
-from ..core.errors import ConfigurationError
-from ..core.faults import Faults
-from ..core.services import Services
-from ..core.session import Session
-from ..core.source_rules import RulesError, SourceRules
-from ..core.verdict import CONTINUE, Reason, Reject, Verdict
-from ..runtime.ground import Ground
+from ..addresses.rules import SourceRules
+from ..errors import ConfigurationError, Faults, RulesError
+from ..services.context import Ground
+from ..services.services import Services
+from ..session.session import Session
+from ..session.verdict import CONTINUE, Reason, Reject, Verdict
 
 _UNMATCHED: Final = Reject(Reason.SOURCE, "matches no accepted entry")
 

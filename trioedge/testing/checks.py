@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import trio
 import trio.testing
 
-from ..core.chain import compile_chain
-from ..core.session import Session
-from ..core.stage import Decision, Middleware
-from ..core.verdict import CONTINUE, Completed, Outcome, Reason, Reject
-from ..runtime.streams import ReplayStream
+from ..relay.streams import ReplayStream
+from ..session.chain import compile_chain
+from ..session.session import Session
+from ..session.stage import Decision, Middleware
+from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from .sessions import make_session
 from .upstream import memory_pair
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from ..core.session import Session
-from ..core.verdict import Outcome
 from ..edge import Edge
+from ..session.session import Session
+from ..session.verdict import Outcome
 from .upstream import Script, ScriptedUpstream, echo, memory_pair
 
 

@@ -2,8 +2,8 @@
 
 import itertools
 
-from ..core.address import normalise_source
-from ..core.session import DEFAULT_SERVICE, Session
+from ..addresses.address import normalise_source
+from ..session.session import DEFAULT_SERVICE, Session
 
 _ids = itertools.count(1)
 

@@ -6,11 +6,11 @@ from typing import TypeAlias
 import trio
 import trio.testing
 
-from ..core.address import Address
-from ..core.errors import UpstreamError
-from ..core.verdict import Reason
-from ..runtime.connector import Attempt, Permit, Waiter
-from ..runtime.ground import Ground
+from ..addresses.address import Address
+from ..services.context import Ground
+from ..session.verdict import Reason
+from ..upstreams.connector import Attempt, Permit, Waiter
+from ..upstreams.errors import UpstreamError
 
 Script: TypeAlias = Callable[[trio.abc.HalfCloseableStream], Awaitable[object]]
 

@@ -1,0 +1,193 @@
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import examples, ip_texts
+from trioedge.addresses.address import UNIX_SOURCE, Address, normalise_source, parse_address
+from trioedge.errors import ConfigurationError
+
+labels = st.tuples(st.sampled_from("az0_"), st.text("az0_-", max_size=8), st.sampled_from("az9_")).map("".join)
+host_names = st.lists(labels, max_size=3).map(lambda labels: ".".join([*labels, "example"]))
+hosts = st.one_of(host_names, st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(lambda ip: f"[{ip}]"))
+tcp_texts = st.builds("tcp://{}:{}".format, hosts, st.integers(1, 65_535))
+parts = st.text("az09 ._:@?#%é-", min_size=1, max_size=12)
+unix_texts = st.lists(parts, min_size=1, max_size=4).map(lambda parts: "unix:///" + "/".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("tcp://127.0.0.1:6379", Address("tcp", "127.0.0.1", 6379)),
+        ("tcp://[::1]:9000", Address("tcp", "::1", 9000)),
+        ("tcp://[fe80::1%eth0]:9000", Address("tcp", "fe80::1%eth0", 9000)),
+        ("tcp://0.0.0.0:65535", Address("tcp", "0.0.0.0", 65_535)),
+        ("tcp://redis.internal:6379", Address("tcp", "redis.internal", 6379)),
+        ("tcp://Redis.Internal.:6379", Address("tcp", "redis.internal.", 6379)),
+        ("tcp://my_redis:1", Address("tcp", "my_redis", 1)),
+        (f"tcp://{'x.' * 126}x:1", Address("tcp", "x." * 126 + "x", 1)),
+        ("unix:///run/edge.sock", Address("unix", path="/run/edge.sock")),
+        ("unix:///" + "x" * 106, Address("unix", path="/" + "x" * 106)),
+    ],
+)
+def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("", "must begin with tcp:// or unix://"),
+        ("127.0.0.1:6379", "must begin with tcp:// or unix://"),
+        ("tcp:127.0.0.1:6379", "must begin with tcp:// or unix://"),
+        ("http://127.0.0.1:6379", "must begin with tcp:// or unix://"),
+        ("tcp://", "names no host"),
+        ("tcp://:6379", "names no host"),
+        ("tcp://127.0.0.1", "names no port"),
+        ("tcp://127.0.0.1:", "names no port"),
+        ("tcp://[::1]", "names no port"),
+        ("tcp://127.0.0.1:0", "nothing answers on port 0"),
+        ("tcp://127.0.0.1:65536", "out of range"),
+        ("tcp://127.0.0.1:-1", ""),
+        ("tcp://127.0.0.1:redis", ""),
+        ("tcp://127.0.0.1:6_379", ""),
+        ("tcp://127.0.0.1:\uff16\uff13\uff17\uff19", ""),
+        ("tcp://127.0.0.1: 6379", ""),
+        ("tcp://::1:6379", ""),
+        ("tcp://[::1:6379", ""),
+        ("tcp://[127.0.0.1]:6379", ""),
+        ("tcp://127.0.0.1:6379/", "more than a host and a port"),
+        ("tcp://127.0.0.1:6379?db=1", "more than a host and a port"),
+        ("tcp://127.0.0.1:6379#db", "more than a host and a port"),
+        ("tcp://user:secret@127.0.0.1:6379", "more than a host and a port"),
+        ("tcp://@127.0.0.1:6379", "more than a host and a port"),
+        ("tcp://127.0.0.256:6379", "neither an IP address nor a host name"),
+        ("tcp://127.1:6379", "neither an IP address nor a host name"),
+        ("tcp://2130706433:6379", "neither an IP address nor a host name"),
+        ("tcp://-redis:6379", "neither an IP address nor a host name"),
+        ("tcp://redis-:6379", "neither an IP address nor a host name"),
+        ("tcp://redis..internal:6379", "neither an IP address nor a host name"),
+        ("tcp://.:6379", "neither an IP address nor a host name"),
+        ("tcp://re dis:6379", "neither an IP address nor a host name"),
+        ("tcp://rédis:6379", "neither an IP address nor a host name"),
+        (f"tcp://{'x' * 64}:6379", "neither an IP address nor a host name"),
+        (f"tcp://{'x.' * 125}xx.x:6379", "neither an IP address nor a host name"),
+        ("unix://", "absolute path"),
+        ("unix://run/edge.sock", "absolute path"),
+        ("unix:///", "absolute path"),
+        ("unix:///run/", "absolute path"),
+        ("unix:///run/\0edge", "absolute path"),
+        ("unix:///" + "x" * 107, "at most 107 bytes"),
+        ("unix:///" + "é" * 54, "at most 107 bytes"),
+        # What urlsplit drops without a word.
+        ("tcp://127.0.0.1:63\t79", ""),
+        ("tcp://127.0.0.1:6379\n", ""),
+        ("tcp://127.0\n.0.1:6379", ""),
+        ("tcp://[::1]redis:6379", ""),
+        ("tcp://redis[::1]:6379", ""),
+        ("tcp://[v1.redis]:6379", ""),
+        ("tcp://127.0.0.1:6379?", "more than a host and a port"),
+        ("tcp://127.0.0.1:6379#", "more than a host and a port"),
+        # IPv4 has no scopes.
+        ("tcp://127.0.0.1%eth0:6379", "neither an IP address nor a host name"),
+        # Bytes of a command line that are not UTF-8 arrive as surrogates.
+        ("unix:///run/\udcff", ""),
+    ],
+)
+def test_a_bad_address_is_quoted_with_what_is_wrong(text: str, wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        parse_address(text)
+    assert repr(text) in str(refusal.value)
+    assert wrong in str(refusal.value)
+
+
+@pytest.mark.parametrize("thing", [None, 6379, b"tcp://127.0.0.1:6379", ("127.0.0.1", 6379)])
+def test_what_is_not_text_is_quoted_too(thing: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not text") as refusal:
+        parse_address(thing)
+    assert repr(thing) in str(refusal.value)
+
+
+def test_a_listener_may_leave_the_port_to_the_system() -> None:
+    assert parse_address("tcp://127.0.0.1:0", listening=True) == Address("tcp", "127.0.0.1", 0)
+    with pytest.raises(ConfigurationError, match="names no port"):
+        parse_address("tcp://127.0.0.1", listening=True)
+
+
+@examples(150)
+@given(tcp_texts | unix_texts)
+def test_what_is_written_is_what_is_printed(text: str) -> None:
+    assert str(parse_address(text)) == text
+
+
+def printed_or_refused(text: str) -> str:
+    try:
+        return str(parse_address(text))
+    except ConfigurationError as refusal:
+        return str(refusal)
+
+
+@examples(150)
+@given(st.text("[]:.%@/?# \t-x1", max_size=12).map("tcp://{}:1".format))
+def test_whatever_is_read_at_all_is_read_back_from_what_is_printed(text: str) -> None:
+    said = printed_or_refused(text)
+    assert repr(text) in said or printed_or_refused(said) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("tcp://127.0.0.1:1", True),
+        ("tcp://[2001:db8::1]:1", True),
+        ("tcp://[fe80::1%eth0]:1", True),
+        ("tcp://localhost:1", False),
+        ("unix:///127.0.0.1", False),
+    ],
+)
+def test_only_a_host_name_is_to_be_resolved(text: str, literal: bool) -> None:
+    assert parse_address(text).literal is literal
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::FFFF:c000:0201", "192.0.2.1"),
+        ("::fffe:192.0.2.1", "::fffe:c000:201"),
+        ("2001:DB8::0:1", "2001:db8::1"),
+        ("2001:0db8:0000:0000:0000:0000:0000:0001", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::", "::"),
+        ("0.0.0.0", "0.0.0.0"),
+    ],
+)
+def test_one_client_has_one_spelling(text: str, canonical: str) -> None:
+    assert normalise_source(text) == (canonical, ip_address(canonical).packed)
+
+
+def test_a_client_of_a_local_socket_has_no_address() -> None:
+    assert normalise_source(UNIX_SOURCE) == ("unix", b"")
+
+
+@examples(100)
+@given(ip_texts)
+def test_the_canonical_form_is_its_own_canonical_form(text: str) -> None:
+    canonical, packed = normalise_source(text)
+    assert normalise_source(canonical) == (canonical, packed)
+    assert ip_address(packed) == ip_address(canonical)
+
+
+@examples(100)
+@given(st.ip_addresses(v=4))
+def test_ipv4_over_ipv6_is_ipv4(address: IPv4Address) -> None:
+    mapped = IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
+    assert normalise_source(mapped.exploded) == normalise_source(str(address)) == (str(address), address.packed)
+
+
+@pytest.mark.parametrize("text", ["", "redis", "192.0.2", "192.0.2.256", "192.0.02.1", "192.0.2.1 ", "[::1]", "UNIX"])
+def test_a_source_that_is_no_address_is_quoted(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="not an IP address") as refusal:
+        normalise_source(text)
+    assert repr(text) in str(refusal.value)

@@ -1,0 +1,140 @@
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import termios
+
+import pytest
+import trio
+
+import trioedge as te
+from tests.cancels import cancel_at_every_step, left_open
+from tests.cli.command import COMMAND, PATIENCE, finished
+from trioedge.cli import main
+from trioedge.cli.demo import edge as demo_edge
+from trioedge.cli.demo.clients import visit
+from trioedge.cli.demo.upstream import Upstream
+from trioedge.cli.words import amount, count, reasons
+
+
+async def test_a_pipe_gets_lines_and_an_end() -> None:
+    code, out, error = await finished("demo", "--seconds", "4")
+    assert (code, error) == (0, "")
+    assert re.search(r"evicted [1-9] sessions? of 127\.0\.0\.4", out)
+    assert re.search(r"the device check denied 127\.0\.6\.1 after 0\.3 s: 2 sessions cut", out)
+    assert re.search(r"services\.toml gives video 6 MB/s: changes 1 service; retunes 2 sessions", out)
+    status = r"^2 s: \d+ live, \d+ accepted, \d+ answered, video .* over 2 s, of 2 MB/s; refused: rate \d+, source \d+"
+    assert re.search(status, out, re.MULTILINE)
+    answered, refused, denied, evicted = out.splitlines()[-1].split("; ")
+    assert denied == "2 sessions cut by the device check"
+    assert re.fullmatch(r"[1-9]\d* requests answered", answered)
+    assert re.fullmatch(r"\d+ sessions refused \(rate \d+, source \d+, concurrency \d+\)", refused)
+    assert re.fullmatch(r"[1-9]\d* sessions evicted\.", evicted)
+
+
+async def test_a_reader_that_leaves_ends_it() -> None:
+    with trio.fail_after(PATIENCE):
+        process = await trio.lowlevel.open_process([*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            await process.stdout.receive_some()
+            await process.stdout.aclose()
+            assert b"".join([chunk async for chunk in process.stderr]) == b""
+            assert await process.wait() == te.ExitCode.FAULT
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            await process.stderr.aclose()
+
+
+async def test_a_terminal_gets_a_table_until_a_signal() -> None:
+    ours, theirs = pty.openpty()
+    shown = b""
+    try:
+        termios.tcsetwinsize(theirs, (24, 80))
+        with trio.fail_after(PATIENCE):
+            process = await trio.lowlevel.open_process(
+                [*COMMAND, "demo"], stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+            )
+            os.close(theirs)
+            try:
+                while not re.search(rb"evicted 3 sessions of 127\.0\.0\.4", shown):
+                    await trio.lowlevel.wait_readable(ours)
+                    shown += os.read(ours, 65536)
+                process.send_signal(signal.SIGINT)
+                while b"sessions evicted." not in shown:
+                    await trio.lowlevel.wait_readable(ours)
+                    shown += os.read(ours, 65536)
+                assert await process.wait() == 0
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+    finally:
+        os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert "Ctrl-C ends it." in text
+    assert re.search(r"\d+ +127\.0\.0\.4 +chat +relaying +\d\.\d s", text)
+    assert re.search(r"refused +rate \d+, source \d+", text)
+    assert "Traceback" not in text
+
+
+def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["demo", "--port", str(port)]) == te.ExitCode.LISTEN
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith(f"trioedge: cannot listen on tcp://127.0.0.1:{port}: in use")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--port", "70000"], ["--seconds", "0"], ["--seconds", "nan"]])
+def test_wrong_options_are_one_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", *options]) == te.ExitCode.CONFIGURATION
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
+    control = te.MemoryControl()
+    chain = demo_edge.build("tcp://127.0.0.1:0", control, control.check_device).chain
+    assert [(phase.kind, len(phase.stages)) for phase in chain.phases] == [
+        ("leading decisions", 6),
+        ("middleware", 1),
+        ("endpoint", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_949, "9.9 kB"), (9_950, "10 kB"), (999_499, "999 kB"),
+     (999_500, "1.0 MB"), (30_000_000_000, "30 GB"), (10**13, "10.0 TB")],
+)  # fmt: skip
+def test_amounts_have_about_three_digits(size: int, text: str) -> None:
+    assert amount(size) == text
+
+
+def test_counts_in_words() -> None:
+    assert (count(0, "session"), count(1, "session"), count(2, "session")) == ("0 sessions", "1 session", "2 sessions")
+    assert reasons({}) == "none"
+    assert reasons({te.Reason.SOURCE: 3, te.Reason.RATE: 12}) == "rate 12, source 3"
+
+
+async def test_the_upstream_and_a_visit_leave_nothing_open_wherever_a_cancel_comes() -> None:
+    async def live() -> None:
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(Upstream().run)
+            await visit("127.0.0.1", port, requests=2)
+            nursery.cancel_scope.cancel()
+
+    await live()
+    before = left_open()
+
+    def check() -> None:
+        assert left_open() == before
+
+    assert await cancel_at_every_step(live, check) > 15

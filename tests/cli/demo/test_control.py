@@ -1,0 +1,208 @@
+"""The demo with a control plane: what travels through it, how its books agree, and that it never outlives the demo."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import trioedge as te
+from tests.cancels import left_open
+from tests.cli.command import COMMAND, PATIENCE
+from trioedge.cli import main
+from trioedge.cli.demo.control import ControlProcess, settled
+from trioedge.cli.demo.view import Lines
+from trioedge.testing import open_edge
+
+ROOT = Path(__file__).parents[2]
+MODULE = "examples.control_plane"
+ASLEEP = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+DEAF = "print('http://127.0.0.1:1', flush=True); input()"
+
+
+class Demo:
+    """`trioedge demo` with a control plane, as a process with pipes."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.said = ""
+
+    async def says(self, pattern: str) -> re.Match[str]:
+        """Wait for a line that matches."""
+        assert self.process.stdout is not None
+        while not (found := re.search(pattern + r".*\n", self.said)):
+            chunk = await self.process.stdout.receive_some()
+            assert chunk, f"ended without {pattern!r}:\n{self.said}"
+            self.said += chunk.decode()
+        return found
+
+    async def ends(self) -> int:
+        assert self.process.stdout is not None
+        async for chunk in self.process.stdout:
+            self.said += chunk.decode()
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def demo(module: str = MODULE) -> AsyncIterator[Demo]:
+    with trio.fail_after(PATIENCE):
+        process = await trio.lowlevel.open_process(
+            [*COMMAND, "demo", "--seconds", "60", "--control-plane", module],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        try:
+            async with process.stdout:
+                yield Demo(process)
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process that is no child of ours has ended; one that does not is ended when the test fails."""
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            await trio.lowlevel.wait_readable(descriptor)
+        finally:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+
+
+async def test_the_file_travels_and_the_books_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes four seconds: people have to be able to follow what happens."""
+    monkeypatch.chdir(ROOT)
+    async with demo() as watched:
+        services = trio.Path((await watched.says(r"nano (\S+)"))[1])
+        pid = int((await watched.says(r"kill (\d+)"))[1])
+        await services.write_text(f"{await services.read_text()}[services.yours]\n")
+        await watched.says(r"the device check denied 127\.0\.6\.1 after 0\.[3-9] s: 2 sessions cut")
+        await watched.says(r"evicted 3 sessions of 127\.0\.0\.4")
+        await watched.says(
+            r"services\.toml gives video 6 MB/s: .*changes 1 service; retunes 2 sessions; in force after"
+        )
+        os.killpg(watched.process.pid, signal.SIGINT)  # as a terminal does, to all that is in the foreground
+        assert await watched.ends() == 0
+        amount = r"[\d.]+ k?M?B"
+        books = rf"chat {amount}, crawler {amount}, guest 0 B, video {amount}, web {amount}, yours 0 B"
+        await watched.says(rf"The control plane's books: {books}; to the byte what the edge counted\.\n")
+        await gone(pid)
+        assert not await services.parent.exists()
+
+
+async def test_a_control_plane_that_is_killed_is_missed_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes three seconds: its processes start, and lines come once a second."""
+    monkeypatch.chdir(ROOT)
+    async with demo() as watched:
+        services = trio.Path((await watched.says(r"nano (\S+)"))[1])
+        pid = int((await watched.says(r"kill (\d+)"))[1])
+        await services.write_text("[services.web]\nsession_rate = 0\n")
+        await watched.says(r"control plane: .*services\.toml: services\.web\.session_rate = 0 must be a number above 0")
+        os.kill(pid, signal.SIGKILL)
+        await watched.says(r"the control plane has ended \(signal 9\)")
+        await watched.says(r"[1-9] live, .*; services as they were \d+ s ago: ")
+        watched.process.send_signal(signal.SIGTERM)
+        assert await watched.ends() == 0
+        await watched.says(r"The control plane has ended, and its books with it; the edge counted chat .*, web ")
+        assert "Traceback" not in watched.said
+
+
+async def test_it_does_not_outlive_a_demo_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes two seconds: two processes start, and one says farewell for a second."""
+    monkeypatch.chdir(ROOT)
+    async with demo() as watched:
+        folder = Path((await watched.says(r"nano (\S+)"))[1]).parent
+        pid = int((await watched.says(r"kill (\d+)"))[1])
+        watched.process.kill()
+        await gone(pid)
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+async def test_a_cancel_while_its_process_is_made_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[subprocess.Popen[bytes]] = []
+    make = subprocess.Popen
+
+    def cancelled(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:
+        trio.from_thread.run_sync(scope.cancel)
+        made.append(make(*arguments, **more))
+        return made[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", cancelled)
+    before = left_open()
+    with trio.fail_after(PATIENCE), trio.CancelScope() as scope:
+        process = ControlProcess(MODULE, tmp_path / "services.toml", Lines())
+        await process.run("shop", "192.0.2.*", task_status=trio.TASK_STATUS_IGNORED)
+    assert scope.cancelled_caught
+    assert [each.returncode for each in made] == [-signal.SIGKILL]
+    assert left_open() == before
+
+
+async def test_a_signal_while_it_starts_ends_both(tmp_path: Path) -> None:
+    """It takes a second: two processes start."""
+    (tmp_path / "asleep.py").write_text(ASLEEP)
+    async with demo("asleep") as watched:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            await trio.sleep(0.01)
+        watched.process.send_signal(signal.SIGTERM)
+        assert await watched.ends() == 0
+        await gone(int((tmp_path / "pid").read_text()))
+        assert watched.said == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (None, "does not start: .*No module named other"),
+        ("1 / 0", "does not start: ZeroDivisionError: division by zero"),
+        ("pass", "does not start: it has said nothing"),
+        (DEAF, "denies nobody: PUT http://127.0.0.1:1/services/chat/denied/127.0.6.*: "),
+    ],
+    ids=["no module", "fault", "silent", "deaf"],
+)
+def test_one_that_cannot_be_is_one_line(
+    program: str | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes the time in which a process starts."""
+    if program is not None:
+        (tmp_path / "other.py").write_text(program)
+    assert main(["demo", "--control-plane", "other"]) == te.ExitCode.CONFIGURATION
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert re.match(f"trioedge: --control-plane other {why}", error)
+    assert error.count("\n") == 1
+
+
+async def test_the_books_in_words(autojump_clock: trio.testing.MockClock) -> None:
+    control = te.MemoryControl({"chat": te.Policy(), "web": te.Policy()})
+    edge = te.Edge("tcp://127.0.0.1:0", [te.Identify("chat")], te.Forward("tcp://127.0.0.1:1"), control=control)
+    async with open_edge(edge) as world:
+        client = await world.connect()
+        await client.send(b"hello")
+        assert await client.receive(5) == b"hello"
+        await client.close()
+        await client.ended()
+        chat, web = {"bytes_up": 5, "bytes_down": 5, "opened": 1}, {"bytes_up": 0, "bytes_down": 0, "opened": 0}
+        assert settled(edge.services, {"chat": chat, "web": web}) == (
+            "The control plane's books: chat 10 B, web 0 B; to the byte what the edge counted."
+        )
+        assert settled(edge.services, {"chat": chat | {"bytes_down": 4}, "web": web}) == (
+            "The control plane's books: chat 9 B, web 0 B; but the edge counted chat 10 B, web 0 B."
+        )
+        assert settled(edge.services, {"chat": chat | {"opened": 0}, "web": web}).endswith(
+            "but the edge counted chat 10 B, web 0 B."
+        )
+        assert settled(edge.services, None) == (
+            "The control plane has ended, and its books with it; the edge counted chat 10 B, web 0 B."
+        )

@@ -1,0 +1,272 @@
+"""Reports over a line that fails, with a clock that jumps."""
+
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from math import inf
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from trioedge.control import reporter as reporter_module
+from trioedge.control.reporter import REPORT_SECONDS, SERVICES_A_REPORT, Reporter
+from trioedge.control.reports import Reports
+from trioedge.services.policy import Settings
+from trioedge.services.report import Report
+from trioedge.services.services import Change, Service, Services
+from trioedge.session.meter import Total
+from trioedge.structures.backoff import Backoff
+from trioedge.telemetry.observer import Observer
+
+ROUND = 10.0
+BACK = "reports are acknowledged again"
+
+
+class Plane:
+    """Takes reports, or not."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[float, Report]] = []
+        self.cancelled = 0
+        self.seconds = 0.0
+        self.fault: Exception | None = None
+
+    async def report(self, report: Report, /) -> None:
+        self.came.append((trio.current_time(), report))
+        try:
+            await trio.sleep(self.seconds)
+        except trio.Cancelled:
+            self.cancelled += 1
+            raise
+        if self.fault is not None:
+            raise self.fault
+
+    def times(self) -> list[float]:
+        return [at for at, _ in self.came]
+
+    def said(self) -> list[tuple[int, list[str]]]:
+        return [(report.sequence, [usage.service for usage in report.services]) for _, report in self.came]
+
+
+class World:
+    def __init__(self) -> None:
+        self.services = Services(Total(), Total(), governed=True)
+        self.reports = Reports("edge", "1", lambda _: 1)
+        self.plane = Plane()
+        self.reporter = Reporter(self.plane, self.reports, Observer(), ROUND)
+        self.services.on_traffic.append(self.reporter.mark)
+        self.services.on_gone.append(self.reporter.gone)
+        self.logs: list[MutableMapping[str, Any]] = []
+
+    def said(self) -> list[str]:
+        """What the log says: errors, and other lines as they are."""
+        return [line.get("error", line["event"]) for line in self.logs]
+
+    def service(self, name: str = "a") -> Service:
+        """A service with a session, which is worth a report."""
+        service = self.services.apply(Change(name, None, Settings()), None)
+        self.services.entered(name)
+        return service
+
+
+@asynccontextmanager
+async def at_work() -> AsyncIterator[World]:
+    world = World()
+    with capture_logs() as world.logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.reporter.run)
+            yield world
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses of 0.5, 1, 2, 4 ... 30 seconds."""
+
+    def backoff(first: float, most: float, random: Callable[[], float]) -> Backoff:
+        return Backoff(first, most, lambda: 1.0)
+
+    monkeypatch.setattr(reporter_module, "Backoff", backoff)
+
+
+async def test_a_busy_service_is_reported_once_a_round(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        world.plane.seconds = 0.3
+        service = world.service()
+        for _ in range(600):  # bytes move all the time, also while a report is under way
+            service.down.add(1)
+            await trio.sleep(0.1)
+        assert world.plane.times() == pytest.approx([10.0, 20.3, 30.6, 40.9, 51.2])
+        bytes_down = [report.services[0].bytes_down for _, report in world.plane.came]
+        assert bytes_down == sorted(bytes_down)
+        assert world.reporter.error == ""
+
+
+async def test_while_nothing_changes_nothing_is_reported_and_nobody_wakes(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        await trio.sleep(3600)
+        assert world.plane.came == []
+        world.service()
+        await trio.sleep(ROUND + 1)
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == inf, "no timer is left running"
+        await trio.sleep(3600)
+        assert world.plane.said() == [(1, ["a"])]
+
+
+async def test_a_thousand_services_make_a_report_and_more_make_another_at_once(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        for number in range(2 * SERVICES_A_REPORT + 1):
+            world.service(f"{number}")
+        await trio.sleep(ROUND + 1)
+        assert [len(names) for _, names in world.plane.said()] == [SERVICES_A_REPORT, SERVICES_A_REPORT, 1]
+        assert world.plane.times() == [ROUND] * 3
+        assert world.reports.acknowledged == 3
+        assert not world.reports
+
+
+async def test_a_report_that_fails_comes_again_after_growing_pauses_until_it_arrives(
+    autojump_clock: MockClock,
+) -> None:
+    async with at_work() as world:
+        service = world.service()
+        world.plane.fault = OSError("no route")
+        await trio.sleep(ROUND + 3)
+        assert world.plane.times() == [10.0, 10.5, 11.5]
+        service.up.add(5)
+        world.plane.fault = None
+        await trio.sleep(ROUND)
+        assert world.plane.times() == [10.0, 10.5, 11.5, 13.5]
+        assert [sequence for sequence, _ in world.plane.said()] == [1, 2, 3, 4]
+        assert world.plane.came[-1][1].services[0].bytes_up == 5
+        assert world.said() == ["no route", "no route", BACK], "a second apart at least"
+        assert world.reporter.error == ""
+        assert world.reports.acknowledged == 4
+        service.up.add(1)
+        await trio.sleep(2 * ROUND)
+        assert world.said().count(BACK) == 1, "it was not gone since"
+        world.plane.fault = OSError("no route")
+        service.up.add(1)
+        await trio.sleep(ROUND + 1)
+        first, again = world.plane.times()[-2:]
+        assert again - first == 0.5, "the pauses begin anew"
+
+
+async def test_what_changed_while_reports_failed_is_reported_too(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        world.service("a")
+        world.plane.fault = OSError("no route")
+        await trio.sleep(ROUND + 1)
+        world.service("b")
+        world.plane.fault = None
+        await trio.sleep(3 * ROUND)
+        names = {name for _, names in world.plane.said() for name in names}
+        assert names == {"a", "b"}
+        assert not world.reports
+
+
+@pytest.mark.parametrize("fault", [ValueError(), ExceptionGroup("two", [OSError("one"), ValueError()])])
+async def test_whatever_a_control_plane_raises_is_said_and_costs_nothing_else(
+    fault: Exception, autojump_clock: MockClock
+) -> None:
+    async with at_work() as world:
+        world.service()
+        world.plane.fault = fault
+        await trio.sleep(ROUND + 0.1)
+        assert world.said() == [world.reporter.error] == [str(fault) or repr(fault)]
+        world.plane.fault = None
+        await trio.sleep(ROUND)
+        assert world.reports.acknowledged == 2
+
+
+async def test_a_report_that_nobody_answers_is_given_up_and_comes_again(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        world.service()
+        world.plane.seconds = 3600
+        await trio.sleep(ROUND + REPORT_SECONDS + 0.1)
+        assert world.said() == [world.reporter.error] == ["no answer to a report within 10 s"]
+        world.plane.seconds = 0
+        await trio.sleep(1)
+        assert world.plane.times() == [10.0, 20.5]
+        assert world.reports.acknowledged == 2
+
+
+# The end.
+
+
+async def test_the_last_reports_are_sent_at_once(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        for number in range(SERVICES_A_REPORT + 1):
+            world.service(f"{number}")
+        with trio.testing.assert_checkpoints():
+            await world.reporter.flush(2)
+        assert world.plane.times() == [0.0, 0.0]
+        assert not world.reports
+
+
+async def test_with_nothing_due_there_is_nothing_to_send() -> None:
+    async with at_work() as world:
+        with trio.testing.assert_checkpoints():
+            await world.reporter.flush(2)
+        assert world.plane.came == []
+
+
+async def test_the_end_waits_for_the_report_that_is_under_way_and_sends_what_changed_since(
+    autojump_clock: MockClock,
+) -> None:
+    async with at_work() as world:
+        service = world.service()
+        world.plane.seconds = 0.7
+        await trio.sleep(ROUND + 0.5)
+        service.up.add(1)
+        await world.reporter.flush(2)
+        assert trio.current_time() == pytest.approx(ROUND + 1.4)
+        assert [report.services[0].bytes_up for _, report in world.plane.came] == [0, 1]
+        assert (world.reports.acknowledged, len(world.reports)) == (2, 0)
+
+
+async def test_a_report_that_fails_at_the_end_is_not_tried_for_ever(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        world.service()
+        world.plane.fault = OSError("no route")
+        await world.reporter.flush(2)
+        assert len(world.plane.came) == 1
+        assert len(world.reports) == 1
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+async def test_the_end_takes_no_longer_than_it_may(under_way: bool, autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        world.service()
+        world.plane.seconds = 3600
+        if under_way:
+            await trio.sleep(ROUND + 1)
+        began = trio.current_time()
+        await world.reporter.flush(2)
+        assert trio.current_time() == began + 2
+
+
+@pytest.mark.parametrize("seconds", [0, ROUND / 2, ROUND + 1], ids=["idle", "between rounds", "under way"])
+async def test_after_a_cancel_a_report_that_was_cut_short_is_due_still(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    async with at_work() as world:
+        if seconds:
+            world.service()
+        world.plane.seconds = 3600
+        await trio.sleep(seconds)
+    assert len(world.reports) == (1 if seconds else 0)
+    assert world.plane.cancelled == len(world.plane.came) == (seconds > ROUND)
+    assert world.reporter.error == ""
+
+
+async def test_a_flush_that_was_cancelled_owes_as_much_as_before(autojump_clock: MockClock) -> None:
+    world = World()
+    world.service()
+    world.plane.seconds = 3600
+    with trio.move_on_after(1) as scope:
+        await world.reporter.flush(2)
+    assert scope.cancelled_caught
+    assert len(world.reports) == 1

@@ -1,0 +1,141 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+import trioedge as te
+from tests.strategies import make_session
+from trioedge.control.supervisor import FLUSH_SECONDS, MOST_RETRY_SECONDS, ControlState, Governance
+from trioedge.session.meter import Total
+from trioedge.telemetry.observer import Observer
+
+
+class Mute:
+    """A control plane that never says a word."""
+
+    async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await trio.sleep_forever()
+
+
+def governed(control: te.ControlPlane | None) -> Governance:
+    return Governance(control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10)
+
+
+@asynccontextmanager
+async def started(control: te.ControlPlane | None) -> AsyncIterator[Governance]:
+    governance = governed(control)
+    async with trio.open_nursery() as workers:
+        await governance.start(workers, trio.Event())
+        yield governance
+        workers.cancel_scope.cancel()
+
+
+async def test_it_starts_with_the_first_word_of_the_control_plane() -> None:
+    async with started(te.MemoryControl({"shop": te.Policy()})) as governance:
+        state = governance.state()
+        assert (state.services, state.error, state.failing_since, state.unreported) == (1, "", None, 0)
+        assert state.applied_at is not None
+
+
+async def test_without_a_control_plane_there_is_nothing_to_wait_for() -> None:
+    async with started(None) as governance:
+        assert governance.state() == ControlState("", None, 0, "", None, "", 0, 0)
+        assert governance.services.find("anyone") is not None
+
+
+async def test_who_gives_up_is_not_held_by_a_mute_one(autojump_clock: trio.testing.MockClock) -> None:
+    governance, give_up = governed(Mute()), trio.Event()
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    async with trio.open_nursery() as workers:
+
+        async def patience() -> None:
+            await trio.sleep(5)
+            give_up.set()
+
+        workers.start_soon(patience)
+        await governance.start(workers, give_up)
+        assert trio.current_time() == 5
+    assert trio.lowlevel.current_statistics().tasks_living == tasks, "the control plane's task is gone, too"
+
+
+async def test_a_cancel_while_it_waits_leaves_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    governance = governed(Mute())
+    with trio.move_on_after(3) as scope:
+        async with trio.open_nursery() as workers:
+            await governance.start(workers, trio.Event())
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(("delay", "reports"), [(0.0, 1), (FLUSH_SECONDS + 1, 0)])
+async def test_what_is_due_is_reported_at_the_end_or_not_waited_for(
+    autojump_clock: trio.testing.MockClock, delay: float, reports: int
+) -> None:
+    control = te.MemoryControl({"default": te.Policy()})
+    control.delay = delay
+    async with started(control) as governance:
+        session = make_session()
+        governance.live.add(session)
+        governance.live.remove(session)
+        assert governance.state().unreported == 1
+        began = trio.current_time()
+        await governance.finish()
+        assert trio.current_time() - began == min(delay, FLUSH_SECONDS)
+        assert governance.state().reported == reports
+        assert control.totals("default").opened == reports
+
+
+class Clumsy:
+    """A control plane that speaks, and then raises."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = list(seconds)
+        self.runs = 0
+        self.began: list[float] = []
+
+    async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self.runs += 1
+        self.began.append(trio.current_time())
+        await link.apply(te.Snapshot({f"shop{self.runs}": te.Settings()}))
+        task_status.started()
+        await trio.sleep(self.seconds.pop(0) if self.seconds else 1)
+        raise LookupError("as asked")
+
+
+async def test_one_that_crashes_after_its_first_word_is_run_again(autojump_clock: trio.testing.MockClock) -> None:
+    control = Clumsy()
+    with capture_logs() as logs:
+        async with started(control) as governance:
+            await trio.sleep(1.01)
+            assert "has stopped" in governance.state().error
+            assert "shop1" in governance.services, "what it said still holds"
+            await trio.sleep(1)
+            assert control.runs == 2
+            assert governance.state().error == ""
+            assert "shop2" in governance.services
+    assert "control plane crashed" in [entry["event"] for entry in logs]
+
+
+async def test_one_that_crashes_again_and_again_is_run_less_and_less_often_until_one_run_goes_well(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioedge.control.supervisor.random.random", lambda: 1.0)
+    control = Clumsy(0, 0, 0, MOST_RETRY_SECONDS + 1, 0)
+    with capture_logs():
+        async with started(control):
+            await trio.sleep(60)
+    ended = [began + (MOST_RETRY_SECONDS + 1 if number == 3 else 0) for number, began in enumerate(control.began)]
+    pauses = [began - before for before, began in zip(ended, control.began[1:], strict=False)]
+    assert pauses[:5] == pytest.approx([0.5, 1, 2, 0.5, 1])
+
+
+async def test_one_that_crashes_before_it_is_a_fault(autojump_clock: trio.testing.MockClock) -> None:
+    class Broken:
+        async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            raise LookupError("as asked")
+
+    with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
+        async with started(Broken()):
+            pass

@@ -1,0 +1,95 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trioedge.control import toml_lines
+
+HEAD_KEYS = {"version", "full"}
+
+
+def said(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in toml_lines.toml_lines(path)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "services.toml"
+
+
+def test_a_service_is_a_line(path: Path) -> None:
+    path.write_text('[services.shop]\nsession_rate = 20\naccept = ["10.0.0.0/8"]\n[services."a b"]\n')
+    head, *lines = said(path)
+    assert head.keys() == HEAD_KEYS
+    assert head["full"] is True
+    assert lines == [
+        {"name": "shop", "session_rate": 20, "accept": ["10.0.0.0/8"]},
+        {"name": "a b"},
+        {"end": 2},
+    ]
+
+
+def test_the_version_follows_the_content(path: Path) -> None:
+    versions = []
+    for text in ("[services]", "[services.shop]", "[services]"):
+        path.write_text(text)
+        versions.append(said(path)[0]["version"])
+    assert versions[0] == versions[2] != versions[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "faults"),
+    [
+        ("", ["has no table [services]: for no services, write an empty [services]"]),
+        ("services = 3", ["services = 3 is no table: for no services, write an empty [services]"]),
+        ("bogus = 1\n[services]\n[more]", ["has no key 'bogus', 'more': there is services"]),
+        ("[services]\nshop = 3", ["services.shop = 3 must be a table"]),
+        ('[services.shop]\nname = "cafe"', ["services.shop has no key 'name': the table has it"]),
+        ("[services.shop]\na = 1\na = 2\n", ["is not TOML: Cannot overwrite a value (at line 3, column 6)"]),
+        (b"# \xff", ["is not TOML: it is not in UTF-8"]),
+    ],
+)
+def test_every_fault_is_a_line(path: Path, content: str | bytes, faults: list[str]) -> None:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert [line["fault"] for line in said(path) if "fault" in line] == faults
+
+
+def test_what_nests_too_deeply_is_a_fault(path: Path) -> None:
+    path.write_text("a = " + "[" * 100_000)
+    (line,) = said(path)
+    assert line["fault"].startswith("is not TOML: ")
+
+
+def test_a_missing_file_is_a_fault(path: Path) -> None:
+    assert said(path) == [{"fault": "cannot be read: No such file or directory"}]
+
+
+def test_a_missing_file_with_a_relative_path_is_said_to_be_missing_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said(Path("nowhere.toml")) == [{"fault": f"cannot be read in {tmp_path}: No such file or directory"}]
+
+
+def test_a_service_with_a_fault_has_its_other_faults_as_well(path: Path) -> None:
+    path.write_text('[services.shop]\nname = "cafe"\nsession_rate = 0\n')
+    assert said(path)[2:] == [{"name": "shop", "session_rate": 0}, {"end": 1}]
+
+
+def test_a_date_is_text_to_whoever_looks_for_a_number(path: Path) -> None:
+    path.write_text("[services.shop]\nsession_rate = 2026-11-23\nmax_sessions = nan\n")
+    line = said(path)[1]
+    assert line["session_rate"] == "2026-11-23"
+    assert line["max_sessions"] != line["max_sessions"]
+
+
+def test_it_is_a_program_that_needs_nothing(path: Path) -> None:
+    path.write_text("[services.shop]\nsession_rate = 20\n")
+    command = [sys.executable, "-IS", toml_lines.__file__, os.fspath(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.splitlines() == list(toml_lines.toml_lines(path))
+    assert done.stderr == ""

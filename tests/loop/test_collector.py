@@ -1,0 +1,85 @@
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from trioedge.loop.collector import MANY, no_full_pass, settle
+from trioedge.services.apply import Convergence
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.registry import Registry
+from trioedge.services.services import Services, Snapshot
+from trioedge.session.meter import Total
+from trioedge.telemetry.observer import Observer
+
+
+@pytest.fixture
+def passes() -> Iterator[list[int]]:
+    """Generations that were collected, by a collector that is called very often."""
+    seen: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            seen.append(info["generation"])
+
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # a full pass is due when a quarter has been added to what the last one left
+    gc.set_threshold(10, 1, 1)
+    gc.callbacks.append(note)
+    yield seen
+    gc.callbacks.remove(note)
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+def litter(count: int = 1_000) -> list[list[int]]:
+    return [[] for _ in range(count)]
+
+
+def test_only_younger_garbage_is_collected_meanwhile(passes: list[int]) -> None:
+    with no_full_pass(), no_full_pass():
+        kept = litter()
+    assert set(passes) == {0, 1}
+    kept += litter()
+    assert 2 in passes
+    assert len(kept) == 2_000
+
+
+def test_contexts_overlap_and_thresholds_are_as_they_were(passes: list[int]) -> None:
+    one, other = no_full_pass(), no_full_pass()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    kept = litter()
+    assert 2 not in passes
+    other.__exit__(None, None, None)
+    assert gc.get_threshold() == (10, 1, 1)
+    assert kept
+
+
+def test_thresholds_that_are_set_meanwhile_stay(passes: list[int]) -> None:
+    with no_full_pass():
+        gc.set_threshold(20, 2, 2)
+    assert gc.get_threshold() == (20, 2, 2)
+
+
+def test_a_pass_that_was_put_off_is_due_no_more(passes: list[int]) -> None:
+    with no_full_pass():
+        kept = litter()
+        settle()
+        assert passes.count(2) == 1
+    assert gc.get_freeze_count() >= len(kept)
+
+
+@pytest.mark.parametrize(("first", "then"), [(MANY + 1, 0), (MANY // 2, MANY), (10, 0)])
+async def test_services_that_came_and_changed_are_out_of_its_sight(passes: list[int], first: int, then: int) -> None:
+    services = Services(Total(), Total(), governed=True)
+    convergence = Convergence(services, Registry(services), Observer(), enforced=())
+    frozen = gc.get_freeze_count()
+    passes.clear()
+    await convergence.apply(Snapshot({f"service-{number}": Settings() for number in range(first)}))
+    assert (gc.get_freeze_count() - frozen > first) is (first > MANY)
+    changed = {f"service-{number}": Settings(Policy(session_rate=2)) for number in range(then)}
+    await convergence.apply(Snapshot(changed, full=False))
+    assert (gc.get_freeze_count() - frozen > first) is (first + then > MANY)

@@ -1,0 +1,379 @@
+import os
+import socket
+import time
+from itertools import pairwise
+
+import attrs
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from tests.relay.test_socket_relay import open_reactor
+from tests.wires import tcp_pair
+from trioedge.loop.reactor import (
+    BATCH_EVENTS,
+    LONG_YIELD_SECONDS,
+    READABLE,
+    TICK_SECONDS,
+    TURN_SECONDS,
+    WRITABLE,
+    Reactor,
+)
+from trioedge.telemetry.observer import Observer
+
+
+@attrs.define(eq=False)
+class Owner:
+    """Notes what the reactor tells it, and fails when it is told to."""
+
+    fails: bool = False
+    masks: list[int] = attrs.field(factory=list)
+    resumed: int = 0
+    expired: list[float] = attrs.field(factory=list)
+    faults: list[Exception] = attrs.field(factory=list)
+    told: trio.Event = attrs.field(factory=trio.Event)
+
+    def _note(self) -> None:
+        self.told.set()
+        if self.fails:
+            raise LookupError("as asked")
+
+    def on_ready(self, fd: int, mask: int) -> None:
+        self.masks.append(mask)
+        self._note()
+
+    def resume(self) -> None:
+        self.resumed += 1
+        self._note()
+
+    def expire(self, now: float) -> None:
+        self.expired.append(now)
+        self._note()
+
+    def crashed(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+
+async def test_a_socket_is_reported_once_for_each_change() -> None:
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        owner = Owner()
+        reactor.add(near.fileno(), owner)
+        await owner.told.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert owner.masks == [WRITABLE]
+        far.send(b"x")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert owner.masks == [WRITABLE, WRITABLE | READABLE]
+        reactor.remove(near.fileno())
+        far.send(b"x")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(owner.masks) == 2
+        near.close()
+        far.close()
+
+
+async def test_what_a_socket_is_ready_for_is_reported_once_more_to_who_looked_away() -> None:
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        owner = Owner()
+        far.send(b"x")
+        reactor.add(near.fileno(), owner)
+        for times in (1, 2, 3):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert owner.masks == [WRITABLE | READABLE] * times
+            reactor.repeat(near.fileno())
+            reactor.repeat(near.fileno())
+        reactor.remove(near.fileno())
+        near.close()
+        far.close()
+
+
+async def test_a_fault_costs_its_owner_and_nobody_else() -> None:
+    async with open_reactor() as reactor:
+        pairs = [tcp_pair() for _ in range(3)]
+        owners = [Owner(), Owner(fails=True), Owner()]
+        for (near, _), owner in zip(pairs, owners, strict=True):
+            reactor.add(near.fileno(), owner)
+            reactor.again(owner)
+            reactor.set_deadline(owner, reactor.now)
+        for owner in owners:
+            await owner.told.wait()
+        await trio.sleep(2 * TICK_SECONDS)
+        assert [len(owner.faults) for owner in owners] == [0, 3, 0]
+        assert [owner.resumed for owner in owners] == [1, 1, 1]
+        assert [len(owner.expired) for owner in owners] == [1, 1, 1]
+        for near, far in pairs:
+            reactor.forget(near.fileno())
+            near.close()
+            far.close()
+
+
+async def test_a_cancel_among_deadlines_that_take_long_leaves_the_rest_alone() -> None:
+    class Slow(Owner):
+        def expire(self, now: float) -> None:
+            super().expire(now)
+            time.sleep(TURN_SECONDS)
+            scope.cancel()
+
+    reactor = Reactor(Observer())
+    owners = [Slow() for _ in range(3)]
+    for owner in owners:
+        reactor.set_deadline(owner, reactor.now)
+    with trio.fail_after(5), trio.CancelScope() as scope:
+        await reactor.run()
+    assert scope.cancelled_caught
+    assert sum(len(owner.expired) for owner in owners) == 1
+    assert reactor._epoll.closed
+
+
+async def test_others_run_while_somebody_always_asks_for_more() -> None:
+    class Greedy(Owner):
+        def resume(self) -> None:
+            self.resumed += 1
+            if not stop:
+                reactor.again(self)
+
+    stop = False
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        greedy = Greedy()
+        reactor.add(near.fileno(), greedy)
+        reactor.again(greedy)
+        longest = 0.0
+        for _ in range(20):
+            before = trio.current_time()
+            await trio.lowlevel.checkpoint()
+            longest = max(longest, trio.current_time() - before)
+        assert greedy.resumed > 20
+        assert longest < 100 * TURN_SECONDS  # a bound on turns, with room for a busy machine
+        stop = True
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+async def test_a_deadline_is_never_early_and_at_most_a_tick_late(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_reactor() as reactor:
+        owners = [Owner() for _ in range(3)]
+        start = reactor.refresh()
+        for owner, seconds in zip(owners, (5.0, 1.0, 3.0), strict=True):
+            reactor.set_deadline(owner, start + seconds)
+        dropped = Owner()
+        reactor.drop_deadline(dropped, reactor.set_deadline(dropped, start + 2))
+        await trio.sleep(10)
+        for owner, seconds in zip(owners, (5.0, 1.0, 3.0), strict=True):
+            (when,) = owner.expired
+            assert seconds <= when - start <= seconds + TICK_SECONDS + 1e-6
+        assert dropped.expired == []
+
+
+async def test_a_nearer_deadline_wakes_the_timer_earlier(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_reactor() as reactor:
+        far, near = Owner(), Owner()
+        reactor.set_deadline(far, reactor.refresh() + 1000)
+        await trio.sleep(1)
+        reactor.set_deadline(near, reactor.refresh() + 1)
+        await near.told.wait()
+        assert trio.current_time() == pytest.approx(2, abs=2 * TICK_SECONDS)
+
+
+async def test_an_idle_reactor_never_wakes(autojump_clock: trio.testing.MockClock) -> None:
+    class Steps(trio.abc.Instrument):
+        count = 0
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.count += 1
+
+    async with open_reactor() as reactor:
+        await trio.testing.wait_all_tasks_blocked()
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(86_400)
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count <= 2  # this test's own
+        assert len(reactor) == 0
+
+
+async def test_closing_it_leaves_no_descriptor() -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = files()
+    async with open_reactor():
+        assert files() == before + 1
+    assert files() == before
+
+
+async def test_a_listener_is_reported_until_it_is_emptied() -> None:
+    async with open_reactor() as reactor:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+
+            class TakesOne(Owner):
+                def on_ready(self, fd: int, mask: int) -> None:
+                    try:
+                        listener.accept()[0].close()
+                        self.resumed += 1
+                    except BlockingIOError:
+                        pass
+
+            owner = TakesOne()
+            reactor.add_listener(listener.fileno(), owner)
+            with trio.fail_after(5):
+                while owner.resumed < 3:
+                    await trio.lowlevel.checkpoint()
+            reactor.remove(listener.fileno())
+            for client in clients:
+                client.close()
+
+
+async def test_a_turn_ends_in_time_so_that_other_tasks_run(mock_clock: trio.testing.MockClock) -> None:
+    """By a clock that only the work itself moves: each call takes a tenth of a turn."""
+
+    class Works(Owner):
+        def resume(self) -> None:
+            self.resumed += 1
+            mock_clock.jump(TURN_SECONDS / 10)
+            if self.resumed < 1000:
+                reactor.again(self)
+
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        works = Works()
+        reactor.add(near.fileno(), works)
+        reactor.again(works)
+        seen = [0]
+        while works.resumed < 1000:
+            await trio.lowlevel.checkpoint()
+            seen.append(works.resumed)
+        # Trio may run the reactor twice between two steps of this task, in either order.
+        assert max(later - earlier for earlier, later in pairwise(seen)) <= 30
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+async def test_what_is_removed_is_not_reported_and_may_be_added_again() -> None:
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        first, second = Owner(), Owner()
+        reactor.add(near.fileno(), first)
+        await first.told.wait()
+        reactor.remove(near.fileno())
+        reactor.remove(near.fileno())
+        reactor.add(near.fileno(), second)
+        await second.told.wait()
+        assert len(first.masks) == 1
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+async def test_a_crowd_that_asks_for_more_is_served_in_batches(mock_clock: trio.testing.MockClock) -> None:
+    class Works(Owner):
+        def resume(self) -> None:
+            self.resumed += 1
+            mock_clock.jump(TURN_SECONDS)
+            order.append(self)
+
+    order: list[Works] = []
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        crowd = [Works() for _ in range(1000)]
+        reactor.add(near.fileno(), crowd[0])
+        for works in crowd:
+            reactor.again(works)
+        seen = [0]
+        while len(order) < len(crowd):
+            await trio.lowlevel.checkpoint()
+            seen.append(len(order))
+        assert order == crowd
+        assert max(later - earlier for earlier, later in pairwise(seen)) <= 2 * BATCH_EVENTS
+        reactor.forget(near.fileno())
+        near.close()
+        far.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "every_time"), [(0.0, True), (2 * LONG_YIELD_SECONDS, False)], ids=["short", "long"]
+)
+async def test_who_keeps_the_core_for_long_is_not_yielded_to_again(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, every_time: bool
+) -> None:
+    yielded, now = 0, 0.0
+
+    def hold() -> None:
+        nonlocal yielded, now
+        yielded += 1
+        now += seconds
+
+    monkeypatch.setattr("trioedge.loop.reactor.sched_yield", hold)
+    monkeypatch.setattr("trioedge.loop.reactor.perf_counter", lambda: now)
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        owner = Owner()
+        reactor.add(near.fileno(), owner)
+        for _ in range(5):
+            far.send(b"x")
+            await owner.told.wait()
+            owner.told = trio.Event()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert yielded >= 5 if every_time else yielded == 1
+        reactor.remove(near.fileno())
+        near.close()
+        far.close()
+
+
+@attrs.define(eq=False)
+class Slow(Owner):
+    """Takes more than a turn, of a clock that stands still but for it."""
+
+    clock: trio.testing.MockClock = attrs.field(factory=trio.testing.MockClock)
+    others: list[int] = attrs.field(factory=list)
+    steps: list[int] = attrs.field(factory=list)
+
+    def _note(self) -> None:
+        self.clock.jump(2 * TURN_SECONDS)
+        self.steps.append(len(self.others))
+
+
+@pytest.mark.parametrize("what", ["events", "callbacks", "deadlines"])
+async def test_others_have_a_turn_after_each_that_takes_a_whole_one(
+    what: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_reactor() as reactor, trio.open_nursery() as nursery:
+        slow = Slow(clock=mock_clock)
+        pairs = [tcp_pair() for _ in range(5)]
+
+        async def other() -> None:
+            while True:
+                slow.others.append(1)
+                await trio.lowlevel.checkpoint()
+
+        await trio.testing.wait_all_tasks_blocked()
+        reactor.refresh()
+        for near, far in pairs:
+            match what:
+                case "events":
+                    reactor.add(near.fileno(), slow)
+                case "callbacks":
+                    reactor.again(slow)
+                case _:
+                    reactor.set_deadline(attrs.evolve(slow), reactor.now + TICK_SECONDS)
+            far.send(b"x")
+        if what == "callbacks":
+            reactor.add(pairs[0][0].fileno(), Owner())  # which wakes it
+        nursery.start_soon(other)
+        mock_clock.jump(1)
+        for _ in range(200):
+            await trio.lowlevel.checkpoint()
+        assert len(slow.steps) == 5
+        assert slow.steps[-1] - slow.steps[0] >= 3, "the other ran in between; trio shuffles who goes first"
+        nursery.cancel_scope.cancel()
+        for near, far in pairs:
+            reactor.remove(near.fileno())
+            near.close()
+            far.close()

@@ -1,0 +1,127 @@
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from math import inf
+
+import pytest
+
+from tests.wires import tcp_pair
+from trioedge.loop.sockets import SO_MAX_PACING_RATE, no_delay, pace, reset, unacknowledged_bytes, unsent_bytes
+
+UNPACED = 2**64 - 1
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = tcp_pair()
+    with near, far:
+        yield near, far
+
+
+def paced_at(sock: socket.socket) -> int:
+    """What the kernel believes."""
+    rate: int = struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8))[0]
+    return rate
+
+
+def test_a_reset_is_seen_as_one() -> None:
+    near, far = tcp_pair()
+    far.setblocking(True)
+    reset(near)
+    with pytest.raises(ConnectionResetError):
+        far.recv(1)
+    assert near.fileno() == -1
+    far.close()
+
+
+def test_a_reset_of_what_is_closed_or_local_just_closes() -> None:
+    near, far = socket.socketpair()
+    reset(near)
+    reset(near)
+    assert far.recv(1) == b""
+    far.close()
+
+
+def test_no_delay_is_inherited_from_the_listener() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        no_delay(listener)
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "kernel"),
+    [
+        (1_000_000.0, 1_000_000),
+        (1_500.9, 1_500),
+        (0.01, 1),
+        (1e10, 10**10),
+        (1e19, 10**19),
+        (2.0**64, UNPACED),
+        (1e300, UNPACED),
+        (inf, UNPACED),
+    ],
+)
+def test_the_kernel_is_told_any_rate_there_is(
+    rate: float, kernel: int, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = pair
+    pace(near, rate)
+    assert (paced_at(near), paced_at(far)) == (kernel, UNPACED)
+    pace(near, inf)
+    assert paced_at(near) == UNPACED
+
+
+@pytest.mark.parametrize("count", [unsent_bytes, unacknowledged_bytes])
+def test_what_the_kernel_holds_still_is_counted(
+    count: Callable[[socket.socket], int], pair: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = pair
+    assert count(near) == 0
+    sent = 0
+    try:
+        while True:
+            sent += near.send(bytes(65536))
+    except BlockingIOError:
+        pass
+    assert 0 < count(near) <= sent
+    far.setblocking(True)
+    while sent:
+        sent -= len(far.recv(1 << 20))
+    deadline = time.monotonic() + 5
+    while count(near):  # until the kernel has heard that it arrived
+        assert time.monotonic() < deadline
+
+
+def test_what_was_sent_and_not_acknowledged_is_not_unsent() -> None:
+    near, far = socket.socketpair()  # nobody acknowledges before he reads, and nothing waits to be sent
+    with near, far:
+        near.send(bytes(1000))
+        assert unacknowledged_bytes(near) >= 1000
+        assert unsent_bytes(near) == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "piece"),
+    [(1.0, 1400), (20_000.0, 1400), (200_000.0, 4000), (1e6, 20_000), (3_276_800.0, 0), (1e9, 0), (inf, 0)],
+)
+def test_a_low_rate_wants_its_bytes_in_pieces_of_a_fiftieth_of_a_second(
+    rate: float, piece: int, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    segment = pair[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    assert pace(pair[0], rate) == min(piece, segment)
+
+
+@pytest.mark.parametrize(("rate", "piece"), [(20_000.0, 1448), (200_000.0, 2 * 1448), (3e6, 41 * 1448)])
+def test_a_piece_is_of_whole_segments(rate: float, piece: int) -> None:
+    """As over Ethernet: else each piece would end with a packet of a few bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
+        near.connect(listener.getsockname())
+        segment = near.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        if segment != 1448:
+            pytest.skip(f"a segment has {segment} bytes here")
+        assert pace(near, rate) == max(piece, 1400) if rate > 1e5 else 1400

@@ -1,0 +1,53 @@
+import pytest
+
+import trioedge as te
+from trioedge.errors import EdgeError
+from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports
+from trioedge.services.report import Report
+
+
+class Speaks:
+    async def run(self, link: te.Link, /, *, task_status: object) -> None: ...
+
+
+class Checks(Speaks):
+    async def check_device(self, service: str, device: str, /) -> DeviceVerdict:
+        return DeviceVerdict(True)
+
+
+class Counts(Speaks):
+    async def report(self, report: Report, /) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("control", "checks", "counts"),
+    [
+        (Speaks(), False, False),
+        (Checks(), True, False),
+        (Counts(), False, True),
+        (te.FileControl("services.toml"), False, False),
+        (te.MemoryControl(), True, True),
+        (te.HttpControl("http://127.0.0.1:1"), True, True),
+    ],
+    ids=["speaks", "checks", "counts", "file", "memory", "http"],
+)
+def test_a_control_plane_is_what_it_can_do(control: object, checks: bool, counts: bool) -> None:
+    assert isinstance(control, ControlPlane)
+    assert isinstance(control, ChecksDevices) is checks
+    assert isinstance(control, TakesReports) is counts
+
+
+def test_what_cannot_run_is_no_control_plane() -> None:
+    assert not isinstance(object(), ControlPlane)
+
+
+def test_a_refused_snapshot_says_everything_that_is_wrong() -> None:
+    error = SnapshotError(("services.a.x = 1 is wrong", "services.b.y = 2 is too"))
+    assert error.faults == ("services.a.x = 1 is wrong", "services.b.y = 2 is too")
+    assert str(error) == "services.a.x = 1 is wrong; services.b.y = 2 is too"
+    assert isinstance(error, EdgeError)
+    assert not isinstance(error, te.ConfigurationError), "an edge that runs goes on"
+
+
+def test_a_verdict_holds_for_a_minute_unless_it_says_how_long() -> None:
+    assert DeviceVerdict(True) == DeviceVerdict(accept=True, seconds=60.0, detail="")

@@ -1,0 +1,201 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from trioedge.errors import ConfigurationError
+from trioedge.services import passwords as module
+from trioedge.services.credentials import check_hash
+from trioedge.services.passwords import REMEMBERED_SECONDS, Passwords, hash_password
+
+
+class Slowly:
+    """Stands before the slow hash: counts how often it is asked for, and holds it back while told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self._matches = module._matches
+
+    def __call__(self, secret: bytes, password_hash: str) -> bool:
+        self.asked += 1
+        assert self.go_on.wait(10)
+        return self._matches(secret, password_hash)
+
+
+@pytest.fixture(autouse=True)
+def slowly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slowly]:
+    """Cheap hashes, and a hold on them."""
+    monkeypatch.setattr(module, "COST_LOG2", 1)
+    slowly = Slowly()
+    monkeypatch.setattr(module, "_matches", slowly)
+    yield slowly
+    slowly.go_on.set()
+
+
+async def until(thing: Slowly, asked: int) -> None:
+    with trio.fail_after(10):
+        while thing.asked < asked:
+            await trio.sleep(0.001)
+
+
+def test_a_hash_says_how_it_was_made_and_has_a_salt_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    hashed, again = hash_password("secret"), hash_password("secret")
+    assert hashed.startswith("scrypt:14:")
+    assert hashed != again
+    assert "secret" not in hashed
+    assert check_hash(hashed) == ""
+
+
+@pytest.mark.parametrize("password", ["", "x" * 1025, "ü" * 513])
+def test_a_password_has_bounds(password: str) -> None:
+    with pytest.raises(ConfigurationError, match="1 to 1024 bytes"):
+        hash_password(password)
+
+
+@pytest.mark.parametrize("password", ["secret", "ü" * 512, "\udcff"])
+async def test_the_right_password_is_right_and_others_are_wrong(password: str) -> None:
+    passwords, hashed = Passwords(), hash_password(password)
+    assert await passwords.verify(password, hashed)
+    for wrong in ("", password + "x", password.upper() + " ", "x" * 100_000):
+        assert not await passwords.verify(wrong, hashed)
+    assert not await passwords.verify(password, None)
+
+
+async def test_what_cannot_be_a_password_costs_no_hash(slowly: Slowly) -> None:
+    assert not await Passwords().verify("x" * 1025, hash_password("secret"))
+    assert slowly.asked == 0
+
+
+async def test_an_answer_is_remembered_for_ten_minutes(mock_clock: trio.testing.MockClock, slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    for _ in range(3):
+        assert await passwords.verify("secret", hashed)
+        assert not await passwords.verify("wrong", hashed)
+    assert slowly.asked == 2
+    mock_clock.jump(REMEMBERED_SECONDS)
+    assert await passwords.verify("secret", hashed)
+    assert slowly.asked == 3
+
+
+async def test_a_changed_hash_holds_at_once() -> None:
+    passwords, old, new = Passwords(), hash_password("old"), hash_password("new")
+    assert await passwords.verify("old", old)
+    assert not await passwords.verify("old", new)
+    assert await passwords.verify("new", new)
+
+
+async def test_a_password_of_one_service_says_nothing_of_another() -> None:
+    """What is hashed together stays apart: a password cannot be moved into the hash before it."""
+    passwords, hashed = Passwords(), hash_password("secret")
+    assert await passwords.verify("secret", hashed)
+    assert not await passwords.verify("\0secret", hashed)
+
+
+async def test_neither_passwords_nor_hashes_are_kept() -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    await passwords.verify("secret", hashed)
+    kept = repr(vars(passwords._known) if hasattr(passwords._known, "__dict__") else passwords._known._entries)
+    assert "secret" not in kept
+    assert hashed not in kept
+
+
+async def test_many_who_ask_at_once_cost_one_hash(slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    answers: list[bool] = []
+
+    async def ask() -> None:
+        answers.append(await passwords.verify("secret", hashed))
+
+    slowly.go_on.clear()
+    async with trio.open_nursery() as nursery:
+        for _ in range(16):
+            nursery.start_soon(ask)
+        await until(slowly, 1)
+        slowly.go_on.set()
+    assert answers == [True] * 16
+    assert slowly.asked == 1
+
+
+async def test_two_are_hashed_at_a_time(slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    slowly.go_on.clear()
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(passwords.verify, f"wrong {number}", hashed)
+        await until(slowly, 2)
+        await trio.sleep(0.02)
+        assert slowly.asked == 2
+        slowly.go_on.set()
+    assert slowly.asked == 5
+
+
+async def test_a_cancel_does_not_wait_for_the_hash_and_others_ask_anew(slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    answers: list[bool] = []
+
+    async def ask() -> None:
+        answers.append(await passwords.verify("secret", hashed))
+
+    slowly.go_on.clear()
+    leaving = trio.CancelScope()
+
+    async def leave() -> None:
+        with leaving:
+            await passwords.verify("secret", hashed)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave)
+        await until(slowly, 1)
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        leaving.cancel()
+        await until(slowly, 2)
+        slowly.go_on.set()
+    assert answers == [True]
+    assert passwords._asking == {}
+
+
+async def test_whoever_waits_may_be_cancelled(slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    slowly.go_on.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(passwords.verify, "secret", hashed)
+        await until(slowly, 1)
+        with trio.move_on_after(0.01) as scope:
+            await passwords.verify("secret", hashed)
+        assert scope.cancelled_caught
+        slowly.go_on.set()
+    assert slowly.asked == 1
+
+
+async def test_a_hash_that_fails_fails_for_all_and_is_not_remembered(
+    slowly: Slowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+
+    def fail(secret: bytes, password_hash: str) -> bool:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "_matches", fail)
+    with pytest.raises(MemoryError):
+        await passwords.verify("secret", hashed)
+    monkeypatch.setattr(module, "_matches", slowly)
+    assert await passwords.verify("secret", hashed)
+
+
+@pytest.mark.parametrize(("password", "known"), [("secret", True), ("x" * 1025, False)])
+async def test_an_answer_that_costs_nothing_may_be_cancelled_too(password: str, known: bool, slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    assert await passwords.verify(password, hashed) is known
+    asked = slowly.asked
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await passwords.verify(password, hashed)
+    assert scope.cancelled_caught
+    assert await passwords.verify(password, hashed) is known
+    assert (slowly.asked, passwords._asking) == (asked, {})

@@ -1,0 +1,96 @@
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import examples
+from trioedge.errors import ConfigurationError
+from trioedge.services.rates import format_rate, parse_rate
+
+
+@pytest.mark.parametrize(
+    ("value", "bytes_per_second"),
+    [
+        (1, 1.0),
+        (1.5, 1.5),
+        (1_250_000, 1.25e6),
+        ("10 MB/s", 1e7),
+        ("10MB/s", 1e7),
+        ("  10  MB/s ", 1e7),
+        ("500 kB/s", 5e5),
+        ("500 KB/s", 5e5),
+        ("2 MiB/s", 2 * 1024**2),
+        ("2 kiB/s", 2048),
+        ("2 KiB/s", 2048),
+        ("1 GiB/s", 1024**3),
+        ("1.5 TiB/s", 1.5 * 1024**4),
+        ("3 TB/s", 3e12),
+        ("700 B/s", 700),
+        ("50 Mbit/s", 6.25e6),
+        ("1.5 Gbit/s", 187.5e6),
+        ("64 Kibit/s", 8192),
+        ("8 bit/s", 1),
+        ("1e6 B/s", 1e6),
+        ("007 B/s", 7),
+    ],
+)
+def test_a_rate_is_bytes_a_second(value: object, bytes_per_second: float) -> None:
+    assert parse_rate(value) == pytest.approx(bytes_per_second, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0, -1, 0.0, inf, -inf, nan, 10**400, True, False, None, b"10 MB/s", [10],
+        "", "10", "MB/s", "0 MB/s", "-1 MB/s", "+1 MB/s", "inf B/s", "nan B/s", "1e400 B/s", "9" * 400 + " B/s",
+        "10 MB", "10 Mb/s", "10 Mbps", "10 MBit/s", "10 mB/s", "10 mbit/s", "10 gB/s", "10 miB/s", "10 iB/s", "10 PB/s",
+        "1,5 MB/s", "1_000 B/s", ".5 MB/s", "1. MB/s", "10 M B/s", "10 MB /s", "10 MB/s.", "10 MB/s 20 MB/s",
+        "\u0661\u0660 MB/s", "0x10 B/s",
+    ],
+)  # fmt: skip
+def test_what_is_no_rate_is_quoted_and_the_way_to_write_one_shown(value: object) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        parse_rate(value)
+    assert str(refusal.value).startswith(f"rate {value!r} must be at least 1")
+    assert "'10 MB/s'" in str(refusal.value)
+
+
+pieces = st.sampled_from(["0", "7", "10", ".", "e", "e-9", "e400", "-", " ", "k", "M", "i", "B", "bit", "/s", "/", "s"])
+
+
+@examples(100)
+@given(st.lists(pieces, max_size=8).map("".join) | st.floats() | st.integers())
+def test_anything_is_a_rate_or_is_quoted(value: object) -> None:
+    said = ""
+    try:
+        assert 0 < parse_rate(value) < inf
+    except ConfigurationError as refusal:
+        said = str(refusal)
+    assert not said or repr(value) in said
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_second", "text"),
+    [
+        (1e7, "10 MB/s"),
+        (1, "1 B/s"),
+        (0.25, "0.25 B/s"),
+        (999, "999 B/s"),
+        (1000, "1 kB/s"),
+        (999_949, "999.9 kB/s"),
+        (999_951, "1 MB/s"),
+        (6.25e6, "6.25 MB/s"),
+        (1_234_567, "1.235 MB/s"),
+        (12.5e9, "12.5 GB/s"),
+        (4e12, "4 TB/s"),
+    ],
+)
+def test_a_rate_is_written_to_four_digits(bytes_per_second: float, text: str) -> None:
+    assert format_rate(bytes_per_second) == text
+
+
+@examples(100)
+@given(st.floats(1, 1e20))
+def test_what_is_written_can_be_read(rate: float) -> None:
+    assert parse_rate(format_rate(rate)) == pytest.approx(rate, rel=0.0006)

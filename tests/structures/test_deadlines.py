@@ -1,0 +1,139 @@
+from itertools import count
+from math import ceil, inf, nextafter
+from typing import TypeVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.strategies import examples
+from trioedge.structures.deadlines import Deadlines
+
+T = TypeVar("T")
+
+TICK = 0.25
+moments = st.integers(0, 64).map(lambda sixteenths: sixteenths / 16)
+"""Exact in binary, so that early and late are so by no rounding."""
+
+
+def in_ticks(due: float) -> float:
+    return ceil(due / TICK) * TICK
+
+
+def expired(deadlines: Deadlines[T], now: float) -> list[T]:
+    """Take all that is due."""
+    due = []
+    while (item := deadlines.take(now)) is not None:
+        due.append(item)
+    return due
+
+
+class DeadlinesMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.deadlines: Deadlines[int] = Deadlines(TICK)
+        self.numbers = count()
+        self.now = 0.0
+        self.due: dict[int, float] = {}
+        self.ticks: dict[int, int] = {}
+
+    @rule(delay=moments)
+    def add(self, delay: float) -> None:
+        item = next(self.numbers)
+        self.due[item] = self.now + delay
+        self.ticks[item] = self.deadlines.add(item, self.now + delay)
+
+    @precondition(lambda self: self.due)
+    @rule(data=st.data(), delay=moments)
+    def put_off(self, data: st.DataObject, delay: float) -> None:
+        item = data.draw(st.sampled_from(list(self.due)))
+        self.deadlines.discard(item, self.ticks[item])
+        self.due[item] = self.now + delay
+        self.ticks[item] = self.deadlines.add(item, self.now + delay)
+
+    @precondition(lambda self: self.ticks)
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        """Drop any item there ever was: one that has come already is no harm."""
+        item = data.draw(st.sampled_from(list(self.ticks)))
+        self.deadlines.discard(item, self.ticks[item])
+        self.due.pop(item, None)
+
+    @rule(delay=moments)
+    def expire(self, delay: float) -> None:
+        self.now += delay
+        given = expired(self.deadlines, self.now)
+        expected = {item for item, due in self.due.items() if in_ticks(due) <= self.now}
+        assert sorted(given) == sorted(expected)
+        assert all(self.due[item] <= self.now for item in given)
+        for item in given:
+            del self.due[item]
+        assert all(self.now < due + TICK for due in self.due.values())
+        assert self.deadlines.next_due() > self.now
+
+    @rule(delay=moments)
+    def take(self, delay: float) -> None:
+        self.now += delay
+        expected = {item for item, due in self.due.items() if in_ticks(due) <= self.now}
+        for left in range(len(expected), 0, -1):
+            assert self.deadlines.next_due() <= self.now
+            item = self.deadlines.take(self.now)
+            assert item in expected
+            del self.due[item]
+            expected.remove(item)
+            assert len(expected) == left - 1
+        assert self.deadlines.take(self.now) is None
+        assert self.deadlines.next_due() > self.now
+
+    @rule(delay=moments)
+    def take_one(self, delay: float) -> None:
+        """The others are due still, and may be dropped."""
+        self.now += delay
+        item = self.deadlines.take(self.now)
+        assert (item is None) == (min(map(in_ticks, self.due.values()), default=inf) > self.now)
+        self.due.pop(item, None)  # type: ignore[arg-type]
+
+    @invariant()
+    def whoever_looks_at_next_due_is_not_late(self) -> None:
+        assert self.deadlines.next_due() <= min(map(in_ticks, self.due.values()), default=inf)
+
+    @invariant()
+    def what_was_dropped_is_not_counted(self) -> None:
+        assert len(self.deadlines) == len(self.due)
+
+
+TestDeadlines = DeadlinesMachine.TestCase
+TestDeadlines.settings = examples(60, steps=30)
+
+
+def test_nothing_set_is_never_due() -> None:
+    deadlines: Deadlines[str] = Deadlines(TICK)
+    assert deadlines.next_due() == inf
+    assert expired(deadlines, 1e9) == []
+
+
+def test_what_is_due_never_is_never_given() -> None:
+    deadlines: Deadlines[str] = Deadlines(TICK)
+    tick = deadlines.add("never", inf)
+    assert expired(deadlines, 1e12) == []
+    deadlines.discard("never", tick)
+    assert len(deadlines) == 0
+
+
+@pytest.mark.parametrize("tick", [0.01, 0.05, 0.1, TICK])
+def test_whoever_looks_again_at_next_due_finds_what_is_due(tick: float) -> None:
+    """A loop that slept until `next_due` and found nothing would look again at once, and again."""
+    for number in range(1000):
+        deadlines: Deadlines[int] = Deadlines(tick)
+        deadlines.add(number, number * tick)
+        assert expired(deadlines, deadlines.next_due()) == [number]
+
+
+@pytest.mark.parametrize("tick", [0.01, 0.05, 0.1, TICK])
+def test_rounding_makes_nothing_early_and_nothing_later_than_a_tick(tick: float) -> None:
+    for number in range(1, 1000):
+        for due in (number * tick, nextafter(number * tick, inf)):
+            deadlines: Deadlines[int] = Deadlines(tick)
+            deadlines.add(number, due)
+            assert expired(deadlines, nextafter(due, 0)) == []
+            assert expired(deadlines, due + 1.001 * tick) == [number]

@@ -1,0 +1,201 @@
+from collections import defaultdict
+from collections.abc import Hashable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import examples, keys
+from trioedge.structures.gcra import Admission, Cadence
+from trioedge.structures.gcra import Gate as AnyGate
+
+
+class Gate:
+    """A gate with the same cadence for every key."""
+
+    def __init__(self, rate: float, burst: int, capacity: int) -> None:
+        self._gate, self._cadence = AnyGate(capacity), Cadence(rate, burst)
+
+    def __len__(self) -> int:
+        return len(self._gate)
+
+    def admit(self, key: Hashable, now: float) -> Admission:
+        return self._gate.admit(key, now, self._cadence)
+
+
+exact_rates = st.integers(-10, 10).map(lambda power: 2.0**power)
+"""Powers of two: their intervals are exact, so that a model may ask for equality."""
+
+any_rates = st.floats(1e-6, 1e6)
+bursts = st.integers(1, 8)
+gaps = st.one_of(st.just(0.0), st.sampled_from([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 8.0]))
+"""Times between two arrivals, in intervals of the rate."""
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, rate: float, gaps: st.SearchStrategy[float] = gaps) -> list[tuple[str, float]]:
+    """Who comes when: times never go back."""
+    now = draw(st.integers(0, 1000)) / rate
+    comers = []
+    for key, gap in draw(st.lists(st.tuples(keys, gaps), max_size=60)):
+        now += gap / rate
+        comers.append((key, now))
+    return comers
+
+
+class PromiseKeeper:
+    """The promise itself: admit, unless some stretch of time that ends now would hold too many of the key."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate, self.burst = rate, burst
+        self.admitted: defaultdict[str, list[float]] = defaultdict(list)
+
+    def may_admit(self, key: str, now: float) -> bool:
+        times = [*self.admitted[key], now]
+        return all(len(times) - number <= self.rate * (now - since) + self.burst for number, since in enumerate(times))
+
+    def is_live(self, key: str, now: float) -> bool:
+        """Whether the last session of the key is not yet paid for by time alone."""
+        return bool(self.admitted[key]) and now - self.admitted[key][-1] < 1 / self.rate
+
+
+@examples(150)
+@given(st.data(), exact_rates, bursts)
+def test_each_key_gets_all_that_the_promise_allows_and_nothing_more(
+    data: st.DataObject, rate: float, burst: int
+) -> None:
+    gate, model = Gate(rate, burst, capacity=100), PromiseKeeper(rate, burst)
+    for key, now in data.draw(arrivals(rate)):
+        if model.may_admit(key, now):
+            model.admitted[key].append(now)
+            assert gate.admit(key, now) is Admission.ADMITTED
+        else:
+            assert gate.admit(key, now) is Admission.TOO_FAST
+
+
+@examples(150)
+@given(st.data(), any_rates, bursts, st.integers(1, 3))
+def test_no_stretch_of_time_holds_more_sessions_of_a_key_than_promised(
+    data: st.DataObject, rate: float, burst: int, capacity: int
+) -> None:
+    gate, admitted = Gate(rate, burst, capacity), defaultdict(list)
+    for key, now in data.draw(arrivals(rate, gaps=st.floats(0, 2))):
+        if gate.admit(key, now) is Admission.ADMITTED:
+            admitted[key].append(now)
+    for times in admitted.values():
+        for first, since in enumerate(times):
+            for last, until in enumerate(times[first:], first):
+                assert last - first + 1 <= rate * (until - since) + burst + 0.01, "a hundredth is for rounding"
+
+
+@examples(150)
+@given(st.data(), exact_rates, bursts, st.integers(1, 2))
+def test_at_capacity_strangers_are_refused_and_live_keys_get_their_due(
+    data: st.DataObject, rate: float, burst: int, capacity: int
+) -> None:
+    gate, model = Gate(rate, burst, capacity), PromiseKeeper(rate, burst)
+    for key, now in data.draw(arrivals(rate)):
+        admission = gate.admit(key, now)
+        if admission is Admission.FULL:
+            assert not model.is_live(key, now)
+            assert len(gate) == capacity
+        else:
+            assert (admission is Admission.ADMITTED) == model.may_admit(key, now)
+            assert len(gate) <= capacity
+        if admission is Admission.ADMITTED:
+            model.admitted[key].append(now)
+
+
+def opened_at_once(gate: Gate, now: float) -> int:
+    """How many sessions the gate lets one key open at one moment."""
+    number = 0
+    while gate.admit("a", now) is Admission.ADMITTED:
+        number += 1
+        assert number < 1000
+    return number
+
+
+@pytest.mark.parametrize("start", [0.0, 12_345.678, 1e6])
+@pytest.mark.parametrize("burst", [1, 2, 100])
+@pytest.mark.parametrize("rate", [1e-3, 0.3, 7, 1e4])
+def test_a_key_may_open_its_whole_burst_whenever_it_has_rested(rate: float, burst: int, start: float) -> None:
+    gate, rest = Gate(rate, burst, capacity=1), burst / rate
+    assert opened_at_once(gate, start) == burst
+    assert opened_at_once(gate, start + 1.001 * rest) == burst
+    assert opened_at_once(gate, start + 1000 * rest) == burst, "a longer rest saves up no more"
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.3, 7, 1e6])
+def test_a_spent_key_is_admitted_at_the_rate(rate: float) -> None:
+    gate = Gate(rate, 4, capacity=1)
+    opened_at_once(gate, 0.0)
+    hundredths = [step / 100 / rate for step in range(1, 1001)]
+    admitted = [now for now in hundredths if gate.admit("a", now) is Admission.ADMITTED]
+    assert len(admitted) in (9, 10), "ten intervals, less one lost to rounding at the very end"
+    assert admitted[0] >= 0.99 / rate
+
+
+def test_a_full_gate_takes_a_new_key_once_an_old_one_rests() -> None:
+    gate = Gate(rate=1, burst=1, capacity=2)
+    assert [gate.admit(key, 0.0) for key in "abc"] == [Admission.ADMITTED, Admission.ADMITTED, Admission.FULL]
+    assert gate.admit("c", 0.5) is Admission.FULL
+    assert gate.admit("c", 1.0) is Admission.ADMITTED
+
+
+def test_a_client_that_rotates_keys_fills_the_table_with_live_keys_only() -> None:
+    gate = Gate(rate=1, burst=4, capacity=1_000)
+    sizes = []
+    for number in range(400):
+        assert gate.admit(number, number / 8) is Admission.ADMITTED
+        sizes.append(len(gate))
+    assert max(sizes) == 8
+
+
+def test_the_table_shrinks_while_new_keys_come() -> None:
+    gate = Gate(rate=1, burst=1, capacity=1_000)
+    for number in range(100):
+        gate.admit(number, 0.0)
+    sizes = []
+    for number in range(100, 150):
+        gate.admit(number, 1.0)
+        sizes.append(len(gate))
+    assert sizes == list(range(99, 49, -1))
+
+
+def test_a_key_that_comes_back_keeps_its_place_among_the_live() -> None:
+    """The oldest key by first admission is not the oldest by last admission, and must not hide who rests behind it."""
+    gate = Gate(rate=1, burst=2, capacity=2)
+    gate.admit("regular", 0.0)
+    gate.admit("once", 0.5)
+    gate.admit("regular", 1.0)
+    assert gate.admit("new", 1.5) is Admission.ADMITTED
+    assert gate.admit("regular", 1.5) is Admission.ADMITTED
+    assert gate.admit("regular", 1.5) is Admission.TOO_FAST
+
+
+def test_another_cadence_holds_from_the_next_session_on() -> None:
+    gate = AnyGate(capacity=1)
+    slow, fast = Cadence(1, 1), Cadence(10, 1)
+    assert gate.admit("a", 0.0, slow) is Admission.ADMITTED
+    assert gate.admit("a", 0.5, slow) is Admission.TOO_FAST
+    assert gate.admit("a", 1.0, fast) is Admission.ADMITTED, "what was spent at the old cadence stays spent"
+    assert gate.admit("a", 1.1, fast) is Admission.ADMITTED
+    assert gate.admit("a", 1.15, slow) is Admission.TOO_FAST
+
+
+def test_a_key_that_is_forgotten_starts_afresh_and_no_other_does() -> None:
+    gate, cadence = AnyGate(capacity=2), Cadence(1, 2)
+    for key in "aabb":
+        gate.admit(key, 0.0, cadence)
+    gate.forget("a")
+    gate.forget("never seen")
+    assert len(gate) == 1
+    admissions = [gate.admit(key, 0.0, cadence) for key in "aaab"]
+    assert admissions == [Admission.ADMITTED] * 2 + [Admission.TOO_FAST] * 2
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e-300, 5e-324])
+def test_a_rate_close_to_none_is_one(rate: float) -> None:
+    gate, cadence = AnyGate(1), Cadence(rate, 2)
+    answers = [gate.admit("a", float(now), cadence) for now in range(4)]
+    assert answers == [Admission.ADMITTED] * 2 + [Admission.TOO_FAST] * 2

@@ -1,0 +1,227 @@
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.strategies import make_session
+from trioedge.session.chain import BUCKETS, Chain, compile_chain
+from trioedge.session.session import Session
+from trioedge.session.stage import Handler, decision, middleware
+from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verdict
+from trioedge.telemetry.trace import Explanation, StageTimes, Step, explain, stage_times
+
+CLOSED = Reject(Reason.POLICY, "closed")
+NOWHERE = Reject(Reason.SERVICE, "nowhere to go")
+
+
+class Clock:
+    """Every look at it is so many nanoseconds after the one before."""
+
+    def __init__(self, tick: int = 1000) -> None:
+        self.now = 0
+        self.tick = tick
+
+    def __call__(self) -> int:
+        self.now += self.tick
+        return self.now
+
+
+@decision
+def yes(session: Session) -> Verdict:
+    return CONTINUE
+
+
+@decision
+def no(session: Session) -> Verdict:
+    return CLOSED
+
+
+@decision
+def broken(session: Session) -> Verdict:
+    raise LookupError("no such thing")
+
+
+@middleware
+async def around(session: Session, call_next: Handler) -> Outcome:
+    return await call_next(session)
+
+
+@middleware
+async def refuse(session: Session, call_next: Handler) -> Outcome:
+    return CLOSED
+
+
+@middleware
+async def make_up(session: Session, call_next: Handler) -> Outcome:
+    await call_next(session)
+    return Completed(Reason.DEADLINE)
+
+
+async def finish(session: Session) -> Outcome:
+    return Completed()
+
+
+async def nowhere(session: Session) -> Outcome:
+    return NOWHERE
+
+
+class Carrier:
+    phase = "relaying"
+    pacing = "kernel"
+
+    def __init__(self, began_at: float | None) -> None:
+        self.began_at = began_at
+
+
+def run(chain: Chain, session: Session) -> None:
+    """Do with a session what an edge does, whose decisions cost it a session when they raise."""
+    coroutine = chain(session)
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        session.end(stop.value)
+    except LookupError as fault:
+        session.end(Reject(Reason.FAULT, repr(fault)))
+
+
+YES, AROUND = Step("yes", "continue", 1.0), Step("around", "continue", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("stages", "endpoint", "steps"),
+    [
+        ([], finish, [Step("finish", "finished", None)]),
+        ([yes, yes], finish, [YES, YES, Step("finish", "finished", None)]),
+        ([no], finish, [Step("no", "policy: closed", 1.0)]),
+        ([yes, no, yes], finish, [YES, Step("no", "policy: closed", 1.0)]),
+        ([yes, around, yes, no], finish, [YES, AROUND, YES, Step("no", "policy: closed", 1.0)]),
+        ([refuse], finish, [Step("refuse", "policy: closed", None)]),
+        ([yes, refuse], finish, [YES, Step("refuse", "policy: closed", None)]),
+        ([yes, around, refuse, yes], finish, [YES, AROUND, Step("refuse", "policy: closed", None)]),
+        ([yes], nowhere, [YES, Step("nowhere", "service: nowhere to go", None)]),
+        ([yes, around], nowhere, [YES, AROUND, Step("nowhere", "service: nowhere to go", None)]),
+        ([yes, broken, yes], finish, [YES, Step("broken", "fault: LookupError('no such thing')", None)]),
+        ([make_up], finish, [Step("make_up", "continue", 1.0), Step("finish", "deadline", None)]),
+    ],
+)
+def test_each_stage_says_what_it_decided_in_how_many_microseconds(
+    stages: list[object], endpoint: Callable[[Session], Awaitable[Outcome]], steps: list[Step]
+) -> None:
+    session, chain = make_session(), compile_chain(stages, endpoint, clock=Clock())
+    run(chain, session)
+    assert list(explain(session, chain).steps) == steps
+
+
+def test_a_stage_is_timed_by_itself_and_a_middleware_until_it_calls_the_rest() -> None:
+    clock = Clock(tick=0)
+
+    def spend(name: str, before: int, after: int = 0) -> Any:
+        class Spends:
+            async def handle(self, session: Session, call_next: Handler) -> Outcome:
+                clock.now += before
+                outcome = await call_next(session)
+                clock.now += after
+                return outcome
+
+        class Decides:
+            def decide(self, session: Session) -> Verdict:
+                clock.now += before
+                return CONTINUE
+
+        return Spends() if after else Decides()
+
+    stages = [spend("a", 100), spend("b", 2000), spend("c", 300, 9999), spend("d", 4000, 9999), spend("e", 0)]
+    chain = compile_chain(stages, finish, clock=clock)
+    session = make_session()
+    run(chain, session)
+    assert session.trace == [100, 2000, 300, 4000, 0]
+    assert [step.microseconds for step in explain(session, chain).steps] == [0.1, 2.0, 0.3, 4.0, 0.0, None]
+
+
+@pytest.mark.parametrize("took", [0, 1, 1500])
+def test_a_refusal_is_told_from_a_yes_however_little_time_it_took(took: int) -> None:
+    chain, session = compile_chain([yes, no], finish, clock=Clock(tick=took)), make_session()
+    run(chain, session)
+    assert explain(session, chain).steps == (
+        Step("yes", "continue", took / 1e3),
+        Step("no", "policy: closed", took / 1e3),
+    )
+
+
+def test_a_session_that_came_to_no_stage_has_no_steps() -> None:
+    session = make_session()
+    session.end(Reject(Reason.OVERLOAD))
+    assert explain(session, compile_chain([yes], finish, clock=Clock())).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("began_at", "answer", "microseconds"), [(None, "relaying", None), (0.002, "connected", pytest.approx(2000.0))]
+)
+def test_an_endpoint_says_what_it_does_and_when_it_was_connected(
+    began_at: float | None, answer: str, microseconds: float | None
+) -> None:
+    session, chain = make_session(), compile_chain([yes], finish, clock=Clock())
+    chain.decide(session)
+    session.carrier = Carrier(began_at)  # type: ignore[assignment]
+    found = explain(session, chain)
+    assert found == Explanation(1, "default", "192.0.2.1", found.steps, "relaying", "kernel", "")
+    assert found.steps[0] == YES
+    assert (found.steps[1].stage, found.steps[1].answer) == ("finish", answer)
+    assert found.steps[1].microseconds == microseconds
+    session.end(Completed(Reason.IDLE, "no byte"))
+    after = explain(session, chain)
+    assert (after.phase, after.outcome) == ("ended", "idle: no byte")
+    assert after.steps[1].answer == ("idle: no byte" if began_at is None else "connected")
+
+
+def test_a_session_that_lives_says_where_it_is() -> None:
+    session, chain = make_session(), compile_chain([yes, refuse], finish, clock=Clock())
+    chain.decide(session)
+    assert explain(session, chain).steps == (YES, Step("refuse", "deciding", None))
+
+
+def test_it_prints_a_line_for_each_step() -> None:
+    steps = (Step("SessionGate", "continue", 0.44), Step("Forward", "relaying", None))
+    assert str(Explanation(7, "shop", "192.0.2.1", steps, "relaying", "", "")).splitlines() == [
+        "session 7 of shop from 192.0.2.1: relaying",
+        "  SessionGate      0.4 µs  continue",
+        "  Forward                  relaying",
+    ]
+    over = Explanation(7, "shop", "192.0.2.1", (), "ended", "", "rate: too many")
+    assert str(over) == "session 7 of shop from 192.0.2.1: rate: too many"
+
+
+# Over all sessions.
+
+
+def times(**counts: int) -> StageTimes:
+    """``b3=5``: five sessions in bucket 3, whose nanoseconds are 4 to 7."""
+    buckets = [0] * BUCKETS
+    for bucket, number in counts.items():
+        buckets[int(bucket[1:])] = number
+    return StageTimes("x", tuple(buckets))
+
+
+@pytest.mark.parametrize(
+    ("part", "microseconds"), [(0.0, 0.008), (0.5, 0.008), (0.9, 0.008), (0.91, 1.024), (0.99, 1.024), (1.0, 1048.576)]
+)
+def test_a_part_of_the_sessions_took_less_than_so_long(part: float, microseconds: float) -> None:
+    found = times(b3=90, b10=9, b20=1)
+    assert found.sessions == 100
+    assert found.below(part) == microseconds
+
+
+def test_of_no_sessions_no_time_is_said() -> None:
+    assert times().below(0.5) == 0
+
+
+def test_every_session_counts_with_each_stage_it_came_to() -> None:
+    chain = compile_chain([yes, around, no], finish, clock=Clock(tick=1000))
+    for _ in range(3):
+        run(chain, make_session())
+    assert [(each.stage, each.sessions, each.below(1)) for each in stage_times(chain)] == [
+        ("yes", 3, 1.024),
+        ("around", 3, 1.024),
+        ("no", 3, 1.024),
+    ]
+    assert stage_times(compile_chain([yes], finish)) == [], "a chain without a clock"

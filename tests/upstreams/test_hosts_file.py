@@ -1,0 +1,108 @@
+import os
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import examples
+from trioedge.upstreams.hosts_file import HostsFile, parse_hosts
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", {}),
+        ("127.0.0.1 localhost\n", {"localhost": ("127.0.0.1",)}),
+        ("10.0.0.1\tdb db.internal # the old one\n", {"db": ("10.0.0.1",), "db.internal": ("10.0.0.1",)}),
+        ("10.0.0.1 db\r\n10.0.0.2 DB\r\n", {"db": ("10.0.0.1", "10.0.0.2")}),
+        ("10.0.0.1 db db\n10.0.0.1 db\n", {"db": ("10.0.0.1",)}),
+        ("2001:db8::1 db.\n10.0.0.1 db\n", {"db": ("2001:db8::1", "10.0.0.1")}),
+        ("fe80::1%lo0 here\n", {"here": ("fe80::1%lo0",)}),
+        ("# 10.0.0.1 db\n10.0.0.1\n   \nnonsense db\n10.0.0.999 db\n", {}),
+    ],
+)
+def test_what_a_file_says(text: str, names: dict[str, tuple[str, ...]]) -> None:
+    assert parse_hosts(text) == names
+
+
+@examples(100)
+@given(st.text(st.sampled_from("1.: #\nab\0é\x85\u2028"), max_size=60))
+def test_nonsense_names_nobody_that_the_file_does_not(text: str) -> None:
+    for name, addresses in parse_hosts(text).items():
+        assert name in text.lower()
+        assert all(address in text for address in addresses)
+
+
+async def test_a_name_is_found_whatever_its_letter_case_and_with_or_without_the_final_dot(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("10.0.0.1 Redis.Internal\n")
+    hosts = HostsFile(tmp_path / "hosts")
+    assert hosts.addresses("redis.internal") == ()
+    await hosts.refresh()
+    for name in ("redis.internal", "REDIS.internal", "redis.internal."):
+        assert hosts.addresses(name) == ("10.0.0.1",)
+    assert hosts.addresses("redis") == ()
+
+
+async def read_again(folder: Path, text: str, *, same_time: bool = False) -> str:
+    """Read 10.0.0.1, have `text` written into the same file, and say what it is then."""
+    path = folder / "hosts"
+    path.write_text("10.0.0.1 db\n")
+    hosts = HostsFile(path)
+    await hosts.refresh()
+    status = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + (0 if same_time else 1)))
+    await hosts.refresh()
+    (address,) = hosts.addresses("db")
+    return address
+
+
+async def test_it_is_read_again_when_its_time_or_its_size_changed_and_only_then(tmp_path: Path) -> None:
+    assert await read_again(tmp_path, "10.0.0.2 db\n") == "10.0.0.2"
+    assert await read_again(tmp_path, "10.0.0.22 db\n", same_time=True) == "10.0.0.22"
+    assert await read_again(tmp_path, "10.0.0.2 db\n", same_time=True) == "10.0.0.1"
+
+
+async def test_another_file_in_its_place_is_read_and_none_names_nobody(tmp_path: Path) -> None:
+    path, other = tmp_path / "hosts", tmp_path / "other"
+    hosts = HostsFile(path)
+    await hosts.refresh()
+    assert hosts.addresses("db") == ()
+    path.write_text("10.0.0.1 db\n")
+    await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.1",)
+    other.write_text("10.0.0.2 db\n")
+    status = path.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.rename(path)
+    await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.2",)
+    path.unlink()
+    await hosts.refresh()
+    assert hosts.addresses("db") == ()
+
+
+async def test_what_cannot_be_read_or_is_no_text_names_nobody(tmp_path: Path) -> None:
+    folder = HostsFile(tmp_path)
+    await folder.refresh()
+    assert folder.addresses("db") == ()
+    (tmp_path / "hosts").write_bytes(b"\xff\xfe\x00\n10.0.0.1 db\n")
+    hosts = HostsFile(tmp_path / "hosts")
+    await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.1",)
+
+
+async def test_after_a_cancel_the_former_names_stand_and_the_file_is_read_next_time(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("10.0.0.1 db\n")
+    hosts = HostsFile(path)
+    await hosts.refresh()
+    path.write_text("10.0.0.22 db\n")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.1",)
+    await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.22",)

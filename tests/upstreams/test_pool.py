@@ -1,0 +1,301 @@
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from math import inf
+
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+from tests.cancels import cancel_at_every_step
+from tests.upstreams.test_connector import closed_port
+from tests.wires import echo, server, tcp_pair
+from trioedge.addresses.address import Address, parse_address
+from trioedge.loop.reactor import Reactor
+from trioedge.session.verdict import Reason
+from trioedge.structures.backoff import Backoff
+from trioedge.telemetry.observer import Observer
+from trioedge.upstreams.connector import Attempt, Connector, Waiter
+from trioedge.upstreams.errors import UpstreamError
+from trioedge.upstreams.pool import IdlePool
+from trioedge.upstreams.resolver import Resolver
+
+
+@asynccontextmanager
+async def open_pool(port: int, size: int = 3) -> AsyncIterator[tuple[IdlePool, Reactor]]:
+    reactor = Reactor(Observer())
+    connector = Connector(reactor, Resolver(reactor))
+    pool = IdlePool(connector, reactor, Observer(), parse_address(f"tcp://127.0.0.1:{port}"), size=size, seconds=5.0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        await nursery.start(pool.run)
+        yield pool, reactor
+        nursery.cancel_scope.cancel()
+    assert len(pool) == 0
+
+
+async def filled(pool: IdlePool, size: int = 3) -> None:
+    with trio.fail_after(5):
+        while len(pool) < size:
+            await trio.sleep(0.005)
+
+
+async def test_it_fills_and_refills_behind_whoever_takes() -> None:
+    async with server() as port, open_pool(port) as (pool, reactor):
+        await filled(pool)
+        taken = pool.take()
+        assert taken is not None
+        sock, greeted = taken
+        assert not greeted
+        assert len(pool) == 2
+        await filled(pool)
+        reactor.remove(sock.fileno())
+        sock.close()
+
+
+async def test_one_that_died_while_it_waited_is_replaced() -> None:
+    connections: list[trio.SocketStream] = []
+
+    async def hold(connection: trio.SocketStream) -> None:
+        connections.append(connection)
+        await trio.sleep_forever()
+
+    async with server(hold) as port, open_pool(port) as (pool, _):
+        await filled(pool)
+        with trio.fail_after(5):
+            while len(connections) < 3:  # the server hears of them later than the pool
+                await trio.sleep(0.001)
+        await connections[0].aclose()
+        with trio.fail_after(5):
+            while len(connections) < 4 or len(pool) < 3:
+                await trio.sleep(0.005)
+
+
+async def test_one_that_died_just_now_is_not_handed_out() -> None:
+    async with server(echo) as port, open_pool(port, size=1) as (pool, _):
+        await filled(pool, 1)
+        (idle,) = pool._idle.values()
+        idle.sock.shutdown(2)  # dead, and no event has been looked at yet
+        assert pool.take() is None
+
+
+async def test_one_that_was_greeted_says_so() -> None:
+    async def greet(connection: trio.SocketStream) -> None:
+        await connection.send_all(b"220 welcome")
+        await trio.sleep_forever()
+
+    async with server(greet) as port, open_pool(port) as (pool, reactor):
+        await filled(pool)
+        await trio.sleep(0.02)
+        taken = pool.take()
+        assert taken is not None
+        assert taken[1]
+        assert taken[0].recv(100) == b"220 welcome"
+        reactor.remove(taken[0].fileno())
+        taken[0].close()
+
+
+async def test_an_upstream_that_is_down_is_asked_again_with_growing_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    class Noting(Backoff):
+        def failed(self) -> float:
+            pauses.append(super().failed())
+            return 0.001
+
+    monkeypatch.setattr("trioedge.upstreams.pool.Backoff", Noting)
+    with capture_logs() as logs:
+        async with open_pool(closed_port()) as (pool, _):
+            with trio.fail_after(5):
+                while len(pauses) < 8:
+                    await trio.sleep(0.001)
+            assert len(pool) == 0
+    assert all(0.05 <= pause <= 30 for pause in pauses)
+    assert pauses[6] > pauses[0] * 8
+    assert [entry["event"] for entry in logs] == ["preconnect failed"]  # once a second, not once a try
+
+
+async def test_an_upstream_that_hangs_up_at_once_is_asked_less_and_less_often() -> None:
+    accepted = 0
+
+    async def hang_up(connection: trio.SocketStream) -> None:
+        nonlocal accepted
+        accepted += 1
+
+    with capture_logs() as logs:
+        async with server(hang_up) as port, open_pool(port, size=4):
+            await trio.sleep(1.5)
+    assert 4 <= accepted <= 4 * 6  # at 0, 0.1, 0.3, 0.7 and 1.5 s, or twice as often with the jitter
+    assert logs
+    assert {entry["event"] for entry in logs} == {"preconnect: the upstream hangs up at once"}
+
+
+async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> None:
+    accepted: list[trio.SocketStream] = []
+    closed: list[int] = []
+
+    async def number(connection: trio.SocketStream) -> None:
+        mine = len(accepted)
+        accepted.append(connection)
+        await connection.receive_some()
+        closed.append(mine)
+
+    async with server(number) as port, open_pool(port, size=1) as (pool, reactor):
+        for size in range(1, 6):  # one after the other, so that it is known which is the oldest
+            pool.resize(size)
+            await filled(pool, size)
+        pool.resize(2)
+        with trio.fail_after(5):
+            while len(closed) < 3:
+                await trio.sleep(0.001)
+        assert sorted(closed) == [0, 1, 2]
+        assert len(pool) == len(reactor) == 2
+        pool.resize(0)
+        with trio.fail_after(5):
+            while pool:
+                await trio.sleep(0.001)
+        pool.resize(2)
+        await filled(pool, 2)
+
+
+class Held:
+    """A connector whose attempts succeed when the test says so."""
+
+    plain = True
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self.waiters: list[Waiter] = []
+        self.attempts: dict[Waiter, Attempt] = {}
+
+    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
+
+    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+        self.waiters.append(waiter)
+        self.attempts[waiter] = Attempt(self.reactor, address, inf, waiter)
+        return self.attempts[waiter]
+
+    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
+        raise NotImplementedError
+
+    def connect(self) -> tuple[socket.socket, socket.socket]:
+        """Let the oldest attempt succeed; gives its two ends."""
+        near, far = tcp_pair()
+        waiter = self.waiters.pop(0)
+        self.reactor.add(near.fileno(), waiter)  # type: ignore[arg-type]  # which hands it over at once
+        waiter.connected(near, False)
+        return near, far
+
+
+async def test_connections_that_are_on_their_way_are_kept_only_as_long_as_they_are_wanted() -> None:
+    reactor = Reactor(Observer())
+    held = Held(reactor)
+    pool = IdlePool(held, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=4, seconds=5.0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        await nursery.start(pool.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(held.waiters) == 4
+        pairs = [held.connect()]
+        pool.resize(2)
+        pairs += [held.connect() for _ in range(3)]
+        assert [near.fileno() >= 0 for near, _ in pairs] == [True, True, False, False]
+        assert len(pool) == len(reactor) == 2
+        pool.resize(3)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(held.waiters) == 1, "what was not kept is not missed, and what is missed is made"
+        for _, far in pairs:
+            far.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing() -> None:
+    async with server() as port, open_pool(port, size=0) as (pool, reactor):
+        pool.resize(3)
+        pool.resize(0)
+        await trio.sleep(0.02)
+        assert len(pool) == len(reactor) == 0
+
+
+class Faulty(Held):
+    """Raises at first, as an outbound of the user's may."""
+
+    def __init__(self, reactor: Reactor, faults: int) -> None:
+        super().__init__(reactor)
+        self.tries_at: list[float] = []
+        self._faults = faults
+
+    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+        self.tries_at.append(trio.current_time())
+        if len(self.tries_at) <= self._faults:
+            raise LookupError("bug")
+        return super().start(address, seconds, waiter)
+
+
+async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trioedge.upstreams.pool.FIRST_RETRY_SECONDS", 0.02)
+    reactor = Reactor(Observer())
+    faulty = Faulty(reactor, faults=2)
+    pool = IdlePool(faulty, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=2, seconds=5.0)
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pool.run)
+            with trio.fail_after(5):
+                while len(faulty.waiters) < 2:
+                    await trio.sleep(0.005)
+            pairs = [faulty.connect() for _ in range(2)]
+            assert len(pool) == 2
+            nursery.cancel_scope.cancel()
+    for _, far in pairs:
+        far.close()
+    first, second, third, _ = faulty.tries_at
+    assert second - first >= 0.01
+    assert third - second >= 0.02
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("outbound failed", "error"),
+        ("preconnect failed", "warning"),
+    ]
+    assert isinstance(logs[0]["exc_info"], LookupError)
+    assert logs[0]["upstream"] == logs[1]["upstream"] == "tcp://127.0.0.1:1"
+    assert len(pool) == len(reactor) == 0
+
+
+async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
+    """While it begins to connect, waits, pauses after a failure and closes what is too many, sixteen at a time."""
+    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[Held]()
+    made: list[tuple[socket.socket, socket.socket]] = []
+
+    async def live() -> None:
+        reactor = Reactor(Observer())
+        connectors.append(held := Held(reactor))
+        pools.append(IdlePool(held, reactor, Observer(), address, size=40, seconds=5.0))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pools[-1].run)
+            while len(held.waiters) < 40:
+                await trio.lowlevel.checkpoint()
+            made.extend(held.connect() for _ in range(20))
+            pools[-1].resize(60)
+            while len(held.waiters) < 40:
+                await trio.lowlevel.checkpoint()
+            held.waiters.pop(0).failed(UpstreamError(Reason.UPSTREAM_REFUSED, "no"))
+            for size in (30, 0):
+                pools[-1].resize(size)
+                while len(pools[-1]._idle) + len(pools[-1]._refills) > size:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+    def check() -> None:
+        assert (len(pools[-1]), pools[-1]._refills) == (0, set())
+        assert [near.fileno() for near, _ in made] == [-1] * len(made)
+        held = connectors[-1]
+        assert all(held.attempts[each]._waiter is None for each in held.waiters), "nobody connects in vain"
+        for _, far in made:
+            far.close()
+        made.clear()
+
+    assert await cancel_at_every_step(live, check) > 15

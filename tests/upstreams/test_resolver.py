@@ -1,0 +1,397 @@
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.upstreams.test_connector import NO_HOSTS, Names
+from trioedge.addresses.address import Address, parse_address
+from trioedge.loop.reactor import Reactor
+from trioedge.session.verdict import Reason
+from trioedge.telemetry.observer import Observer
+from trioedge.upstreams import hosts_file
+from trioedge.upstreams import resolver as resolver_module
+from trioedge.upstreams.errors import UpstreamError
+from trioedge.upstreams.hosts_file import HostsFile
+from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup
+from trioedge.upstreams.resolver import (
+    ADDRESSES,
+    AT_ONCE,
+    FAILED_SECONDS,
+    HOSTS_SECONDS,
+    LEAST_SECONDS,
+    MOST_ABSENT_SECONDS,
+    MOST_SECONDS,
+    QUERY_SECONDS,
+    STALE_SECONDS,
+    Answer,
+    Resolver,
+)
+
+REDIS = Address("tcp", "redis.test", 6379)
+FOUND = Found(("192.0.2.1",), 30.0)
+ANSWER = ((socket.AF_INET, ("192.0.2.1", 6379)),)
+
+
+class Run:
+    """A resolver at work, and whom it asks."""
+
+    def __init__(self, names: Names, hosts: Path = NO_HOSTS) -> None:
+        self.names = names
+        self.reactor = Reactor(Observer())
+        self.resolver = Resolver(self.reactor, names, HostsFile(hosts))
+
+    def ask(self, address: Address = REDIS) -> list[Answer]:
+        """Ask as a session does, and give what will hold the answer once it is there."""
+        self.reactor.refresh()
+        answers: list[Answer] = []
+        self.resolver.ask(address, answers.append)
+        return answers
+
+    async def answer(self, address: Address = REDIS) -> Answer:
+        """Ask, and let the worker come to rest."""
+        answers = self.ask(address)
+        await trio.testing.wait_all_tasks_blocked()
+        (answer,) = answers
+        return answer
+
+
+@asynccontextmanager
+async def running(names: Names, hosts: Path = NO_HOSTS) -> AsyncIterator[Run]:
+    async with trio.open_nursery() as nursery:
+        run = Run(names, hosts)
+        await nursery.start(run.resolver.run)
+        yield run
+        nursery.cancel_scope.cancel()
+
+
+def reason(answer: Answer) -> Reason:
+    assert isinstance(answer, UpstreamError)
+    return answer.reason
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [
+        ("tcp://192.0.2.1:80", [(socket.AF_INET, ("192.0.2.1", 80))]),
+        ("tcp://[2001:db8::1]:80", [(socket.AF_INET6, ("2001:db8::1", 80))]),
+        ("unix:///run/x.sock", [(socket.AF_UNIX, "/run/x.sock")]),
+        ("tcp://localhost:80", [(socket.AF_INET, ("127.0.0.1", 80)), (socket.AF_INET6, ("::1", 80))]),
+        ("tcp://a.b.localhost.:80", [(socket.AF_INET, ("127.0.0.1", 80)), (socket.AF_INET6, ("::1", 80))]),
+    ],
+)
+async def test_what_is_an_address_already_is_answered_at_once_and_takes_no_place(address: str, known: object) -> None:
+    run = Run(Names())  # no worker runs, so an answer that waited for one would never come
+    for _ in range(2):
+        (answer,) = run.ask(parse_address(address))
+        assert list(answer) == known  # type: ignore[arg-type]
+    assert len(run.resolver) == 0
+
+
+async def test_localhost_is_a_last_label_and_not_a_part_of_one() -> None:
+    run = Run(Names())
+    assert run.ask(Address("tcp", "notlocalhost", 80)) == []
+    assert run.ask(Address("tcp", "localhost.test", 80)) == []
+
+
+async def test_families_take_turns_the_first_choice_first() -> None:
+    async with running(Names(redis=["2001:db8::1", "2001:db8::2", "192.0.2.1"])) as run:
+        answer = await run.answer()
+    assert not isinstance(answer, UpstreamError)
+    assert answer == (
+        (socket.AF_INET6, ("2001:db8::1", 6379)),
+        (socket.AF_INET, ("192.0.2.1", 6379)),
+        (socket.AF_INET6, ("2001:db8::2", 6379)),
+    )
+
+
+async def test_many_who_ask_at_once_make_one_query_whatever_their_ports() -> None:
+    async with running(Names(redis=["192.0.2.1"])) as run:
+        asked = [(port, run.ask(Address("tcp", "redis.test", port))) for port in range(1, 51)]
+        await trio.testing.wait_all_tasks_blocked()
+        for port, answers in asked:
+            assert answers == [((socket.AF_INET, ("192.0.2.1", port)),)]
+        assert run.names.asked == ["redis.test"]
+        assert len(run.resolver) == 1
+
+
+async def test_the_answer_for_one_port_is_one_object_even_when_it_is_renewed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(Names(redis=["192.0.2.1"])) as run:
+        first = await run.answer()
+        assert run.ask()[0] is first
+        await trio.sleep(31)
+        assert run.ask()[0] is first
+        await trio.testing.wait_all_tasks_blocked()
+        assert run.ask()[0] is first
+        assert len(run.names.asked) == 2
+
+
+async def test_of_very_many_addresses_some_are_kept() -> None:
+    hosts = [f"192.0.2.{number}" for number in range(200)] + [f"2001:db8::{number}" for number in range(1, 200)]
+    async with running(Names(redis=hosts)) as run:
+        answer = await run.answer()
+    assert isinstance(answer, tuple)
+    assert len(answer) == ADDRESSES
+    assert {family for family, _ in answer} == {socket.AF_INET, socket.AF_INET6}
+
+
+@pytest.mark.parametrize(
+    ("lookup", "seconds"),
+    [
+        (Found(("192.0.2.1",), 0), LEAST_SECONDS),
+        (Found(("192.0.2.1",), 30), 30),
+        (Found(("192.0.2.1",), 1e9), MOST_SECONDS),
+        (Absent("no such name", 0), LEAST_SECONDS),
+        (Absent("no such name", 30), 30),
+        (Absent("no such name", 1e9), MOST_ABSENT_SECONDS),
+        (Failed("SERVFAIL"), FAILED_SECONDS),
+    ],
+)
+async def test_an_outcome_holds_for_its_own_time_within_bounds(
+    lookup: Lookup, seconds: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(Names(redis=lookup)) as run:
+        first = await run.answer()
+        assert isinstance(first, UpstreamError) != isinstance(lookup, Found)
+        await trio.sleep(seconds * 0.99)
+        assert len(run.ask()) == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(run.names.asked) == 1
+        await trio.sleep(seconds * 0.02)
+        await run.answer()
+        assert len(run.names.asked) == 2
+
+
+async def test_a_stale_answer_is_used_while_a_new_one_is_fetched_and_then_the_new_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(Names(redis=["192.0.2.1"])) as run:
+        await run.answer()
+        await trio.sleep(31)
+        run.names.answers["redis"] = ["192.0.2.2"]
+        for _ in range(3):
+            assert run.ask() == [ANSWER]
+        await trio.testing.wait_all_tasks_blocked()
+        assert run.ask() == [((socket.AF_INET, ("192.0.2.2", 6379)),)]
+        assert len(run.names.asked) == 2
+
+
+@pytest.mark.parametrize("failing", [Failed("SERVFAIL"), None])
+async def test_a_known_answer_outlives_failing_servers_for_a_day(
+    failing: Lookup | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(Names(redis=["192.0.2.1"])) as run:
+        await run.answer()
+        run.names.answers["redis"] = failing
+        await trio.sleep(31)
+        for failures in range(1, 4):
+            assert run.ask() == [ANSWER]
+            await trio.sleep(QUERY_SECONDS)
+            assert len(run.names.asked) == 1 + failures
+            await trio.sleep(FAILED_SECONDS)
+        await trio.sleep(STALE_SECONDS - 60)
+        assert run.ask() == [ANSWER]
+        await trio.sleep(60)
+        answers = run.ask()
+        assert answers == []
+        await trio.sleep(QUERY_SECONDS + 0.1)
+        assert reason(answers[0]) is Reason.UPSTREAM_UNRESOLVED
+
+
+async def test_that_there_is_no_address_any_more_ends_a_known_answer(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Names(redis=["192.0.2.1"])) as run:
+        await run.answer()
+        await trio.sleep(31)
+        run.names.answers["redis"] = Absent("no such name", 30)
+        assert await run.answer() == ANSWER
+        assert reason(run.ask()[0]) is Reason.UPSTREAM_UNRESOLVED
+
+
+async def test_after_a_failure_was_forgotten_the_next_waits_for_a_new_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(Names(redis=Failed("SERVFAIL"))) as run:
+        for _ in range(3):
+            answer = await run.answer()
+            assert reason(answer) is Reason.UPSTREAM_UNRESOLVED
+            assert str(answer).endswith("tcp://redis.test:6379: SERVFAIL")
+        assert len(run.names.asked) == 1
+        run.names.answers["redis"] = ["192.0.2.1"]
+        await trio.sleep(FAILED_SECONDS)
+        assert await run.answer() == ANSWER
+
+
+async def test_everyone_gets_an_error_of_his_own_that_names_his_destination() -> None:
+    async with running(Names(redis=Absent("no such name", 30))) as run:
+        answers = [run.ask(), run.ask(), run.ask(Address("tcp", "redis.test", 1))]
+        await trio.testing.wait_all_tasks_blocked()
+        answers.append(run.ask())
+        errors = [answer for (answer,) in answers]
+        assert len({id(error) for error in errors}) == 4
+        assert [str(error).rpartition(": ")[0].rpartition(":")[2] for error in errors] == ["6379", "6379", "1", "6379"]
+
+
+async def test_the_hosts_file_is_looked_into_first_and_anew_after_a_while(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("192.0.2.1 redis.test\n")
+    async with running(Names(redis=["192.0.2.9"]), path) as run:
+        assert await run.answer() == ANSWER
+        path.write_text("192.0.2.77 redis.test\n")
+        mock_clock.jump(HOSTS_SECONDS)
+        assert run.ask() == [ANSWER]
+        mock_clock.rate = 1  # for the thread that reads
+        with trio.fail_after(2):
+            while run.ask() == [ANSWER]:
+                await trio.sleep(0.002)
+        assert run.ask() == [((socket.AF_INET, ("192.0.2.77", 6379)),)]
+        assert run.names.asked == []
+
+
+class Crowd(Names):
+    """Notes how many names are asked for at once; `slow` ones are never answered."""
+
+    def __init__(self) -> None:
+        super().__init__(slow=None, quick=["192.0.2.1"])
+        self.now = self.most = 0
+
+    async def look_up(self, host: str, due: float) -> Lookup:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await super().look_up(host, due)
+        finally:
+            self.now -= 1
+
+
+async def test_some_names_are_asked_for_at_once_and_all_are_answered_in_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    crowd = Crowd()
+    async with running(crowd) as run:
+        slow = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(5 * AT_ONCE)]
+        await trio.sleep(1)
+        assert len(crowd.asked) == crowd.most == AT_ONCE
+        quick = [run.ask(Address("tcp", f"quick.{number}", 1)) for number in range(3 * AT_ONCE)]
+        await trio.sleep(QUERY_SECONDS - 1.001)
+        assert not any(slow + quick)
+        await trio.sleep(0.002)
+        assert all(reason(answer) is Reason.UPSTREAM_UNRESOLVED for (answer,) in slow)
+        assert not any(isinstance(answer, UpstreamError) for (answer,) in quick)
+        assert crowd.most == AT_ONCE
+        order = [f"slow.{number}" for number in range(5 * AT_ONCE)] + [f"quick.{n}" for n in range(3 * AT_ONCE)]
+        assert crowd.asked == order
+        assert await run.answer(Address("tcp", "quick.again", 1)) == ((socket.AF_INET, ("192.0.2.1", 1)),)
+
+
+async def test_queries_begin_one_a_turn_so_that_a_crowd_of_names_holds_nobody_up() -> None:
+    crowd = Crowd()
+    async with running(crowd) as run:
+        for number in range(AT_ONCE):
+            run.ask(Address("tcp", f"slow.{number}", 1))
+        begun = [0]
+        while begun[-1] < AT_ONCE:
+            await trio.lowlevel.checkpoint()
+            begun.append(len(crowd.asked))
+        assert max(now - before for before, now in pairwise(begun)) <= 2  # the order within a turn is Trio's
+
+
+async def test_the_name_least_recently_asked_for_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver_module, "CAPACITY", 3)
+    names = Names(a=["192.0.2.1"], b=["192.0.2.2"], c=["192.0.2.3"], d=["192.0.2.4"])
+    async with running(names) as run:
+        for name in "abcad":
+            await run.answer(Address("tcp", name, 1))
+        assert len(run.resolver) == 3
+        for name in "acd":
+            assert len(run.ask(Address("tcp", name, 1))) == 1
+        assert run.ask(Address("tcp", "b", 1)) == []
+
+
+async def test_names_that_are_waited_for_are_not_dropped_for_others(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(resolver_module, "CAPACITY", 3)
+    names = Names(slow=None, quick=["192.0.2.1"])
+    async with running(names) as run:
+        waiting = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2)]
+        for number in range(5):
+            await run.answer(Address("tcp", f"quick.{number}", 1))
+        last = run.ask(Address("tcp", "slow.2", 1))
+        (refused,) = run.ask(Address("tcp", "slow.3", 1))
+        assert reason(refused) is Reason.CAPACITY
+        assert run.ask(Address("tcp", "quick.4", 1))  # what is known is known
+        also = run.ask(Address("tcp", "slow.1", 2))  # and who is waited for may be waited for by more
+        await trio.sleep(QUERY_SECONDS + 0.1)
+        for (answer,) in [*waiting, last, also]:
+            assert reason(answer) is Reason.UPSTREAM_UNRESOLVED
+        assert len(run.resolver) == 3
+
+
+async def test_a_stale_answer_is_used_even_if_nobody_can_be_asked(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(Names(redis=["192.0.2.1"], slow=None)) as run:
+        await run.answer()
+        await trio.sleep(31)
+        monkeypatch.setattr(resolver_module, "CAPACITY", 1)
+        run.ask(Address("tcp", "slow", 1))
+        assert run.ask() == [ANSWER]
+        await trio.sleep(QUERY_SECONDS + 0.1)
+        assert len(run.names.asked) == 2
+
+
+async def test_a_name_may_be_asked_for_by_who_was_just_told() -> None:
+    async with running(Names(redis=["192.0.2.1"], other=["192.0.2.2"])) as run:
+        other: list[Answer] = []
+        where = Address("tcp", "other.test", 1)
+        run.resolver.ask(REDIS, lambda answer: run.resolver.ask(where, other.append))
+        await trio.testing.wait_all_tasks_blocked()
+        assert other == [((socket.AF_INET, ("192.0.2.2", 1)),)]
+
+
+async def test_a_cancel_ends_every_lookup_and_tells_nobody() -> None:
+    crowd = Crowd()
+    async with running(crowd) as run:
+        answers = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2 * AT_ONCE)]
+        await trio.testing.wait_all_tasks_blocked()
+        assert crowd.now == AT_ONCE
+    assert crowd.now == 0
+    assert not any(answers)
+
+
+async def test_a_cancel_before_there_is_anything_to_do_ends_it() -> None:
+    async with running(Names()) as run:
+        await trio.testing.wait_all_tasks_blocked()
+    assert run.names.asked == []
+
+
+async def test_a_cancel_while_the_hosts_file_is_read_waits_for_that_and_asks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reads = hosts_file._read, list[str]()
+
+    def cancelled(path: Path) -> dict[str, tuple[str, ...]]:
+        trio.from_thread.run_sync(scope.cancel)
+        reads.append("begun")
+        found = read(path)
+        reads.append("done")
+        return found
+
+    path = tmp_path / "hosts"
+    with trio.CancelScope() as scope:
+        async with running(Names(), path) as run:
+            monkeypatch.setattr(hosts_file, "_read", cancelled)
+            path.write_text("192.0.2.1 db.test\n")
+            run.ask()
+            await trio.sleep(5)
+    assert scope.cancelled_caught
+    assert (reads, run.names.asked) == (["begun", "done"], [])
+    assert run.resolver._hosts.addresses("db.test") == ("192.0.2.1",)

@@ -1,0 +1,1 @@
+"""Addresses: read, classify and match them. Pure."""

@@ -1,0 +1,122 @@
+"""Addresses as users write them, and clients' addresses as matchers compare them."""
+
+import ipaddress
+import re
+
+import attrs
+
+from ..errors import ConfigurationError
+
+UNIX_SOURCE = "unix"
+"""The source of a client on a local socket, which has no address."""
+
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]*)\]|(?P<host>[^][:]*))(?::(?P<port>.*))?", re.DOTALL)
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_MAPPED = b"\x00" * 10 + b"\xff\xff"
+
+
+@attrs.frozen(slots=True, cache_hash=True)
+class Address:
+    """Where to listen or where to connect.
+
+    Attributes:
+        scheme: ``tcp`` or ``unix``.
+        host: an IP address without brackets, or a host name; empty for ``unix``.
+        port: 0 to 65535; 0 lets the system choose, when listening.
+        path: the socket's path for ``unix``, else empty.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def literal(self) -> bool:
+        """True when `host` is an IP address, so that nothing is to be resolved."""
+        return packed_ip(self.host) is not None
+
+    def __str__(self) -> str:
+        if self.scheme == "unix":
+            return f"unix://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{self.port}"
+
+
+def parse_address(text: str, *, listening: bool = False) -> Address:
+    """Read ``tcp://127.0.0.1:6379``, ``tcp://[::1]:9000``, ``tcp://redis.internal:6379`` or ``unix:///run/x.sock``.
+
+    Args:
+        text: the address; scheme and port are never guessed.
+        listening: allow port 0, which a destination cannot have.
+
+    Raises:
+        ConfigurationError: quotes `text` and says what is missing.
+    """
+    if not isinstance(text, str):
+        raise ConfigurationError(f"address {text!r} is not text: write 'tcp://127.0.0.1:6379'")
+    wrong = f"address {text!r}"
+    scheme, separator, rest = text.partition("://")
+    if scheme not in ("tcp", "unix") or not separator:
+        raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://, as in tcp://127.0.0.1:6379")
+    if scheme == "unix":
+        if not rest.startswith("/") or rest.endswith("/") or "\0" in rest:
+            raise ConfigurationError(f"{wrong} needs an absolute path of a socket, as in unix:///run/edge.sock")
+        if not rest.isprintable():
+            raise ConfigurationError(f"{wrong} has characters that cannot be printed")
+        if len(rest.encode()) > 107:  # sun_path of unix(7), less its final zero
+            raise ConfigurationError(f"{wrong} is too long: a socket's path has at most 107 bytes")
+        return Address("unix", path=rest)
+    if any(letter in rest for letter in "/?#@"):
+        raise ConfigurationError(f"{wrong} has more than a host and a port")
+    match = _HOST_PORT.fullmatch(rest)
+    if match is None:
+        raise ConfigurationError(f"{wrong} is not host:port; an IPv6 address stands in brackets, tcp://[::1]:6379")
+    host, digits = (match["ipv6"] or match["host"] or "").lower(), match["port"]
+    if not host:
+        raise ConfigurationError(
+            f"{wrong} names no host: 127.0.0.1 is this machine alone, 0.0.0.0 every interface it has"
+        )
+    if not digits:
+        raise ConfigurationError(f"{wrong} names no port")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 5 or int(digits) > 65535:
+        raise ConfigurationError(f"{wrong}: port {digits!r} is out of range, 0 to 65535")
+    port = int(digits)
+    if port == 0 and not listening:
+        raise ConfigurationError(f"{wrong}: nothing answers on port 0")
+    if match["ipv6"] is not None and (":" not in host or packed_ip(host) is None):
+        raise ConfigurationError(f"{wrong}: {host!r} is not an IPv6 address")
+    if packed_ip(host) is None and not _is_host_name(host):
+        raise ConfigurationError(f"{wrong}: {host!r} is neither an IP address nor a host name")
+    return Address("tcp", host, port)
+
+
+def _is_host_name(host: str) -> bool:
+    """Tell whether `host` is a name by RFC 1123 section 2.1 (underscores let pass, as resolvers do)."""
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= 253 and not labels[-1].isdigit() and all(map(_LABEL.fullmatch, labels))
+
+
+def packed_ip(text: str) -> bytes | None:
+    """Pack an IP address, mapped IPv6 as IPv4, scope dropped; None if `text` is not one."""
+    try:
+        packed = ipaddress.ip_address(text.partition("%")[0] if ":" in text else text).packed
+    except ValueError:
+        return None
+    return packed[12:] if packed.startswith(_MAPPED) else packed
+
+
+def normalise_source(text: str) -> tuple[str, bytes]:
+    """Give a client's address in the one form that sessions carry it in, and packed.
+
+    ``::ffff:192.0.2.1`` is ``192.0.2.1``; ``2001:DB8::0:1`` is ``2001:db8::1``; ``unix`` stays.
+
+    Raises:
+        ConfigurationError: quotes `text`, which is no address.
+    """
+    if text == UNIX_SOURCE:
+        return UNIX_SOURCE, b""
+    packed = packed_ip(text)
+    if packed is None:
+        raise ConfigurationError(f"source {text!r} is not an IP address (nor {UNIX_SOURCE!r})")
+    return str(ipaddress.ip_address(packed)), packed

@@ -1,0 +1,91 @@
+"""What an operator on this machine may ask a serving edge: HTTP on a local socket that only its user can open.
+
+Answers are JSON. ``POST /v1/plan``, with the lines of a snapshot, says what that would do, and does nothing.
+``GET /v1/state`` says how the edge stands with its control plane.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from ..addresses.address import Address
+from ..control.snapshot_lines import KnownLines, SnapshotReader
+from ..control.supervisor import ControlState
+from ..loop.slices import in_slices
+from ..services.control_plane import SnapshotError
+from ..services.plan import Plan
+from ..services.services import Snapshot
+from ..serving.listener import listen_unix
+
+ONLY_ITS_USER: Final = 0o600
+"""The socket's permissions."""
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+@attrs.frozen
+class Admin:
+    """An ASGI application over one edge.
+
+    Attributes:
+        plan: says what a snapshot would do.
+        state: says how the edge stands with its control plane.
+    """
+
+    plan: Callable[[Snapshot], Awaitable[Plan]]
+    state: Callable[[], ControlState]
+
+    async def serve(self, address: Address, *, task_status: trio.TaskStatus[object]) -> None:
+        """Answer on a local socket until cancelled; the socket is gone then.
+
+        Raises:
+            ListenError: the socket cannot be made.
+        """
+        import hypercorn.trio  # half of an edge's start, and few ask for it
+        from hypercorn.config import Config, Sockets
+
+        sock = listen_unix(address, mode=ONLY_ITS_USER)
+        config = Config()
+        config.create_sockets = lambda: Sockets([], [sock], [])  # type: ignore[method-assign]  # ours, so that we can close it
+        config.errorlog = None
+        config.graceful_timeout = 0.0
+        try:
+            await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]
+        finally:
+            sock.close()  # a cancel may come before it is served on
+            Path(address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, and the edge is stopping
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])  # how an application says that it has no lifespan
+        match scope["method"], scope["path"]:
+            case "POST", "/v1/plan":
+                status, answer = await self._plan(receive)
+            case "GET", "/v1/state":
+                status, answer = 200, attrs.asdict(self.state())
+            case _:
+                status, answer = 404, {"error": "there are POST /v1/plan and GET /v1/state"}
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    async def _plan(self, receive: Receive) -> tuple[int, dict[str, Any]]:
+        try:
+            async with SnapshotReader(KnownLines(serving=True)) as reader:
+                more = True
+                while more:
+                    event = await receive()
+                    await in_slices(reader.read(event.get("body", b"")))
+                    more = event.get("more_body", False)
+                plan = await self.plan(await in_slices(reader.finish()))
+        except SnapshotError as error:
+            return 422, {"faults": error.faults}
+        counts = {"added": len(plan.added), "changed": len(plan.changed), "removed": len(plan.removed)}
+        sessions = {"retuned": plan.retuned, "rechecked": plan.rechecked, "evicted": plan.evicted}
+        return 200, {"says": str(plan), **counts, **sessions}

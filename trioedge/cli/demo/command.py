@@ -1,0 +1,133 @@
+"""``trioedge demo``: an upstream, an edge of seven stages before it, and clients, on loopback."""
+
+import math
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Final
+
+import trio
+from cyclopts import Parameter, validators
+
+from ...control.file import FileControl
+from ...edge import Edge
+from ...errors import ConfigurationError
+from .. import logs
+from ..words import count, reasons
+from . import clients as demo_clients
+from . import edge as demo_edge
+from .control import ControlProcess, settled
+from .story import Story, check_device
+from .upstream import Upstream
+from .view import Lines, LiveTable, View
+
+PIPED_SECONDS: Final = 10.0
+
+
+def demo(
+    *,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
+    seconds: float | None = None,
+    control_plane: str | None = None,
+) -> int:
+    """See an edge of seven stages at work: a device is denied, a rate changes, a source is evicted.
+
+    Args:
+        port: The port to listen on, on 127.0.0.1; 0 lets the system choose.
+        seconds: End after so long. By default when Ctrl-C is pressed, or after 10 s if stdout is not a terminal.
+        control_plane: A module to run as the control plane, such as examples.control_plane. By default there is none,
+            and the edge reads the file of services itself.
+    """
+    logs.configure(level="error")
+    terminal = sys.stdout.isatty()
+    if seconds is None:
+        seconds = math.inf if terminal else PIPED_SECONDS
+    if not seconds > 0:
+        raise ConfigurationError(f"--seconds {seconds:g} must be above 0")
+    trio.run(_demo, port, seconds, terminal, control_plane)
+    return 0
+
+
+async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -> None:
+    """Start from the upstream to the clients, and end in the other order."""
+    upstream = Upstream()
+    view = LiveTable() if terminal else Lines()
+    with TemporaryDirectory(prefix="trioedge-demo-") as folder:
+        async with trio.open_nursery() as nursery:
+            ending = nursery.cancel_scope
+
+            async def listen_to_signals(*, task_status: trio.TaskStatus[None]) -> None:
+                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    task_status.started()
+                    async for _ in signals:
+                        ending.cancel()
+
+            await nursery.start(listen_to_signals)
+            upstream_port: int = await nursery.start(upstream.run)
+            services = Path(folder) / "services.toml"
+            story = Story(services, f"tcp://127.0.0.1:{upstream_port}", view)
+            listen = f"tcp://127.0.0.1:{port}"
+            process: ControlProcess | None = None
+            if module is None:
+                edge = demo_edge.build(listen, FileControl(services), story.watch(check_device))
+            else:
+                process = ControlProcess(module, services, view)
+                service = demo_edge.SERVICES[demo_edge.STAYING]
+                control = await nursery.start(process.run, service, f"{demo_edge.STRANGERS}*")
+                edge = demo_edge.build(listen, control, story.watch(control.check_device))
+            async with trio.open_nursery() as edges:
+                await edges.start(edge.serve)
+                gone = set[str]()  # and perhaps come back, to be counted anew
+                edge.services.on_gone.append(lambda service: gone.add(service.name))
+                print(_introduction(edge, services, process, seconds), flush=True)
+                with trio.move_on_after(seconds) as ending:
+                    await _live(edge, upstream, story, view)
+                ending = nursery.cancel_scope  # who cannot wait for the end sends another signal
+                edge.drain()
+            if process is not None:
+                stayed = [service for service in edge.services if service.name not in gone]
+                print(settled(stayed, await process.books(service.name for service in stayed)))
+            print(_summary(edge, upstream, story))
+            nursery.cancel_scope.cancel()
+
+
+async def _live(edge: Edge, upstream: Upstream, story: Story, view: View) -> None:
+    """Let clients come, the story happen and the view follow, until cancelled."""
+    with view.open():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(demo_clients.run, int(edge.addresses[0].rpartition(":")[2]), story.arrived)
+            nursery.start_soon(story.run, edge)
+            try:
+                while True:
+                    await trio.sleep(view.seconds)
+                    view.show(edge, upstream.answered, story.speed)
+            except trio.Cancelled:  # the last picture, with the sessions that are cut next
+                view.show(edge, upstream.answered, story.speed)
+                raise
+
+
+def _introduction(edge: Edge, services: Path, process: ControlProcess | None, seconds: float) -> str:
+    address = edge.addresses[0].removeprefix("tcp://")
+    tries = {
+        f"curl {address}": "is answered",
+        f"curl --interface {demo_edge.UNWANTED} {address}": "SourceMatch refuses it",
+        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "SessionGate lets 8 by, and ConcurrencyLimit 6 of them",
+        f"nano {services}": "change what holds",
+    }
+    if process is not None:
+        tries[f"kill {process.pid}"] = "end the control plane"
+    width = max(map(len, tries))
+    lines = [f"  {command:{width}}  # {what}" for command, what in tries.items()]
+    end = "Ctrl-C ends it." if seconds == math.inf else f"It ends after {seconds:g} s."
+    head = f"An edge of seven stages is at work. {end} In another terminal, try"
+    return "\n".join([head, *lines, ""])
+
+
+def _summary(edge: Edge, upstream: Upstream, story: Story) -> str:
+    refused = edge.statistics().refused
+    return (
+        f"{count(upstream.answered, 'request')} answered; {count(sum(refused.values()), 'session')} refused "
+        f"({reasons(refused)}); {count(story.denied, 'session')} cut by the device check; "
+        f"{count(story.evicted, 'session')} evicted."
+    )

@@ -1,0 +1,101 @@
+"""How the demo shows itself: a table that lives on a terminal, plain lines in a pipe."""
+
+from collections import deque
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol
+
+import trio
+
+from ...edge import Edge
+from ..words import reasons
+
+NOTES: Final = 3
+"""The latest are shown."""
+
+FIXED_LINES: Final = 16 + NOTES
+"""What is on the screen besides the rows of the table: the introduction, heads, counts, the notes, the cursor."""
+
+MOST_ROWS: Final = 16
+"""More would be empty: there are hardly more sessions at a time."""
+
+
+class View(Protocol):
+    """Where the demo shows what happens."""
+
+    seconds: float
+    """The time between two calls of `show`."""
+
+    def open(self) -> AbstractContextManager[object]:
+        """Begin to show, until the context ends."""
+
+    def note(self, text: str) -> None:
+        """Show, with the next `show`, something that has just been done."""
+
+    def show(self, edge: Edge, answered: int, speed: str) -> None:
+        """Show how things are now, `speed` among them."""
+
+
+class Lines:
+    """One line for each status and each note."""
+
+    seconds = 1.0
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._notes = ""
+
+    def open(self) -> AbstractContextManager[object]:
+        self._since = trio.current_time()
+        return nullcontext()
+
+    def note(self, text: str) -> None:
+        self._notes += f"{text}\n"
+
+    def show(self, edge: Edge, answered: int, speed: str) -> None:
+        notes, self._notes = self._notes, ""
+        counts = edge.statistics()
+        print(
+            f"{notes}{trio.current_time() - self._since:.0f} s: {counts.live} live, {counts.accepted} accepted, "
+            f"{answered} answered, {speed}; refused: {reasons(counts.refused)}; ended: {reasons(counts.ended)}; "
+            f"{_control(edge)[0]}",
+            flush=True,
+        )
+
+
+class LiveTable:
+    """The table of sessions, redrawn in place, with the latest note under it."""
+
+    seconds = 0.25
+
+    def __init__(self) -> None:
+        from rich.live import Live  # a pipe need not wait for rich
+
+        self._live = Live(auto_refresh=False)
+        self._notes = deque([""] * NOTES, maxlen=NOTES)
+
+    def open(self) -> AbstractContextManager[object]:
+        return self._live
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+
+    def show(self, edge: Edge, answered: int, speed: str) -> None:  # noqa: ARG002 - said at the end
+        from rich.console import Group
+        from rich.text import Text
+
+        from .session_table import render
+
+        rows = max(3, self._live.console.height - FIXED_LINES)
+        table = render(edge, now=trio.current_time(), rows=min(rows, MOST_ROWS))
+        control = Text(*_control(edge), no_wrap=True, overflow="ellipsis")
+        notes = Text("\n".join(self._notes), "yellow", no_wrap=True, overflow="ellipsis")
+        self._live.update(Group(table, Text(speed, "cyan"), control, notes), refresh=True)
+
+
+def _control(edge: Edge) -> tuple[str, str]:
+    """Say how the edge stands with its control plane, and in which style."""
+    state = edge.control_state()
+    if state.failing_since is not None:
+        return f"services as they were {trio.current_time() - state.failing_since:.0f} s ago: {state.error}", "red"
+    reported = f", report {state.reported} acknowledged" if state.reported else ""
+    return f"services at version {state.version}{reported}", "dim"

@@ -1,0 +1,275 @@
+"""Snapshots as lines of JSON: the one form in which they reach an edge, from a control plane or out of a file.
+
+A head, a line for each service, and an end that counts those lines, so that a snapshot cut short is noticed::
+
+    {"version": "7", "full": true}
+    {"name": "shop", "session_rate": 20}
+    {"name": "cafe", "enabled": false}
+    {"end": 2}
+
+Where `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` ends one. Whoever
+finds out on the way that there is no snapshot to be had says ``{"fault": "why"}``.
+
+Seed, layer six: only what changed moves. A line that is the same as the one that holds is known by its hash, and
+neither read again nor compared.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Generator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
+
+import trio
+
+from ..errors import Faults, quote
+from ..loop.collector import no_full_pass
+from ..loop.slices import REST, Slices
+from ..services.apply import MOST_NAME_LENGTH
+from ..services.control_plane import Link, SnapshotError
+from ..services.policy import Settings
+from ..services.services import Snapshot
+from .settings import checking_entries, read_settings
+
+MOST_LINE_BYTES: Final = 1 << 19
+
+MOST_LISTS: Final = 10_000
+"""And tables, in a line, where three would do: each is a thing of its own, and 100,000 take 50 ms."""
+
+MOST_VALUES: Final = 25_000
+"""In a line, source entries as a rule: a line is parsed in one go, which then takes some 4 ms."""
+
+MOST_BYTES: Final = 64 << 20
+"""Of a whole snapshot."""
+
+_NAMED: Final = re.compile(rb'\{"name": ?"([^"\\]{1,100})"')
+
+CHUNK_SECONDS: Final = 0.0002
+"""What it takes somebody to receive a chunk, which is work as well."""
+
+
+class KnownLines:
+    """The lines that an edge's services were read from, as hashes; Python makes a key for these in each process."""
+
+    __slots__ = ("hashes", "hold", "names", "rest", "rounds", "seen")
+
+    def __init__(self, *, serving: bool = False) -> None:
+        """Know none.
+
+        Args:
+            serving: whether there are sessions already, which must not notice that a first snapshot is read.
+        """
+        self.rest = REST if serving else 0
+        """How many times longer than its work the reading of the next snapshot rests."""
+        self.hold = False
+        """Whether any snapshot holds."""
+        self.names: dict[int, str] = {}
+        """Services by the hash of their line."""
+        self.hashes: dict[str, int] = {}
+        """The same the other way."""
+        self.rounds = 0
+        """Snapshots begun."""
+        self.seen: dict[str, int] = {}
+        """The last round in which each service was named. Kept for life: no round makes or frees a long table."""
+
+
+class SnapshotReader:
+    """One snapshot: :meth:`receive` its lines, then :meth:`apply` it. The loop is never held for longer than a line.
+
+    A context that is left by an error frees what was read as it was read, in steps: 100,000 services at once would
+    hold the loop for 30 ms. After a cancel they go at once.
+    """
+
+    def __init__(self, known: KnownLines) -> None:
+        """Begin.
+
+        Args:
+            known: the lines that hold. Only :meth:`apply` changes what it says of them.
+        """
+        known.rounds += 1
+        self._known = known
+        self._slices = Slices(known.rest)
+        self._until_left = ExitStack()
+        self._open_line = bytearray()
+        self._bytes = self._lines = self._counted = 0
+        self._full = self._ended = False
+        self.version = ""
+        """As its head says."""
+        self.services: dict[str, Settings] = {}
+        """What was read so far, but for lines that hold already; with faults it means nothing."""
+        self._hashes: dict[str, int] = {}
+        self._removed: set[str] = set()
+        self.faults = Faults()
+        """Every fault so far."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._until_left:
+            if isinstance(error, Exception) and self.services:
+                await self._slices.run(self.free())
+
+    async def receive(self, chunks: AsyncIterator[bytes] | trio.abc.ReceiveStream) -> None:
+        """Read what comes, once and within the context; until that is left there is no full pass of the collector.
+
+        Raises:
+            SnapshotError: this is no snapshot; the rest was not read. It has every fault so far.
+        """
+        self._until_left.enter_context(no_full_pass())
+        async for chunk in chunks:
+            await self._slices.run(self.read(chunk), beside=CHUNK_SECONDS)
+
+    async def apply(self, link: Link) -> None:
+        """Let what was read hold, and know its lines. After a cancel the known lines are of no use.
+
+        Raises:
+            SnapshotError: every fault. Nothing has changed.
+        """
+        await link.apply(await self._slices.run(self.finish()))
+        await self._slices.run(self._remember())
+
+    def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
+        """Read more of it, a line a step; raises as :meth:`receive` does."""
+        self._bytes += len(data)
+        if self._bytes > MOST_BYTES:
+            self._refuse(f"has more than {MOST_BYTES:,} bytes")
+        line, start, searched = self._open_line, 0, len(self._open_line)
+        line += data
+        while (end := line.find(b"\n", searched)) >= 0:
+            self._bound(line, start, end - start, MOST_LINE_BYTES, "bytes")
+            self._read_line(bytes(line[start:end]))
+            start = searched = end + 1
+            yield
+        del line[:start]
+        self._bound(line, 0, len(line), MOST_LINE_BYTES, "bytes")
+
+    def finish(self) -> Generator[None, None, Snapshot]:
+        """Give the snapshot: the first in full, a later one as what it changes; raises as :meth:`apply` does."""
+        if self._open_line:
+            self._read_line(bytes(self._open_line))
+            self._open_line.clear()
+        if not self._ended:
+            self.faults.note("cut short: it has no end")
+        if self.faults:
+            yield from self.check_entries()
+            raise SnapshotError(self.faults)
+        if not self._known.hold:
+            return Snapshot(self.services, version=self.version)
+        if self._full:
+            for name, seen in self._known.seen.items():
+                if seen != self._known.rounds:
+                    self._removed.add(name)
+                yield
+        return Snapshot(self.services, frozenset(self._removed), full=False, version=self.version)
+
+    def check_entries(self) -> Generator[None, None, None]:
+        """Note what is wrong within source entries; else whoever lets the snapshot hold compiles them, once."""
+        for name, settings in self.services.items():
+            yield from checking_entries(settings.policy, f"services.{name}", self.faults)
+            yield
+
+    def free(self) -> Generator[None, None, None]:
+        """Let go of what was read; whatever was made of it is empty too."""
+        for table in (self.services, self._hashes):
+            while table:
+                table.popitem()
+                yield
+        while self._removed:
+            self._removed.pop()
+            yield
+
+    def _remember(self) -> Generator[None, None, None]:
+        known = self._known
+        known.hold, known.rest = True, REST
+        for name in self._removed:
+            known.names.pop(known.hashes.pop(name, 0), None)
+            known.seen.pop(name, None)
+            yield
+        while self._hashes:
+            name, line = self._hashes.popitem()
+            known.names.pop(known.hashes.get(name, 0), None)
+            known.names[line], known.hashes[name], known.seen[name] = name, line, known.rounds
+            yield
+
+    def _bound(self, line: bytes | bytearray, start: int, found: int, most: int, what: str) -> None:
+        """Refuse a line that has too much in it, by the name that it says at its start, if it does."""
+        if found > most:
+            named = _NAMED.match(line, start)
+            where = f"services.{named[1].decode(errors='replace')}" if named else f"line {self._lines + 1}"
+            self._refuse(f"{where} has more than {most:,} {what}")
+
+    def _read_line(self, line: bytes) -> None:
+        self._bound(line, 0, line.count(b"[") + line.count(b"{"), MOST_LISTS, "lists")
+        self._bound(line, 0, line.count(b","), MOST_VALUES, "values")
+        self._lines += 1
+        if self._lines == 1:
+            self._read_head(_parse(line))
+        elif self._ended:
+            self.faults.note(f"line {self._lines} is behind the end")
+        elif (name := self._known.names.get(hash(line))) is not None:
+            self._counted += 1
+            self._name(name)
+        else:
+            self._read_news(_parse(line), hash(line))
+
+    def _read_head(self, said: object) -> None:
+        match said:
+            case {"version": str(version), "full": bool(full)}:
+                if not (full or self._known.hold):
+                    self._refuse("says only what changed, and nothing holds yet")
+                self.version, self._full = version, full
+            case {"fault": str(why)}:
+                self._refuse(why)
+            case _:
+                self._refuse('does not begin with {"version": text, "full": true or false}')
+
+    def _read_news(self, said: object, line: int) -> None:
+        match said:
+            case {"name": str(name), **table}:
+                self._counted += 1
+                if not (name.isprintable() and 0 < len(name) <= MOST_NAME_LENGTH):
+                    printable = f"a service's name is printable text of 1 to {MOST_NAME_LENGTH} letters"
+                    self.faults.note(f"services.{quote(name)}: {printable}")
+                    return
+                settings, faults = read_settings(table, f"services.{name}")
+                self.faults.extend(faults)
+                if self._name(name):
+                    self.services[name], self._hashes[name] = settings, line
+            case {"removed": str(name)} if name.isprintable():
+                self._counted += 1
+                if self._name(name):
+                    self._removed.add(name)
+            case {"end": int(count)}:
+                self._ended = True
+                if count != self._counted:
+                    self.faults.note(f"cut short: its end counts {count} lines, and there were {self._counted}")
+            case {"fault": str(why)}:
+                self.faults.note(why)
+            case _:
+                self.faults.note(f"line {self._lines} names no service, and is no end")
+
+    def _name(self, name: str) -> bool:
+        """Note that a line is about this service, and say whether it is the first that is."""
+        if name in self.services or name in self._removed or self._known.seen.get(name) == self._known.rounds:
+            self.faults.note(f"services.{name} is there twice")
+            return False
+        if name in self._known.seen:
+            self._known.seen[name] = self._known.rounds
+        return True
+
+    def _refuse(self, fault: str) -> NoReturn:
+        """Say what is wrong so far, and read no further."""
+        self.faults.note(fault)
+        raise SnapshotError(self.faults)
+
+
+def _parse(line: bytes) -> Any:
+    """Give what a line says; None, which is nothing that a line may say, for one that is not JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -1,1 +1,0 @@
-"""Floor 2: the ways out of this machine."""

@@ -1,0 +1,1 @@
+"""What is true of a process: signals, exit codes, descriptor limits."""

@@ -1,0 +1,1 @@
+"""Bytes between two ends. Knows neither services nor stages."""

@@ -1,1 +1,0 @@
-"""Floor 1: trio and the core. Where sessions are accepted, connected, relayed and cut."""

@@ -1,0 +1,1 @@
+"""Services (tenants): their policies, what a snapshot changes, and the protocols of control planes."""

@@ -1,0 +1,1 @@
+"""From accept to the end of a session, and one run of an edge."""

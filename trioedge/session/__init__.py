@@ -1,0 +1,1 @@
+"""The grammar: sessions, stages, verdicts and chains. Pure."""

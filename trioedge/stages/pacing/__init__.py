@@ -1,0 +1,1 @@
+"""Pacing: `pacing` is the face; everything else is private to this folder."""

@@ -1,0 +1,1 @@
+"""Bounded data structures with more than one user. Pure."""

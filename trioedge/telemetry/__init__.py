@@ -1,0 +1,1 @@
+"""What an edge tells people: log lines, counts, explanations."""

@@ -1,0 +1,81 @@
+"""What an edge tells people: log lines for what is rare, counts for everything."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+import structlog
+import trio
+
+from ..session.verdict import Outcome, Reason, Reject
+
+NOTICE_SECONDS: Final = 1.0
+"""The same notice is logged once in this time; the next one says how many were left out."""
+
+
+@attrs.frozen
+class Statistics:
+    """An edge's counts since it was made.
+
+    Attributes:
+        accepted: connections accepted, the refused among them.
+        live: sessions now.
+        refused: sessions refused, by reason.
+        ended: sessions that ran and ended, by reason.
+        bytes_up: bytes handed to upstreams, live sessions included.
+        bytes_down: bytes handed to clients, live sessions included.
+    """
+
+    accepted: int
+    live: int
+    refused: Mapping[Reason, int]
+    ended: Mapping[Reason, int]
+    bytes_up: int
+    bytes_down: int
+
+
+class Observer:
+    """Counts ends by reason and logs faults. Nothing here is called for a session that goes well but `count`."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused: Counter[Reason] = Counter()
+        self.ended: Counter[Reason] = Counter()
+        self._log = structlog.get_logger("trioedge")
+        self._noticed: dict[str, tuple[float, int]] = {}
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one session's end under its reason."""
+        (self.refused if type(outcome) is Reject else self.ended)[outcome.reason] += 1
+
+    def say(self, event: str, **facts: object) -> None:
+        """Log something that happens once."""
+        self._write(self._log.info, event, facts)
+
+    def notice(self, event: str, **facts: object) -> None:
+        """Log something that may come in storms: at most once a second each."""
+        if (left_out := self._quiet(event)) is not None:
+            self._write(self._log.warning, event, facts | ({"left_out": left_out} if left_out else {}))
+
+    def fault(self, event: str, fault: BaseException, **facts: object) -> None:
+        """Log an exception that nobody expected, with its traceback, at most once a second."""
+        if (left_out := self._quiet(event)) is not None:
+            facts |= {"left_out": left_out} if left_out else {}
+            self._write(self._log.error, event, facts | {"exc_info": fault})
+
+    def _write(self, write: Callable[..., object], event: str, facts: dict[str, object]) -> None:
+        """Log, unless nobody reads the log any more: that is no reason to stop serving."""
+        with contextlib.suppress(OSError, ValueError):
+            write(event, **facts)
+
+    def _quiet(self, event: str) -> int | None:
+        """Give how many were left out since the last line, or None to leave this one out too."""
+        now = trio.current_time()
+        last, left_out = self._noticed.get(event, (-NOTICE_SECONDS, 0))
+        if now - last < NOTICE_SECONDS:
+            self._noticed[event] = (last, left_out + 1)
+            return None
+        self._noticed[event] = (now, 0)
+        return left_out

@@ -1,0 +1,18 @@
+"""No connection to an upstream, and why."""
+
+from ..errors import EdgeError
+from ..session.verdict import Reason
+
+
+class UpstreamError(EdgeError):
+    """No connection to the upstream.
+
+    Attributes:
+        reason: the :class:`Reason` with which the session ends.
+        detail: the destination and the system's own words.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
