@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-MOST_STEPS = 2_000
+MAX_STEPS = 2_000
 """Of one life; a test whose act takes more goes round in circles."""
 
 
@@ -44,7 +44,7 @@ async def cancel_at_every_step(act: Callable[[], Awaitable[object]], check: Call
     Returns:
         How many cancels there were.
     """
-    for step in range(1, MOST_STEPS):
+    for step in range(1, MAX_STEPS):
         reached = await cancelled_before(step, act)
         check()
         if not reached:

@@ -13,7 +13,7 @@ from examples.control_plane.store import Store
 from trioedge.control import http, http_client, snapshot_lines, watched_file
 from trioedge.control.file import read_services
 from trioedge.control.settings import KEYS
-from trioedge.errors import MOST_FAULTS
+from trioedge.errors import MAX_FAULTS
 from trioedge.services.policy import FATES
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
@@ -97,18 +97,18 @@ def test_the_limits_are_what_the_code_has() -> None:
         "the next bytes of an answer": f"{http.READ_SECONDS:g} s, and `wait`",
         "a whole snapshot": f"{http.SNAPSHOT_SECONDS:g} s, and `wait`",
         "a report": f"{http.REPORT_SECONDS:g} s",
-        "device checks under way": f"{http.MOST_CHECKS}; others wait, within `check_seconds`",
-        "a line of a snapshot": f"{snapshot_lines.MOST_LINE_BYTES:,} bytes, and {snapshot_lines.MOST_VALUES:,} values",
-        "a snapshot": f"{snapshot_lines.MOST_BYTES:,} bytes",
-        "an answer to a check or a report": f"{http_client.MOST_ANSWER_BYTES:,} bytes",
+        "device checks under way": f"{http.MAX_CHECKS}; others wait, within `check_seconds`",
+        "a line of a snapshot": f"{snapshot_lines.MAX_LINE_BYTES:,} bytes, and {snapshot_lines.MAX_VALUES:,} values",
+        "a snapshot": f"{snapshot_lines.MAX_BYTES:,} bytes",
+        "an answer to a check or a report": f"{http_client.MAX_ANSWER_BYTES:,} bytes",
     }
-    assert f"after {http.FIRST_RETRY_SECONDS:g} to {http.MOST_RETRY_SECONDS:g} s" in PLANE_PAGE
+    assert f"after {http.FIRST_RETRY_SECONDS:g} to {http.MAX_RETRY_SECONDS:g} s" in PLANE_PAGE
     assert f"the file is read once it has not changed for {watched_file.SETTLED_SECONDS:g} s" in FILE_PAGE
     assert f"every file is looked at\nevery {watched_file.LOOK_SECONDS:g} s" in FILE_PAGE
     assert f"the file is looked at\nevery {watched_file.UNWATCHED_SECONDS:g} s instead" in FILE_PAGE
-    assert f"{snapshot_lines.MOST_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
-    assert f"may have {snapshot_lines.MOST_VALUES:,} values" in FILE_PAGE
-    assert f"the\nfirst {MOST_FAULTS} of them" in FILE_PAGE
+    assert f"{snapshot_lines.MAX_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
+    assert f"may have {snapshot_lines.MAX_VALUES:,} values" in FILE_PAGE
+    assert f"the\nfirst {MAX_FAULTS} of them" in FILE_PAGE
 
 
 def test_the_routes_of_the_contract_are_those_that_the_example_serves() -> None:
@@ -133,7 +133,7 @@ def test_the_schemas_are_what_the_code_reads_and_writes() -> None:
     assert SCHEMAS["Service"]["properties"]["device_unchecked"]["enum"] == [*te.Unchecked, None]
     assert list(SCHEMAS["Verdict"]["properties"]) == names_of(te.DeviceVerdict)
     assert SCHEMAS["Verdict"]["properties"]["seconds"]["default"] == te.DeviceVerdict(True).seconds
-    assert SCHEMAS["Verdict"]["properties"]["seconds"]["maximum"] == http.MOST_VERDICT_SECONDS
+    assert SCHEMAS["Verdict"]["properties"]["seconds"]["maximum"] == http.MAX_VERDICT_SECONDS
     assert list(SCHEMAS["Report"]["properties"]) == SCHEMAS["Report"]["required"] == names_of(te.Report)
     assert list(SCHEMAS["Usage"]["properties"]) == SCHEMAS["Usage"]["required"] == names_of(te.Usage)
 

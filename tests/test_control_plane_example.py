@@ -182,7 +182,7 @@ async def test_nonsense_is_refused(client: httpx.AsyncClient, method: str, path:
 
 def usage(service: str, count: int) -> dict[str, object]:
     return {
-        "service": service, "life": 1, "bytes_up": count, "bytes_down": 0, "opened": 0, "live": 0, "sources": 0,
+        "service": service, "incarnation": 1, "bytes_up": count, "bytes_down": 0, "opened": 0, "live": 0, "sources": 0,
     }  # fmt: skip
 
 

@@ -351,13 +351,13 @@ async def test_without_a_word_there_is_one_service_for_the_whole_edge(autojump_c
         assert (await world.connect()).outcome == te.Reject(te.Reason.SERVICE, "no such service")
 
 
-@te.decision(names=("service",))
+@te.decision(provides=("service",))
 def from_the_source(session: te.Session) -> te.Verdict:
     session.service = {"192.0.2.1": "a", "192.0.2.2": "off"}.get(session.source, "nobody")
     return te.CONTINUE
 
 
-@te.middleware(names=("service",))
+@te.middleware(provides=("service",))
 async def from_the_source_later(session: te.Session, call_next: te.Handler) -> te.Outcome:
     from_the_source(session)
     return await call_next(session)

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.errors import (
-    MOST_FAULT_LETTERS,
-    MOST_FAULTS,
-    MOST_QUOTED_LETTERS,
+    MAX_FAULT_LETTERS,
+    MAX_FAULTS,
+    MAX_QUOTED_LETTERS,
     ConfigurationError,
     EdgeError,
     Faults,
@@ -47,12 +47,12 @@ def test_they_are_told_in_order() -> None:
 
 
 @examples(30)
-@given(st.integers(0, 3 * MOST_FAULTS), st.integers(0, 100_000))
+@given(st.integers(0, 3 * MAX_FAULTS), st.integers(0, 100_000))
 def test_the_first_are_kept_and_the_others_counted(count: int, more: int) -> None:
     faults = Faults()
     faults.extend((str(number) for number in range(count)), more)
-    more += max(0, count - MOST_FAULTS)
-    kept = [str(number) for number in range(min(count, MOST_FAULTS))]
+    more += max(0, count - MAX_FAULTS)
+    kept = [str(number) for number in range(min(count, MAX_FAULTS))]
     assert faults.more == more
     assert list(faults) == [*kept, *([f"and {more:,} more"] if more else [])]
     assert bool(faults) is bool(count or more)
@@ -60,14 +60,14 @@ def test_the_first_are_kept_and_the_others_counted(count: int, more: int) -> Non
 
 def test_of_a_long_one_the_middle_is_left_out() -> None:
     faults = Faults()
-    faults.note("x" * MOST_FAULT_LETTERS)
+    faults.note("x" * MAX_FAULT_LETTERS)
     faults.note(f"services.shop.outbound = '{'x' * 10_000}' is wrong")
     whole, cut = faults
-    assert whole == "x" * MOST_FAULT_LETTERS
+    assert whole == "x" * MAX_FAULT_LETTERS
     assert cut.startswith("services.shop.outbound = 'xxx")
     assert "xxx...xxx" in cut
     assert cut.endswith("xxx' is wrong")
-    assert len(cut) == MOST_FAULT_LETTERS + 3
+    assert len(cut) == MAX_FAULT_LETTERS + 3
 
 
 json_values = st.recursive(
@@ -80,7 +80,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_a_value_is_quoted_as_python_writes_it_and_a_long_one_as_it_begins(value: object) -> None:
     whole = repr(value)
-    assert quote(value) == (whole if len(whole) <= MOST_QUOTED_LETTERS else f"{whole[:MOST_QUOTED_LETTERS]}...")
+    assert quote(value) == (whole if len(whole) <= MAX_QUOTED_LETTERS else f"{whole[:MAX_QUOTED_LETTERS]}...")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ def test_a_value_may_be_as_deep_as_it_likes() -> None:
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
-    assert quote(deep) == f"{'[' * MOST_QUOTED_LETTERS}..."
+    assert quote(deep) == f"{'[' * MAX_QUOTED_LETTERS}..."
     while deep:  # a recursion would free it
         deep = deep.pop()  # type: ignore[assignment]

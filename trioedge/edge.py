@@ -12,10 +12,10 @@ import trio
 from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
 from .arguments import check_choice, check_count, check_number
-from .control.supervisor import ControlState, Governance
+from .control.supervisor import ControlState, ControlSupervisor
 from .errors import ConfigurationError
 from .loop.reactor import Reactor
-from .services.context import Bound, Ground, Outbound
+from .services.context import Bound, EdgeContext, Outbound
 from .services.control_plane import ControlPlane
 from .services.passwords import Passwords
 from .services.plan import Plan
@@ -131,7 +131,7 @@ class Edge:
     def _renew(self) -> None:
         """Know no service and no session, as before serving."""
         self._sessions: Sessions | None = None
-        self._governance = Governance(
+        self._governance = ControlSupervisor(
             self.control,
             self._observer,
             self._totals,
@@ -327,7 +327,7 @@ class Edge:
         governance = self._governance
         reactor = Reactor(observer)
         resolver = Resolver(reactor)
-        ground = Ground(reactor, resolver, observer, outbound, governance.services, governance.live, self.control)
+        context = EdgeContext(reactor, resolver, observer, outbound, governance.services, governance.live, self.control)
         sessions = self._sessions = Sessions(
             self.chain,
             reactor,
@@ -343,7 +343,7 @@ class Edge:
             await workers.start(resolver.run)
             for part in self.chain.parts:
                 if isinstance(part, Bound):
-                    part.bind(ground)
+                    part.bind(context)
                 if isinstance(part, Worker):
                     await workers.start(part.run)
             await workers.start(sessions.run)

@@ -11,13 +11,13 @@ EdgeError
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-MOST_FAULTS: Final = 100
+MAX_FAULTS: Final = 100
 """More are counted, not kept."""
 
-MOST_FAULT_LETTERS: Final = 300
+MAX_FAULT_LETTERS: Final = 300
 """Of each; a longer one begins with its path and ends with what is wrong, so the middle is left out."""
 
-MOST_QUOTED_LETTERS: Final = 100
+MAX_QUOTED_LETTERS: Final = 100
 """Of a value; somebody who wrote it knows it by its beginning."""
 
 _END: Final = 100
@@ -58,8 +58,8 @@ def quote(value: object) -> str:
     text = ""
     for piece in _pieces(value):
         text += piece
-        if len(text) > MOST_QUOTED_LETTERS:
-            return f"{text[:MOST_QUOTED_LETTERS]}..."
+        if len(text) > MAX_QUOTED_LETTERS:
+            return f"{text[:MAX_QUOTED_LETTERS]}..."
     return text
 
 
@@ -67,7 +67,7 @@ def _pieces(value: object) -> Iterator[str]:
     """Write a value piece by piece, none of them long."""
     match value:
         case str():
-            yield repr(value[: MOST_QUOTED_LETTERS + 1])
+            yield repr(value[: MAX_QUOTED_LETTERS + 1])
         case list():
             yield "["
             for number, each in enumerate(value):
@@ -107,11 +107,11 @@ class Faults:
         Args:
             text: what is wrong, beginning with its path; of more than 300 letters some in the middle are left out.
         """
-        if len(self._kept) == MOST_FAULTS:
+        if len(self._kept) == MAX_FAULTS:
             self.more += 1
             return
-        if len(text) > MOST_FAULT_LETTERS:
-            text = f"{text[: MOST_FAULT_LETTERS - _END]}...{text[-_END:]}"
+        if len(text) > MAX_FAULT_LETTERS:
+            text = f"{text[: MAX_FAULT_LETTERS - _END]}...{text[-_END:]}"
         self._kept.append(text)
 
     def extend(self, texts: Iterable[str], more: int = 0) -> None:

@@ -16,8 +16,8 @@ from trioedge.errors import Faults
 
 from .store import Store
 
-MOST_WAIT_SECONDS = 60
-MOST_NAME_LETTERS = 255
+MAX_WAIT_SECONDS = 60
+MAX_NAME_LETTERS = 255
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -29,8 +29,8 @@ def faults_of(name: str, settings: object) -> list[str]:
     read, found = read_settings(settings, path)
     faults.extend(found)
     check_entries(read.policy, path, faults)
-    if not name.isprintable() or len(name) > MOST_NAME_LETTERS:
-        faults.note(f"{path}: a name is at most {MOST_NAME_LETTERS} letters that can be printed")
+    if not name.isprintable() or len(name) > MAX_NAME_LETTERS:
+        faults.note(f"{path}: a name is at most {MAX_NAME_LETTERS} letters that can be printed")
     return list(faults)
 
 
@@ -87,7 +87,7 @@ class ControlPlane:
     async def snapshot(self, request: Request) -> Response:
         """Give what is newer than the version that the client has; wait for it if there is nothing."""
         since = request.headers.get("If-None-Match", "").strip('"')
-        with trio.move_on_after(min(float(request.query_params.get("wait", 0)), MOST_WAIT_SECONDS)):
+        with trio.move_on_after(min(float(request.query_params.get("wait", 0)), MAX_WAIT_SECONDS)):
             while self._store.version == since:
                 await self._news.wait()
         if self._store.version == since:

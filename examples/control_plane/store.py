@@ -21,19 +21,19 @@ CREATE TABLE IF NOT EXISTS devices (
 );
 CREATE INDEX IF NOT EXISTS devices_denied ON devices (service) WHERE denied;
 CREATE TABLE IF NOT EXISTS usage (
-    edge TEXT, epoch TEXT, service TEXT, life INTEGER, sequence INTEGER NOT NULL,
+    edge TEXT, epoch TEXT, service TEXT, incarnation INTEGER, sequence INTEGER NOT NULL,
     bytes_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL, opened INTEGER NOT NULL,
-    PRIMARY KEY (edge, epoch, service, life)
+    PRIMARY KEY (edge, epoch, service, incarnation)
 );
 CREATE INDEX IF NOT EXISTS usage_by_service ON usage (service);
 """
 # A removed service keeps its row, without settings: whoever knows an older version is to be told of it.
 
-USAGE = ("service", "life", "bytes_up", "bytes_down", "opened")
+USAGE = ("service", "incarnation", "bytes_up", "bytes_down", "opened")
 
 KEEP_THE_LATEST = """
-INSERT INTO usage (edge, epoch, service, life, sequence, bytes_up, bytes_down, opened)
-VALUES (:edge, :epoch, :service, :life, :sequence, :bytes_up, :bytes_down, :opened)
+INSERT INTO usage (edge, epoch, service, incarnation, sequence, bytes_up, bytes_down, opened)
+VALUES (:edge, :epoch, :service, :incarnation, :sequence, :bytes_up, :bytes_down, :opened)
 ON CONFLICT DO UPDATE SET
     sequence = excluded.sequence, bytes_up = excluded.bytes_up, bytes_down = excluded.bytes_down,
     opened = excluded.opened
@@ -42,7 +42,7 @@ WHERE excluded.sequence > usage.sequence
 
 
 class Store:
-    """Services by version, devices by service, usage by life of a service in a run of an edge."""
+    """Services by version, devices by service, usage by incarnation of a service in a run of an edge."""
 
     def __init__(self, path: str | Path) -> None:
         self._database = sqlite3.connect(path, check_same_thread=False)

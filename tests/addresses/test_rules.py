@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.strategies import examples
 from trioedge.addresses import rules as source_rules
 from trioedge.addresses.rules import LONG_TABLE, Rule, SourceRules, compile_rules
-from trioedge.errors import MOST_FAULTS, ConfigurationError, RulesError
+from trioedge.errors import MAX_FAULTS, ConfigurationError, RulesError
 
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -306,8 +306,8 @@ def test_of_many_faulty_entries_the_first_are_told_and_all_are_counted(
     assert refusal.value.more == 20
     assert [fault.partition(" ")[0] for fault in refusal.value.faults] == [f"reject[{number}]" for number in range(100)]
     with pytest.raises(RulesError) as refusal:
-        SourceRules(["nowhere"] * MOST_FAULTS)
-    assert (len(refusal.value.faults), refusal.value.more) == (MOST_FAULTS, 0)
+        SourceRules(["nowhere"] * MAX_FAULTS)
+    assert (len(refusal.value.faults), refusal.value.more) == (MAX_FAULTS, 0)
 
 
 def in_steps(accept: list[str], reject: list[str]) -> list[float]:

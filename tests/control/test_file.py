@@ -13,7 +13,7 @@ from tests.control.fake_link import FakeLink
 from trioedge.control import file as module
 from trioedge.control import watched_file
 from trioedge.control.file import FileControl, read_services
-from trioedge.errors import MOST_FAULTS, ConfigurationError
+from trioedge.errors import MAX_FAULTS, ConfigurationError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, SnapshotError, TakesReports
 from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
@@ -92,11 +92,11 @@ def test_faults_are_bounded(path: Path) -> None:
     entries = ", ".join(['"nowhere"'] * 1000)
     path.write_text(f"[services.shop]\naccept = [{entries}]\n")
     faults = faults_of(path)
-    assert len(faults) == MOST_FAULTS + 1
-    assert faults[-1] == f"and {1000 - MOST_FAULTS} more"
+    assert len(faults) == MAX_FAULTS + 1
+    assert faults[-1] == f"and {1000 - MAX_FAULTS} more"
     path.write_text(f"[services.bank]\nsession_rate = 0\n[services.shop]\naccept = [{entries}]\n")
     assert faults_of(path)[0].startswith("services.bank.session_rate = 0"), "and those within entries follow"
-    assert faults_of(path)[-1] == f"and {1001 - MOST_FAULTS} more"
+    assert faults_of(path)[-1] == f"and {1001 - MAX_FAULTS} more"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.control.fake_link import FakeLink
 from tests.control.planes import Answer, Scripted, answer, example, lines, said, snapshot
 from tests.upstreams.test_connector import closed_port
 from trioedge.control import http as module
-from trioedge.control.http import MOST_CHECKS, HttpControl
+from trioedge.control.http import MAX_CHECKS, HttpControl
 from trioedge.control.http_client import NoAnswerError
 from trioedge.errors import ConfigurationError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, TakesReports
@@ -188,7 +188,7 @@ async def test_a_check_that_waits_holds_up_neither_news_nor_reports(store: Store
         control = HttpControl(url, check_seconds=30)
         async with running(control) as link, trio.open_nursery() as nursery:
             await link.until(lambda link: link.reaches)
-            for number in range(2 * MOST_CHECKS):
+            for number in range(2 * MAX_CHECKS):
                 nursery.start_soon(control.check_device, "shop", f"192.0.2.{number}")
             await trio.sleep(0.1)
             with trio.fail_after(2):
@@ -365,8 +365,10 @@ async def test_a_report_is_written_as_promised() -> None:
         assert json.loads(request.body) == {
             "edge": "edge-1", "epoch": "a", "sequence": 7,
             "services": [
-                {"service": "shop", "life": 1, "bytes_up": 10, "bytes_down": 20, "opened": 3, "live": 2, "sources": 1},
-                {"service": "cafe", "life": 4, "bytes_up": 0, "bytes_down": 0, "opened": 1, "live": 1, "sources": 1},
+                {"service": "shop", "incarnation": 1, "bytes_up": 10, "bytes_down": 20, "opened": 3, "live": 2,
+                 "sources": 1},
+                {"service": "cafe", "incarnation": 4, "bytes_up": 0, "bytes_down": 0, "opened": 1, "live": 1,
+                 "sources": 1},
             ],
         }  # fmt: skip
 

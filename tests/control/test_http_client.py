@@ -10,7 +10,7 @@ import trio
 from tests.cancels import cancel_at_every_step, left_open
 from tests.control.planes import Answer, Scripted, answer, said
 from tests.upstreams.test_connector import closed_port
-from trioedge.control.http_client import MOST_ANSWER_BYTES, HttpClient, NoAnswerError, short
+from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, short
 from trioedge.errors import ConfigurationError
 
 
@@ -188,7 +188,7 @@ async def test_a_path_stands_before_the_routes() -> None:
 
 
 async def test_json_is_answered_by_json() -> None:
-    async with scripted(said({"a": [1]}), answer(b"nonsense"), answer(b"1" * (MOST_ANSWER_BYTES + 1))) as (
+    async with scripted(said({"a": [1]}), answer(b"nonsense"), answer(b"1" * (MAX_ANSWER_BYTES + 1))) as (
         plane,
         client,
     ):

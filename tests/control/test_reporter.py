@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from trioedge.control import reporter as reporter_module
-from trioedge.control.reporter import REPORT_SECONDS, SERVICES_A_REPORT, Reporter
+from trioedge.control.reporter import REPORT_SECONDS, SERVICES_PER_REPORT, Reporter
 from trioedge.control.reports import Reports
 from trioedge.services.policy import Settings
 from trioedge.services.report import Report
@@ -118,10 +118,10 @@ async def test_while_nothing_changes_nothing_is_reported_and_nobody_wakes(autoju
 
 async def test_a_thousand_services_make_a_report_and_more_make_another_at_once(autojump_clock: MockClock) -> None:
     async with at_work() as world:
-        for number in range(2 * SERVICES_A_REPORT + 1):
+        for number in range(2 * SERVICES_PER_REPORT + 1):
             world.service(f"{number}")
         await trio.sleep(ROUND + 1)
-        assert [len(names) for _, names in world.plane.said()] == [SERVICES_A_REPORT, SERVICES_A_REPORT, 1]
+        assert [len(names) for _, names in world.plane.said()] == [SERVICES_PER_REPORT, SERVICES_PER_REPORT, 1]
         assert world.plane.times() == [ROUND] * 3
         assert world.reports.acknowledged == 3
         assert not world.reports
@@ -198,7 +198,7 @@ async def test_a_report_that_nobody_answers_is_given_up_and_comes_again(autojump
 
 async def test_the_last_reports_are_sent_at_once(autojump_clock: MockClock) -> None:
     async with at_work() as world:
-        for number in range(SERVICES_A_REPORT + 1):
+        for number in range(SERVICES_PER_REPORT + 1):
             world.service(f"{number}")
         with trio.testing.assert_checkpoints():
             await world.reporter.flush(2)

@@ -62,7 +62,7 @@ class Plane:
 
     def store(self, report: Report) -> None:
         for usage in report.services:
-            key = report.edge, report.epoch, usage.service, usage.life
+            key = report.edge, report.epoch, usage.service, usage.incarnation
             if key not in self.kept or self.kept[key][0] < report.sequence:
                 self.kept[key] = report.sequence, usage
 
@@ -201,7 +201,7 @@ def test_a_report_says_what_was_used_and_who_is_there() -> None:
     shop.up.add(3)
     shop.down.add(40)
     report, services = edge.compose()
-    assert report == Report("edge", "8c1", 1, (Usage("shop", shop.life, 3, 40, opened=3, live=3, sources=2),))
+    assert report == Report("edge", "8c1", 1, (Usage("shop", shop.incarnation, 3, 40, opened=3, live=3, sources=2),))
     assert services == [shop]
     assert (edge.reports.sequence, edge.reports.acknowledged) == (1, 0)
     edge.reports.confirm(1, services)
@@ -266,19 +266,19 @@ def test_final_totals_of_a_service_that_went_are_reported(comes_back: bool) -> N
     edge.remove("shop")
     first.up.add(7)
     edge.registry.remove(session)
-    expected: list[tuple[Any, ...]] = [("shop", first.life, 7, 0, 1, 0, 0)]
+    expected: list[tuple[Any, ...]] = [("shop", first.incarnation, 7, 0, 1, 0, 0)]
     if comes_back:
         second = edge.add("shop")
-        assert second.life != first.life
+        assert second.incarnation != first.incarnation
         edge.come("shop")
-        expected.append(("shop", second.life, 0, 0, 1, 1, 1))
+        expected.append(("shop", second.incarnation, 0, 0, 1, 1, 1))
     assert [attrs.astuple(usage) for usage in edge.report()] == expected
 
 
 def test_totals_of_services_that_are_no_more_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(report_module, "MOST_GONE", 2)
+    monkeypatch.setattr(report_module, "MAX_GONE", 2)
     services = Services(Total(), Total(), governed=True)
     reports = Reports("edge", "1", lambda _: 0)
     services.on_traffic.append(reports.mark)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from trioedge.control.settings import KEYS, MOST_TEXT_LETTERS, check_entries, read_settings
+from trioedge.control.settings import KEYS, MAX_TEXT_LETTERS, check_entries, read_settings
 from trioedge.errors import Faults, quote
 from trioedge.services.credentials import Credentials
 from trioedge.services.device_rules import Handover, Unchecked
@@ -240,9 +240,9 @@ def test_each_of_several_faults_is_found(data: st.DataObject) -> None:
 @pytest.mark.parametrize("key", sorted(set(KEYS) - {"accept", "reject"}))
 def test_a_text_that_is_too_long_is_not_even_looked_at(key: str) -> None:
     """A rate, a destination or a hash of half a mebibyte would hold the loop for 10 to 80 ms."""
-    _, faults = read_settings({key: "1" * (MOST_TEXT_LETTERS + 1)}, "services.shop")
+    _, faults = read_settings({key: "1" * (MAX_TEXT_LETTERS + 1)}, "services.shop")
     assert f"services.shop.{key} has more than 1,000 letters" in faults
-    _, faults = read_settings({key: "x" * MOST_TEXT_LETTERS}, "services.shop")
+    _, faults = read_settings({key: "x" * MAX_TEXT_LETTERS}, "services.shop")
     assert faults
     assert "letters" not in faults[0]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.cancels import cancel_at_every_step
 from tests.control.fake_link import FakeLink
 from tests.strategies import examples
-from trioedge.control.snapshot_lines import MOST_LINE_BYTES, MOST_LISTS, MOST_VALUES, KnownLines, SnapshotReader
-from trioedge.errors import MOST_FAULTS
+from trioedge.control.snapshot_lines import MAX_LINE_BYTES, MAX_LISTS, MAX_VALUES, KnownLines, SnapshotReader
+from trioedge.errors import MAX_FAULTS
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.services import Snapshot
@@ -218,9 +218,9 @@ async def test_a_service_that_holds_may_be_named_once_only(known: KnownLines) ->
 
 
 def test_faults_are_bounded_and_counted() -> None:
-    many = [{"name": f"s{number}", "session_rate": 0} for number in range(MOST_FAULTS + 5)]
+    many = [{"name": f"s{number}", "session_rate": 0} for number in range(MAX_FAULTS + 5)]
     faults = faults_of(whole(*many))
-    assert len(faults) == MOST_FAULTS + 1
+    assert len(faults) == MAX_FAULTS + 1
     assert faults[-1] == "and 5 more"
     (fault,) = faults_of(whole({"name": "shop", "outbound": "x" * 1_000}))
     assert len(fault) == 303
@@ -287,12 +287,12 @@ async def test_a_snapshot_that_holds_is_not_emptied(known: KnownLines) -> None:
 
 
 def test_what_ends_the_reading_is_told_beside_what_was_wrong_before() -> None:
-    faults = faults_of(body(HEAD, {"name": "shop", "session_rate": 0}, b" " * (MOST_LINE_BYTES + 1)))
+    faults = faults_of(body(HEAD, {"name": "shop", "session_rate": 0}, b" " * (MAX_LINE_BYTES + 1)))
     assert [fault.partition(" ")[0] for fault in faults] == ["services.shop.session_rate", "line"]
 
 
 def test_a_line_is_bounded() -> None:
-    line = json.dumps({"name": "shop", "bogus": "x"}).encode().ljust(MOST_LINE_BYTES)
+    line = json.dumps({"name": "shop", "bogus": "x"}).encode().ljust(MAX_LINE_BYTES)
     assert faults_of(body(HEAD, line, {"end": 1}))[0].startswith("services.shop has no key")
     reader = SnapshotReader(KnownLines())
     read(reader, body(HEAD) + line)
@@ -301,22 +301,22 @@ def test_a_line_is_bounded() -> None:
 
 
 def test_a_long_line_that_ends_in_the_same_piece_is_bounded_too() -> None:
-    line = json.dumps({"name": "shop"}).encode().ljust(MOST_LINE_BYTES + 1)
+    line = json.dumps({"name": "shop"}).encode().ljust(MAX_LINE_BYTES + 1)
     assert faults_of(body(HEAD, line, {"end": 1})) == ("services.shop has more than 524,288 bytes",)
 
 
 @pytest.mark.parametrize("line", [b" ", b'{"enabled": true, "name": "shop"}', rb'{"name": "\u0061"}', b'{"name": "'])
 def test_a_long_line_that_does_not_begin_with_a_plain_name_is_told_by_its_number(line: bytes) -> None:
-    faults = faults_of(body(HEAD, {"name": "shop"}, line.ljust(MOST_LINE_BYTES + 1), {"end": 2}))
+    faults = faults_of(body(HEAD, {"name": "shop"}, line.ljust(MAX_LINE_BYTES + 1), {"end": 2}))
     assert faults == ("line 3 has more than 524,288 bytes",)
 
 
 @pytest.mark.parametrize("each", [[], {}])
 def test_the_lists_of_a_line_are_bounded(each: object) -> None:
     """A line of 100,000 lists would hold the loop for 50 ms."""
-    most = {"name": "shop", "bogus": [each] * (MOST_LISTS - 2)}
+    most = {"name": "shop", "bogus": [each] * (MAX_LISTS - 2)}
     assert faults_of(body(HEAD, most, {"end": 1}))[0].startswith("services.shop has no key")
-    more = {"name": "shop", "bogus": [each] * (MOST_LISTS - 1)}
+    more = {"name": "shop", "bogus": [each] * (MAX_LISTS - 1)}
     assert faults_of(body(HEAD, more, {"end": 1})) == ("services.shop has more than 10,000 lists",)
 
 
@@ -324,15 +324,15 @@ def test_the_values_of_a_line_are_bounded() -> None:
     def entries(count: int) -> bytes:
         return body(HEAD, {"name": "shop", "accept": ["::1"] * count}, {"end": 1})
 
-    assert faults_of(entries(MOST_VALUES + 1)) == ("services.shop has more than 25,000 values",)
-    assert len(read_all(entries(MOST_VALUES)).services["shop"].policy.accept) == MOST_VALUES
+    assert faults_of(entries(MAX_VALUES + 1)) == ("services.shop has more than 25,000 values",)
+    assert len(read_all(entries(MAX_VALUES)).services["shop"].policy.accept) == MAX_VALUES
 
 
 def test_a_snapshot_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = whole({"name": "shop"})
-    monkeypatch.setattr("trioedge.control.snapshot_lines.MOST_BYTES", len(data))
+    monkeypatch.setattr("trioedge.control.snapshot_lines.MAX_BYTES", len(data))
     assert read_all(data).services == {"shop": Settings()}
-    monkeypatch.setattr("trioedge.control.snapshot_lines.MOST_BYTES", len(data) - 1)
+    monkeypatch.setattr("trioedge.control.snapshot_lines.MAX_BYTES", len(data) - 1)
     with pytest.raises(SnapshotError, match=f"has more than {len(data) - 1} bytes"):
         read_all(data)
 

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.strategies import make_session
-from trioedge.control.supervisor import FLUSH_SECONDS, MOST_RETRY_SECONDS, ControlState, Governance
+from trioedge.control.supervisor import FLUSH_SECONDS, MAX_RETRY_SECONDS, ControlState, ControlSupervisor
 from trioedge.session.meter import Total
 from trioedge.telemetry.observer import Observer
 
@@ -20,12 +20,12 @@ class Mute:
         await trio.sleep_forever()
 
 
-def governed(control: te.ControlPlane | None) -> Governance:
-    return Governance(control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10)
+def governed(control: te.ControlPlane | None) -> ControlSupervisor:
+    return ControlSupervisor(control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10)
 
 
 @asynccontextmanager
-async def started(control: te.ControlPlane | None) -> AsyncIterator[Governance]:
+async def started(control: te.ControlPlane | None) -> AsyncIterator[ControlSupervisor]:
     governance = governed(control)
     async with trio.open_nursery() as workers:
         await governance.start(workers, trio.Event())
@@ -122,11 +122,11 @@ async def test_one_that_crashes_again_and_again_is_run_less_and_less_often_until
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trioedge.control.supervisor.random.random", lambda: 1.0)
-    control = Clumsy(0, 0, 0, MOST_RETRY_SECONDS + 1, 0)
+    control = Clumsy(0, 0, 0, MAX_RETRY_SECONDS + 1, 0)
     with capture_logs():
         async with started(control):
             await trio.sleep(60)
-    ended = [began + (MOST_RETRY_SECONDS + 1 if number == 3 else 0) for number, began in enumerate(control.began)]
+    ended = [began + (MAX_RETRY_SECONDS + 1 if number == 3 else 0) for number, began in enumerate(control.began)]
     pauses = [began - before for before, began in zip(ended, control.began[1:], strict=False)]
     assert pauses[:5] == pytest.approx([0.5, 1, 2, 0.5, 1])
 

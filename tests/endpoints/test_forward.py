@@ -22,7 +22,7 @@ from tests.upstreams.test_connector import closed_port, deaf_port
 from tests.upstreams.test_pool import Held
 from tests.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving, stream
 from trioedge.addresses.address import Address
-from trioedge.services.context import Ground
+from trioedge.services.context import EdgeContext
 from trioedge.session.allowance import Allowance
 from trioedge.testing import ScriptedUpstream, open_edge
 from trioedge.upstreams.connector import Permit
@@ -359,7 +359,7 @@ class Recorder:
         self.warmed: list[str] = []
         self.permits: list[Permit | None] = []
 
-    def open(self, ground: Ground, permit: Permit | None) -> "_Recording":
+    def open(self, context: EdgeContext, permit: Permit | None) -> "_Recording":
         self.permits.append(permit)
         return _Recording(self.warmed)
 
@@ -505,8 +505,8 @@ async def test_tcp_is_paced_by_the_kernel_and_local_sockets_by_a_timeline(
 class HeldBack:
     """A way out whose connections are made when the test says so."""
 
-    def open(self, ground: Ground, permit: Permit | None) -> Held:
-        self.held = Held(ground.reactor)
+    def open(self, context: EdgeContext, permit: Permit | None) -> Held:
+        self.held = Held(context.reactor)
         return self.held
 
 

@@ -86,7 +86,7 @@ async def test_a_control_plane_that_is_killed_costs_no_session_and_no_byte(
 ) -> None:
     """It takes two seconds: three processes of Python start, one after another."""
     monkeypatch.setattr(http, "FIRST_RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(http, "MOST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(http, "MAX_RETRY_SECONDS", 0.2)
     monkeypatch.setattr(reporter, "FIRST_RETRY_SECONDS", 0.1)
     port, database = closed_port(), tmp_path / "control.db"
     url = f"http://127.0.0.1:{port}"

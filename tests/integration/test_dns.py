@@ -73,7 +73,7 @@ async def test_fifty_sessions_to_a_name_that_nobody_knows_yet_make_one_query(res
 async def test_a_stale_address_serves_while_nobody_answers_and_a_moved_one_is_found(
     resolving: Resolving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver_module, "LEAST_SECONDS", 0.02)
+    monkeypatch.setattr(resolver_module, "MIN_SECONDS", 0.02)
     async with server() as upstream, dns_server("redis.test. 0 IN A 127.0.0.7") as names:
         resolving(NameServers(names.client(), ipv6=False))
         async with edge_to(f"tcp://redis.test:{upstream}") as (port, edge):

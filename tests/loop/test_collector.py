@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from trioedge.loop.collector import MANY, no_full_pass, settle
-from trioedge.services.apply import Convergence
+from trioedge.services.apply import SnapshotApplier
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.services import Services, Snapshot
@@ -75,7 +75,7 @@ def test_a_pass_that_was_put_off_is_due_no_more(passes: list[int]) -> None:
 @pytest.mark.parametrize(("first", "then"), [(MANY + 1, 0), (MANY // 2, MANY), (10, 0)])
 async def test_services_that_came_and_changed_are_out_of_its_sight(passes: list[int], first: int, then: int) -> None:
     services = Services(Total(), Total(), governed=True)
-    convergence = Convergence(services, Registry(services), Observer(), enforced=())
+    convergence = SnapshotApplier(services, Registry(services), Observer(), enforced=())
     frozen = gc.get_freeze_count()
     passes.clear()
     await convergence.apply(Snapshot({f"service-{number}": Settings() for number in range(first)}))

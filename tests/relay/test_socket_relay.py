@@ -19,7 +19,7 @@ from tests.wires import receive_all, receive_exactly, stream, tcp_pair
 from trioedge.loop.reactor import BUFFER_BYTES, Reactor
 from trioedge.loop.sockets import reset
 from trioedge.relay import socket_relay as module
-from trioedge.relay.socket_relay import READS_A_TURN, Relay
+from trioedge.relay.socket_relay import READS_PER_TURN, Relay
 from trioedge.session.allowance import Allowance
 from trioedge.session.meter import Meter
 from trioedge.session.session import Session
@@ -283,7 +283,7 @@ async def test_one_flood_gets_a_few_buffers_a_batch_while_others_get_theirs() ->
         async with stream(quiet.upstream) as upstream:
             assert await receive_exactly(upstream, 6) == b"me too"
         assert meter.seen is not None
-        assert meter.seen <= 2 * READS_A_TURN * BUFFER_BYTES
+        assert meter.seen <= 2 * READS_PER_TURN * BUFFER_BYTES
 
 
 async def test_a_cut_closes_both_sockets_before_it_returns() -> None:

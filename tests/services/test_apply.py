@@ -17,13 +17,13 @@ from trio.testing import MockClock
 from tests.cancels import cancel_at_every_step
 from tests.policies import FIELDS, HASHES, some_settings
 from tests.strategies import examples, keys, make_session
-from trioedge.errors import MOST_FAULTS
+from trioedge.errors import MAX_FAULTS
 from trioedge.loop.slices import REST, SLICE_SECONDS
-from trioedge.services.apply import Convergence
+from trioedge.services.apply import SnapshotApplier
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.credentials import Credentials
 from trioedge.services.plan import Plan
-from trioedge.services.policy import ENTRIES_A_STEP, Policy, Settings
+from trioedge.services.policy import ENTRIES_PER_STEP, Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.services import Change, Service, Services, Snapshot
 from trioedge.services.unenforced import Unenforced
@@ -54,7 +54,7 @@ class World:
     def __init__(self, *enforced: str) -> None:
         self.services = Services(Total(), Total(), governed=True)
         self.registry = Registry(self.services)
-        self.convergence = Convergence(self.services, self.registry, Observer(), enforced=enforced or FIELDS)
+        self.convergence = SnapshotApplier(self.services, self.registry, Observer(), enforced=enforced or FIELDS)
         self.ids = count(1)
 
     def come(self, service: str = "a", source: str = "192.0.2.1", *, slow: bool = False) -> Session:
@@ -467,7 +467,7 @@ async def test_rules_that_stay_are_not_even_looked_for() -> None:
             Snapshot({"a": Settings(Policy(accept=tuple(LONG_LIST), down_rate=1))}), Unenforced(())
         )
     )
-    assert steps < 1.5 * len(LONG_LIST) / ENTRIES_A_STEP, "they were compared, and that was all"
+    assert steps < 1.5 * len(LONG_LIST) / ENTRIES_PER_STEP, "they were compared, and that was all"
     service = world.services.find("a")
     assert service is not None
     assert [rules for _, rules in found] == [service.rules]
@@ -605,8 +605,8 @@ async def test_no_step_is_long_however_much_is_wrong() -> None:
         steps, longest, error = longest_step(
             world.convergence._examine(Snapshot(many(2000, session_rate=0)), Unenforced(()))
         )
-        assert len(error.faults) == MOST_FAULTS + 1
-        assert error.faults[-1] == f"and {2000 - MOST_FAULTS:,} more"
+        assert len(error.faults) == MAX_FAULTS + 1
+        assert error.faults[-1] == f"and {2000 - MAX_FAULTS:,} more"
         assert steps >= 6000, "the changes that come to nothing are let go of one a step"
         return longest
 
@@ -620,9 +620,9 @@ async def test_no_step_is_long_however_many_source_entries_are_wrong() -> None:
         _, longest, error = longest_step(
             World().convergence._examine(Snapshot(many(3, accept=nowhere)), Unenforced(()))
         )
-        assert len(error.faults) == MOST_FAULTS + 1
+        assert len(error.faults) == MAX_FAULTS + 1
         assert error.faults[0].startswith("services.0.accept[0] = 'nowhere 0' is not an address")
-        assert error.faults[-1] == f"and {15_000 - MOST_FAULTS:,} more"
+        assert error.faults[-1] == f"and {15_000 - MAX_FAULTS:,} more"
         return longest
 
     assert await best_of_three(attempt) < STEP_SECONDS

@@ -1,6 +1,6 @@
 import pytest
 
-from trioedge.services.credentials import MOST_COST_LOG2, Credentials, check_hash
+from trioedge.services.credentials import MAX_COST_LOG2, Credentials, check_hash
 
 SALT, KEY = "A" * 22 + "==", "A" * 43 + "="
 
@@ -9,7 +9,7 @@ SALT, KEY = "A" * 22 + "==", "A" * 43 + "="
     "text",
     [
         None, 3, b"scrypt", "", "secret", "scrypt", "scrypt:1:x", f"scrypt:1:{SALT}:{KEY}:", f"bcrypt:1:{SALT}:{KEY}",
-        f"scrypt:0:{SALT}:{KEY}", f"scrypt:{MOST_COST_LOG2 + 1}:{SALT}:{KEY}", f"scrypt:x:{SALT}:{KEY}",
+        f"scrypt:0:{SALT}:{KEY}", f"scrypt:{MAX_COST_LOG2 + 1}:{SALT}:{KEY}", f"scrypt:x:{SALT}:{KEY}",
         f"scrypt:-1:{SALT}:{KEY}", f"scrypt:{'9' * 5000}:{SALT}:{KEY}", f"scrypt:1:AAAA:{KEY}", f"scrypt:1:{SALT}:AAAA",
         f"scrypt:1:{SALT}:{KEY[:-1]}", f"scrypt:1:{SALT}:{KEY[1:]}ü",
     ],
@@ -19,7 +19,7 @@ def test_what_is_no_hash_is_refused_unquoted(text: object) -> None:
 
 
 def test_hashes_made_elsewhere_are_taken() -> None:
-    assert check_hash(f"scrypt:{MOST_COST_LOG2}:{SALT}:{KEY}") == ""
+    assert check_hash(f"scrypt:{MAX_COST_LOG2}:{SALT}:{KEY}") == ""
 
 
 def test_a_hash_is_left_out_of_repr() -> None:

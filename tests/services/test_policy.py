@@ -11,7 +11,7 @@ from tests.strategies import examples
 from trioedge.services.credentials import Credentials
 from trioedge.services.device_rules import DeviceRules, Handover, Unchecked
 from trioedge.services.policy import (
-    ENTRIES_A_STEP,
+    ENTRIES_PER_STEP,
     FATES,
     LARGEST,
     Fate,
@@ -20,7 +20,7 @@ from trioedge.services.policy import (
     changed_fields,
     faults,
 )
-from trioedge.structures.gcra import Cadence
+from trioedge.structures.gcra import RateSpec
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ def test_whatever_is_written_is_named_or_can_hold(policy: Policy) -> None:
     if not found:
         assert None not in attrs.astuple(policy.device_rules(DeviceRules(limit=1)))
         if policy.session_rate is not None:
-            Cadence(policy.session_rate, policy.session_burst)
+            RateSpec(policy.session_rate, policy.session_burst)
 
 
 @examples(50)
@@ -176,18 +176,18 @@ def long_list(length: int) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("field", ["accept", "reject"])
-@pytest.mark.parametrize("length", [1, ENTRIES_A_STEP, ENTRIES_A_STEP + 1, 5 * ENTRIES_A_STEP])
+@pytest.mark.parametrize("length", [1, ENTRIES_PER_STEP, ENTRIES_PER_STEP + 1, 5 * ENTRIES_PER_STEP])
 def test_long_lists_are_compared_in_short_steps_and_to_their_end(field: str, length: int) -> None:
     before, same = (with_policy(Settings(), **{field: long_list(length)}) for _ in range(2))
     steps, fields = steps_of(changed_fields(before, same))
     assert fields == ()
-    assert steps == (-(-length // ENTRIES_A_STEP) if length > ENTRIES_A_STEP else 0)
+    assert steps == (-(-length // ENTRIES_PER_STEP) if length > ENTRIES_PER_STEP else 0)
     for others in (long_list(length)[:-1], (*long_list(length)[:-1], "unix"), [*long_list(length)], None):
         assert changed(before, with_policy(before, **{field: others})) == (field,)
 
 
 def test_the_same_long_list_is_not_looked_at() -> None:
-    before = Settings(Policy(accept=long_list(3 * ENTRIES_A_STEP)))
+    before = Settings(Policy(accept=long_list(3 * ENTRIES_PER_STEP)))
     after = with_policy(before, max_sessions=3)
     assert steps_of(changed_fields(before, after)) == (0, ("max_sessions",))
     assert steps_of(changed_fields(before, before)) == (0, ())

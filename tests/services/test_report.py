@@ -3,12 +3,12 @@ import pytest
 
 from trioedge.services.report import Report, Usage
 
-USAGE = Usage("shop", life=1, bytes_up=2, bytes_down=3, opened=4, live=5, sources=6)
+USAGE = Usage("shop", incarnation=1, bytes_up=2, bytes_down=3, opened=4, live=5, sources=6)
 
 
 def test_equal_totals_make_equal_reports() -> None:
     assert Report("edge", "epoch", 1, (USAGE,)) == Report("edge", "epoch", 1, (attrs.evolve(USAGE),))
-    assert Report("edge", "epoch", 1, (USAGE,)) != Report("edge", "epoch", 1, (attrs.evolve(USAGE, life=2),))
+    assert Report("edge", "epoch", 1, (USAGE,)) != Report("edge", "epoch", 1, (attrs.evolve(USAGE, incarnation=2),))
 
 
 def test_a_report_that_was_handed_over_cannot_change() -> None:

@@ -17,7 +17,7 @@ from trioedge.services.registry import Registry
 from trioedge.services.services import Change, Service, Services, Snapshot, diff
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
-from trioedge.structures.gcra import Cadence
+from trioedge.structures.gcra import RateSpec
 
 some_settings = st.sampled_from(
     [
@@ -139,8 +139,8 @@ class ServicesMachine(RuleBasedStateMachine):
         for service in self.services:
             if service.name not in self.objects:
                 self.objects[service.name] = service
-                assert service.life not in self.lives
-                self.lives.add(service.life)
+                assert service.incarnation not in self.lives
+                self.lives.add(service.incarnation)
             assert self.objects[service.name] is service
         self.forget()
 
@@ -205,12 +205,13 @@ TestServices.settings = examples(60, steps=30)
 def test_a_change_of_policy_swaps_fields_of_the_same_service() -> None:
     services = make_services()
     service = put(services, "shop", Policy(session_rate=1))
-    up, down, life = service.up, service.down, service.life
+    up, down, incarnation = service.up, service.down, service.incarnation
     services.entered("shop")
     assert put(services, "shop", Policy(session_rate=2, session_burst=3, device_limit=4)) is service
-    assert (service.up, service.down, service.life, service.live, service.opened) == (up, down, life, 1, 1)
+    assert (service.up, service.down, service.incarnation) == (up, down, incarnation)
+    assert (service.live, service.opened) == (1, 1)
     assert service.policy is service.settings.policy
-    assert isinstance(service.cadence, Cadence)
+    assert isinstance(service.cadence, RateSpec)
     assert service.cadence.interval == 0.5
     assert service.cadence.tolerance == pytest.approx(2.01 * 0.5)
     put(services, "shop")

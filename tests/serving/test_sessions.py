@@ -11,7 +11,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.cancels import MOST_STEPS, cancelled_before
+from tests.cancels import MAX_STEPS, cancelled_before
 from tests.upstreams.test_connector import deaf_port
 from tests.wires import connect, echo, edge_to, receive_exactly, server, serving, silent
 from trioedge.testing import ScriptedUpstream, open_edge
@@ -220,7 +220,7 @@ async def test_cancelled_at_any_checkpoint_nothing_is_left(
     limit = te.ConcurrencyLimit(100)
     gone = te.SourceMatch(reject=["192.0.2.66", "127.0.0.66"])
     async with server(echo) as port:
-        for step in range(1, MOST_STEPS):
+        for step in range(1, MAX_STEPS):
             edge = edge_to(port, gone, limit, *stages, preconnect=1)
             await trio.testing.wait_all_tasks_blocked(0.002 if life is _life_on_sockets else 0.0)
             files, tasks = set(os.listdir("/proc/self/fd")), trio.lowlevel.current_statistics().tasks_living

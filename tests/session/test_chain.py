@@ -373,33 +373,33 @@ def test_stages_that_are_no_list_are_refused(stages: Any, what: str) -> None:
 # What a stage needs, an earlier one names.
 
 
-@decision(names=("service",))
+@decision(provides=("service",))
 def tenant(session: Session) -> Verdict:
     return CONTINUE
 
 
-@decision(names=("destination",))
+@decision(provides=("destination",))
 def route(session: Session) -> Verdict:
     return CONTINUE
 
 
-@decision(needs=("service",))
+@decision(requires=("service",))
 def quota(session: Session) -> Verdict:
     return CONTINUE
 
 
-@decision(needs=("destination",))
+@decision(requires=("destination",))
 def allowed(session: Session) -> Verdict:
     return CONTINUE
 
 
-@decision(needs=("service",), names=("service",))
+@decision(requires=("service",), provides=("service",))
 def alias(session: Session) -> Verdict:
     return CONTINUE
 
 
 class Dials(Ends):
-    needs = ("destination",)
+    requires = ("destination",)
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_an_endpoint_with_an_unmet_need_is_not_called_a_stage() -> None:
     )
 
 
-@pytest.mark.parametrize("word", ["needs", "names"])
+@pytest.mark.parametrize("word", ["requires", "provides"])
 def test_text_in_place_of_a_tuple_of_facts_is_refused_with_the_tuple_to_write(word: str) -> None:
     """Read letter by letter, it would name nothing that anybody needs, and the check would be off."""
     said: dict[str, Any] = {word: "service"}

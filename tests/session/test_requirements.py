@@ -8,19 +8,21 @@ from trioedge.session.requirements import check_facts
 @attrs.frozen
 class Part:
     name: str
-    needs: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
 
 
 def check(*parts: Part) -> None:
     check_facts(parts, lambda part: part.name if isinstance(part, Part) else "?")
 
 
-TEXT = Part("text", needs="service")  # type: ignore[arg-type]
-NAMER, USER, END = Part("namer", names=("service",)), Part("user", needs=("service",)), Part("end")
+TEXT = Part("text", requires="service")  # type: ignore[arg-type]
+NAMER, USER, END = Part("namer", provides=("service",)), Part("user", requires=("service",)), Part("end")
 
 
-@pytest.mark.parametrize("parts", [(END,), (USER, END), (NAMER, USER, END), (NAMER, Part("end", needs=("service",)))])
+@pytest.mark.parametrize(
+    "parts", [(END,), (USER, END), (NAMER, USER, END), (NAMER, Part("end", requires=("service",)))]
+)
 def test_every_session_has_a_service_from_the_start_unless_a_part_names_it(parts: tuple[Part, ...]) -> None:
     check(*parts)
 
@@ -30,12 +32,12 @@ def test_every_session_has_a_service_from_the_start_unless_a_part_names_it(parts
     [
         ((USER, NAMER, END), r"stage 1 \(user\) needs .* service .*: move it behind namer, which names it"),
         (
-            (Part("end", needs=("destination",)),),
+            (Part("end", requires=("destination",)),),
             r"endpoint \(end\) needs .*: put a stage before it that names the dest",
         ),
         (
             (TEXT, END),
-            r"stage 1 \(text\): needs='service' is text: write needs=\('service',\)",
+            r"stage 1 \(text\): requires='service' is text: write requires=\('service',\)",
         ),
     ],
 )

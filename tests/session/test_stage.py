@@ -41,9 +41,9 @@ async def test_a_lifted_middleware_is_tested_as_the_function_it_is() -> None:
 
 @pytest.mark.parametrize(("lift", "function"), [(decision, no_unix), (middleware, never)])
 def test_a_function_says_what_it_needs_and_names_or_neither(lift: Any, function: Any) -> None:
-    plain, said = lift(function), lift(needs=("service",), names=("destination",))(function)
-    assert (plain.needs, plain.names) == ((), ())
-    assert (said.needs, said.names) == (("service",), ("destination",))
+    plain, said = lift(function), lift(requires=("service",), provides=("destination",))(function)
+    assert (plain.requires, plain.provides) == ((), ())
+    assert (said.requires, said.provides) == (("service",), ("destination",))
     assert lift()(function) == plain
 
 

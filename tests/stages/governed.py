@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from trioedge.addresses.rules import SourceRules
-from trioedge.services.context import Ground
+from trioedge.services.context import EdgeContext
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.services import Change, Service, Services
@@ -18,7 +18,7 @@ class Governed:
         self.services = Services(Total(), Total(), governed=governed)
         self.registry = Registry(self.services)
         nobody = cast(Any, None)
-        self.ground = Ground(nobody, nobody, Observer(), nobody, self.services, self.registry)
+        self.context = EdgeContext(nobody, nobody, Observer(), nobody, self.services, self.registry)
 
     def put(self, name: str = "shop", **said: Any) -> Service:
         """Let a service have this policy."""

@@ -83,8 +83,8 @@ def test_beyond_its_capacity_a_new_key_is_refused_until_an_old_one_is_gone() -> 
 
 
 def test_it_needs_the_service_it_counts_by() -> None:
-    assert ConcurrencyLimit(1, per="service").needs == ("service",)
-    assert ConcurrencyLimit(1).needs == ()
+    assert ConcurrencyLimit(1, per="service").requires == ("service",)
+    assert ConcurrencyLimit(1).requires == ()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ BY_POLICY = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy
 
 def governed(limit: ConcurrencyLimit) -> Governed:
     world = Governed()
-    limit.bind(world.ground)
+    limit.bind(world.context)
     return world
 
 
@@ -188,7 +188,7 @@ def test_a_limit_for_each_source_knows_of_no_policy() -> None:
 
 def test_without_a_control_plane_the_argument_holds() -> None:
     limit = ConcurrencyLimit(1, per="service")
-    limit.bind(Governed(governed=False).ground)
+    limit.bind(Governed(governed=False).context)
     come(limit, 1, service="any")
     assert limit.decide(make_session(service="any")).reason is Reason.CONCURRENCY  # type: ignore[union-attr]
     assert repr(ConcurrencyLimit(per="service")) == "ConcurrencyLimit(per='service')"

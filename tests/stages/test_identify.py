@@ -17,7 +17,7 @@ ONE, OTHER = "tcp://127.0.0.1:6380", "unix:///run/edge.sock"
 
 
 def bound(stage: Identify, world: Governed) -> Identify:
-    stage.bind(world.ground)
+    stage.bind(world.context)
     return stage
 
 
@@ -93,7 +93,7 @@ def test_a_live_session_is_moved_to_its_service() -> None:
 
 
 def test_it_names_the_service_and_enforces_that_it_is_enabled() -> None:
-    assert Identify.names == ("service",)
+    assert Identify.provides == ("service",)
     assert Identify.enforces == ("enabled",)
     assert not hasattr(Identify(), "needs")
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.strategies import examples, keys
-from trioedge.stages.concurrency_limit import Entry, LiveCounts
+from trioedge.stages.concurrency_limit import CountAnswer, LiveCounts
 
 LIMIT, CAPACITY = 3, 2
 
@@ -19,13 +19,13 @@ class LiveCountsMachine(RuleBasedStateMachine):
     @rule(key=keys)
     def enter(self, key: str) -> None:
         if self.live[key] == LIMIT:
-            expected = Entry.TOO_MANY
+            expected = CountAnswer.TOO_MANY
         elif not self.live[key] and len(+self.live) == CAPACITY:
-            expected = Entry.FULL
+            expected = CountAnswer.FULL
         else:
-            expected = Entry.ENTERED
+            expected = CountAnswer.ENTERED
         assert self.counts.enter(key, LIMIT) is expected
-        self.live[key] += expected is Entry.ENTERED
+        self.live[key] += expected is CountAnswer.ENTERED
 
     @precondition(lambda self: +self.live)
     @rule(data=st.data())

@@ -52,8 +52,8 @@ def test_beyond_its_capacity_a_new_key_is_refused() -> None:
 
 
 def test_it_needs_the_service_it_counts_by() -> None:
-    assert SessionGate(1).needs == ("service",)
-    assert SessionGate(1, per="source").needs == ()
+    assert SessionGate(1).requires == ("service",)
+    assert SessionGate(1, per="source").requires == ()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ NO_SERVICE = Reject(Reason.SERVICE, "no such service")
 
 def governed(gate: SessionGate) -> Governed:
     world = Governed()
-    gate.bind(world.ground)
+    gate.bind(world.context)
     return world
 
 
@@ -142,7 +142,7 @@ def test_a_gate_for_each_source_knows_of_no_policy() -> None:
 
 def test_without_a_control_plane_the_arguments_hold() -> None:
     gate = SessionGate(1, burst=1)
-    gate.bind(Governed(governed=False).ground)
+    gate.bind(Governed(governed=False).context)
     assert answers(gate, {"service": "any"}, {"service": "any"}) == [CONTINUE, TOO_FAST]
 
 
@@ -172,6 +172,6 @@ def test_an_edge_that_is_opened_again_has_a_new_gate(per: Literal["service", "so
     """Its clock may begin at 0 again, and what was spent would lie in a future that never was."""
     gate = SessionGate(1, burst=1, per=per)
     for started_at in (1_000.0, 0.0):
-        gate.bind(Governed(governed=False).ground)
+        gate.bind(Governed(governed=False).context)
         session = {"started_at": started_at}
         assert [type(each) for each in answers(gate, session, session)] == [type(CONTINUE), Reject]

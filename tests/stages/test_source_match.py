@@ -94,7 +94,7 @@ def test_what_is_both_accepted_and_rejected_is_refused() -> None:
 
 def governed(match: SourceMatch) -> Governed:
     world = Governed()
-    match.bind(world.ground)
+    match.bind(world.context)
     return world
 
 
@@ -137,12 +137,12 @@ def test_with_entries_of_its_own_it_knows_of_no_policy() -> None:
     governed(match).put(reject=("192.0.2.1",))
     assert shop(match, "192.0.2.1") is CONTINUE
     assert match.decide(make_session(source="10.0.0.1", service="ghost")) == Reject(Reason.SOURCE, "10.0.0.0/8")
-    assert (match.enforces, match.needs) == ((), ())
-    assert (SourceMatch().enforces, SourceMatch().needs) == (("accept", "reject"), ("service",))
+    assert (match.enforces, match.requires) == ((), ())
+    assert (SourceMatch().enforces, SourceMatch().requires) == (("accept", "reject"), ("service",))
 
 
 def test_without_a_control_plane_no_entries_refuse_nobody() -> None:
     match = SourceMatch()
-    match.bind(Governed(governed=False).ground)
+    match.bind(Governed(governed=False).context)
     assert shop(match, "192.0.2.1") is CONTINUE
     assert repr(match) == "SourceMatch()"

@@ -6,20 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples, keys
-from trioedge.structures.gcra import Admission, Cadence
 from trioedge.structures.gcra import Gate as AnyGate
+from trioedge.structures.gcra import GateAnswer, RateSpec
 
 
 class Gate:
     """A gate with the same cadence for every key."""
 
     def __init__(self, rate: float, burst: int, capacity: int) -> None:
-        self._gate, self._cadence = AnyGate(capacity), Cadence(rate, burst)
+        self._gate, self._cadence = AnyGate(capacity), RateSpec(rate, burst)
 
     def __len__(self) -> int:
         return len(self._gate)
 
-    def admit(self, key: Hashable, now: float) -> Admission:
+    def admit(self, key: Hashable, now: float) -> GateAnswer:
         return self._gate.admit(key, now, self._cadence)
 
 
@@ -68,9 +68,9 @@ def test_each_key_gets_all_that_the_promise_allows_and_nothing_more(
     for key, now in data.draw(arrivals(rate)):
         if model.may_admit(key, now):
             model.admitted[key].append(now)
-            assert gate.admit(key, now) is Admission.ADMITTED
+            assert gate.admit(key, now) is GateAnswer.ADMITTED
         else:
-            assert gate.admit(key, now) is Admission.TOO_FAST
+            assert gate.admit(key, now) is GateAnswer.TOO_FAST
 
 
 @examples(150)
@@ -80,7 +80,7 @@ def test_no_stretch_of_time_holds_more_sessions_of_a_key_than_promised(
 ) -> None:
     gate, admitted = Gate(rate, burst, capacity), defaultdict(list)
     for key, now in data.draw(arrivals(rate, gaps=st.floats(0, 2))):
-        if gate.admit(key, now) is Admission.ADMITTED:
+        if gate.admit(key, now) is GateAnswer.ADMITTED:
             admitted[key].append(now)
     for times in admitted.values():
         for first, since in enumerate(times):
@@ -96,20 +96,20 @@ def test_at_capacity_strangers_are_refused_and_live_keys_get_their_due(
     gate, model = Gate(rate, burst, capacity), PromiseKeeper(rate, burst)
     for key, now in data.draw(arrivals(rate)):
         admission = gate.admit(key, now)
-        if admission is Admission.FULL:
+        if admission is GateAnswer.FULL:
             assert not model.is_live(key, now)
             assert len(gate) == capacity
         else:
-            assert (admission is Admission.ADMITTED) == model.may_admit(key, now)
+            assert (admission is GateAnswer.ADMITTED) == model.may_admit(key, now)
             assert len(gate) <= capacity
-        if admission is Admission.ADMITTED:
+        if admission is GateAnswer.ADMITTED:
             model.admitted[key].append(now)
 
 
 def opened_at_once(gate: Gate, now: float) -> int:
     """How many sessions the gate lets one key open at one moment."""
     number = 0
-    while gate.admit("a", now) is Admission.ADMITTED:
+    while gate.admit("a", now) is GateAnswer.ADMITTED:
         number += 1
         assert number < 1000
     return number
@@ -130,23 +130,23 @@ def test_a_spent_key_is_admitted_at_the_rate(rate: float) -> None:
     gate = Gate(rate, 4, capacity=1)
     opened_at_once(gate, 0.0)
     hundredths = [step / 100 / rate for step in range(1, 1001)]
-    admitted = [now for now in hundredths if gate.admit("a", now) is Admission.ADMITTED]
+    admitted = [now for now in hundredths if gate.admit("a", now) is GateAnswer.ADMITTED]
     assert len(admitted) in (9, 10), "ten intervals, less one lost to rounding at the very end"
     assert admitted[0] >= 0.99 / rate
 
 
 def test_a_full_gate_takes_a_new_key_once_an_old_one_rests() -> None:
     gate = Gate(rate=1, burst=1, capacity=2)
-    assert [gate.admit(key, 0.0) for key in "abc"] == [Admission.ADMITTED, Admission.ADMITTED, Admission.FULL]
-    assert gate.admit("c", 0.5) is Admission.FULL
-    assert gate.admit("c", 1.0) is Admission.ADMITTED
+    assert [gate.admit(key, 0.0) for key in "abc"] == [GateAnswer.ADMITTED, GateAnswer.ADMITTED, GateAnswer.FULL]
+    assert gate.admit("c", 0.5) is GateAnswer.FULL
+    assert gate.admit("c", 1.0) is GateAnswer.ADMITTED
 
 
 def test_a_client_that_rotates_keys_fills_the_table_with_live_keys_only() -> None:
     gate = Gate(rate=1, burst=4, capacity=1_000)
     sizes = []
     for number in range(400):
-        assert gate.admit(number, number / 8) is Admission.ADMITTED
+        assert gate.admit(number, number / 8) is GateAnswer.ADMITTED
         sizes.append(len(gate))
     assert max(sizes) == 8
 
@@ -168,34 +168,34 @@ def test_a_key_that_comes_back_keeps_its_place_among_the_live() -> None:
     gate.admit("regular", 0.0)
     gate.admit("once", 0.5)
     gate.admit("regular", 1.0)
-    assert gate.admit("new", 1.5) is Admission.ADMITTED
-    assert gate.admit("regular", 1.5) is Admission.ADMITTED
-    assert gate.admit("regular", 1.5) is Admission.TOO_FAST
+    assert gate.admit("new", 1.5) is GateAnswer.ADMITTED
+    assert gate.admit("regular", 1.5) is GateAnswer.ADMITTED
+    assert gate.admit("regular", 1.5) is GateAnswer.TOO_FAST
 
 
 def test_another_cadence_holds_from_the_next_session_on() -> None:
     gate = AnyGate(capacity=1)
-    slow, fast = Cadence(1, 1), Cadence(10, 1)
-    assert gate.admit("a", 0.0, slow) is Admission.ADMITTED
-    assert gate.admit("a", 0.5, slow) is Admission.TOO_FAST
-    assert gate.admit("a", 1.0, fast) is Admission.ADMITTED, "what was spent at the old cadence stays spent"
-    assert gate.admit("a", 1.1, fast) is Admission.ADMITTED
-    assert gate.admit("a", 1.15, slow) is Admission.TOO_FAST
+    slow, fast = RateSpec(1, 1), RateSpec(10, 1)
+    assert gate.admit("a", 0.0, slow) is GateAnswer.ADMITTED
+    assert gate.admit("a", 0.5, slow) is GateAnswer.TOO_FAST
+    assert gate.admit("a", 1.0, fast) is GateAnswer.ADMITTED, "what was spent at the old cadence stays spent"
+    assert gate.admit("a", 1.1, fast) is GateAnswer.ADMITTED
+    assert gate.admit("a", 1.15, slow) is GateAnswer.TOO_FAST
 
 
 def test_a_key_that_is_forgotten_starts_afresh_and_no_other_does() -> None:
-    gate, cadence = AnyGate(capacity=2), Cadence(1, 2)
+    gate, cadence = AnyGate(capacity=2), RateSpec(1, 2)
     for key in "aabb":
         gate.admit(key, 0.0, cadence)
     gate.forget("a")
     gate.forget("never seen")
     assert len(gate) == 1
     admissions = [gate.admit(key, 0.0, cadence) for key in "aaab"]
-    assert admissions == [Admission.ADMITTED] * 2 + [Admission.TOO_FAST] * 2
+    assert admissions == [GateAnswer.ADMITTED] * 2 + [GateAnswer.TOO_FAST] * 2
 
 
 @pytest.mark.parametrize("rate", [1e-9, 1e-300, 5e-324])
 def test_a_rate_close_to_none_is_one(rate: float) -> None:
-    gate, cadence = AnyGate(1), Cadence(rate, 2)
+    gate, cadence = AnyGate(1), RateSpec(rate, 2)
     answers = [gate.admit("a", float(now), cadence) for now in range(4)]
-    assert answers == [Admission.ADMITTED] * 2 + [Admission.TOO_FAST] * 2
+    assert answers == [GateAnswer.ADMITTED] * 2 + [GateAnswer.TOO_FAST] * 2

@@ -196,7 +196,7 @@ async def test_a_whole_day_costs_no_time(autojump_clock: trio.testing.MockClock)
 
 
 async def test_service_may_be_named_late_and_is_found_by_it(autojump_clock: trio.testing.MockClock) -> None:
-    @te.middleware(names=("service",))
+    @te.middleware(provides=("service",))
     async def name_it(session: te.Session, call_next: te.Handler) -> te.Outcome:
         session.service = "tenant-a"
         return await call_next(session)

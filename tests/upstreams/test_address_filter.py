@@ -7,7 +7,7 @@ from trioedge.addresses.classes import AddressClass, classify
 from trioedge.errors import ConfigurationError
 from trioedge.session.verdict import Reason
 from trioedge.upstreams import address_filter as validation
-from trioedge.upstreams.address_filter import Validator
+from trioedge.upstreams.address_filter import AddressFilter
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.resolver import Answer, SocketAddress, local_answer
 
@@ -36,8 +36,8 @@ KINDS = [
 @pytest.mark.parametrize(("host", "kind"), KINDS)
 def test_a_kind_is_let_through_if_it_is_global_or_allowed(host: str, kind: str) -> None:
     given = answer(host)
-    assert Validator([kind]).permit(WHERE, given) is given
-    permitted = Validator(each for each in AddressClass if each != kind).permit(WHERE, given)
+    assert AddressFilter([kind]).permit(WHERE, given) is given
+    permitted = AddressFilter(each for each in AddressClass if each != kind).permit(WHERE, given)
     if kind == "global":
         assert permitted is given
     else:
@@ -48,25 +48,25 @@ def test_a_kind_is_let_through_if_it_is_global_or_allowed(host: str, kind: str) 
 
 
 def test_the_message_says_what_it_is_and_how_to_let_it_through() -> None:
-    permitted = Validator().permit(WHERE, answer("169.254.169.254"))
+    permitted = AddressFilter().permit(WHERE, answer("169.254.169.254"))
     assert isinstance(permitted, UpstreamError)
     assert permitted.detail == (
         "tcp://db.test:80: 169.254.169.254 is a metadata address; allow=['metadata'] lets it through"
     )
-    permitted = Validator().permit(WHERE, answer("0.0.0.0"))
+    permitted = AddressFilter().permit(WHERE, answer("0.0.0.0"))
     assert isinstance(permitted, UpstreamError)
     assert "0.0.0.0 is an unspecified address" in permitted.detail
 
 
 def test_forbidden_addresses_are_dropped_and_the_others_kept_in_order() -> None:
-    validator = Validator()
+    validator = AddressFilter()
     given = answer("8.8.8.8", "127.0.0.1", "2606:4700::1", "::1")
     assert validator.permit(WHERE, given) == answer("8.8.8.8", "2606:4700::1")
     assert validator.permit(WHERE, given) is validator.permit(WHERE, given)
 
 
 def test_the_first_of_several_forbidden_ones_is_named() -> None:
-    permitted = Validator().permit(WHERE, answer("10.0.0.1", "127.0.0.1"))
+    permitted = AddressFilter().permit(WHERE, answer("10.0.0.1", "127.0.0.1"))
     assert isinstance(permitted, UpstreamError)
     assert "10.0.0.1 is a private address" in permitted.detail
 
@@ -75,19 +75,19 @@ def test_local_sockets_have_a_word_of_their_own() -> None:
     where = parse_address("unix:///run/x.sock")
     given = local_answer(where)
     assert given is not None
-    assert Validator(["unix"]).permit(where, given) is given
-    permitted = Validator(list(AddressClass)).permit(where, given)
+    assert AddressFilter(["unix"]).permit(where, given) is given
+    permitted = AddressFilter(list(AddressClass)).permit(where, given)
     assert isinstance(permitted, UpstreamError)
     assert "/run/x.sock is a local socket; allow=['unix']" in permitted.detail
 
 
 def test_an_error_stays_what_it_is() -> None:
     error = UpstreamError(Reason.UPSTREAM_UNRESOLVED, "no such name")
-    assert Validator().permit(WHERE, error) is error
+    assert AddressFilter().permit(WHERE, error) is error
 
 
 def test_each_refusal_is_an_exception_of_its_own_and_names_its_own_destination() -> None:
-    validator, given = Validator(), answer("127.0.0.1")
+    validator, given = AddressFilter(), answer("127.0.0.1")
     first = validator.permit(WHERE, given)
     second = validator.permit(Address("tcp", "other.test", 80), given)
     assert isinstance(first, UpstreamError)
@@ -99,12 +99,12 @@ def test_each_refusal_is_an_exception_of_its_own_and_names_its_own_destination()
 @pytest.mark.parametrize("allow", [["everything"], ["private", "metadta"], [None], [b"private"], "privat"])
 def test_a_word_that_is_no_kind_is_refused_with_those_that_are(allow: object) -> None:
     with pytest.raises(ConfigurationError, match=r"is no kind of address; kinds are global, private.*, unix"):
-        Validator(allow)  # type: ignore[arg-type]
+        AddressFilter(allow)  # type: ignore[arg-type]
 
 
 def test_one_word_is_one_kind_not_its_letters() -> None:
     given = answer("10.0.0.1")
-    assert Validator("private").permit(WHERE, given) is given
+    assert AddressFilter("private").permit(WHERE, given) is given
 
 
 def test_an_answer_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_an_answer_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return classify(packed)
 
     monkeypatch.setattr(validation, "classify", note)
-    validator, given = Validator(), answer("8.8.8.8", "8.8.4.4")
+    validator, given = AddressFilter(), answer("8.8.8.8", "8.8.4.4")
     for _ in range(3):
         validator.permit(WHERE, given)
     assert len(judged) == 2
@@ -123,7 +123,7 @@ def test_an_answer_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_remembers_as_many_verdicts_as_it_may_and_mixes_none_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "CAPACITY", 3)
-    validator = Validator()
+    validator = AddressFilter()
     for number in range(200):  # answers come and go, and memory with them is used again for others
         inner: Answer = validator.permit(WHERE, ((socket.AF_INET, (f"10.0.0.{number}", 80)),))
         assert isinstance(inner, UpstreamError)

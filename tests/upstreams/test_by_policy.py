@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
-from trioedge.services.context import Ground
+from trioedge.services.context import EdgeContext
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.services import Change, Service, Services
@@ -18,8 +18,8 @@ from trioedge.session.meter import Total
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
 from trioedge.upstreams import by_policy as upstreams_module
-from trioedge.upstreams.by_policy import MOST_READY, Upstreams, most_ready
-from trioedge.upstreams.connector import Attempt, Waiter
+from trioedge.upstreams.by_policy import MAX_READY, PolicyUpstreams, most_ready
+from trioedge.upstreams.connector import Attempt, ConnectCallback
 from trioedge.upstreams.direct import Direct
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.resolver import Resolver
@@ -42,7 +42,7 @@ class Asked:
         if address.host == self.forbidden:
             failed(UpstreamError(Reason.UPSTREAM_FORBIDDEN, f"{address}: not there"))
 
-    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
         self.connecting.append(str(address))
         return Attempt(self._reactor, address, self._reactor.now + 1e9, waiter)
 
@@ -53,7 +53,7 @@ class Asked:
 @attrs.define
 class World:
     services: Services
-    upstreams: Upstreams
+    upstreams: PolicyUpstreams
     asked: Asked
 
     def put(self, name: str, policy: Policy | None) -> Upstream | None:
@@ -82,9 +82,9 @@ async def open_world(monkeypatch: pytest.MonkeyPatch, most: int = 10) -> AsyncIt
     monkeypatch.setattr(upstreams_module, "most_ready", lambda: most)
     reactor = Reactor(Observer())
     services = Services(Total(), Total(), governed=True)
-    ground = Ground(reactor, Resolver(reactor), Observer(), Direct(), services, Registry(services))
+    context = EdgeContext(reactor, Resolver(reactor), Observer(), Direct(), services, Registry(services))
     asked = Asked(reactor)
-    upstreams = Upstreams(asked, ground, 5.0)
+    upstreams = PolicyUpstreams(asked, context, 5.0)
     async with trio.open_nursery() as nursery:
         await nursery.start(upstreams.run)
         yield World(services, upstreams, asked)
@@ -169,7 +169,7 @@ async def test_at_its_end_nothing_is_warmed_any_more(monkeypatch: pytest.MonkeyP
     assert len(world.upstreams) == 1
 
 
-@pytest.mark.parametrize(("files", "most"), [(1024, 128), (64, 8), (1_048_576, MOST_READY)])
+@pytest.mark.parametrize(("files", "most"), [(1024, 128), (64, 8), (1_048_576, MAX_READY)])
 def test_it_takes_an_eighth_of_what_may_be_open(files: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
     assert most_ready() == most

@@ -16,7 +16,7 @@ from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
 from trioedge.structures.backoff import Backoff
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams.connector import Attempt, Connector, Waiter
+from trioedge.upstreams.connector import Attempt, ConnectCallback, Connector
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.pool import IdlePool
 from trioedge.upstreams.resolver import Resolver
@@ -168,12 +168,12 @@ class Held:
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
-        self.waiters: list[Waiter] = []
-        self.attempts: dict[Waiter, Attempt] = {}
+        self.waiters: list[ConnectCallback] = []
+        self.attempts: dict[ConnectCallback, Attempt] = {}
 
     def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
 
-    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
         self.waiters.append(waiter)
         self.attempts[waiter] = Attempt(self.reactor, address, inf, waiter)
         return self.attempts[waiter]
@@ -228,7 +228,7 @@ class Faulty(Held):
         self.tries_at: list[float] = []
         self._faults = faults
 
-    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
         self.tries_at.append(trio.current_time())
         if len(self.tries_at) <= self._faults:
             raise LookupError("bug")

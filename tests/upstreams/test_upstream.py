@@ -14,13 +14,13 @@ from tests.upstreams.test_connector import closed_port, deaf_port
 from tests.wires import echo, server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
-from trioedge.services.context import Ground
+from trioedge.services.context import EdgeContext
 from trioedge.services.registry import Registry
 from trioedge.services.services import Services
 from trioedge.session.meter import Total
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams.connector import Attempt, Connecting, Waiter
+from trioedge.upstreams.connector import Attempt, ConnectCallback, Connecting
 from trioedge.upstreams.direct import Direct
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.resolver import Resolver
@@ -31,12 +31,12 @@ from trioedge.upstreams.upstream import Upstream
 class Place:
     """Where upstreams live for the length of a test."""
 
-    ground: Ground
+    context: EdgeContext
     nursery: trio.Nursery
 
     def upstream(self, port: int, *, preconnect: int = 0, connector: Connecting | None = None) -> Upstream:
-        connector = connector or Direct().open(self.ground, None)
-        upstream = Upstream(parse_address(f"tcp://127.0.0.1:{port}"), connector, self.ground, 5.0)
+        connector = connector or Direct().open(self.context, None)
+        upstream = Upstream(parse_address(f"tcp://127.0.0.1:{port}"), connector, self.context, 5.0)
         upstream.preconnect = preconnect
         return upstream
 
@@ -47,11 +47,11 @@ async def open_place() -> AsyncIterator[Place]:
     tasks, files = living(), open_files()
     reactor = Reactor(Observer())
     services = Services(Total(), Total(), governed=False)
-    ground = Ground(reactor, Resolver(reactor), Observer(), Direct(), services, Registry(services))
+    context = EdgeContext(reactor, Resolver(reactor), Observer(), Direct(), services, Registry(services))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         async with trio.open_nursery() as homes:
-            yield Place(ground, homes)
+            yield Place(context, homes)
             homes.cancel_scope.cancel()
         assert len(reactor) == 0
         nursery.cancel_scope.cancel()
@@ -102,7 +102,7 @@ async def test_it_has_connections_ready_before_anyone_asks_and_replaces_those_ta
         taken = upstream.take()
         assert taken is not None
         await until(lambda: ready(upstream) == 2)
-        place.ground.reactor.remove(taken[0].fileno())
+        place.context.reactor.remove(taken[0].fileno())
         taken[0].close()
 
 
@@ -134,12 +134,12 @@ async def test_connections_that_were_on_their_way_when_fewer_were_wanted_are_not
     async with server(counter) as port, open_place() as place:
         upstream = place.upstream(port, preconnect=5)
         upstream.warm(place.nursery)
-        while not len(place.ground.reactor):  # until it has begun to connect
+        while not len(place.context.reactor):  # until it has begun to connect
             await trio.lowlevel.checkpoint()
         upstream.preconnect = 1
         upstream.warm(place.nursery)
         await until(lambda: len(counter.connections) == 5 and counter.live == 1)
-        assert ready(upstream) == len(place.ground.reactor) == 1
+        assert ready(upstream) == len(place.context.reactor) == 1
 
 
 async def test_closed_it_lets_go_of_what_is_idle_and_not_of_what_is_in_use() -> None:
@@ -158,7 +158,7 @@ async def test_closed_it_lets_go_of_what_is_idle_and_not_of_what_is_in_use() -> 
         await until(lambda: not place.nursery.child_tasks)
         await trio.sleep(0.01)
         assert sock.recv(100) == b"still here"
-        place.ground.reactor.remove(sock.fileno())
+        place.context.reactor.remove(sock.fileno())
         sock.close()
 
 
@@ -174,7 +174,7 @@ async def test_it_can_be_closed_at_any_moment(moment: str) -> None:
         if moment == "twice":
             upstream.close()
         await until(lambda: not place.nursery.child_tasks)
-        assert ready(upstream) == len(place.ground.reactor) == 0
+        assert ready(upstream) == len(place.context.reactor) == 0
 
 
 async def test_one_that_is_made_anew_for_the_same_address_has_its_own_connections() -> None:
@@ -195,7 +195,7 @@ async def test_a_cancel_closes_what_is_ready_and_what_is_on_its_way() -> None:
         for upstream in upstreams:
             upstream.warm(place.nursery)
         await until(lambda: ready(upstreams[1]) == 2)
-        assert len(place.ground.reactor) == 4
+        assert len(place.context.reactor) == 4
 
 
 async def test_a_connect_of_a_stream_is_cancelled_without_a_trace() -> None:
@@ -222,7 +222,7 @@ class Asked:
     def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
         self.asked.append(("warm", str(address)))
 
-    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
         self.asked.append(("start", str(address), seconds, waiter))
         return Attempt(Reactor(Observer()), address, 0.0, waiter)
 

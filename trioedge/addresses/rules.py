@@ -16,15 +16,15 @@ from heapq import merge
 from itertools import chain
 from typing import Final, NamedTuple
 
-from ..errors import MOST_FAULTS, RulesError
+from ..errors import MAX_FAULTS, RulesError
 from .prefixes import cover, read_span
 
 LONG_TABLE: Final = 4096
 """Prefixes of one family from which they are kept as numbers, behind a first level of a quarter of a megabyte."""
 
-ENTRIES_A_STEP: Final = 8
-KEYS_A_STEP: Final = 16
-KEYS_A_RUN: Final = 512
+ENTRIES_PER_STEP: Final = 8
+KEYS_PER_STEP: Final = 16
+KEYS_PER_RUN: Final = 512
 """Read, flattened and sorted between two yields; each takes 20 to 60 µs."""
 
 NOBODY: Final = -1
@@ -154,7 +154,7 @@ class _Entries:
             for prefix, prefix_size in cover(first, last, size):
                 keys[prefix_size].append(prefix << _NUMBER_BITS | number)
                 done += 1
-                if not done % ENTRIES_A_STEP:
+                if not done % ENTRIES_PER_STEP:
                     yield
         return keys
 
@@ -171,9 +171,9 @@ class _Entries:
         for number, state in enumerate(self._state):
             if state != _GOOD:
                 faults.append(self._fault(number, state))
-                if len(faults) == MOST_FAULTS:
+                if len(faults) == MAX_FAULTS:
                     break
-            if not number % KEYS_A_STEP:
+            if not number % KEYS_PER_STEP:
                 yield
         raise RulesError(faults, self._faulty - len(faults))
 
@@ -222,7 +222,7 @@ def _flatten(
     latest, writer = -1, NOBODY
     ascending = yield from _sort(keys)
     for step, key in enumerate(ascending):
-        if not step % KEYS_A_STEP:
+        if not step % KEYS_PER_STEP:
             yield
         prefix, entry = key >> _NUMBER_BITS, key & (1 << _NUMBER_BITS) - 1
         if prefix == latest:
@@ -247,8 +247,8 @@ def _sort(keys: list[int]) -> Generator[None, None, Iterator[int]]:
     """
     runs = []
     while keys:
-        run = keys[-KEYS_A_RUN:]
-        del keys[-KEYS_A_RUN:]
+        run = keys[-KEYS_PER_RUN:]
+        del keys[-KEYS_PER_RUN:]
         run.sort(reverse=True)
         runs.append(_drain(run))
         yield

@@ -30,12 +30,12 @@ SOONEST_SECONDS: Final = 0.1
 """Between two requests for a snapshot, for a control plane that does not wait or changes all the time."""
 
 FIRST_RETRY_SECONDS: Final = 0.5
-MOST_RETRY_SECONDS: Final = 30.0
+MAX_RETRY_SECONDS: Final = 30.0
 
-MOST_CHECKS: Final = 32
+MAX_CHECKS: Final = 32
 """Device checks under way; more wait their turn. Two more connections are for snapshots and reports."""
 
-MOST_VERDICT_SECONDS: Final = 86_400.0
+MAX_VERDICT_SECONDS: Final = 86_400.0
 
 
 class HttpControl:
@@ -76,19 +76,19 @@ class HttpControl:
             token=token,
             ca=ca,
             plain_http=plain_http,
-            connections=MOST_CHECKS + 2,
+            connections=MAX_CHECKS + 2,
             read_seconds=wait_seconds + READ_SECONDS,
         )
         self._wait_seconds = wait_seconds
         self._check_seconds = check_seconds
-        self._checks = trio.CapacityLimiter(MOST_CHECKS)
+        self._checks = trio.CapacityLimiter(MAX_CHECKS)
 
     def __repr__(self) -> str:
         return f"HttpControl({self._client!r})"
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ask for snapshots and apply them, until cancelled; every connection is closed then."""
-        backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
+        backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
         known, version, wait = KnownLines(), "", 0.0
         async with self._client.open():
             while True:
@@ -165,7 +165,7 @@ def _verdict(answer: object) -> DeviceVerdict:
             seconds: Any = more.get("seconds", 60)
             detail = more.get("detail", "")
             number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if number and 0 < seconds <= MOST_VERDICT_SECONDS and isinstance(detail, str):
+            if number and 0 < seconds <= MAX_VERDICT_SECONDS and isinstance(detail, str):
                 return DeviceVerdict(accept, float(seconds), detail)
     raise NoAnswerError(f"a device check was answered by {short(answer)}")
 

@@ -21,7 +21,7 @@ CONNECT_SECONDS: Final = 5.0
 KEEP_ALIVE_SECONDS: Final = 4.0
 """An idle connection is kept for less than the 5 seconds after which many servers close it."""
 
-MOST_ANSWER_BYTES: Final = 65_536
+MAX_ANSWER_BYTES: Final = 65_536
 """Of an answer that is one piece of JSON."""
 
 
@@ -151,8 +151,8 @@ class HttpClient:
             text = bytearray()
             async for chunk in answer.chunks:
                 text += chunk
-                if len(text) > MOST_ANSWER_BYTES:
-                    raise NoAnswerError(f"more than {MOST_ANSWER_BYTES:,} bytes")
+                if len(text) > MAX_ANSWER_BYTES:
+                    raise NoAnswerError(f"more than {MAX_ANSWER_BYTES:,} bytes")
             try:
                 return json.loads(text)
             except (ValueError, RecursionError):

@@ -108,7 +108,7 @@ class MemoryControl:
         self.reports.append(report)
         await self._answer()
         for usage in report.services:
-            key = report.edge, report.epoch, usage.service, usage.life
+            key = report.edge, report.epoch, usage.service, usage.incarnation
             if key not in self._usage or self._usage[key][0] < report.sequence:
                 self._usage[key] = report.sequence, usage
 
@@ -122,7 +122,7 @@ class MemoryControl:
         last = [usage for _, usage in self._usage.values() if usage.service == service]
         return Usage(
             service,
-            life=0,
+            incarnation=0,
             bytes_up=sum(each.bytes_up for each in last),
             bytes_down=sum(each.bytes_down for each in last),
             opened=sum(each.opened for each in last),

@@ -13,14 +13,14 @@ from ..structures.backoff import Backoff
 from ..telemetry.observer import Observer
 from .reports import Reports
 
-SERVICES_A_REPORT: Final = 1_000
+SERVICES_PER_REPORT: Final = 1_000
 """More make another report, at once."""
 
 REPORT_SECONDS: Final = 10.0
 """How long one report may take; after that nobody knows, and it comes again."""
 
 FIRST_RETRY_SECONDS: Final = 0.5
-MOST_RETRY_SECONDS: Final = 30.0
+MAX_RETRY_SECONDS: Final = 30.0
 
 
 class Reporter:
@@ -46,7 +46,7 @@ class Reporter:
         self._wakeup = Wakeup()
         self._one_at_a_time = trio.Lock()
         self.error = ""
-        self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
 
     def mark(self, service: Service) -> None:
         """Something of this service has changed."""
@@ -64,7 +64,7 @@ class Reporter:
         while True:
             await self._wakeup.wait()
             await trio.sleep(self._seconds)
-            due = -(-len(self._reports) // SERVICES_A_REPORT)  # what changes meanwhile is for the next round
+            due = -(-len(self._reports) // SERVICES_PER_REPORT)  # what changes meanwhile is for the next round
             while due:
                 if await self._send():
                     self._backoff.succeeded()
@@ -81,7 +81,7 @@ class Reporter:
     async def _send(self) -> bool:
         """Send one report, after the one that is under way, and say whether it was acknowledged."""
         async with self._one_at_a_time:
-            composed = self._reports.compose(SERVICES_A_REPORT)
+            composed = self._reports.compose(SERVICES_PER_REPORT)
             return composed is None or await self._deliver(*composed)
 
     async def _deliver(self, report: Report, services: list[Service]) -> bool:

@@ -13,7 +13,7 @@ from ..services.report import Report, Usage
 from ..services.services import Service
 from ..structures.dirty_set import DirtySet
 
-MOST_GONE: Final = 100_000
+MAX_GONE: Final = 100_000
 """Services that are no more and wait to be reported. Of more than these, the totals of those gone longest are lost."""
 
 
@@ -55,7 +55,7 @@ class Reports:
         if service not in self._dirty:  # acknowledged
             return True
         self._gone[service] = None
-        if len(self._gone) <= MOST_GONE:
+        if len(self._gone) <= MAX_GONE:
             return True
         first = next(each for each in self._gone if self._dirty.drop(each))  # few are under way
         del self._gone[first]
@@ -75,7 +75,7 @@ class Reports:
 
     def _usage(self, service: Service) -> Usage:
         return Usage(
-            service.name, service.life, service.up.bytes, service.down.bytes, service.opened, service.live,
+            service.name, service.incarnation, service.up.bytes, service.down.bytes, service.opened, service.live,
             self._sources(service.name) if service.live else 0,
         )  # fmt: skip
 

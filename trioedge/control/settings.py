@@ -30,10 +30,10 @@ _KNOWN: Final = frozenset(KEYS)
 _LONGEST_KEY: Final = max(map(len, KEYS)) + 5
 """What of a key is compared with those that there are."""
 
-MOST_UNKNOWN_KEYS: Final = 3
+MAX_UNKNOWN_KEYS: Final = 3
 """Of a table, that are named; others are counted."""
 
-MOST_TEXT_LETTERS: Final = 1_000
+MAX_TEXT_LETTERS: Final = 1_000
 """Of a value; to find out what is wrong with half a mebibyte takes 50 ms."""
 
 LARGEST_NUMBER: Final = 2**63 - 1
@@ -76,10 +76,10 @@ def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
 def _unknown(table: Mapping[str, object]) -> str:
     """Name the first keys that are none, say of one which was meant, and count the others."""
     unknown = [key for key in table if key not in _KNOWN]
-    named = list(map(quote, unknown[:MOST_UNKNOWN_KEYS]))
+    named = list(map(quote, unknown[:MAX_UNKNOWN_KEYS]))
     meant = get_close_matches(str(unknown[0])[:_LONGEST_KEY], KEYS, 1)  # takes 0.1 ms, so it is for one of them
     named[0] += f" (did you mean {meant[0]}?)" if meant else ""
-    more = len(unknown) - MOST_UNKNOWN_KEYS
+    more = len(unknown) - MAX_UNKNOWN_KEYS
     return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
 
 
@@ -160,8 +160,8 @@ def _hook(field: "attrs.Attribute[Any]") -> Callable[[Any, Any], Any]:
     read, check = _READERS.get(field.name, _number), field.metadata.get("check")
 
     def hook(value: object, _: object) -> object:
-        if isinstance(value, str) and len(value) > MOST_TEXT_LETTERS:
-            raise ConfigurationError(f" has more than {MOST_TEXT_LETTERS:,} letters")
+        if isinstance(value, str) and len(value) > MAX_TEXT_LETTERS:
+            raise ConfigurationError(f" has more than {MAX_TEXT_LETTERS:,} letters")
         value = read(value)
         if check is not None and (wrong := check(value)):
             raise ConfigurationError(f" = {quote(value)} {wrong}")

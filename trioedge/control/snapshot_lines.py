@@ -26,21 +26,21 @@ import trio
 from ..errors import Faults, quote
 from ..loop.collector import no_full_pass
 from ..loop.slices import REST, Slices
-from ..services.apply import MOST_NAME_LENGTH
+from ..services.apply import MAX_NAME_LENGTH
 from ..services.control_plane import Link, SnapshotError
 from ..services.policy import Settings
 from ..services.services import Snapshot
 from .settings import checking_entries, read_settings
 
-MOST_LINE_BYTES: Final = 1 << 19
+MAX_LINE_BYTES: Final = 1 << 19
 
-MOST_LISTS: Final = 10_000
+MAX_LISTS: Final = 10_000
 """And tables, in a line, where three would do: each is a thing of its own, and 100,000 take 50 ms."""
 
-MOST_VALUES: Final = 25_000
+MAX_VALUES: Final = 25_000
 """In a line, source entries as a rule: a line is parsed in one go, which then takes some 4 ms."""
 
-MOST_BYTES: Final = 64 << 20
+MAX_BYTES: Final = 64 << 20
 """Of a whole snapshot."""
 
 _NAMED: Final = re.compile(rb'\{"name": ?"([^"\\]{1,100})"')
@@ -135,17 +135,17 @@ class SnapshotReader:
     def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
         """Read more of it, a line a step; raises as :meth:`receive` does."""
         self._bytes += len(data)
-        if self._bytes > MOST_BYTES:
-            self._refuse(f"has more than {MOST_BYTES:,} bytes")
+        if self._bytes > MAX_BYTES:
+            self._refuse(f"has more than {MAX_BYTES:,} bytes")
         line, start, searched = self._open_line, 0, len(self._open_line)
         line += data
         while (end := line.find(b"\n", searched)) >= 0:
-            self._bound(line, start, end - start, MOST_LINE_BYTES, "bytes")
+            self._bound(line, start, end - start, MAX_LINE_BYTES, "bytes")
             self._read_line(bytes(line[start:end]))
             start = searched = end + 1
             yield
         del line[:start]
-        self._bound(line, 0, len(line), MOST_LINE_BYTES, "bytes")
+        self._bound(line, 0, len(line), MAX_LINE_BYTES, "bytes")
 
     def finish(self) -> Generator[None, None, Snapshot]:
         """Give the snapshot: the first in full, a later one as what it changes; raises as :meth:`apply` does."""
@@ -203,8 +203,8 @@ class SnapshotReader:
             self._refuse(f"{where} has more than {most:,} {what}")
 
     def _read_line(self, line: bytes) -> None:
-        self._bound(line, 0, line.count(b"[") + line.count(b"{"), MOST_LISTS, "lists")
-        self._bound(line, 0, line.count(b","), MOST_VALUES, "values")
+        self._bound(line, 0, line.count(b"[") + line.count(b"{"), MAX_LISTS, "lists")
+        self._bound(line, 0, line.count(b","), MAX_VALUES, "values")
         self._lines += 1
         if self._lines == 1:
             self._read_head(_parse(line))
@@ -231,8 +231,8 @@ class SnapshotReader:
         match said:
             case {"name": str(name), **table}:
                 self._counted += 1
-                if not (name.isprintable() and 0 < len(name) <= MOST_NAME_LENGTH):
-                    printable = f"a service's name is printable text of 1 to {MOST_NAME_LENGTH} letters"
+                if not (name.isprintable() and 0 < len(name) <= MAX_NAME_LENGTH):
+                    printable = f"a service's name is printable text of 1 to {MAX_NAME_LENGTH} letters"
                     self.faults.note(f"services.{quote(name)}: {printable}")
                     return
                 settings, faults = read_settings(table, f"services.{name}")

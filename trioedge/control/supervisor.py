@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from ..services.apply import Convergence
+from ..services.apply import SnapshotApplier
 from ..services.control_plane import ControlPlane, TakesReports
 from ..services.registry import Registry
 from ..services.services import Services
@@ -19,7 +19,7 @@ from .reporter import Reporter
 from .reports import Reports
 
 FIRST_RETRY_SECONDS: Final = 0.5
-MOST_RETRY_SECONDS: Final = 30.0
+MAX_RETRY_SECONDS: Final = 30.0
 """Before a control plane that crashed is run again."""
 
 FLUSH_SECONDS: Final = 2.0
@@ -64,7 +64,7 @@ class _FirstWord:
             self._task_status.started()
 
 
-class Governance:
+class ControlSupervisor:
     """What one run of an edge knows of services and sessions.
 
     Attributes:
@@ -97,7 +97,7 @@ class Governance:
         self._observer = observer
         self.services = Services(*totals, governed=control is not None)
         self.live = Registry(self.services)
-        self.convergence = Convergence(self.services, self.live, observer, enforced=enforced)
+        self.convergence = SnapshotApplier(self.services, self.live, observer, enforced=enforced)
         self._reports = Reports(name, secrets.token_hex(8), self.live.sources)
         self._reporter: Reporter | None = None
         if isinstance(control, TakesReports):
@@ -124,7 +124,7 @@ class Governance:
     async def _keep(self, control: ControlPlane, *, task_status: trio.TaskStatus[None]) -> None:
         """Run the control plane; one that fails after its first word is run again, and what it said still holds."""
         first_word = _FirstWord(task_status)
-        backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
+        backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
         while True:
             began = trio.current_time()
             try:
@@ -135,7 +135,7 @@ class Governance:
                 self._observer.fault("control plane crashed", fault)
             if not first_word.said:
                 return
-            if trio.current_time() - began > MOST_RETRY_SECONDS:
+            if trio.current_time() - began > MAX_RETRY_SECONDS:
                 backoff.succeeded()
             self.convergence.failed(f"{control!r} has stopped, and is started again")
             await trio.sleep(backoff.failed())

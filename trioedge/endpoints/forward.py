@@ -15,12 +15,12 @@ from ..loop.sockets import reset
 from ..relay.socket_relay import Ended, Relay
 from ..relay.stream_relay import StreamRelay, close_hard, wait_until_lifted
 from ..relay.streams import PlainStream
-from ..services.context import Ground, Outbound
+from ..services.context import EdgeContext, Outbound
 from ..session.meter import Meter
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..upstreams.address_filter import Validator
-from ..upstreams.by_policy import Upstreams, most_ready
+from ..upstreams.address_filter import AddressFilter
+from ..upstreams.by_policy import PolicyUpstreams, most_ready
 from ..upstreams.connector import Attempt, Connecting
 from ..upstreams.errors import UpstreamError
 from ..upstreams.upstream import Upstream
@@ -83,7 +83,7 @@ class Forward:
         self.enforces = () if destination is not None else ("outbound", "preconnect")
         self.needs_control = destination is None
         self._fixed: Upstream | None = None
-        self._named: Upstreams | None = None
+        self._named: PolicyUpstreams | None = None
 
     def __repr__(self) -> str:
         to = "" if self.destination is None else f"{str(self.destination)!r}, "
@@ -96,17 +96,17 @@ class Forward:
         """Idle connections at most, whose file descriptors are set aside."""
         return most_ready() if self.destination is None else self._preconnect
 
-    def bind(self, ground: Ground) -> None:
+    def bind(self, context: EdgeContext) -> None:
         """Belong to the edge that begins to serve."""
-        self._ground = ground
-        self._reactor = ground.reactor
+        self._context = context
+        self._reactor = context.reactor
         self._fixed = self._named = None
-        permit = None if self.destination is not None else Validator(self.allow).permit
-        self._connector: Connecting = (self.outbound or ground.outbound).open(ground, permit)
+        permit = None if self.destination is not None else AddressFilter(self.allow).permit
+        self._connector: Connecting = (self.outbound or context.outbound).open(context, permit)
         if self.destination is None:
-            self._named = Upstreams(self._connector, ground, self.connect_seconds)
+            self._named = PolicyUpstreams(self._connector, context, self.connect_seconds)
         else:
-            self._fixed = Upstream(self.destination, self._connector, ground, self.connect_seconds)
+            self._fixed = Upstream(self.destination, self._connector, context, self.connect_seconds)
             self._fixed.preconnect = self._preconnect
 
     def carries(self, session: Session) -> bool:
@@ -132,11 +132,11 @@ class Forward:
     def _upstream(self, session: Session) -> Upstream | None:
         if self._fixed is not None:
             return self._fixed
-        service = self._ground.services.find(session.service)
+        service = self._context.services.find(session.service)
         return None if service is None else service.upstream
 
     def _nowhere(self, session: Session) -> Reject:
-        services = self._ground.services
+        services = self._context.services
         return services.refusal(session.service) if services.find(session.service) is None else _NOWHERE
 
     def begin(self, session: Session, down: socket.socket, early: bytes, ended: Ended) -> None:
@@ -168,7 +168,7 @@ class Forward:
         A local socket is as good as greeted, whose short reads do not mean that it is empty.
         """
         session.carrier = relay = Relay(
-            session, self._reactor, down, up, self._ground.services.meters(session.service), ended
+            session, self._reactor, down, up, self._context.services.meters(session.service), ended
         )
         relay.start(early, greeted=greeted)
 
@@ -185,7 +185,7 @@ class Forward:
         except UpstreamError as error:
             upstream.unreached(error)
             return Completed(error.reason, error.detail)
-        relay = StreamRelay(session, self._ground.services.meters(session.service))
+        relay = StreamRelay(session, self._context.services.meters(session.service))
         session.carrier = relay
         outcome: Outcome = Completed(Reason.RESET)
         try:

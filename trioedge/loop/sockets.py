@@ -13,10 +13,10 @@ SO_MAX_PACING_RATE: Final = 47
 PIECE_SECONDS: Final = 0.02
 """What a piece carries at the rate of its socket: see :func:`pace`."""
 
-LEAST_PIECE: Final = 1400
+MIN_PIECE: Final = 1400
 """Bytes of a piece at least; fits into a segment of any usual network."""
 
-MOST_PIECE: Final = 65536
+MAX_PIECE: Final = 65536
 """No segment is larger; a rate that would have larger pieces has none."""
 
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
@@ -70,8 +70,8 @@ def pace(sock: socket.socket, rate: float) -> int:
     """
     value = _NO_RATE if rate >= _NO_RATE else max(1, int(rate))
     sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("Q", value))
-    if rate * PIECE_SECONDS >= MOST_PIECE:
+    if rate * PIECE_SECONDS >= MAX_PIECE:
         return 0
-    piece = max(LEAST_PIECE, int(rate * PIECE_SECONDS))
+    piece = max(MIN_PIECE, int(rate * PIECE_SECONDS))
     segment = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
     return piece if piece <= segment else piece - piece % segment  # whole segments, for less would be more packets

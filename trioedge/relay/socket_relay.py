@@ -17,7 +17,7 @@ from ..session.meter import Meter
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason
 
-READS_A_TURN: Final = 4
+READS_PER_TURN: Final = 4
 """Buffers that one direction moves before others have a turn."""
 
 LINGER_SECONDS: Final = 0.1
@@ -26,7 +26,7 @@ LINGER_SECONDS: Final = 0.1
 LINGER_BYTES: Final = 16_384
 """A session that moved less is not asked: the kernel sends the first packets of a connection unpaced."""
 
-MOST_LINGER_SECONDS: Final = 1.6
+MAX_LINGER_SECONDS: Final = 1.6
 """Then it is asked after twice as long each time, up to this: thousands may wait for clients that read late."""
 
 _family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
@@ -96,7 +96,7 @@ class Half:
         peer, allowance = self.peer, self._relay.allowance
         if allowance is not None and allowance.lifted:
             allowance = self._relay.allowance = None
-        for _ in range(READS_A_TURN):
+        for _ in range(READS_PER_TURN):
             if self.ended or peer.backlog is not None or peer.refused_at is not None:
                 return
             try:
@@ -381,7 +381,7 @@ class Relay:
         if due <= now:
             self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
         else:
-            self._linger = min(2 * self._linger, MOST_LINGER_SECONDS)
+            self._linger = min(2 * self._linger, MAX_LINGER_SECONDS)
             soon = self._linger or session.half_closed_seconds
             self._tick = self._reactor.set_deadline(self, min(due, now + soon))
 

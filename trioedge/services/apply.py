@@ -21,12 +21,12 @@ from ..telemetry.observer import Observer
 from .control_plane import SnapshotError
 from .credentials import check_hash
 from .plan import Plan
-from .policy import ENTRIES_A_STEP, FATES, Fate, Policy, Settings, faults
+from .policy import ENTRIES_PER_STEP, FATES, Fate, Policy, Settings, faults
 from .registry import Registry
 from .services import Change, Services, Snapshot, diff
 from .unenforced import Unenforced
 
-MOST_NAME_LENGTH: Final = 255
+MAX_NAME_LENGTH: Final = 255
 
 APPLY_REST: Final = 4
 """How many times longer than its work the applying of changes rests; no more, for no cancel ends it."""
@@ -39,7 +39,7 @@ _Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
 """Changes and the rules of what is to be; taken from its left end, so that nothing long is freed at once."""
 
 
-class Convergence:
+class SnapshotApplier:
     """The edge's end of the line to its control plane."""
 
     def __init__(self, services: Services, live: Registry, observer: Observer, *, enforced: Collection[str]) -> None:
@@ -138,8 +138,8 @@ class Convergence:
             if both and not snapshot.full and not change.fields:
                 wrong.note(f"{path} is both there and removed")
             if change.after is not None:
-                if not (isinstance(change.name, str) and 0 < len(change.name) <= MOST_NAME_LENGTH):
-                    wrong.note(f"{path}: a service's name is text of 1 to {MOST_NAME_LENGTH} letters")
+                if not (isinstance(change.name, str) and 0 < len(change.name) <= MAX_NAME_LENGTH):
+                    wrong.note(f"{path}: a service's name is text of 1 to {MAX_NAME_LENGTH} letters")
                 wrong.extend(_faults(change.after, path))
                 unenforced.note(change.name, change.after.policy)
                 try:
@@ -244,7 +244,7 @@ def _faults(settings: Settings, path: str) -> list[str]:
 def _hash(entries: tuple[str, ...]) -> Generator[None, None, int]:
     """Hash a long list in short steps; Python keys its hashes of text anew in each process."""
     digest = 0
-    for start in range(0, len(entries), ENTRIES_A_STEP):
-        digest = hash((digest, entries[start : start + ENTRIES_A_STEP]))
+    for start in range(0, len(entries), ENTRIES_PER_STEP):
+        digest = hash((digest, entries[start : start + ENTRIES_PER_STEP]))
         yield
     return digest

@@ -16,12 +16,12 @@ from .services import Services
 class Outbound(Protocol):
     """A way out: how upstream connections are made."""
 
-    def open(self, ground: "Ground", permit: Permit | None, /) -> Connecting:
+    def open(self, context: "EdgeContext", permit: Permit | None, /) -> Connecting:
         """Make this outbound's connections in `ground`, only to addresses that `permit` lets through."""
 
 
 @attrs.frozen(eq=False)
-class Ground:
+class EdgeContext:
     """One serving edge, as its stages and its endpoint see it.
 
     Attributes:
@@ -47,5 +47,5 @@ class Ground:
 class Bound(Protocol):
     """A stage or endpoint that needs the ground; told before its worker runs and before any session."""
 
-    def bind(self, ground: Ground, /) -> None:
+    def bind(self, context: EdgeContext, /) -> None:
         """Belong to the edge that begins to serve."""

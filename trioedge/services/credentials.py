@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-MOST_COST_LOG2: Final = 17
+MAX_COST_LOG2: Final = 17
 """Of hashes made elsewhere: 128 MiB and some half a second."""
 
 KEY_BYTES: Final = 32
@@ -42,7 +42,7 @@ def read_hash(text: str) -> tuple[int, bytes, bytes]:
         ValueError: it is not one.
     """
     scheme, cost, salt, key = text.split(":")
-    if scheme != "scrypt" or not cost.isdecimal() or not 1 <= int(cost) <= MOST_COST_LOG2:
+    if scheme != "scrypt" or not cost.isdecimal() or not 1 <= int(cost) <= MAX_COST_LOG2:
         raise ValueError
     parts = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
     if len(parts[0]) < SALT_BYTES or len(parts[1]) != KEY_BYTES:

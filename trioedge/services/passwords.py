@@ -21,7 +21,7 @@ BLOCK, LANES = 8, 1
 REMEMBERED_SECONDS: Final = 600.0
 CAPACITY: Final = 65_536
 THREADS: Final = 2
-MOST_PASSWORD_BYTES: Final = 1024
+MAX_PASSWORD_BYTES: Final = 1024
 
 
 def hash_password(password: str) -> str:
@@ -34,8 +34,8 @@ def hash_password(password: str) -> str:
         ConfigurationError: the password is empty, or longer than 1,024 bytes.
     """
     secret = _encode(password)
-    if not 0 < len(secret) <= MOST_PASSWORD_BYTES:
-        raise ConfigurationError(f"a password has 1 to {MOST_PASSWORD_BYTES} bytes")
+    if not 0 < len(secret) <= MAX_PASSWORD_BYTES:
+        raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
     salt = secrets.token_bytes(SALT_BYTES)
     key = _derive(secret, salt, COST_LOG2)
     return f"scrypt:{COST_LOG2}:{base64.b64encode(salt).decode()}:{base64.b64encode(key).decode()}"
@@ -74,7 +74,7 @@ class Passwords:
         After a cancel the thread ends by itself, and the next who asks begins anew.
         """
         secret = _encode(password)
-        if password_hash is None or len(secret) > MOST_PASSWORD_BYTES:
+        if password_hash is None or len(secret) > MAX_PASSWORD_BYTES:
             await trio.lowlevel.checkpoint()
             return False
         digest = hmac.digest(self._key, password_hash.encode() + b"\0" + secret, "sha256")

@@ -34,7 +34,7 @@ LARGEST: Final = 2**63
 NO_OUTBOUND: Final = "needs an outbound to connect to"
 """What is wrong with a `preconnect` that stands alone."""
 
-ENTRIES_A_STEP: Final = 512
+ENTRIES_PER_STEP: Final = 512
 """Of long lists, between two yields; each takes some 10 µs."""
 
 
@@ -192,7 +192,7 @@ def faults(policy: Policy, path: str) -> Iterator[str]:
 def changed_fields(before: Settings, after: Settings) -> Generator[None, None, tuple[str, ...]]:
     """Name the fields in which two settings differ, none for equal ones; in short steps, however long the lists."""
     old, new = before.policy, after.policy
-    short = len(old.accept) + len(old.reject) <= ENTRIES_A_STEP
+    short = len(old.accept) + len(old.reject) <= ENTRIES_PER_STEP
     if before is after or (short and before == after):
         return ()
     fields = []
@@ -208,8 +208,8 @@ def changed_fields(before: Settings, after: Settings) -> Generator[None, None, t
 def _equal(entries: tuple[str, ...], others: tuple[str, ...]) -> Generator[None, None, bool]:
     if not isinstance(others, tuple) or len(entries) != len(others):
         return False
-    for start in range(0, 0 if entries is others else len(entries), ENTRIES_A_STEP):
-        end = start + ENTRIES_A_STEP
+    for start in range(0, 0 if entries is others else len(entries), ENTRIES_PER_STEP):
+        end = start + ENTRIES_PER_STEP
         if entries[start:end] != others[start:end]:
             return False
         yield

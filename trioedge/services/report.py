@@ -9,7 +9,7 @@ class Usage:
 
     Attributes:
         service: its name.
-        life: which stay of the service on the edge; totals begin at 0 with each. Unique within the epoch.
+        incarnation: which stay of the service on the edge; totals begin at 0 with each. Unique within the epoch.
         bytes_up: bytes handed to its upstream.
         bytes_down: bytes handed to its clients.
         opened: sessions begun, or come from another service.
@@ -18,7 +18,7 @@ class Usage:
     """
 
     service: str
-    life: int
+    incarnation: int
     bytes_up: int
     bytes_down: int
     opened: int
@@ -30,8 +30,8 @@ class Usage:
 class Report:
     """Totals of the services that changed.
 
-    A control plane keeps the usage with the highest sequence of each (edge, epoch, service, life); the total of a
-    service is the sum of what it keeps.
+    A control plane keeps the usage with the highest sequence of each (edge, epoch, service, incarnation); the total of
+    a service is the sum of what it keeps.
 
     Attributes:
         edge: which edge, a name that outlives its restarts.

@@ -15,7 +15,7 @@ from ..addresses.rules import SourceRules
 from ..session.meter import Meter, Total
 from ..session.session import Session
 from ..session.verdict import Reason, Reject
-from ..structures.gcra import Cadence
+from ..structures.gcra import RateSpec
 from .policy import FATES, Fate, Policy, Settings, changed_fields
 
 UNKNOWN_SERVICE: Final = Reject(Reason.SERVICE, "no such service")
@@ -28,7 +28,8 @@ class Service:
 
     Attributes:
         name: what sessions call it.
-        life: unique in the process; a service that goes and comes back has another one, and its totals begin anew.
+        incarnation: unique in the process; a service that is removed and named again has another one, and its totals
+            begin at 0.
         settings: what the last snapshot said of it.
         policy: the policy among that, one look-up nearer.
         cadence: its session rate and burst, as a gate takes them; None where the policy says none.
@@ -41,12 +42,12 @@ class Service:
     """
 
     name: str
-    life: int
+    incarnation: int
     settings: Settings
     up: Meter
     down: Meter
     policy: Policy = attrs.field(init=False)
-    cadence: Cadence | None = attrs.field(init=False)
+    cadence: RateSpec | None = attrs.field(init=False)
     rules: SourceRules | None = None
     upstream: Any = None
     opened: int = 0
@@ -59,7 +60,7 @@ class Service:
         """Let other settings hold from now on."""
         self.settings = settings
         self.policy = policy = settings.policy
-        self.cadence = None if policy.session_rate is None else Cadence(policy.session_rate, policy.session_burst)
+        self.cadence = None if policy.session_rate is None else RateSpec(policy.session_rate, policy.session_burst)
 
     def let_go(self) -> None:
         """It has gone, and so has its last session: its totals stand."""

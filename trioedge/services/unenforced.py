@@ -6,7 +6,7 @@ from typing import Final
 
 from .policy import FATES, Policy
 
-MOST_NAMED: Final = 3
+MAX_NAMED: Final = 3
 """Services that are named whose policies ask for what no stage does."""
 
 _DEFAULT: Final = Policy()
@@ -33,7 +33,7 @@ class Unenforced:
         for key in self._keys:
             if getattr(policy, key) != getattr(_DEFAULT, key):
                 services = self._services.setdefault(key, [])
-                if len(services) < MOST_NAMED:
+                if len(services) < MAX_NAMED:
                     services.append(service)
 
     @property
@@ -44,4 +44,4 @@ class Unenforced:
     @property
     def services(self) -> list[str]:
         """The first services, in the order in which they were looked at, key by key."""
-        return list(dict.fromkeys(chain.from_iterable(self._services.values())))[:MOST_NAMED]
+        return list(dict.fromkeys(chain.from_iterable(self._services.values())))[:MAX_NAMED]

@@ -18,7 +18,7 @@ from ..loop.reactor import Reactor
 from ..loop.sockets import no_delay, reset
 from ..telemetry.observer import Observer
 
-ACCEPTS_A_TURN: Final = 64
+ACCEPTS_PER_TURN: Final = 64
 """Connections taken before others have a turn; the rest is reported again."""
 
 PAUSE_SECONDS: Final = 0.05
@@ -54,7 +54,7 @@ class Listener:
         # What socket.accept() does, less the conversions of family and type that cost as much as a decision.
         accept, family = self._sock._accept, self._family  # type: ignore[attr-defined]  # CPython's, as sockets use it
         admit, label = self._admit, self._label
-        for _ in range(ACCEPTS_A_TURN):
+        for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted, peer = accept()
             except BlockingIOError:

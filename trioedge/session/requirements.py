@@ -12,7 +12,7 @@ def check_facts(parts: Sequence[object], name_of: Callable[[object], str]) -> No
     before that stage would be told the wrong one.
 
     Args:
-        parts: the stages and the endpoint, in order; what they need and name stands in `needs` and `names`, and
+        parts: the stages and the endpoint, in order; what they need and name stands in `requires` and `provides`, and
             `once` is true for those of which a chain has one at most.
         name_of: names a part for people.
 
@@ -20,7 +20,7 @@ def check_facts(parts: Sequence[object], name_of: Callable[[object], str]) -> No
         ConfigurationError: which part needs what, and how to mend it.
     """
     for number, part in enumerate(parts, 1):
-        for name in ("needs", "names"):
+        for name in ("requires", "provides"):
             if isinstance(facts := getattr(part, name, ()), str):
                 raise ConfigurationError(
                     f"stage {number} ({name_of(part)}): {name}={facts!r} is text: write {name}=({facts!r},)"
@@ -29,12 +29,12 @@ def check_facts(parts: Sequence[object], name_of: Callable[[object], str]) -> No
     for name in lonely:
         if lonely.count(name) > 1:
             raise ConfigurationError(f"{name} is there twice, and each would undo the other: give one what both say")
-    naming = {fact for part in parts for fact in getattr(part, "names", ())}
+    naming = {fact for part in parts for fact in getattr(part, "provides", ())}
     known = {"service"} - naming
     for number, part in enumerate(parts, 1):
-        for fact in getattr(part, "needs", ()):
+        for fact in getattr(part, "requires", ()):
             if fact not in known:
-                later = [name_of(other) for other in parts[number:] if fact in getattr(other, "names", ())]
+                later = [name_of(other) for other in parts[number:] if fact in getattr(other, "provides", ())]
                 mend = (
                     f"move it behind {later[0]}, which names it"
                     if later
@@ -44,4 +44,4 @@ def check_facts(parts: Sequence[object], name_of: Callable[[object], str]) -> No
                 raise ConfigurationError(
                     f"{where} ({name_of(part)}) needs the session's {fact} before anything names it: {mend}"
                 )
-        known.update(getattr(part, "names", ()))
+        known.update(getattr(part, "provides", ()))

@@ -56,8 +56,8 @@ class FunctionDecision:
     """A plain function as a decision; still callable, so it is tested as the function it is."""
 
     decide: Callable[[Session], Verdict]
-    needs: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
 
     def __call__(self, session: Session) -> Verdict:
         return self.decide(session)
@@ -71,8 +71,8 @@ class FunctionMiddleware:
     """A plain async function as a middleware; still callable."""
 
     handle: Callable[[Session, Handler], Awaitable[Outcome]]
-    needs: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
 
     def __call__(self, session: Session, call_next: Handler) -> Awaitable[Outcome]:
         return self.handle(session, call_next)
@@ -89,43 +89,43 @@ MiddlewareFunction: TypeAlias = Callable[[Session, Handler], Awaitable[Outcome]]
 def decision(function: DecisionFunction, /) -> FunctionDecision: ...
 @overload
 def decision(
-    *, needs: tuple[str, ...] = (), names: tuple[str, ...] = ()
+    *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = ()
 ) -> Callable[[DecisionFunction], FunctionDecision]: ...
 def decision(
-    function: DecisionFunction | None = None, /, *, needs: tuple[str, ...] = (), names: tuple[str, ...] = ()
+    function: DecisionFunction | None = None, /, *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = ()
 ) -> FunctionDecision | Callable[[DecisionFunction], FunctionDecision]:
     """Make a stage of ``def function(session) -> Verdict``.
 
     Args:
         function: answers from memory; an ``async def`` is refused when the chain is compiled.
-        needs: session fields (``"service"``, ``"destination"``) that an earlier stage must have named.
-        names: session fields that this function writes.
+        requires: session fields (``"service"``, ``"destination"``) that an earlier stage must have named.
+        provides: session fields that this function writes.
     """
     if function is None:
-        return lambda function: FunctionDecision(function, needs, names)
-    return FunctionDecision(function, needs, names)
+        return lambda function: FunctionDecision(function, requires, provides)
+    return FunctionDecision(function, requires, provides)
 
 
 @overload
 def middleware(function: MiddlewareFunction, /) -> FunctionMiddleware: ...
 @overload
 def middleware(
-    *, needs: tuple[str, ...] = (), names: tuple[str, ...] = ()
+    *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = ()
 ) -> Callable[[MiddlewareFunction], FunctionMiddleware]: ...
 def middleware(
     function: MiddlewareFunction | None = None,
     /,
     *,
-    needs: tuple[str, ...] = (),
-    names: tuple[str, ...] = (),
+    requires: tuple[str, ...] = (),
+    provides: tuple[str, ...] = (),
 ) -> FunctionMiddleware | Callable[[MiddlewareFunction], FunctionMiddleware]:
     """Make a stage of ``async def function(session, call_next) -> Outcome``.
 
     Args:
         function: awaits `call_next(session)` at most once and returns an outcome.
-        needs: session fields (``"service"``, ``"destination"``) that an earlier stage must have named.
-        names: session fields that this function writes.
+        requires: session fields (``"service"``, ``"destination"``) that an earlier stage must have named.
+        provides: session fields that this function writes.
     """
     if function is None:
-        return lambda function: FunctionMiddleware(function, needs, names)
-    return FunctionMiddleware(function, needs, names)
+        return lambda function: FunctionMiddleware(function, requires, provides)
+    return FunctionMiddleware(function, requires, provides)

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from ..arguments import check_choice, check_count
-from ..services.context import Ground
+from ..services.context import EdgeContext
 from ..services.services import Services
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
@@ -18,7 +18,7 @@ UNLIMITED: Final = 1 << 62
 _TOO_MANY: Final = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy has are live")
 
 
-class Entry(Enum):
+class CountAnswer(Enum):
     """What the counts answer to one who wants in."""
 
     ENTERED = "entered"
@@ -26,7 +26,11 @@ class Entry(Enum):
     FULL = "full"
 
 
-ENTERED, TOO_MANY, FULL = Entry.ENTERED, Entry.TOO_MANY, Entry.FULL  # a look-up in an Enum costs 60 ns
+ENTERED, TOO_MANY, FULL = (
+    CountAnswer.ENTERED,
+    CountAnswer.TOO_MANY,
+    CountAnswer.FULL,
+)  # a look-up in an Enum costs 60 ns
 
 
 class LiveCounts:
@@ -46,7 +50,7 @@ class LiveCounts:
         """Live sessions of `key`."""
         return self._counts.get(key, 0)
 
-    def enter(self, key: Hashable, limit: int) -> Entry:
+    def enter(self, key: Hashable, limit: int) -> CountAnswer:
         """Count one more session of `key`, unless `limit` are live or the keys are too many. O(1)."""
         counts = self._counts
         live = counts.get(key, 0)
@@ -73,7 +77,7 @@ class ConcurrencyLimit:
     before the argument; where neither says a number there is no limit. O(1), about half a microsecond.
     """
 
-    __slots__ = ("_by_source", "_counts", "_full", "_limit", "_services", "_text", "_too_many", "enforces", "needs")
+    __slots__ = ("_by_source", "_counts", "_full", "_limit", "_services", "_text", "_too_many", "enforces", "requires")
 
     def __init__(
         self, sessions: int | None = None, per: Literal["source", "service"] = "source", *, capacity: int = CAPACITY
@@ -97,7 +101,7 @@ class ConcurrencyLimit:
         self._limit = sessions
         self._services: Services | None = None
         self._by_source = per == "source"
-        self.needs = () if self._by_source else ("service",)
+        self.requires = () if self._by_source else ("service",)
         self.enforces = () if self._by_source else ("max_sessions",)
         self._too_many = Reject(Reason.CONCURRENCY, f"{sessions} sessions of this {per} are live")
         self._full = Reject(Reason.CAPACITY, f"{capacity} keys of the concurrency limit have live sessions")
@@ -107,9 +111,9 @@ class ConcurrencyLimit:
     def __repr__(self) -> str:
         return self._text
 
-    def bind(self, ground: Ground) -> None:
+    def bind(self, context: EdgeContext) -> None:
         """Belong to the edge that begins to serve."""
-        self._services = ground.services if ground.services.governed and not self._by_source else None
+        self._services = context.services if context.services.governed and not self._by_source else None
 
     def decide(self, session: Session) -> Verdict:
         """Count the session in, or refuse."""

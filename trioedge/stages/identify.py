@@ -6,7 +6,7 @@ from typing import Final
 
 from ..addresses.address import parse_address
 from ..errors import ConfigurationError
-from ..services.context import Ground
+from ..services.context import EdgeContext
 from ..services.services import UNKNOWN_SERVICE
 from ..session.session import DEFAULT_SERVICE, Session
 from ..session.verdict import CONTINUE, Verdict
@@ -23,7 +23,7 @@ class Identify:
 
     __slots__ = ("_name_of", "_services", "_text")
 
-    names = ("service",)
+    provides = ("service",)
     enforces = ("enabled",)
 
     def __init__(self, by: str | Mapping[str, str] | Callable[[Session], str | None] = DEFAULT_SERVICE) -> None:
@@ -55,9 +55,9 @@ class Identify:
     def __repr__(self) -> str:
         return self._text
 
-    def bind(self, ground: Ground) -> None:
+    def bind(self, context: EdgeContext) -> None:
         """Belong to the edge that begins to serve."""
-        self._services = ground.services
+        self._services = context.services
 
     def decide(self, session: Session) -> Verdict:
         """Name the service, or refuse."""
@@ -72,7 +72,7 @@ class Identify:
 
 def identified(stages: Sequence[object]) -> list[object]:
     """Have the control plane asked about every service that a stage names."""
-    naming = [number for number, each in enumerate(stages) if "service" in getattr(each, "names", ())]
+    naming = [number for number, each in enumerate(stages) if "service" in getattr(each, "provides", ())]
     if not naming:
         return [Identify(), *stages]
     identified = list(stages)

@@ -4,11 +4,11 @@ from collections.abc import Hashable
 from typing import Final, Literal
 
 from ..arguments import check_choice, check_count, check_number
-from ..services.context import Ground
+from ..services.context import EdgeContext
 from ..services.services import Change, Service, Services
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
-from ..structures.gcra import ADMITTED, TOO_FAST, Cadence, Gate
+from ..structures.gcra import ADMITTED, TOO_FAST, Gate, RateSpec
 
 CAPACITY: Final = 65_536
 
@@ -24,7 +24,8 @@ class SessionGate:
     """
 
     __slots__ = (
-        "_by_source", "_cadence", "_capacity", "_full", "_gate", "_services", "_text", "_too_fast", "enforces", "needs",
+        "_by_source", "_cadence", "_capacity", "_full", "_gate", "_services", "_text", "_too_fast", "enforces",
+        "requires",
     )  # fmt: skip
 
     def __init__(
@@ -54,10 +55,10 @@ class SessionGate:
         check_count("SessionGate", "capacity", capacity)
         self._capacity = capacity
         self._gate = Gate(capacity)  # for who asks it without an edge
-        self._cadence = None if rate is None else Cadence(rate, burst)
+        self._cadence = None if rate is None else RateSpec(rate, burst)
         self._services: Services | None = None
         self._by_source = per == "source"
-        self.needs = () if self._by_source else ("service",)
+        self.requires = () if self._by_source else ("service",)
         self.enforces = () if self._by_source else ("session_rate", "session_burst")
         self._too_fast = (
             _TOO_FAST if rate is None else Reject(Reason.RATE, f"more than {rate:g} sessions a second per {per}")
@@ -68,13 +69,13 @@ class SessionGate:
     def __repr__(self) -> str:
         return self._text
 
-    def bind(self, ground: Ground) -> None:
+    def bind(self, context: EdgeContext) -> None:
         """Belong to the edge that begins to serve; nobody has spent anything."""
         self._gate = Gate(self._capacity)
         self._services = None
-        if ground.services.governed and not self._by_source:
-            self._services = ground.services
-            ground.services.watch(self)
+        if context.services.governed and not self._by_source:
+            self._services = context.services
+            context.services.watch(self)
 
     def changed(self, service: Service, change: Change) -> None:
         """Forget what a service has spent that is no more: one that comes back by its name may be another's."""

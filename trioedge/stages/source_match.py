@@ -5,7 +5,7 @@ from typing import Final
 
 from ..addresses.rules import SourceRules
 from ..errors import ConfigurationError, Faults, RulesError
-from ..services.context import Ground
+from ..services.context import EdgeContext
 from ..services.services import Services
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
@@ -43,7 +43,7 @@ class SourceMatch:
         self._rules: SourceRules | None = rules if rules.accepted or rules.rejected else None
         self._services: Services | None = None
         by_policy = self._rules is None
-        self.needs = ("service",) if by_policy else ()
+        self.requires = ("service",) if by_policy else ()
         self.enforces = ("accept", "reject") if by_policy else ()
         self._text = (
             "SourceMatch()" if by_policy else f"SourceMatch({rules.accepted} accepted, {rules.rejected} rejected)"
@@ -52,9 +52,9 @@ class SourceMatch:
     def __repr__(self) -> str:
         return self._text
 
-    def bind(self, ground: Ground) -> None:
+    def bind(self, context: EdgeContext) -> None:
         """Belong to the edge that begins to serve."""
-        self._services = ground.services if self._rules is None else None
+        self._services = context.services if self._rules is None else None
 
     def decide(self, session: Session) -> Verdict:
         """Look the address up."""

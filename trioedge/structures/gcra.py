@@ -12,11 +12,11 @@ ROUNDING = 0.01
 """The part of an interval by which a session may be early: sums of floats are not exact, and a rested key gets all
 of its burst."""
 
-MOST_INTERVAL_SECONDS = 1e9
+MAX_INTERVAL_SECONDS = 1e9
 """Thirty years. The sums of longer intervals would be infinite, and a rate close to none no limit at all."""
 
 
-class Admission(Enum):
+class GateAnswer(Enum):
     """What a gate answers."""
 
     ADMITTED = "admitted"
@@ -24,10 +24,10 @@ class Admission(Enum):
     FULL = "full"
 
 
-ADMITTED, TOO_FAST, FULL = Admission.ADMITTED, Admission.TOO_FAST, Admission.FULL  # a look-up in an Enum costs 60 ns
+ADMITTED, TOO_FAST, FULL = GateAnswer.ADMITTED, GateAnswer.TOO_FAST, GateAnswer.FULL  # a look-up in an Enum costs 60 ns
 
 
-class Cadence:
+class RateSpec:
     """How often: `rate` sessions a second, and `burst` at once after a rest."""
 
     __slots__ = ("interval", "tolerance")
@@ -39,7 +39,7 @@ class Cadence:
             rate: sessions a second, above 0.
             burst: sessions at once, at least 1.
         """
-        self.interval = min(1.0 / rate, MOST_INTERVAL_SECONDS)
+        self.interval = min(1.0 / rate, MAX_INTERVAL_SECONDS)
         self.tolerance = (burst - 1 + ROUNDING) * self.interval
 
 
@@ -66,7 +66,7 @@ class Gate:
         """Keys remembered now."""
         return len(self._arrivals)
 
-    def admit(self, key: Hashable, now: float, cadence: Cadence) -> Admission:
+    def admit(self, key: Hashable, now: float, cadence: RateSpec) -> GateAnswer:
         """Spend one session of `key` at `now` seconds, or say why not. O(1), about 0.3 µs.
 
         A key may have another cadence each time; what it spent stays spent.

@@ -7,9 +7,9 @@ import trio
 import trio.testing
 
 from ..addresses.address import Address
-from ..services.context import Ground
+from ..services.context import EdgeContext
 from ..session.verdict import Reason
-from ..upstreams.connector import Attempt, Permit, Waiter
+from ..upstreams.connector import Attempt, ConnectCallback, Permit
 from ..upstreams.errors import UpstreamError
 
 Script: TypeAlias = Callable[[trio.abc.HalfCloseableStream], Awaitable[object]]
@@ -57,13 +57,13 @@ class ScriptedUpstream:
         self._lockstep = lockstep
         self._nursery: trio.Nursery | None = None
 
-    def open(self, ground: Ground, permit: Permit | None) -> "ScriptedUpstream":  # noqa: ARG002 - an outbound's shape
+    def open(self, context: EdgeContext, permit: Permit | None) -> "ScriptedUpstream":  # noqa: ARG002 - an outbound's shape
         return self
 
     def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
         """Nothing is colder than another."""
 
-    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:  # noqa: ARG002 - as above
+    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:  # noqa: ARG002 - as above
         raise RuntimeError("a scripted upstream has no sockets")
 
     async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:

@@ -1,1 +1,1 @@
-"""Upstreams: names, addresses, connections, and the ways out of this machine."""
+"""PolicyUpstreams: names, addresses, connections, and the ways out of this machine."""

@@ -22,7 +22,7 @@ UNIX: Final = "unix"
 """What allows sockets of this machine's file system."""
 
 
-class Validator:
+class AddressFilter:
     """Lets through answers whose addresses are on the internet, or of a kind that is allowed by name."""
 
     def __init__(self, allow: Iterable[AddressClass | str] = ()) -> None:

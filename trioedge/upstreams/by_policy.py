@@ -10,13 +10,13 @@ from typing import Final
 import trio
 
 from ..addresses.address import Address, parse_address
-from ..services.context import Ground
+from ..services.context import EdgeContext
 from ..services.services import Change, Service
 from .connector import Connecting
 from .quota import Quota
 from .upstream import Upstream
 
-MOST_READY: Final = 10_000
+MAX_READY: Final = 10_000
 """Connections kept ready, over all upstreams; fewer where the process may open few files."""
 
 _FIELDS: Final = frozenset({"outbound", "preconnect"})
@@ -25,32 +25,32 @@ _FIELDS: Final = frozenset({"outbound", "preconnect"})
 def most_ready() -> int:
     """Say how many connections all policies together may keep ready: an eighth of the process's file descriptors."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(MOST_READY, files // 8)
+    return min(MAX_READY, files // 8)
 
 
-class Upstreams:
+class PolicyUpstreams:
     """Follows the policies of an edge. What is ready is bounded over all of them, first come, first served."""
 
-    def __init__(self, connector: Connecting, ground: Ground, connect_seconds: float) -> None:
+    def __init__(self, connector: Connecting, context: EdgeContext, connect_seconds: float) -> None:
         """Know no upstream yet.
 
         Args:
             connector: opens their connections.
-            ground: where they live; its policies are followed from now on.
+            context: where they live; its policies are followed from now on.
             connect_seconds: the limit of one connect.
         """
         self._connector = connector
-        self._ground = ground
+        self._context = context
         self._seconds = connect_seconds
         self._by_destination: dict[Address, Upstream] = {}
         self._ready: Quota[Upstream] = Quota(most_ready())
         self._touched: dict[Upstream, None] = {}
         """Those that a snapshot which is being applied names, or names no more."""
         self._nursery: trio.Nursery | None = None
-        ground.services.watch(self)
+        context.services.watch(self)
 
     def __len__(self) -> int:
-        """Upstreams that a policy names."""
+        """PolicyUpstreams that a policy names."""
         return len(self._by_destination)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -84,7 +84,7 @@ class Upstreams:
     def _named(self, destination: Address) -> Upstream:
         upstream = self._by_destination.get(destination)
         if upstream is None:
-            upstream = Upstream(destination, self._connector, self._ground, self._seconds)
+            upstream = Upstream(destination, self._connector, self._context, self._seconds)
             self._by_destination[destination] = upstream
         return upstream
 
@@ -99,7 +99,7 @@ class Upstreams:
             yield
         for upstream in touched:
             if upstream.preconnect < upstream.wanted:
-                self._ground.observer.notice(
+                self._context.observer.notice(
                     "preconnect: fewer than policies want", upstream=str(upstream.destination),
                     wanted=upstream.wanted, ready=upstream.preconnect,
                 )  # fmt: skip

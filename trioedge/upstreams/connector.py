@@ -40,7 +40,7 @@ Permit: TypeAlias = Callable[[Address, Answer], Answer]
 """Takes out of an answer the addresses that may not be connected to; an error if none is left."""
 
 
-class Waiter(Protocol):
+class ConnectCallback(Protocol):
     """Who wants a connection; exactly one of the two is called, once, unless the attempt is cancelled."""
 
     def connected(self, sock: socket.socket, greeted: bool, /) -> None:
@@ -58,11 +58,11 @@ class Attempt:
 
     __slots__ = ("_addresses", "_due", "_error", "_label", "_pending", "_reactor", "_tick", "_waiter")
 
-    def __init__(self, reactor: Reactor, label: object, due: float, waiter: Waiter) -> None:
+    def __init__(self, reactor: Reactor, label: object, due: float, waiter: ConnectCallback) -> None:
         self._reactor = reactor
         self._label = label
         self._due = due
-        self._waiter: Waiter | None = waiter
+        self._waiter: ConnectCallback | None = waiter
         self._addresses: Sequence[SocketAddress] = ()
         self._pending: dict[int, socket.socket] = {}
         self._error: UpstreamError | None = None
@@ -103,7 +103,7 @@ class Attempt:
             if waiter is not None:
                 self._hand_over(waiter, fd, sock, greeted=bool(mask & ~WRITABLE))
 
-    def _hand_over(self, waiter: Waiter, fd: int, sock: socket.socket, *, greeted: bool) -> None:
+    def _hand_over(self, waiter: ConnectCallback, fd: int, sock: socket.socket, *, greeted: bool) -> None:
         try:
             waiter.connected(sock, greeted)
         except Exception as fault:
@@ -182,7 +182,7 @@ class Connecting(Protocol):
     def warm(self, address: Address, failed: Callable[[UpstreamError], object], /) -> None:
         """Prepare what can be prepared before anyone connects there; `failed` is told if nobody will get there."""
 
-    def start(self, address: Address, seconds: float, waiter: Waiter, /) -> Attempt:
+    def start(self, address: Address, seconds: float, waiter: ConnectCallback, /) -> Attempt:
         """Begin to connect a plain socket."""
 
     async def open_stream(self, address: Address, seconds: float, /) -> trio.abc.HalfCloseableStream:
@@ -218,7 +218,7 @@ class Connector:
 
         self._resolver.ask(address, look)
 
-    def start(self, address: Address, seconds: float, waiter: Waiter) -> Attempt:
+    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
         """Begin to connect; the waiter may be told before this returns.
 
         Args:

@@ -2,7 +2,7 @@
 
 import attrs
 
-from ..services.context import Ground
+from ..services.context import EdgeContext
 from .connector import Connector, Permit
 
 
@@ -14,6 +14,6 @@ class Direct:
     (RFC 8305).
     """
 
-    def open(self, ground: Ground, permit: Permit | None) -> Connector:
-        """Make this outbound's connections in `ground`."""
-        return Connector(ground.reactor, ground.resolver, permit)
+    def open(self, context: EdgeContext, permit: Permit | None) -> Connector:
+        """Make this outbound's connections in `context`."""
+        return Connector(context.reactor, context.resolver, permit)

@@ -20,7 +20,7 @@ from .connector import Attempt, Connecting
 from .errors import UpstreamError
 
 FIRST_RETRY_SECONDS: Final = 0.1
-MOST_RETRY_SECONDS: Final = 30.0
+MAX_RETRY_SECONDS: Final = 30.0
 
 AT_ONCE: Final = 16
 """Connections that are opened or closed before others have their turn: less than a millisecond's work."""
@@ -106,7 +106,7 @@ class IdlePool:
         self._idle: dict[int, _Idle] = {}
         self._refills: set[_Refill] = set()
         self._wakeup = Wakeup()
-        self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
         self._retry_seconds = 0.0
         self._closing = False
 

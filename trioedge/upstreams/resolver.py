@@ -24,11 +24,11 @@ from .lookup import Absent, Found, Lookup, take_turns
 QUERY_SECONDS: Final = 3.0
 """How long a name may take from the moment it is asked for, its wait for a turn included."""
 
-LEAST_SECONDS: Final = 1.0
-MOST_SECONDS: Final = 3600.0
+MIN_SECONDS: Final = 1.0
+MAX_SECONDS: Final = 3600.0
 """Bounds of an answer's time to live."""
 
-MOST_ABSENT_SECONDS: Final = 60.0
+MAX_ABSENT_SECONDS: Final = 60.0
 """The bound for an answer that there is no address."""
 
 FAILED_SECONDS: Final = 1.0
@@ -180,11 +180,11 @@ class Resolver:
             hosts = tuple(take_turns(lookup.hosts)[:ADDRESSES])
             if known is None or known.hosts != hosts:
                 known = _Known(hosts)
-            known.fresh_until = now + min(max(lookup.seconds, LEAST_SECONDS), MOST_SECONDS)
+            known.fresh_until = now + min(max(lookup.seconds, MIN_SECONDS), MAX_SECONDS)
             known.usable_until = known.fresh_until + STALE_SECONDS
         elif isinstance(lookup, Absent):
             known = _Known((), lookup.detail)
-            known.fresh_until = known.usable_until = now + min(max(lookup.seconds, LEAST_SECONDS), MOST_ABSENT_SECONDS)
+            known.fresh_until = known.usable_until = now + min(max(lookup.seconds, MIN_SECONDS), MAX_ABSENT_SECONDS)
         elif known is not None and now < known.usable_until:
             known.fresh_until = now + FAILED_SECONDS
         else:

@@ -9,8 +9,8 @@ import socket
 import trio
 
 from ..addresses.address import Address
-from ..services.context import Ground
-from .connector import Attempt, Connecting, Waiter
+from ..services.context import EdgeContext
+from .connector import Attempt, ConnectCallback, Connecting
 from .errors import UpstreamError
 from .pool import IdlePool
 
@@ -26,13 +26,15 @@ class Upstream:
         warmed: whether it was prepared.
     """
 
-    def __init__(self, destination: Address, connector: Connecting, ground: Ground, connect_seconds: float) -> None:
+    def __init__(
+        self, destination: Address, connector: Connecting, context: EdgeContext, connect_seconds: float
+    ) -> None:
         """Name a destination; :meth:`warm` prepares it.
 
         Args:
             destination: where it is.
             connector: opens its connections.
-            ground: where it lives.
+            context: where it lives.
             connect_seconds: the limit of one connect.
         """
         self.destination = destination
@@ -41,10 +43,12 @@ class Upstream:
         self.wanted = 0
         self.warmed = False
         self._connector = connector
-        self._observer = ground.observer
+        self._observer = context.observer
         self._seconds = connect_seconds
         self._keeping = False
-        self._pool = IdlePool(connector, ground.reactor, ground.observer, destination, size=0, seconds=connect_seconds)
+        self._pool = IdlePool(
+            connector, context.reactor, context.observer, destination, size=0, seconds=connect_seconds
+        )
 
     def __repr__(self) -> str:
         return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={len(self._pool)})"
@@ -75,7 +79,7 @@ class Upstream:
         """Give a connection that is ready, and whether it has spoken already; None when there is none."""
         return self._pool.take() if self.preconnect else None
 
-    def start(self, waiter: Waiter) -> Attempt:
+    def start(self, waiter: ConnectCallback) -> Attempt:
         """Begin to connect a plain socket."""
         return self._connector.start(self.destination, self._seconds, waiter)
 

@@ -15,7 +15,7 @@ from tests.cli.command import COMMAND, PATIENCE, finished
 from trioedge.cli import main
 from trioedge.cli.demo import edge as demo_edge
 from trioedge.cli.demo.clients import visit
-from trioedge.cli.demo.upstream import Upstream
+from trioedge.cli.demo.upstream import DemoServer
 from trioedge.cli.words import amount, count, reasons
 
 
@@ -127,7 +127,7 @@ def test_counts_in_words() -> None:
 async def test_the_upstream_and_a_visit_leave_nothing_open_wherever_a_cancel_comes() -> None:
     async def live() -> None:
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(Upstream().run)
+            port = await nursery.start(DemoServer().run)
             await visit("127.0.0.1", port, requests=2)
             nursery.cancel_scope.cancel()
 

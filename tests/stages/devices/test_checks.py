@@ -15,7 +15,7 @@ from trioedge.services.control_plane import DeviceVerdict
 from trioedge.stages.devices.checks import (
     CHECKS_AT_A_TIME,
     FIRST_RETRY_SECONDS,
-    MOST_RETRY_SECONDS,
+    MAX_RETRY_SECONDS,
     Check,
     DeviceChecks,
     is_check,
@@ -220,7 +220,7 @@ async def test_who_still_waits_is_asked_about_again_after_growing_pauses(
     assert len(pauses) == 12, "and not again, once nobody waits"
     assert FIRST_RETRY_SECONDS / 2 <= pauses[0] <= FIRST_RETRY_SECONDS
     assert pauses[4] > 4 * pauses[0]
-    assert all(MOST_RETRY_SECONDS / 2 <= pause <= MOST_RETRY_SECONDS for pause in pauses[6:])
+    assert all(MAX_RETRY_SECONDS / 2 <= pause <= MAX_RETRY_SECONDS for pause in pauses[6:])
     assert len(logs) <= len(pauses), "once a second"
 
 

@@ -17,7 +17,7 @@ from tests.stages.governed import Governed
 from tests.strategies import make_session
 from trioedge.services.services import Change
 from trioedge.stages.devices.answers import Admission
-from trioedge.stages.devices.device_limit import MOST_DETAIL_LETTERS, SPREAD
+from trioedge.stages.devices.device_limit import MAX_DETAIL_LETTERS, SPREAD
 from trioedge.stages.devices.grace import REFILL_SECONDS
 from trioedge.stages.devices.table import PROVISIONAL_SECONDS, DeviceTable
 from trioedge.testing import Client, Rehearsal, open_edge
@@ -185,7 +185,7 @@ async def test_of_a_long_detail_the_beginning_is_remembered(autojump_clock: trio
     control = shop(check=lambda service, device: te.DeviceVerdict(False, detail="stolen " + "x" * 60_000))
     async with open_edge(edge(te.DeviceLimit(), control)) as world:
         await (await world.connect()).ended()
-        assert refusal(await world.connect()) == "stolen " + "x" * (MOST_DETAIL_LETTERS - 7)
+        assert refusal(await world.connect()) == "stolen " + "x" * (MAX_DETAIL_LETTERS - 7)
 
 
 async def test_a_denial_in_one_service_leaves_the_device_in_the_other(autojump_clock: trio.testing.MockClock) -> None:
@@ -652,7 +652,7 @@ async def test_a_session_that_moves_to_another_service_gives_its_place_back_when
 
 
 async def test_a_service_that_nobody_names_is_refused(autojump_clock: trio.testing.MockClock) -> None:
-    @te.decision(names=("service",))
+    @te.decision(provides=("service",))
     def name_it(session: te.Session) -> te.Verdict:
         session.service = "ghost"
         return te.CONTINUE
@@ -729,7 +729,7 @@ def limit_of_slow_sessions(
 ) -> tuple[te.DeviceLimit, Governed, list[te.Session]]:
     """A stage without an edge around it, and this many sessions of each of so many devices."""
     world, limit = Governed(), te.DeviceLimit(check=check, grace=te.Grace(0.1, sessions, devices=devices))
-    limit.bind(attrs.evolve(world.ground, reactor=cast(Any, TrioTime())))
+    limit.bind(attrs.evolve(world.context, reactor=cast(Any, TrioTime())))
     world.put("default", **policy)
     live = [make_session(id=number, source=f"192.0.2.{number // sessions}") for number in range(devices * sessions)]
     for session in live:
@@ -968,5 +968,5 @@ def test_it_prints_as_it_was_written() -> None:
 
 
 def test_it_says_what_it_needs_and_which_policies_it_enforces() -> None:
-    assert te.DeviceLimit.needs == ("service",)
+    assert te.DeviceLimit.requires == ("service",)
     assert set(te.DeviceLimit.enforces) == {name for name in te.Policy.__slots__ if name.startswith("device_")}

@@ -6,7 +6,7 @@ from tests.strategies import make_session
 from trioedge.services.device_rules import DeviceRules, Handover
 from trioedge.stages.devices.grace import REFILL_SECONDS, Grace
 from trioedge.stages.devices.memory import TICK, DeviceMemory
-from trioedge.stages.devices.records import KnownDevice, Timed
+from trioedge.stages.devices.records import DeviceRecord, Timed
 
 GRACE = Grace(bytes=100, devices=1)
 
@@ -19,7 +19,7 @@ def remembering(*devices: str, capacity: int = 3) -> DeviceMemory:
     return memory
 
 
-def remember(memory: DeviceMemory, device: str, service: str = "a") -> KnownDevice:
+def remember(memory: DeviceMemory, device: str, service: str = "a") -> DeviceRecord:
     found = memory.find_or_make(service, device)
     assert memory.remember(found)
     memory.release(found)
@@ -90,7 +90,7 @@ def test_there_are_no_more_services_than_devices() -> None:
     assert memory.remember(device)
 
 
-def spend_all(device: KnownDevice) -> None:
+def spend_all(device: DeviceRecord) -> None:
     device.begin_grace(0.0)
     assert device.allowance is not None
     device.allowance.left = 0

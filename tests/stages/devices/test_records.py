@@ -5,14 +5,14 @@ import pytest
 from trioedge.services.device_rules import DeviceRules, Unchecked
 from trioedge.stages.devices.answers import NOT_ANSWERED
 from trioedge.stages.devices.grace import Grace
-from trioedge.stages.devices.records import FRESH, IN_GRACE, STALE, UNKNOWN, Knowledge, KnownDevice, KnownService
+from trioedge.stages.devices.records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, Knowledge, ServiceRecord
 
 OPEN, CLOSED, STALE_FOR = (DeviceRules(unchecked=each, stale_seconds=300.0) for each in Unchecked)
 ALL = (OPEN, CLOSED, STALE_FOR)
 
 
-def make_device(fresh_until: float = -inf) -> KnownDevice:
-    return KnownDevice(KnownService("a", Grace(seconds=5.0)), "d", fresh_until)
+def make_device(fresh_until: float = -inf) -> DeviceRecord:
+    return DeviceRecord(ServiceRecord("a", Grace(seconds=5.0)), "d", fresh_until)
 
 
 @pytest.mark.parametrize(

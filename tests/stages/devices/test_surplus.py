@@ -5,10 +5,10 @@ import pytest
 from tests.strategies import make_session
 from trioedge.services.device_rules import DeviceRules, Handover
 from trioedge.session.session import Session
-from trioedge.stages.devices.answers import Admission, Change
+from trioedge.stages.devices.answers import Admission, DeviceChange
 from trioedge.stages.devices.grace import Grace
 from trioedge.stages.devices.memory import TICK, DeviceMemory
-from trioedge.stages.devices.records import KnownService
+from trioedge.stages.devices.records import ServiceRecord
 from trioedge.stages.devices.surplus import DeviceSurplus
 
 REJECT_NEW, EVICT_OLDEST, HOLD = Handover
@@ -29,15 +29,15 @@ class World:
             device.sessions[session] = None
 
     @property
-    def service(self) -> KnownService:
+    def service(self) -> ServiceRecord:
         return self.memory.services["a"]
 
-    def gone(self, *names: str) -> list[Change]:
-        return [Change("a", name, False, (self.sessions[name],), Admission.LIMIT) for name in names]
+    def gone(self, *names: str) -> list[DeviceChange]:
+        return [DeviceChange("a", name, False, (self.sessions[name],), Admission.LIMIT) for name in names]
 
-    def due(self, now: float, rules: DeviceRules) -> list[Change]:
+    def due(self, now: float, rules: DeviceRules) -> list[DeviceChange]:
         """Settle as often as it is due."""
-        changes: list[Change] = []
+        changes: list[DeviceChange] = []
         while self.memory.next_due() <= now:
             if self.memory.take_due(now) is self.service:
                 changes += filter(None, [self.surplus.settle(self.service, now, rules)])

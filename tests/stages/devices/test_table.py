@@ -12,7 +12,7 @@ from tests.strategies import examples, make_session
 from trioedge.services.device_rules import DeviceRules, Handover, Unchecked
 from trioedge.session.allowance import Allowance
 from trioedge.session.session import Session
-from trioedge.stages.devices.answers import ENTERED, Admission, Change, Entry
+from trioedge.stages.devices.answers import ENTERED, Admission, DeviceChange, DeviceEntry
 from trioedge.stages.devices.grace import REFILL_SECONDS, Grace
 from trioedge.stages.devices.memory import TICK
 from trioedge.stages.devices.table import PROVISIONAL_SECONDS, DeviceTable
@@ -40,7 +40,7 @@ class Edge:
         self.now = 0.0
         self.ids = count(1)
 
-    def enter(self, device: str, service: str = "a") -> tuple[Entry, Session]:
+    def enter(self, device: str, service: str = "a") -> tuple[DeviceEntry, Session]:
         session = make_session(id=next(self.ids), service=service)
         return self.table.enter(service, device, session, self.now, self.rules), session
 
@@ -50,7 +50,7 @@ class Edge:
     def leave(self, device: str, session: Session) -> None:
         self.table.leave("a", device, session)
 
-    def answer(self, device: str, accept: bool = True, seconds: float = 60.0, detail: str = "") -> Change:
+    def answer(self, device: str, accept: bool = True, seconds: float = 60.0, detail: str = "") -> DeviceChange:
         return self.table.answer("a", device, accept, seconds, self.now, detail)
 
     def know(self, *devices: str, accept: bool = True, seconds: float = 1e6) -> None:
@@ -62,22 +62,22 @@ class Edge:
         self.know(*devices)
         return [self.enter(device)[1] for device in devices]
 
-    def at(self, now: float) -> list[Change]:
+    def at(self, now: float) -> list[DeviceChange]:
         """Let it be so late, a tick more, and do all that is due until then, when it is due."""
-        changes: list[Change] = []
+        changes: list[DeviceChange] = []
         while (due := self.table.next_due()) <= now + TICK:
             self.now = max(self.now, due)
             changes += filter(None, [self.table.expire(self.now, lambda _: self.rules)])
         self.now = now + TICK
         return changes
 
-    def recheck(self, rules: DeviceRules) -> list[Change]:
+    def recheck(self, rules: DeviceRules) -> list[DeviceChange]:
         self.rules = rules
         return list(filter(None, self.table.recheck("a", self.now, rules)))
 
 
-def change(device: str, *evict: Session, check: bool = False, cause: Admission = Admission.ADMITTED) -> Change:
-    return Change("a", device, check, evict, cause)
+def change(device: str, *evict: Session, check: bool = False, cause: Admission = Admission.ADMITTED) -> DeviceChange:
+    return DeviceChange("a", device, check, evict, cause)
 
 
 # What is known, and what follows from it.
@@ -87,13 +87,13 @@ def test_a_burst_of_an_unknown_device_asks_once_and_shares_one_allowance() -> No
     edge = Edge(grace=Grace(sessions=16, bytes=1_000))
     first, _ = edge.enter("x")
     assert first.allowance is not None
-    assert first == Entry(Admission.ADMITTED, check=True, allowance=first.allowance)
+    assert first == DeviceEntry(Admission.ADMITTED, check=True, allowance=first.allowance)
     assert first.allowance.left == 1_000
     for _ in range(15):
         entry, _ = edge.enter("x")
         assert entry.allowance is first.allowance
-        assert entry == Entry(Admission.ADMITTED, allowance=first.allowance)
-    assert edge.enter("x")[0] == Entry(Admission.GRACE_SESSIONS)
+        assert entry == DeviceEntry(Admission.ADMITTED, allowance=first.allowance)
+    assert edge.enter("x")[0] == DeviceEntry(Admission.GRACE_SESSIONS)
     assert (edge.table.online("a"), in_grace(edge.table, "a")) == (1, 1)
 
 
@@ -117,7 +117,7 @@ def test_a_denial_ends_exactly_the_sessions_of_its_device() -> None:
     edge.leave("x", mine[1][1])
     denied = edge.answer("x", False, 60.0, "two too many")
     assert denied == change("x", mine[0][1], mine[2][1], cause=Admission.DENIED)
-    assert edge.enter("x")[0] == Entry(Admission.DENIED, detail="two too many")
+    assert edge.enter("x")[0] == DeviceEntry(Admission.DENIED, detail="two too many")
     assert (edge.table.online("a"), edge.table.online("b"), in_grace(edge.table, "a")) == (1, 1, 1)
     edge.leave("x", mine[0][1])
     edge.leave("x", mine[2][1])
@@ -180,7 +180,7 @@ def test_the_verdict_of_a_device_online_is_refreshed_when_it_expires(rules: Devi
     assert edge.at(59.8) == []
     assert edge.at(60.0) == [change("x", check=True)]
     entry, _ = edge.enter("x")
-    assert entry == Entry(Admission.ADMITTED), "the verdict counts until the refresh is there, without any bound"
+    assert entry == DeviceEntry(Admission.ADMITTED), "the verdict counts until the refresh is there, without any bound"
     edge.answer("x", seconds=60.0)
     assert edge.at(119.9) == []
     assert edge.at(120.2) == [change("x", check=True)]
@@ -217,7 +217,7 @@ def test_a_refresh_has_its_time_even_if_the_verdict_was_about_to_be_of_no_use() 
     edge.know("x", seconds=60.0)
     edge.at(359.0)
     entry, session = edge.enter("x")
-    assert entry == Entry(Admission.ADMITTED, check=True)
+    assert entry == DeviceEntry(Admission.ADMITTED, check=True)
     assert edge.at(363.9) == []
     assert edge.at(364.5) == [change("x", session, cause=Admission.UNCHECKED)]
 
@@ -267,7 +267,7 @@ def test_a_grace_without_an_answer_ends_in_a_denial_for_a_while(rules: DeviceRul
     assert (entry.allowance.left, entry.allowance.lifted) == (0, False)
     assert in_grace(edge.table, "a") == 0
     refused, _ = edge.enter("x")
-    assert refused == Entry(Admission.UNCHECKED, detail="the check was not answered in time")
+    assert refused == DeviceEntry(Admission.UNCHECKED, detail="the check was not answered in time")
     edge.at(5.0 + PROVISIONAL_SECONDS)
     assert edge.enter("x")[0].allowance is not None, "a new grace"
 
@@ -318,7 +318,7 @@ def test_a_grace_goes_on_for_who_comes_back() -> None:
     edge.leave("x", session)
     edge.now = 4.0
     again, session = edge.enter("x")
-    assert again == Entry(Admission.ADMITTED, allowance=entry.allowance)
+    assert again == DeviceEntry(Admission.ADMITTED, allowance=entry.allowance)
     assert in_grace(edge.table, "a") == 1
     assert edge.at(5.0) == [change("x", session, cause=Admission.UNCHECKED)]
 
@@ -412,9 +412,9 @@ def test_a_check_that_failed_for_nobody_is_asked_anew_when_somebody_comes() -> N
     edge = Edge(STALE_FOR)
     edge.know("x", accept=False, seconds=60.0)
     edge.now = 61.0
-    assert edge.enter("x")[0] == Entry(Admission.DENIED, check=True)
+    assert edge.enter("x")[0] == DeviceEntry(Admission.DENIED, check=True)
     assert not edge.table.failed("a", "x")
-    assert edge.enter("x")[0] == Entry(Admission.DENIED, check=True)
+    assert edge.enter("x")[0] == DeviceEntry(Admission.DENIED, check=True)
 
 
 def test_a_check_that_never_ends_is_not_begun_again() -> None:
@@ -447,7 +447,7 @@ def test_one_device_too_many(
     sessions = {"x": [edge.enter("x")[1], edge.enter("x")[1]], "y": [edge.enter("y")[1]]}
     entry, _ = edge.enter("z")
     gone = tuple(session for device in evicted for session in sessions[device])
-    assert entry == Entry(admission, evict=gone)
+    assert entry == DeviceEntry(admission, evict=gone)
     assert entry is not ENTERED, "there may be a hold now, and so a deadline"
     assert edge.table.online("a") == online
     assert edge.enter("y")[0] is ENTERED, "who is online is not counted anew"
@@ -471,7 +471,7 @@ def test_a_device_at_the_limit_comes_in_when_another_has_left() -> None:
 def test_an_unknown_device_that_the_limit_refuses_is_not_asked_about() -> None:
     edge = Edge(DeviceRules(1, REJECT_NEW))
     edge.put_online("x")
-    assert edge.enter("y")[0] == Entry(Admission.LIMIT)
+    assert edge.enter("y")[0] == DeviceEntry(Admission.LIMIT)
     assert (len(edge.table), in_grace(edge.table, "a")) == (1, 0)
 
 
@@ -480,7 +480,7 @@ def test_an_unknown_device_makes_room_as_any_other() -> None:
     sessions = edge.put_online("x")
     entry, _ = edge.enter("y")
     assert entry.allowance is not None
-    assert entry == Entry(Admission.ADMITTED, True, entry.allowance, tuple(sessions))
+    assert entry == DeviceEntry(Admission.ADMITTED, True, entry.allowance, tuple(sessions))
 
 
 @pytest.mark.parametrize("checked", [True, False])
@@ -492,7 +492,7 @@ def test_a_hold_ends_with_the_oldest_device(checked: bool) -> None:
     edge.now = 10.0
     _, second = edge.enter("y")
     edge.now = 11.0
-    assert edge.enter("z")[0] == Entry(Admission.ADMITTED, evict=tuple(first)), "never more than twice the limit"
+    assert edge.enter("z")[0] == DeviceEntry(Admission.ADMITTED, evict=tuple(first)), "never more than twice the limit"
     assert edge.at(40.7) == []
     assert edge.at(41.0) == [change("y", second, cause=Admission.LIMIT)]
     assert edge.table.online("a") == 1
@@ -517,7 +517,7 @@ def test_a_lower_limit_sends_devices_away_and_checks_the_others(handover: Handov
     stay = [each for each in "xyz" if each not in gone]
     assert changes[len(gone) :] == [change(each, check=True) for each in stay]
     for each in stay:
-        assert edge.enter(each)[0] == Entry(Admission.ADMITTED), "not asked twice, and not cut meanwhile"
+        assert edge.enter(each)[0] == DeviceEntry(Admission.ADMITTED), "not asked twice, and not cut meanwhile"
     edge.know(*stay)
     assert [each.device for each in edge.at(30.0)] == ([] if handover is not HOLD else ["y"])
 
@@ -617,7 +617,7 @@ def test_of_many_things_that_are_due_one_is_done_at_a_time() -> None:
     for number in range(30):
         edge.enter(str(number))
     edge.now = 61.0
-    checks: list[Change] = []
+    checks: list[DeviceChange] = []
     while edge.table.next_due() <= edge.now:
         before = len(edge.table)
         checks += filter(None, [edge.table.expire(edge.now, lambda _: edge.rules)])
@@ -655,7 +655,7 @@ def test_a_service_that_comes_back_begins_anew(state: str) -> None:
     assert len(edge.table) == 0
     entry, again = edge.enter("x")
     assert entry.allowance is not None
-    assert entry == Entry(Admission.ADMITTED, check=True, allowance=entry.allowance)
+    assert entry == DeviceEntry(Admission.ADMITTED, check=True, allowance=entry.allowance)
     assert entry.allowance.left == 1_000
     edge.leave("x", session)
     assert (edge.table.online("a"), in_grace(edge.table, "a")) == (1, 1), "a session from before leaves nothing behind"
@@ -692,7 +692,7 @@ def test_a_full_table_forgets_who_has_been_idle_longest_and_nobody_who_lives() -
     assert edge.admission("x") is Admission.ADMITTED
     assert edge.admission("new") is Admission.DENIED
     assert edge.admission("y") is Admission.ADMITTED
-    assert edge.enter("z")[0] == Entry(Admission.FULL), "one lives, two are in their grace"
+    assert edge.enter("z")[0] == DeviceEntry(Admission.FULL), "one lives, two are in their grace"
     assert edge.answer("z", False) == change("z"), "and a verdict nobody waits for has no room either"
     assert edge.enter("live")[0] is ENTERED
     assert len(edge.table) == 3
@@ -827,7 +827,7 @@ class DeviceTableMachine(RuleBasedStateMachine):
         if not self.sessions_of(key):
             self.fresh_until.pop(key, None)
 
-    def perform(self, change: Change) -> None:
+    def perform(self, change: DeviceChange) -> None:
         key = (change.service, change.device)
         if change.evict:
             assert change.evict == tuple(each.session for each in self.sessions_of(key)), "all, and no others"

@@ -278,7 +278,7 @@ def test_it_prints_as_it_was_written() -> None:
 
 
 def test_it_says_what_it_needs_and_which_policies_it_enforces() -> None:
-    assert te.Pacing.needs == ("service",)
+    assert te.Pacing.requires == ("service",)
     assert te.Pacing.enforces == ("down_rate", "up_rate")
 
 

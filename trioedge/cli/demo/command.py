@@ -19,7 +19,7 @@ from . import clients as demo_clients
 from . import edge as demo_edge
 from .control import ControlProcess, settled
 from .story import Story, check_device
-from .upstream import Upstream
+from .upstream import DemoServer
 from .view import Lines, LiveTable, View
 
 PIPED_SECONDS: Final = 10.0
@@ -51,7 +51,7 @@ def demo(
 
 async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -> None:
     """Start from the upstream to the clients, and end in the other order."""
-    upstream = Upstream()
+    upstream = DemoServer()
     view = LiveTable() if terminal else Lines()
     with TemporaryDirectory(prefix="trioedge-demo-") as folder:
         async with trio.open_nursery() as nursery:
@@ -92,7 +92,7 @@ async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -
             nursery.cancel_scope.cancel()
 
 
-async def _live(edge: Edge, upstream: Upstream, story: Story, view: View) -> None:
+async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View) -> None:
     """Let clients come, the story happen and the view follow, until cancelled."""
     with view.open():
         async with trio.open_nursery() as nursery:
@@ -124,7 +124,7 @@ def _introduction(edge: Edge, services: Path, process: ControlProcess | None, se
     return "\n".join([head, *lines, ""])
 
 
-def _summary(edge: Edge, upstream: Upstream, story: Story) -> str:
+def _summary(edge: Edge, upstream: DemoServer, story: Story) -> str:
     refused = edge.statistics().refused
     return (
         f"{count(upstream.answered, 'request')} answered; {count(sum(refused.values()), 'session')} refused "

@@ -10,7 +10,7 @@ BODY_DIGITS: Final = 6
 GREETING: Final = b"hello from behind seven stages\n"
 
 
-class Upstream:
+class DemoServer:
     """Answers ``GET /`` with a greeting and ``GET /1234`` with so many bytes.
 
     Attributes:

@@ -15,7 +15,7 @@ NOTES: Final = 3
 FIXED_LINES: Final = 16 + NOTES
 """What is on the screen besides the rows of the table: the introduction, heads, counts, the notes, the cursor."""
 
-MOST_ROWS: Final = 16
+MAX_ROWS: Final = 16
 """More would be empty: there are hardly more sessions at a time."""
 
 
@@ -86,7 +86,7 @@ class LiveTable:
         from .session_table import render
 
         rows = max(3, self._live.console.height - FIXED_LINES)
-        table = render(edge, now=trio.current_time(), rows=min(rows, MOST_ROWS))
+        table = render(edge, now=trio.current_time(), rows=min(rows, MAX_ROWS))
         control = Text(*_control(edge), no_wrap=True, overflow="ellipsis")
         notes = Text("\n".join(self._notes), "yellow", no_wrap=True, overflow="ellipsis")
         self._live.update(Group(table, Text(speed, "cyan"), control, notes), refresh=True)

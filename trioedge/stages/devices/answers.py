@@ -33,7 +33,7 @@ GRACE_SESSIONS, GRACE_DEVICES, FULL = Admission.GRACE_SESSIONS, Admission.GRACE_
 
 
 @attrs.frozen(slots=True)
-class Entry:
+class DeviceEntry:
     """The answer to a session that wants in.
 
     Attributes:
@@ -51,18 +51,18 @@ class Entry:
     detail: str = ""
 
 
-ENTERED: Final = Entry(ADMITTED)
+ENTERED: Final = DeviceEntry(ADMITTED)
 """The answer to nearly everybody: let in, nothing to do, and no deadline has moved."""
 
-AT_LIMIT: Final = Entry(LIMIT)
-TOO_MANY_SESSIONS: Final = Entry(GRACE_SESSIONS)
-TOO_MANY_UNKNOWN: Final = Entry(GRACE_DEVICES)
-TABLE_FULL: Final = Entry(FULL)
-NOT_ANSWERED: Final = Entry(UNCHECKED, detail="the check was not answered in time")
+AT_LIMIT: Final = DeviceEntry(LIMIT)
+TOO_MANY_SESSIONS: Final = DeviceEntry(GRACE_SESSIONS)
+TOO_MANY_UNKNOWN: Final = DeviceEntry(GRACE_DEVICES)
+TABLE_FULL: Final = DeviceEntry(FULL)
+NOT_ANSWERED: Final = DeviceEntry(UNCHECKED, detail="the check was not answered in time")
 
 
 @attrs.frozen(slots=True)
-class Change:
+class DeviceChange:
     """What is to be done about a device.
 
     Attributes:

@@ -18,7 +18,7 @@ from ...telemetry.observer import Observer
 CHECKS_AT_A_TIME: Final = 64
 
 FIRST_RETRY_SECONDS: Final = 0.2
-MOST_RETRY_SECONDS: Final = 5.0
+MAX_RETRY_SECONDS: Final = 5.0
 
 Check: TypeAlias = Callable[[str, str], Awaitable[DeviceVerdict]]
 """Asked about a service and a device."""
@@ -67,7 +67,7 @@ class DeviceChecks:
         self._subjects: WeakValueDictionary[str, _Subject] = WeakValueDictionary()
         self._wakeup = Wakeup()
         self._places = trio.Semaphore(CHECKS_AT_A_TIME)
-        self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, random.random)
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
 
     def ask(self, service: str, device: str) -> None:
         """Put a question; its answer comes from the worker. O(1)."""

@@ -12,15 +12,14 @@ from ...arguments import check_choice, check_count, check_number
 from ...errors import ConfigurationError
 from ...loop.slices import in_slices
 from ...loop.wakeup import Wakeup
-from ...services.context import Ground
+from ...services.context import EdgeContext
 from ...services.control_plane import ChecksDevices, DeviceVerdict
 from ...services.device_rules import DeviceRules, Handover, Unchecked
 from ...services.policy import FATES, Fate, Settings
 from ...services.services import Change, Service
 from ...session.session import Session
 from ...session.verdict import CONTINUE, Reason, Reject, Verdict
-from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission
-from .answers import Change as DeviceChange
+from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
 from .checks import Check, DeviceChecks, is_check
 from .grace import Grace
 from .table import CAPACITY, DeviceTable
@@ -29,7 +28,7 @@ SPREAD: Final = 0.1
 """The part of its time by which a verdict ends earlier, more or less, device by device: those that were checked at
 once are not all due again at once."""
 
-MOST_DETAIL_LETTERS: Final = 300
+MAX_DETAIL_LETTERS: Final = 300
 """Of what a verdict says for people, which is remembered with its device."""
 
 REST: Final = 4
@@ -64,7 +63,7 @@ class DeviceLimit:
     forgotten with all that was known of its devices.
     """
 
-    needs = ("service",)
+    requires = ("service",)
     enforces = _FIELDS
 
     def __init__(
@@ -141,21 +140,21 @@ class DeviceLimit:
     def __repr__(self) -> str:
         return self._text
 
-    def bind(self, ground: Ground) -> None:
+    def bind(self, context: EdgeContext) -> None:
         """Belong to the edge that begins to serve; nothing is known of any device."""
         check = self._check
-        if check is None and isinstance(ground.control, ChecksDevices):
-            check = ground.control.check_device
-        self._services = ground.services
-        self._reactor = ground.reactor
-        self._observer = ground.observer
+        if check is None and isinstance(context.control, ChecksDevices):
+            check = context.control.check_device
+        self._services = context.services
+        self._reactor = context.reactor
+        self._observer = context.observer
         self._table = DeviceTable(self._grace, self._capacity, checked=check is not None)
-        self._checks = None if check is None else DeviceChecks(check, self, ground.observer, self._check_seconds)
+        self._checks = None if check is None else DeviceChecks(check, self, context.observer, self._check_seconds)
         self._rules_by_policy: dict[str, DeviceRules] = {}  # of services whose policy says anything of devices
         self._condemned: deque[Session] = deque()
         self._wakeup = Wakeup()
         self._timer = trio.CancelScope()
-        ground.services.watch(self)
+        context.services.watch(self)
 
     def decide(self, session: Session) -> Verdict:
         """Let the session's device in, or refuse."""
@@ -230,7 +229,7 @@ class DeviceLimit:
         """The checker has spoken: its word holds now, for sessions that live and for those to come."""
         now = self._reactor.refresh()
         seconds = float(verdict.seconds) * (1 - SPREAD * _part(service, device))
-        detail = str(verdict.detail or "")[:MOST_DETAIL_LETTERS]
+        detail = str(verdict.detail or "")[:MAX_DETAIL_LETTERS]
         self._carry_out(self._table.answer(service, device, verdict.accept, seconds, now, detail))
         self._arm()
 

@@ -8,7 +8,7 @@ from typing import Final
 from ...session.session import Session
 from ...structures.deadlines import Deadlines
 from .grace import Grace
-from .records import KnownDevice, KnownService, Timed
+from .records import DeviceRecord, ServiceRecord, Timed
 
 TICK: Final = 0.1
 """How late, in seconds, a deadline may be noticed."""
@@ -33,11 +33,11 @@ class DeviceMemory:
             fresh_until: until when a new device is as good as accepted: minus infinity for not at all; or infinity,
                 and then nothing is remembered of one that is not online, for there is nothing to know.
         """
-        self.services: dict[str, KnownService] = {}
+        self.services: dict[str, ServiceRecord] = {}
         self._grace = grace
         self._fresh_until = fresh_until
         self._capacity = capacity
-        self._idle: OrderedDict[KnownDevice, None] = OrderedDict()  # a dict is slow to give its first key
+        self._idle: OrderedDict[DeviceRecord, None] = OrderedDict()  # a dict is slow to give its first key
         self._deadlines: Deadlines[Timed] = Deadlines(TICK)
         self._size = 0
 
@@ -45,19 +45,19 @@ class DeviceMemory:
         """Devices remembered."""
         return self._size
 
-    def find(self, service: str, device: str) -> KnownDevice | None:
+    def find(self, service: str, device: str) -> DeviceRecord | None:
         """Give a device that is remembered."""
         found = self.services.get(service)
         return None if found is None else found.devices.get(device)
 
-    def find_or_make(self, service: str, device: str) -> KnownDevice:
+    def find_or_make(self, service: str, device: str) -> DeviceRecord:
         """Give a device; one that is not remembered is new, and stays out until :meth:`remember`."""
         owner = self.services.get(service)
         if owner is None:
-            owner = KnownService(service, self._grace)
-        return owner.devices.get(device) or KnownDevice(owner, device, self._fresh_until)
+            owner = ServiceRecord(service, self._grace)
+        return owner.devices.get(device) or DeviceRecord(owner, device, self._fresh_until)
 
-    def remember(self, device: KnownDevice) -> bool:
+    def remember(self, device: DeviceRecord) -> bool:
         """Take a device in, if it is not in. False if there is no room."""
         service = device.service
         if device.name in service.devices:
@@ -74,14 +74,14 @@ class DeviceMemory:
         self._size += 1
         return True
 
-    def forget(self, device: KnownDevice) -> None:
+    def forget(self, device: DeviceRecord) -> None:
         """Put a device out, which is remembered."""
         service = device.service
         del service.devices[device.name]
         self._drop(device)
         self.forget_service(service, 0.0)
 
-    def clear(self, name: str) -> Iterator[KnownDevice]:
+    def clear(self, name: str) -> Iterator[DeviceRecord]:
         """Put a service out with all that is known of it, at once; its devices follow, each before it is given.
 
         Until then they take their places, but nobody finds them: who asks for the service by name gets a new one.
@@ -95,12 +95,12 @@ class DeviceMemory:
             self._drop(device)
             yield device
 
-    def _drop(self, device: KnownDevice) -> None:
+    def _drop(self, device: DeviceRecord) -> None:
         self._size -= 1
         self._idle.pop(device, None)
         self._drop_deadline(device)
 
-    def forget_service(self, service: KnownService, now: float) -> None:
+    def forget_service(self, service: ServiceRecord, now: float) -> None:
         """Put a service out, if it has no devices and its pool is full; by time 0, if the pool was never used."""
         if service.devices:
             return
@@ -111,15 +111,15 @@ class DeviceMemory:
             del self.services[service.name]
         self._drop_deadline(service)
 
-    def knows(self, service: KnownService) -> bool:
+    def knows(self, service: ServiceRecord) -> bool:
         """Say whether a service is the one of its name: not if it was put out, even if there is a new one."""
         return self.services.get(service.name) is service
 
-    def hold(self, device: KnownDevice) -> None:
+    def hold(self, device: DeviceRecord) -> None:
         """Do not let a device be forgotten: it gets a session, a check or a grace."""
         self._idle.pop(device, None)
 
-    def release(self, device: KnownDevice) -> None:
+    def release(self, device: DeviceRecord) -> None:
         """Let a device be forgotten when there is need, if it has no session, no check and no grace any more."""
         if device.sessions or device.asked_at is not None or device.allowance is not None:
             return
@@ -128,7 +128,7 @@ class DeviceMemory:
         else:
             self._idle[device] = None
 
-    def begin_check(self, device: KnownDevice, now: float) -> bool:
+    def begin_check(self, device: DeviceRecord, now: float) -> bool:
         """Write down that a device is asked about, and hold it until somebody has answered; False if it is already."""
         if device.asked_at is not None:
             return False
@@ -137,7 +137,7 @@ class DeviceMemory:
         self.hold(device)
         return True
 
-    def take_offline(self, device: KnownDevice) -> tuple[Session, ...]:
+    def take_offline(self, device: DeviceRecord) -> tuple[Session, ...]:
         """Forget the sessions of a device, and give them."""
         sessions = tuple(device.sessions)
         if sessions:

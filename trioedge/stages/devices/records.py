@@ -11,7 +11,7 @@ from ...services.device_rules import DeviceRules, Unchecked
 from ...session.allowance import Allowance
 from ...session.session import Session
 from ...structures.deadlines import NEVER
-from .answers import Entry
+from .answers import DeviceEntry
 from .grace import Grace, GracePool
 from .online import OnlineDevices
 
@@ -41,7 +41,7 @@ class Timed:
         self.tick = NEVER
 
 
-class KnownService(Timed):
+class ServiceRecord(Timed):
     """A service that has devices, or grace bytes that are still to come back."""
 
     __slots__ = ("devices", "grace", "name", "online", "pool", "rechecked_at", "rechecks")
@@ -51,26 +51,26 @@ class KnownService(Timed):
         self.name = name
         self.grace = grace
         self.pool = GracePool(grace)
-        self.devices: dict[str, KnownDevice] = {}
-        self.online: OnlineDevices[KnownDevice] = OnlineDevices()
+        self.devices: dict[str, DeviceRecord] = {}
+        self.online: OnlineDevices[DeviceRecord] = OnlineDevices()
         self.rechecks = 0
         """How often all verdicts were declared stale."""
         self.rechecked_at = -inf
         """When that was last."""
 
 
-class KnownDevice(Timed):
+class DeviceRecord(Timed):
     """A device: its live sessions, the latest verdict on it, the check that is in flight, its grace."""
 
     __slots__ = ("_granted", "allowance", "asked_after", "asked_at", "fresh_until", "grace_until", "name",
                  "provisional", "refusal", "service", "sessions")  # fmt: skip
 
-    def __init__(self, service: KnownService, name: str, fresh_until: float) -> None:
+    def __init__(self, service: ServiceRecord, name: str, fresh_until: float) -> None:
         super().__init__()
         self.service = service
         self.name = name
         self.sessions: dict[Session, None] = {}
-        self.refusal: Entry | None = None
+        self.refusal: DeviceEntry | None = None
         """What a session gets by the verdict; None if that accepts, or if there is none."""
         self.fresh_until = fresh_until
         """When the verdict expires; minus infinity if there is none."""
@@ -85,7 +85,7 @@ class KnownDevice(Timed):
         self.grace_until = -inf
         self._granted = 0
 
-    def set_verdict(self, refusal: Entry | None, fresh_until: float, *, provisional: bool = False) -> None:
+    def set_verdict(self, refusal: DeviceEntry | None, fresh_until: float, *, provisional: bool = False) -> None:
         """Write a verdict down."""
         self.refusal = refusal
         self.fresh_until = fresh_until

@@ -22,17 +22,17 @@ from .answers import (
     TABLE_FULL,
     TOO_MANY_SESSIONS,
     TOO_MANY_UNKNOWN,
-    Change,
-    Entry,
+    DeviceChange,
+    DeviceEntry,
 )
 from .grace import Grace
 from .memory import DeviceMemory
-from .records import FRESH, IN_GRACE, STALE, UNKNOWN, KnownDevice, KnownService
+from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
 
 CAPACITY: Final = 65_536
 
-LEAST_SECONDS: Final = 1.0
+MIN_SECONDS: Final = 1.0
 """A verdict is fresh for as long as this at least, so that a checker that says 0 is not asked without pause."""
 
 PROVISIONAL_SECONDS: Final = 10.0
@@ -80,7 +80,7 @@ class DeviceTable:
         found = self._services.get(service)
         return 0 if found is None else len(found.online)
 
-    def enter(self, service: str, device: str, session: Session, now: float, rules: DeviceRules) -> Entry:
+    def enter(self, service: str, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Let a session in at `now` seconds, under the service's `rules`, or say why not.
 
         It comes once, and if it is let in, it is remembered until :meth:`leave`. About 0.2 µs for a device that is
@@ -94,7 +94,7 @@ class DeviceTable:
                 return ENTERED
         return self._enter(self._memory.find_or_make(service, device), session, now, rules)
 
-    def _enter(self, device: KnownDevice, session: Session, now: float, rules: DeviceRules) -> Entry:
+    def _enter(self, device: DeviceRecord, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Judge by what is known, then by the limit; nothing moves before nothing can refuse any more."""
         service = device.service
         knowledge = device.knowledge(now, rules)
@@ -121,14 +121,14 @@ class DeviceTable:
             self._memory.hold(device)
         device.sessions[session] = None
         if knowledge is FRESH:
-            return Entry(ADMITTED, evict=evict) if crowded else ENTERED
+            return DeviceEntry(ADMITTED, evict=evict) if crowded else ENTERED
         if knowledge is UNKNOWN:
             device.begin_grace(now)
             self._memory.bring_forward(device, device.grace_until)
         check = self._memory.begin_check(device, now)
         if knowledge is STALE:
             self._memory.bring_forward(device, device.usable_until(rules))
-        return Entry(ADMITTED, check, device.allowance, evict)
+        return DeviceEntry(ADMITTED, check, device.allowance, evict)
 
     def leave(self, service: str, device: str, session: Session) -> None:
         """Forget a session that has ended; nothing happens if the table has forgotten it already.
@@ -143,7 +143,9 @@ class DeviceTable:
             known.service.online.go(known)
             self._memory.release(known)
 
-    def answer(self, service: str, device: str, accept: bool, seconds: float, now: float, detail: str = "") -> Change:
+    def answer(
+        self, service: str, device: str, accept: bool, seconds: float, now: float, detail: str = ""
+    ) -> DeviceChange:
         """Write the checker's verdict down. Sessions that waited for it go on before this returns.
 
         One that nobody waits for any more is remembered, if there is room. One that was asked for before a
@@ -162,17 +164,17 @@ class DeviceTable:
         """
         known = self._memory.find_or_make(service, device)
         if not self._memory.remember(known):
-            return Change(service, device)
+            return DeviceChange(service, device)
         wanted = bool(known.sessions) or known.allowance is not None
         if known.asked_at is None:
             known.asked_after = known.service.rechecks
         known.asked_at = None
-        known.set_verdict(None if accept else Entry(DENIED, detail=detail), now + max(seconds, LEAST_SECONDS))
+        known.set_verdict(None if accept else DeviceEntry(DENIED, detail=detail), now + max(seconds, MIN_SECONDS))
         evict, allowance = self._conclude(known, now)
         check = wanted and known.fresh_until <= now and self._memory.begin_check(known, now)
         if allowance is not None:
             allowance.lift()
-        return Change(service, device, check, evict, ADMITTED if accept else DENIED)
+        return DeviceChange(service, device, check, evict, ADMITTED if accept else DENIED)
 
     def failed(self, service: str, device: str) -> bool:
         """Take note that the checker did not answer.
@@ -202,7 +204,7 @@ class DeviceTable:
         for device in () if found is None else found.online.oldest_first():
             yield from tuple(device.sessions)
 
-    def recheck(self, service: str, now: float, rules: DeviceRules) -> Generator[Change | None, None, None]:
+    def recheck(self, service: str, now: float, rules: DeviceRules) -> Generator[DeviceChange | None, None, None]:
         """Let new rules hold for a service: every verdict on its devices is stale from `now` on.
 
         Devices online keep their sessions while they are checked again. If they are more than the limit, those too
@@ -225,7 +227,7 @@ class DeviceTable:
             if device.sessions:  # it may have gone meanwhile
                 device.catch_up()
                 if device.fresh_until <= now and self._memory.begin_check(device, now):
-                    change = Change(service, device.name, check=True)
+                    change = DeviceChange(service, device.name, check=True)
                 self._memory.bring_forward(device, device.usable_until(rules))
             yield change
 
@@ -245,23 +247,23 @@ class DeviceTable:
         """When :meth:`expire` has something to do, in seconds; infinity for never. May be early."""
         return self._memory.next_due()
 
-    def expire(self, now: float, rules_of: Callable[[str], DeviceRules]) -> Change | None:
+    def expire(self, now: float, rules_of: Callable[[str], DeviceRules]) -> DeviceChange | None:
         """Do one thing that is due, of which there may be thousands: call again while :meth:`next_due` says so.
 
         Refresh the verdict of a device online, end a grace or a hold, forget what is of no use. Sessions whose grace
         ends well go on before this returns. `now` is in seconds, and `rules_of` gives the rules of a service.
         """
         item = self._memory.take_due(now)
-        if isinstance(item, KnownDevice) and self._memory.knows(item.service):
+        if isinstance(item, DeviceRecord) and self._memory.knows(item.service):
             change = self._expire(item, now, rules_of(item.service.name))
             return change if change.check or change.evict else None
-        if isinstance(item, KnownService) and self._memory.knows(item):
+        if isinstance(item, ServiceRecord) and self._memory.knows(item):
             leaves = self._surplus.settle(item, now, rules_of(item.name))
             self._memory.forget_service(item, now)
             return leaves
         return None  # dropped meanwhile, or being forgotten
 
-    def _expire(self, device: KnownDevice, now: float, rules: DeviceRules) -> Change:
+    def _expire(self, device: DeviceRecord, now: float, rules: DeviceRules) -> DeviceChange:
         refresh = bool(device.sessions) and device.fresh_until <= now
         # First, for while it is young the verdict may be used.
         check = refresh and self._memory.begin_check(device, now)
@@ -286,9 +288,9 @@ class DeviceTable:
         if allowance is not None:
             allowance.lift()  # last, for who goes on may end, and come back here
         cause = ADMITTED if device.refusal is None else device.refusal.admission
-        return Change(device.service.name, device.name, check, evict, cause)
+        return DeviceChange(device.service.name, device.name, check, evict, cause)
 
-    def _conclude(self, device: KnownDevice, now: float) -> tuple[tuple[Session, ...], Allowance | None]:
+    def _conclude(self, device: DeviceRecord, now: float) -> tuple[tuple[Session, ...], Allowance | None]:
         """Act on a new verdict; give the sessions that must go, or the allowance that is to be lifted."""
         allowance = device.end_grace(now)
         evict = () if device.refusal is None else self._memory.take_offline(device)

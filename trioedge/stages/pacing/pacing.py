@@ -4,7 +4,7 @@ from math import inf
 
 import trio
 
-from ...services.context import Ground
+from ...services.context import EdgeContext
 from ...services.rates import format_rate, parse_rate
 from ...session.session import Session
 from ...session.verdict import CONTINUE, Verdict
@@ -25,7 +25,7 @@ class Pacing:
     The policy of a service goes before the arguments, and holds for live sessions as soon as it changes.
     """
 
-    needs = ("service",)
+    requires = ("service",)
     once = True  # a session has one share of one rate
     enforces = ("down_rate", "up_rate")
 
@@ -54,12 +54,12 @@ class Pacing:
         said = [f"{name}={format_rate(rate)!r}" for name, rate in rates.items() if rate != inf]
         return f"Pacing({', '.join(said + ['prepare_fq=True'] * self._prepare_fq)})"
 
-    def bind(self, ground: Ground) -> None:
+    def bind(self, context: EdgeContext) -> None:
         """Belong to the edge that begins to serve."""
-        self._observer = ground.observer
-        self._pacer = Pacer(ground.services, ground.live, ground.observer, self._down, self._up)
-        ground.services.watch(self._pacer)
-        ground.services.on_traffic.append(self._pacer.woke)
+        self._observer = context.observer
+        self._pacer = Pacer(context.services, context.live, context.observer, self._down, self._up)
+        context.services.watch(self._pacer)
+        context.services.on_traffic.append(self._pacer.woke)
 
     def decide(self, session: Session) -> Verdict:
         """Give the session its share; always CONTINUE."""
