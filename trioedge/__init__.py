@@ -1,12 +1,15 @@
 """trioedge: an edge proxy out of a few stages in Python, at layer-4 latency.
 
-Floors, whose imports point down only:
+A folder a topic; a folder imports only those above it in this list:
 
-    core        what can be known without waiting: verdicts, sessions, chains, tables
-    runtime     trio: listeners, the reactor, relays, connections
-    stages, endpoints, outbounds, control     what users put into an edge; siblings do not know each other
-    edge, process, cli   put it together
-    testing     an edge under a fake clock; beside the top floor, and nothing imports it
+    errors, arguments, structures     exceptions, checks of arguments, bounded data structures
+    addresses, session                addresses read and matched; the grammar: sessions, stages, chains
+    telemetry, loop                   log lines and counts; the reactor and its thread's time
+    relay, services                   bytes between two ends; tenants and what a snapshot changes
+    stages, upstreams, control        what users put into an edge: stages, ways out, control planes
+    endpoints, serving                where chains end; one run of an edge
+    admin, edge                       the operators' view; the description of an edge and its face
+    process, testing, cli             a process, a test kit, the command line
 """
 
 from .control.file import FileControl as FileControl
@@ -35,8 +38,8 @@ from .services.policy import Policy as Policy
 from .services.policy import Settings as Settings
 from .services.report import Report as Report
 from .services.report import Usage as Usage
-from .services.services import Service as Service
-from .services.services import Snapshot as Snapshot
+from .services.service import Service as Service
+from .services.snapshot import Snapshot as Snapshot
 from .session.chain import Chain as Chain
 from .session.chain import compile_chain as compile_chain
 from .session.session import Session as Session

@@ -13,7 +13,8 @@ from tests.bench.prefixes import SEED
 from tests.bench.probe import Values, run
 from trioedge.control.reporter import Reporter
 from trioedge.control.reports import Reports
-from trioedge.services.services import Change, Services
+from trioedge.services.services import Services
+from trioedge.services.snapshot import Change
 from trioedge.session.meter import Total
 from trioedge.telemetry.observer import Observer
 

@@ -7,7 +7,7 @@ import trio
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.plan import Plan
 from trioedge.services.policy import Settings
-from trioedge.services.services import Snapshot
+from trioedge.services.snapshot import Snapshot
 
 PATIENCE = 10
 """Seconds after which a test has failed; nothing comes near."""

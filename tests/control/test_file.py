@@ -17,7 +17,7 @@ from trioedge.errors import MAX_FAULTS, ConfigurationError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, SnapshotError, TakesReports
 from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
-from trioedge.services.services import Snapshot
+from trioedge.services.snapshot import Snapshot
 
 SHOP = "[services.shop]\nsession_rate = 20\n"
 CAFE = "[services.cafe]\n"

@@ -20,7 +20,7 @@ from trioedge.errors import ConfigurationError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, TakesReports
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.report import Report, Usage
-from trioedge.services.services import Snapshot
+from trioedge.services.snapshot import Snapshot
 
 SHOP, CAFE = {"name": "shop", "session_rate": 20}, {"name": "cafe"}
 HAS_SHOP = {"shop": Settings(Policy(session_rate=20))}

@@ -14,7 +14,7 @@ from trioedge.services.credentials import Credentials
 from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.report import Report, Usage
-from trioedge.services.services import Snapshot
+from trioedge.services.snapshot import Snapshot
 
 SLOW, FAST = Policy(session_rate=1), Policy(session_rate=100)
 

@@ -16,7 +16,9 @@ from trioedge.control.reporter import REPORT_SECONDS, SERVICES_PER_REPORT, Repor
 from trioedge.control.reports import Reports
 from trioedge.services.policy import Settings
 from trioedge.services.report import Report
-from trioedge.services.services import Change, Service, Services
+from trioedge.services.service import Service
+from trioedge.services.services import Services
+from trioedge.services.snapshot import Change
 from trioedge.session.meter import Total
 from trioedge.structures.backoff import Backoff
 from trioedge.telemetry.observer import Observer

@@ -15,7 +15,9 @@ from trioedge.control.reports import Reports
 from trioedge.services.policy import Settings
 from trioedge.services.registry import Registry
 from trioedge.services.report import Report, Usage
-from trioedge.services.services import Change, Service, Services
+from trioedge.services.service import Service
+from trioedge.services.services import Services
+from trioedge.services.snapshot import Change
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
 

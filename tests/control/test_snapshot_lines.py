@@ -17,7 +17,7 @@ from trioedge.control.snapshot_lines import MAX_LINE_BYTES, MAX_LISTS, MAX_VALUE
 from trioedge.errors import MAX_FAULTS
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.policy import Policy, Settings
-from trioedge.services.services import Snapshot
+from trioedge.services.snapshot import Snapshot
 
 NAME = "a service's name is printable text of 1 to 255 letters"
 HEAD = {"version": "7", "full": True}

@@ -7,7 +7,8 @@ from trioedge.loop.collector import MANY, no_full_pass, settle
 from trioedge.services.apply import SnapshotApplier
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
-from trioedge.services.services import Services, Snapshot
+from trioedge.services.services import Services
+from trioedge.services.snapshot import Snapshot
 from trioedge.session.meter import Total
 from trioedge.telemetry.observer import Observer
 

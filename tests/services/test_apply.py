@@ -25,7 +25,9 @@ from trioedge.services.credentials import Credentials
 from trioedge.services.plan import Plan
 from trioedge.services.policy import ENTRIES_PER_STEP, Policy, Settings
 from trioedge.services.registry import Registry
-from trioedge.services.services import Change, Service, Services, Snapshot
+from trioedge.services.service import Service
+from trioedge.services.services import Services
+from trioedge.services.snapshot import Change, Snapshot
 from trioedge.services.unenforced import Unenforced
 from trioedge.session.meter import Total
 from trioedge.session.session import Session

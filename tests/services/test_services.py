@@ -14,7 +14,9 @@ from trioedge.addresses.rules import SourceRules
 from trioedge.services.credentials import Credentials
 from trioedge.services.policy import FATES, Fate, Policy, Settings
 from trioedge.services.registry import Registry
-from trioedge.services.services import Change, Service, Services, Snapshot, diff
+from trioedge.services.service import Service
+from trioedge.services.services import Services, diff
+from trioedge.services.snapshot import Change, Snapshot
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
 from trioedge.structures.gcra import RateSpec

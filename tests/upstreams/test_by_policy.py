@@ -13,7 +13,9 @@ from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
-from trioedge.services.services import Change, Service, Services
+from trioedge.services.service import Service
+from trioedge.services.services import Services
+from trioedge.services.snapshot import Change
 from trioedge.session.meter import Total
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer

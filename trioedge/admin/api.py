@@ -18,7 +18,7 @@ from ..control.supervisor import ControlState
 from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
 from ..services.plan import Plan
-from ..services.services import Snapshot
+from ..services.snapshot import Snapshot
 from ..serving.listener import listen_unix
 
 ONLY_ITS_USER: Final = 0o600
@@ -35,12 +35,14 @@ class Admin:
     Attributes:
         plan: says what a snapshot would do.
         state: says how the edge stands with its control plane.
+        address: the local socket.
     """
 
     plan: Callable[[Snapshot], Awaitable[Plan]]
     state: Callable[[], ControlState]
+    address: Address
 
-    async def serve(self, address: Address, *, task_status: trio.TaskStatus[object]) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[object]) -> None:
         """Answer on a local socket until cancelled; the socket is gone then.
 
         Raises:
@@ -49,7 +51,7 @@ class Admin:
         import hypercorn.trio  # half of an edge's start, and few ask for it
         from hypercorn.config import Config, Sockets
 
-        sock = listen_unix(address, mode=ONLY_ITS_USER)
+        sock = listen_unix(self.address, mode=ONLY_ITS_USER)
         config = Config()
         config.create_sockets = lambda: Sockets([], [sock], [])  # type: ignore[method-assign]  # ours, so that we can close it
         config.errorlog = None
@@ -58,7 +60,7 @@ class Admin:
             await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]
         finally:
             sock.close()  # a cancel may come before it is served on
-            Path(address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, and the edge is stopping
+            Path(self.address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, and the edge is stopping
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""

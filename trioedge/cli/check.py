@@ -7,7 +7,8 @@ import structlog
 
 from ..control.file import FileControl
 from ..edge import Edge
-from ..services.services import Snapshot
+from ..endpoints.forward import Forward
+from ..services.snapshot import Snapshot
 from ..services.unenforced import Unenforced
 from . import logs
 from .target import load
@@ -54,7 +55,7 @@ def check(target: str, /) -> int:
 
 def _warn(edge: Edge, snapshot: Snapshot) -> None:
     """Say what policies ask for and no stage of the chain does, as the edge will when it serves."""
-    unenforced = Unenforced(edge.chain.enforced)
+    unenforced = Unenforced(edge.outline.enforced)
     for name, settings in snapshot.services.items():
         unenforced.note(name, settings.policy)
     if unenforced:
@@ -64,21 +65,21 @@ def _warn(edge: Edge, snapshot: Snapshot) -> None:
 
 def sections(edge: Edge) -> list[Section]:
     """Give the phases of an edge's chain with the stages in each."""
-    parts = iter(enumerate(edge.chain.parts, 1))
+    parts = iter(enumerate(edge.outline.parts, 1))
     return [
         Section(
             phase.kind,
             _WHEN[phase.kind],
             tuple((number, _describe(name, part)) for name, (number, part) in zip(phase.stages, parts, strict=False)),
         )
-        for phase in edge.chain.phases
+        for phase in edge.outline.phases
     ]
 
 
 def task_of(edge: Edge) -> str:
     """Say whether a session needs a task of its own, and what for."""
-    chain = edge.chain
-    if chain.direct and hasattr(chain.parts[-1], "begin"):  # as the edge asks it to, when it serves
+    chain = edge.outline
+    if chain.direct and isinstance(chain.parts[-1], Forward):
         return "none for plain sockets: the relay loop carries them"
     kind = next(phase for phase in chain.phases if phase.kind != "leading decisions")
     return f"one each, after the leading decisions; {kind.stages[0]} needs it"

@@ -14,7 +14,8 @@ from ..errors import ConfigurationError, EdgeError
 from ..services.plan import Plan
 from ..services.policy import FATES, Fate, Settings
 from ..services.rates import format_rate
-from ..services.services import Change, Services, Snapshot, diff
+from ..services.services import Services, diff
+from ..services.snapshot import Change, Snapshot
 from ..session.meter import Total
 from . import logs
 

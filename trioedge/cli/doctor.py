@@ -13,8 +13,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 import attrs
 from cyclopts import Parameter
 
-from ..edge import SPARE_DESCRIPTORS
 from ..process.run import ExitCode
+from ..serving.run import SPARE_DESCRIPTORS
 from ..stages.pacing import fq as qdisc
 from . import logs
 from .words import count

@@ -13,7 +13,7 @@ import trio
 
 from ..errors import ConfigurationError
 from ..services.control_plane import Link, SnapshotError
-from ..services.services import Snapshot
+from ..services.snapshot import Snapshot
 from . import toml_lines
 from .snapshot_lines import KnownLines, SnapshotReader
 from .watched_file import WatchedFile

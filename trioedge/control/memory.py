@@ -11,7 +11,7 @@ from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.plan import Plan
 from ..services.policy import Policy, Settings
 from ..services.report import Report, Usage
-from ..services.services import Snapshot
+from ..services.snapshot import Snapshot
 
 Check: TypeAlias = Callable[[str, str], "DeviceVerdict | bool | Awaitable[DeviceVerdict | bool]"]
 

@@ -8,7 +8,7 @@ import trio
 from ..loop.wakeup import Wakeup
 from ..services.control_plane import TakesReports
 from ..services.report import Report
-from ..services.services import Service
+from ..services.service import Service
 from ..structures.backoff import Backoff
 from ..telemetry.observer import Observer
 from .reports import Reports

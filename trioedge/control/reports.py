@@ -6,11 +6,10 @@ its bytes move or its sessions change, and leaves when its report is acknowledge
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 
 from ..services.report import Report, Usage
-from ..services.services import Service
+from ..services.service import Service
 from ..structures.dirty_set import DirtySet
 
 MAX_GONE: Final = 100_000
@@ -20,17 +19,16 @@ MAX_GONE: Final = 100_000
 class Reports:
     """Which services are to be reported, and what of. One report is under way at a time."""
 
-    __slots__ = ("_dirty", "_edge", "_epoch", "_gone", "_sources", "acknowledged", "sequence")
+    __slots__ = ("_dirty", "_edge", "_epoch", "_gone", "acknowledged", "sequence")
 
-    def __init__(self, edge: str, epoch: str, sources: Callable[[str], int]) -> None:
+    def __init__(self, edge: str, epoch: str) -> None:
         """Owe nothing yet.
 
         Args:
             edge: as in :class:`Report`.
             epoch: the same.
-            sources: gives how many addresses of a service are online.
         """
-        self._edge, self._epoch, self._sources = edge, epoch, sources
+        self._edge, self._epoch = edge, epoch
         self._dirty: DirtySet[Service] = DirtySet()
         self._gone: OrderedDict[Service, None] = OrderedDict()  # a dict is slow to give its first key, over and over
         self.sequence = 0
@@ -76,7 +74,7 @@ class Reports:
     def _usage(self, service: Service) -> Usage:
         return Usage(
             service.name, service.incarnation, service.up.bytes, service.down.bytes, service.opened, service.live,
-            self._sources(service.name) if service.live else 0,
+            len(service.by_source),
         )  # fmt: skip
 
     def confirm(self, sequence: int, services: list[Service]) -> None:

@@ -26,10 +26,10 @@ import trio
 from ..errors import Faults, quote
 from ..loop.collector import no_full_pass
 from ..loop.slices import REST, Slices
-from ..services.apply import MAX_NAME_LENGTH
 from ..services.control_plane import Link, SnapshotError
 from ..services.policy import Settings
-from ..services.services import Snapshot
+from ..services.services import MAX_NAME_LENGTH
+from ..services.snapshot import Snapshot
 from .settings import checking_entries, read_settings
 
 MAX_LINE_BYTES: Final = 1 << 19

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 import trio
+from trio_util import AsyncValue
 
 from ..services.apply import SnapshotApplier
 from ..services.control_plane import ControlPlane, TakesReports
@@ -70,7 +71,7 @@ class ControlSupervisor:
     Attributes:
         services: every service.
         live: every session.
-        convergence: lets snapshots hold.
+        applier: applies snapshots.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ControlSupervisor:
         name: str,
         enforced: Collection[str],
         report_seconds: float,
+        snapshots: AsyncValue[int],
     ) -> None:
         """Know no service and no session.
 
@@ -92,13 +94,15 @@ class ControlSupervisor:
             name: the edge's name in reports.
             enforced: the policy fields that some stage reads.
             report_seconds: between two rounds of reports.
+            snapshots: counts those that were applied.
         """
         self._control = control
         self._observer = observer
         self.services = Services(*totals, governed=control is not None)
         self.live = Registry(self.services)
-        self.convergence = SnapshotApplier(self.services, self.live, observer, enforced=enforced)
-        self._reports = Reports(name, secrets.token_hex(8), self.live.sources)
+        self.applier = SnapshotApplier(self.services, self.live, observer, enforced=enforced)
+        self.applier.on_applied.append(lambda: setattr(snapshots, "value", snapshots.value + 1))
+        self._reports = Reports(name, secrets.token_hex(8))
         self._reporter: Reporter | None = None
         if isinstance(control, TakesReports):
             self._reporter = Reporter(control, self._reports, observer, report_seconds)
@@ -119,7 +123,7 @@ class ControlSupervisor:
                 waiting.start_soon(wait_to_give_up)
                 await workers.start(self._keep, self._control)
                 waiting.cancel_scope.cancel()
-        self.convergence.serving()
+        self.applier.serving()
 
     async def _keep(self, control: ControlPlane, *, task_status: trio.TaskStatus[None]) -> None:
         """Run the control plane; one that fails after its first word is run again, and what it said still holds."""
@@ -128,7 +132,7 @@ class ControlSupervisor:
         while True:
             began = trio.current_time()
             try:
-                await control.run(self.convergence, task_status=first_word)
+                await control.run(self.applier, task_status=first_word)
             except Exception as fault:
                 if not first_word.said:
                     raise
@@ -137,7 +141,7 @@ class ControlSupervisor:
                 return
             if trio.current_time() - began > MAX_RETRY_SECONDS:
                 backoff.succeeded()
-            self.convergence.failed(f"{control!r} has stopped, and is started again")
+            self.applier.failed(f"{control!r} has stopped, and is started again")
             await trio.sleep(backoff.failed())
 
     async def finish(self) -> None:
@@ -147,13 +151,13 @@ class ControlSupervisor:
 
     def state(self) -> ControlState:
         """Say how the edge stands with its control plane."""
-        convergence = self.convergence
+        applier = self.applier
         return ControlState(
-            version=convergence.version,
-            applied_at=convergence.applied_at,
+            version=applier.version,
+            applied_at=applier.applied_at,
             services=len(self.services),
-            error=convergence.error,
-            failing_since=convergence.failing_since,
+            error=applier.error,
+            failing_since=applier.failing_since,
             report_error="" if self._reporter is None else self._reporter.error,
             unreported=len(self._reports),
             reported=self._reports.acknowledged,

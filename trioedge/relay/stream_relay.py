@@ -1,6 +1,17 @@
-"""Carry bytes between two trio streams, both ways: TLS, memory streams, whatever is not a plain socket.
+"""Carry bytes between two Trio streams, both ways: TLS, memory streams, anything that is not a plain socket.
 
-It behaves as `relay` does and costs two tasks a session.
+It behaves as `socket_relay` does and costs two tasks a session, one a direction:
+
+    state        event                                        action
+    relaying     one side ends                                half-close the other; half-closed
+    relaying     silent for `idle_seconds`                    cancel both, ``idle``
+    half-closed  the other side ends                          ``finished``
+    half-closed  silent for the shorter of the two limits     cancel both, ``idle``
+    paused       the allowance is lifted, the rate permits    read again; the idle limit begins anew
+    any          a stream breaks                              cancel both, ``reset``
+    any          a cut                                        cancel both, with its reason
+
+Paused: a direction waits for the allowance or for its rate, which is no silence of the client's.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,9 +23,9 @@ import trio
 
 from ..loop.reactor import BUFFER_BYTES
 from ..session.allowance import Allowance
-from ..session.meter import Meter
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason
+from .idle import idle_limit
 from .streams import PlainStream
 from .timeline import Timeline, read_size
 
@@ -27,7 +38,6 @@ class StreamRelay:
 
     __slots__ = (
         "_half_closed",
-        "_meters",
         "_paused",
         "_rests",
         "_scope",
@@ -39,19 +49,17 @@ class StreamRelay:
 
     phase = "relaying"
 
-    def __init__(self, session: Session, meters: tuple[Meter, Meter]) -> None:
+    def __init__(self, session: Session) -> None:
         """Carry nothing yet.
 
         Args:
-            session: whose bytes they are.
-            meters: its service's bytes up and down.
+            session: has the limits and the rates; its service's meters count the bytes.
         """
         self._session = session
         self._scope = trio.CancelScope()
         self._half_closed = False
         self._paused = 0
         """Directions that wait for the allowance or for the rate."""
-        self._meters = meters
         self._rests: dict[Timeline, tuple[trio.CancelScope, Callable[[], float]]] = {}
         """Waits for the rate that are under way."""
         self.began_at = trio.current_time()
@@ -64,33 +72,29 @@ class StreamRelay:
         return "" if self._session.down_rate == inf == self._session.up_rate else "timeline"
 
     def queued(self) -> tuple[int, int]:
-        """Nothing, as far as anyone knows."""
+        """Give 0: a stream does not say what it has not sent yet."""
         return 0, 0
 
     def pace(self, down_rate: float, up_rate: float) -> None:  # noqa: ARG002 - the session has them already
-        """Let waits that are under way end when the new rates have it; before each read, rates are looked at anew."""
+        """End waits for the old rates when the new ones permit; each read looks at the rates anew."""
         now = trio.current_time()
         for timeline, (rest, rate) in self._rests.items():
             rest.deadline = now + timeline.retune(rate(), now)
-
-    def count_by(self, meters: tuple[Meter, Meter]) -> None:
-        """Count what moves from now on for another service."""
-        self._meters = meters
 
     def cut(self, reason: Reason) -> None:  # noqa: ARG002 - the carrier's shape; the session remembers why
         """Stop both directions; the session's task closes the streams."""
         self._scope.cancel()
 
     async def run(self, down: trio.abc.HalfCloseableStream, up: trio.abc.HalfCloseableStream) -> Outcome:
-        """Carry bytes until both sides have finished, one breaks, or neither says anything for too long.
+        """Carry bytes until both sides have ended, one breaks, or neither sends a byte for too long.
 
         Args:
             down: the client's stream.
             up: the upstream's stream.
 
         Returns:
-            FINISHED, RESET or IDLE. After a cancel, what was received and not yet sent is lost, so both streams
-            must be closed hard.
+            FINISHED, RESET or IDLE. After a cancel, bytes that were received and not yet sent are lost, so the caller
+            must close both streams hard.
         """
         outcome = Completed(Reason.IDLE)
         self._touch()
@@ -147,7 +151,7 @@ class StreamRelay:
 
     @contextmanager
     def _pause(self) -> Iterator[None]:
-        """Wait for ourselves, which is no silence of theirs."""
+        """Suspend the idle limit while the edge itself waits."""
         self._paused += 1
         self._touch()
         try:
@@ -164,23 +168,20 @@ class StreamRelay:
 
     def _count_up(self, count: int) -> None:
         self.bytes_up += count
-        self._meters[0].add(count)
+        self._session.service.up.add(count)
 
     def _count_down(self, count: int) -> None:
         self.bytes_down += count
-        self._meters[1].add(count)
+        self._session.service.down.add(count)
 
     def _touch(self) -> None:
-        """Put the idle limit off, by one assignment."""
-        session = self._session
-        limit = session.idle_seconds
-        if self._half_closed:
-            limit = min(limit, session.half_closed_seconds)
+        """Begin the idle limit anew."""
+        limit = idle_limit(self._session, half_closed=self._half_closed)
         self._scope.deadline = inf if self._paused else trio.current_time() + limit
 
 
 async def wait_until_lifted(allowance: Allowance) -> None:
-    """Wait until a device is known; after a cancel nobody waits any more."""
+    """Wait until a device is known; after a cancel nothing is left behind."""
     lifted = trio.Event()
     allowance.wait(lifted.set)
     try:
@@ -190,9 +191,9 @@ async def wait_until_lifted(allowance: Allowance) -> None:
 
 
 async def close_hard(stream: Any) -> None:
-    """Close without a word of farewell; done even when cancelled.
+    """Close without an orderly end, also when cancelled.
 
-    A plain socket is reset: an upstream that is told of an end would take half of an upload for the whole of it.
+    A plain socket is reset, because an upstream that sees an end would take half of an upload for the whole of it.
     """
     if isinstance(stream, PlainStream):
         stream.close_reset()

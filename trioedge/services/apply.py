@@ -5,10 +5,11 @@ however large a snapshot is; see `slices`.
 """
 
 from collections import deque
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
+import attrs
 import trio
 
 from ..addresses.rules import SourceRules, compile_rules
@@ -16,17 +17,16 @@ from ..errors import Faults, RulesError
 from ..loop.collector import MANY, no_full_pass, settle
 from ..loop.slices import REST, in_slices
 from ..session.session import Session
-from ..session.verdict import Reason
+from ..session.verdict import Reason, Reject, Verdict
 from ..telemetry.observer import Observer
 from .control_plane import SnapshotError
 from .credentials import check_hash
 from .plan import Plan
 from .policy import ENTRIES_PER_STEP, FATES, Fate, Policy, Settings, faults
 from .registry import Registry
-from .services import Change, Services, Snapshot, diff
+from .services import MAX_NAME_LENGTH, Services, diff
+from .snapshot import Change, Snapshot
 from .unenforced import Unenforced
-
-MAX_NAME_LENGTH: Final = 255
 
 APPLY_REST: Final = 4
 """How many times longer than its work the applying of changes rests; no more, for no cancel ends it."""
@@ -35,12 +35,36 @@ _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate
 _SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
 
+Decide: TypeAlias = Callable[[Session], Verdict]
+
 _Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
 """Changes and the rules of what is to be; taken from its left end, so that nothing long is freed at once."""
 
 
+@attrs.frozen(slots=True)
+class Recheck:
+    """A decision that is asked again about live sessions when a policy changes.
+
+    Attributes:
+        fields: of a policy, after whose change it is asked.
+        decide: the live stage's answer; a Reject cuts the session.
+    """
+
+    fields: frozenset[str]
+    decide: "Decide"
+
+
 class SnapshotApplier:
-    """The edge's end of the line to its control plane."""
+    """The edge's end of the line to its control plane.
+
+    Attributes:
+        rechecks: the decisions of the chain that are asked again when a policy changes.
+        on_applied: called after each snapshot that was applied.
+        version: of the snapshot that is applied; empty before the first.
+        applied_at: when it was applied, in seconds of trio's clock; None before the first.
+        error: why there is no news of the control plane; empty when all is well.
+        failing_since: since when; None when all is well.
+    """
 
     def __init__(self, services: Services, live: Registry, observer: Observer, *, enforced: Collection[str]) -> None:
         """Let nothing hold yet.
@@ -58,7 +82,9 @@ class SnapshotApplier:
         self._compiled: WeakValueDictionary[tuple[int, ...], SourceRules] = WeakValueDictionary()
         self._one_at_a_time = trio.Lock()
         self._rest = 0.0
-        self._new = 0  # or changed, since the collector was spared them
+        self._new = 0  # services added or changed since the last gc.freeze()
+        self.rechecks: tuple[Recheck, ...] = ()
+        self.on_applied: list[Callable[[], object]] = []
         self.version = ""
         self.applied_at: float | None = None
         self.error = ""
@@ -91,6 +117,8 @@ class SnapshotApplier:
                         await trio.lowlevel.checkpoint()
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
+            for hook in self.on_applied:
+                hook()
         if unenforced:
             self._observer.notice(
                 "policy not enforced: no stage reads it", keys=unenforced.keys, services=unenforced.services
@@ -187,21 +215,22 @@ class SnapshotApplier:
                 changed[change.name] = change.fields
             service = self._services.get(change.name)
             enforced = self._enforced & set(change.fields)
+            rechecks = [each.decide for each in self.rechecks if not each.fields.isdisjoint(change.fields)]
             staying = 0 if service is None else service.live
             foreseen: set[Session] = set()
             if service is not None and (enforced & _DEVICE_FIELDS or change.after is None):
                 for session in self._services.foresee(service, change.after):
                     if session is not None and session.cut_reason is None:
                         foreseen.add(session)
-                        staying -= session.service == change.name  # it may be of another service since it came in
+                        staying -= session.service is service  # it may be of another service since it came in
                     yield
             cut = len(foreseen)
             if hold:
                 yield from self._services.tell(self._services.apply(change, rules), change)
             yield
-            if Fate.EVICT in change.fates or enforced & _SOURCE_FIELDS:
-                for session in self._live.each(change.name):
-                    reason = self._condemns(change, rules, session)
+            if service is not None and (rechecks or Fate.EVICT in change.fates):
+                for session in self._live.each(service):
+                    reason = self._condemns(change, rules, rechecks, session)
                     if reason is not None and session not in foreseen:
                         gone = session.cut(reason) if hold else session.cut_reason is None
                         cut += gone
@@ -221,15 +250,22 @@ class SnapshotApplier:
             evicted=evicted,
         )
 
-    def _condemns(self, change: Change, rules: SourceRules | None, session: Session) -> Reason | None:
-        """Say why a live session is to be cut, if it is."""
-        if Fate.EVICT in change.fates:
+    def _condemns(
+        self, change: Change, rules: SourceRules | None, rechecks: list[Decide], session: Session
+    ) -> Reason | None:
+        """Give the reason to cut a live session under its service's new settings, or None."""
+        if change.after is None or Fate.EVICT in change.fates:
             return Reason.EVICTED
-        if rules is None:
-            return None
-        rule = rules.match(session.source_bytes)
-        accepted = not rules.accepted if rule is None else rule.accept
-        return None if accepted else Reason.SOURCE
+        with session.service.under(change.after, rules):  # a plan asks before they are applied
+            for decide in rechecks:
+                try:
+                    verdict = decide(session)
+                except Exception as fault:
+                    self._observer.fault("recheck failed", fault, session=session.id, service=change.name)
+                    return Reason.FAULT
+                if isinstance(verdict, Reject):
+                    return verdict.reason
+        return None
 
 
 def _faults(settings: Settings, path: str) -> list[str]:

@@ -9,7 +9,7 @@ import trio
 from ..errors import EdgeError
 from .plan import Plan
 from .report import Report
-from .services import Snapshot
+from .snapshot import Snapshot
 
 
 class SnapshotError(EdgeError):

@@ -1,147 +1,51 @@
-"""The live services: one object each, the same for life, whose fields a snapshot swaps in place.
+"""The services of one run of an edge, by name.
 
-Seed, layer six: when the state above changes, only the layer that needs to move moves. A service keeps its gate, its
-counts, its meters, its connections and its place in every table, whatever its policy becomes.
+Each service is one object whose policy a snapshot swaps in place, so a change of policy moves one field of one object:
+its gate, its counts, its meters and its connections stay.
 """
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol, runtime_checkable
-
-import attrs
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Final
 
 from ..addresses.rules import SourceRules
 from ..session.meter import Meter, Total
 from ..session.session import Session
 from ..session.verdict import Reason, Reject
-from ..structures.gcra import RateSpec
-from .policy import FATES, Fate, Policy, Settings, changed_fields
+from .policy import Settings, changed_fields
+from .service import UNKNOWN_SERVICE, Service
+from .snapshot import Change, Foreseeing, Settling, Snapshot, Watcher
 
-UNKNOWN_SERVICE: Final = Reject(Reason.SERVICE, "no such service")
-_DISABLED: Final = Reject(Reason.SERVICE, "the service is disabled")
+DEFAULT_SERVICE: Final = "default"
+"""The service of every session on an edge whose stages name none."""
 
+MAX_NAME_LENGTH: Final = 255
 
-@attrs.define(eq=False, slots=True)
-class Service:
-    """One tenant, for as long as the control plane names it.
+MAX_NAMED: Final = 10_000
+"""Services that stages may name on an edge without a control plane; each lives as long as the run, so that its gate
+does not refill when its last session ends."""
 
-    Attributes:
-        name: what sessions call it.
-        incarnation: unique in the process; a service that is removed and named again has another one, and its totals
-            begin at 0.
-        settings: what the last snapshot said of it.
-        policy: the policy among that, one look-up nearer.
-        cadence: its session rate and burst, as a gate takes them; None where the policy says none.
-        rules: its source rules, compiled; None where it has none.
-        upstream: the live object behind ``policy.outbound``, which the endpoint keeps; None where there is none.
-        up: bytes to its upstream.
-        down: bytes to its clients.
-        opened: sessions since it is here, those among them that began as another service's.
-        live: sessions now.
-    """
-
-    name: str
-    incarnation: int
-    settings: Settings
-    up: Meter
-    down: Meter
-    policy: Policy = attrs.field(init=False)
-    cadence: RateSpec | None = attrs.field(init=False)
-    rules: SourceRules | None = None
-    upstream: Any = None
-    opened: int = 0
-    live: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        self.swap(self.settings)
-
-    def swap(self, settings: Settings) -> None:
-        """Let other settings hold from now on."""
-        self.settings = settings
-        self.policy = policy = settings.policy
-        self.cadence = None if policy.session_rate is None else RateSpec(policy.session_rate, policy.session_burst)
-
-    def let_go(self) -> None:
-        """It has gone, and so has its last session: its totals stand."""
-        self.up.let_go()
-        self.down.let_go()
-
-
-@attrs.frozen(slots=True)
-class Snapshot:
-    """What a control plane says, of all services or of some.
-
-    Attributes:
-        services: settings by name.
-        removed: services that are no more; says something only when not `full`.
-        full: whether services that it does not name are no more.
-        version: the control plane's own name for this state, for people and for the next request.
-    """
-
-    services: Mapping[str, Settings]
-    removed: frozenset[str] = frozenset()
-    full: bool = True
-    version: str = ""
-
-
-@attrs.frozen(slots=True)
-class Change:
-    """What a snapshot changes of one service.
-
-    Attributes:
-        name: which.
-        before: its settings now; None for a new service.
-        after: its settings to be; None for one that goes.
-        fields: which fields differ; none for a service that comes or goes.
-    """
-
-    name: str
-    before: Settings | None
-    after: Settings | None
-    fields: tuple[str, ...] = ()
-
-    @property
-    def fates(self) -> frozenset[Fate]:
-        """What happens to the sessions that live."""
-        if self.after is None:
-            return frozenset({Fate.EVICT})
-        return frozenset(FATES[name] for name in self.fields)
-
-
-class Watcher(Protocol):
-    """Who keeps something live for each service: an outbound, a rate, device verdicts."""
-
-    def changed(self, service: Service, change: Change, /) -> Iterable[None] | None:
-        """`service` has come, goes or has other settings, swapped already. What takes long is given in steps."""
-
-
-@runtime_checkable
-class Foreseeing(Protocol):
-    """A watcher that cuts sessions when settings change, or when a service goes."""
-
-    def foresee(self, service: Service, after: Settings | None, /) -> Iterable[Session | None]:
-        """Give the live sessions that it would cut if these settings held, or the service went, with None between.
-
-        Those that are of a service that goes are not the watcher's to give.
-        """
-
-
-@runtime_checkable
-class Settling(Protocol):
-    """A watcher that tidies up once all changes of a snapshot hold."""
-
-    def settle(self) -> Iterable[None]:
-        """Do so, in steps."""
+_TOO_MANY: Final = Reject(Reason.CAPACITY, f"{MAX_NAMED:,} services have been named")
+_NO_NAME: Final = Reject(Reason.SERVICE, f"a service's name has 1 to {MAX_NAME_LENGTH} letters")
 
 
 class Services:
-    """Every service by name. Without a control plane every name is one and the same service, without limits."""
+    """Every service by name.
 
-    __slots__ = (
-        "_anyone", "_by_name", "_down", "_leaving", "_lives", "_stray", "_unnamed", "_up", "_watchers", "on_gone",
-        "on_traffic",
-    )  # fmt: skip
+    With a control plane, the services that its snapshots name. Without one, every name is a service from its first
+    use, with the default policy.
+
+    Attributes:
+        governed: whether a control plane says which services there are.
+        unnamed: the service of a session before a stage names one. Without a control plane it is the service
+            ``default``; with one it has no name and stands in no table.
+        on_traffic: called with a service when its sessions change, and when its bytes move after its meters listened.
+        on_gone: called with a service that was removed, once its last session has ended.
+    """
+
+    # A service is in `_by_name`, or was removed and is in `_leaving` until its last session ends, or is `unnamed`.
+    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_up", "_watchers", "governed", "on_gone",
+                 "on_traffic", "unnamed")  # fmt: skip
 
     def __init__(self, up: Total, down: Total, *, governed: bool) -> None:
         """Know no service yet.
@@ -153,16 +57,16 @@ class Services:
         """
         self._up, self._down = up, down
         self._by_name: dict[str, Service] = {}
-        self._leaving: dict[str, Service] = {}
-        self._unnamed: Counter[str] = Counter()
-        self._lives = itertools.count(1)
-        self._stray = Service("", 0, Settings(), Meter(up), Meter(down))
-        self._anyone = None if governed else self._stray
+        self._leaving: dict[str, list[Service]] = {}
+        self._incarnations = itertools.count(1)
         self._watchers: list[Watcher] = []
+        self.governed = governed
         self.on_traffic: list[Callable[[Service], object]] = []
-        """Told of a service when its sessions change, and when its bytes move after its meters listened."""
         self.on_gone: list[Callable[[Service], object]] = []
-        """Told of a service that is no more, and has no session any more."""
+        if governed:
+            self.unnamed = Service("", 0, Settings(), Meter(up), Meter(down))
+        else:
+            self.unnamed = self._by_name[DEFAULT_SERVICE] = self._make(DEFAULT_SERVICE, Settings())
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -171,135 +75,148 @@ class Services:
         return iter(tuple(self._by_name.values()))
 
     def unchanging(self) -> Iterator[Service]:
-        """Give every service without a copy first, which is long; none may come or go meanwhile."""
+        """Give every service without a copy first, which takes long; none may come or go meanwhile."""
         return iter(self._by_name.values())
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
-    @property
-    def governed(self) -> bool:
-        """Whether a control plane says which services there are."""
-        return self._anyone is None
-
     def get(self, name: str) -> Service | None:
-        """Give the service, or None where a control plane does not name it. O(1)."""
-        return self._by_name.get(name, self._anyone)
+        """Give the service of this name, or None. O(1)."""
+        return self._by_name.get(name)
 
-    def find(self, name: str) -> Service | None:
-        """Give the service if it may have sessions, or None: nobody named it, or it is disabled. O(1)."""
-        service = self._by_name.get(name, self._anyone)
-        return service if service is None or service.policy.enabled else None
+    def find(self, service: object) -> Service | Reject:
+        """Give the service that a session may have, or the refusal: it is unknown, or disabled. O(1).
 
-    def refusal(self, name: str) -> Reject:
-        """Say why :meth:`find` gave None."""
-        return _DISABLED if name in self._by_name else UNKNOWN_SERVICE
+        Without a control plane, a name that is new makes a service, up to 10,000.
 
-    def meters(self, name: str) -> tuple[Meter, Meter]:
-        """Give the meters, up and down, that a session's bytes are counted by; those of nobody if its service went."""
-        service = self.get(name) or self._leaving.get(name) or self._stray
-        return service.up, service.down
+        Raises:
+            TypeError: `service` is neither a name nor a service.
+        """
+        if type(service) is Service:
+            found = self._by_name.get(service.name)
+            if found is not service:  # removed since, or another edge's
+                return service if service is self.unnamed else UNKNOWN_SERVICE
+        elif isinstance(service, str):
+            found = self._by_name.get(service)
+            if found is None:
+                return UNKNOWN_SERVICE if self.governed else self._name(service)
+        else:
+            raise TypeError(f"session.service = {service!r:.100} must be a service's name, or a Service")
+        return found if found.refusal is None else found.refusal
+
+    def named(self, name: str) -> list[Service]:
+        """Give every service of this name that has sessions or may have: the present one, and removed ones."""
+        found = self._by_name.get(name)
+        return [*self._leaving.get(name, ()), *([] if found is None else [found])]
 
     def watch(self, watcher: Watcher) -> None:
-        """Let `watcher` be told of every change from now on."""
+        """Notify `watcher` of every change from now on."""
         self._watchers.append(watcher)
 
     def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
-        """Give the live sessions that watchers would cut if these settings held, in short steps, some with None."""
+        """Give the live sessions that watchers would cut under these settings, in short steps, some with None."""
         for watcher in self._watchers:
             if isinstance(watcher, Foreseeing):
                 yield from watcher.foresee(service, after)
 
     def tell(self, service: Service, change: Change) -> Generator[None, None, None]:
-        """Tell the watchers of a change that holds, in short steps; the last one first, which is the endpoint.
+        """Notify the watchers of a change that is applied, in short steps; the last one first, which is the endpoint.
 
-        Where sessions go is told at once, and how many devices are online, which may take long, is told later.
+        The endpoint comes first because where sessions go changes at once; judging devices may take long.
         """
         for watcher in reversed(self._watchers):
             yield from watcher.changed(service, change) or ()
 
     def settle(self) -> Generator[None, None, None]:
-        """Tell the watchers that all changes of a snapshot hold, in short steps."""
+        """Notify the watchers that all changes of a snapshot are applied, in short steps."""
         for watcher in self._watchers:
             if isinstance(watcher, Settling):
                 yield from watcher.settle()
 
     def apply(self, change: Change, rules: SourceRules | None) -> Service:
-        """Let one change hold; :meth:`tell` comes next. O(1).
+        """Apply one change; :meth:`tell` comes next. O(1).
 
         Args:
             change: of this table, as :func:`diff` gives it.
             rules: the source rules of ``change.after``, compiled.
         """
         name = change.name
-        service = self._by_name.get(name)
         if change.after is None:
             service = self._by_name.pop(name)
+            service.remove()
             if service.live:
-                self._leaving[name] = service
+                self._leaving.setdefault(name, []).append(service)
             else:
-                self._let_go(service)
-        elif service is None:
-            service = self._leaving.pop(name, None) or self._make(name, change.after)
-            self._by_name[name] = service
-            waiting = self._unnamed.pop(name, 0)
-            service.opened += waiting
-            service.live += waiting
-            service.swap(change.after)
-            service.rules = rules
-        else:
-            service.swap(change.after)
-            service.rules = rules
+                self._gone(service)
+            return service
+        service = self._by_name.get(name) or self._make(name, change.after)
+        self._by_name[name] = service
+        service.swap(change.after, rules)
+        return service
+
+    def entered(self, service: Service) -> None:
+        """Count one more live session of this service; the registry calls this."""
+        service.opened += 1
+        service.live += 1
+        self._notify(service)
+
+    def left(self, service: Service) -> None:
+        """Count one live session less; the last one of a removed service takes it along."""
+        service.live -= 1
+        self._notify(service)
+        if service.removed and not service.live:
+            leaving = self._leaving[service.name]
+            leaving.remove(service)
+            if not leaving:
+                del self._leaving[service.name]
+            self._gone(service)
+
+    def _name(self, name: str) -> Service | Reject:
+        if not 0 < len(name) <= MAX_NAME_LENGTH:
+            return _NO_NAME
+        if len(self._by_name) >= MAX_NAMED:
+            return _TOO_MANY
+        service = self._by_name[name] = self._make(name, Settings())
         return service
 
     def _make(self, name: str, settings: Settings) -> Service:
         def wake() -> None:
-            self._tell(service)
+            self._notify(service)
 
-        service = Service(name, next(self._lives), settings, Meter(self._up, wake), Meter(self._down, wake))
+        service = Service(name, next(self._incarnations), settings, Meter(self._up, wake), Meter(self._down, wake))
         return service
 
-    def entered(self, name: str) -> None:
-        """A session of this service begins.
-
-        Where nobody says which services there are, one is there while it has sessions, if somebody follows traffic.
-        Sessions of a service that the control plane does not name, or not yet, are counted until it does.
-        """
-        service = self.get(name) or self._leaving.get(name)
-        if service is self._stray and self.on_traffic:
-            service = self._by_name[name] = self._make(name, Settings())
-        if service is None:
-            self._unnamed[name] += 1
-        else:
-            service.opened += 1
-            service.live += 1
-            self._tell(service)
-
-    def left(self, name: str) -> None:
-        """A session of this service is over; the last one of a service that has gone takes it along."""
-        service = self.get(name) or self._leaving.get(name)
-        if service is None:
-            self._unnamed[name] -= 1
-            if not self._unnamed[name]:
-                del self._unnamed[name]
-        else:
-            service.live -= 1
-            self._tell(service)
-            if not service.live and service is not self._stray:
-                if not self.governed:
-                    del self._by_name[name]
-                elif self._leaving.pop(name, None) is None:
-                    return
-                self._let_go(service)
-
-    def _let_go(self, service: Service) -> None:
-        service.let_go()
+    def _gone(self, service: Service) -> None:
+        service.release()
         for hook in self.on_gone:
             hook(service)
 
-    def _tell(self, service: Service) -> None:
-        for hook in self.on_traffic:
-            hook(service)
+    def _notify(self, service: Service) -> None:
+        if service.incarnation:  # the unnamed service of a governed edge has no limits and no reports
+            for hook in self.on_traffic:
+                hook(service)
+
+
+class ServicesView(Mapping[str, Service]):
+    """The services by name, to read: iterate, count, look up. A snapshot that changes a service keeps the object."""
+
+    __slots__ = ("_services",)
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def __len__(self) -> int:
+        return len(self._services)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([service.name for service in self._services])
+
+    def __getitem__(self, name: str) -> Service:
+        service = self._services.get(name)
+        if service is None:
+            raise KeyError(name)
+        return service
 
 
 def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, None, None]:
@@ -309,7 +226,7 @@ def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, Non
         The change of a service, or None for one that stays as it is and amid long lists, to stop at.
     """
     for name, after in snapshot.services.items():
-        service = services.get(name) if name in services else None
+        service = services.get(name)
         if service is None:
             yield Change(name, None, after)
         elif fields := (yield from changed_fields(service.settings, after)):
@@ -321,5 +238,5 @@ def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, Non
             yield None if service.name in snapshot.services else Change(service.name, service.settings, None)
     else:
         for name in snapshot.removed:
-            service = services.get(name) if name in services else None
+            service = services.get(name)
             yield None if service is None else Change(name, service.settings, None)

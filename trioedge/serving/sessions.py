@@ -18,6 +18,8 @@ from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream, ReplayStream
 from ..services.registry import Registry
+from ..services.service import Service
+from ..services.services import Services
 from ..session.chain import Chain
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
@@ -26,47 +28,62 @@ from ..telemetry.observer import Observer
 RECENT_SESSIONS: Final = 1_000
 """Sessions that are over and can still be explained."""
 
-_OVERLOAD = Reject(Reason.OVERLOAD, "as many sessions as the edge may have")
+_OVERLOAD: Final = Reject(Reason.OVERLOAD, "as many sessions as the edge may have")
 
 
 @runtime_checkable
-class Taskless(Protocol):
-    """An endpoint that can carry plain sockets in the reactor, without a task."""
+class ReactorEndpoint(Protocol):
+    """A live endpoint that can carry plain sockets in the reactor, without a task."""
 
-    def carries(self, session: Session, /) -> bool:
-        """Whether it can, the way it is bound, carry this one."""
+    def begin(self, session: Session, down: socket.socket, prefetched: bytes, ended: Ended, /) -> bool:
+        """Take the client's socket; `ended` is called once, when it is closed.
 
-    def begin(self, session: Session, down: socket.socket, early: bytes, ended: Ended, /) -> None:
-        """Take the client's socket; `ended` is called once, when it is closed."""
+        Returns:
+            False if this session needs a task; the socket is still the caller's then.
+        """
+
+
+class EdgeHome:
+    """What sessions ask of their edge: the clock, and services by name."""
+
+    __slots__ = ("clock", "find")
+
+    def __init__(self, clock: Reactor, services: Services) -> None:
+        self.clock = clock
+        self.find = services.find
 
 
 class Sessions:
     """The sessions of one edge: admits, registers, guards and ends them."""
 
     def __init__(
-        self, chain: Chain, reactor: Reactor, observer: Observer, live: Registry, *, most: int, polite: bool
-    ) -> None:
-        """Admit nobody yet; :meth:`run` opens the nursery that sessions with a task live in.
+        self, chain: Chain, reactor: Reactor, log: Observer, live: Registry, services: Services, *, max_sessions: int,
+        graceful_refuse: bool,
+    ) -> None:  # fmt: skip
+        """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
         Args:
-            chain: what every session goes through.
+            chain: every session goes through it.
             reactor: carries the sessions that need no task.
-            observer: counts ends and logs faults.
+            log: counts ends and logs faults.
             live: where sessions are registered.
-            most: live sessions at a time; newcomers beyond are refused with OVERLOAD.
-            polite: close refused connections in order, rather than with a reset.
+            services: where stages find them by name.
+            max_sessions: live at a time; the next ones are refused with OVERLOAD.
+            graceful_refuse: close refused connections in order, rather than with a reset.
         """
         self._chain = chain
         self._decide = chain.decide
         self._reactor = reactor
-        self._observer = observer
-        self._most = most
-        self._polite = polite
+        self._log = log
+        self._home = EdgeHome(reactor, services)
+        self._unnamed: Service = services.unnamed
+        self._max = max_sessions
+        self._graceful_refuse = graceful_refuse
         self._ids = itertools.count(1)
         self._nursery: trio.Nursery | None = None
         self._emptied: trio.Event | None = None
         endpoint = chain.parts[-1]
-        self._taskless = endpoint if chain.direct and isinstance(endpoint, Taskless) else None
+        self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._over: deque[tuple[Session, Outcome]] = deque()
         self._settling = False
         self.live = live
@@ -74,7 +91,7 @@ class Sessions:
         """The sessions that ended last, refused ones included."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the sessions' tasks until cancelled, then cut every session that is left."""
+        """Run the sessions' tasks until cancelled, then cut every session that is left."""
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
@@ -83,65 +100,70 @@ class Sessions:
             self.cut(Reason.DRAINED)
 
     def admit(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int) -> None:
-        """Take an accepted socket: refuse it at once, or see its session to the end."""
-        session = Session(next(self._ids), listener, source, packed, port, self._reactor.now)
-        self._observer.accepted += 1
+        """Take an accepted socket: refuse it at once, or carry its session to the end."""
+        session = Session(next(self._ids), listener, source, packed, port, self._reactor.now, self._unnamed, self._home)
+        self._log.accepted += 1
         refusal = self._refusal(session)
         if refusal is not None:
-            if self._polite:
+            if self._graceful_refuse:
                 sock.close()
             else:
                 reset(sock)
             self._end(session, refusal)
             return
         sock.setblocking(False)  # a system call that a refusal does without
-        if self._taskless is None or not self._taskless.carries(session):
+        if self._endpoint is None:
             self._spawn(session, PlainStream(sock))
             return
+        self.live.add(session)
+        session.began = True
         try:
-            self.live.add(session)
-            self._taskless.begin(session, sock, b"", self._ended)
+            if not self._endpoint.begin(session, sock, b"", self._ended):
+                session.began = False
+                self._start_task(session, PlainStream(sock))
         except Exception as fault:
-            self._observer.fault("endpoint failed", fault, session=session.id)
+            self._log.fault("endpoint failed", fault, session=session.id)
             if session.carrier is not None:
                 session.carrier.cut(Reason.FAULT)
             elif session.outcome is None:
                 reset(sock)
-                end = self._ended if session in self.live else self._end  # a service that cannot be a key
-                end(session, Completed(Reason.FAULT, repr(fault)))
+                self._ended(session, Completed(Reason.FAULT, repr(fault)))
 
     def admit_stream(
         self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int
     ) -> Session:
-        """Take a connected stream that is no plain socket; the same, always with a task."""
+        """Take a connected stream that is no plain socket; its session always has a task."""
         now = self._reactor.refresh()
-        session = Session(next(self._ids), listener, source, packed, port, now)
-        self._observer.accepted += 1
+        session = Session(next(self._ids), listener, source, packed, port, now, self._unnamed, self._home)
+        self._log.accepted += 1
         refusal = self._refusal(session)
         if refusal is None:
             self._spawn(session, ReplayStream(stream))
         else:
             self._end(session, refusal)
-            self._tasks.start_soon(stream.aclose if self._polite else partial(close_hard, stream))
+            self._tasks.start_soon(stream.aclose if self._graceful_refuse else partial(close_hard, stream))
         return session
 
     def _refusal(self, session: Session) -> Reject | None:
         """Ask the leading decisions; one that raises costs this session, and no other."""
-        if len(self.live) >= self._most:
-            self._observer.notice("shedding: too many sessions", live=len(self.live))
+        if len(self.live) >= self._max:
+            self._log.notice("shedding: too many sessions", live=len(self.live))
             return _OVERLOAD
         try:
             verdict = self._decide(session)
         except Exception as fault:
-            self._observer.fault("decision failed", fault, session=session.id, source=session.source)
+            self._log.fault("decision failed", fault, session=session.id, source=session.source)
             return Reject(Reason.FAULT, repr(fault))
         if session.cut_reason is not None:
             return Reject(session.cut_reason, "cut by a decision")
         return None if verdict is CONTINUE else verdict
 
     def _spawn(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
-        session.stream = stream
         self.live.add(session)
+        self._start_task(session, stream)
+
+    def _start_task(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
+        session.stream = stream
         self._tasks.start_soon(self._carry, session, stream)
 
     @property
@@ -160,9 +182,9 @@ class Sessions:
             if session.cut_reason is not None:
                 outcome = Completed(session.cut_reason)
         finally:
-            # The client's own stream, under whatever middlewares put around it.
+            # The client's own stream, under those that middlewares put around it.
             try:
-                if outcome == Completed() or (self._polite and type(outcome) is Reject):
+                if outcome == Completed() or (self._graceful_refuse and type(outcome) is Reject):
                     await stream.aclose()
                 elif isinstance(stream, PlainStream):
                     stream.close_reset()
@@ -177,18 +199,18 @@ class Sessions:
         except trio.BrokenResourceError as error:  # the client went while a stage was talking to it
             return Completed(Reason.RESET, str(error))
         except Exception as fault:
-            self._observer.fault("stage failed", fault, session=session.id, source=session.source)
+            self._log.fault("stage failed", fault, session=session.id, source=session.source)
             return Completed(Reason.FAULT, repr(fault))
         except BaseExceptionGroup as group:  # a cancel, and what a stage's clean-up raised on the way
             cancelled, others = group.split(trio.Cancelled)
             if cancelled is None or not isinstance(others, Exception):
                 raise
-            self._observer.fault("stage failed", others, session=session.id, source=session.source)
+            self._log.fault("stage failed", others, session=session.id, source=session.source)
             raise cancelled from None
         if isinstance(outcome, (Completed, Reject)):
             return outcome
         fault = TypeError(f"the endpoint returned {outcome!r}; it must return Completed or Reject")
-        self._observer.fault("stage failed", fault, session=session.id, source=session.source)
+        self._log.fault("stage failed", fault, session=session.id, source=session.source)
         return Completed(Reason.FAULT, str(fault))
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
@@ -199,7 +221,7 @@ class Sessions:
             self._emptied.set()
 
     def _end(self, session: Session, outcome: Outcome) -> None:
-        """Settle it now, or behind the one whose clean-up has ended it: evicting a thousand others nests no calls."""
+        """Settle it now, or behind the one whose clean-up ended it: evicting a thousand others nests no calls."""
         self._over.append((session, outcome))
         if self._settling:
             return
@@ -212,12 +234,12 @@ class Sessions:
 
     def _settle(self, session: Session, outcome: Outcome) -> None:
         for fault in session.end(outcome):
-            self._observer.fault("clean-up failed", fault, session=session.id)
-        self._observer.count(outcome)
+            self._log.fault("clean-up failed", fault, session=session.id)
+        self._log.count(outcome)
         self.recent.append(session)
 
     def cut(self, reason: Reason) -> int:
-        """Cut every live session and say how many."""
+        """Cut every live session and count them."""
         return sum(session.cut(reason) for session in self.live)
 
     async def wait_empty(self) -> None:

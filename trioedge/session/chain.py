@@ -1,24 +1,28 @@
 """Compile stages and an endpoint into one chain, once, at start; refuse nonsense with a way to mend it.
 
-Neighbouring decisions become one loop. Middlewares wrap what follows them, right to left, so the order of the
-list is the order of execution, outermost first.
+Neighbouring decisions become one loop. Middlewares wrap the stages behind them, right to left, so the order of the
+list is the order of execution, outermost first. Behind each stage the chain looks whether it named a service that is
+unknown or disabled (:attr:`Session.refusal`).
 """
 
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
 from ..errors import ConfigurationError
+from .kinds import DECISION, check_endpoint, endpoint_handler, facts_of, kind_of, live_endpoint, live_stage, name_of
 from .requirements import check_facts
 from .session import Session
-from .stage import DecisionFunction, Endpoint, Handler
+from .stage import DecisionFunction, Facts, Handler
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
 
-Clock: TypeAlias = Callable[[], int]
+if TYPE_CHECKING:
+    from ..services.context import EdgeContext
+
+NanosecondClock: TypeAlias = Callable[[], int]
 
 BUCKETS: Final = 64
 """Of times: more than the nanoseconds of any session need."""
@@ -38,30 +42,75 @@ class Phase:
 
 
 @attrs.frozen(slots=True)
+class Outline:
+    """A chain as it is written down, checked; opening it makes a :class:`Chain`.
+
+    Attributes:
+        parts: the recipes, the stages in order and then the endpoint.
+        kinds: the kind of each stage.
+        facts: what each part says of itself, the endpoint's last.
+        phases: the chain, phase by phase.
+    """
+
+    parts: tuple[object, ...]
+    kinds: tuple[str, ...]
+    facts: tuple[Facts, ...]
+    phases: tuple[Phase, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the parts, in order."""
+        return [name for phase in self.phases for name in phase.stages]
+
+    @property
+    def direct(self) -> bool:
+        """True when only the endpoint is behind the leading decisions."""
+        return all(kind == DECISION for kind in self.kinds)
+
+    @property
+    def enforced(self) -> frozenset[str]:
+        """The fields of a policy that some part reads."""
+        return frozenset(field for facts in self.facts for field in facts.enforces)
+
+    @property
+    def policies(self) -> tuple[type[Any], ...]:
+        """The classes of policy keys that stages name, each once."""
+        return tuple(dict.fromkeys(facts.policy for facts in self.facts if facts.policy is not None))
+
+    @property
+    def provided(self) -> frozenset[str]:
+        """The session fields that some stage writes."""
+        return frozenset(fact for facts in self.facts for fact in facts.provides)
+
+
+@attrs.frozen(slots=True)
 class Chain:
-    """A compiled chain. Call it with a session to run all of it.
+    """An open chain. Call it with a session to run all of it.
 
     Attributes:
         decide: the leading decisions as one function, which run before the session has a task.
         handle: everything behind them.
-        phases: the chain, phase by phase.
-        direct: True when only the endpoint is behind the leading decisions.
-        parts: the stages and the endpoint themselves, in order.
+        outline: the recipes.
+        parts: the live stages and the live endpoint, in order.
         counts: for each stage, how many sessions took it how long, in buckets of powers of two nanoseconds; empty
             for a chain without a clock. See :mod:`trioedge.telemetry.trace`.
     """
 
     decide: DecisionFunction
     handle: Handler
-    phases: tuple[Phase, ...]
-    direct: bool
+    outline: Outline
     parts: tuple[object, ...]
     counts: tuple[list[int], ...] = ()
 
     @property
-    def enforced(self) -> frozenset[str]:
-        """The fields of a policy that some part reads."""
-        return frozenset(field for part in self.parts for field in getattr(part, "enforces", ()))
+    def phases(self) -> tuple[Phase, ...]:
+        """The chain, phase by phase."""
+        return self.outline.phases
+
+    @property
+    def direct(self) -> bool:
+        """True when only the endpoint is behind the leading decisions."""
+        return self.outline.direct
 
     async def __call__(self, session: Session) -> Outcome:
         """Run the whole chain; a chain whose decisions refuse makes no checkpoint."""
@@ -69,50 +118,99 @@ class Chain:
         return await self.handle(session) if verdict is CONTINUE else verdict
 
 
-def compile_chain(stages: Sequence[object], endpoint: object, *, clock: Clock | None = None) -> Chain:
-    """Compile `stages`, in order of execution, and `endpoint` into a chain.
+def outline(stages: Sequence[object], endpoint: object) -> Outline:
+    """Check `stages`, in order of execution, and `endpoint`; nothing is opened.
 
     Args:
-        stages: decisions and middlewares; may be empty.
-        endpoint: an object with ``async handle(session)``, or an async function of a session.
+        stages: decisions, middlewares and recipes of them; may be empty.
+        endpoint: an object with ``async handle(session)``, an async function of a session, or a recipe of one.
+
+    Raises:
+        ConfigurationError: a stage is neither or both, a decision is async, the endpoint is missing, a stage reads a
+            field that no stage before it writes, and more. The message says which stage and how to mend it.
+    """
+    if isinstance(stages, (str, bytes)) or not isinstance(stages, Sequence):
+        raise ConfigurationError(f"stages must be a list of stages, not {name_of(stages)}: write stages=[...]")
+    places = [f"stage {number} ({name_of(stage)})" for number, stage in enumerate(stages, 1)]
+    kinds = tuple(kind_of(stage, where) for stage, where in zip(stages, places, strict=True))
+    check_endpoint(endpoint)
+    parts = (*stages, endpoint)
+    places.append(f"endpoint ({name_of(endpoint)})")
+    facts = tuple(facts_of(part, where) for part, where in zip(parts, places, strict=True))
+    check_facts(facts, [name_of(part) for part in parts], places)
+    phases: list[Phase] = []
+    for kind, run in groupby(zip(kinds, stages, strict=True), key=itemgetter(0)):
+        names = tuple(name_of(stage) for _, stage in run)
+        if kind == DECISION:
+            phases.append(Phase("decisions" if phases else "leading decisions", names))
+        else:
+            phases.extend(Phase(kind, (name,)) for name in names)
+    phases.append(Phase("endpoint", (name_of(endpoint),)))
+    return Outline(parts, kinds, facts, tuple(phases))
+
+
+def compile_chain(stages: Sequence[object], endpoint: object, *, clock: NanosecondClock | None = None) -> Chain:
+    """Compile stages that need no running edge into a chain, for a test of their order.
+
+    Args:
+        stages: as in :class:`Edge`.
+        endpoint: as in :class:`Edge`.
         clock: gives nanoseconds; with it, every stage is timed, for half a microsecond each at most.
 
     Raises:
-        ConfigurationError: a stage is neither or both, a decision is async, the endpoint is missing, a stage
-            needs a field that nothing before it names. The message says which stage and how to mend it.
+        ConfigurationError: as :class:`Edge` does, and for a recipe that only a running edge opens.
     """
-    if isinstance(stages, (str, bytes)) or not isinstance(stages, Sequence):
-        raise ConfigurationError(f"stages must be a list of stages, not {_name(stages)}: write stages=[...]")
-    kinds = [_kind(stage, f"stage {number} ({_name(stage)})") for number, stage in enumerate(stages, 1)]
-    handle = _endpoint(endpoint)
-    check_facts([*stages, endpoint], _name)
+    return open_chain(outline(stages, endpoint), None, clock=clock)
 
-    runs = [
-        (kind, [stage for _, stage in run]) for kind, run in groupby(zip(kinds, stages, strict=True), key=itemgetter(0))
+
+def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: NanosecondClock | None = None) -> Chain:
+    """Open every recipe and compile the live stages.
+
+    Args:
+        outline: the recipes, checked.
+        context: the running edge.
+        clock: as in :func:`compile_chain`.
+
+    Raises:
+        ConfigurationError: a recipe opened something else than it says.
+    """
+    *recipes, endpoint = outline.parts
+    stages = [
+        live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})")
+        for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1)
     ]
-    leading: list[Any] = runs.pop(0)[1] if kinds[:1] == ["decision"] else []
-    phases = [Phase("leading decisions", tuple(map(_name, leading)))] if leading else []
-    for kind, run in runs:
-        if kind == "decision":
-            phases.append(Phase("decisions", tuple(map(_name, run))))
-        else:
-            phases.extend(Phase("middleware", (_name(stage),)) for stage in run)
-    phases.append(Phase("endpoint", (_name(endpoint),)))
-
+    endpoint = live_endpoint(endpoint, context)
+    runs = [
+        (kind, [stage for _, stage in run])
+        for kind, run in groupby(zip(outline.kinds, stages, strict=True), key=itemgetter(0))
+    ]
+    leading: list[Any] = runs.pop(0)[1] if outline.kinds[:1] == (DECISION,) else []
     counts = tuple([0] * BUCKETS for _ in stages) if clock else ()
+    handle = _begin(endpoint_handler(endpoint))
     number = len(stages)
     for kind, run in reversed(runs):
         number -= len(run)
-        if kind == "decision":
+        if kind == DECISION:
             handle = _guard(_fuse(run, clock, counts[number:]), handle)
         else:
             for place, stage in reversed(list(enumerate(run, number))):
                 handle = _wrap(stage, handle) if clock is None else _time(stage, handle, clock, counts[place])
-    decide = _fuse(leading, clock, counts)
-    return Chain(decide, handle, tuple(phases), not runs, (*stages, endpoint), counts)
+    return Chain(_fuse(leading, clock, counts), handle, outline, (*stages, endpoint), counts)
 
 
-def _time(stage: Any, call_next: Handler, clock: Clock, counts: list[int]) -> Handler:
+def _begin(handle: Handler) -> Handler:
+    """Make the session's service final when its endpoint begins."""
+
+    def handler(session: Session) -> Awaitable[Outcome]:
+        if session.began:
+            raise RuntimeError("a middleware awaited call_next twice: the session's bytes go to one endpoint, once")
+        session.began = True
+        return handle(session)
+
+    return handler
+
+
+def _time(stage: Any, call_next: Handler, clock: NanosecondClock, counts: list[int]) -> Handler:
     """Put a middleware around `call_next` and time it until it calls that."""
 
     def timed_next(session: Session) -> Awaitable[Outcome]:
@@ -135,16 +233,23 @@ def _wrap(stage: Any, call_next: Handler) -> Handler:
     """Put a middleware around `call_next`."""
     middleware = stage.handle
 
+    def go_on(session: Session) -> Awaitable[Outcome]:
+        return call_next(session) if session.refusal is None else _give(session.refusal)
+
     async def handler(session: Session) -> Outcome:
-        outcome = await middleware(session, call_next)
+        outcome = await middleware(session, go_on)
         if type(outcome) is not Completed and type(outcome) is not Reject:
             raise TypeError(
-                f"middleware {_name(stage)} returned {outcome!r}; it must `return await call_next(session)`, "
+                f"middleware {name_of(stage)} returned {outcome!r}; it must `return await call_next(session)`, "
                 "or Completed or Reject of its own"
             )
         return outcome
 
     return handler
+
+
+async def _give(refusal: Reject) -> Outcome:
+    return refusal
 
 
 def _guard(decide: DecisionFunction, call_next: Handler) -> Handler:
@@ -157,7 +262,7 @@ def _guard(decide: DecisionFunction, call_next: Handler) -> Handler:
     return handler
 
 
-def _fuse(stages: Sequence[Any], clock: Clock | None, counts: Sequence[list[int]]) -> DecisionFunction:
+def _fuse(stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence[list[int]]) -> DecisionFunction:
     """Make one function of neighbouring decisions: a plain loop, no coroutine."""
     decides: tuple[DecisionFunction, ...] = tuple(stage.decide for stage in stages)
 
@@ -166,6 +271,8 @@ def _fuse(stages: Sequence[Any], clock: Clock | None, counts: Sequence[list[int]
             verdict = each(session)
             if verdict is not CONTINUE:
                 return _checked(verdict, stages[decides.index(each)])
+            if session.refusal is not None:
+                return session.refusal
         return CONTINUE
 
     if clock is None:
@@ -186,6 +293,9 @@ def _fuse(stages: Sequence[Any], clock: Clock | None, counts: Sequence[list[int]
             if verdict is not CONTINUE:
                 trace.append(~took)
                 return _checked(verdict, stages[decides.index(each)])
+            if session.refusal is not None:
+                trace.append(~took)
+                return session.refusal
             trace.append(took)
         return CONTINUE
 
@@ -196,91 +306,5 @@ def _checked(verdict: Any, stage: object) -> Reject:
     if type(verdict) is Reject:
         return verdict
     raise TypeError(
-        f"decision {_name(stage)} returned {verdict!r}; a decision returns CONTINUE or Reject(reason, detail)"
+        f"decision {name_of(stage)} returned {verdict!r}; a decision returns CONTINUE or Reject(reason, detail)"
     )
-
-
-def _name(part: object) -> str:
-    """Name a stage or endpoint as its user would."""
-    function = getattr(part, "decide", None) or getattr(part, "handle", None)
-    if inspect.isfunction(part):
-        return part.__name__
-    if isinstance(part, type):
-        return part.__name__
-    if inspect.isfunction(function):  # a lifted function, whose own name says more than its wrapper's
-        return function.__name__
-    return type(part).__name__
-
-
-def _kind(stage: object, where: str) -> str:
-    """Tell a decision from a middleware, or say what is wrong with `stage`."""
-    if isinstance(stage, type):
-        raise ConfigurationError(f"{where} is a class, not a stage: call it, {stage.__name__}(...)")
-    if inspect.iscoroutine(stage):
-        stage.close()
-        raise ConfigurationError(f"{where} is a coroutine, already called: pass the function, without ()")
-    decide: Any = getattr(stage, "decide", None)
-    handle: Any = getattr(stage, "handle", None)
-    if decide is None and handle is None:
-        mend = "lift a function with @decision or @middleware" if callable(stage) else "give it one of them"
-        raise ConfigurationError(f"{where} has neither decide(session) nor handle(session, call_next): {mend}")
-    if decide is not None and handle is not None:
-        raise ConfigurationError(
-            f"{where} has both decide() and handle(): a stage is a decision or a middleware; make it two stages"
-        )
-    if decide is not None:
-        if inspect.iscoroutinefunction(decide):
-            raise ConfigurationError(
-                f"{where}: decide() is async, and a decision cannot wait: make it a plain def that answers from "
-                "memory, or make it a middleware"
-            )
-        _check_arity(decide, 1, f"{where}: decide() must take the session and nothing else")
-        return "decision"
-    if _arity_fits(handle, 1) and not _arity_fits(handle, 2):
-        raise ConfigurationError(
-            f"{where} is an endpoint among the stages: pass it as endpoint=, or let handle() take call_next too"
-        )
-    _check_async(handle, f"{where}: handle()")
-    _check_arity(handle, 2, f"{where}: handle() must take the session and call_next")
-    return "middleware"
-
-
-def _endpoint(endpoint: object) -> Handler:
-    """Give the handler at the end of the chain, or say what is wrong with `endpoint`."""
-    where = f"endpoint ({_name(endpoint)})"
-    if endpoint is None:
-        raise ConfigurationError("no endpoint: say where sessions go, for example endpoint=Forward('tcp://…')")
-    if inspect.iscoroutine(endpoint):
-        endpoint.close()
-        raise ConfigurationError(f"{where} is a coroutine, already called: pass the function, without ()")
-    if isinstance(endpoint, type):
-        raise ConfigurationError(f"{where} is a class, not an endpoint: call it, {endpoint.__name__}(...)")
-    handle: Any = endpoint.handle if isinstance(endpoint, Endpoint) else endpoint
-    if not callable(handle) or hasattr(endpoint, "decide"):
-        raise ConfigurationError(f"{where} cannot end a chain: it needs async handle(session)")
-    _check_async(handle, where)
-    if _arity_fits(handle, 2) and not _arity_fits(handle, 1):
-        raise ConfigurationError(f"{where} is a middleware: move it into stages and name an endpoint behind it")
-    _check_arity(handle, 1, f"{where} must take the session and nothing else")
-    return handle  # type: ignore[no-any-return]  # just checked, by hand
-
-
-def _check_async(function: Any, where: str) -> None:
-    if (inspect.isfunction(function) or inspect.ismethod(function)) and not inspect.iscoroutinefunction(function):
-        raise ConfigurationError(f"{where} is not async: write async def")
-
-
-def _check_arity(function: Callable[..., object], count: int, message: str) -> None:
-    if not _arity_fits(function, count):
-        raise ConfigurationError(message)
-
-
-def _arity_fits(function: Any, count: int) -> bool:
-    """Tell whether `function` can be called with `count` positional arguments; unknown counts as yes."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:  # built-ins without a signature
-        return True
-    return True

@@ -1,47 +1,55 @@
-"""Which session fields a chain's parts need, which of them name these, and which part may stand there only once."""
+"""Stages and the session fields that they read and write: in which order they may stand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
 from ..errors import ConfigurationError
+from .stage import Facts
+
+FROM_THE_START: Final = frozenset({"service", "source"})
+"""Session fields that have a value at accept; a stage that writes one makes the value before it provisional."""
 
 
-def check_facts(parts: Sequence[object], name_of: Callable[[object], str]) -> None:
-    """Refuse a stage that needs a session field before a stage has named it, and one that stands there twice.
-
-    Every session has a service from the start, unless some stage of the chain names one: then whoever asks
-    before that stage would be told the wrong one.
+def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[str]) -> None:
+    """Refuse a stage that reads a session field before it is final, and other orders that cannot work.
 
     Args:
-        parts: the stages and the endpoint, in order; what they need and name stands in `requires` and `provides`, and
-            `once` is true for those of which a chain has one at most.
-        name_of: names a part for people.
+        facts: what the stages and, last, the endpoint say of themselves, in order.
+        names: their names.
+        places: the same with their number, for messages.
 
     Raises:
-        ConfigurationError: which part needs what, and how to mend it.
+        ConfigurationError: which part is wrong, and how to mend it.
     """
-    for number, part in enumerate(parts, 1):
-        for name in ("requires", "provides"):
-            if isinstance(facts := getattr(part, name, ()), str):
-                raise ConfigurationError(
-                    f"stage {number} ({name_of(part)}): {name}={facts!r} is text: write {name}=({facts!r},)"
-                )
-    lonely = [name_of(part) for part in parts if getattr(part, "once", False)]
+    lonely = [name for name, each in zip(names, facts, strict=True) if each.once]
     for name in lonely:
         if lonely.count(name) > 1:
             raise ConfigurationError(f"{name} is there twice, and each would undo the other: give one what both say")
-    naming = {fact for part in parts for fact in getattr(part, "provides", ())}
-    known = {"service"} - naming
-    for number, part in enumerate(parts, 1):
-        for fact in getattr(part, "requires", ()):
-            if fact not in known:
-                later = [name_of(other) for other in parts[number:] if fact in getattr(other, "provides", ())]
-                mend = (
-                    f"move it behind {later[0]}, which names it"
-                    if later
-                    else f"put a stage before it that names the {fact}"
-                )
-                where = "endpoint" if number == len(parts) else f"stage {number}"
+    written = {fact for each in facts for fact in each.provides}
+    known = set(FROM_THE_START - written)
+    for number, each in enumerate(facts):
+        for fact in each.requires:
+            later = [names[at] for at in range(number + 1, len(facts)) if fact in facts[at].provides]
+            if later and (fact in known or fact in each.provides):
                 raise ConfigurationError(
-                    f"{where} ({name_of(part)}) needs the session's {fact} before anything names it: {mend}"
+                    f"{places[number]} reads the session's {fact}, which {later[-1]} changes later: move it behind "
+                    f"{later[-1]}"
                 )
-        known.update(getattr(part, "provides", ()))
+            if later:
+                raise ConfigurationError(
+                    f"{places[number]} needs the session's {fact} before anything names it: move it behind "
+                    f"{later[0]}, which names it"
+                )
+            if fact not in known:
+                raise ConfigurationError(
+                    f"{places[number]} needs the session's {fact} before anything names it: put a stage before it "
+                    f"that names the {fact}"
+                )
+        known.update(each.provides)
+    if not facts[-1].relays:
+        for name, each in zip(places, facts, strict=True):
+            if each.needs_relay:
+                raise ConfigurationError(
+                    f"{name} does nothing before an endpoint that moves bytes by itself: let {names[-1]} await "
+                    "context.relay(session, upstream) and say relays = True"
+                )

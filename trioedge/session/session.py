@@ -1,213 +1,82 @@
 """A session: one client from accept to close, as the stages see it. No socket is in here."""
 
-from collections.abc import Callable
-from math import inf
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-import attrs
+from ..addresses.address import normalise_source
+from .fields import CleanUp, SessionFields
+from .surroundings import Follower
+from .verdict import Outcome, Reason, Reject
 
-from .allowance import Allowance
-from .meter import Meter
-from .verdict import Outcome, Reason
+if TYPE_CHECKING:
+    from ..services.service import Service
 
-DEFAULT_SERVICE = "default"
-"""The service of every session on an edge whose stages name none."""
-
-IDLE_SECONDS = 600.0
-HALF_CLOSED_SECONDS = 60.0
-
-CleanUp: TypeAlias = "Callable[[Session], object]"
+MAX_DEVICE_LETTERS: Final = 255
 
 
-class Carrier(Protocol):
-    """Whoever moves a session's bytes at this moment: a connect attempt or a relay.
-
-    One that moves bytes calls :meth:`Session.wake` if ``session.quiet``.
-    """
-
-    @property
-    def phase(self) -> str:
-        """What the session is doing, for people."""
-
-    @property
-    def bytes_up(self) -> int:
-        """Bytes handed to the upstream so far."""
-
-    @property
-    def bytes_down(self) -> int:
-        """Bytes handed to the client so far."""
-
-    @property
-    def began_at(self) -> float | None:
-        """When it began to relay; None while it connects."""
-
-    @property
-    def pacing(self) -> str:
-        """Who keeps the session's rates: ``kernel``, ``timeline``, or nobody, as an empty text."""
-
-    def queued(self) -> tuple[int, int]:
-        """Bytes of `bytes_down` and `bytes_up` that the kernel has not sent yet."""
-
-    def count_by(self, meters: tuple[Meter, Meter], /) -> None:
-        """Count what moves from now on, up and down, for another service."""
-
-    def pace(self, down_rate: float, up_rate: float, /) -> None:
-        """Let other rates hold from now on, in bytes a second; infinity for none."""
-
-    def cut(self, reason: Reason, /) -> None:
-        """End it now; both its sockets are free when this returns."""
-
-
-class Follower(Protocol):
-    """Whoever divides a rate among sessions: told of one whose bytes move, and of nothing else that it does."""
-
-    def moved(self) -> None:
-        """Its bytes move, for the first time since :meth:`Session.listen`."""
-
-    def left(self) -> None:
-        """It has ended, or is of another service now; it is not followed any more."""
-
-
-class Scope(Protocol):
-    """A cancel scope, as floor 0 may say it."""
-
-    def cancel(self) -> None:
-        """Cancel what runs inside."""
-
-
-class Index(Protocol):
-    """Where a live session is found by its service."""
-
-    def move(self, session: "Session", service: str, /) -> None:
-        """Find the session under another service from now on."""
-
-    def identify(self, session: "Session", device: str | None, /) -> None:
-        """Find the session under another device from now on."""
-
-
-@attrs.define(eq=False, slots=True, weakref_slot=False)
-class Session:
+class Session(SessionFields):
     """One client of the edge, from accept to close.
 
-    Stages read it and may write `service`, `device`, `destination`, `idle_seconds`, `half_closed_seconds`,
-    `allowance` and, in a middleware, `stream`; everything else belongs to the edge.
+    Stages may write `service`, `device`, `destination`, `idle_seconds`, `half_closed_seconds`, `allowance`, `state`
+    and, in a middleware, `stream`. Each checks its value at the assignment. Everything else is read-only.
     """
 
-    id: int
-    """Unique within the process, counting up from 1."""
-    listener: str
-    """The address it was accepted on, such as ``tcp://127.0.0.1:6380``."""
-    source: str
-    """The client's address as text, IPv4-mapped IPv6 written as IPv4; ``unix`` for a local socket."""
-    source_bytes: bytes
-    """The same, packed: 4 bytes, 16 bytes, or none for a local socket. What matchers compare."""
-    source_port: int
-    """The client's port; 0 for a local socket."""
-    started_at: float
-    """When it was accepted, in seconds of the edge's clock. Decisions take it for *now*."""
-    _service: str = DEFAULT_SERVICE
-    destination: str | None = None
-    """Where a stage wants it to go; an endpoint with a destination of its own ignores it."""
-    idle_seconds: float = IDLE_SECONDS
-    """Cut after this long without a byte either way."""
-    half_closed_seconds: float = HALF_CLOSED_SECONDS
-    """The same, once one side has finished sending."""
-    down_rate: float = inf
-    """Bytes a second to the client; written by :meth:`pace`."""
-    up_rate: float = inf
-    """Bytes a second to the upstream."""
-    allowance: Allowance | None = attrs.field(default=None, repr=False)
-    """What it may still move before its device is known; None for no bound. Read when the relay begins."""
-    stream: Any = None
-    """The client's byte stream, for middlewares: a `trio.abc.HalfCloseableStream`. A middleware that wraps it
-    (TLS) assigns what the next stage shall see. None on an edge without middlewares, where nobody reads it."""
-    outcome: Outcome | None = None
-    """How it ended; None while it lives."""
-    carrier: Carrier | None = attrs.field(default=None, repr=False)
-    """Who moves its bytes; None before and outside an endpoint."""
-    scope: Scope | None = attrs.field(default=None, repr=False)
-    """What its task runs in; None while it has no task."""
-    index: Index | None = attrs.field(default=None, repr=False)
-    """Where it is registered; None before it is accepted."""
-    follower: Follower | None = attrs.field(default=None, repr=False)
-    """Who is told when its bytes move again, see :meth:`follow`; None for a session without a rate."""
-    quiet: bool = attrs.field(default=False, repr=False)
-    """Its next byte is to be told: see :meth:`wake`."""
-    trace: list[int] | None = attrs.field(default=None, repr=False)
-    """Nanoseconds that each stage took, in order of execution."""
-    stamp: int = attrs.field(default=0, repr=False)
-    """When the latest stage was entered or left, for `trace`."""
-    cut_reason: Reason | None = attrs.field(default=None, repr=False)
-    """Why it was cut; None unless it was."""
-    _device: str | None = attrs.field(default=None, init=False, repr=False)
-    _deferred: list[CleanUp] | None = attrs.field(default=None, init=False, repr=False)
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Session({self._id}, service={self._service.name!r}, source={self._source!r}, {self.phase})"
 
     @property
-    def service(self) -> str:
-        """Whose session this is: the tenant it counts for. A live one is moved to its new service at once."""
+    def service(self) -> "Service":
+        """The tenant that the session counts for; before a stage names one, the edge's unnamed service.
+
+        A stage writes a name or a service, until the endpoint begins. One that is unknown or disabled is refused with
+        reason ``service`` once that stage returns.
+        """
         return self._service
 
     @service.setter
-    def service(self, service: str) -> None:
+    def service(self, service: "Service | str") -> None:
+        found = self._home.find(service)
+        if self.began:
+            raise RuntimeError("session.service is final once the endpoint has begun: name it in a stage")
+        if type(found) is Reject:
+            self.refusal = found
+            return
+        self.refusal = None
+        if found is self._service:
+            return
         if self.index is None:
-            self._service = service
-            if self.follower is not None:
-                self.follow(None)
+            self.enter(found)  # type: ignore[arg-type]  # no Reject, as just seen
         else:
-            self.index.move(self, service)
+            self.index.move(self, found)  # type: ignore[arg-type]
 
     @property
     def device(self) -> str | None:
-        """What a device limit counts it under; None where none does."""
+        """The device that a device limit counts it under, at most 255 letters; None where none does."""
         return self._device
 
     @device.setter
     def device(self, device: str | None) -> None:
+        if device is not None and not (isinstance(device, str) and len(device) <= MAX_DEVICE_LETTERS):
+            raise TypeError(f"session.device = {device!r:.100} must be text of at most 255 letters, or None")
         if self.index is None:
             self._device = device
         else:
             self.index.identify(self, device)
 
     @property
-    def pacing(self) -> str:
-        """Who keeps its rates: ``kernel``, ``timeline``, or nobody, as an empty text."""
-        return "" if self.carrier is None else self.carrier.pacing
-
-    def pace(self, down_rate: float, up_rate: float) -> None:
-        """Let other rates hold from now on, also for bytes that wait already.
-
-        Args:
-            down_rate: bytes a second to the client, infinity for no limit.
-            up_rate: the same to the upstream.
-        """
-        self.down_rate, self.up_rate = down_rate, up_rate
-        if self.carrier is not None:
-            self.carrier.pace(down_rate, up_rate)
-
-    def follow(self, follower: Follower | None) -> None:
-        """Have another follower, or none; the one before is told that it left."""
-        before, self.follower, self.quiet = self.follower, follower, False
-        if before is not None:
-            before.left()
-
-    def listen(self) -> None:
-        """Have the follower told of the next byte, either way."""
-        self.quiet = self.follower is not None
-
-    def wake(self) -> None:
-        """Tell that bytes move again; for whoever moves them."""
-        self.quiet = False
-        if self.follower is not None:
-            self.follower.moved()
-
-    @property
     def phase(self) -> str:
-        """What it is doing: ``deciding``, ``handling``, ``connecting``, ``relaying`` or ``ended``."""
-        if self.outcome is not None:
+        """``deciding``, ``handling``, ``connecting``, ``relaying`` or ``ended``."""
+        if self._outcome is not None:
             return "ended"
         if self.carrier is not None:
             return self.carrier.phase
         return "deciding" if self.scope is None else "handling"
+
+    @property
+    def pacing(self) -> str:
+        """What keeps its rates: ``kernel``, ``timeline``, or an empty text for neither."""
+        return "" if self.carrier is None else self.carrier.pacing
 
     @property
     def bytes_up(self) -> int:
@@ -218,6 +87,48 @@ class Session:
     def bytes_down(self) -> int:
         """Bytes handed to the client so far; still there when the session has ended."""
         return 0 if self.carrier is None else self.carrier.bytes_down
+
+    def set_source(self, address: str, port: int = 0) -> None:
+        """Change who the client is, as a balancer says; `peer` stays.
+
+        Args:
+            address: an IPv4 or IPv6 address in any spelling, or ``unix``.
+            port: the client's port; 0 where it is not known.
+
+        Raises:
+            ConfigurationError: `address` is none.
+            TypeError: `port` is no whole number from 0 to 65,535.
+        """
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
+            raise TypeError(f"session.set_source(port={port!r:.100}) must be a whole number from 0 to 65535")
+        source, packed = normalise_source(address)
+        if self._peer is None:
+            self._peer = self._source, self._source_bytes
+        if self.index is None:
+            self.come_from(source, packed, port)
+        else:
+            self.index.move_source(self, source, packed, port)
+
+    def pace(self, down_rate: float, up_rate: float) -> None:
+        """Apply other rates from now on, also to bytes that wait already.
+
+        Args:
+            down_rate: bytes a second to the client, above 0; infinity for no limit.
+            up_rate: the same to the upstream.
+        """
+        self._down_rate, self._up_rate = down_rate, up_rate
+        if self.carrier is not None:
+            self.carrier.pace(down_rate, up_rate)
+
+    def follow(self, follower: Follower | None) -> None:
+        """Have another follower, or none; the one before is notified that the session left."""
+        before, self.follower, self.quiet = self.follower, follower, False
+        if before is not None:
+            before.left()
+
+    def listen(self) -> None:
+        """Notify the follower of the next byte, either way."""
+        self.quiet = self.follower is not None
 
     def defer(self, clean_up: CleanUp) -> None:
         """Have `clean_up(session)` called when the session ends, however it ends; last in, first out.
@@ -230,16 +141,53 @@ class Session:
         else:
             self._deferred.append(clean_up)
 
-    def end(self, outcome: Outcome) -> list[Exception]:
-        """Write down `outcome` and run the deferred clean-ups; the edge calls this.
+    def cut(self, reason: Reason) -> bool:
+        """End the session now, wherever it is: free the sockets, then cancel the task if it has one.
 
         Returns:
-            What the clean-ups raised, which is nothing as a rule. A second call does nothing.
+            False if it had ended, or was being cut already.
+        """
+        if self._outcome is not None or self._cut_reason is not None:
+            return False
+        self._cut_reason = reason
+        if self.carrier is not None:
+            self.carrier.cut(reason)
+        if self.scope is not None:
+            self.scope.cancel()
+        return True
+
+    # The edge calls these; stages do not.
+
+    def enter(self, service: "Service") -> None:
+        """Belong to another service; a registered session is moved by its registry, which calls this."""
+        self._service = service
+        if self.follower is not None:
+            self.follow(None)
+
+    def come_from(self, source: str, packed: bytes, port: int) -> None:
+        """Have another source; the registry calls this."""
+        self._source, self._source_bytes, self._source_port = source, packed, port
+
+    def use(self, device: str | None) -> None:
+        """Have another device; the registry calls this."""
+        self._device = device
+
+    def wake(self) -> None:
+        """Notify the follower that bytes move again; the carrier calls this."""
+        self.quiet = False
+        if self.follower is not None:
+            self.follower.moved()
+
+    def end(self, outcome: Outcome) -> list[Exception]:
+        """Store `outcome` and run the deferred clean-ups.
+
+        Returns:
+            Exceptions that the clean-ups raised. A second call does nothing.
         """
         faults: list[Exception] = []
-        if self.outcome is not None:
+        if self._outcome is not None:
             return faults
-        self.outcome = outcome
+        self._outcome = outcome
         if self.follower is not None:
             self.follow(None)
         while self._deferred:
@@ -248,18 +196,3 @@ class Session:
             except Exception as fault:
                 faults.append(fault)
         return faults
-
-    def cut(self, reason: Reason) -> bool:
-        """End the session now, wherever it is: free the sockets, then cancel the task if it has one.
-
-        Returns:
-            False if it had ended, or was being cut already.
-        """
-        if self.outcome is not None or self.cut_reason is not None:
-            return False
-        self.cut_reason = reason
-        if self.carrier is not None:
-            self.carrier.cut(reason)
-        if self.scope is not None:
-            self.scope.cancel()
-        return True

@@ -1,32 +1,39 @@
-"""The shapes users implement, and the decorators that lift a plain function into one.
+"""The protocols that users implement, and the decorators that make a stage of a plain function.
 
 A decision is ``(Session) -> Verdict`` and cannot wait. A middleware is ``async (Session, call_next) -> Outcome``.
 Prefer the first: it runs before the session has a task.
+
+An object in ``stages=[…]`` is a recipe. One without state of its own is its own live stage. One that keeps something
+while an edge serves has ``open(context)``, which makes the live stage of one run of one edge, so that the same recipe
+may stand in several edges at once.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import attrs
 
 from .session import Session
 from .verdict import Outcome, Verdict
 
+if TYPE_CHECKING:
+    from ..services.context import EdgeContext
+
 Handler: TypeAlias = Callable[[Session], Awaitable[Outcome]]
-"""What carries a session to its end."""
+"""An async function that carries a session to its end."""
 
 
 @runtime_checkable
 class Decision(Protocol):
-    """Answers from memory, now. It has no way to wait, so it cannot stall a handshake."""
+    """A stage that answers from memory, now. It has no way to wait, so it cannot stall a handshake."""
 
     def decide(self, session: Session, /) -> Verdict:
-        """Say CONTINUE, or Reject with a reason."""
+        """Give CONTINUE, or Reject with a reason."""
 
 
 @runtime_checkable
 class Middleware(Protocol):
-    """Stands around the rest of the chain; costs the session a task."""
+    """A stage around the rest of the chain; costs the session a task."""
 
     def handle(self, session: Session, call_next: Handler, /) -> Awaitable[Outcome]:
         """An ``async def``. Do something, ``return await call_next(session)`` at most once, do something."""
@@ -41,14 +48,69 @@ class Endpoint(Protocol):
 
 
 @runtime_checkable
+class Recipe(Protocol):
+    """A stage or endpoint that keeps something while an edge serves."""
+
+    def open(self, context: "EdgeContext", /) -> Any:
+        """Make the live stage of one run of one edge: a decision, a middleware or an endpoint.
+
+        It is called before the edge accepts and must not wait. A stage says what it opens as ``kind = "decision"`` or
+        ``kind = "middleware"``.
+        """
+
+
+@runtime_checkable
 class Worker(Protocol):
-    """A stage or endpoint with work of its own in the background, in the edge's nursery."""
+    """A live stage or endpoint that works in the background, in the edge's nursery."""
 
     async def run(self, *, task_status: Any) -> None:
         """Work until cancelled. The edge listens once every worker has called `task_status.started()`.
 
         `task_status` is trio's: annotate it with `trio.TaskStatus[None]`.
         """
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A live stage or endpoint with something to free."""
+
+    def close(self) -> None:
+        """Free it. Called once, when no session is left and the workers have ended, also after a failed start."""
+
+
+@attrs.frozen(slots=True)
+class Facts:
+    """What a stage or an endpoint may say of itself, as class attributes or attributes; all of it is optional.
+
+    Attributes:
+        kind: what ``open`` makes, ``decision`` or ``middleware``; only a stage with ``open`` says it.
+        requires: session fields that it reads (``service``, ``source``, ``destination``, ``device``). An earlier stage
+            must have written them, and no later one may.
+        provides: session fields that it writes.
+        enforces: fields of a policy that it reads; what no stage reads earns a warning.
+        rechecks: fields of a policy; when one changes, the edge asks the decision again about the service's live
+            sessions, and cuts those that it rejects. So the decision must not count or spend anything.
+        once: whether a chain may have one only.
+        policy: an attrs class with keys of its own in every policy; ``session.policy[Hours]`` gives them.
+        needs_relay: whether it works only where the edge relays the bytes.
+        relays: of an endpoint, whether it relays with the edge's relay: ``context.relay``.
+        needs_control: whether it does nothing unless a control plane's policies say what.
+        listeners: addresses of the edge that it names; one that the edge does not listen on is refused.
+        descriptors: file descriptors that it keeps open beside those of sessions.
+    """
+
+    kind: str = ""
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    enforces: tuple[str, ...] = ()
+    rechecks: tuple[str, ...] = ()
+    once: bool = False
+    policy: type[Any] | None = None
+    needs_relay: bool = False
+    relays: bool = False
+    needs_control: bool = False
+    listeners: tuple[str, ...] = ()
+    descriptors: int = 0
 
 
 @attrs.frozen(slots=True, repr=False)
@@ -58,6 +120,7 @@ class FunctionDecision:
     decide: Callable[[Session], Verdict]
     requires: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
+    policy: type[Any] | None = None
 
     def __call__(self, session: Session) -> Verdict:
         return self.decide(session)
@@ -73,6 +136,7 @@ class FunctionMiddleware:
     handle: Callable[[Session, Handler], Awaitable[Outcome]]
     requires: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
+    policy: type[Any] | None = None
 
     def __call__(self, session: Session, call_next: Handler) -> Awaitable[Outcome]:
         return self.handle(session, call_next)
@@ -89,28 +153,34 @@ MiddlewareFunction: TypeAlias = Callable[[Session, Handler], Awaitable[Outcome]]
 def decision(function: DecisionFunction, /) -> FunctionDecision: ...
 @overload
 def decision(
-    *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = ()
+    *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = (), policy: type[Any] | None = None
 ) -> Callable[[DecisionFunction], FunctionDecision]: ...
 def decision(
-    function: DecisionFunction | None = None, /, *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = ()
+    function: DecisionFunction | None = None,
+    /,
+    *,
+    requires: tuple[str, ...] = (),
+    provides: tuple[str, ...] = (),
+    policy: type[Any] | None = None,
 ) -> FunctionDecision | Callable[[DecisionFunction], FunctionDecision]:
     """Make a stage of ``def function(session) -> Verdict``.
 
     Args:
         function: answers from memory; an ``async def`` is refused when the chain is compiled.
-        requires: session fields (``"service"``, ``"destination"``) that an earlier stage must have named.
-        provides: session fields that this function writes.
+        requires: session fields that it reads, such as ``("service",)``; an earlier stage must have written them.
+        provides: session fields that it writes.
+        policy: an attrs class whose fields every policy may then set: ``session.policy[Hours]`` gives them.
     """
     if function is None:
-        return lambda function: FunctionDecision(function, requires, provides)
-    return FunctionDecision(function, requires, provides)
+        return lambda function: FunctionDecision(function, requires, provides, policy)
+    return FunctionDecision(function, requires, provides, policy)
 
 
 @overload
 def middleware(function: MiddlewareFunction, /) -> FunctionMiddleware: ...
 @overload
 def middleware(
-    *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = ()
+    *, requires: tuple[str, ...] = (), provides: tuple[str, ...] = (), policy: type[Any] | None = None
 ) -> Callable[[MiddlewareFunction], FunctionMiddleware]: ...
 def middleware(
     function: MiddlewareFunction | None = None,
@@ -118,14 +188,16 @@ def middleware(
     *,
     requires: tuple[str, ...] = (),
     provides: tuple[str, ...] = (),
+    policy: type[Any] | None = None,
 ) -> FunctionMiddleware | Callable[[MiddlewareFunction], FunctionMiddleware]:
     """Make a stage of ``async def function(session, call_next) -> Outcome``.
 
     Args:
         function: awaits `call_next(session)` at most once and returns an outcome.
-        requires: session fields (``"service"``, ``"destination"``) that an earlier stage must have named.
-        provides: session fields that this function writes.
+        requires: session fields that it reads, such as ``("service",)``; an earlier stage must have written them.
+        provides: session fields that it writes.
+        policy: an attrs class whose fields every policy may then set: ``session.policy[Hours]`` gives them.
     """
     if function is None:
-        return lambda function: FunctionMiddleware(function, requires, provides)
-    return FunctionMiddleware(function, requires, provides)
+        return lambda function: FunctionMiddleware(function, requires, provides, policy)
+    return FunctionMiddleware(function, requires, provides, policy)

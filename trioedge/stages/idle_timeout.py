@@ -1,7 +1,8 @@
 """How long a session may be silent."""
 
 from ..arguments import check_number
-from ..session.session import HALF_CLOSED_SECONDS, Session
+from ..session.fields import HALF_CLOSED_SECONDS
+from ..session.session import Session
 from ..session.verdict import CONTINUE, Verdict
 
 
@@ -11,9 +12,13 @@ class IdleTimeout:
     A decision, not a middleware: it writes two numbers into the session and the relay does the rest, so that
     silence costs no task and no timer. Without it the limits are 600 and 60 seconds. A slow reader is not silent: while
     bytes that the edge has sent already are still being delivered, the limit begins anew.
+
+    It needs an endpoint that relays with the edge's relay, as `Forward` and ``context.relay`` do.
     """
 
     __slots__ = ("_half_closed_seconds", "_seconds")
+
+    needs_relay = True
 
     def __init__(self, seconds: float, *, half_closed_seconds: float | None = None) -> None:
         """Set the limits.
@@ -36,7 +41,7 @@ class IdleTimeout:
         return f"IdleTimeout(seconds={self._seconds:g}, half_closed_seconds={self._half_closed_seconds:g})"
 
     def decide(self, session: Session) -> Verdict:
-        """Write the limits down; always CONTINUE."""
+        """Write the limits into the session; always CONTINUE."""
         session.idle_seconds = self._seconds
         session.half_closed_seconds = self._half_closed_seconds
         return CONTINUE

@@ -1,12 +1,11 @@
 """Which addresses may come: rules compiled once, matched in about a microsecond."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 from ..addresses.rules import SourceRules
+from ..arguments import check_choice
 from ..errors import ConfigurationError, Faults, RulesError
-from ..services.context import EdgeContext
-from ..services.services import Services
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
 
@@ -16,24 +15,29 @@ _UNMATCHED: Final = Reject(Reason.SOURCE, "matches no accepted entry")
 class SourceMatch:
     """Accept or reject by the client's address; the longest prefix that holds it wins.
 
-    With `accept` entries, whoever matches nothing is refused; with only `reject` entries, accepted. Refusals
-    have reason ``source`` and the entry as detail. Without any entries it goes by the rules in the policy of the
-    session's service, which were compiled when the policy arrived; sessions that a new policy would refuse are cut.
-    Seed, layer four. O(log n): 0.4 to 1.1 µs up to 100,000 prefixes.
+    With `accept` entries, an address that matches none is refused; with only `reject` entries, it is accepted.
+    Refusals have reason ``source`` and the entry as detail. Without any entries the rules in the policy of the
+    session's service apply, which were compiled when the policy arrived; live sessions that a new policy would refuse
+    are cut. O(log n): 0.4 to 1.1 µs up to 100,000 prefixes.
     """
 
-    def __init__(self, accept: Iterable[str] = (), reject: Iterable[str] = ()) -> None:
+    def __init__(
+        self, accept: Iterable[str] = (), reject: Iterable[str] = (), *, of: Literal["source", "peer"] = "source"
+    ) -> None:
         """Compile the rules.
 
         Args:
             accept: addresses (``192.0.2.7``, ``2001:db8::1``), prefixes (``10.0.0.0/8``; host bits are dropped),
                 ranges (``192.0.2.10-192.0.2.20``), or ``unix`` for clients of a local socket.
             reject: the same.
+            of: which address is matched: the ``source``, who the client is; or the ``peer``, which connected and may be
+                a balancer.
 
         Raises:
             ConfigurationError: quotes the entries that cannot be read, or that are both accepted and rejected: the
                 first 100, and how many more there are.
         """
+        check_choice("SourceMatch", "of", of, ("source", "peer"))
         try:
             rules = SourceRules(accept, reject)
         except RulesError as error:
@@ -41,34 +45,25 @@ class SourceMatch:
             faults.extend(error.faults, error.more)
             raise ConfigurationError(str(faults)) from None
         self._rules: SourceRules | None = rules if rules.accepted or rules.rejected else None
-        self._services: Services | None = None
+        self._of_peer = of == "peer"
         by_policy = self._rules is None
-        self.requires = ("service",) if by_policy else ()
-        self.enforces = ("accept", "reject") if by_policy else ()
-        self._text = (
-            "SourceMatch()" if by_policy else f"SourceMatch({rules.accepted} accepted, {rules.rejected} rejected)"
-        )
+        self.requires = (*(("service",) if by_policy else ()), *(() if self._of_peer else ("source",)))
+        self.enforces = self.rechecks = ("accept", "reject") if by_policy else ()
+        self.needs_control = by_policy
+        self._text = "SourceMatch()"
+        if not by_policy:
+            peer = ", of='peer'" if self._of_peer else ""
+            self._text = f"SourceMatch({rules.accepted} accepted, {rules.rejected} rejected{peer})"
 
     def __repr__(self) -> str:
         return self._text
 
-    def bind(self, context: EdgeContext) -> None:
-        """Belong to the edge that begins to serve."""
-        self._services = context.services if self._rules is None else None
-
     def decide(self, session: Session) -> Verdict:
         """Look the address up."""
-        rules = self._rules
+        rules = self._rules or session.service.rules
         if rules is None:
-            if self._services is None:
-                return CONTINUE
-            service = self._services.find(session.service)
-            if service is None:
-                return self._services.refusal(session.service)
-            rules = service.rules
-            if rules is None:
-                return CONTINUE
-        rule = rules.match(session.source_bytes)
+            return CONTINUE
+        rule = rules.match(session.peer_bytes if self._of_peer else session.source_bytes)
         if rule is None:
             return _UNMATCHED if rules.accepted else CONTINUE
         return CONTINUE if rule.accept else Reject(Reason.SOURCE, rule.text)

@@ -50,6 +50,10 @@ class Observer:
         """Count one session's end under its reason."""
         (self.refused if type(outcome) is Reject else self.ended)[outcome.reason] += 1
 
+    def statistics(self, live: int, bytes_up: int, bytes_down: int) -> Statistics:
+        """Give the counts as they are now; costs the same however many sessions are live."""
+        return Statistics(self.accepted, live, dict(self.refused), dict(self.ended), bytes_up, bytes_down)
+
     def say(self, event: str, **facts: object) -> None:
         """Log something that happens once."""
         self._write(self._log.info, event, facts)

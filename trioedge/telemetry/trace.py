@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..session.chain import Chain
+from ..session.chain import Outline
 from ..session.session import Session
 
 
@@ -91,9 +91,9 @@ class Explanation:
         return "\n".join([head, *(f"  {step.stage:<{width}}  {step.took:>10}  {step.answer}" for step in self.steps)])
 
 
-def explain(session: Session, chain: Chain) -> Explanation:
+def explain(session: Session, outline: Outline) -> Explanation:
     """Put together what a session's trace says. Costs nothing before it is asked."""
-    names = [name for phase in chain.phases for name in phase.stages]
+    names = outline.names
     ended = session.outcome
     at_last = session.phase if ended is None else _words(ended.reason, ended.detail)
     steps: list[Step] = []
@@ -106,7 +106,7 @@ def explain(session: Session, chain: Chain) -> Explanation:
             steps.append(Step(names[len(steps)], at_last if began is None else "connected", waited))
     return Explanation(
         session.id,
-        session.service,
+        session.service.name,
         session.source,
         tuple(steps),
         session.phase,
@@ -119,7 +119,6 @@ def _words(reason: str, detail: str) -> str:
     return f"{reason}: {detail}" if detail else str(reason)
 
 
-def stage_times(chain: Chain) -> Sequence[StageTimes]:
+def stage_times(outline: Outline, counts: Sequence[Sequence[int]]) -> Sequence[StageTimes]:
     """Give the times of every stage of a chain, in order."""
-    names = [name for phase in chain.phases for name in phase.stages]
-    return [StageTimes(name, tuple(counts)) for name, counts in zip(names, chain.counts, strict=False)]
+    return [StageTimes(name, tuple(each)) for name, each in zip(outline.names, counts, strict=False)]

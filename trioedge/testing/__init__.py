@@ -5,6 +5,7 @@ Nothing in trioedge imports this; it imports trioedge.
 
 from .checks import check_decision as check_decision
 from .checks import check_middleware as check_middleware
+from .context import make_context as make_context
 from .rehearsal import Client as Client
 from .rehearsal import Rehearsal as Rehearsal
 from .rehearsal import open_edge as open_edge
@@ -19,6 +20,7 @@ __all__ = [
     "check_decision",
     "check_middleware",
     "echo",
+    "make_context",
     "make_session",
     "open_edge",
 ]

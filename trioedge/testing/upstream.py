@@ -9,7 +9,7 @@ import trio.testing
 from ..addresses.address import Address
 from ..services.context import EdgeContext
 from ..session.verdict import Reason
-from ..upstreams.connector import Attempt, ConnectCallback, Permit
+from ..upstreams.connector import Attempt, ConnectCallback, Target
 from ..upstreams.errors import UpstreamError
 
 Script: TypeAlias = Callable[[trio.abc.HalfCloseableStream], Awaitable[object]]
@@ -23,7 +23,7 @@ async def echo(stream: trio.abc.HalfCloseableStream) -> None:
 
 
 class ScriptedUpstream:
-    """What every connection of a rehearsed edge reaches, whatever address it asks for.
+    """The outbound of a rehearsed edge: every connection reaches a script, whatever address it asks for.
 
     Attributes:
         script: runs once for each connection, which is closed when it returns; change it at any time.
@@ -57,19 +57,22 @@ class ScriptedUpstream:
         self._lockstep = lockstep
         self._nursery: trio.Nursery | None = None
 
-    def open(self, context: EdgeContext, permit: Permit | None) -> "ScriptedUpstream":  # noqa: ARG002 - an outbound's shape
+    def open(self, context: EdgeContext) -> "ScriptedUpstream":  # noqa: ARG002 - an outbound's shape
+        """Make the outbound of a run: itself."""
         return self
 
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
-        """Nothing is colder than another."""
+    def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:
+        """Do nothing: there is nothing to prepare."""
 
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:  # noqa: ARG002 - as above
+    def start(self, target: Target, callback: ConnectCallback) -> Attempt:  # noqa: ARG002 - an outbound's shape
+        """Refuse: a scripted upstream has no sockets."""
         raise RuntimeError("a scripted upstream has no sockets")
 
-    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
+    async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         """Connect, after `connect_seconds`, or fail as told."""
+        address = target.address
         self.asked.append(address)
-        with trio.move_on_after(seconds) as scope:
+        with trio.move_on_after(target.seconds) as scope:
             await trio.sleep(self.connect_seconds)
         if scope.cancelled_caught:
             raise UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection in time")

@@ -11,8 +11,9 @@ import trio
 
 from ..addresses.address import Address, parse_address
 from ..services.context import EdgeContext
-from ..services.services import Change, Service
-from .connector import Connecting
+from ..services.service import Service
+from ..services.snapshot import Change
+from .connector import Connecting, Permit
 from .quota import Quota
 from .upstream import Upstream
 
@@ -31,23 +32,25 @@ def most_ready() -> int:
 class PolicyUpstreams:
     """Follows the policies of an edge. What is ready is bounded over all of them, first come, first served."""
 
-    def __init__(self, connector: Connecting, context: EdgeContext, connect_seconds: float) -> None:
+    def __init__(self, connector: Connecting, context: EdgeContext, seconds: float, permit: Permit) -> None:
         """Know no upstream yet.
 
         Args:
             connector: opens their connections.
             context: where they live; its policies are followed from now on.
-            connect_seconds: the limit of one connect.
+            seconds: the limit of one connect.
+            permit: drops the addresses that may not be connected to.
         """
         self._connector = connector
         self._context = context
-        self._seconds = connect_seconds
+        self._seconds = seconds
+        self._permit = permit
         self._by_destination: dict[Address, Upstream] = {}
         self._ready: Quota[Upstream] = Quota(most_ready())
         self._touched: dict[Upstream, None] = {}
         """Those that a snapshot which is being applied names, or names no more."""
         self._nursery: trio.Nursery | None = None
-        context.services.watch(self)
+        context.watch(self)
 
     def __len__(self) -> int:
         """PolicyUpstreams that a policy names."""
@@ -84,7 +87,7 @@ class PolicyUpstreams:
     def _named(self, destination: Address) -> Upstream:
         upstream = self._by_destination.get(destination)
         if upstream is None:
-            upstream = Upstream(destination, self._connector, self._context, self._seconds)
+            upstream = Upstream(destination, self._connector, self._context, self._seconds, self._permit)
             self._by_destination[destination] = upstream
         return upstream
 
@@ -99,7 +102,7 @@ class PolicyUpstreams:
             yield
         for upstream in touched:
             if upstream.preconnect < upstream.wanted:
-                self._context.observer.notice(
+                self._context.log.notice(
                     "preconnect: fewer than policies want", upstream=str(upstream.destination),
                     wanted=upstream.wanted, ready=upstream.preconnect,
                 )  # fmt: skip

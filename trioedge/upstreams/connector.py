@@ -9,17 +9,19 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
+import attrs
 import trio
 
 from ..addresses.address import Address
 from ..loop.reactor import HUNG_UP, WRITABLE, Reactor
 from ..loop.sockets import no_delay
 from ..relay.streams import PlainStream
+from ..services.context import Resolving
 from ..session.verdict import Reason
 from .errors import UpstreamError
-from .resolver import Answer, Resolver, SocketAddress
+from .resolver import Answer, SocketAddress
 
 NEXT_ADDRESS_SECONDS: Final = 0.25
 """The connection attempt delay of RFC 8305 section 5."""
@@ -36,17 +38,41 @@ _REASONS: Final = {
 }
 
 
+def reason_of(code: int) -> Reason:
+    """Give the reason of a connect that failed with this errno."""
+    return _REASONS.get(code, Reason.UPSTREAM_UNREACHABLE)
+
+
 Permit: TypeAlias = Callable[[Address, Answer], Answer]
 """Takes out of an answer the addresses that may not be connected to; an error if none is left."""
 
 
-class ConnectCallback(Protocol):
-    """Who wants a connection; exactly one of the two is called, once, unless the attempt is cancelled."""
+@attrs.frozen(slots=True, eq=False)
+class Target:
+    """Where to connect, and within which bounds.
 
-    def connected(self, sock: socket.socket, greeted: bool, /) -> None:
+    Attributes:
+        address: the destination.
+        seconds: the limit of one connect, name and all addresses included.
+        permit: drops the addresses that may not be connected to; None for no such rule.
+    """
+
+    address: Address
+    seconds: float
+    permit: Permit | None = None
+
+    def permitted(self, answer: Answer) -> Answer:
+        """Give the addresses of an answer that may be connected to, or the error if there is none."""
+        return answer if self.permit is None else self.permit(self.address, answer)
+
+
+class ConnectCallback(Protocol):
+    """The callback of a connect attempt; one of the two is called, once, unless the attempt is cancelled."""
+
+    def connected(self, sock: socket.socket, readable: bool, /) -> None:
         """Here is one, registered in the reactor, where it has to be handed over, removed or forgotten.
 
-        `greeted`: it is readable already, and the event that said so has passed.
+        `readable`: it is readable already, and the event that said so has passed.
         """
 
     def failed(self, error: UpstreamError, /) -> None:
@@ -56,13 +82,13 @@ class ConnectCallback(Protocol):
 class Attempt:
     """One try to reach a destination, over all of its addresses, within one deadline."""
 
-    __slots__ = ("_addresses", "_due", "_error", "_label", "_pending", "_reactor", "_tick", "_waiter")
+    __slots__ = ("_addresses", "_callback", "_due", "_error", "_label", "_pending", "_reactor", "_tick")
 
-    def __init__(self, reactor: Reactor, label: object, due: float, waiter: ConnectCallback) -> None:
+    def __init__(self, reactor: Reactor, label: object, due: float, callback: ConnectCallback) -> None:
         self._reactor = reactor
         self._label = label
         self._due = due
-        self._waiter: ConnectCallback | None = waiter
+        self._callback: ConnectCallback | None = callback
         self._addresses: Sequence[SocketAddress] = ()
         self._pending: dict[int, socket.socket] = {}
         self._error: UpstreamError | None = None
@@ -70,7 +96,7 @@ class Attempt:
 
     def resolved(self, addresses: Sequence[SocketAddress] | UpstreamError) -> None:
         """Begin with the first address; does nothing once cancelled."""
-        if self._waiter is None:
+        if self._callback is None:
             return
         if isinstance(addresses, UpstreamError):
             self._fail(addresses)
@@ -79,8 +105,8 @@ class Attempt:
         self._try_next()
 
     def cancel(self) -> None:
-        """Give up: every socket is closed, and the waiter hears nothing more."""
-        self._waiter = None
+        """Give up: every socket is closed, and the callback hears nothing more."""
+        self._callback = None
         self._reactor.drop_deadline(self, self._tick)
         for fd, sock in self._pending.items():
             self._reactor.forget(fd)
@@ -97,22 +123,22 @@ class Attempt:
                 self._fail(self._error)
             return
         if mask & WRITABLE and _is_connected(sock):
-            waiter = self._waiter
+            callback = self._callback
             del self._pending[fd]
             self.cancel()
-            if waiter is not None:
-                self._hand_over(waiter, fd, sock, greeted=bool(mask & ~WRITABLE))
+            if callback is not None:
+                self._hand_over(callback, fd, sock, readable=bool(mask & ~WRITABLE))
 
-    def _hand_over(self, waiter: ConnectCallback, fd: int, sock: socket.socket, *, greeted: bool) -> None:
+    def _hand_over(self, callback: ConnectCallback, fd: int, sock: socket.socket, *, readable: bool) -> None:
         try:
-            waiter.connected(sock, greeted)
+            callback.connected(sock, readable)
         except Exception as fault:
             self._reactor.forget(fd)
             sock.close()
-            waiter.failed(UpstreamError(Reason.FAULT, f"{self._label}: {fault!r}"))
+            callback.failed(UpstreamError(Reason.FAULT, f"{self._label}: {fault!r}"))
 
     def expire(self, now: float) -> None:
-        if self._waiter is None:
+        if self._callback is None:
             return
         if now < self._due and self._addresses:
             self._try_next()
@@ -162,31 +188,35 @@ class Attempt:
     def _note(self, code: int) -> None:
         """Remember the first address's fault: it is the one the user thinks of."""
         if self._error is None:
-            reason = _REASONS.get(code, Reason.UPSTREAM_UNREACHABLE)
-            self._error = UpstreamError(reason, f"{self._label}: {os.strerror(code)}")
+            self._error = UpstreamError(reason_of(code), f"{self._label}: {os.strerror(code)}")
 
     def _fail(self, error: UpstreamError | None) -> None:
-        waiter = self._waiter
+        callback = self._callback
         self.cancel()
-        if waiter is not None:
-            waiter.failed(error or UpstreamError(Reason.UPSTREAM_UNRESOLVED, f"{self._label}: no address"))
+        if callback is not None:
+            callback.failed(error or UpstreamError(Reason.UPSTREAM_UNRESOLVED, f"{self._label}: no address"))
 
 
+@runtime_checkable
 class Connecting(Protocol):
-    """An outbound at work."""
+    """A live outbound, as the endpoint uses it."""
 
     @property
     def plain(self) -> bool:
         """Whether it gives bare sockets, by :meth:`start`; else only streams."""
 
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object], /) -> None:
-        """Prepare what can be prepared before anyone connects there; `failed` is told if nobody will get there."""
+    def warm(self, target: Target, failed: Callable[[UpstreamError], object], /) -> None:
+        """Prepare what can be prepared before the first connect; `failed` is called if no connect can succeed."""
 
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback, /) -> Attempt:
+    def start(self, target: Target, callback: ConnectCallback, /) -> Attempt:
         """Begin to connect a plain socket."""
 
-    async def open_stream(self, address: Address, seconds: float, /) -> trio.abc.HalfCloseableStream:
-        """Connect a stream."""
+    async def open_stream(self, target: Target, /) -> trio.abc.HalfCloseableStream:
+        """Connect a stream.
+
+        Raises:
+            UpstreamError: there is no connection.
+        """
 
 
 def _is_connected(sock: socket.socket) -> bool:
@@ -203,50 +233,47 @@ class Connector:
 
     plain = True
 
-    def __init__(self, reactor: Reactor, resolver: Resolver, permit: Permit | None = None) -> None:
+    def __init__(self, reactor: Reactor, resolver: Resolving) -> None:
         self._reactor = reactor
         self._resolver = resolver
-        self._permit = permit
 
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
-        """Have the name resolved before anyone connects, and its addresses judged."""
+    def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:
+        """Resolve the name before the first connect, and judge its addresses."""
 
         def look(answer: Answer) -> None:
-            permitted = answer if self._permit is None else self._permit(address, answer)
+            permitted = target.permitted(answer)
             if isinstance(permitted, UpstreamError):
                 failed(permitted)
 
-        self._resolver.ask(address, look)
+        self._resolver.ask(target.address, look)
 
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
-        """Begin to connect; the waiter may be told before this returns.
+    def start(self, target: Target, callback: ConnectCallback) -> Attempt:
+        """Begin to connect; the callback may be called before this returns.
 
         Args:
-            address: where to; a name is resolved first, from memory if it was before.
-            seconds: for everything, the name included.
-            waiter: told of the socket or the error.
+            target: where to; a name is resolved first, from memory if it was before.
+            callback: called with the socket or the error.
         """
-        attempt = Attempt(self._reactor, address, self._reactor.now + seconds, waiter)
+        attempt = Attempt(self._reactor, target.address, self._reactor.now + target.seconds, callback)
         self._resolver.ask(
-            address, attempt.resolved if self._permit is None else partial(self._check, address, attempt)
+            target.address, attempt.resolved if target.permit is None else partial(self._check, target, attempt)
         )
         return attempt
 
-    def _check(self, address: Address, attempt: Attempt, answer: Answer) -> None:
-        assert self._permit is not None
-        attempt.resolved(self._permit(address, answer))
+    def _check(self, target: Target, attempt: Attempt, answer: Answer) -> None:
+        attempt.resolved(target.permitted(answer))
 
-    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
+    async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         """Connect and wait for it; after a cancel nothing is left open.
 
         Raises:
             UpstreamError: refused, timed out, not resolved, or no way there.
         """
         self._reactor.refresh()
-        waiter = _Waiting(self._reactor)
-        attempt = self.start(address, seconds, waiter)
+        callback = _Waiting(self._reactor)
+        attempt = self.start(target, callback)
         try:
-            return await waiter.wait()
+            return await callback.wait()
         finally:
             attempt.cancel()
 
@@ -260,7 +287,7 @@ class _Waiting:
         self._sock: socket.socket | None = None
         self._error: UpstreamError | None = None
 
-    def connected(self, sock: socket.socket, greeted: bool) -> None:  # noqa: ARG002 - level-triggered from here on
+    def connected(self, sock: socket.socket, readable: bool) -> None:  # noqa: ARG002 - level-triggered from here on
         self._reactor.remove(sock.fileno())
         self._sock = sock
         self._done.set()

@@ -3,7 +3,7 @@
 import attrs
 
 from ..services.context import EdgeContext
-from .connector import Connector, Permit
+from .connector import Connector
 
 
 @attrs.frozen
@@ -14,6 +14,6 @@ class Direct:
     (RFC 8305).
     """
 
-    def open(self, context: EdgeContext, permit: Permit | None) -> Connector:
-        """Make this outbound's connections in `context`."""
-        return Connector(context.reactor, context.resolver, permit)
+    def open(self, context: EdgeContext) -> Connector:
+        """Make the connections of one run of an edge."""
+        return Connector(context.reactor, context.resolver)

@@ -10,13 +10,12 @@ from typing import Final
 
 import trio
 
-from ..addresses.address import Address
 from ..loop.reactor import HUNG_UP, Reactor
 from ..loop.wakeup import Wakeup
 from ..session.verdict import Reason
 from ..structures.backoff import Backoff
 from ..telemetry.observer import Observer
-from .connector import Attempt, Connecting
+from .connector import Attempt, Connecting, Target
 from .errors import UpstreamError
 
 FIRST_RETRY_SECONDS: Final = 0.1
@@ -82,10 +81,9 @@ class IdlePool:
         connector: Connecting,
         reactor: Reactor,
         observer: Observer,
-        address: Address,
+        target: Target,
         *,
         size: int,
-        seconds: float,
     ) -> None:
         """Make an empty pool; :meth:`run` fills it.
 
@@ -93,16 +91,14 @@ class IdlePool:
             connector: opens the connections.
             reactor: watches them while they wait.
             observer: told, at most once a second, that the upstream refuses or hangs up.
-            address: where to.
+            target: where to.
             size: connections to keep ready; its file descriptors are the pool's.
-            seconds: the limit of one connect.
         """
         self._connector = connector
         self._reactor = reactor
         self._observer = observer
-        self._address = address
+        self._target = target
         self._size = size
-        self._seconds = seconds
         self._idle: dict[int, _Idle] = {}
         self._refills: set[_Refill] = set()
         self._wakeup = Wakeup()
@@ -201,9 +197,9 @@ class IdlePool:
         refill = _Refill(self)
         self._refills.add(refill)
         try:
-            refill.attempt = self._connector.start(self._address, self._seconds, refill)
+            refill.attempt = self._connector.start(self._target, refill)
         except Exception as fault:  # of an outbound of the user's
-            self._observer.fault("outbound failed", fault, upstream=str(self._address))
+            self._observer.fault("outbound failed", fault, upstream=str(self._target.address))
             self.refused(refill, UpstreamError(Reason.FAULT, repr(fault)))
 
     def filled(self, refill: _Refill, sock: socket.socket, greeted: bool) -> None:
@@ -223,7 +219,7 @@ class IdlePool:
         self._refills.discard(refill)
         if not self._retry_seconds:
             self._retry_seconds = self._backoff.failed()
-            self._observer.notice("preconnect failed", upstream=str(self._address), error=error.detail)
+            self._observer.notice("preconnect failed", upstream=str(self._target.address), error=error.detail)
         self._wakeup.set()
 
     def lost(self, idle: _Idle) -> None:
@@ -234,7 +230,7 @@ class IdlePool:
         if self._reactor.now - idle.since >= STEADY_SECONDS:
             self._backoff.succeeded()
         else:
-            self._observer.notice("preconnect: the upstream hangs up at once", upstream=str(self._address))
+            self._observer.notice("preconnect: the upstream hangs up at once", upstream=str(self._target.address))
         self._retry_seconds = self._retry_seconds or self._backoff.failed()
         self._wakeup.set()
 

@@ -1,7 +1,7 @@
-"""One destination as a live object: made before anyone asks, the same for as long as somebody names it.
+"""One destination as a live object: made before the first session, the same for as long as a policy names it.
 
-Seed, layer five: validated, resolved and connected when it is named, so that the first session does not pay for what
-could have been ready; and not made anew when what names it changes in some other way.
+It is validated, resolved and connected when it is named, so that the first session does not pay for what could have
+been ready; and it is not made anew when the policy that names it changes otherwise.
 """
 
 import socket
@@ -10,7 +10,7 @@ import trio
 
 from ..addresses.address import Address
 from ..services.context import EdgeContext
-from .connector import Attempt, ConnectCallback, Connecting
+from .connector import Attempt, ConnectCallback, Connecting, Permit, Target
 from .errors import UpstreamError
 from .pool import IdlePool
 
@@ -27,61 +27,68 @@ class Upstream:
     """
 
     def __init__(
-        self, destination: Address, connector: Connecting, context: EdgeContext, connect_seconds: float
-    ) -> None:
+        self, destination: Address, connector: Connecting, context: EdgeContext, seconds: float,
+        permit: Permit | None = None,
+    ) -> None:  # fmt: skip
         """Name a destination; :meth:`warm` prepares it.
 
         Args:
             destination: where it is.
             connector: opens its connections.
-            context: where it lives.
-            connect_seconds: the limit of one connect.
+            context: the running edge.
+            seconds: the limit of one connect.
+            permit: drops the addresses that may not be connected to.
         """
         self.destination = destination
         self.preconnect = 0
         self.users = 0
         self.wanted = 0
         self.warmed = False
+        self._context = context
         self._connector = connector
-        self._observer = context.observer
-        self._seconds = connect_seconds
-        self._keeping = False
-        self._pool = IdlePool(
-            connector, context.reactor, context.observer, destination, size=0, seconds=connect_seconds
-        )
+        self._target = Target(destination, seconds, permit)
+        self._pool: IdlePool | None = None  # made by the first `preconnect`
 
     def __repr__(self) -> str:
-        return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={len(self._pool)})"
+        ready = 0 if self._pool is None else len(self._pool)
+        return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={ready})"
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a local socket."""
+        return self.destination.scheme == "unix"
 
     def warm(self, nursery: trio.Nursery) -> None:
         """Resolve it, if that was not done yet, and keep `preconnect` connections ready, in a task of `nursery`.
 
-        What says already that nobody will get there, such as an address that is forbidden, is logged.
+        An address that can never be connected to, such as one that is forbidden, is logged.
         """
         if not self.warmed:
             self.warmed = True
-            self._connector.warm(self.destination, self.unreached)
+            self._connector.warm(self._target, self.unreached)
         size = self.preconnect if self._connector.plain else 0
-        self._pool.resize(size)
-        if size and not self._keeping:
-            self._keeping = True
+        if self._pool is not None:
+            self._pool.resize(size)
+        elif size:
+            self._pool = IdlePool(self._connector, self._context.reactor, self._context.log, self._target, size=size)
             nursery.start_soon(self._pool.run)
 
     def close(self) -> None:
-        """Nobody names it any more: its idle connections are closed soon, those in use are not."""
-        self._pool.close()
+        """Close its idle connections soon: no policy names it any more. Those in use go on."""
+        if self._pool is not None:
+            self._pool.close()
 
     def unreached(self, error: UpstreamError) -> None:
-        """Say, at most once a second, that it cannot be reached."""
-        self._observer.notice("upstream failed", reason=str(error.reason), error=error.detail)
+        """Log, at most once a second, that it cannot be reached."""
+        self._context.log.notice("upstream failed", reason=str(error.reason), error=error.detail)
 
     def take(self) -> tuple[socket.socket, bool] | None:
-        """Give a connection that is ready, and whether it has spoken already; None when there is none."""
-        return self._pool.take() if self.preconnect else None
+        """Give a connection that is ready, and whether it is readable already; None when there is none."""
+        return self._pool.take() if self._pool is not None and self.preconnect else None
 
-    def start(self, waiter: ConnectCallback) -> Attempt:
+    def start(self, callback: ConnectCallback) -> Attempt:
         """Begin to connect a plain socket."""
-        return self._connector.start(self.destination, self._seconds, waiter)
+        return self._connector.start(self._target, callback)
 
     async def open_stream(self) -> trio.abc.HalfCloseableStream:
         """Connect a stream; after a cancel nothing is left open.
@@ -89,4 +96,4 @@ class Upstream:
         Raises:
             UpstreamError: there is none.
         """
-        return await self._connector.open_stream(self.destination, self._seconds)
+        return await self._connector.open_stream(self._target)

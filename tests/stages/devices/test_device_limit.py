@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.stages.governed import Governed
 from tests.strategies import make_session
-from trioedge.services.services import Change
+from trioedge.services.snapshot import Change
 from trioedge.stages.devices.answers import Admission
 from trioedge.stages.devices.device_limit import MAX_DETAIL_LETTERS, SPREAD
 from trioedge.stages.devices.grace import REFILL_SECONDS

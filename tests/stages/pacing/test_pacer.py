@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from tests.strategies import make_session
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
-from trioedge.services.services import Services, Snapshot, diff
+from trioedge.services.services import Services, diff
+from trioedge.services.snapshot import Snapshot
 from trioedge.session.meter import Meter, Total
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Reason, Reject

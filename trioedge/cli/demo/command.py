@@ -78,15 +78,15 @@ async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -
                 edge = demo_edge.build(listen, control, story.watch(control.check_device))
             async with trio.open_nursery() as edges:
                 await edges.start(edge.serve)
-                gone = set[str]()  # and perhaps come back, to be counted anew
-                edge.services.on_gone.append(lambda service: gone.add(service.name))
+                at_first = dict(edge.services)
                 print(_introduction(edge, services, process, seconds), flush=True)
                 with trio.move_on_after(seconds) as ending:
                     await _live(edge, upstream, story, view)
                 ending = nursery.cancel_scope  # who cannot wait for the end sends another signal
                 edge.drain()
             if process is not None:
-                stayed = [service for service in edge.services if service.name not in gone]
+                # A service that was removed and named again is another object, whose counts began at 0.
+                stayed = [service for name, service in edge.services.items() if at_first.get(name) is service]
                 print(settled(stayed, await process.books(service.name for service in stayed)))
             print(_summary(edge, upstream, story))
             nursery.cancel_scope.cancel()

@@ -16,7 +16,7 @@ import trio
 from ...control.http import HttpControl
 from ...control.http_client import HttpClient, NoAnswerError
 from ...errors import ConfigurationError
-from ...services.services import Service
+from ...services.service import Service
 from ..words import amount
 from .story import CHECK_SECONDS
 from .view import View

@@ -38,7 +38,7 @@ def _table(sessions: list[Session], now: float, rows: int) -> Table:
         table.add_row(
             str(session.id),
             session.source,
-            session.service,
+            session.service.name,
             Text(session.phase, PHASE_STYLES.get(session.phase, "")),
             f"{now - session.started_at:.1f} s",
             amount(session.bytes_up),

@@ -170,7 +170,7 @@ class Story:
         self._view.note(f"{news}the edge has not heard of it, and goes on as before")
 
     async def _measure(self, edge: Edge) -> None:
-        video = edge.service(VIDEO)
+        video = edge.services[VIDEO]
         seen: deque[tuple[float, int]] = deque([(trio.current_time(), 0)])
         while True:
             await trio.sleep(0.1)

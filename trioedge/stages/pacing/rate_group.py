@@ -62,7 +62,7 @@ class Member:
             self.down.share, self.up.share = down, up
 
     def moved(self) -> None:
-        self._group.stir(self)
+        self._group.mark_active(self)
 
     def left(self) -> None:
         self._group.leave(self)
@@ -72,22 +72,26 @@ class RateGroup:
     """The sessions of one service, and what each direction owes."""
 
     __slots__ = (
-        "_delivered", "_fresh", "_heat", "_idle", "_release", "active", "debts", "effective", "looked_at", "members",
-        "rates",
+        "_delivered", "_fresh", "_idle", "_mark_dirty", "_release", "active", "debts", "effective",
+        "looked_at", "members", "rates",
     )  # fmt: skip
 
     def __init__(
-        self, rates: tuple[float, float], now: float, heat: Callable[[], object], release: Callable[[Session], object]
+        self,
+        rates: tuple[float, float],
+        now: float,
+        mark_dirty: Callable[[], object],
+        release: Callable[[Session], object],
     ) -> None:
         """Have no session yet.
 
         Args:
             rates: bytes a second down and up; infinity for no limit.
             now: seconds, of the clock that looks at it are timed by.
-            heat: asks for a look at the next tick.
+            mark_dirty: asks for a look at the next tick.
             release: told of a session that goes elsewhere, and so takes no part in these rates.
         """
-        self._heat = heat
+        self._mark_dirty = mark_dirty
         self._release = release
         self.members: dict[Session, Member] = {}
         self.active: dict[Member, None] = {}
@@ -112,12 +116,12 @@ class RateGroup:
         session.follow(member)
         self.members[session] = member
         session.pace(*shares)
-        self.stir(member)
+        self.mark_active(member)
 
-    def stir(self, member: Member) -> None:
+    def mark_active(self, member: Member) -> None:
         """Look at a session next time, which is soon."""
         self.active[member] = None
-        self._heat()
+        self._mark_dirty()
 
     def leave(self, member: Member) -> None:
         """A session has ended or gone elsewhere: what it moved was the service's; its limits go."""
@@ -130,7 +134,7 @@ class RateGroup:
         self._delivered[1] += member.up.end(session.bytes_up, seconds)
         if outcome is None:
             self._release(session)
-        self._heat()
+        self._mark_dirty()
 
     @property
     def owes(self) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.strategies import examples, keys
-from trioedge.stages.concurrency_limit import CountAnswer, LiveCounts
+from trioedge.structures.live_counts import CountAnswer, LiveCounts
 
 LIMIT, CAPACITY = 3, 2
 

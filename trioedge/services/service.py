@@ -1,0 +1,123 @@
+"""A service: one tenant of an edge, one object for as long as the control plane names it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from ..addresses.rules import SourceRules
+from ..session.meter import Meter
+from ..session.state import State
+from ..session.verdict import Reason, Reject
+from ..structures.gcra import RateSpec
+from .policy import Policy, Settings
+
+if TYPE_CHECKING:
+    from ..session.session import Session
+
+UNKNOWN_SERVICE: Final = Reject(Reason.SERVICE, "no such service")
+DISABLED_SERVICE: Final = Reject(Reason.SERVICE, "the service is disabled")
+
+
+@attrs.define(eq=False, slots=True, repr=False)
+class Service:
+    """One tenant, for as long as the control plane names it.
+
+    A snapshot swaps its policy in place: sessions, gates and meters keep the same object. A service that is removed
+    and named again is a new object with a new `incarnation`.
+
+    Comparing a service with text raises TypeError, because a silent False would open a gate: compare its `name`.
+
+    Attributes:
+        name: the control plane's name for it.
+        incarnation: unique in the process; totals in reports begin at 0 with each.
+        settings: what the last snapshot said of it.
+        policy: the policy among that, one look-up nearer.
+        session_rate: its session rate and burst, as a gate takes them; None where the policy has none.
+        rules: its source rules, compiled; None where it has none.
+        upstream: the live object behind ``policy.outbound``, which the endpoint keeps; None where there is none.
+        up: bytes to its upstream.
+        down: bytes to its clients.
+        opened: sessions since it is here, those among them that began as another service's.
+        live: sessions now.
+        refusal: why it may have no sessions; None if it may.
+        removed: the control plane names it no more; its last sessions are ending.
+        by_source: its live sessions by their source; the registry keeps it.
+    """
+
+    name: str
+    incarnation: int
+    settings: Settings
+    up: Meter
+    down: Meter
+    policy: Policy = attrs.field(init=False)
+    session_rate: RateSpec | None = attrs.field(init=False)
+    refusal: Reject | None = attrs.field(init=False)
+    rules: SourceRules | None = None
+    upstream: Any = None
+    opened: int = 0
+    live: int = 0
+    removed: bool = False
+    by_source: "dict[str, set[Session]]" = attrs.field(factory=dict)
+    _state: State | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.swap(self.settings, None)
+
+    def __repr__(self) -> str:
+        return f"Service({self.name!r}, live={self.live})"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            raise TypeError(
+                f"a service is compared with {other!r}: write .name, as in session.service.name == {other!r}"
+            )
+        return self is other
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # so that a look-up by name in a dict of services meets `__eq__`, and raises
+
+    @property
+    def state(self) -> State:
+        """What stages keep for the service, one value of each type; it ends with the service."""
+        if self._state is None:
+            self._state = State()
+        return self._state
+
+    def swap(self, settings: Settings, rules: SourceRules | None) -> None:
+        """Apply other settings from now on.
+
+        Args:
+            settings: all that a snapshot says of it.
+            rules: the source rules among that, compiled.
+        """
+        self.settings = settings
+        self.policy = policy = settings.policy
+        self.rules = rules
+        self.session_rate = None if policy.session_rate is None else RateSpec(policy.session_rate, policy.session_burst)
+        self.refusal = None if policy.enabled else DISABLED_SERVICE
+
+    @contextmanager
+    def under(self, settings: Settings, rules: SourceRules | None) -> Iterator[None]:
+        """Have other settings for the length of a block that waits for nothing, so that a decision answers by them."""
+        before = self.settings, self.rules
+        if settings is before[0]:
+            yield
+            return
+        self.swap(settings, rules)
+        try:
+            yield
+        finally:
+            self.swap(*before)
+
+    def remove(self) -> None:
+        """Have no more sessions from now on; those that live are cut by the snapshot that removes the service."""
+        self.removed = True
+        self.refusal = UNKNOWN_SERVICE
+
+    def release(self) -> None:
+        """Notify no listener any more: the service is removed and its last session has ended."""
+        self.up.let_go()
+        self.down.let_go()
+        self._state = None

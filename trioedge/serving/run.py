@@ -1,0 +1,269 @@
+"""One run of an edge: everything that exists only while it serves, started from the inside out."""
+
+import resource
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+import trio
+from trio_util import AsyncValue
+
+from ..addresses.address import Address, parse_address
+from ..control.supervisor import ControlSupervisor
+from ..loop.reactor import Reactor
+from ..relay.carry import carry
+from ..services.apply import Recheck
+from ..services.context import EdgeContext, SocketAddress, Upstream
+from ..services.control_plane import ControlPlane
+from ..services.passwords import Passwords
+from ..session.chain import Chain, Outline, open_chain
+from ..session.kinds import name_of
+from ..session.meter import Total
+from ..session.session import Session
+from ..session.stage import Closing, Decision, Worker
+from ..session.verdict import Completed, Outcome, Reason
+from ..telemetry.observer import Observer, Statistics
+from ..upstreams.connector import Target
+from ..upstreams.errors import UpstreamError
+from ..upstreams.outbound import as_stream, open_outbound, resolved
+from ..upstreams.resolver import Resolver
+from .listener import Listener
+from .sessions import Sessions
+
+SPARE_DESCRIPTORS: Final = 64
+"""File descriptors left to the process when the default of `max_sessions` is worked out."""
+
+CONNECT_SECONDS: Final = 5.0
+"""The limit of a connect that an endpoint of the user's own asks for, by ``context.relay``."""
+
+SLOW_START_SECONDS: Final = 5.0
+"""A worker that has not started after this long is named in the log."""
+
+Background: TypeAlias = "Callable[..., Awaitable[object]]"
+
+
+@attrs.frozen(eq=False)
+class Description:
+    """What an edge is: the arguments of :class:`Edge`, checked."""
+
+    outline: Outline
+    control: ControlPlane | None
+    name: str
+    report_seconds: float
+    drain_seconds: float
+    max_sessions: int | None
+    graceful_refuse: bool
+
+
+class Run:
+    """One run of an edge.
+
+    Attributes:
+        sessions: admits and ends sessions; None until the chain is open.
+        chain: the live stages; None until it is open.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        phase: AsyncValue[str],
+        snapshots: AsyncValue[int],
+        listeners: Sequence[Listener],
+    ) -> None:
+        """Know no service and no session.
+
+        Args:
+            description: the edge.
+            phase: set to ``starting``, ``serving``, ``draining`` and ``stopped``.
+            snapshots: counts the snapshots that were applied.
+            listeners: bound, and not accepting yet.
+        """
+        self._edge = description
+        self._phase = phase
+        self._listeners = listeners
+        self._log = Observer()
+        self._totals = (Total(), Total())
+        self._passwords = Passwords()
+        self._drain = trio.Event()
+        self.supervisor = ControlSupervisor(
+            description.control,
+            self._log,
+            self._totals,
+            name=description.name,
+            enforced=description.outline.enforced,
+            report_seconds=description.report_seconds,
+            snapshots=snapshots,
+        )
+        self.sessions: Sessions | None = None
+        self.chain: Chain | None = None
+
+    def drain(self) -> None:
+        """Stop accepting; see :meth:`Edge.drain`."""
+        self._drain.set()
+
+    def statistics(self) -> Statistics:
+        """Give the counts as they are now."""
+        return self._log.statistics(len(self.supervisor.live), self._totals[0].bytes, self._totals[1].bytes)
+
+    async def serve(self, outbound: Any, workers: Collection[Background], started: Callable[[], object]) -> int:
+        """Start workers, sessions and listeners; serve until a drain or a cancel; stop in the other order.
+
+        Args:
+            outbound: the way out of an endpoint that names none.
+            workers: run beside the edge's own, such as the admin socket.
+            started: called once the edge accepts.
+
+        Returns:
+            How many sessions were cut.
+        """
+        self._phase.value = "starting"
+        cut = 0
+        try:
+            async with trio.open_nursery() as nursery:
+                sessions = await self._start(nursery, outbound, workers)
+                try:
+                    if not self._drain.is_set():
+                        for listener in self._listeners:
+                            listener.open(self._reactor, self._log, sessions.admit, self._shed)
+                        if self._listeners:
+                            self._log.say("listening", addresses=[str(each.address) for each in self._listeners])
+                        self._phase.value = "serving"
+                    started()
+                    await self._drain.wait()
+                    self._phase.value = "draining"
+                    for listener in self._listeners:
+                        listener.close()
+                    self._log.say("draining", live=len(sessions.live), seconds=self._edge.drain_seconds)
+                    with trio.move_on_after(self._edge.drain_seconds):
+                        await sessions.wait_empty()
+                finally:
+                    cut = sessions.cut(Reason.DRAINED)
+                    self._log.say("stopped", cut=cut)
+                await sessions.wait_empty()
+                await self.supervisor.finish()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._close()
+            self._phase.value = "stopped"
+        return cut
+
+    async def _start(self, nursery: trio.Nursery, outbound: Any, workers: Collection[Background]) -> Sessions:
+        """Start from the inside out: reactor, resolver, stages, sessions, admin, control plane."""
+        self._reactor = reactor = Reactor(self._log)
+        await nursery.start(reactor.run)
+        self._resolver = Resolver(reactor)
+        await nursery.start(self._resolver.run)
+        outline, supervisor = self._edge.outline, self.supervisor
+        context = EdgeContext(
+            log=self._log,
+            control=self._edge.control,
+            outbound=outbound,
+            relays=outline.facts[-1].relays,
+            reactor=reactor,
+            resolver=self._resolver,
+            services=supervisor.services,
+            sessions=supervisor.live,
+            edge=self,
+        )
+        self._way_out = open_outbound(outbound, context)
+        self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
+        supervisor.applier.rechecks = _rechecks(chain)
+        self.sessions = sessions = Sessions(
+            chain,
+            reactor,
+            self._log,
+            supervisor.live,
+            supervisor.services,
+            max_sessions=self._edge.max_sessions or self._affordable(),
+            graceful_refuse=self._edge.graceful_refuse,
+        )
+        for part in chain.parts:
+            if isinstance(part, Worker):
+                await self._start_worker(nursery, part)
+        await nursery.start(sessions.run)
+        for worker in workers:
+            await nursery.start(worker)
+        await supervisor.start(nursery, self._drain)
+        return sessions
+
+    async def _start_worker(self, nursery: trio.Nursery, part: Worker) -> None:
+        """Start a stage's worker; one that never calls ``task_status.started()`` is named in the log."""
+        async with trio.open_nursery() as watching:
+
+            async def warn() -> None:
+                await trio.sleep(SLOW_START_SECONDS)
+                self._log.notice(
+                    "worker has not started: its run() must call task_status.started()", stage=name_of(part)
+                )
+
+            watching.start_soon(warn)
+            await nursery.start(part.run)
+            watching.cancel_scope.cancel()
+
+    def _close(self) -> None:
+        """Free what live stages have, last in first out."""
+        for part in reversed(() if self.chain is None else self.chain.parts):
+            if isinstance(part, Closing):
+                try:
+                    part.close()
+                except Exception as fault:
+                    self._log.fault("close failed", fault, stage=name_of(part))
+
+    def _shed(self) -> None:
+        self._log.accepted += 1
+        self._log.refused[Reason.OVERLOAD] += 1
+        self._log.notice("shedding: out of file descriptors", live=len(self.supervisor.live))
+
+    def _affordable(self) -> int:
+        """Work out how many sessions, of two sockets each, the limit of open files allows."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        kept = sum(facts.descriptors for facts in self._edge.outline.facts)
+        return max(1, (files - SPARE_DESCRIPTORS - kept) // 2)
+
+    # What it does for its context: see `EdgeContext`.
+
+    async def relay(self, session: Session, upstream: Upstream) -> Outcome:
+        """See :meth:`EdgeContext.relay`."""
+        try:
+            if isinstance(upstream, str):
+                upstream = parse_address(upstream)
+            if isinstance(upstream, Address):
+                up = await self._way_out.open_stream(Target(upstream, CONNECT_SECONDS))
+            else:
+                up = as_stream(upstream, "the endpoint's upstream")
+        except UpstreamError as error:
+            self._log.notice("upstream failed", reason=str(error.reason), error=error.detail)
+            return Completed(error.reason, error.detail)
+        return await carry(session, up, self._reactor)
+
+    async def resolve(self, address: Address) -> Sequence[SocketAddress]:
+        """See :meth:`EdgeContext.resolve`."""
+        self._reactor.refresh()
+        answer = await resolved(self._resolver, address)
+        if isinstance(answer, UpstreamError):
+            raise answer
+        return answer
+
+    async def verify(self, service: str, password: str) -> bool:
+        """See :meth:`Edge.verify`."""
+        before = self._password_hash(service)
+        right = await self._passwords.verify(password, before)
+        return right and self._password_hash(service) == before  # it may have been changed meanwhile
+
+    def _password_hash(self, name: str) -> str | None:
+        service = self.supervisor.services.get(name)
+        return None if service is None or service.refusal is not None else service.settings.credentials.password_hash
+
+    def addresses(self) -> tuple[str, ...]:
+        """See :attr:`Edge.addresses`."""
+        return tuple(str(listener.address) for listener in self._listeners)
+
+
+def _rechecks(chain: Chain) -> tuple[Recheck, ...]:
+    """Give the decisions that are asked again when a policy changes, with the fields that they read."""
+    return tuple(
+        Recheck(frozenset(facts.rechecks), part.decide)
+        for facts, part in zip(chain.outline.facts, chain.parts, strict=True)
+        if facts.rechecks and isinstance(part, Decision)
+    )

@@ -1,0 +1,192 @@
+"""Which kind of stage an object is, what it says of itself, or why it is no stage."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from ..errors import ConfigurationError
+from .stage import Endpoint, Facts, Handler, Recipe
+
+DECISION, MIDDLEWARE = "decision", "middleware"
+KINDS: Final = (DECISION, MIDDLEWARE)
+
+_FIELDS: Final = tuple((field.name, field.default) for field in attrs.fields(Facts))
+_TUPLES: Final = ("requires", "provides", "enforces", "rechecks", "listeners")
+
+
+def name_of(part: object) -> str:
+    """Name a stage or endpoint as its user would."""
+    function = getattr(part, "decide", None) or getattr(part, "handle", None)
+    if inspect.isfunction(part):
+        return part.__name__
+    if isinstance(part, type):
+        return part.__name__
+    if inspect.isfunction(function):  # a lifted function, whose own name says more than its wrapper's
+        return function.__name__
+    return type(part).__name__
+
+
+def facts_of(part: object, where: str) -> Facts:
+    """Read what a part says of itself.
+
+    Args:
+        part: a stage or an endpoint.
+        where: names it in messages.
+
+    Raises:
+        ConfigurationError: one of its attributes is of the wrong type.
+    """
+    said: dict[str, Any] = {name: getattr(part, name, default) for name, default in _FIELDS}
+    for name in _TUPLES:
+        value = said[name]
+        if isinstance(value, str):
+            raise ConfigurationError(f"{where}: {name}={value!r} is text: write {name}=({value!r},)")
+        if not isinstance(value, (tuple, list, frozenset, set)) or not all(isinstance(each, str) for each in value):
+            raise ConfigurationError(f"{where}: {name}={value!r} must be a tuple of names")
+        said[name] = tuple(value)
+    if said["policy"] is not None and not (isinstance(said["policy"], type) and attrs.has(said["policy"])):
+        raise ConfigurationError(f"{where}: policy={said['policy']!r} must be an attrs class, decorated @attrs.frozen")
+    return Facts(**said)
+
+
+def kind_of(stage: object, where: str) -> str:
+    """Tell a decision from a middleware, or say what is wrong with `stage`.
+
+    Raises:
+        ConfigurationError: it is neither, or both, and how to mend it.
+    """
+    if isinstance(stage, type):
+        raise ConfigurationError(f"{where} is a class, not a stage: call it, {stage.__name__}(...)")
+    if inspect.iscoroutine(stage):
+        stage.close()
+        raise ConfigurationError(f"{where} is a coroutine, already called: pass the function, without ()")
+    if isinstance(stage, Recipe):
+        kind = facts_of(stage, where).kind
+        if kind not in KINDS:
+            raise ConfigurationError(
+                f"{where} has open() and must say what it opens: write kind = 'decision', or 'middleware'"
+            )
+        return kind
+    decide: Any = getattr(stage, "decide", None)
+    handle: Any = getattr(stage, "handle", None)
+    if decide is None and handle is None:
+        mend = "lift a function with @decision or @middleware" if callable(stage) else "give it one of them"
+        raise ConfigurationError(f"{where} has neither decide(session) nor handle(session, call_next): {mend}")
+    if decide is not None and handle is not None:
+        raise ConfigurationError(
+            f"{where} has both decide() and handle(): a stage is a decision or a middleware; make it two stages"
+        )
+    if decide is not None:
+        if inspect.iscoroutinefunction(decide):
+            raise ConfigurationError(
+                f"{where}: decide() is async, and a decision cannot wait: make it a plain def that answers from "
+                "memory, or make it a middleware"
+            )
+        _check_arity(decide, 1, f"{where}: decide() must take the session and nothing else")
+        return DECISION
+    if _arity_fits(handle, 1) and not _arity_fits(handle, 2):
+        raise ConfigurationError(
+            f"{where} is an endpoint among the stages: pass it as endpoint=, or let handle() take call_next too"
+        )
+    _check_async(handle, f"{where}: handle()")
+    _check_arity(handle, 2, f"{where}: handle() must take the session and call_next")
+    return MIDDLEWARE
+
+
+def live_stage(stage: object, context: Any, kind: str, where: str) -> object:
+    """Open a stage, if it is to be opened, and check that it became what its recipe says.
+
+    Args:
+        stage: the recipe, which may be its own live stage.
+        context: the running edge; None where there is none.
+        kind: what the recipe says.
+        where: names it in messages.
+
+    Raises:
+        ConfigurationError: it needs a running edge and there is none, or it opened something else.
+    """
+    if not isinstance(stage, Recipe):
+        return stage
+    live = _opened(stage, context, where)
+    opened = kind_of(live, f"{where}: what open() returned")
+    if opened != kind:
+        raise ConfigurationError(f"{where} says kind = {kind!r}, and open() returned a {opened}: make them agree")
+    return live
+
+
+def live_endpoint(endpoint: object, context: Any) -> object:
+    """Open an endpoint, if it is to be opened.
+
+    Raises:
+        ConfigurationError: it needs a running edge and there is none, or it opened no endpoint.
+    """
+    if not isinstance(endpoint, Recipe):
+        return endpoint
+    live = _opened(endpoint, context, f"endpoint ({name_of(endpoint)})")
+    endpoint_handler(live)
+    return live
+
+
+def _opened(recipe: Recipe, context: Any, where: str) -> object:
+    if context is None:
+        raise ConfigurationError(f"{where} is opened by a running edge: test it with trioedge.testing.open_edge")
+    live = recipe.open(context)
+    if inspect.iscoroutine(live):
+        live.close()
+        raise ConfigurationError(f"{where}: open() is async; make it a plain def, and wait in run()")
+    return live
+
+
+def check_endpoint(endpoint: object) -> None:
+    """Say what keeps an object from being an endpoint.
+
+    Raises:
+        ConfigurationError: and how to mend it.
+    """
+    if not isinstance(endpoint, Recipe) or isinstance(endpoint, type):
+        endpoint_handler(endpoint)
+
+
+def endpoint_handler(endpoint: object) -> Handler:
+    """Give the handler at the end of the chain, or say what is wrong with `endpoint`."""
+    where = f"endpoint ({name_of(endpoint)})"
+    if endpoint is None:
+        raise ConfigurationError("no endpoint: say where sessions go, for example endpoint=Forward('tcp://…')")
+    if isinstance(endpoint, str):
+        raise ConfigurationError(f"endpoint={endpoint!r} is text: write endpoint=Forward({endpoint!r})")
+    if inspect.iscoroutine(endpoint):
+        endpoint.close()
+        raise ConfigurationError(f"{where} is a coroutine, already called: pass the function, without ()")
+    if isinstance(endpoint, type):
+        raise ConfigurationError(f"{where} is a class, not an endpoint: call it, {endpoint.__name__}(...)")
+    handle: Any = endpoint.handle if isinstance(endpoint, Endpoint) else endpoint
+    if not callable(handle) or hasattr(endpoint, "decide"):
+        raise ConfigurationError(f"{where} cannot end a chain: it needs async handle(session)")
+    _check_async(handle, where)
+    if _arity_fits(handle, 2) and not _arity_fits(handle, 1):
+        raise ConfigurationError(f"{where} is a middleware: move it into stages and name an endpoint behind it")
+    _check_arity(handle, 1, f"{where} must take the session and nothing else")
+    return handle  # type: ignore[no-any-return]  # just checked, by hand
+
+
+def _check_async(function: Any, where: str) -> None:
+    if (inspect.isfunction(function) or inspect.ismethod(function)) and not inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{where} is not async: write async def")
+
+
+def _check_arity(function: Callable[..., object], count: int, message: str) -> None:
+    if not _arity_fits(function, count):
+        raise ConfigurationError(message)
+
+
+def _arity_fits(function: Any, count: int) -> bool:
+    """Tell whether `function` can be called with `count` positional arguments; unknown counts as yes."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # built-ins without a signature
+        return True
+    return True

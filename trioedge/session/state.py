@@ -1,0 +1,49 @@
+"""A typed place for users' data: one value of each type."""
+
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class State:
+    """Values keyed by their own type, as in ``session.state[Login] = Login("ann")``.
+
+    A stage that keeps something uses a class of its own as the key, so two stages never meet.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[type[Any], Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, kind: type[Any]) -> bool:
+        return kind in self._values
+
+    def __getitem__(self, kind: type[T]) -> T:
+        """Give the value of this type.
+
+        Raises:
+            KeyError: no stage has stored one.
+        """
+        value: T = self._values[kind]
+        return value
+
+    def __setitem__(self, kind: type[T], value: T) -> None:
+        """Store a value, in place of an earlier one of the same type.
+
+        Raises:
+            TypeError: `value` is not an instance of `kind`.
+        """
+        if not isinstance(value, kind):
+            raise TypeError(f"state[{kind.__name__}] = {value!r}: the value must be a {kind.__name__}")
+        self._values[kind] = value
+
+    def __delitem__(self, kind: type[Any]) -> None:
+        del self._values[kind]
+
+    def get(self, kind: type[T]) -> T | None:
+        """Give the value of this type, or None."""
+        return self._values.get(kind)

@@ -1,0 +1,99 @@
+"""The objects around a session, as protocols: its edge, its registry, its carrier and its follower."""
+
+from typing import TYPE_CHECKING, Protocol
+
+from .verdict import Reason, Reject
+
+if TYPE_CHECKING:
+    from ..services.service import Service
+    from .session import Session
+
+
+class Clock(Protocol):
+    """The edge's clock, read once for each batch of events."""
+
+    now: float
+
+    def refresh(self) -> float:
+        """Read the clock, store it as `now`, and give it."""
+
+
+class Home(Protocol):
+    """The running edge, as a session needs it."""
+
+    @property
+    def clock(self) -> Clock:
+        """The edge's clock."""
+
+    def find(self, service: object, /) -> "Service | Reject":
+        """Give the live service of this name, or the refusal of one that is unknown or disabled.
+
+        Raises:
+            TypeError: `service` is neither a name nor a service.
+        """
+
+
+class Index(Protocol):
+    """The registry in which a live session is found by its service, source and device."""
+
+    def move(self, session: "Session", service: "Service", /) -> None:
+        """Register the session under another service."""
+
+    def move_source(self, session: "Session", source: str, packed: bytes, port: int, /) -> None:
+        """Register the session under another source."""
+
+    def identify(self, session: "Session", device: str | None, /) -> None:
+        """Register the session under another device."""
+
+
+class Carrier(Protocol):
+    """The object that moves a session's bytes now: a connect attempt or a relay.
+
+    One that moves bytes calls :meth:`Session.wake` if ``session.quiet``.
+    """
+
+    @property
+    def phase(self) -> str:
+        """``connecting`` or ``relaying``."""
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes handed to the upstream so far."""
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes handed to the client so far."""
+
+    @property
+    def began_at(self) -> float | None:
+        """When it began to relay; None while it connects."""
+
+    @property
+    def pacing(self) -> str:
+        """What keeps the session's rates: ``kernel``, ``timeline``, or an empty text for neither."""
+
+    def queued(self) -> tuple[int, int]:
+        """Bytes of `bytes_down` and `bytes_up` that the kernel has not sent yet."""
+
+    def pace(self, down_rate: float, up_rate: float, /) -> None:
+        """Apply other rates from now on, in bytes a second; infinity for none."""
+
+    def cut(self, reason: Reason, /) -> None:
+        """End it now; both its sockets are free when this returns."""
+
+
+class Follower(Protocol):
+    """A divider of rates, notified when a quiet session's bytes move again and when the session leaves."""
+
+    def moved(self) -> None:
+        """Its bytes move, for the first time since :meth:`Session.listen`."""
+
+    def left(self) -> None:
+        """It has ended or belongs to another service now; it is not followed any more."""
+
+
+class Scope(Protocol):
+    """A cancel scope, named here because the grammar knows no Trio."""
+
+    def cancel(self) -> None:
+        """Cancel the code inside."""

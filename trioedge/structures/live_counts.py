@@ -1,0 +1,49 @@
+"""Live sessions counted by key. A key without sessions is not remembered, so nothing needs dropping."""
+
+from collections.abc import Hashable
+from enum import Enum
+
+
+class CountAnswer(Enum):
+    """The answer to one more session."""
+
+    ENTERED = "entered"
+    TOO_MANY = "too many"
+    FULL = "full"
+
+
+# A look-up in an Enum costs 60 ns.
+ENTERED, TOO_MANY, FULL = CountAnswer.ENTERED, CountAnswer.TOO_MANY, CountAnswer.FULL
+
+
+class LiveCounts:
+    """Counts live sessions by key, at most `capacity` keys."""
+
+    __slots__ = ("_capacity", "_counts")
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._counts: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        """Keys with a live session."""
+        return len(self._counts)
+
+    def enter(self, key: Hashable, limit: int) -> CountAnswer:
+        """Count one more session of `key`, unless `limit` are live or the keys are too many. O(1)."""
+        counts = self._counts
+        live = counts.get(key, 0)
+        if live >= limit:
+            return TOO_MANY
+        if not live and len(counts) >= self._capacity:
+            return FULL
+        counts[key] = live + 1
+        return ENTERED
+
+    def leave(self, key: Hashable) -> None:
+        """Take back one :meth:`enter` that was answered ENTERED."""
+        live = self._counts[key] - 1
+        if live:
+            self._counts[key] = live
+        else:
+            del self._counts[key]

@@ -1,0 +1,79 @@
+"""A context for the tests of stages that are opened, without a running edge."""
+
+from typing import Any, cast
+
+from ..loop.reactor import Reactor
+from ..services.context import EdgeContext
+from ..services.control_plane import ControlPlane
+from ..services.registry import Registry
+from ..services.services import Services
+from ..session.meter import Total
+from ..telemetry.observer import Observer
+from ..upstreams.direct import Direct
+
+
+class StillClock:
+    """A clock that stands until a test sets it, in the place of an edge's reactor; deadlines are kept and never called.
+
+    Attributes:
+        now: seconds.
+        deadlines: the items that were set, and their times.
+    """
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+        self.deadlines: dict[int, tuple[Any, float]] = {}
+
+    def refresh(self) -> float:
+        """Give `now`."""
+        return self.now
+
+    def set_deadline(self, item: Any, due: float) -> int:
+        """Keep a deadline."""
+        tick = max(self.deadlines, default=0) + 1
+        self.deadlines[tick] = item, due
+        return tick
+
+    def drop_deadline(self, item: Any, tick: int) -> None:  # noqa: ARG002 - the reactor's shape
+        """Cancel a deadline."""
+        self.deadlines.pop(tick, None)
+
+
+class _NoEdge:
+    """What only a running edge can do."""
+
+    async def relay(self, *_: Any) -> Any:
+        raise RuntimeError("only a running edge relays, resolves and verifies: use trioedge.testing.open_edge")
+
+    resolve = verify = relay
+
+    def ask(self, *_: Any) -> None:
+        raise RuntimeError("only a running edge resolves names: use trioedge.testing.open_edge")
+
+    def addresses(self) -> tuple[str, ...]:
+        return ()
+
+
+def make_context(*, now: float = 0.0, control: ControlPlane | None = None, relays: bool = True) -> EdgeContext:
+    """Make a context to open a stage with, for a test without a running edge: ``SessionGate(5).open(make_context())``.
+
+    It has no session and the unnamed service only. Its clock stands at `now`; sessions have clocks of their own.
+
+    Args:
+        now: seconds.
+        control: the control plane, for stages that look whether there is one.
+        relays: whether the endpoint relays with the edge's relay.
+    """
+    services = Services(Total(), Total(), governed=control is not None)
+    edge = _NoEdge()
+    return EdgeContext(
+        log=Observer(),
+        control=control,
+        outbound=Direct(),
+        relays=relays,
+        reactor=cast(Reactor, StillClock(now)),
+        resolver=edge,
+        services=services,
+        sessions=Registry(services),
+        edge=edge,
+    )
