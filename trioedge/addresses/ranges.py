@@ -144,7 +144,7 @@ class ShortTable(Generic[T]):
 
 
 class LongTable(Generic[T]):
-    """Ranges as integers in arrays, for many thousand prefixes: 0.4 to 1.1 µs.
+    """Ranges as integers in arrays, for many thousand prefixes: 0.4 to 0.8 µs for IPv4, 0.5 to 1.4 µs for IPv6.
 
     100,000 prefixes as objects would occupy the garbage collector for 130 ms, and take 25 ms to free when the next
     snapshot replaces them. Arrays cost neither, and a tenth of the memory. A bisect over the whole of a long table is

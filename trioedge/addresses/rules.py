@@ -1,8 +1,8 @@
 """Source rules: lists of addresses that are accepted and rejected, compiled once and matched in a microsecond.
 
 Entries are never parsed while a session waits. The most specific prefix wins: a single address is found by a dict
-look-up, a prefix by one bisect (:mod:`.ranges`). A match is O(log n): 0.2 to 0.4 µs up to 4,096 prefixes, 0.4 to 1.1 µs
-up to 100,000.
+look-up, a prefix by one bisect (:mod:`.ranges`). A match is O(log n): 0.2 to 0.4 µs up to 4,096 prefixes; up to
+100,000 prefixes 0.4 to 0.8 µs for IPv4 and 0.5 to 1.4 µs for IPv6.
 
 100,000 prefixes take 0.4 s to compile, so :func:`compile_rules` does it in short steps: no step sorts, moves or frees
 all of them.
