@@ -1,4 +1,5 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ unix_texts = st.lists(parts, min_size=1, max_size=4).map(lambda parts: "unix:///
         ("unix:///" + "x" * 106, Address("unix", path="/" + "x" * 106)),
     ],
 )
-def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> None:
+def test_an_address_is_parsed_to_scheme_host_port_or_path(text: str, address: Address) -> None:
     assert parse_address(text) == address
 
 
@@ -54,7 +55,14 @@ def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> Non
         ("tcp://127.0.0.1:6_379", ""),
         ("tcp://127.0.0.1:\uff16\uff13\uff17\uff19", ""),
         ("tcp://127.0.0.1: 6379", ""),
-        ("tcp://::1:6379", ""),
+        ("tcp://::1:7300", "has an IPv6 address without brackets: write 'tcp://[::1]:7300'"),
+        ("tcp://:::80", "write 'tcp://[::]:80'"),
+        ("tcp://2001:db8::1:443", "write 'tcp://[2001:db8::1]:443'"),
+        ("tcp://fe80::1%eth0:80", "write 'tcp://[fe80::1%eth0]:80'"),
+        ("tcp://::ffff:192.0.2.1:80", "write 'tcp://[::ffff:192.0.2.1]:80'"),
+        ("tcp://::1", "write 'tcp://[::1]:6379'"),
+        ("tcp://::1:", "write 'tcp://[::1]:6379'"),
+        ("tcp://redis:6379:1", "port '6379:1' is out of range"),
         ("tcp://[::1:6379", ""),
         ("tcp://[127.0.0.1]:6379", ""),
         ("tcp://127.0.0.1:6379/", "more than a host and a port"),
@@ -80,7 +88,7 @@ def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> Non
         ("unix:///run/\0edge", "absolute path"),
         ("unix:///" + "x" * 107, "at most 107 bytes"),
         ("unix:///" + "é" * 54, "at most 107 bytes"),
-        # What urlsplit drops without a word.
+        # urlsplit drops these characters silently.
         ("tcp://127.0.0.1:63\t79", ""),
         ("tcp://127.0.0.1:6379\n", ""),
         ("tcp://127.0\n.0.1:6379", ""),
@@ -95,7 +103,7 @@ def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> Non
         ("unix:///run/\udcff", ""),
     ],
 )
-def test_a_bad_address_is_quoted_with_what_is_wrong(text: str, wrong: str) -> None:
+def test_a_bad_address_is_quoted_with_its_fault(text: str, wrong: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         parse_address(text)
     assert repr(text) in str(refusal.value)
@@ -103,13 +111,23 @@ def test_a_bad_address_is_quoted_with_what_is_wrong(text: str, wrong: str) -> No
 
 
 @pytest.mark.parametrize("thing", [None, 6379, b"tcp://127.0.0.1:6379", ("127.0.0.1", 6379)])
-def test_what_is_not_text_is_quoted_too(thing: str) -> None:
+def test_a_value_that_is_not_text_is_quoted_too(thing: str) -> None:
     with pytest.raises(ConfigurationError, match="is not text") as refusal:
         parse_address(thing)
     assert repr(thing) in str(refusal.value)
 
 
-def test_a_listener_may_leave_the_port_to_the_system() -> None:
+@pytest.mark.parametrize(
+    ("number", "address"),
+    [(7300, "tcp://127.0.0.1:7300"), (65_536, "tcp://127.0.0.1:6379"), (0, "tcp://127.0.0.1:6379")],
+)
+def test_a_number_in_place_of_an_address_is_refused_with_the_address_to_write(number: int, address: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        parse_address(cast(str, number), listening=True)
+    assert str(refusal.value) == f"address {number} is not text: write '{address}'"
+
+
+def test_a_listener_may_name_port_0_but_not_omit_the_port() -> None:
     assert parse_address("tcp://127.0.0.1:0", listening=True) == Address("tcp", "127.0.0.1", 0)
     with pytest.raises(ConfigurationError, match="names no port"):
         parse_address("tcp://127.0.0.1", listening=True)
@@ -117,7 +135,7 @@ def test_a_listener_may_leave_the_port_to_the_system() -> None:
 
 @examples(150)
 @given(tcp_texts | unix_texts)
-def test_what_is_written_is_what_is_printed(text: str) -> None:
+def test_an_address_is_printed_as_it_was_written(text: str) -> None:
     assert str(parse_address(text)) == text
 
 
@@ -130,7 +148,7 @@ def printed_or_refused(text: str) -> str:
 
 @examples(150)
 @given(st.text("[]:.%@/?# \t-x1", max_size=12).map("tcp://{}:1".format))
-def test_whatever_is_read_at_all_is_read_back_from_what_is_printed(text: str) -> None:
+def test_text_that_is_parsed_at_all_is_parsed_from_its_printed_form_too(text: str) -> None:
     said = printed_or_refused(text)
     assert repr(text) in said or printed_or_refused(said) == said
 
@@ -145,7 +163,7 @@ def test_whatever_is_read_at_all_is_read_back_from_what_is_printed(text: str) ->
         ("unix:///127.0.0.1", False),
     ],
 )
-def test_only_a_host_name_is_to_be_resolved(text: str, literal: bool) -> None:
+def test_only_an_ip_address_is_literal(text: str, literal: bool) -> None:
     assert parse_address(text).literal is literal
 
 
@@ -163,11 +181,11 @@ def test_only_a_host_name_is_to_be_resolved(text: str, literal: bool) -> None:
         ("0.0.0.0", "0.0.0.0"),
     ],
 )
-def test_one_client_has_one_spelling(text: str, canonical: str) -> None:
+def test_every_spelling_of_a_source_has_one_canonical_form(text: str, canonical: str) -> None:
     assert normalise_source(text) == (canonical, ip_address(canonical).packed)
 
 
-def test_a_client_of_a_local_socket_has_no_address() -> None:
+def test_the_source_unix_is_packed_as_no_bytes() -> None:
     assert normalise_source(UNIX_SOURCE) == ("unix", b"")
 
 
@@ -181,13 +199,15 @@ def test_the_canonical_form_is_its_own_canonical_form(text: str) -> None:
 
 @examples(100)
 @given(st.ip_addresses(v=4))
-def test_ipv4_over_ipv6_is_ipv4(address: IPv4Address) -> None:
+def test_a_mapped_source_is_its_ipv4_address(address: IPv4Address) -> None:
     mapped = IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
     assert normalise_source(mapped.exploded) == normalise_source(str(address)) == (str(address), address.packed)
 
 
-@pytest.mark.parametrize("text", ["", "redis", "192.0.2", "192.0.2.256", "192.0.02.1", "192.0.2.1 ", "[::1]", "UNIX"])
-def test_a_source_that_is_no_address_is_quoted(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "redis", "192.0.2", "192.0.2.256", "192.0.02.1", "192.0.2.1 ", "192.0.2.1%eth0:", "[::1]", "UNIX"]
+)
+def test_a_source_that_is_no_ip_address_is_quoted(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not an IP address") as refusal:
         normalise_source(text)
     assert repr(text) in str(refusal.value)

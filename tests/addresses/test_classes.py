@@ -12,7 +12,7 @@ IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 ONES = "ffff:ffff:ffff:ffff:ffff:ffff"
 
-# The first and the last address of every block, and what lies just outside.
+# The first and the last address of every block, and the addresses beside it.
 EDGES = {
     AddressClass.GLOBAL: f"""
         1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 168.63.129.15 168.63.129.17
@@ -49,7 +49,7 @@ EDGES = {
 @pytest.mark.parametrize(
     ("text", "expected"), [(text, expected) for expected, texts in EDGES.items() for text in texts.split()]
 )
-def test_every_block_begins_and_ends_where_its_registry_says(text: str, expected: AddressClass) -> None:
+def test_every_block_starts_and_ends_where_its_registry_says(text: str, expected: AddressClass) -> None:
     assert classify(ipaddress.ip_address(text).packed) is expected
 
 
@@ -74,7 +74,9 @@ def in_hex(ipv4: str, *, flip: int = 0) -> str:
 
 @pytest.mark.parametrize(("ipv4", "inner"), IPV4.items())
 @pytest.mark.parametrize("write", ["::ffff:{}", "64:ff9b::{}"])
-def test_what_carries_ipv4_is_what_it_carries(ipv4: str, inner: AddressClass, write: str) -> None:
+def test_mapped_and_nat64_addresses_have_the_class_of_their_ipv4_address(
+    ipv4: str, inner: AddressClass, write: str
+) -> None:
     assert classify(ipaddress.ip_address(write.format(in_hex(ipv4))).packed) is inner
 
 
@@ -91,7 +93,7 @@ def test_what_carries_ipv4_is_what_it_carries(ipv4: str, inner: AddressClass, wr
         ("2001:0:808:808:8000:1:{}", 0xFF),
     ],
 )
-def test_what_carries_ipv4_in_a_block_of_no_use_is_reserved_or_worse(
+def test_ipv4_embedded_in_a_reserved_block_is_reserved_or_worse(
     ipv4: str, inner: AddressClass, write: str, flip: int
 ) -> None:
     if write == "::{}" and ipv4 == "0.0.0.0":
@@ -103,19 +105,19 @@ def test_what_carries_ipv4_in_a_block_of_no_use_is_reserved_or_worse(
     assert classify(ipaddress.ip_address(write.format(in_hex(ipv4, flip=flip))).packed) is expected
 
 
-def test_a_teredo_address_is_the_worse_of_server_and_client() -> None:
+def test_a_teredo_address_has_the_worse_class_of_server_and_client() -> None:
     packed = ipaddress.ip_address(f"2001:0:{in_hex('127.0.0.1')}:8000:1:{in_hex('169.254.169.254', flip=0xFF)}").packed
     assert classify(packed) is AddressClass.METADATA
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 5, 15, 17])
-def test_what_is_no_address_has_no_class(size: int) -> None:
+def test_bytes_of_another_size_than_an_address_are_refused(size: int) -> None:
     with pytest.raises(KeyError):
         classify(bytes(size))
 
 
 def reached(ip: IP) -> IP:
-    """The address that a connection to `ip` goes to, where Python's versions differ on what to say of the outer one."""
+    """Return the IPv4 address that a mapped one maps, because versions of Python differ on the class of mapped ones."""
     return getattr(ip, "ipv4_mapped", None) or ip
 
 
@@ -123,7 +125,7 @@ starts = st.sampled_from([ipaddress.ip_address(text) for texts in EDGES.values()
 near_edges = st.builds(
     lambda ip, by: type(ip)((int(ip) + by) % (1 << ip.max_prefixlen)), starts, st.integers(-300, 300)
 )
-carriers = st.builds(
+embedding = st.builds(
     lambda ipv4, write: ipaddress.ip_address(write.format(in_hex(str(ipv4)))),
     st.ip_addresses(v=4),
     st.sampled_from(["::{}", "::ffff:{}", "64:ff9b::{}", "2002:{}::1", "2001:0:{}::1", "64:ff9b:1::{}"]),
@@ -131,12 +133,12 @@ carriers = st.builds(
 
 
 @examples(120)
-@given(st.ip_addresses() | near_edges | carriers)
+@given(st.ip_addresses() | near_edges | embedding)
 @example(ipaddress.ip_address("64:ff9b::808:808"))
-def test_nothing_is_global_that_the_standard_library_says_is_not(ip: IP) -> None:
+def test_a_global_address_is_global_to_the_standard_library_too(ip: IP) -> None:
     kind, ip = classify(ip.packed), reached(ip)
     if kind is AddressClass.GLOBAL:
-        nat64 = ip in ipaddress.ip_network("64:ff9b::/96")  # which it has among the reserved
+        nat64 = ip in ipaddress.ip_network("64:ff9b::/96")  # reserved to the standard library
         reserved = ip.is_reserved and not nat64
         assert ip.is_global
         assert not any([ip.is_private, ip.is_loopback, ip.is_link_local, ip.is_multicast, ip.is_unspecified, reserved])
@@ -145,7 +147,7 @@ def test_nothing_is_global_that_the_standard_library_says_is_not(ip: IP) -> None
 
 @examples(120)
 @given(st.ip_addresses() | near_edges)
-def test_what_the_standard_library_has_a_name_for_has_that_name(ip: IP) -> None:
+def test_loopback_link_local_multicast_and_unspecified_agree_with_the_standard_library(ip: IP) -> None:
     kind, ip = classify(ip.packed), reached(ip)
     if kind is not AddressClass.METADATA:
         assert kind is AddressClass.MULTICAST or not ip.is_multicast
@@ -157,7 +159,7 @@ def test_what_the_standard_library_has_a_name_for_has_that_name(ip: IP) -> None:
             assert kind is AddressClass.UNSPECIFIED
 
 
-def test_the_value_is_the_word_for_people() -> None:
+def test_the_values_are_the_names_in_lower_case_from_least_to_most_harmful() -> None:
     assert [str(each) for each in AddressClass] == [
         "global", "private", "reserved", "link_local", "loopback", "multicast", "unspecified", "metadata",
     ]  # fmt: skip

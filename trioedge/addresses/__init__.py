@@ -1,1 +1,1 @@
-"""Addresses: read, classify and match them. Pure."""
+"""Addresses: parse, classify and match them. Pure."""

@@ -1,14 +1,14 @@
-"""Addresses as users write them, and clients' addresses as matchers compare them."""
+"""Parse addresses to listen on and to connect to; normalise the addresses of clients."""
 
 import ipaddress
 import re
 
 import attrs
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 
 UNIX_SOURCE = "unix"
-"""The source of a client on a local socket, which has no address."""
+"""The source of a client on a local socket, because it has no IP address."""
 
 _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]*)\]|(?P<host>[^][:]*))(?::(?P<port>.*))?", re.DOTALL)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -17,12 +17,12 @@ _MAPPED = b"\x00" * 10 + b"\xff\xff"
 
 @attrs.frozen(slots=True, cache_hash=True)
 class Address:
-    """Where to listen or where to connect.
+    """An address to listen on or to connect to.
 
     Attributes:
         scheme: ``tcp`` or ``unix``.
         host: an IP address without brackets, or a host name; empty for ``unix``.
-        port: 0 to 65535; 0 lets the system choose, when listening.
+        port: 0 to 65535; a listener on 0 gets a free port from the system.
         path: the socket's path for ``unix``, else empty.
     """
 
@@ -33,7 +33,7 @@ class Address:
 
     @property
     def literal(self) -> bool:
-        """True when `host` is an IP address, so that nothing is to be resolved."""
+        """True if `host` is an IP address, which needs no name resolution."""
         return packed_ip(self.host) is not None
 
     def __str__(self) -> str:
@@ -44,34 +44,37 @@ class Address:
 
 
 def parse_address(text: str, *, listening: bool = False) -> Address:
-    """Read ``tcp://127.0.0.1:6379``, ``tcp://[::1]:9000``, ``tcp://redis.internal:6379`` or ``unix:///run/x.sock``.
+    """Parse ``tcp://127.0.0.1:6379``, ``tcp://[::1]:9000``, ``tcp://redis.internal:6379`` or ``unix:///run/x.sock``.
 
     Args:
-        text: the address; scheme and port are never guessed.
+        text: the address; scheme and port have no defaults.
         listening: allow port 0, which a destination cannot have.
 
     Raises:
-        ConfigurationError: quotes `text` and says what is missing.
+        ConfigurationError: quotes `text`, names the fault and shows how to write it.
     """
     if not isinstance(text, str):
-        raise ConfigurationError(f"address {text!r} is not text: write 'tcp://127.0.0.1:6379'")
+        port = text if type(text) is int and 0 < text < 65536 else 6379
+        raise ConfigurationError(f"address {quote(text)} is not text: write 'tcp://127.0.0.1:{port}'")
     wrong = f"address {text!r}"
     scheme, separator, rest = text.partition("://")
     if scheme not in ("tcp", "unix") or not separator:
         raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://, as in tcp://127.0.0.1:6379")
     if scheme == "unix":
         if not rest.startswith("/") or rest.endswith("/") or "\0" in rest:
-            raise ConfigurationError(f"{wrong} needs an absolute path of a socket, as in unix:///run/edge.sock")
+            raise ConfigurationError(f"{wrong} needs the absolute path of a socket, as in unix:///run/edge.sock")
         if not rest.isprintable():
             raise ConfigurationError(f"{wrong} has characters that cannot be printed")
-        if len(rest.encode()) > 107:  # sun_path of unix(7), less its final zero
+        if len(rest.encode()) > 107:  # sun_path in unix(7), without the terminating zero
             raise ConfigurationError(f"{wrong} is too long: a socket's path has at most 107 bytes")
         return Address("unix", path=rest)
     if any(letter in rest for letter in "/?#@"):
         raise ConfigurationError(f"{wrong} has more than a host and a port")
+    if (bracketed := _bracketed(rest)) is not None:
+        raise ConfigurationError(f"{wrong} has an IPv6 address without brackets: write 'tcp://{bracketed}'")
     match = _HOST_PORT.fullmatch(rest)
     if match is None:
-        raise ConfigurationError(f"{wrong} is not host:port; an IPv6 address stands in brackets, tcp://[::1]:6379")
+        raise ConfigurationError(f"{wrong} is not host:port, as in tcp://127.0.0.1:6379 or tcp://[::1]:6379")
     host, digits = (match["ipv6"] or match["host"] or "").lower(), match["port"]
     if not host:
         raise ConfigurationError(
@@ -91,28 +94,38 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     return Address("tcp", host, port)
 
 
+def _bracketed(rest: str) -> str | None:
+    """Write ``::1:7300`` as ``[::1]:7300`` and ``::1`` with a port as well; None if `rest` is no bare IPv6 address."""
+    host, _, port = rest.rpartition(":")
+    if ":" in host and (port.isdecimal() or not port) and packed_ip(host) is not None:
+        return f"[{host}]:{port or 6379}"
+    return f"[{rest}]:6379" if ":" in rest and packed_ip(rest) is not None else None
+
+
 def _is_host_name(host: str) -> bool:
-    """Tell whether `host` is a name by RFC 1123 section 2.1 (underscores let pass, as resolvers do)."""
+    """Return whether `host` is a name by RFC 1123 section 2.1, or one with underscores, which resolvers accept."""
     labels = host.removesuffix(".").split(".")
     return len(host) <= 253 and not labels[-1].isdigit() and all(map(_LABEL.fullmatch, labels))
 
 
 def packed_ip(text: str) -> bytes | None:
-    """Pack an IP address, mapped IPv6 as IPv4, scope dropped; None if `text` is not one."""
+    """Pack an IP address: 4 or 16 bytes, mapped IPv6 as IPv4, scope dropped; None if `text` is no IP address."""
+    unscoped = text.partition("%")[0]
     try:
-        packed = ipaddress.ip_address(text.partition("%")[0] if ":" in text else text).packed
+        packed = ipaddress.ip_address(unscoped if ":" in unscoped else text).packed
     except ValueError:
         return None
     return packed[12:] if packed.startswith(_MAPPED) else packed
 
 
 def normalise_source(text: str) -> tuple[str, bytes]:
-    """Give a client's address in the one form that sessions carry it in, and packed.
+    """Return a client's address in canonical form, and packed.
 
-    ``::ffff:192.0.2.1`` is ``192.0.2.1``; ``2001:DB8::0:1`` is ``2001:db8::1``; ``unix`` stays.
+    ``::ffff:192.0.2.1`` becomes ``192.0.2.1``, ``2001:DB8::0:1`` becomes ``2001:db8::1``, ``unix`` remains and is
+    packed as no bytes.
 
     Raises:
-        ConfigurationError: quotes `text`, which is no address.
+        ConfigurationError: quotes `text`, if it is neither an IP address nor ``unix``.
     """
     if text == UNIX_SOURCE:
         return UNIX_SOURCE, b""

