@@ -7,11 +7,11 @@ from functools import partial
 from typing import Final, Literal
 
 import trio
+from trio_util import AsyncBool
 
 from ...arguments import check_choice, check_count, check_number
 from ...errors import ConfigurationError
 from ...loop.slices import in_slices
-from ...loop.wakeup import Wakeup
 from ...services.context import EdgeContext
 from ...services.control_plane import ChecksDevices, DeviceVerdict
 from ...services.device_rules import DeviceRules, Handover, Unchecked
@@ -152,8 +152,7 @@ class DeviceLimit:
         self._checks = None if check is None else DeviceChecks(check, self, context.observer, self._check_seconds)
         self._rules_by_policy: dict[str, DeviceRules] = {}  # of services whose policy says anything of devices
         self._condemned: deque[Session] = deque()
-        self._wakeup = Wakeup()
-        self._timer = trio.CancelScope()
+        self._wakeup, self._timer = AsyncBool(), trio.CancelScope()
         context.services.watch(self)
 
     def decide(self, session: Session) -> Verdict:
@@ -255,7 +254,7 @@ class DeviceLimit:
         """Have sessions cut by the worker, presently: a device may have thousands, and each takes its time."""
         if sessions:
             self._condemned.extend(sessions)
-            self._wakeup.set()
+            self._wakeup.value = True
 
     def _cut(self) -> Generator[None, None, None]:
         while self._condemned:
@@ -276,12 +275,13 @@ class DeviceLimit:
             task_status.started()
             while True:
                 with trio.CancelScope(deadline=self._table.next_due()) as self._timer:
-                    await self._wakeup.wait()
+                    await self._wakeup.wait_value(True)
+                    self._wakeup.value = False
                 try:
                     await in_slices(self._catch_up(), rest=REST)
                 except Exception as fault:
                     self._observer.fault("device limit failed", fault)
-                    self._wakeup.set()  # for those behind it
+                    self._wakeup.value = True  # for those behind it
 
     def _catch_up(self) -> Generator[None, None, None]:
         """Do what is due, a grace, a hold or a verdict a step; who must go, goes before the next is looked at."""

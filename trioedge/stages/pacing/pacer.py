@@ -12,9 +12,9 @@ from math import inf
 from typing import Final
 
 import trio
+from trio_util import AsyncBool
 
 from ...loop.slices import in_slices
-from ...loop.wakeup import Wakeup
 from ...services.registry import Registry
 from ...services.services import Change, Service, Services
 from ...session.session import Session
@@ -56,7 +56,7 @@ class Pacer:
         self._hot: OrderedDict[str, None] = OrderedDict()
         self._looks: OrderedDict[str, Generator[None, None, None]] = OrderedDict()
         """Looks that are under way."""
-        self._wakeup = Wakeup()
+        self._wakeup = AsyncBool()
 
     def __len__(self) -> int:
         """Services whose shares are worked out at the next tick."""
@@ -80,7 +80,7 @@ class Pacer:
         """Look at a service at the next tick."""
         if name not in self._hot:
             self._hot[name] = None
-            self._wakeup.set()
+            self._wakeup.value = True
 
     def rates(self, service: Service | None) -> tuple[float, float]:
         """Give a service's limits down and up, in bytes a second; infinity for none."""
@@ -116,7 +116,8 @@ class Pacer:
         """Work shares out, at once after a rest and then at most every 0.1 s, until cancelled."""
         task_status.started()
         while True:
-            await self._wakeup.wait()
+            await self._wakeup.wait_value(True)
+            self._wakeup.value = False
             while self._hot or self._looks:
                 with trio.move_on_after(TICK_SECONDS) as tick:  # a look that is not done by then goes on in the next
                     await in_slices(self._turns(), rest=REST)
