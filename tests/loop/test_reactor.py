@@ -9,7 +9,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from tests.relay.test_socket_relay import open_reactor
+from tests.support.reactors import open_reactor
 from tests.wires import tcp_pair
 from trioedge.loop.reactor import (
     BATCH_EVENTS,

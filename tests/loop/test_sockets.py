@@ -1,15 +1,13 @@
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from math import inf
 
 import pytest
 
+from tests.support.socket_rates import UNPACED, paced_at
 from tests.wires import tcp_pair
-from trioedge.loop.sockets import SO_MAX_PACING_RATE, no_delay, pace, reset, unacknowledged_bytes, unsent_bytes
-
-UNPACED = 2**64 - 1
+from trioedge.loop.sockets import no_delay, pace, reset, unacknowledged_bytes, unsent_bytes
 
 
 @pytest.fixture
@@ -17,12 +15,6 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     near, far = tcp_pair()
     with near, far:
         yield near, far
-
-
-def paced_at(sock: socket.socket) -> int:
-    """What the kernel believes."""
-    rate: int = struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8))[0]
-    return rate
 
 
 def test_the_peer_sees_a_reset() -> None:

@@ -9,7 +9,7 @@ import dns.message
 import pytest
 import trio
 
-from tests.dns_server import DnsServer, dns_server
+from tests.support.dns_server import DnsServer, dns_server
 from trioedge.upstreams import name_servers
 from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup
 from trioedge.upstreams.name_servers import IPV6_SECONDS, NO_SOA_SECONDS, NameServers, has_ipv6, source_towards

@@ -1,7 +1,6 @@
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from math import inf
 
 import pytest
 import trio
@@ -9,8 +8,9 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from tests.cancels import cancel_at_every_step
-from tests.upstreams.test_connector import closed_port
-from tests.wires import echo, server, tcp_pair
+from tests.support.connectors import HeldConnector
+from tests.support.ports import closed_port
+from tests.wires import echo, server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
@@ -161,38 +161,9 @@ async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> 
         await filled(pool, 2)
 
 
-class Held:
-    """A connector whose attempts succeed when the test says so."""
-
-    plain = True
-
-    def __init__(self, reactor: Reactor) -> None:
-        self.reactor = reactor
-        self.waiters: list[ConnectCallback] = []
-        self.attempts: dict[ConnectCallback, Attempt] = {}
-
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
-
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
-        self.waiters.append(waiter)
-        self.attempts[waiter] = Attempt(self.reactor, address, inf, waiter)
-        return self.attempts[waiter]
-
-    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
-        raise NotImplementedError
-
-    def connect(self) -> tuple[socket.socket, socket.socket]:
-        """Let the oldest attempt succeed; gives its two ends."""
-        near, far = tcp_pair()
-        waiter = self.waiters.pop(0)
-        self.reactor.add(near.fileno(), waiter)  # type: ignore[arg-type]  # which hands it over at once
-        waiter.connected(near, False)
-        return near, far
-
-
 async def test_connections_that_are_on_their_way_are_kept_only_as_long_as_they_are_wanted() -> None:
     reactor = Reactor(Observer())
-    held = Held(reactor)
+    held = HeldConnector(reactor)
     pool = IdlePool(held, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=4, seconds=5.0)
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
@@ -220,7 +191,7 @@ async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing(
         assert len(pool) == len(reactor) == 0
 
 
-class Faulty(Held):
+class Faulty(HeldConnector):
     """Raises at first, as an outbound of the user's may."""
 
     def __init__(self, reactor: Reactor, faults: int) -> None:
@@ -266,12 +237,12 @@ async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monke
 
 async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
     """While it begins to connect, waits, pauses after a failure and closes what is too many, sixteen at a time."""
-    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[Held]()
+    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[HeldConnector]()
     made: list[tuple[socket.socket, socket.socket]] = []
 
     async def live() -> None:
         reactor = Reactor(Observer())
-        connectors.append(held := Held(reactor))
+        connectors.append(held := HeldConnector(reactor))
         pools.append(IdlePool(held, reactor, Observer(), address, size=40, seconds=5.0))
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.upstreams.test_connector import NO_HOSTS, Names
+from tests.support.names import NO_HOSTS, FakeNames
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
@@ -40,7 +40,7 @@ ANSWER = ((socket.AF_INET, ("192.0.2.1", 6379)),)
 class Run:
     """A resolver at work, and whom it asks."""
 
-    def __init__(self, names: Names, hosts: Path = NO_HOSTS) -> None:
+    def __init__(self, names: FakeNames, hosts: Path = NO_HOSTS) -> None:
         self.names = names
         self.reactor = Reactor(Observer())
         self.resolver = Resolver(self.reactor, names, HostsFile(hosts))
@@ -61,7 +61,7 @@ class Run:
 
 
 @asynccontextmanager
-async def running(names: Names, hosts: Path = NO_HOSTS) -> AsyncIterator[Run]:
+async def running(names: FakeNames, hosts: Path = NO_HOSTS) -> AsyncIterator[Run]:
     async with trio.open_nursery() as nursery:
         run = Run(names, hosts)
         await nursery.start(run.resolver.run)
@@ -85,7 +85,7 @@ def reason(answer: Answer) -> Reason:
     ],
 )
 async def test_what_is_an_address_already_is_answered_at_once_and_takes_no_place(address: str, known: object) -> None:
-    run = Run(Names())  # no worker runs, so an answer that waited for one would never come
+    run = Run(FakeNames())  # no worker runs, so an answer that waited for one would never come
     for _ in range(2):
         (answer,) = run.ask(parse_address(address))
         assert list(answer) == known  # type: ignore[arg-type]
@@ -93,13 +93,13 @@ async def test_what_is_an_address_already_is_answered_at_once_and_takes_no_place
 
 
 async def test_localhost_is_a_last_label_and_not_a_part_of_one() -> None:
-    run = Run(Names())
+    run = Run(FakeNames())
     assert run.ask(Address("tcp", "notlocalhost", 80)) == []
     assert run.ask(Address("tcp", "localhost.test", 80)) == []
 
 
 async def test_families_take_turns_the_first_choice_first() -> None:
-    async with running(Names(redis=["2001:db8::1", "2001:db8::2", "192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["2001:db8::1", "2001:db8::2", "192.0.2.1"])) as run:
         answer = await run.answer()
     assert not isinstance(answer, UpstreamError)
     assert answer == (
@@ -110,7 +110,7 @@ async def test_families_take_turns_the_first_choice_first() -> None:
 
 
 async def test_many_who_ask_at_once_make_one_query_whatever_their_ports() -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         asked = [(port, run.ask(Address("tcp", "redis.test", port))) for port in range(1, 51)]
         await trio.testing.wait_all_tasks_blocked()
         for port, answers in asked:
@@ -122,7 +122,7 @@ async def test_many_who_ask_at_once_make_one_query_whatever_their_ports() -> Non
 async def test_the_answer_for_one_port_is_one_object_even_when_it_is_renewed(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         first = await run.answer()
         assert run.ask()[0] is first
         await trio.sleep(31)
@@ -134,7 +134,7 @@ async def test_the_answer_for_one_port_is_one_object_even_when_it_is_renewed(
 
 async def test_of_very_many_addresses_some_are_kept() -> None:
     hosts = [f"192.0.2.{number}" for number in range(200)] + [f"2001:db8::{number}" for number in range(1, 200)]
-    async with running(Names(redis=hosts)) as run:
+    async with running(FakeNames(redis=hosts)) as run:
         answer = await run.answer()
     assert isinstance(answer, tuple)
     assert len(answer) == ADDRESSES
@@ -156,7 +156,7 @@ async def test_of_very_many_addresses_some_are_kept() -> None:
 async def test_an_outcome_holds_for_its_own_time_within_bounds(
     lookup: Lookup, seconds: float, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with running(Names(redis=lookup)) as run:
+    async with running(FakeNames(redis=lookup)) as run:
         first = await run.answer()
         assert isinstance(first, UpstreamError) != isinstance(lookup, Found)
         await trio.sleep(seconds * 0.99)
@@ -171,7 +171,7 @@ async def test_an_outcome_holds_for_its_own_time_within_bounds(
 async def test_a_stale_answer_is_used_while_a_new_one_is_fetched_and_then_the_new_one(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         await trio.sleep(31)
         run.names.answers["redis"] = ["192.0.2.2"]
@@ -186,7 +186,7 @@ async def test_a_stale_answer_is_used_while_a_new_one_is_fetched_and_then_the_ne
 async def test_a_known_answer_outlives_failing_servers_for_a_day(
     failing: Lookup | None, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         run.names.answers["redis"] = failing
         await trio.sleep(31)
@@ -205,7 +205,7 @@ async def test_a_known_answer_outlives_failing_servers_for_a_day(
 
 
 async def test_that_there_is_no_address_any_more_ends_a_known_answer(autojump_clock: trio.testing.MockClock) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         await trio.sleep(31)
         run.names.answers["redis"] = Absent("no such name", 30)
@@ -216,7 +216,7 @@ async def test_that_there_is_no_address_any_more_ends_a_known_answer(autojump_cl
 async def test_after_a_failure_was_forgotten_the_next_waits_for_a_new_answer(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with running(Names(redis=Failed("SERVFAIL"))) as run:
+    async with running(FakeNames(redis=Failed("SERVFAIL"))) as run:
         for _ in range(3):
             answer = await run.answer()
             assert reason(answer) is Reason.UPSTREAM_UNRESOLVED
@@ -228,7 +228,7 @@ async def test_after_a_failure_was_forgotten_the_next_waits_for_a_new_answer(
 
 
 async def test_everyone_gets_an_error_of_his_own_that_names_his_destination() -> None:
-    async with running(Names(redis=Absent("no such name", 30))) as run:
+    async with running(FakeNames(redis=Absent("no such name", 30))) as run:
         answers = [run.ask(), run.ask(), run.ask(Address("tcp", "redis.test", 1))]
         await trio.testing.wait_all_tasks_blocked()
         answers.append(run.ask())
@@ -242,7 +242,7 @@ async def test_the_hosts_file_is_looked_into_first_and_anew_after_a_while(
 ) -> None:
     path = tmp_path / "hosts"
     path.write_text("192.0.2.1 redis.test\n")
-    async with running(Names(redis=["192.0.2.9"]), path) as run:
+    async with running(FakeNames(redis=["192.0.2.9"]), path) as run:
         assert await run.answer() == ANSWER
         path.write_text("192.0.2.77 redis.test\n")
         mock_clock.jump(HOSTS_SECONDS)
@@ -255,7 +255,7 @@ async def test_the_hosts_file_is_looked_into_first_and_anew_after_a_while(
         assert run.names.asked == []
 
 
-class Crowd(Names):
+class Crowd(FakeNames):
     """Notes how many names are asked for at once; `slow` ones are never answered."""
 
     def __init__(self) -> None:
@@ -305,7 +305,7 @@ async def test_queries_begin_one_a_turn_so_that_a_crowd_of_names_holds_nobody_up
 
 async def test_the_name_least_recently_asked_for_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver_module, "CAPACITY", 3)
-    names = Names(a=["192.0.2.1"], b=["192.0.2.2"], c=["192.0.2.3"], d=["192.0.2.4"])
+    names = FakeNames(a=["192.0.2.1"], b=["192.0.2.2"], c=["192.0.2.3"], d=["192.0.2.4"])
     async with running(names) as run:
         for name in "abcad":
             await run.answer(Address("tcp", name, 1))
@@ -319,7 +319,7 @@ async def test_names_that_are_waited_for_are_not_dropped_for_others(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     monkeypatch.setattr(resolver_module, "CAPACITY", 3)
-    names = Names(slow=None, quick=["192.0.2.1"])
+    names = FakeNames(slow=None, quick=["192.0.2.1"])
     async with running(names) as run:
         waiting = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2)]
         for number in range(5):
@@ -338,7 +338,7 @@ async def test_names_that_are_waited_for_are_not_dropped_for_others(
 async def test_a_stale_answer_is_used_even_if_nobody_can_be_asked(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"], slow=None)) as run:
+    async with running(FakeNames(redis=["192.0.2.1"], slow=None)) as run:
         await run.answer()
         await trio.sleep(31)
         monkeypatch.setattr(resolver_module, "CAPACITY", 1)
@@ -349,7 +349,7 @@ async def test_a_stale_answer_is_used_even_if_nobody_can_be_asked(
 
 
 async def test_a_name_may_be_asked_for_by_who_was_just_told() -> None:
-    async with running(Names(redis=["192.0.2.1"], other=["192.0.2.2"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"], other=["192.0.2.2"])) as run:
         other: list[Answer] = []
         where = Address("tcp", "other.test", 1)
         run.resolver.ask(REDIS, lambda answer: run.resolver.ask(where, other.append))
@@ -368,7 +368,7 @@ async def test_a_cancel_ends_every_lookup_and_tells_nobody() -> None:
 
 
 async def test_a_cancel_before_there_is_anything_to_do_ends_it() -> None:
-    async with running(Names()) as run:
+    async with running(FakeNames()) as run:
         await trio.testing.wait_all_tasks_blocked()
     assert run.names.asked == []
 
@@ -387,7 +387,7 @@ async def test_a_cancel_while_the_hosts_file_is_read_waits_for_that_and_asks_nob
 
     path = tmp_path / "hosts"
     with trio.CancelScope() as scope:
-        async with running(Names(), path) as run:
+        async with running(FakeNames(), path) as run:
             monkeypatch.setattr(hosts_file, "_read", cancelled)
             path.write_text("192.0.2.1 db.test\n")
             run.ask()
