@@ -47,7 +47,7 @@ class Slices:
     async def run(self, steps: Stepwise[T], beside: float = 0.0) -> T:
         """Run a generator to its end, and rest whenever a slice has been used by it and by those before it.
 
-        Work is measured with the machine's clock, because Trio's may stand still in tests; rests are on Trio's clock.
+        Work is measured with the machine's clock, because Trio's may be stopped in tests; rests are on Trio's clock.
         A cancel takes effect between two slices. The generator is closed afterwards in any case.
 
         Args:

@@ -64,8 +64,8 @@ class Service:
 
     def let_go(self) -> None:
         """It has gone, and so has its last session: its totals stand."""
-        self.up.let_go()
-        self.down.let_go()
+        self.up.attach(None)
+        self.down.attach(None)
 
 
 @attrs.frozen(slots=True)
