@@ -11,7 +11,7 @@ import trio
 import trioedge as te
 from tests.bench.evict import open_client
 from tests.bench.probe import Values, ask, echoing, run, serving
-from tests.dns_server import DnsServer, dns_server
+from tests.support.dns_server import DnsServer, dns_server
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext

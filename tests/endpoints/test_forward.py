@@ -17,9 +17,9 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.loop.test_sockets import paced_at
-from tests.upstreams.test_connector import closed_port, deaf_port
-from tests.upstreams.test_pool import Held
+from tests.support.connectors import HeldConnector
+from tests.support.ports import closed_port, deaf_port
+from tests.support.socket_rates import paced_at
 from tests.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving, stream
 from trioedge.addresses.address import Address
 from trioedge.services.context import EdgeContext
@@ -505,8 +505,8 @@ async def test_tcp_is_paced_by_the_kernel_and_local_sockets_by_a_timeline(
 class HeldBack:
     """A way out whose connections are made when the test says so."""
 
-    def open(self, context: EdgeContext, permit: Permit | None) -> Held:
-        self.held = Held(context.reactor)
+    def open(self, context: EdgeContext, permit: Permit | None) -> HeldConnector:
+        self.held = HeldConnector(context.reactor)
         return self.held
 
 

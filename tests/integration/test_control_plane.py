@@ -15,7 +15,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.upstreams.test_connector import closed_port
+from tests.support.ports import closed_port
 from tests.wires import connect, receive_all, receive_exactly, server
 from trioedge.control import http, reporter, watched_file
 

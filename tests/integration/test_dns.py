@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.dns_server import dns_server
+from tests.support.dns_server import dns_server
 from tests.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor

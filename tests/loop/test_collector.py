@@ -15,7 +15,7 @@ from trioedge.telemetry.observer import Observer
 
 @pytest.fixture
 def passes() -> Iterator[list[int]]:
-    """Generations that were collected, by a collector that is called very often."""
+    """The generations that the collector passed over; it runs very often here."""
     seen: list[int] = []
 
     def note(phase: str, info: dict[str, int]) -> None:
@@ -25,7 +25,7 @@ def passes() -> Iterator[list[int]]:
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.collect()  # a full pass is due when a quarter has been added to what the last one left
+    gc.collect()  # the next full pass is due when a quarter has been added to what this one leaves
     gc.set_threshold(10, 1, 1)
     gc.callbacks.append(note)
     yield seen
@@ -38,7 +38,7 @@ def litter(count: int = 1_000) -> list[list[int]]:
     return [[] for _ in range(count)]
 
 
-def test_only_younger_garbage_is_collected_meanwhile(passes: list[int]) -> None:
+def test_within_the_context_only_younger_garbage_is_collected(passes: list[int]) -> None:
     with no_full_pass(), no_full_pass():
         kept = litter()
     assert set(passes) == {0, 1}
@@ -47,7 +47,7 @@ def test_only_younger_garbage_is_collected_meanwhile(passes: list[int]) -> None:
     assert len(kept) == 2_000
 
 
-def test_contexts_overlap_and_thresholds_are_as_they_were(passes: list[int]) -> None:
+def test_after_overlapping_contexts_the_thresholds_are_as_before(passes: list[int]) -> None:
     one, other = no_full_pass(), no_full_pass()
     one.__enter__()
     other.__enter__()
@@ -59,13 +59,13 @@ def test_contexts_overlap_and_thresholds_are_as_they_were(passes: list[int]) -> 
     assert kept
 
 
-def test_thresholds_that_are_set_meanwhile_stay(passes: list[int]) -> None:
+def test_thresholds_set_within_the_context_stay(passes: list[int]) -> None:
     with no_full_pass():
         gc.set_threshold(20, 2, 2)
     assert gc.get_threshold() == (20, 2, 2)
 
 
-def test_a_pass_that_was_put_off_is_due_no_more(passes: list[int]) -> None:
+def test_after_settle_a_postponed_pass_is_not_due_any_more(passes: list[int]) -> None:
     with no_full_pass():
         kept = litter()
         settle()
@@ -74,13 +74,13 @@ def test_a_pass_that_was_put_off_is_due_no_more(passes: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("first", "then"), [(MANY + 1, 0), (MANY // 2, MANY), (10, 0)])
-async def test_services_that_came_and_changed_are_out_of_its_sight(passes: list[int], first: int, then: int) -> None:
+async def test_many_added_or_changed_services_are_frozen(passes: list[int], first: int, then: int) -> None:
     services = Services(Total(), Total(), governed=True)
-    convergence = SnapshotApplier(services, Registry(services), Observer(), enforced=())
+    applier = SnapshotApplier(services, Registry(services), Observer(), enforced=())
     frozen = gc.get_freeze_count()
     passes.clear()
-    await convergence.apply(Snapshot({f"service-{number}": Settings() for number in range(first)}))
+    await applier.apply(Snapshot({f"service-{number}": Settings() for number in range(first)}))
     assert (gc.get_freeze_count() - frozen > first) is (first > MANY)
     changed = {f"service-{number}": Settings(Policy(session_rate=2)) for number in range(then)}
-    await convergence.apply(Snapshot(changed, full=False))
+    await applier.apply(Snapshot(changed, full=False))
     assert (gc.get_freeze_count() - frozen > first) is (first + then > MANY)

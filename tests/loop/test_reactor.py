@@ -9,7 +9,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from tests.relay.test_socket_relay import open_reactor
+from tests.support.reactors import open_reactor
 from tests.wires import tcp_pair
 from trioedge.loop.reactor import (
     BATCH_EVENTS,
@@ -25,7 +25,7 @@ from trioedge.telemetry.observer import Observer
 
 @attrs.define(eq=False)
 class Owner:
-    """Notes what the reactor tells it, and fails when it is told to."""
+    """Records the calls of the reactor, and raises in each if `fails`."""
 
     fails: bool = False
     masks: list[int] = attrs.field(factory=list)
@@ -74,7 +74,7 @@ async def test_a_socket_is_reported_once_for_each_change() -> None:
         far.close()
 
 
-async def test_what_a_socket_is_ready_for_is_reported_once_more_to_who_looked_away() -> None:
+async def test_repeat_reports_once_more_what_a_socket_is_ready_for() -> None:
     async with open_reactor() as reactor:
         near, far = tcp_pair()
         owner = Owner()
@@ -90,7 +90,7 @@ async def test_what_a_socket_is_ready_for_is_reported_once_more_to_who_looked_aw
         far.close()
 
 
-async def test_a_fault_costs_its_owner_and_nobody_else() -> None:
+async def test_an_exception_costs_its_owner_and_no_other() -> None:
     async with open_reactor() as reactor:
         pairs = [tcp_pair() for _ in range(3)]
         owners = [Owner(), Owner(fails=True), Owner()]
@@ -110,7 +110,7 @@ async def test_a_fault_costs_its_owner_and_nobody_else() -> None:
             far.close()
 
 
-async def test_a_cancel_among_deadlines_that_take_long_leaves_the_rest_alone() -> None:
+async def test_a_cancel_between_slow_deadlines_leaves_the_others_set() -> None:
     class Slow(Owner):
         def expire(self, now: float) -> None:
             super().expire(now)
@@ -128,7 +128,7 @@ async def test_a_cancel_among_deadlines_that_take_long_leaves_the_rest_alone() -
     assert reactor._epoll.closed
 
 
-async def test_others_run_while_somebody_always_asks_for_more() -> None:
+async def test_other_tasks_run_while_an_owner_asks_to_be_resumed_for_ever() -> None:
     class Greedy(Owner):
         def resume(self) -> None:
             self.resumed += 1
@@ -196,7 +196,7 @@ async def test_an_idle_reactor_never_wakes(autojump_clock: trio.testing.MockCloc
         assert len(reactor) == 0
 
 
-async def test_closing_it_leaves_no_descriptor() -> None:
+async def test_after_it_ends_no_descriptor_is_left() -> None:
     def files() -> int:
         return len(os.listdir("/proc/self/fd"))
 
@@ -206,7 +206,7 @@ async def test_closing_it_leaves_no_descriptor() -> None:
     assert files() == before
 
 
-async def test_a_listener_is_reported_until_it_is_emptied() -> None:
+async def test_a_listener_is_reported_until_no_client_waits() -> None:
     async with open_reactor() as reactor:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
@@ -230,8 +230,8 @@ async def test_a_listener_is_reported_until_it_is_emptied() -> None:
                 client.close()
 
 
-async def test_a_turn_ends_in_time_so_that_other_tasks_run(mock_clock: trio.testing.MockClock) -> None:
-    """By a clock that only the work itself moves: each call takes a tenth of a turn."""
+async def test_a_turn_ends_in_time_for_other_tasks(mock_clock: trio.testing.MockClock) -> None:
+    """The clock moves only with the work: each call takes a tenth of a turn."""
 
     class Works(Owner):
         def resume(self) -> None:
@@ -256,7 +256,7 @@ async def test_a_turn_ends_in_time_so_that_other_tasks_run(mock_clock: trio.test
         far.close()
 
 
-async def test_what_is_removed_is_not_reported_and_may_be_added_again() -> None:
+async def test_a_removed_socket_is_not_reported_and_may_be_added_again() -> None:
     async with open_reactor() as reactor:
         near, far = tcp_pair()
         first, second = Owner(), Owner()
@@ -272,7 +272,9 @@ async def test_what_is_removed_is_not_reported_and_may_be_added_again() -> None:
         far.close()
 
 
-async def test_a_crowd_that_asks_for_more_is_served_in_batches(mock_clock: trio.testing.MockClock) -> None:
+async def test_a_thousand_owners_that_ask_to_be_resumed_are_served_in_batches_and_in_order(
+    mock_clock: trio.testing.MockClock,
+) -> None:
     class Works(Owner):
         def resume(self) -> None:
             self.resumed += 1
@@ -282,15 +284,15 @@ async def test_a_crowd_that_asks_for_more_is_served_in_batches(mock_clock: trio.
     order: list[Works] = []
     async with open_reactor() as reactor:
         near, far = tcp_pair()
-        crowd = [Works() for _ in range(1000)]
-        reactor.add(near.fileno(), crowd[0])
-        for works in crowd:
+        owners = [Works() for _ in range(1000)]
+        reactor.add(near.fileno(), owners[0])
+        for works in owners:
             reactor.again(works)
         seen = [0]
-        while len(order) < len(crowd):
+        while len(order) < len(owners):
             await trio.lowlevel.checkpoint()
             seen.append(len(order))
-        assert order == crowd
+        assert order == owners
         assert max(later - earlier for earlier, later in pairwise(seen)) <= 2 * BATCH_EVENTS
         reactor.forget(near.fileno())
         near.close()
@@ -300,7 +302,7 @@ async def test_a_crowd_that_asks_for_more_is_served_in_batches(mock_clock: trio.
 @pytest.mark.parametrize(
     ("seconds", "every_time"), [(0.0, True), (2 * LONG_YIELD_SECONDS, False)], ids=["short", "long"]
 )
-async def test_who_keeps_the_core_for_long_is_not_yielded_to_again(
+async def test_the_processor_is_not_yielded_again_after_a_peer_kept_it_for_long(
     monkeypatch: pytest.MonkeyPatch, seconds: float, every_time: bool
 ) -> None:
     yielded, now = 0, 0.0
@@ -329,7 +331,7 @@ async def test_who_keeps_the_core_for_long_is_not_yielded_to_again(
 
 @attrs.define(eq=False)
 class Slow(Owner):
-    """Takes more than a turn, of a clock that stands still but for it."""
+    """Takes more than a turn each time, on a clock that moves only then."""
 
     clock: trio.testing.MockClock = attrs.field(factory=trio.testing.MockClock)
     others: list[int] = attrs.field(factory=list)
@@ -341,7 +343,7 @@ class Slow(Owner):
 
 
 @pytest.mark.parametrize("what", ["events", "callbacks", "deadlines"])
-async def test_others_have_a_turn_after_each_that_takes_a_whole_one(
+async def test_other_tasks_run_after_each_callback_that_takes_a_whole_turn(
     what: str, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_reactor() as reactor, trio.open_nursery() as nursery:
@@ -365,13 +367,15 @@ async def test_others_have_a_turn_after_each_that_takes_a_whole_one(
                     reactor.set_deadline(attrs.evolve(slow), reactor.now + TICK_SECONDS)
             far.send(b"x")
         if what == "callbacks":
-            reactor.add(pairs[0][0].fileno(), Owner())  # which wakes it
+            reactor.add(pairs[0][0].fileno(), Owner())  # its first event wakes the reactor
         nursery.start_soon(other)
         mock_clock.jump(1)
         for _ in range(200):
             await trio.lowlevel.checkpoint()
         assert len(slow.steps) == 5
-        assert slow.steps[-1] - slow.steps[0] >= 3, "the other ran in between; trio shuffles who goes first"
+        assert slow.steps[-1] - slow.steps[0] >= 3, (
+            "the other task ran in between; Trio shuffles which of the two goes first"
+        )
         nursery.cancel_scope.cancel()
         for near, far in pairs:
             reactor.remove(near.fileno())

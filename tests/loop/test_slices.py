@@ -1,5 +1,4 @@
 import inspect
-from collections.abc import Generator
 from itertools import pairwise
 from time import perf_counter
 
@@ -8,13 +7,13 @@ import trio
 from trio.testing import MockClock, assert_checkpoints
 
 from trioedge.loop import slices
-from trioedge.loop.slices import REST, SLICE_SECONDS, in_slices
+from trioedge.loop.slices import REST, SLICE_SECONDS, Stepwise, in_slices
 
 STEP = SLICE_SECONDS / 8
 
 
 class Machine:
-    """A machine whose clock moves when it works, and what it was found doing when others had a turn."""
+    """A machine whose clock moves only when it works, and how much was done whenever another task ran."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
@@ -22,7 +21,7 @@ class Machine:
         self.seen: list[float] = []
         monkeypatch.setattr(slices, "perf_counter", lambda: self.seconds)
 
-    def work(self, steps: int, seconds: float = STEP, fault: Exception | None = None) -> Generator[None, None, str]:
+    def work(self, steps: int, seconds: float = STEP, fault: Exception | None = None) -> Stepwise[str]:
         try:
             for _ in range(steps):
                 self.seconds += seconds
@@ -34,13 +33,13 @@ class Machine:
             self.closed = True
 
     async def look(self) -> None:
-        """Have a turn again and again, and note how much was done before it."""
+        """Run as another task again and again, and note how much was done before each turn."""
         while True:
             self.seen.append(self.seconds)
             await trio.sleep(SLICE_SECONDS)
 
     async def look_on(self) -> None:
-        """Do the same without letting the clock jump meanwhile."""
+        """Do the same without a wait, so that the clock does not jump."""
         for _ in range(5000):
             self.seen.append(self.seconds)
             await trio.lowlevel.checkpoint()
@@ -57,12 +56,12 @@ async def test_short_work_costs_a_checkpoint_and_no_rest(machine: Machine, autoj
     assert trio.current_time() == 0
 
 
-async def test_no_work_at_all_is_a_checkpoint_too(machine: Machine) -> None:
+async def test_no_work_at_all_costs_a_checkpoint_too(machine: Machine) -> None:
     with assert_checkpoints():
         assert await in_slices(machine.work(0)) == "done"
 
 
-async def test_work_takes_a_fifth_of_the_time_and_others_see_each_slice(
+async def test_rests_are_so_many_times_longer_than_the_work_and_other_tasks_run_between_slices(
     machine: Machine, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
@@ -75,14 +74,12 @@ async def test_work_takes_a_fifth_of_the_time_and_others_see_each_slice(
     assert max(later - earlier for earlier, later in pairwise(seen)) < SLICE_SECONDS + 2 * STEP
 
 
-async def test_a_step_that_took_long_is_rested_from_for_longer(machine: Machine, autojump_clock: MockClock) -> None:
+async def test_after_a_long_step_the_rest_is_longer(machine: Machine, autojump_clock: MockClock) -> None:
     await in_slices(machine.work(1, seconds=3.0))
     assert trio.current_time() == pytest.approx(REST * 3.0)
 
 
-async def test_without_rests_others_see_each_slice_and_wait_for_nothing(
-    machine: Machine, autojump_clock: MockClock
-) -> None:
+async def test_without_rests_other_tasks_still_run_between_slices(machine: Machine, autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(machine.look_on)
         assert await in_slices(machine.work(800), rest=0) == "done"
@@ -92,14 +89,14 @@ async def test_without_rests_others_see_each_slice_and_wait_for_nothing(
 
 
 @pytest.mark.parametrize("steps", [0, 3, 100])
-async def test_what_the_work_raises_comes_out(machine: Machine, autojump_clock: MockClock, steps: int) -> None:
+async def test_an_exception_of_the_work_is_raised(machine: Machine, autojump_clock: MockClock, steps: int) -> None:
     fault = LookupError("no such entry")
     with pytest.raises(LookupError) as raised:
         await in_slices(machine.work(steps, fault=fault))
     assert raised.value is fault
 
 
-async def test_after_a_cancel_the_work_is_closed_where_it_was(machine: Machine, autojump_clock: MockClock) -> None:
+async def test_after_a_cancel_the_work_is_closed_in_the_middle(machine: Machine, autojump_clock: MockClock) -> None:
     steps = machine.work(100_000)
     with trio.move_on_after(1.0) as scope:
         await in_slices(steps)
@@ -109,7 +106,7 @@ async def test_after_a_cancel_the_work_is_closed_where_it_was(machine: Machine, 
     assert inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED
 
 
-async def test_work_that_was_cancelled_before_it_began_is_closed(machine: Machine) -> None:
+async def test_work_that_is_cancelled_before_it_begins_is_closed(machine: Machine) -> None:
     steps = machine.work(1)
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -118,7 +115,7 @@ async def test_work_that_was_cancelled_before_it_began_is_closed(machine: Machin
     assert inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED
 
 
-async def test_on_a_real_clock_others_have_their_turns() -> None:
+async def test_other_tasks_run_on_a_real_clock_too() -> None:
     turns = 0
 
     async def take_turns() -> None:
@@ -127,7 +124,7 @@ async def test_on_a_real_clock_others_have_their_turns() -> None:
             turns += 1
             await trio.lowlevel.checkpoint()
 
-    def spin() -> Generator[None, None, None]:
+    def spin() -> Stepwise[None]:
         ends = perf_counter() + 40 * SLICE_SECONDS
         while perf_counter() < ends:
             yield

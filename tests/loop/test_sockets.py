@@ -1,15 +1,13 @@
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from math import inf
 
 import pytest
 
+from tests.support.socket_rates import UNPACED, paced_at
 from tests.wires import tcp_pair
-from trioedge.loop.sockets import SO_MAX_PACING_RATE, no_delay, pace, reset, unacknowledged_bytes, unsent_bytes
-
-UNPACED = 2**64 - 1
+from trioedge.loop.sockets import no_delay, pace, reset, unacknowledged_bytes, unsent_bytes
 
 
 @pytest.fixture
@@ -19,13 +17,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-def paced_at(sock: socket.socket) -> int:
-    """What the kernel believes."""
-    rate: int = struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8))[0]
-    return rate
-
-
-def test_a_reset_is_seen_as_one() -> None:
+def test_the_peer_sees_a_reset() -> None:
     near, far = tcp_pair()
     far.setblocking(True)
     reset(near)
@@ -35,7 +27,7 @@ def test_a_reset_is_seen_as_one() -> None:
     far.close()
 
 
-def test_a_reset_of_what_is_closed_or_local_just_closes() -> None:
+def test_a_reset_of_a_closed_or_local_socket_only_closes_it() -> None:
     near, far = socket.socketpair()
     reset(near)
     reset(near)
@@ -43,7 +35,7 @@ def test_a_reset_of_what_is_closed_or_local_just_closes() -> None:
     far.close()
 
 
-def test_no_delay_is_inherited_from_the_listener() -> None:
+def test_accepted_sockets_inherit_no_delay_from_their_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         no_delay(listener)
         with socket.create_connection(listener.getsockname()):
@@ -65,7 +57,7 @@ def test_no_delay_is_inherited_from_the_listener() -> None:
         (inf, UNPACED),
     ],
 )
-def test_the_kernel_is_told_any_rate_there_is(
+def test_any_rate_is_set_as_one_that_the_kernel_understands(
     rate: float, kernel: int, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     near, far = pair
@@ -76,7 +68,7 @@ def test_the_kernel_is_told_any_rate_there_is(
 
 
 @pytest.mark.parametrize("count", [unsent_bytes, unacknowledged_bytes])
-def test_what_the_kernel_holds_still_is_counted(
+def test_bytes_in_the_send_buffer_are_counted(
     count: Callable[[socket.socket], int], pair: tuple[socket.socket, socket.socket]
 ) -> None:
     near, far = pair
@@ -92,12 +84,12 @@ def test_what_the_kernel_holds_still_is_counted(
     while sent:
         sent -= len(far.recv(1 << 20))
     deadline = time.monotonic() + 5
-    while count(near):  # until the kernel has heard that it arrived
+    while count(near):  # until the acknowledgement has arrived
         assert time.monotonic() < deadline
 
 
-def test_what_was_sent_and_not_acknowledged_is_not_unsent() -> None:
-    near, far = socket.socketpair()  # nobody acknowledges before he reads, and nothing waits to be sent
+def test_bytes_that_were_sent_and_not_acknowledged_are_not_unsent() -> None:
+    near, far = socket.socketpair()  # the peer acknowledges when it reads, and no byte waits to be sent
     with near, far:
         near.send(bytes(1000))
         assert unacknowledged_bytes(near) >= 1000
@@ -108,7 +100,7 @@ def test_what_was_sent_and_not_acknowledged_is_not_unsent() -> None:
     ("rate", "piece"),
     [(1.0, 1400), (20_000.0, 1400), (200_000.0, 4000), (1e6, 20_000), (3_276_800.0, 0), (1e9, 0), (inf, 0)],
 )
-def test_a_low_rate_wants_its_bytes_in_pieces_of_a_fiftieth_of_a_second(
+def test_a_low_rate_has_pieces_of_a_fiftieth_of_a_second(
     rate: float, piece: int, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     segment = pair[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
@@ -116,8 +108,8 @@ def test_a_low_rate_wants_its_bytes_in_pieces_of_a_fiftieth_of_a_second(
 
 
 @pytest.mark.parametrize(("rate", "piece"), [(20_000.0, 1448), (200_000.0, 2 * 1448), (3e6, 41 * 1448)])
-def test_a_piece_is_of_whole_segments(rate: float, piece: int) -> None:
-    """As over Ethernet: else each piece would end with a packet of a few bytes."""
+def test_a_piece_has_whole_segments(rate: float, piece: int) -> None:
+    """With the segments of Ethernet; otherwise each piece would end with a packet of a few bytes."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
         near.connect(listener.getsockname())

@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.loop.test_sockets import UNPACED, paced_at
+from tests.support.socket_rates import UNPACED, paced_at
 from tests.wires import receive_all, receive_exactly, stream, tcp_pair
 from trioedge.loop.reactor import BUFFER_BYTES, Reactor
 from trioedge.loop.sockets import reset

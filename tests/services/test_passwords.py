@@ -82,6 +82,39 @@ async def test_an_answer_is_remembered_for_ten_minutes(mock_clock: trio.testing.
     assert slowly.asked == 3
 
 
+async def test_an_answer_stops_being_used_at_the_very_moment_it_expires(
+    mock_clock: trio.testing.MockClock, slowly: Slowly
+) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    await passwords.verify("secret", hashed)
+    for seconds, asked in ((REMEMBERED_SECONDS - 0.25, 1), (0.25, 2)):
+        mock_clock.jump(seconds)
+        assert await passwords.verify("secret", hashed)
+        assert slowly.asked == asked
+
+
+async def test_at_capacity_the_answer_that_expires_first_is_evicted_however_often_it_is_used(
+    mock_clock: trio.testing.MockClock, slowly: Slowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CAPACITY", 2)
+    passwords, hashed = Passwords(), hash_password("secret")
+
+    async def costs_a_hash(password: str) -> bool:
+        asked = slowly.asked
+        await passwords.verify(password, hashed)
+        return slowly.asked > asked
+
+    assert [await costs_a_hash(password) for password in ("first", "second", "first")] == [True, True, False]
+    assert await costs_a_hash("third")
+    assert [await costs_a_hash(password) for password in ("third", "second")] == [False, False]
+    assert await costs_a_hash("first"), "it was evicted, and evicts the second"
+    mock_clock.jump(REMEMBERED_SECONDS)
+    assert await costs_a_hash("third"), "it expired, and is the newest now"
+    assert await costs_a_hash("second")
+    assert not await costs_a_hash("third")
+    assert len(passwords._known) == 2
+
+
 async def test_a_changed_hash_holds_at_once() -> None:
     passwords, old, new = Passwords(), hash_password("old"), hash_password("new")
     assert await passwords.verify("old", old)
@@ -99,7 +132,8 @@ async def test_a_password_of_one_service_says_nothing_of_another() -> None:
 async def test_neither_passwords_nor_hashes_are_kept() -> None:
     passwords, hashed = Passwords(), hash_password("secret")
     await passwords.verify("secret", hashed)
-    kept = repr(vars(passwords._known) if hasattr(passwords._known, "__dict__") else passwords._known._entries)
+    kept = repr(passwords._known)
+    assert len(passwords._known) == 1
     assert "secret" not in kept
     assert hashed not in kept
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.cancels import MAX_STEPS, cancelled_before
-from tests.upstreams.test_connector import deaf_port
+from tests.support.ports import deaf_port
 from tests.wires import connect, echo, edge_to, receive_exactly, server, serving, silent
 from trioedge.testing import ScriptedUpstream, open_edge
 

@@ -6,7 +6,7 @@ from trioedge.session.allowance import Allowance
 
 
 class Relay:
-    """A session's half that moves bytes as long as it may."""
+    """One direction of a session, which moves bytes while it may."""
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
@@ -26,13 +26,13 @@ class Relay:
 
 
 relays = st.integers(0, 3)
-GRANTED = 100
+ALLOWED = 100
 
 
 class AllowanceMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.allowance = Allowance(GRANTED)
+        self.allowance = Allowance(ALLOWED)
         self.relays = [Relay(self.allowance) for _ in range(4)]
         self.waiting: set[int] = set()
         self.calls = [0] * 4
@@ -45,7 +45,7 @@ class AllowanceMachine(RuleBasedStateMachine):
 
     @rule(number=relays)
     def wait(self, number: int) -> None:
-        """Wait whatever is left, as a relay does that saw nothing left a moment ago."""
+        """Wait although bytes may be left, as a relay does that saw none a moment ago."""
         if self.allowance.lifted:
             self.calls[number] += 1
         else:
@@ -65,28 +65,28 @@ class AllowanceMachine(RuleBasedStateMachine):
         self.allowance.lift()
 
     @invariant()
-    def who_waited_was_called_once_and_nobody_else(self) -> None:
+    def each_waiting_callback_was_called_once_and_no_other(self) -> None:
         assert [relay.calls for relay in self.relays] == self.calls
 
     @invariant()
-    def no_more_was_moved_than_granted_while_it_held(self) -> None:
+    def no_more_bytes_were_moved_than_allowed_before_it_was_lifted(self) -> None:
         moved = sum(relay.moved for relay in self.relays)
-        assert self.allowance.lifted or moved + self.allowance.left == GRANTED
+        assert self.allowance.lifted or moved + self.allowance.left == ALLOWED
 
 
 TestAllowance = AllowanceMachine.TestCase
 TestAllowance.settings = examples(25, steps=30)
 
 
-def test_what_is_lifted_is_never_used_up() -> None:
+def test_a_lifted_allowance_is_never_used_up() -> None:
     allowance = Allowance(0)
     allowance.lift()
     allowance.left -= 10**15
     assert allowance.left > 10**15
 
 
-def test_a_callback_may_make_another_one_forget() -> None:
-    """One session that goes on may end its neighbour, which must not be called any more, whichever comes first."""
+def test_a_callback_may_forget_the_callbacks_of_other_sessions() -> None:
+    """A session that goes on may end another one, whose callback must then not be called, in any order."""
     allowance = Allowance(0)
     relays = [Relay(allowance) for _ in range(2)]
 
@@ -98,10 +98,10 @@ def test_a_callback_may_make_another_one_forget() -> None:
     allowance.wait(end_the_others)
     allowance.wait(relays[1].resume)
     allowance.lift()
-    assert sum(relay.calls for relay in relays) == 1, "the one that came before the others were ended"
+    assert sum(relay.calls for relay in relays) == 1, "only the one that was called before the others were ended"
 
 
-def test_a_callback_that_waits_again_is_called_at_once_and_not_for_ever() -> None:
+def test_a_callback_that_waits_again_is_called_at_once_and_only_once_more() -> None:
     allowance = Allowance(0)
     calls: list[int] = []
 
@@ -113,4 +113,4 @@ def test_a_callback_that_waits_again_is_called_at_once_and_not_for_ever() -> Non
     allowance.wait(again)
     allowance.lift()
     assert len(calls) == 2
-    assert min(calls) > 0, "whoever is called may read"
+    assert min(calls) > 0, "a relay that is called may read"

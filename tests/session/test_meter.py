@@ -11,45 +11,45 @@ def test_bytes_are_counted_for_the_service_and_for_the_edge() -> None:
     assert (one.bytes, other.bytes, total.bytes) == (8, 4, 12)
 
 
-def test_the_first_bytes_after_each_listening_are_told_once_they_are_counted() -> None:
-    told: list[int] = []
-    meter = Meter(Total(), lambda: told.append(meter.bytes))
+def test_the_first_bytes_after_each_listen_are_reported_once_they_are_counted() -> None:
+    reported: list[int] = []
+    meter = Meter(Total(), lambda: reported.append(meter.bytes))
     meter.add(1)
-    assert told == [], "nobody has listened"
+    assert reported == [], "there was no listen yet"
     for _ in range(2):
         meter.listen()
         meter.listen()
         for _ in range(3):
             meter.add(1)
-    assert told == [2, 5]
+    assert reported == [2, 5]
 
 
-def test_who_listens_while_being_told_is_told_again() -> None:
-    told = 0
+def test_a_callback_that_listens_again_is_called_for_the_next_bytes() -> None:
+    calls = 0
 
     def wake() -> None:
-        nonlocal told
-        told += 1
+        nonlocal calls
+        calls += 1
         meter.listen()
 
     meter = Meter(Total(), wake)
     meter.listen()
     meter.add(1)
     meter.add(1)
-    assert told == 2
+    assert calls == 2
 
 
-@pytest.mark.parametrize("silent", ["nobody to tell", "let go"])
-def test_a_meter_without_anybody_to_tell_never_wakes(silent: str) -> None:
-    told: list[int] = []
-    meter = Meter() if silent == "nobody to tell" else Meter(Total(), lambda: told.append(1))
+@pytest.mark.parametrize("detached", [False, True], ids=["never attached", "detached"])
+def test_a_meter_without_a_callback_counts_and_never_reports(detached: bool) -> None:
+    reported: list[int] = []
+    meter = Meter(Total(), lambda: reported.append(1)) if detached else Meter()
     meter.listen()
-    if silent == "let go":
+    if detached:
         assert meter.quiet
-        meter.let_go()
+        meter.attach(None)
         assert not meter.quiet
         meter.listen()
     assert not meter.quiet
     meter.add(7)
     meter.wake()
-    assert (meter.bytes, told) == (7, [])
+    assert (meter.bytes, reported) == (7, [])

@@ -9,7 +9,7 @@ from trioedge.structures.dirty_set import DirtySet
 
 
 class DirtySetMachine(RuleBasedStateMachine):
-    """A model in lists, and versions: whoever finishes a key has seen it as it was when it was taken."""
+    """A model in lists, with versions: a worker sees the version that a key had when it was taken."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class DirtySetMachine(RuleBasedStateMachine):
         elif key not in self.waiting:
             self.waiting.append(key)
 
-    @rule(most=st.integers(0, 4))
-    def take(self, most: int) -> None:
-        expected, self.waiting = self.waiting[:most], self.waiting[most:]
-        given = self.dirty.take(most)
+    @rule(max_keys=st.integers(0, 4))
+    def take(self, max_keys: int) -> None:
+        expected, self.waiting = self.waiting[:max_keys], self.waiting[max_keys:]
+        given = self.dirty.take(max_keys)
         assert given == expected
-        assert not self.taken.keys() & set(given), "one key, taken twice at once"
+        assert not self.taken.keys() & set(given), "no key is taken twice at the same time"
         self.taken |= {key: self.version[key] for key in given}
 
     @precondition(lambda self: self.taken)
@@ -61,16 +61,16 @@ class DirtySetMachine(RuleBasedStateMachine):
             self.seen[key] = self.version[key]
 
     @invariant()
-    def who_is_in_it(self) -> None:
+    def it_contains_the_keys_that_are_waiting_or_taken(self) -> None:
         assert [key in self.dirty for key in "abc"] == [key in self.waiting or key in self.taken for key in "abc"]
 
     @invariant()
-    def as_many_wait_as_in_the_model(self) -> None:
+    def its_length_is_the_number_of_waiting_keys(self) -> None:
         assert len(self.dirty) == len(self.waiting)
         assert bool(self.dirty) == bool(self.waiting)
 
     def teardown(self) -> None:
-        """Whoever goes on until nothing waits has seen the last change of every key."""
+        """A worker that goes on until no key waits has seen the last version of every key."""
         for key in self.taken:
             self.dirty.done(key)
             self.seen[key] = self.taken[key]
@@ -86,7 +86,7 @@ TestDirtySet.settings = examples(30, steps=25)
 
 
 @pytest.mark.parametrize("finish", [DirtySet.done, DirtySet.again])
-def test_finishing_what_was_not_taken_is_a_fault(finish: object) -> None:
+def test_finishing_a_key_that_was_not_taken_raises(finish: object) -> None:
     dirty: DirtySet[str] = DirtySet()
     dirty.mark("a")
     for key in ("a", "b"):
@@ -95,7 +95,7 @@ def test_finishing_what_was_not_taken_is_a_fault(finish: object) -> None:
     assert dirty.take(9) == ["a"]
 
 
-def test_what_fails_lets_the_others_go_first() -> None:
+def test_a_key_that_failed_waits_behind_the_others() -> None:
     dirty: DirtySet[str] = DirtySet()
     for key in "abc":
         dirty.mark(key)
@@ -108,8 +108,8 @@ def test_what_fails_lets_the_others_go_first() -> None:
     assert dirty.take(9) == []
 
 
-def test_a_long_queue_is_no_slower_for_each_key() -> None:
-    """A plain dict finds its first key past all that were deleted before it: ten times as slow, for this many."""
+def test_a_key_costs_no_more_in_a_long_queue() -> None:
+    """In a plain dict the search for the first key passes all deleted ones: ten times as slow with so many keys."""
     dirty: DirtySet[int] = DirtySet()
     for key in range(100_000):
         dirty.mark(key)

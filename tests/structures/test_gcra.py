@@ -11,20 +11,20 @@ from trioedge.structures.gcra import GateAnswer, RateSpec
 
 
 class Gate:
-    """A gate with the same cadence for every key."""
+    """A gate with the same rate for every key."""
 
     def __init__(self, rate: float, burst: int, capacity: int) -> None:
-        self._gate, self._cadence = AnyGate(capacity), RateSpec(rate, burst)
+        self._gate, self._rate = AnyGate(capacity), RateSpec(rate, burst)
 
     def __len__(self) -> int:
         return len(self._gate)
 
     def admit(self, key: Hashable, now: float) -> GateAnswer:
-        return self._gate.admit(key, now, self._cadence)
+        return self._gate.admit(key, now, self._rate)
 
 
 exact_rates = st.integers(-10, 10).map(lambda power: 2.0**power)
-"""Powers of two: their intervals are exact, so that a model may ask for equality."""
+"""Powers of two: their intervals are exact, so that a model can ask for equality."""
 
 any_rates = st.floats(1e-6, 1e6)
 bursts = st.integers(1, 8)
@@ -34,7 +34,7 @@ gaps = st.one_of(st.just(0.0), st.sampled_from([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 
 
 @st.composite
 def arrivals(draw: st.DrawFn, rate: float, gaps: st.SearchStrategy[float] = gaps) -> list[tuple[str, float]]:
-    """Who comes when: times never go back."""
+    """Keys with the times at which they arrive, in order."""
     now = draw(st.integers(0, 1000)) / rate
     comers = []
     for key, gap in draw(st.lists(st.tuples(keys, gaps), max_size=60)):
@@ -44,7 +44,7 @@ def arrivals(draw: st.DrawFn, rate: float, gaps: st.SearchStrategy[float] = gaps
 
 
 class PromiseKeeper:
-    """The promise itself: admit, unless some stretch of time that ends now would hold too many of the key."""
+    """The promise of a gate: admit unless a stretch of time that ends now would have too many sessions of the key."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self.rate, self.burst = rate, burst
@@ -55,15 +55,13 @@ class PromiseKeeper:
         return all(len(times) - number <= self.rate * (now - since) + self.burst for number, since in enumerate(times))
 
     def is_live(self, key: str, now: float) -> bool:
-        """Whether the last session of the key is not yet paid for by time alone."""
+        """Whether less than an interval has passed since the last session of the key."""
         return bool(self.admitted[key]) and now - self.admitted[key][-1] < 1 / self.rate
 
 
 @examples(150)
 @given(st.data(), exact_rates, bursts)
-def test_each_key_gets_all_that_the_promise_allows_and_nothing_more(
-    data: st.DataObject, rate: float, burst: int
-) -> None:
+def test_each_key_is_admitted_exactly_when_the_promise_allows_it(data: st.DataObject, rate: float, burst: int) -> None:
     gate, model = Gate(rate, burst, capacity=100), PromiseKeeper(rate, burst)
     for key, now in data.draw(arrivals(rate)):
         if model.may_admit(key, now):
@@ -75,7 +73,7 @@ def test_each_key_gets_all_that_the_promise_allows_and_nothing_more(
 
 @examples(150)
 @given(st.data(), any_rates, bursts, st.integers(1, 3))
-def test_no_stretch_of_time_holds_more_sessions_of_a_key_than_promised(
+def test_no_stretch_of_time_has_more_sessions_of_a_key_than_promised(
     data: st.DataObject, rate: float, burst: int, capacity: int
 ) -> None:
     gate, admitted = Gate(rate, burst, capacity), defaultdict(list)
@@ -90,7 +88,7 @@ def test_no_stretch_of_time_holds_more_sessions_of_a_key_than_promised(
 
 @examples(150)
 @given(st.data(), exact_rates, bursts, st.integers(1, 2))
-def test_at_capacity_strangers_are_refused_and_live_keys_get_their_due(
+def test_at_capacity_new_keys_are_refused_and_live_keys_are_admitted_as_promised(
     data: st.DataObject, rate: float, burst: int, capacity: int
 ) -> None:
     gate, model = Gate(rate, burst, capacity), PromiseKeeper(rate, burst)
@@ -107,7 +105,7 @@ def test_at_capacity_strangers_are_refused_and_live_keys_get_their_due(
 
 
 def opened_at_once(gate: Gate, now: float) -> int:
-    """How many sessions the gate lets one key open at one moment."""
+    """Count the sessions that one key may open at one moment."""
     number = 0
     while gate.admit("a", now) is GateAnswer.ADMITTED:
         number += 1
@@ -118,7 +116,7 @@ def opened_at_once(gate: Gate, now: float) -> int:
 @pytest.mark.parametrize("start", [0.0, 12_345.678, 1e6])
 @pytest.mark.parametrize("burst", [1, 2, 100])
 @pytest.mark.parametrize("rate", [1e-3, 0.3, 7, 1e4])
-def test_a_key_may_open_its_whole_burst_whenever_it_has_rested(rate: float, burst: int, start: float) -> None:
+def test_after_a_rest_a_key_may_open_its_whole_burst(rate: float, burst: int, start: float) -> None:
     gate, rest = Gate(rate, burst, capacity=1), burst / rate
     assert opened_at_once(gate, start) == burst
     assert opened_at_once(gate, start + 1.001 * rest) == burst
@@ -135,7 +133,7 @@ def test_a_spent_key_is_admitted_at_the_rate(rate: float) -> None:
     assert admitted[0] >= 0.99 / rate
 
 
-def test_a_full_gate_takes_a_new_key_once_an_old_one_rests() -> None:
+def test_a_full_gate_admits_a_new_key_once_an_old_one_is_idle() -> None:
     gate = Gate(rate=1, burst=1, capacity=2)
     assert [gate.admit(key, 0.0) for key in "abc"] == [GateAnswer.ADMITTED, GateAnswer.ADMITTED, GateAnswer.FULL]
     assert gate.admit("c", 0.5) is GateAnswer.FULL
@@ -151,7 +149,7 @@ def test_a_client_that_rotates_keys_fills_the_table_with_live_keys_only() -> Non
     assert max(sizes) == 8
 
 
-def test_the_table_shrinks_while_new_keys_come() -> None:
+def test_the_table_shrinks_while_new_keys_arrive() -> None:
     gate = Gate(rate=1, burst=1, capacity=1_000)
     for number in range(100):
         gate.admit(number, 0.0)
@@ -162,8 +160,8 @@ def test_the_table_shrinks_while_new_keys_come() -> None:
     assert sizes == list(range(99, 49, -1))
 
 
-def test_a_key_that_comes_back_keeps_its_place_among_the_live() -> None:
-    """The oldest key by first admission is not the oldest by last admission, and must not hide who rests behind it."""
+def test_a_key_that_comes_back_does_not_hide_an_idle_key_behind_it() -> None:
+    """The key that was admitted first of all need not be the one whose last admission is oldest."""
     gate = Gate(rate=1, burst=2, capacity=2)
     gate.admit("regular", 0.0)
     gate.admit("once", 0.5)
@@ -173,29 +171,29 @@ def test_a_key_that_comes_back_keeps_its_place_among_the_live() -> None:
     assert gate.admit("regular", 1.5) is GateAnswer.TOO_FAST
 
 
-def test_another_cadence_holds_from_the_next_session_on() -> None:
+def test_another_rate_applies_from_the_next_session_on() -> None:
     gate = AnyGate(capacity=1)
     slow, fast = RateSpec(1, 1), RateSpec(10, 1)
     assert gate.admit("a", 0.0, slow) is GateAnswer.ADMITTED
     assert gate.admit("a", 0.5, slow) is GateAnswer.TOO_FAST
-    assert gate.admit("a", 1.0, fast) is GateAnswer.ADMITTED, "what was spent at the old cadence stays spent"
+    assert gate.admit("a", 1.0, fast) is GateAnswer.ADMITTED, "the sessions at the old rate still count"
     assert gate.admit("a", 1.1, fast) is GateAnswer.ADMITTED
     assert gate.admit("a", 1.15, slow) is GateAnswer.TOO_FAST
 
 
-def test_a_key_that_is_forgotten_starts_afresh_and_no_other_does() -> None:
-    gate, cadence = AnyGate(capacity=2), RateSpec(1, 2)
+def test_only_the_key_that_is_forgotten_starts_afresh() -> None:
+    gate, spec = AnyGate(capacity=2), RateSpec(1, 2)
     for key in "aabb":
-        gate.admit(key, 0.0, cadence)
+        gate.admit(key, 0.0, spec)
     gate.forget("a")
     gate.forget("never seen")
     assert len(gate) == 1
-    admissions = [gate.admit(key, 0.0, cadence) for key in "aaab"]
+    admissions = [gate.admit(key, 0.0, spec) for key in "aaab"]
     assert admissions == [GateAnswer.ADMITTED] * 2 + [GateAnswer.TOO_FAST] * 2
 
 
 @pytest.mark.parametrize("rate", [1e-9, 1e-300, 5e-324])
-def test_a_rate_close_to_none_is_one(rate: float) -> None:
-    gate, cadence = AnyGate(1), RateSpec(rate, 2)
-    answers = [gate.admit("a", float(now), cadence) for now in range(4)]
+def test_a_rate_close_to_0_is_still_a_limit(rate: float) -> None:
+    gate, spec = AnyGate(1), RateSpec(rate, 2)
+    answers = [gate.admit("a", float(now), spec) for now in range(4)]
     assert answers == [GateAnswer.ADMITTED] * 2 + [GateAnswer.TOO_FAST] * 2

@@ -1,7 +1,6 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import attrs
 import pytest
@@ -9,6 +8,8 @@ import trio
 import trio.testing
 
 from tests.cancels import cancel_at_every_step, left_open
+from tests.support.names import NO_HOSTS, FakeNames
+from tests.support.ports import closed_port, deaf_port
 from tests.wires import server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
@@ -17,7 +18,7 @@ from trioedge.telemetry.observer import Observer
 from trioedge.upstreams.connector import Attempt, Connector
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.hosts_file import HostsFile
-from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup
+from trioedge.upstreams.lookup import Absent
 from trioedge.upstreams.resolver import Resolver
 
 
@@ -40,61 +41,15 @@ class Waiting:
         self.told.set()
 
 
-class Names:
-    """Name servers that answer as their test says: with addresses, with any other outcome, or not in time."""
-
-    def __init__(self, **answers: list[str] | Lookup | None) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
-
-    async def look_up(self, host: str, due: float) -> Lookup:
-        self.asked.append(host)
-        answer = self.answers[host.partition(".")[0]]
-        if answer is None:
-            await trio.sleep_until(due)
-            return Failed("no answer in time")
-        await trio.lowlevel.checkpoint()
-        return Found(tuple(answer), 30.0) if isinstance(answer, list) else answer
-
-
-NO_HOSTS = Path("/nonexistent/hosts")
-
-
 @asynccontextmanager
-async def open_connector(names: Names | None = None) -> AsyncIterator[tuple[Connector, Reactor]]:
+async def open_connector(names: FakeNames | None = None) -> AsyncIterator[tuple[Connector, Reactor]]:
     reactor = Reactor(Observer())
-    resolver = Resolver(reactor, names or Names(), HostsFile(NO_HOSTS))
+    resolver = Resolver(reactor, names or FakeNames(), HostsFile(NO_HOSTS))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(resolver.run)
         yield Connector(reactor, resolver), reactor
         nursery.cancel_scope.cancel()
-
-
-def closed_port() -> int:
-    """Give a port on loopback that refuses."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@asynccontextmanager
-async def deaf_port() -> AsyncIterator[int]:
-    """Give a port on loopback that never answers: its backlog is full."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        fillers = []
-        for _ in range(4):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-            fillers.append(filler)
-        await trio.sleep(0.01)
-        yield port
-        for filler in fillers:
-            filler.close()
 
 
 async def test_it_connects_and_leaves_the_socket_registered_for_its_owner() -> None:
@@ -163,7 +118,7 @@ async def test_a_stream_is_had_or_nothing_is_open_wherever_a_cancel_comes() -> N
     had: list[bool] = []
 
     async def live() -> None:
-        async with server() as port, open_connector(Names(redis=["127.0.0.1"])) as (connector, _):
+        async with server() as port, open_connector(FakeNames(redis=["127.0.0.1"])) as (connector, _):
             stream = await connector.open_stream(Address("tcp", "redis.test", port), 5.0)
             had.append(True)
             await trio.aclose_forcefully(stream)
@@ -179,7 +134,7 @@ async def test_a_stream_is_had_or_nothing_is_open_wherever_a_cancel_comes() -> N
 
 
 async def test_a_name_is_asked_for_once_and_then_known() -> None:
-    names = Names(redis=["127.0.0.1"])
+    names = FakeNames(redis=["127.0.0.1"])
     async with server() as port, open_connector(names) as (connector, _):
         for _ in range(3):
             await (await connector.open_stream(Address("tcp", "redis.test", port), 5.0)).aclose()
@@ -187,7 +142,7 @@ async def test_a_name_is_asked_for_once_and_then_known() -> None:
 
 
 async def test_the_second_address_is_tried_when_the_first_refuses() -> None:
-    names = Names(redis=["127.0.0.77", "127.0.0.1"])
+    names = FakeNames(redis=["127.0.0.77", "127.0.0.1"])
     async with server() as port, open_connector(names) as (connector, reactor):
         connection = await connector.open_stream(Address("tcp", "redis.test", port), 5.0)
         await connection.aclose()
@@ -195,7 +150,7 @@ async def test_the_second_address_is_tried_when_the_first_refuses() -> None:
 
 
 async def test_a_name_without_an_address_ends_with_its_own_reason() -> None:
-    async with open_connector(Names(nobody=Absent("Name not known", 30.0))) as (connector, _):
+    async with open_connector(FakeNames(nobody=Absent("Name not known", 30.0))) as (connector, _):
         with pytest.raises(UpstreamError, match="Name not known") as raised:
             await connector.open_stream(Address("tcp", "nobody.test", 1), 5.0)
         assert raised.value.reason is Reason.UPSTREAM_UNRESOLVED
@@ -203,7 +158,7 @@ async def test_a_name_without_an_address_ends_with_its_own_reason() -> None:
 
 async def test_a_resolver_that_hangs_costs_the_connect_limit_at_most(mock_clock: trio.testing.MockClock) -> None:
     mock_clock.rate = 1
-    async with open_connector(Names(slow=None)) as (connector, reactor):
+    async with open_connector(FakeNames(slow=None)) as (connector, reactor):
         waiting = Waiting()
         reactor.refresh()
         connector.start(Address("tcp", "slow.test", 1), 2.0, waiting)
@@ -216,7 +171,7 @@ async def test_a_resolver_that_hangs_costs_the_connect_limit_at_most(mock_clock:
 
 async def test_a_stale_answer_serves_while_a_new_one_is_fetched(mock_clock: trio.testing.MockClock) -> None:
     mock_clock.rate = 1
-    names = Names(redis=["127.0.0.1"])
+    names = FakeNames(redis=["127.0.0.1"])
     async with server() as port, open_connector(names) as (connector, _):
         where = Address("tcp", "redis.test", port)
         await (await connector.open_stream(where, 5.0)).aclose()

@@ -23,19 +23,19 @@ from trioedge.upstreams.hosts_file import HostsFile, parse_hosts
         ("# 10.0.0.1 db\n10.0.0.1\n   \nnonsense db\n10.0.0.999 db\n", {}),
     ],
 )
-def test_what_a_file_says(text: str, names: dict[str, tuple[str, ...]]) -> None:
+def test_a_file_is_read_as_names_with_their_addresses(text: str, names: dict[str, tuple[str, ...]]) -> None:
     assert parse_hosts(text) == names
 
 
 @examples(100)
 @given(st.text(st.sampled_from("1.: #\nab\0é\x85\u2028"), max_size=60))
-def test_nonsense_names_nobody_that_the_file_does_not(text: str) -> None:
+def test_nonsense_gives_only_names_and_addresses_that_are_in_the_file(text: str) -> None:
     for name, addresses in parse_hosts(text).items():
         assert name in text.lower()
         assert all(address in text for address in addresses)
 
 
-async def test_a_name_is_found_whatever_its_letter_case_and_with_or_without_the_final_dot(tmp_path: Path) -> None:
+async def test_a_name_is_found_in_any_letter_case_and_with_or_without_the_final_dot(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("10.0.0.1 Redis.Internal\n")
     hosts = HostsFile(tmp_path / "hosts")
     assert hosts.addresses("redis.internal") == ()
@@ -46,7 +46,7 @@ async def test_a_name_is_found_whatever_its_letter_case_and_with_or_without_the_
 
 
 async def read_again(folder: Path, text: str, *, same_time: bool = False) -> str:
-    """Read 10.0.0.1, have `text` written into the same file, and say what it is then."""
+    """Read a file with 10.0.0.1, write `text` into it, refresh, and give the address that is known then."""
     path = folder / "hosts"
     path.write_text("10.0.0.1 db\n")
     hosts = HostsFile(path)
@@ -59,13 +59,13 @@ async def read_again(folder: Path, text: str, *, same_time: bool = False) -> str
     return address
 
 
-async def test_it_is_read_again_when_its_time_or_its_size_changed_and_only_then(tmp_path: Path) -> None:
+async def test_a_file_is_read_again_only_when_its_time_or_its_size_changed(tmp_path: Path) -> None:
     assert await read_again(tmp_path, "10.0.0.2 db\n") == "10.0.0.2"
     assert await read_again(tmp_path, "10.0.0.22 db\n", same_time=True) == "10.0.0.22"
     assert await read_again(tmp_path, "10.0.0.2 db\n", same_time=True) == "10.0.0.1"
 
 
-async def test_another_file_in_its_place_is_read_and_none_names_nobody(tmp_path: Path) -> None:
+async def test_another_file_in_its_place_is_read_and_a_removed_file_has_no_names(tmp_path: Path) -> None:
     path, other = tmp_path / "hosts", tmp_path / "other"
     hosts = HostsFile(path)
     await hosts.refresh()
@@ -84,7 +84,7 @@ async def test_another_file_in_its_place_is_read_and_none_names_nobody(tmp_path:
     assert hosts.addresses("db") == ()
 
 
-async def test_what_cannot_be_read_or_is_no_text_names_nobody(tmp_path: Path) -> None:
+async def test_a_folder_has_no_names_and_bytes_that_are_no_text_are_ignored(tmp_path: Path) -> None:
     folder = HostsFile(tmp_path)
     await folder.refresh()
     assert folder.addresses("db") == ()
@@ -94,7 +94,7 @@ async def test_what_cannot_be_read_or_is_no_text_names_nobody(tmp_path: Path) ->
     assert hosts.addresses("db") == ("10.0.0.1",)
 
 
-async def test_after_a_cancel_the_former_names_stand_and_the_file_is_read_next_time(tmp_path: Path) -> None:
+async def test_after_a_cancel_the_former_names_are_kept_and_the_next_refresh_reads_the_file(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     path.write_text("10.0.0.1 db\n")
     hosts = HostsFile(path)

@@ -29,7 +29,7 @@ FAILED = Failed("SERVFAIL")
         ([FAILED, Failed("other")], FAILED),
     ],
 )
-def test_two_families_answers_make_one(lookups: list[Lookup], joined: Lookup) -> None:
+def test_the_outcomes_of_two_families_are_joined(lookups: list[Lookup], joined: Lookup) -> None:
     assert join(lookups) == joined
 
 
@@ -43,13 +43,13 @@ def test_two_families_answers_make_one(lookups: list[Lookup], joined: Lookup) ->
         (["1", "2", "3", "::1", "::2"], ["1", "::1", "2", "::2", "3"]),
     ],
 )
-def test_families_take_turns_the_first_choice_first(hosts: list[str], turns: list[str]) -> None:
+def test_families_take_turns_beginning_with_that_of_the_first_address(hosts: list[str], turns: list[str]) -> None:
     assert take_turns(hosts) == turns
 
 
 @examples(100)
 @given(st.lists(st.ip_addresses().map(str)))
-def test_turns_lose_nothing_and_keep_each_family_in_order(hosts: list[str]) -> None:
+def test_turns_keep_every_address_and_the_order_within_each_family(hosts: list[str]) -> None:
     turns = take_turns(hosts)
     for family in (True, False):
         assert [host for host in turns if (":" in host) == family] == [h for h in hosts if (":" in h) == family]

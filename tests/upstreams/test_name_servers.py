@@ -1,4 +1,4 @@
-"""Against a real server on loopback, so no test here has a clock of its own."""
+"""Against a real server on loopback, so these tests run on the real clock."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ import dns.message
 import pytest
 import trio
 
-from tests.dns_server import DnsServer, dns_server
+from tests.support.dns_server import DnsServer, dns_server
 from trioedge.upstreams import name_servers
 from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup
 from trioedge.upstreams.name_servers import IPV6_SECONDS, NO_SOA_SECONDS, NameServers, has_ipv6, source_towards
@@ -33,7 +33,7 @@ async def look_up(server: DnsServer, host: str, *, ipv6: bool = True, seconds: f
     return await NameServers(server.client(), ipv6=ipv6).look_up(host, trio.current_time() + seconds)
 
 
-async def test_both_families_are_asked_at_once_and_the_shortest_time_counts() -> None:
+async def test_both_families_are_queried_and_the_shortest_time_to_live_counts() -> None:
     async with dns_server(ZONE) as server:
         lookup = await look_up(server, "redis.test")
     assert isinstance(lookup, Found)
@@ -42,7 +42,7 @@ async def test_both_families_are_asked_at_once_and_the_shortest_time_counts() ->
     assert server.asked == {("redis.test.", "A"): 1, ("redis.test.", "AAAA"): 1}
 
 
-async def test_without_ipv6_on_the_machine_it_is_not_asked_for() -> None:
+async def test_without_ipv6_on_the_machine_only_ipv4_is_queried() -> None:
     async with dns_server(ZONE) as server:
         lookup = await look_up(server, "redis.test", ipv6=False)
     assert isinstance(lookup, Found)
@@ -61,12 +61,12 @@ async def test_without_ipv6_on_the_machine_it_is_not_asked_for() -> None:
         ("nowhere.test", Absent("The DNS query name does not exist: nowhere.test.", 20)),
     ],
 )
-async def test_what_an_answer_comes_to(host: str, lookup: Lookup) -> None:
+async def test_an_answer_is_read_as_found_or_absent_with_its_time_to_live(host: str, lookup: Lookup) -> None:
     async with dns_server(ZONE) as server:
         assert await look_up(server, host) == lookup
 
 
-async def test_a_negative_answer_that_does_not_say_for_how_long_holds_briefly() -> None:
+async def test_a_negative_answer_without_a_soa_record_has_a_short_time_to_live() -> None:
     async with dns_server("mail.test. 20 IN MX 10 redis.test.") as server:
         for host in ("gone.test", "mail.test"):
             lookup = await look_up(server, host)
@@ -74,7 +74,7 @@ async def test_a_negative_answer_that_does_not_say_for_how_long_holds_briefly() 
             assert lookup.seconds == NO_SOA_SECONDS
 
 
-async def test_ipv6_is_not_waited_for_long_once_ipv4_is_there() -> None:
+async def test_the_wait_for_ipv6_is_short_once_ipv4_is_there() -> None:
     async with dns_server(ZONE, silent=["AAAA"]) as server:
         began = trio.current_time()
         lookup = await look_up(server, "redis.test")
@@ -92,26 +92,26 @@ async def test_ipv6_that_is_a_little_late_is_in_the_answer(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("slow", ["A", "AAAA"])
-async def test_the_only_family_that_has_addresses_is_waited_for(slow: str) -> None:
+async def test_the_wait_for_the_only_family_with_addresses_is_long(slow: str) -> None:
     async with dns_server(ZONE, delay={slow: 2 * IPV6_SECONDS}) as server:
         lookup = await look_up(server, "old.test" if slow == "A" else "new.test")
         assert isinstance(lookup, Found)
 
 
-async def test_ipv4_is_waited_for_even_when_ipv6_is_there() -> None:
+async def test_the_wait_for_ipv4_is_long_even_when_ipv6_is_there() -> None:
     async with dns_server(ZONE, delay={"A": 2 * IPV6_SECONDS}) as server:
         lookup = await look_up(server, "redis.test")
         assert isinstance(lookup, Found)
         assert sorted(lookup.hosts) == ["192.0.2.1", "192.0.2.2", "::1"]
 
 
-async def test_what_is_in_when_time_is_up_is_the_answer() -> None:
+async def test_at_the_deadline_the_addresses_that_are_there_are_the_answer() -> None:
     async with dns_server(ZONE, silent=["A"]) as server:
         assert await look_up(server, "redis.test", seconds=0.2) == Found(("::1",), 10)
         assert await look_up(server, "old.test", seconds=0.1) == Failed("no answer in time from 127.0.0.1")
 
 
-async def test_one_family_that_fails_leaves_it_open_whether_there_is_an_address() -> None:
+async def test_a_failure_of_one_family_without_addresses_in_the_other_is_a_failure() -> None:
     async with dns_server(ZONE, silent=["AAAA"]) as server:
         assert isinstance(await look_up(server, "mail.test", seconds=0.1), Failed)
 
@@ -157,7 +157,7 @@ async def test_an_answer_too_long_for_a_datagram_is_fetched_over_tcp() -> None:
 
 
 @pytest.mark.parametrize("host", ["a..test", "a" * 64 + ".test", ".".join("a" * 200), "\\999.test", "\udc80.test", ""])
-async def test_what_cannot_be_asked_for_is_a_failure_and_asks_nobody(host: str) -> None:
+async def test_a_name_that_cannot_be_encoded_is_a_failure_without_a_query(host: str) -> None:
     async with dns_server(ZONE) as server:
         assert not isinstance(await look_up(server, host), Found)
     assert not [name for name, _ in server.asked if name != "."]
@@ -178,7 +178,7 @@ def _forged(query: bytes) -> bytes:
         _forged,
     ],
 )
-async def test_datagrams_that_are_no_answer_are_passed_over(datagram: Callable[[bytes], bytes]) -> None:
+async def test_datagrams_that_are_no_answer_are_ignored(datagram: Callable[[bytes], bytes]) -> None:
     with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         await udp.bind(("127.0.0.1", 0))
         server = DnsServer(ZONE, port=udp.getsockname()[1])
@@ -202,11 +202,11 @@ async def test_a_cancel_leaves_no_socket_open() -> None:
                 await look_up(server, "many.test")
             with trio.move_on_after(0.001):
                 await look_up(silent, "redis.test")
-        await trio.sleep(0.02)  # the server's own ends of TCP connections
+        await trio.sleep(0.02)  # until the server has closed its ends of the TCP connections
         assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-async def test_the_servers_of_a_file_are_read_and_read_again_when_it_changed(tmp_path: Path) -> None:
+async def test_the_servers_of_a_file_are_read_again_when_it_changed(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     servers = NameServers(path, ipv6=False)
 
@@ -228,14 +228,14 @@ async def test_the_servers_of_a_file_are_read_and_read_again_when_it_changed(tmp
     assert "no name server to ask" in await detail()
 
 
-async def test_of_a_file_domains_and_dots_are_respected_and_tries_are_short(tmp_path: Path) -> None:
+async def test_search_domains_and_ndots_of_a_file_apply_and_its_timeout_is_capped(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("nameserver 127.0.0.1\nsearch else.test corp.test\noptions ndots:5 timeout:30\n")
     async with dns_server(ZONE) as server:
         servers = NameServers(path, ipv6=False)
         client = servers._configured()
         assert client.timeout == name_servers.TRY_SECONDS
-        client.port = server.port  # a file cannot say it
+        client.port = server.port  # a file has no port
         assert await servers.look_up("db", trio.current_time() + 3) == Found(("192.0.2.4",), 20)
     assert [name for name, _ in server.asked] == ["db.else.test.", "db.corp.test."]
 
@@ -256,7 +256,7 @@ def test_a_machine_has_ipv6_if_an_address_reaches_beyond_its_link(text: str, kno
     assert not has_ipv6(tmp_path / "missing")
 
 
-async def test_by_default_the_machine_says_whether_ipv6_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_by_default_ipv6_is_queried_if_the_machine_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async with dns_server(ZONE) as server:
         servers = NameServers(server.client())
         for known, asked in ((False, 1), (True, 3)):
@@ -275,7 +275,7 @@ async def test_by_default_the_machine_says_whether_ipv6_is_asked_for(monkeypatch
         ("2600::1", None, False),
     ],
 )
-async def test_ipv6_comes_first_where_the_machine_would_go_by_it(
+async def test_ipv6_comes_first_if_the_source_address_is_of_the_same_kind(
     host: str, source: str | None, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(name_servers, "source_towards", lambda host: source)
@@ -285,6 +285,6 @@ async def test_ipv6_comes_first_where_the_machine_would_go_by_it(
     assert lookup.hosts == ((host, "192.0.2.1") if first else ("192.0.2.1", host))
 
 
-def test_the_way_to_an_address_is_found_without_a_packet() -> None:
+def test_the_source_address_for_a_destination_is_found_without_a_packet() -> None:
     assert source_towards("::ffff:127.0.0.1") in ("::ffff:127.0.0.1", None)  # None: a machine without IPv6 sockets
     assert source_towards("ff02::1%nonexistent") is None

@@ -1,7 +1,6 @@
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from math import inf
 
 import pytest
 import trio
@@ -9,8 +8,9 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from tests.cancels import cancel_at_every_step
-from tests.upstreams.test_connector import closed_port
-from tests.wires import echo, server, tcp_pair
+from tests.support.connectors import HeldConnector
+from tests.support.ports import closed_port
+from tests.wires import echo, server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
@@ -41,20 +41,20 @@ async def filled(pool: IdlePool, size: int = 3) -> None:
             await trio.sleep(0.005)
 
 
-async def test_it_fills_and_refills_behind_whoever_takes() -> None:
+async def test_a_taken_connection_is_replaced() -> None:
     async with server() as port, open_pool(port) as (pool, reactor):
         await filled(pool)
         taken = pool.take()
         assert taken is not None
-        sock, greeted = taken
-        assert not greeted
+        sock, readable = taken
+        assert not readable
         assert len(pool) == 2
         await filled(pool)
         reactor.remove(sock.fileno())
         sock.close()
 
 
-async def test_one_that_died_while_it_waited_is_replaced() -> None:
+async def test_a_connection_that_the_upstream_closed_is_replaced() -> None:
     connections: list[trio.SocketStream] = []
 
     async def hold(connection: trio.SocketStream) -> None:
@@ -64,7 +64,7 @@ async def test_one_that_died_while_it_waited_is_replaced() -> None:
     async with server(hold) as port, open_pool(port) as (pool, _):
         await filled(pool)
         with trio.fail_after(5):
-            while len(connections) < 3:  # the server hears of them later than the pool
+            while len(connections) < 3:  # the server accepts them later than the pool has them
                 await trio.sleep(0.001)
         await connections[0].aclose()
         with trio.fail_after(5):
@@ -72,15 +72,15 @@ async def test_one_that_died_while_it_waited_is_replaced() -> None:
                 await trio.sleep(0.005)
 
 
-async def test_one_that_died_just_now_is_not_handed_out() -> None:
+async def test_a_connection_that_was_closed_just_now_is_not_given_to_a_session() -> None:
     async with server(echo) as port, open_pool(port, size=1) as (pool, _):
         await filled(pool, 1)
         (idle,) = pool._idle.values()
-        idle.sock.shutdown(2)  # dead, and no event has been looked at yet
+        idle.sock.shutdown(2)  # closed, and the reactor has not seen the event yet
         assert pool.take() is None
 
 
-async def test_one_that_was_greeted_says_so() -> None:
+async def test_a_connection_on_which_the_upstream_sent_first_is_marked_as_readable() -> None:
     async def greet(connection: trio.SocketStream) -> None:
         await connection.send_all(b"220 welcome")
         await trio.sleep_forever()
@@ -96,17 +96,17 @@ async def test_one_that_was_greeted_says_so() -> None:
         taken[0].close()
 
 
-async def test_an_upstream_that_is_down_is_asked_again_with_growing_pauses(
+async def test_an_upstream_that_refuses_is_tried_again_with_growing_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
 
-    class Noting(Backoff):
+    class RecordingBackoff(Backoff):
         def failed(self) -> float:
             pauses.append(super().failed())
             return 0.001
 
-    monkeypatch.setattr("trioedge.upstreams.pool.Backoff", Noting)
+    monkeypatch.setattr("trioedge.upstreams.pool.Backoff", RecordingBackoff)
     with capture_logs() as logs:
         async with open_pool(closed_port()) as (pool, _):
             with trio.fail_after(5):
@@ -118,7 +118,7 @@ async def test_an_upstream_that_is_down_is_asked_again_with_growing_pauses(
     assert [entry["event"] for entry in logs] == ["preconnect failed"]  # once a second, not once a try
 
 
-async def test_an_upstream_that_hangs_up_at_once_is_asked_less_and_less_often() -> None:
+async def test_an_upstream_that_closes_at_once_is_tried_less_and_less_often() -> None:
     accepted = 0
 
     async def hang_up(connection: trio.SocketStream) -> None:
@@ -144,7 +144,7 @@ async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> 
         closed.append(mine)
 
     async with server(number) as port, open_pool(port, size=1) as (pool, reactor):
-        for size in range(1, 6):  # one after the other, so that it is known which is the oldest
+        for size in range(1, 6):  # one after the other, so that the oldest is known
             pool.resize(size)
             await filled(pool, size)
         pool.resize(2)
@@ -161,38 +161,9 @@ async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> 
         await filled(pool, 2)
 
 
-class Held:
-    """A connector whose attempts succeed when the test says so."""
-
-    plain = True
-
-    def __init__(self, reactor: Reactor) -> None:
-        self.reactor = reactor
-        self.waiters: list[ConnectCallback] = []
-        self.attempts: dict[ConnectCallback, Attempt] = {}
-
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
-
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
-        self.waiters.append(waiter)
-        self.attempts[waiter] = Attempt(self.reactor, address, inf, waiter)
-        return self.attempts[waiter]
-
-    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
-        raise NotImplementedError
-
-    def connect(self) -> tuple[socket.socket, socket.socket]:
-        """Let the oldest attempt succeed; gives its two ends."""
-        near, far = tcp_pair()
-        waiter = self.waiters.pop(0)
-        self.reactor.add(near.fileno(), waiter)  # type: ignore[arg-type]  # which hands it over at once
-        waiter.connected(near, False)
-        return near, far
-
-
-async def test_connections_that_are_on_their_way_are_kept_only_as_long_as_they_are_wanted() -> None:
+async def test_connect_attempts_that_a_resize_makes_surplus_are_cancelled() -> None:
     reactor = Reactor(Observer())
-    held = Held(reactor)
+    held = HeldConnector(reactor)
     pool = IdlePool(held, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=4, seconds=5.0)
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
@@ -206,13 +177,13 @@ async def test_connections_that_are_on_their_way_are_kept_only_as_long_as_they_a
         assert len(pool) == len(reactor) == 2
         pool.resize(3)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert len(held.waiters) == 1, "what was not kept is not missed, and what is missed is made"
+        assert len(held.waiters) == 1, "only the connection that is missing is made"
         for _, far in pairs:
             far.close()
         nursery.cancel_scope.cancel()
 
 
-async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing() -> None:
+async def test_a_size_that_is_set_back_to_0_at_once_leaves_no_connection() -> None:
     async with server() as port, open_pool(port, size=0) as (pool, reactor):
         pool.resize(3)
         pool.resize(0)
@@ -220,8 +191,8 @@ async def test_a_size_that_is_taken_back_before_anybody_connects_leaves_nothing(
         assert len(pool) == len(reactor) == 0
 
 
-class Faulty(Held):
-    """Raises at first, as an outbound of the user's may."""
+class Faulty(HeldConnector):
+    """Raises at first, as a user's outbound may."""
 
     def __init__(self, reactor: Reactor, faults: int) -> None:
         super().__init__(reactor)
@@ -235,7 +206,7 @@ class Faulty(Held):
         return super().start(address, seconds, waiter)
 
 
-async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outbound_that_raises_is_logged_and_tried_again_after_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trioedge.upstreams.pool.FIRST_RETRY_SECONDS", 0.02)
     reactor = Reactor(Observer())
     faulty = Faulty(reactor, faults=2)
@@ -264,14 +235,14 @@ async def test_an_outbound_that_raises_is_said_and_tried_again_with_pauses(monke
     assert len(pool) == len(reactor) == 0
 
 
-async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
-    """While it begins to connect, waits, pauses after a failure and closes what is too many, sixteen at a time."""
-    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[Held]()
+async def test_a_cancel_at_any_step_closes_every_connection() -> None:
+    """While the pool starts to connect, waits, pauses after a failure, and closes surplus connections."""
+    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[HeldConnector]()
     made: list[tuple[socket.socket, socket.socket]] = []
 
     async def live() -> None:
         reactor = Reactor(Observer())
-        connectors.append(held := Held(reactor))
+        connectors.append(held := HeldConnector(reactor))
         pools.append(IdlePool(held, reactor, Observer(), address, size=40, seconds=5.0))
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
@@ -293,7 +264,7 @@ async def test_a_cancel_closes_everything_wherever_it_comes() -> None:
         assert (len(pools[-1]), pools[-1]._refills) == (0, set())
         assert [near.fileno() for near, _ in made] == [-1] * len(made)
         held = connectors[-1]
-        assert all(held.attempts[each]._waiter is None for each in held.waiters), "nobody connects in vain"
+        assert all(held.attempts[each]._waiter is None for each in held.waiters), "no attempt goes on"
         for _, far in made:
             far.close()
         made.clear()

@@ -5,10 +5,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.strategies import examples, keys
 from trioedge.upstreams.quota import Quota
 
-MOST = 10
+TOTAL = 10
 
 
-def test_who_comes_late_has_what_is_left_and_then_what_is_given_back() -> None:
+def test_a_late_key_gets_the_units_that_are_left_and_then_returned_ones() -> None:
     quota: Quota[str] = Quota(10)
     assert list(quota.ask("a", 8)) == ["a"]
     assert list(quota.ask("b", 5)) == ["b"]
@@ -20,7 +20,7 @@ def test_who_comes_late_has_what_is_left_and_then_what_is_given_back() -> None:
     assert len(quota) == 0
 
 
-def test_who_asks_again_for_the_same_keeps_it_and_its_place() -> None:
+def test_a_key_that_repeats_its_request_keeps_its_units_and_its_place() -> None:
     quota: Quota[str] = Quota(3)
     assert list(quota.ask("a", 2)) == ["a"]
     assert list(quota.ask("b", 2)) == ["b"]
@@ -31,21 +31,21 @@ def test_who_asks_again_for_the_same_keeps_it_and_its_place() -> None:
 
 
 @given(wanted=st.integers(0, 30))
-def test_one_alone_has_all_that_there_is(wanted: int) -> None:
-    quota: Quota[str] = Quota(MOST)
+def test_a_single_key_gets_its_request_up_to_the_total(wanted: int) -> None:
+    quota: Quota[str] = Quota(TOTAL)
     list(quota.ask("a", wanted))
-    assert quota.granted("a") == min(wanted, MOST)
+    assert quota.granted("a") == min(wanted, TOTAL)
 
 
 class QuotaMachine(RuleBasedStateMachine):
-    """Whatever is asked for in whatever order: nothing is lost, and nothing lies idle while somebody is short."""
+    """Any requests in any order: no unit is lost, and none is idle while a key is short."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.quota: Quota[str] = Quota(MOST)
+        self.quota: Quota[str] = Quota(TOTAL)
         self.wanted: dict[str, int] = {}
 
-    @rule(key=keys, wanted=st.integers(0, 2 * MOST))
+    @rule(key=keys, wanted=st.integers(0, 2 * TOTAL))
     def ask(self, key: str, wanted: int) -> None:
         before = {each: self.quota.granted(each) for each in "abc"}
         self.wanted[key] = wanted
@@ -56,9 +56,9 @@ class QuotaMachine(RuleBasedStateMachine):
         assert all(self.quota.granted(each) > before[each] for each in changed - {key})
 
     @invariant()
-    def it_is_all_shared_out(self) -> None:
+    def as_many_units_are_granted_as_possible(self) -> None:
         granted = {each: self.quota.granted(each) for each in "abc"}
-        assert sum(granted.values()) == min(MOST, sum(self.wanted.values()))
+        assert sum(granted.values()) == min(TOTAL, sum(self.wanted.values()))
         assert all(0 <= granted[each] <= self.wanted.get(each, 0) for each in granted)
         assert len(self.quota) == sum(granted[each] < wanted for each, wanted in self.wanted.items())
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.upstreams.test_connector import NO_HOSTS, Names
+from tests.support.names import NO_HOSTS, FakeNames
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
@@ -38,22 +38,22 @@ ANSWER = ((socket.AF_INET, ("192.0.2.1", 6379)),)
 
 
 class Run:
-    """A resolver at work, and whom it asks."""
+    """A resolver, its reactor and the name servers that it queries."""
 
-    def __init__(self, names: Names, hosts: Path = NO_HOSTS) -> None:
+    def __init__(self, names: FakeNames, hosts: Path = NO_HOSTS) -> None:
         self.names = names
         self.reactor = Reactor(Observer())
         self.resolver = Resolver(self.reactor, names, HostsFile(hosts))
 
     def ask(self, address: Address = REDIS) -> list[Answer]:
-        """Ask as a session does, and give what will hold the answer once it is there."""
+        """Ask as a session does, and give a list that gets the answer once it is there."""
         self.reactor.refresh()
         answers: list[Answer] = []
         self.resolver.ask(address, answers.append)
         return answers
 
     async def answer(self, address: Address = REDIS) -> Answer:
-        """Ask, and let the worker come to rest."""
+        """Ask, wait until the worker is idle, and give the answer."""
         answers = self.ask(address)
         await trio.testing.wait_all_tasks_blocked()
         (answer,) = answers
@@ -61,7 +61,7 @@ class Run:
 
 
 @asynccontextmanager
-async def running(names: Names, hosts: Path = NO_HOSTS) -> AsyncIterator[Run]:
+async def running(names: FakeNames, hosts: Path = NO_HOSTS) -> AsyncIterator[Run]:
     async with trio.open_nursery() as nursery:
         run = Run(names, hosts)
         await nursery.start(run.resolver.run)
@@ -84,22 +84,22 @@ def reason(answer: Answer) -> Reason:
         ("tcp://a.b.localhost.:80", [(socket.AF_INET, ("127.0.0.1", 80)), (socket.AF_INET6, ("::1", 80))]),
     ],
 )
-async def test_what_is_an_address_already_is_answered_at_once_and_takes_no_place(address: str, known: object) -> None:
-    run = Run(Names())  # no worker runs, so an answer that waited for one would never come
+async def test_addresses_and_localhost_are_answered_at_once_and_not_cached(address: str, known: object) -> None:
+    run = Run(FakeNames())  # no worker runs, so an answer that waited for one would never come
     for _ in range(2):
         (answer,) = run.ask(parse_address(address))
         assert list(answer) == known  # type: ignore[arg-type]
     assert len(run.resolver) == 0
 
 
-async def test_localhost_is_a_last_label_and_not_a_part_of_one() -> None:
-    run = Run(Names())
+async def test_localhost_must_be_the_whole_last_label() -> None:
+    run = Run(FakeNames())
     assert run.ask(Address("tcp", "notlocalhost", 80)) == []
     assert run.ask(Address("tcp", "localhost.test", 80)) == []
 
 
-async def test_families_take_turns_the_first_choice_first() -> None:
-    async with running(Names(redis=["2001:db8::1", "2001:db8::2", "192.0.2.1"])) as run:
+async def test_families_take_turns_beginning_with_that_of_the_first_address() -> None:
+    async with running(FakeNames(redis=["2001:db8::1", "2001:db8::2", "192.0.2.1"])) as run:
         answer = await run.answer()
     assert not isinstance(answer, UpstreamError)
     assert answer == (
@@ -109,8 +109,8 @@ async def test_families_take_turns_the_first_choice_first() -> None:
     )
 
 
-async def test_many_who_ask_at_once_make_one_query_whatever_their_ports() -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+async def test_sessions_that_ask_for_one_name_at_once_cause_one_query_for_all_their_ports() -> None:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         asked = [(port, run.ask(Address("tcp", "redis.test", port))) for port in range(1, 51)]
         await trio.testing.wait_all_tasks_blocked()
         for port, answers in asked:
@@ -119,10 +119,10 @@ async def test_many_who_ask_at_once_make_one_query_whatever_their_ports() -> Non
         assert len(run.resolver) == 1
 
 
-async def test_the_answer_for_one_port_is_one_object_even_when_it_is_renewed(
+async def test_the_answer_for_one_port_stays_the_same_object_when_it_is_renewed(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         first = await run.answer()
         assert run.ask()[0] is first
         await trio.sleep(31)
@@ -132,9 +132,9 @@ async def test_the_answer_for_one_port_is_one_object_even_when_it_is_renewed(
         assert len(run.names.asked) == 2
 
 
-async def test_of_very_many_addresses_some_are_kept() -> None:
+async def test_of_very_many_addresses_a_few_of_both_families_are_kept() -> None:
     hosts = [f"192.0.2.{number}" for number in range(200)] + [f"2001:db8::{number}" for number in range(1, 200)]
-    async with running(Names(redis=hosts)) as run:
+    async with running(FakeNames(redis=hosts)) as run:
         answer = await run.answer()
     assert isinstance(answer, tuple)
     assert len(answer) == ADDRESSES
@@ -153,10 +153,10 @@ async def test_of_very_many_addresses_some_are_kept() -> None:
         (Failed("SERVFAIL"), FAILED_SECONDS),
     ],
 )
-async def test_an_outcome_holds_for_its_own_time_within_bounds(
+async def test_an_outcome_is_cached_for_its_time_to_live_within_bounds(
     lookup: Lookup, seconds: float, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with running(Names(redis=lookup)) as run:
+    async with running(FakeNames(redis=lookup)) as run:
         first = await run.answer()
         assert isinstance(first, UpstreamError) != isinstance(lookup, Found)
         await trio.sleep(seconds * 0.99)
@@ -168,10 +168,10 @@ async def test_an_outcome_holds_for_its_own_time_within_bounds(
         assert len(run.names.asked) == 2
 
 
-async def test_a_stale_answer_is_used_while_a_new_one_is_fetched_and_then_the_new_one(
+async def test_a_stale_answer_is_used_until_the_query_in_the_background_ends(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         await trio.sleep(31)
         run.names.answers["redis"] = ["192.0.2.2"]
@@ -183,10 +183,10 @@ async def test_a_stale_answer_is_used_while_a_new_one_is_fetched_and_then_the_ne
 
 
 @pytest.mark.parametrize("failing", [Failed("SERVFAIL"), None])
-async def test_a_known_answer_outlives_failing_servers_for_a_day(
+async def test_a_stale_answer_is_used_for_a_day_while_the_servers_fail(
     failing: Lookup | None, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         run.names.answers["redis"] = failing
         await trio.sleep(31)
@@ -204,8 +204,8 @@ async def test_a_known_answer_outlives_failing_servers_for_a_day(
         assert reason(answers[0]) is Reason.UPSTREAM_UNRESOLVED
 
 
-async def test_that_there_is_no_address_any_more_ends_a_known_answer(autojump_clock: trio.testing.MockClock) -> None:
-    async with running(Names(redis=["192.0.2.1"])) as run:
+async def test_a_negative_answer_replaces_a_stale_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         await trio.sleep(31)
         run.names.answers["redis"] = Absent("no such name", 30)
@@ -213,10 +213,10 @@ async def test_that_there_is_no_address_any_more_ends_a_known_answer(autojump_cl
         assert reason(run.ask()[0]) is Reason.UPSTREAM_UNRESOLVED
 
 
-async def test_after_a_failure_was_forgotten_the_next_waits_for_a_new_answer(
+async def test_a_failure_is_cached_briefly_and_then_the_next_session_waits_for_a_query(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with running(Names(redis=Failed("SERVFAIL"))) as run:
+    async with running(FakeNames(redis=Failed("SERVFAIL"))) as run:
         for _ in range(3):
             answer = await run.answer()
             assert reason(answer) is Reason.UPSTREAM_UNRESOLVED
@@ -227,8 +227,8 @@ async def test_after_a_failure_was_forgotten_the_next_waits_for_a_new_answer(
         assert await run.answer() == ANSWER
 
 
-async def test_everyone_gets_an_error_of_his_own_that_names_his_destination() -> None:
-    async with running(Names(redis=Absent("no such name", 30))) as run:
+async def test_each_session_gets_a_new_exception_with_its_own_destination() -> None:
+    async with running(FakeNames(redis=Absent("no such name", 30))) as run:
         answers = [run.ask(), run.ask(), run.ask(Address("tcp", "redis.test", 1))]
         await trio.testing.wait_all_tasks_blocked()
         answers.append(run.ask())
@@ -237,12 +237,12 @@ async def test_everyone_gets_an_error_of_his_own_that_names_his_destination() ->
         assert [str(error).rpartition(": ")[0].rpartition(":")[2] for error in errors] == ["6379", "6379", "1", "6379"]
 
 
-async def test_the_hosts_file_is_looked_into_first_and_anew_after_a_while(
+async def test_the_hosts_file_comes_before_the_servers_and_is_read_again_when_it_changes(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
     path = tmp_path / "hosts"
     path.write_text("192.0.2.1 redis.test\n")
-    async with running(Names(redis=["192.0.2.9"]), path) as run:
+    async with running(FakeNames(redis=["192.0.2.9"]), path) as run:
         assert await run.answer() == ANSWER
         path.write_text("192.0.2.77 redis.test\n")
         mock_clock.jump(HOSTS_SECONDS)
@@ -255,57 +255,57 @@ async def test_the_hosts_file_is_looked_into_first_and_anew_after_a_while(
         assert run.names.asked == []
 
 
-class Crowd(Names):
-    """Notes how many names are asked for at once; `slow` ones are never answered."""
+class CountingNames(FakeNames):
+    """Counts the queries at the same time; those for `slow` names are never answered."""
 
     def __init__(self) -> None:
         super().__init__(slow=None, quick=["192.0.2.1"])
-        self.now = self.most = 0
+        self.now = self.max_now = 0
 
     async def look_up(self, host: str, due: float) -> Lookup:
         self.now += 1
-        self.most = max(self.most, self.now)
+        self.max_now = max(self.max_now, self.now)
         try:
             return await super().look_up(host, due)
         finally:
             self.now -= 1
 
 
-async def test_some_names_are_asked_for_at_once_and_all_are_answered_in_time(
+async def test_a_bounded_number_of_names_is_queried_at_once_and_all_are_answered_in_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    crowd = Crowd()
-    async with running(crowd) as run:
+    names = CountingNames()
+    async with running(names) as run:
         slow = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(5 * AT_ONCE)]
         await trio.sleep(1)
-        assert len(crowd.asked) == crowd.most == AT_ONCE
+        assert len(names.asked) == names.max_now == AT_ONCE
         quick = [run.ask(Address("tcp", f"quick.{number}", 1)) for number in range(3 * AT_ONCE)]
         await trio.sleep(QUERY_SECONDS - 1.001)
         assert not any(slow + quick)
         await trio.sleep(0.002)
         assert all(reason(answer) is Reason.UPSTREAM_UNRESOLVED for (answer,) in slow)
         assert not any(isinstance(answer, UpstreamError) for (answer,) in quick)
-        assert crowd.most == AT_ONCE
+        assert names.max_now == AT_ONCE
         order = [f"slow.{number}" for number in range(5 * AT_ONCE)] + [f"quick.{n}" for n in range(3 * AT_ONCE)]
-        assert crowd.asked == order
+        assert names.asked == order
         assert await run.answer(Address("tcp", "quick.again", 1)) == ((socket.AF_INET, ("192.0.2.1", 1)),)
 
 
-async def test_queries_begin_one_a_turn_so_that_a_crowd_of_names_holds_nobody_up() -> None:
-    crowd = Crowd()
-    async with running(crowd) as run:
+async def test_only_one_query_begins_in_each_turn_of_the_loop() -> None:
+    names = CountingNames()
+    async with running(names) as run:
         for number in range(AT_ONCE):
             run.ask(Address("tcp", f"slow.{number}", 1))
         begun = [0]
         while begun[-1] < AT_ONCE:
             await trio.lowlevel.checkpoint()
-            begun.append(len(crowd.asked))
+            begun.append(len(names.asked))
         assert max(now - before for before, now in pairwise(begun)) <= 2  # the order within a turn is Trio's
 
 
-async def test_the_name_least_recently_asked_for_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_at_capacity_the_least_recently_used_name_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver_module, "CAPACITY", 3)
-    names = Names(a=["192.0.2.1"], b=["192.0.2.2"], c=["192.0.2.3"], d=["192.0.2.4"])
+    names = FakeNames(a=["192.0.2.1"], b=["192.0.2.2"], c=["192.0.2.3"], d=["192.0.2.4"])
     async with running(names) as run:
         for name in "abcad":
             await run.answer(Address("tcp", name, 1))
@@ -315,11 +315,11 @@ async def test_the_name_least_recently_asked_for_gives_way(monkeypatch: pytest.M
         assert run.ask(Address("tcp", "b", 1)) == []
 
 
-async def test_names_that_are_waited_for_are_not_dropped_for_others(
+async def test_at_capacity_queries_under_way_go_on_and_further_names_are_refused(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     monkeypatch.setattr(resolver_module, "CAPACITY", 3)
-    names = Names(slow=None, quick=["192.0.2.1"])
+    names = FakeNames(slow=None, quick=["192.0.2.1"])
     async with running(names) as run:
         waiting = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2)]
         for number in range(5):
@@ -327,18 +327,18 @@ async def test_names_that_are_waited_for_are_not_dropped_for_others(
         last = run.ask(Address("tcp", "slow.2", 1))
         (refused,) = run.ask(Address("tcp", "slow.3", 1))
         assert reason(refused) is Reason.CAPACITY
-        assert run.ask(Address("tcp", "quick.4", 1))  # what is known is known
-        also = run.ask(Address("tcp", "slow.1", 2))  # and who is waited for may be waited for by more
+        assert run.ask(Address("tcp", "quick.4", 1))  # this one is in memory
+        also = run.ask(Address("tcp", "slow.1", 2))  # a name that is being queried takes more callers
         await trio.sleep(QUERY_SECONDS + 0.1)
         for (answer,) in [*waiting, last, also]:
             assert reason(answer) is Reason.UPSTREAM_UNRESOLVED
         assert len(run.resolver) == 3
 
 
-async def test_a_stale_answer_is_used_even_if_nobody_can_be_asked(
+async def test_a_stale_answer_is_used_even_if_no_further_query_is_possible(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with running(Names(redis=["192.0.2.1"], slow=None)) as run:
+    async with running(FakeNames(redis=["192.0.2.1"], slow=None)) as run:
         await run.answer()
         await trio.sleep(31)
         monkeypatch.setattr(resolver_module, "CAPACITY", 1)
@@ -348,8 +348,8 @@ async def test_a_stale_answer_is_used_even_if_nobody_can_be_asked(
         assert len(run.names.asked) == 2
 
 
-async def test_a_name_may_be_asked_for_by_who_was_just_told() -> None:
-    async with running(Names(redis=["192.0.2.1"], other=["192.0.2.2"])) as run:
+async def test_a_callback_may_ask_for_another_name() -> None:
+    async with running(FakeNames(redis=["192.0.2.1"], other=["192.0.2.2"])) as run:
         other: list[Answer] = []
         where = Address("tcp", "other.test", 1)
         run.resolver.ask(REDIS, lambda answer: run.resolver.ask(where, other.append))
@@ -357,23 +357,23 @@ async def test_a_name_may_be_asked_for_by_who_was_just_told() -> None:
         assert other == [((socket.AF_INET, ("192.0.2.2", 1)),)]
 
 
-async def test_a_cancel_ends_every_lookup_and_tells_nobody() -> None:
-    crowd = Crowd()
-    async with running(crowd) as run:
+async def test_a_cancel_ends_every_query_and_calls_no_caller() -> None:
+    names = CountingNames()
+    async with running(names) as run:
         answers = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2 * AT_ONCE)]
         await trio.testing.wait_all_tasks_blocked()
-        assert crowd.now == AT_ONCE
-    assert crowd.now == 0
+        assert names.now == AT_ONCE
+    assert names.now == 0
     assert not any(answers)
 
 
-async def test_a_cancel_before_there_is_anything_to_do_ends_it() -> None:
-    async with running(Names()) as run:
+async def test_a_cancel_ends_an_idle_resolver() -> None:
+    async with running(FakeNames()) as run:
         await trio.testing.wait_all_tasks_blocked()
     assert run.names.asked == []
 
 
-async def test_a_cancel_while_the_hosts_file_is_read_waits_for_that_and_asks_nobody(
+async def test_a_cancel_while_the_hosts_file_is_read_waits_for_the_read_and_sends_no_query(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, reads = hosts_file._read, list[str]()
@@ -387,7 +387,7 @@ async def test_a_cancel_while_the_hosts_file_is_read_waits_for_that_and_asks_nob
 
     path = tmp_path / "hosts"
     with trio.CancelScope() as scope:
-        async with running(Names(), path) as run:
+        async with running(FakeNames(), path) as run:
             monkeypatch.setattr(hosts_file, "_read", cancelled)
             path.write_text("192.0.2.1 db.test\n")
             run.ask()

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.upstreams.test_connector import closed_port, deaf_port
+from tests.support.ports import closed_port, deaf_port
 from tests.wires import echo, server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor

@@ -4,8 +4,8 @@ import random
 from typing import Final
 
 import trio
+from trio_util import AsyncBool
 
-from ..loop.wakeup import Wakeup
 from ..services.control_plane import TakesReports
 from ..services.report import Report
 from ..services.service import Service
@@ -43,7 +43,7 @@ class Reporter:
         self._reports = reports
         self._observer = observer
         self._seconds = seconds
-        self._wakeup = Wakeup()
+        self._wakeup = AsyncBool()
         self._one_at_a_time = trio.Lock()
         self.error = ""
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
@@ -51,7 +51,7 @@ class Reporter:
     def mark(self, service: Service) -> None:
         """Something of this service has changed."""
         self._reports.mark(service)
-        self._wakeup.set()
+        self._wakeup.value = True
 
     def gone(self, service: Service) -> None:
         """A service is no more; its totals are still reported."""
@@ -62,7 +62,8 @@ class Reporter:
         """Report every so many seconds while something is due, until cancelled; a report cut short comes again."""
         task_status.started()
         while True:
-            await self._wakeup.wait()
+            await self._wakeup.wait_value(True)
+            self._wakeup.value = False
             await trio.sleep(self._seconds)
             due = -(-len(self._reports) // SERVICES_PER_REPORT)  # what changes meanwhile is for the next round
             while due:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
 import trio
+from trio_util import AsyncBool
 
-from ..loop.wakeup import Wakeup
 from ..telemetry.observer import Observer
 
 STEP_SECONDS: Final = 0.1
@@ -49,7 +49,7 @@ class WatchedFile:
         self._path = path.absolute()
         self._observer = Observer()
         self._watchable = True
-        self._look = Wakeup()
+        self._look = AsyncBool()
         self._seen = self._identity()
 
     async def changed(self) -> bool:
@@ -62,10 +62,11 @@ class WatchedFile:
             Whether there is a file.
         """
         while True:
-            await self._look.wait()
+            await self._look.wait_value(True)
+            self._look.value = False
             found = self._identity()
             if found != self._seen:
-                self._look.set()  # again, if it has not settled, or after a cancel
+                self._look.value = True  # again, if it has not settled, or after a cancel
                 await trio.sleep(SETTLED_SECONDS)
                 if self._identity() == found:
                     self._seen = found
@@ -74,7 +75,7 @@ class WatchedFile:
     def forget(self) -> None:
         """What was seen last counts as not seen: it changes at once."""
         self._seen = _UNKNOWN
-        self._look.set()
+        self._look.value = True
 
     async def run(self) -> NoReturn:
         """Watch it until cancelled, which takes a tenth of a second at most, until a thread has noticed."""
@@ -89,13 +90,13 @@ class WatchedFile:
                 except* (OSError, RuntimeError) as errors:  # RuntimeError is what watchfiles has for most faults
                     self._say(errors.exceptions[0])
                 await trio.sleep(UNWATCHED_SECONDS)
-                self._look.set()
+                self._look.value = True
 
     async def _watch(self, stop: trio.Event) -> None:
         """Look when the system says so, and now and then. Never returns; raises when the system cannot watch."""
         while True:
             places = self._places()
-            self._look.set()  # for what came before; who waits for it goes on when this task waits, which is below
+            self._look.value = True  # for what came before; the waiting task goes on when this one waits, below
             changes = self._awatch(
                 *places,
                 watch_filter=None,
@@ -108,7 +109,7 @@ class WatchedFile:
             )
             async with aclosing(changes):
                 async for _ in changes:
-                    self._look.set()
+                    self._look.value = True
                     if self._places() != places:
                         break
 

@@ -1,1 +1,1 @@
-"""One thread's time: the reactor, slices of long work, wake-ups, the garbage collector and socket calls."""
+"""One thread's time: the reactor, slices of long work, the garbage collector and socket calls."""

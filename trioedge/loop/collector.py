@@ -1,7 +1,7 @@
-"""Keep Python's garbage collector from holding the loop for long over services, which are there to stay.
+"""Keep full passes of Python's garbage collector short, although an edge has very many services.
 
-A full pass looks at everything that there is: with 100,000 services a tenth of a second. What was made for a snapshot
-is not garbage, and whatever of it goes later is freed by its reference counts.
+A full pass looks at every object: with 100,000 services it blocks the loop for a tenth of a second. The objects of a
+snapshot are no garbage, and those that are dropped later are freed by their reference counts.
 """
 
 import gc
@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from typing import Final
 
 MANY: Final = 1_000
-"""Services that came or changed; with fewer a full pass takes some milliseconds at most."""
+"""Services added or changed since the last :func:`settle`; with fewer a full pass takes some milliseconds at most."""
 
 _NEVER: Final = 1 << 30
 
+# While `_spared` contexts are open, the threshold of the oldest generation is _NEVER, and `_threshold` is what it was.
 _spared = 0
 _threshold = 0
 
 
 @contextmanager
 def no_full_pass() -> Iterator[None]:
-    """Put full passes off; younger garbage, which is most of it, is collected as ever. Contexts may overlap.
+    """Postpone full passes. Younger garbage, which is most of it, is collected as before. Contexts may overlap.
 
-    Whoever sets the collector's thresholds meanwhile has the last word.
+    Thresholds that other code sets meanwhile are left as they are.
     """
     global _spared, _threshold
     young, middle, old = gc.get_threshold()
@@ -40,10 +41,10 @@ def no_full_pass() -> Iterator[None]:
 
 
 def settle() -> None:
-    """Take all that there is out of the collector's sight, and begin anew; some milliseconds, however much there is.
+    """Move all live objects to the permanent generation (:func:`gc.freeze`). Takes some milliseconds for any number.
 
-    Cycles that are garbage already, and have not been found by then, stay for good.
+    Cycles in the oldest generation that are garbage already are never freed.
     """
     gc.collect(1)
     gc.freeze()
-    gc.collect()  # of nothing: a pass that was put off is due no more
+    gc.collect()  # nothing is left to look at; a pass that was postponed is not due any more

@@ -1,11 +1,18 @@
-"""One task over an epoll of its own: plain sockets are served by callbacks, without a task or a scope each.
+"""An event loop within a Trio task: plain sockets are served by callbacks, without a task or a cancel scope each.
 
-Trio waits for the epoll object itself; everything ready behind it is then handled in one go. Registration is
-edge-triggered for reading and writing at once, so a socket costs one `epoll_ctl` in its life: whoever handles
-it reads and writes until the kernel says no, or asks to be called again.
+Trio waits for an epoll object, and the reactor then handles all sockets that are ready behind it. A socket is
+registered once, edge-triggered, for reading and writing, so it costs one `epoll_ctl` in its life: its owner reads and
+writes until the kernel refuses, or asks to be called again.
 
-Events are hints. A file descriptor closed and reused within one batch can get an event that was meant for its
-former owner, so a handler believes only what its own system calls answer.
+Events are hints. A file descriptor that is closed and reused within one batch can get an event that was meant for its
+former owner, so an owner relies only on the results of its own system calls.
+
+| event | callback |
+| --- | --- |
+| a registered socket is ready | `on_ready`, once for each change; for a listener once a batch while a client waits |
+| :meth:`Reactor.again` was called | `resume`, once, after the sockets of the current batch |
+| a deadline has passed | `expire`, once |
+| one of these raised | `crashed`, of the same object |
 """
 
 import select
@@ -22,86 +29,88 @@ from ..structures.deadlines import Deadlines
 from ..telemetry.observer import Observer
 
 BUFFER_BYTES: Final = 65536
-"""The most one read takes, and so the most a direction can hold back when its reader is slow."""
+"""The most bytes of one read, and so the longest backlog of one direction of a session."""
 
 TURN_SECONDS: Final = 0.001
-"""How long the reactor works before it lets every other task run once."""
+"""How long the reactor works before every other task runs once."""
 
 BATCH_EVENTS: Final = 64
-"""Events taken, and callbacks resumed, at a time."""
+"""The most events, and the most callbacks to resume, in one batch."""
 
 LONG_YIELD_SECONDS: Final = 0.002
-"""Whoever was yielded to for longer is no peer that answers, but has work of its own on this core."""
+"""A process that keeps the processor for longer has work of its own, and is no peer that answers."""
 
 YIELDS_FORGONE: Final = 200
-"""How many times the reactor then parks without yielding, before it tries again."""
+"""How many times the reactor then parks without yielding the processor, before it tries again."""
 
 TICK_SECONDS: Final = 0.05
-"""Deadlines fire at most this late."""
+"""The resolution of deadlines: they expire at most so late."""
 
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
 FAILED: Final = select.EPOLLERR
 HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 READ_ON: Final = HUNG_UP | select.EPOLLPRI
-"""A short read no longer means an empty socket: its end, or a mark of urgent data, lies behind it."""
+"""After these a short read does not mean an empty socket: the end of the stream or urgent data may follow."""
 _SOCKET: Final = READABLE | WRITABLE | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 
 
 Events: TypeAlias = list[tuple[int, int]]
-"""File descriptors, and what each is ready for."""
+"""File descriptors, each with the mask of what it is ready for."""
 
 
 class Ready(Protocol):
-    """What is registered: told when its file descriptor may be read or written."""
+    """The owner of a registered socket."""
 
     def on_ready(self, fd: int, mask: int, /) -> None:
-        """Do all there is to do, or ask for :meth:`Reactor.again`. Must not wait."""
+        """Read and write until the kernel refuses, or call :meth:`Reactor.again`. Must not wait."""
 
     def crashed(self, fault: Exception, /) -> None:
-        """Give up: `on_ready`, `resume` or `expire` raised what nobody expected."""
+        """Close everything: `on_ready`, `resume` or `expire` raised an exception."""
 
 
 class Resumable(Protocol):
-    """What asked to be called again."""
+    """An object that asked to be called again."""
 
     def resume(self) -> None:
-        """Go on."""
+        """Continue. Must not wait."""
 
     def crashed(self, fault: Exception, /) -> None:
-        """Give up: something raised what nobody expected."""
+        """Close everything: a callback raised an exception."""
 
 
 class Expiring(Protocol):
-    """What has a deadline."""
+    """An object that has a deadline."""
 
     def expire(self, now: float, /) -> None:
-        """The deadline has passed; it is no longer set."""
+        """Handle the deadline, which has passed and is not set any more. Must not wait."""
 
     def crashed(self, fault: Exception, /) -> None:
-        """Give up: something raised what nobody expected."""
+        """Close everything: a callback raised an exception."""
 
 
 class Reactor:
-    """The loop, its deadlines and its one read buffer. Belongs to one trio run and one thread.
+    """The event loop, its deadlines and its read buffer. Belongs to one Trio run and one thread.
 
     Attributes:
-        now: the time of the current batch, in seconds of trio's clock. Whoever calls from a task, and not from
-            the reactor, calls :meth:`refresh` first.
-        buffer: what every read of plain sockets goes into; empty again before the next one.
+        now: the time of the current batch, in seconds of Trio's clock. A caller outside of a callback must call
+            :meth:`refresh` first.
+        buffer: the memory that all reads share. A callback must use up or copy what it read before it returns.
     """
 
     __slots__ = ("_again", "_clock", "_deadlines", "_epoll", "_observer", "_ready", "_timer", "buffer", "now")
 
     def __init__(self, observer: Observer) -> None:
-        """Open the epoll object; only within a trio run.
+        """Open the epoll object; only within a Trio run.
 
         Args:
-            observer: told of exceptions that nobody expected.
+            observer: logs the exceptions that callbacks raise.
         """
         self._observer = observer
         self._clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._epoll = select.epoll()
+        # `_ready` has the owner of every registered descriptor. `_again` is in the order of the calls; an object may be
+        # in it twice. `_timer` is due no later than the earliest of the `_deadlines`.
         self._ready: dict[int, Ready] = {}
         self._again: deque[Resumable] = deque()
         self._deadlines: Deadlines[Expiring] = Deadlines(TICK_SECONDS)
@@ -110,60 +119,64 @@ class Reactor:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
 
     def __len__(self) -> int:
-        """File descriptors registered."""
+        """Registered file descriptors."""
         return len(self._ready)
 
     def refresh(self) -> float:
-        """Bring `now` up to date and give it."""
+        """Set `now` to the current time and return it."""
         self.now = self._clock()
         return self.now
 
     def add(self, fd: int, ready: Ready) -> None:
-        """Register a non-blocking socket, edge-triggered; what is ready already is reported in the next batch."""
+        """Register a non-blocking socket, edge-triggered. If it is ready already, the next batch says so."""
         self._epoll.register(fd, _SOCKET)
         self._ready[fd] = ready
 
     def add_listener(self, fd: int, ready: Ready) -> None:
-        """Register a listening socket, level-triggered, so that an accept loop may stop early."""
+        """Register a listening socket, level-triggered, so that its owner may stop to accept early."""
         self._epoll.register(fd, READABLE)
         self._ready[fd] = ready
 
     def hand_over(self, fd: int, ready: Ready) -> None:
-        """Give a registered socket another owner; no system call, and no event is repeated for it."""
+        """Give a registered socket another owner. Costs no system call; events that have passed are not repeated."""
         self._ready[fd] = ready
 
     def repeat(self, fd: int) -> None:
-        """Report once more, in the next batch, what a registered socket is ready for; for those who looked away."""
+        """Have the next batch report again what a registered socket is ready for; also wakes the reactor."""
         self._epoll.modify(fd, _SOCKET)
 
     def forget(self, fd: int) -> None:
-        """Drop a socket that is about to be closed: closing takes it out of the epoll object."""
+        """Unregister a socket that the caller closes next; the close removes it from the epoll object."""
         self._ready.pop(fd, None)
 
     def remove(self, fd: int) -> None:
-        """Drop a socket that stays open."""
+        """Unregister a socket that stays open; does nothing if it is not registered."""
         if self._ready.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def again(self, resumable: Resumable) -> None:
-        """Call `resumable.resume()` once, after everybody else who is ready had a turn.
+        """Call `resumable.resume()` once, after the other callbacks of this batch.
 
-        For whoever was called by the reactor: nobody is woken. Others :meth:`repeat`.
+        Only from within a callback, because this does not wake the reactor. A task uses :meth:`repeat`.
         """
         self._again.append(resumable)
 
     def set_deadline(self, item: Expiring, due: float) -> int:
-        """Call `item.expire()` once `due` has come; the answer is for :meth:`drop_deadline`."""
+        """Set a deadline: call `item.expire()` once, at `due` seconds or up to :data:`TICK_SECONDS` later.
+
+        Returns:
+            The tick that :meth:`drop_deadline` needs.
+        """
         if due < self._timer.deadline:
             self._timer.deadline = due
         return self._deadlines.add(item, due)
 
     def drop_deadline(self, item: Expiring, tick: int) -> None:
-        """Do not, after all."""
+        """Cancel a deadline; does nothing if it has expired."""
         self._deadlines.discard(item, tick)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Whoever registered sockets closes them; the epoll object is closed here."""
+        """Serve until cancelled, then close the epoll object. Sockets stay open, and are their owners' to close."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._expire)
@@ -180,9 +193,9 @@ class Reactor:
             await trio.lowlevel.wait_readable(epoll_fd)
             turn_ends = clock() + TURN_SECONDS
             while True:
-                # Peers on this machine answer while we work, so look again before paying for a park in Trio; and
-                # if nothing is there, let a peer on this core have it for a moment and look once more. Measured:
-                # half of a round trip, a fifth of a session (docs/explanation/performance.md).
+                # Peers on this machine answer while the reactor works, so poll again before it parks in Trio. If no
+                # socket is ready, yield the processor to a peer on this core, and poll once more. Measured: this saves
+                # half of a round trip and a fifth of a session (docs/explanation/performance.md).
                 events = left or poll(0, BATCH_EVENTS)
                 if not events and not self._again:
                     if forgone:
@@ -205,7 +218,7 @@ class Reactor:
                     turn_ends = clock() + TURN_SECONDS
 
     def _dispatch(self, events: Events, turn_ends: float) -> Events:
-        """Tell owners of their events, and give those that there was no time for: one may take half a turn."""
+        """Call the owners of ready sockets, and return the events that the turn had no time for."""
         ready = self._ready
         for number, (fd, mask) in enumerate(events, 1):
             owner = ready.get(fd)

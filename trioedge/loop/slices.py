@@ -1,52 +1,61 @@
-"""Long work in short slices, so that sessions hardly notice it.
+"""Cooperative long work: a generator does it in steps, and a task runs the steps in short slices with rests between.
 
-A thread would be no help: a thread of Python code holds everybody else for 5 ms at a time (the interpreter's
-switch interval), and one call into C, such as sorting 200,000 items, for as long as it takes.
+The convention: work whose length grows with a table, a snapshot or the number of sessions is written as a generator of
+type :data:`Stepwise` that yields at least every 50 µs. Calling it does nothing yet: the caller must step it to its end,
+or close it. A task does so with :func:`in_slices`, another generator with ``yield from``. Other tasks run between two
+steps, so state that was read before a yield may have changed after it, and state that others read must be consistent at
+every yield.
+
+A thread would not help: a thread that runs Python blocks the loop for 5 ms at a time (the interpreter's switch
+interval), and a call into C, such as sorting 200,000 items, blocks it for as long as it takes.
 """
 
 from collections.abc import Generator
 from contextlib import closing
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 
 T = TypeVar("T")
 
+Stepwise: TypeAlias = Generator[None, None, T]
+"""Long work that yields between its steps; its return value is the result."""
+
 SLICE_SECONDS: Final = 0.0005
-"""After this much work, others get their turn."""
+"""The length of a slice: after so much work other tasks run."""
 
 REST: Final = 32
-"""How many times longer a rest is than the slice before it. One round trip in each such time is half a millisecond
-late, which is then less than one in a hundred, even of those that follow one another at once."""
+"""How many times longer a rest is than the slice before it. Of the round trips that a client makes one after the other,
+one in each 17 ms is half a millisecond late: less than one in a hundred."""
 
 
 class Slices:
-    """The time that pieces of one long work take, together: who brings them one by one rests as if they were one."""
+    """A time budget shared by several generators of one job: they rest as one generator would."""
 
     __slots__ = ("_rest", "_used")
 
     def __init__(self, rest: float = REST) -> None:
-        """Begin.
+        """Start with nothing used.
 
         Args:
-            rest: how many times longer to rest than to work; 0 while there is nobody else to serve.
+            rest: how many times longer to rest than to work, at least 0; 0 before there are sessions.
         """
         self._rest = rest
         self._used = 0.0
 
-    async def run(self, steps: Generator[None, None, T], beside: float = 0.0) -> T:
-        """Run a generator to its end, and rest when a slice has been used, now or by those before.
+    async def run(self, steps: Stepwise[T], beside: float = 0.0) -> T:
+        """Run a generator to its end, and rest whenever a slice has been used by it and by those before it.
 
-        Time is the machine's, not Trio's, whose clock may stand still in tests; only the rests are Trio's.
+        Work is measured with the machine's clock, because Trio's may be stopped in tests; rests are on Trio's clock.
+        A cancel takes effect between two slices. The generator is closed afterwards in any case.
 
         Args:
-            steps: the work, with a yield at least every 50 µs of it: a slice is as long as its last step wants.
-                Afterwards it is closed, whatever happened; so it is after a cancel, which comes between two slices.
-            beside: seconds of work that its caller had with this piece, and that count too.
+            steps: the work. A slice lasts until the end of the step that exceeds it.
+            beside: seconds of work that the caller did for this generator, counted as used too.
 
         Returns:
-            What the generator returns. One that is done within the first slice costs one checkpoint.
+            The return value of the generator. Work that ends within the first slice costs one checkpoint.
         """
         self._used += beside
         with closing(steps):
@@ -67,6 +76,9 @@ class Slices:
                     self._used += perf_counter() - began
 
 
-async def in_slices(steps: Generator[None, None, T], *, rest: float = REST) -> T:
-    """Run one generator to its end in slices, as :meth:`Slices.run` does. Two at a time rest half as much each."""
+async def in_slices(steps: Stepwise[T], *, rest: float = REST) -> T:
+    """Run one generator to its end in slices, as :meth:`Slices.run` does.
+
+    Each call has a budget of its own, so two calls at the same time take twice as much of the loop.
+    """
     return await Slices(rest).run(steps)

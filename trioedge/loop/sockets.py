@@ -1,4 +1,4 @@
-"""The few socket calls that the runtime makes and Python does not name."""
+"""Socket calls and options of Linux that Python does not name."""
 
 import contextlib
 import fcntl
@@ -8,45 +8,45 @@ import termios
 from typing import Final
 
 SO_MAX_PACING_RATE: Final = 47
-"""Linux's number for it (asm-generic/socket.h), which Python does not name."""
+"""The number of the option (asm-generic/socket.h)."""
 
 PIECE_SECONDS: Final = 0.02
-"""What a piece carries at the rate of its socket: see :func:`pace`."""
+"""How long the bytes of a piece take at the rate of its socket: see :func:`pace`."""
 
 MIN_PIECE: Final = 1400
-"""Bytes of a piece at least; fits into a segment of any usual network."""
+"""The fewest bytes in a piece: a segment of any usual network has room for them."""
 
 MAX_PIECE: Final = 65536
-"""No segment is larger; a rate that would have larger pieces has none."""
+"""The most bytes in a piece, because no segment is larger; a rate that would need larger pieces uses none."""
 
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
 _NO_RATE: Final = 2**64 - 1
 
-_RESET: Final = struct.pack("ii", 1, 0)  # linger on, for no time: close() sends a reset and frees everything
+_RESET: Final = struct.pack("ii", 1, 0)  # linger on, for 0 s: close() sends a reset and drops all buffers
 
 
 def reset(sock: socket.socket) -> None:
-    """Close with a reset: the peer learns at once, nothing lingers, what was not sent is dropped."""
+    """Close with a reset: the peer is told at once, unsent bytes are dropped, and no state is left in the kernel."""
     with contextlib.suppress(OSError):  # a socket that is dead already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     sock.close()
 
 
 def no_delay(sock: socket.socket) -> None:
-    """Send small writes at once; accepted sockets inherit it from their listener on Linux."""
+    """Set TCP_NODELAY: small writes are sent at once. On Linux accepted sockets inherit it from their listener."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def unacknowledged_bytes(sock: socket.socket) -> int:
-    """Count what the kernel still holds for the peer, sent and not acknowledged included (SIOCOUTQ, tcp(7))."""
+    """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7))."""
     count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
     return count
 
 
 def unsent_bytes(sock: socket.socket) -> int:
-    """Count what the kernel has not sent yet, for want of a window or for the pace's sake (SIOCOUTQNSD).
+    """Count the bytes that the kernel has not sent yet, because of the peer's window or the pace (SIOCOUTQNSD).
 
-    0 for a socket that knows no such count, as local ones do not.
+    0 for a socket without such a count, such as a local one.
     """
     try:
         count: int = struct.unpack("i", fcntl.ioctl(sock, _SIOCOUTQNSD, bytes(4)))[0]
@@ -56,17 +56,20 @@ def unsent_bytes(sock: socket.socket) -> int:
 
 
 def pace(sock: socket.socket, rate: float) -> int:
-    """Have the kernel send at most `rate` bytes a second on this TCP socket; infinity takes the limit away.
+    """Limit the rate at which the kernel sends on a TCP socket (SO_MAX_PACING_RATE).
 
     With `fq` on the interface the queue paces, without it TCP does so itself (Linux 4.13; socket(7)).
 
-    The kernel sets the time of the next packet when one goes out, and does not take it back when the rate is raised; it
-    also lets the first ten segments of a connection go unpaced. On loopback a segment has up to 64 KB, which at a low
-    rate are seconds. So at a low rate what is sent should be in pieces, each with MSG_EOR, which the kernel does not
-    join.
+    The kernel fixes the time of the next packet when it sends one, and keeps it when the rate is raised; the first ten
+    segments of a connection are not paced. On loopback a segment has up to 64 KB, which takes seconds at a low rate. So
+    at a low rate bytes should be sent in pieces with MSG_EOR, which the kernel does not join to larger segments.
+
+    Args:
+        sock: a connected TCP socket.
+        rate: bytes a second, above 0; infinity for no limit.
 
     Returns:
-        Bytes of a piece; 0 if the rate is so high that it does not matter.
+        The size of a piece in bytes; 0 if the rate is so high that pieces are not needed.
     """
     value = _NO_RATE if rate >= _NO_RATE else max(1, int(rate))
     sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("Q", value))
@@ -74,4 +77,6 @@ def pace(sock: socket.socket, rate: float) -> int:
         return 0
     piece = max(MIN_PIECE, int(rate * PIECE_SECONDS))
     segment = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-    return piece if piece <= segment else piece - piece % segment  # whole segments, for less would be more packets
+    return (
+        piece if piece <= segment else piece - piece % segment
+    )  # whole segments, because a rest would be a packet of its own

@@ -4,13 +4,14 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections import OrderedDict
 from functools import partial
+from math import inf
 from typing import Final
 
 import trio
 
 from ..errors import ConfigurationError
-from ..structures.ttl_cache import TtlCache
 from .credentials import KEY_BYTES, SALT_BYTES, read_hash
 
 COST_LOG2: Final = 14
@@ -64,7 +65,9 @@ class Passwords:
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        self._known: TtlCache[bytes, bool] = TtlCache(CAPACITY)
+        # Answers by digest and until when each holds, the oldest first. All hold equally long, so the one that is
+        # evicted at capacity is the one that expired or will expire first.
+        self._known: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         self._asking: dict[bytes, trio.Event] = {}
         self._threads = trio.CapacityLimiter(THREADS)
 
@@ -79,10 +82,10 @@ class Passwords:
             return False
         digest = hmac.digest(self._key, password_hash.encode() + b"\0" + secret, "sha256")
         while True:
-            known = self._known.get(digest, trio.current_time())
-            if known is not None:
+            matches, expires_at = self._known.get(digest, (False, -inf))
+            if trio.current_time() < expires_at:
                 await trio.lowlevel.checkpoint()
-                return known
+                return matches
             if digest not in self._asking:
                 return await self._ask(digest, secret, password_hash)
             await self._asking[digest].wait()
@@ -93,7 +96,10 @@ class Passwords:
             matches = await trio.to_thread.run_sync(
                 partial(_matches, secret, password_hash), limiter=self._threads, abandon_on_cancel=True
             )
-            self._known.put(digest, matches, trio.current_time() + REMEMBERED_SECONDS)
+            self._known[digest] = matches, trio.current_time() + REMEMBERED_SECONDS
+            self._known.move_to_end(digest)
+            if len(self._known) > CAPACITY:
+                self._known.popitem(last=False)
         finally:
             del self._asking[digest]
             done.set()

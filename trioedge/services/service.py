@@ -118,6 +118,6 @@ class Service:
 
     def release(self) -> None:
         """Notify no listener any more: the service is removed and its last session has ended."""
-        self.up.let_go()
-        self.down.let_go()
+        self.up.attach(None)
+        self.down.attach(None)
         self._state = None

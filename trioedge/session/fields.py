@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_check
 
 from ..addresses.address import Address, parse_address
 from .allowance import Allowance
+from .notifier import Notifier
 from .state import State
 from .surroundings import Carrier, Follower, Home, Index, Scope
 from .verdict import Outcome, Reason, Reject
@@ -41,14 +42,14 @@ def _read_only(slot: str) -> Any:
     return property(attrgetter(slot))
 
 
-class SessionFields:
-    """A session's fields, each read-only or checked at the assignment."""
+class SessionFields(Notifier):
+    """A session's fields, each read-only or checked at the assignment; it notifies its follower that bytes move."""
 
     __slots__ = (
         "_allowance", "_cut_reason", "_deferred", "_destination", "_device", "_down_rate", "_half_closed_seconds",
         "_home", "_id", "_idle_seconds", "_listener", "_outcome", "_peer", "_service", "_source", "_source_bytes",
         "_source_port", "_started_at", "_state", "_stream", "_up_rate",
-        "began", "carrier", "follower", "index", "quiet", "refusal", "scope", "stamp", "trace",
+        "began", "carrier", "follower", "index", "refusal", "scope", "stamp", "trace",
     )  # fmt: skip
 
     id: Final[int] = _read_only("_id")
@@ -77,6 +78,7 @@ class SessionFields:
         service: "Service", home: Home,
     ) -> None:  # fmt: skip
         """Begin a session; the edge does this at accept, and :func:`trioedge.testing.make_session` in tests."""
+        super().__init__()
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
         self._peer: tuple[str, bytes] | None = None  # who connected, once a stage has moved the source
@@ -98,7 +100,6 @@ class SessionFields:
         self.scope: Scope | None = None  # what its task runs in; None while it has no task
         self.index: Index | None = None  # where it is registered; None before it is accepted
         self.follower: Follower | None = None
-        self.quiet = False  # its next byte is to be told, see `wake`
         self.trace: list[int] | None = None  # nanoseconds of each stage, in order of execution
         self.stamp = 0  # when the latest stage was entered or left, for `trace`
 

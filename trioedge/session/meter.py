@@ -1,10 +1,12 @@
-"""Bytes that went one way: counted where they move, and noticed once until somebody looks."""
+"""Traffic counters: bytes are counted where they are moved, and the first ones after a rest are reported."""
 
 from collections.abc import Callable
 
+from .notifier import Notifier
+
 
 class Total:
-    """Bytes one way, of a whole edge."""
+    """Bytes in one direction, of a whole edge."""
 
     __slots__ = ("bytes",)
 
@@ -12,44 +14,33 @@ class Total:
         self.bytes = 0
 
 
-class Meter:
-    """Bytes one way, of one service.
+class Meter(Notifier):
+    """Bytes in one direction, of one service.
 
-    Whoever moves bytes adds them to `bytes` and to ``total.bytes``, and calls :meth:`wake` if `quiet`: so a service
-    whose bytes move is marked once, and not with every chunk. Seed, the final layer.
+    The code that moves bytes adds them to `bytes` and to ``total.bytes``, and then calls :meth:`wake` if `quiet`. So a
+    service whose bytes move is marked as changed once for each report, and not with every chunk.
+
+    Attributes:
+        bytes: moved so far; never decreases.
+        total: the counter of the edge for the same direction.
+        quiet: the next bytes are to be reported.
     """
 
-    __slots__ = ("_on_wake", "bytes", "quiet", "total")
+    __slots__ = ("bytes", "total")
 
     def __init__(self, total: Total | None = None, on_wake: Callable[[], object] | None = None) -> None:
-        """Start at 0.
+        """Start at 0 bytes.
 
         Args:
-            total: where the same bytes are counted once more, with those of others.
-            on_wake: told of the first bytes after each :meth:`listen`.
+            total: where the same bytes are counted for the edge; by default a counter of its own.
+            on_wake: called after the first bytes that follow a :meth:`listen`.
         """
+        super().__init__(on_wake)
         self.bytes = 0
-        self.quiet = False
         self.total = Total() if total is None else total
-        self._on_wake = on_wake
-
-    def listen(self) -> None:
-        """Have the next bytes told."""
-        self.quiet = self._on_wake is not None
-
-    def wake(self) -> None:
-        """Tell that bytes move again."""
-        self.quiet = False
-        if self._on_wake is not None:
-            self._on_wake()
-
-    def let_go(self) -> None:
-        """Tell nobody any more, so that no cycle is left for the collector."""
-        self.quiet = False
-        self._on_wake = None
 
     def add(self, count: int) -> None:
-        """Count `count` bytes; what the relay's loop does in place."""
+        """Count `count` bytes. The loop of the relay does the same in place."""
         self.bytes += count
         self.total.bytes += count
         if self.quiet:

@@ -121,14 +121,14 @@ class Session(SessionFields):
             self.carrier.pace(down_rate, up_rate)
 
     def follow(self, follower: Follower | None) -> None:
-        """Have another follower, or none; the one before is notified that the session left."""
-        before, self.follower, self.quiet = self.follower, follower, False
+        """Have another follower, or none; the one before is notified that the session left.
+
+        ``session.listen()`` then notifies the follower of the next byte, either way, and of no further one.
+        """
+        before, self.follower = self.follower, follower
+        self.attach(None if follower is None else follower.moved)
         if before is not None:
             before.left()
-
-    def listen(self) -> None:
-        """Notify the follower of the next byte, either way."""
-        self.quiet = self.follower is not None
 
     def defer(self, clean_up: CleanUp) -> None:
         """Have `clean_up(session)` called when the session ends, however it ends; last in, first out.
@@ -171,12 +171,6 @@ class Session(SessionFields):
     def use(self, device: str | None) -> None:
         """Have another device; the registry calls this."""
         self._device = device
-
-    def wake(self) -> None:
-        """Notify the follower that bytes move again; the carrier calls this."""
-        self.quiet = False
-        if self.follower is not None:
-            self.follower.moved()
 
     def end(self, outcome: Outcome) -> list[Exception]:
         """Store `outcome` and run the deferred clean-ups.

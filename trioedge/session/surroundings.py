@@ -49,7 +49,7 @@ class Index(Protocol):
 class Carrier(Protocol):
     """The object that moves a session's bytes now: a connect attempt or a relay.
 
-    One that moves bytes calls :meth:`Session.wake` if ``session.quiet``.
+    One that moves bytes calls ``session.wake()`` if ``session.quiet``.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""What a stage may answer: go on, no, or done. A refusal is a value; a fault is an exception."""
+"""The answers of stages and endpoints: continue, reject, completed. A refusal is a value, a fault an exception."""
 
 from enum import Enum, StrEnum
 from typing import Final, Literal, TypeAlias
@@ -7,27 +7,27 @@ import attrs
 
 
 class Reason(StrEnum):
-    """Why a session was refused or how it ended. The values are metric labels, so they never change meaning."""
+    """Why a session was refused, or how it ended. The values are metric labels, so they never change their meaning."""
 
     # Refusals: the session never reached its endpoint.
     RATE = "rate"
-    """A gate admits no more sessions for now."""
+    """The rate of new sessions is exceeded."""
     SOURCE = "source"
     """The client's address is not accepted."""
     CONCURRENCY = "concurrency"
-    """Too many sessions are live at once."""
+    """Too many sessions are live at the same time."""
     CAPACITY = "capacity"
-    """A bounded table is full, and no live key is forgotten for a new one."""
+    """A bounded table is full, and no live entry is evicted for a new one."""
     OVERLOAD = "overload"
-    """The process is out of sessions or of file descriptors."""
+    """The process has too many sessions, or no file descriptor left."""
     SERVICE = "service"
-    """The session's service is unknown, disabled, or has nowhere to go."""
+    """The session's service is unknown, disabled, or has no destination."""
     DEVICE = "device"
-    """The device was denied, or its service has as many as it may."""
+    """The device was denied, or its service has as many devices as it may have."""
     POLICY = "policy"
-    """A rule of the user's own said no."""
+    """A stage of the user refused."""
 
-    # Upstream faults: the session was accepted and nobody answered.
+    # Upstream faults: the session was accepted and there is no upstream for it.
     UPSTREAM_REFUSED = "upstream_refused"
     """The upstream refused the connection."""
     UPSTREAM_TIMEOUT = "upstream_timeout"
@@ -41,19 +41,19 @@ class Reason(StrEnum):
 
     # Ends of sessions that ran.
     FINISHED = "finished"
-    """Both sides said all they had to say."""
+    """Both sides closed in order."""
     RESET = "reset"
     """One side reset the connection; the other was reset too."""
     IDLE = "idle"
-    """No byte moved for longer than the session's idle limit."""
+    """No byte moved for longer than the session's idle timeout."""
     DEADLINE = "deadline"
-    """The session lived as long as it was allowed to."""
+    """The session reached the longest life that it may have."""
     EVICTED = "evicted"
-    """Somebody asked for this session to be cut."""
+    """The edge was asked to end the session."""
     DRAINED = "drained"
-    """The edge stopped before the session did."""
+    """The edge stopped before the session ended."""
     FAULT = "fault"
-    """A stage raised an exception; the log has it."""
+    """A stage raised an exception, which is in the log."""
 
 
 class Continue(Enum):
@@ -66,7 +66,7 @@ class Continue(Enum):
 
 
 CONTINUE: Final = Continue.CONTINUE
-"""A decision's yes: the next stage is asked."""
+"""The answer of a decision that admits the session: the next stage decides."""
 
 
 @attrs.frozen(slots=True)
@@ -74,8 +74,8 @@ class Reject:
     """A refusal: the session ends here.
 
     Attributes:
-        reason: why; it is counted under this label.
-        detail: what exactly, for people (the rule that matched, say). Never a secret.
+        reason: why; refusals are counted by it.
+        detail: the details for people, such as the rule that matched. Never a secret.
     """
 
     reason: Reason
@@ -84,11 +84,11 @@ class Reject:
 
 @attrs.frozen(slots=True)
 class Completed:
-    """A session that ran, and how it ended.
+    """The end of a session that reached its endpoint.
 
     Attributes:
-        reason: how; :attr:`Reason.FINISHED` when both sides closed by themselves.
-        detail: what exactly, for people. Never a secret.
+        reason: how it ended; :attr:`Reason.FINISHED` when both sides closed by themselves.
+        detail: the details for people. Never a secret.
     """
 
     reason: Reason = Reason.FINISHED
@@ -96,7 +96,7 @@ class Completed:
 
 
 Verdict: TypeAlias = Literal[Continue.CONTINUE] | Reject
-"""What a decision returns."""
+"""The result of a decision."""
 
 Outcome: TypeAlias = Completed | Reject
-"""What a handler returns."""
+"""The result of an endpoint or a middleware."""

@@ -1,7 +1,7 @@
-"""Coarse deadlines for many things at once: O(1) to set and to drop, nothing looked at before it is due.
+"""A timing wheel for many coarse deadlines: O(1) to set and to cancel, and no item is looked at before it is due.
 
-A session has a connect deadline, then an idle one; most are dropped before they are due. Items due in the same
-tick share a bucket, and a heap orders the buckets, so cost follows ticks, not items.
+A session has a connect timeout, then an idle timeout, and most are cancelled before they are due. Items due in the same
+tick share a bucket, and a heap orders the buckets, so the cost grows with the number of ticks, not of items.
 """
 
 import heapq
@@ -11,28 +11,38 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 NEVER = -1
-"""The tick of what is due at infinity, and so not kept."""
+"""The tick of an item that is due at infinity. It is in no bucket."""
 
 
 class Deadlines(Generic[T]):
-    """Items and when they are due, to the next multiple of `tick` seconds: never early, at most a tick late."""
+    """Items and when they are due, rounded up to a multiple of `tick` seconds: never early, at most a tick late.
+
+    Unbounded: the caller limits the number of items. An empty bucket stays until its tick has passed.
+    """
 
     __slots__ = ("_buckets", "_heap", "_ticks_per_second")
 
     def __init__(self, tick: float) -> None:
+        """Start empty.
+
+        Args:
+            tick: the resolution in seconds, above 0.
+        """
         self._ticks_per_second = 1.0 / tick
+        # Both have the same ticks, each once; `_heap` is a binary heap of them.
         self._buckets: dict[int, set[T]] = {}
         self._heap: list[int] = []
 
-    def __len__(self) -> int:
-        return sum(map(len, self._buckets.values()))
-
     def add(self, item: T, due: float) -> int:
-        """Have `item` expire at `due` seconds; the answer is its tick, for :meth:`discard`."""
+        """Set a deadline for `item` at `due` seconds, beside any other that it has.
+
+        Returns:
+            The tick that :meth:`discard` needs; :data:`NEVER` for a deadline at infinity.
+        """
         if due == inf:
             return NEVER
         tick = ceil(due * self._ticks_per_second)
-        if tick / self._ticks_per_second < due:  # rounded; never early
+        if tick / self._ticks_per_second < due:  # the product was rounded down
             tick += 1
         bucket = self._buckets.get(tick)
         if bucket is None:
@@ -43,17 +53,23 @@ class Deadlines(Generic[T]):
         return tick
 
     def discard(self, item: T, tick: int) -> None:
-        """Drop `item` if it still stands at `tick`; a bucket left empty goes when its time comes."""
+        """Cancel the deadline that `item` has at `tick`; does nothing if there is none."""
         bucket = self._buckets.get(tick)
         if bucket is not None:
             bucket.discard(item)
 
     def next_due(self) -> float:
-        """When to look again, in seconds; infinity when nothing is set. May be early, for dropped items."""
+        """Give the time in seconds at which to call :meth:`take` again; infinity when no deadline is set.
+
+        The time may be too early, after a cancelled deadline, but never too late.
+        """
         return self._heap[0] / self._ticks_per_second if self._heap else inf
 
     def take(self, now: float) -> T | None:
-        """Take out and give one item that is due at `now`, or None: there may be more than a moment is enough for."""
+        """Remove and give one item that is due at `now` seconds; None when there is none.
+
+        One at a time, so that the caller can pause between two.
+        """
         while self.next_due() <= now:
             bucket = self._buckets[self._heap[0]]
             if bucket:

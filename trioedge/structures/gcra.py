@@ -1,7 +1,7 @@
-"""The time gate: how often a key may open a session. It never waits and shares nothing with byte rates.
+"""A rate limiter by key: how often a key may open a session. It never waits, and is independent of byte rates.
 
-The generic cell rate algorithm (ITU-T I.371 annex A; seed, layer one): a key's whole state is one float, the
-theoretical arrival time at which it will have spent what it took.
+The generic cell rate algorithm (ITU-T I.371, annex A): the whole state of a key is one float, its theoretical arrival
+time, at which all that the key has spent is paid back.
 """
 
 from collections import OrderedDict
@@ -9,15 +9,15 @@ from collections.abc import Hashable
 from enum import Enum
 
 ROUNDING = 0.01
-"""The part of an interval by which a session may be early: sums of floats are not exact, and a rested key gets all
-of its burst."""
+"""The part of an interval by which a session may be early. Sums of floats are not exact, and a key that has rested must
+get its whole burst."""
 
 MAX_INTERVAL_SECONDS = 1e9
-"""Thirty years. The sums of longer intervals would be infinite, and a rate close to none no limit at all."""
+"""Thirty years. Longer intervals would add up to infinity, and a rate close to 0 would be no limit at all."""
 
 
 class GateAnswer(Enum):
-    """What a gate answers."""
+    """The answer of a gate."""
 
     ADMITTED = "admitted"
     TOO_FAST = "too fast"
@@ -28,12 +28,12 @@ ADMITTED, TOO_FAST, FULL = GateAnswer.ADMITTED, GateAnswer.TOO_FAST, GateAnswer.
 
 
 class RateSpec:
-    """How often: `rate` sessions a second, and `burst` at once after a rest."""
+    """A rate in sessions a second, and the burst that is allowed at once after a rest."""
 
     __slots__ = ("interval", "tolerance")
 
     def __init__(self, rate: float, burst: int) -> None:
-        """Work out what a gate compares with.
+        """Compute the two numbers that a gate compares with, in seconds.
 
         Args:
             rate: sessions a second, above 0.
@@ -46,30 +46,30 @@ class RateSpec:
 class Gate:
     """Admits at most ``rate * seconds + burst`` sessions of a key in any stretch of time.
 
-    Keys are held in the order of their last admission. One that has been quiet for ``burst / rate`` seconds is
-    as good as new and is dropped; at capacity a new key is refused rather than a live one forgotten, for
-    forgetting would let a client that rotates keys start afresh.
+    A key that was quiet for ``burst / rate`` seconds is as good as new and is dropped. At capacity a new key is refused
+    and no live key is dropped, because dropping it would let a client that rotates keys start afresh.
     """
 
     __slots__ = ("_arrivals", "_capacity")
 
     def __init__(self, capacity: int) -> None:
-        """Open a gate.
+        """Start without keys.
 
         Args:
-            capacity: keys remembered at most, at least 1.
+            capacity: the most keys in memory, at least 1.
         """
         self._capacity = capacity
+        # The theoretical arrival time of each key, in seconds; the key whose last admission is oldest comes first.
         self._arrivals: OrderedDict[Hashable, float] = OrderedDict()
 
     def __len__(self) -> int:
-        """Keys remembered now."""
+        """Keys in memory."""
         return len(self._arrivals)
 
-    def admit(self, key: Hashable, now: float, cadence: RateSpec) -> GateAnswer:
-        """Spend one session of `key` at `now` seconds, or say why not. O(1), about 0.3 µs.
+    def admit(self, key: Hashable, now: float, rate: RateSpec) -> GateAnswer:
+        """Admit one session of `key` at `now` seconds, or give the reason why not. O(1), about 0.3 µs.
 
-        A key may have another cadence each time; what it spent stays spent.
+        The rate of a key may be another one each time; the sessions admitted before still count.
         """
         arrivals = self._arrivals
         arrival = arrivals.get(key)
@@ -77,22 +77,22 @@ class Gate:
             self._drop_idle(now)
             if len(arrivals) >= self._capacity:
                 return FULL
-            arrivals[key] = now + cadence.interval
+            arrivals[key] = now + rate.interval
             return ADMITTED
         if arrival < now:
             arrival = now
-        elif arrival - now > cadence.tolerance:
+        elif arrival - now > rate.tolerance:
             return TOO_FAST
-        arrivals[key] = arrival + cadence.interval
+        arrivals[key] = arrival + rate.interval
         arrivals.move_to_end(key)
         return ADMITTED
 
     def forget(self, key: Hashable) -> None:
-        """Let a key start afresh, because it will mean another one from now on. O(1)."""
+        """Let `key` start afresh, because from now on it means another client or service. O(1)."""
         self._arrivals.pop(key, None)
 
     def _drop_idle(self, now: float) -> None:
-        """Forget up to two idle keys, so that the table shrinks faster than it can grow."""
+        """Drop up to two idle keys, so that the table shrinks faster than it can grow."""
         for _ in range(2):
             if not self._arrivals:
                 return

@@ -1,4 +1,4 @@
-"""The system's own table of names, `/etc/hosts`: looked at before any server is asked (hosts(5))."""
+"""The hosts file, `/etc/hosts`: addresses of names that need no query (hosts(5))."""
 
 from pathlib import Path
 from typing import Final
@@ -13,9 +13,9 @@ _MISSING: Final = (0, 0, 0)
 
 
 def parse_hosts(text: str) -> dict[str, tuple[str, ...]]:
-    """Give every name's addresses, in the order of the file; a line that begins with no address says nothing."""
+    """Give the addresses of every name in the order of the file; lines that begin with no address are ignored."""
     found: dict[str, list[str]] = {}
-    packed: dict[str, bytes | None] = {}  # long files repeat one address
+    packed: dict[str, bytes | None] = {}  # a long file repeats the same few
     for line in text.split("\n"):
         address, *names = line.partition("#")[0].split() or [""]
         if address not in packed:
@@ -30,25 +30,24 @@ def parse_hosts(text: str) -> dict[str, tuple[str, ...]]:
 
 
 class HostsFile:
-    """Names and addresses of a hosts file, as of the last :meth:`refresh`; before the first there are none.
-
-    As long as the file, which is the machine's administrator's own.
-    """
+    """The names of a hosts file, as of the last :meth:`refresh`. Unbounded, as the file of the administrator is."""
 
     def __init__(self, path: Path = HOSTS_FILE) -> None:
+        """Start without names; nothing is read yet."""
         self._path = path
         self._version = _MISSING
         self._addresses: dict[str, tuple[str, ...]] = {}
-        self._thread = trio.CapacityLimiter(1)  # of our own: who else uses threads must not hold up names
+        self._thread = trio.CapacityLimiter(1)  # its own, so that other users of threads do not delay names
 
     def addresses(self, host: str) -> tuple[str, ...]:
-        """Give a name's addresses in the order of the file; none if it is not there. Letter case does not matter."""
+        """Give the addresses of a name in the order of the file, none if it has none. Letter case does not matter."""
         return self._addresses.get(_canonical(host), ())
 
     async def refresh(self) -> None:
-        """Read the file anew if its time, size or inode changed; in a thread, for some are very long.
+        """Read the file again if its time, size or inode changed; in a thread, because a hosts file can be very long.
 
-        A file that is missing or cannot be read names nobody. After a cancel the former names still stand.
+        A file that is missing or cannot be read has no names. A cancel takes effect before the read, and the former
+        names are kept, or after it.
         """
         version = _version(self._path)
         if version != self._version:

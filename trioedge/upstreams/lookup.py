@@ -1,4 +1,4 @@
-"""What asking for a name comes to, and how the answers for IPv4 and IPv6 make one."""
+"""The outcome of a DNS query, and how the outcomes for IPv4 and IPv6 are joined."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -8,11 +8,11 @@ import attrs
 
 @attrs.frozen(slots=True)
 class Found:
-    """A name has addresses.
+    """The name has addresses.
 
     Attributes:
-        hosts: IP addresses as text, at least one, the first choice first.
-        seconds: the shortest time to live on the way to them, at least 0.
+        hosts: IP addresses as text, at least one, the preferred one first.
+        seconds: their time to live, the shortest of the records involved; at least 0.
     """
 
     hosts: tuple[str, ...]
@@ -21,11 +21,11 @@ class Found:
 
 @attrs.frozen(slots=True)
 class Absent:
-    """Who knows a name says that it has no address.
+    """The name has no address, according to the servers that are responsible for it.
 
     Attributes:
-        detail: in their words.
-        seconds: how long that holds, by RFC 2308; at least 0.
+        detail: the reason, for people.
+        seconds: the time to live of this answer (RFC 2308); at least 0.
     """
 
     detail: str
@@ -34,10 +34,10 @@ class Absent:
 
 @attrs.frozen(slots=True)
 class Failed:
-    """Nobody could say.
+    """The query failed, so it is not known whether the name has an address.
 
     Attributes:
-        detail: why not.
+        detail: the reason, for people.
     """
 
     detail: str
@@ -47,9 +47,14 @@ Lookup: TypeAlias = Found | Absent | Failed
 
 
 def join(lookups: Sequence[Lookup]) -> Lookup:
-    """Make one answer of at least one, the preferred family's first.
+    """Join the outcomes of the queries for several address families.
 
-    Addresses of either are found, for the shorter of their times; a name is absent only if all say so.
+    Args:
+        lookups: one for each family, at least one, the preferred family first.
+
+    Returns:
+        All addresses, with the shortest of their times to live; if there are none, :class:`Absent` if every outcome is
+        so, else the first failure.
     """
     found = [each for each in lookups if isinstance(each, Found)]
     if found:
@@ -61,7 +66,7 @@ def join(lookups: Sequence[Lookup]) -> Lookup:
 
 
 def take_turns(hosts: Sequence[str]) -> list[str]:
-    """Let address families take turns, the first choice first (RFC 8305 section 4)."""
+    """Interleave the address families, beginning with the family of the first address (RFC 8305 section 4)."""
     first = [host for host in hosts if (":" in host) == (":" in hosts[0])]
     other = [host for host in hosts if (":" in host) != (":" in hosts[0])]
     turns: list[str] = []

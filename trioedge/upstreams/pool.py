@@ -1,7 +1,20 @@
-"""Upstream connections made before anyone asks: taken by a session, replaced behind its back.
+"""A pool of idle upstream connections, made before a session needs one and replaced after a session took one.
 
-Seed, layer five: the first session does not pay for what could have been ready. A connection that dies while it
-waits is noticed by its event and replaced; one that died since is noticed when it is taken.
+So the first session does not pay for a connect that could have been made earlier.
+
+| a connection is | event | action |
+| --- | --- | --- |
+| missing | no pause | start to connect it |
+| connecting | connected | it is idle; if the pool is full since a `resize`, close it |
+| connecting | refused | forget it and pause |
+| connecting | surplus | cancel it; connecting ones go before idle ones |
+| idle | the upstream sends first | it stays, and is readable |
+| idle | the upstream closes it | close it and pause |
+| idle | surplus | close it, the oldest first |
+| idle | a session takes it | hand it over, the newest first; if it is dead, close it and try the next |
+
+During a pause nothing is connected; surplus connections are closed as always. Pauses double with each failure until a
+session takes a live connection, or until the upstream closes one that was idle for :data:`STEADY_SECONDS`.
 """
 
 import random
@@ -9,9 +22,9 @@ import socket
 from typing import Final
 
 import trio
+from trio_util import AsyncBool
 
 from ..loop.reactor import HUNG_UP, Reactor
-from ..loop.wakeup import Wakeup
 from ..session.verdict import Reason
 from ..structures.backoff import Backoff
 from ..telemetry.observer import Observer
@@ -22,30 +35,30 @@ FIRST_RETRY_SECONDS: Final = 0.1
 MAX_RETRY_SECONDS: Final = 30.0
 
 AT_ONCE: Final = 16
-"""Connections that are opened or closed before others have their turn: less than a millisecond's work."""
+"""Connections opened or closed before other tasks run: less than a millisecond of work."""
 
 STEADY_SECONDS: Final = 1.0
-"""A connection that waited this long was welcome: losing it counts as the first failure."""
+"""After this idle time a disconnect resets the backoff: the upstream does accept connections that wait."""
 
 
 class _Idle:
     """A connection that waits for a session."""
 
-    __slots__ = ("_pool", "greeted", "since", "sock")
+    __slots__ = ("_pool", "readable", "since", "sock")
 
-    def __init__(self, pool: "IdlePool", sock: socket.socket, since: float, greeted: bool) -> None:
+    def __init__(self, pool: "IdlePool", sock: socket.socket, since: float, readable: bool) -> None:
         self._pool = pool
         self.since = since
         self.sock = sock
-        self.greeted = greeted
+        self.readable = readable
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
-        self.greeted = True
+        self.readable = True
         if mask & HUNG_UP or not self.alive():
             self._pool.lost(self)
 
     def alive(self) -> bool:
-        """Tell whether the upstream is still there; one that has spoken first is."""
+        """Tell whether the upstream has neither closed nor reset the connection; unread data does not matter."""
         try:
             return bool(self.sock.recv(1, socket.MSG_PEEK))
         except BlockingIOError:
@@ -53,12 +66,12 @@ class _Idle:
         except OSError:
             return False
 
-    def crashed(self, fault: Exception) -> None:  # noqa: ARG002 - whatever it was, this one is no use
+    def crashed(self, fault: Exception) -> None:  # noqa: ARG002 - the reactor has logged it
         self._pool.lost(self)
 
 
 class _Refill:
-    """One connect attempt on behalf of the pool."""
+    """A connect attempt of the pool."""
 
     __slots__ = ("_pool", "attempt")
 
@@ -66,15 +79,15 @@ class _Refill:
         self._pool = pool
         self.attempt: Attempt | None = None
 
-    def connected(self, sock: socket.socket, greeted: bool) -> None:
-        self._pool.filled(self, sock, greeted)
+    def connected(self, sock: socket.socket, readable: bool) -> None:
+        self._pool.filled(self, sock, readable)
 
     def failed(self, error: UpstreamError) -> None:
         self._pool.refused(self, error)
 
 
 class IdlePool:
-    """Keeps `size` connections to one destination ready."""
+    """Keeps `size` idle connections to one destination."""
 
     def __init__(
         self,
@@ -89,62 +102,65 @@ class IdlePool:
 
         Args:
             connector: opens the connections.
-            reactor: watches them while they wait.
-            observer: told, at most once a second, that the upstream refuses or hangs up.
-            target: where to.
-            size: connections to keep ready; its file descriptors are the pool's.
+            reactor: watches them while they are idle.
+            observer: logs, at most once a second, that the upstream refuses or closes connections.
+            target: the destination.
+            size: idle connections to keep, at least 0; each takes a file descriptor.
         """
         self._connector = connector
         self._reactor = reactor
         self._observer = observer
         self._target = target
         self._size = size
+        # Both together have at most `_size` members once the worker has closed the surplus. `_idle` is by file
+        # descriptor, the longest idle first; each of its sockets is registered in the reactor.
         self._idle: dict[int, _Idle] = {}
         self._refills: set[_Refill] = set()
-        self._wakeup = Wakeup()
+        self._changed = AsyncBool()  # set when the size or a connection changed; cleared by the worker
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
-        self._retry_seconds = 0.0
+        self._retry_seconds = 0.0  # the pause that is due or under way; 0 for none
         self._closing = False
 
     def __len__(self) -> int:
-        """Connections ready."""
+        """Idle connections."""
         return len(self._idle)
 
     def resize(self, size: int) -> None:
-        """Keep more or fewer connections ready from now on; those too many are closed soon, the oldest first."""
+        """Keep `size` idle connections from now on. The worker closes surplus ones soon, the oldest first."""
         self._size = size
-        self._wakeup.set()
+        self._changed.value = True
 
     def close(self) -> None:
-        """Keep none any more: :meth:`run` ends when the last is closed."""
+        """Keep no connection any more; :meth:`run` ends when the last one is closed."""
         self._closing = True
         self.resize(0)
 
     def take(self) -> tuple[socket.socket, bool] | None:
-        """Give the newest connection that is alive, registered in the reactor, and whether it has spoken already.
+        """Take the newest live connection out of the pool, without waiting.
 
-        None when there is none: the session connects for itself, and never waits for the pool.
+        Returns:
+            The socket, which stays registered in the reactor, and whether it is readable already: the event that said
+            so has passed. None when there is no live connection: the session then connects by itself.
         """
         while self._idle:
             _, idle = self._idle.popitem()
-            self._wakeup.set()
+            self._changed.value = True
             if idle.alive():
                 self._backoff.succeeded()
-                return idle.sock, idle.greeted
+                return idle.sock, idle.readable
             self._close(idle)
         return None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Fill the pool and keep it full; after a failure wait 0.1 to 30 s, doubling until a session took one.
+        """Keep the pool filled until it is closed. After a cancel every connection is closed.
 
-        Ends once it is closed. Closes every connection when cancelled.
+        The pause after a failure is 0.1 to 30 s.
         """
         task_status.started()
-        self._wakeup.set()
+        self._changed.value = True
         try:
             while True:
-                await self._wakeup.wait()
-                await self._shrink()
+                await self._look()
                 if self._retry_seconds:
                     await self._pause()
                 if self._closing:
@@ -155,26 +171,31 @@ class IdlePool:
                 pass
 
     async def _pause(self) -> None:
-        """Let the upstream be for a while; what becomes too many meanwhile is closed all the same."""
+        """Wait before the next connect, and close what becomes surplus meanwhile; :meth:`close` ends the pause."""
         with trio.move_on_after(self._retry_seconds):
             while not self._closing:
-                await self._wakeup.wait()
-                await self._shrink()
+                await self._look()
         self._retry_seconds = 0.0
 
+    async def _look(self) -> None:
+        """Wait for a change, then close surplus connections."""
+        await self._changed.wait_value(True)
+        self._changed.value = False
+        await self._shrink()
+
     async def _fill(self) -> None:
-        """Begin to connect what is missing, a few at a time; sessions have their turn in between."""
+        """Start to connect missing connections, a few at a time, so that sessions run in between."""
         self._reactor.refresh()
         begun = 0
         while len(self._idle) + len(self._refills) < self._size and not self._retry_seconds:
-            self._connect()  # if it fails at once, so would the next
+            self._connect()  # if this fails at once, so would the next
             begun += 1
             if begun % AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
                 self._reactor.refresh()
 
     async def _shrink(self) -> None:
-        """Close what is too many, a few at a time."""
+        """Close surplus connections, a few at a time."""
         closed = 0
         while len(self._idle) + len(self._refills) > self._size and self._drop_one():
             closed += 1
@@ -182,7 +203,7 @@ class IdlePool:
                 await trio.lowlevel.checkpoint()
 
     def _drop_one(self) -> bool:
-        """Give up a connection that is on its way, or else close the oldest; False when there is neither."""
+        """Cancel a connect attempt, else close the oldest idle connection; False when there is neither."""
         if self._refills:
             refill = self._refills.pop()
             if refill.attempt is not None:
@@ -198,32 +219,32 @@ class IdlePool:
         self._refills.add(refill)
         try:
             refill.attempt = self._connector.start(self._target, refill)
-        except Exception as fault:  # of an outbound of the user's
+        except Exception as fault:  # a user's outbound may raise anything
             self._observer.fault("outbound failed", fault, upstream=str(self._target.address))
             self.refused(refill, UpstreamError(Reason.FAULT, repr(fault)))
 
-    def filled(self, refill: _Refill, sock: socket.socket, greeted: bool) -> None:
-        """A connection is there; one too many, since :meth:`resize`, is closed at once."""
+    def filled(self, refill: _Refill, sock: socket.socket, readable: bool) -> None:
+        """Add a connection that was made; one that :meth:`resize` made surplus is closed at once."""
         self._refills.discard(refill)
         if len(self._idle) >= self._size:
             self._reactor.forget(sock.fileno())
             sock.close()
             return
-        idle = self._idle[sock.fileno()] = _Idle(self, sock, self._reactor.now, greeted)
+        idle = self._idle[sock.fileno()] = _Idle(self, sock, self._reactor.now, readable)
         self._reactor.hand_over(sock.fileno(), idle)
-        if greeted and not idle.alive():
+        if readable and not idle.alive():
             self.lost(idle)
 
     def refused(self, refill: _Refill, error: UpstreamError) -> None:
-        """A connection could not be made; the next try waits longer."""
+        """Note that a connection could not be made; a pause begins unless there is one."""
         self._refills.discard(refill)
         if not self._retry_seconds:
             self._retry_seconds = self._backoff.failed()
             self._observer.notice("preconnect failed", upstream=str(self._target.address), error=error.detail)
-        self._wakeup.set()
+        self._changed.value = True
 
     def lost(self, idle: _Idle) -> None:
-        """The upstream closed a connection that waited; one that closes them all at once is asked less often."""
+        """Close an idle connection that the upstream closed; a pause begins unless there is one."""
         if self._idle.pop(idle.sock.fileno(), None) is None:
             return
         self._close(idle)
@@ -232,7 +253,7 @@ class IdlePool:
         else:
             self._observer.notice("preconnect: the upstream hangs up at once", upstream=str(self._target.address))
         self._retry_seconds = self._retry_seconds or self._backoff.failed()
-        self._wakeup.set()
+        self._changed.value = True
 
     def _close(self, idle: _Idle) -> None:
         self._reactor.forget(idle.sock.fileno())

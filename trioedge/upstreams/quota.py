@@ -1,4 +1,4 @@
-"""A bounded number of things, shared by those who ask for some: first come, first served."""
+"""A quota: a bounded number of units, granted first come, first served."""
 
 from collections.abc import Generator, Hashable
 from typing import Generic, TypeVar
@@ -7,34 +7,44 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Quota(Generic[K]):
-    """Grants out of `most`. Who cannot have all gets what is left, and what others give back, first come first."""
+    """Distributes `total` units among keys.
+
+    A request for more than is left is granted in part; the rest follows in FIFO order as other keys return units.
+    Unbounded: the caller limits the number of keys.
+    """
 
     __slots__ = ("_granted", "_left", "_short", "_wanted")
 
-    def __init__(self, most: int) -> None:
-        """Grant nothing yet.
+    def __init__(self, total: int) -> None:
+        """Start without grants.
 
         Args:
-            most: the sum of all grants is never larger.
+            total: the largest sum of all grants, at least 0.
         """
-        self._left = most
+        # `_left` and the values of `_granted`, all above 0, add up to `total`. A key is in `_wanted` and in `_short`
+        # while it has less than it wants; `_short` is in the order of the requests. While a key is short, `_left` is 0
+        # once `ask` was iterated to its end.
+        self._left = total
         self._wanted: dict[K, int] = {}
         self._granted: dict[K, int] = {}
         self._short: dict[K, None] = {}
 
     def __len__(self) -> int:
-        """Who has less than they asked for."""
+        """Keys that have less than they asked for."""
         return len(self._short)
 
     def granted(self, key: K) -> int:
-        """Give what `key` has."""
+        """Give the number of units that `key` has."""
         return self._granted.get(key, 0)
 
     def ask(self, key: K, wanted: int) -> Generator[K, None, None]:
-        """Let `key` want so many from now on, 0 for none.
+        """Request `wanted` units for `key` in place of its former request; 0 returns all. A short key keeps its place.
+
+        Does nothing until it is iterated.
 
         Yields:
-            Everybody whose grant is another one now; whoever iterates can stop in between.
+            Each key whose grant has changed. The caller may pause in between, or stop; the next request then grants the
+            units that are left.
         """
         before = self._granted.pop(key, 0)
         self._left += before
@@ -48,7 +58,7 @@ class Quota(Generic[K]):
             yield waiting
 
     def _grant(self, key: K) -> int:
-        """Give what can be given out of what is left; who has all that it wanted, or wants nothing, waits no more."""
+        """Grant `key`, which has nothing, what is left up to its request, and return the number."""
         wanted = self._wanted[key]
         granted = min(wanted, self._left)
         self._left -= granted

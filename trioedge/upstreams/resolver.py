@@ -1,8 +1,16 @@
-"""Names to addresses, from memory. Only the first session ever to a name can meet one that is not known yet.
+"""A caching DNS resolver: sessions are answered from memory, and a worker asks the name servers.
 
-An answer is fresh for its own time to live; after that it is still used, while a worker asks anew (RFC 8767). That
-there is no address is believed as long as the servers say (RFC 2308). A failure is remembered for
-:data:`FAILED_SECONDS`, unless an older answer is there to go on with.
+Only the first session to a name waits for a query. The state of a name, and what `Resolver.ask` does:
+
+| a name is | ask | until |
+| --- | --- | --- |
+| unknown | wait for a query | the query ends |
+| fresh | answer from memory | its time to live ends |
+| stale (RFC 8767) | answer from memory, query in the background | :data:`STALE_SECONDS` after that |
+| absent (RFC 2308) | refuse from memory | the time that the servers give |
+| failed | refuse from memory | :data:`FAILED_SECONDS` after the query |
+
+A query that fails leaves a stale name stale; the next one follows after :data:`FAILED_SECONDS`.
 """
 
 import socket
@@ -12,42 +20,43 @@ from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
 
 import trio
+from trio_util import AsyncBool
 
 from ..addresses.address import Address
 from ..loop.reactor import Reactor
-from ..loop.wakeup import Wakeup
 from ..session.verdict import Reason
 from .errors import UpstreamError
 from .hosts_file import HostsFile
 from .lookup import Absent, Found, Lookup, take_turns
 
 QUERY_SECONDS: Final = 3.0
-"""How long a name may take from the moment it is asked for, its wait for a turn included."""
+"""The timeout of a query, its wait in the queue included."""
 
 MIN_SECONDS: Final = 1.0
 MAX_SECONDS: Final = 3600.0
-"""Bounds of an answer's time to live."""
+"""Bounds of the time to live of addresses."""
 
 MAX_ABSENT_SECONDS: Final = 60.0
-"""The bound for an answer that there is no address."""
+"""The longest time for which a name counts as absent."""
 
 FAILED_SECONDS: Final = 1.0
-"""How long nobody is asked again after nobody could say."""
+"""The pause before the next query for a name after one that failed."""
 
 STALE_SECONDS: Final = 86_400.0
-"""How long an answer that cannot be renewed is used after its time."""
+"""How long addresses are used after their time to live when they cannot be renewed."""
 
 HOSTS_SECONDS: Final = 5.0
-"""How long a line of the hosts file is believed without a look at the file."""
+"""The time to live of addresses from the hosts file."""
 
 AT_ONCE: Final = 64
-"""Names asked for at the same time; the others wait in order."""
+"""Queries at the same time; further names wait, first come, first served."""
 
 CAPACITY: Final = 10_000
-"""Names known; the one least recently asked for gives way. As many may be waited for; beyond, asking fails."""
+"""The most names in memory, beyond which the least recently used is evicted, and the most names being queried, beyond
+which `Resolver.ask` refuses."""
 
 ADDRESSES: Final = 32
-"""Addresses kept of one name: more than can be tried within any connect deadline."""
+"""The most addresses of one name: more than can be tried within any connect timeout."""
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
 Answer: TypeAlias = tuple[SocketAddress, ...] | UpstreamError
@@ -55,14 +64,17 @@ OnAnswer: TypeAlias = Callable[[Answer], object]
 
 
 class Names(Protocol):
-    """Who is asked for names: :class:`.name_servers.NameServers`, or a test's own."""
+    """The name servers as a resolver sees them: :class:`.name_servers.NameServers`, or a fake."""
 
     async def look_up(self, host: str, due: float, /) -> Lookup:
-        """Ask for a name until `due`, in seconds of trio's clock. Does not raise."""
+        """Query a name until `due`, in seconds of trio's clock. Must not raise; a timeout is a :class:`.Failed`."""
 
 
 class _Known:
-    """What is known of one name: its addresses, or why it has none."""
+    """The cache entry of one name: its addresses, or the reason why it has none.
+
+    `fresh_until` is never after `usable_until`, in seconds of the reactor's clock.
+    """
 
     __slots__ = ("_answer", "_port", "failure", "fresh_until", "hosts", "usable_until")
 
@@ -74,8 +86,8 @@ class _Known:
         self._answer: tuple[SocketAddress, ...] = ()
 
     def answer(self, address: Address) -> Answer:
-        """Give the answer for a port; the same object as last time, if the port is the same."""
-        if not self.hosts:  # a new exception each time: one that is raised again and again grows a traceback
+        """Give the answer for the port of `address`; the same object as last time if the port is the same."""
+        if not self.hosts:  # a new exception each time, because one raised again and again grows its traceback
             return UpstreamError(Reason.UPSTREAM_UNRESOLVED, f"{address}: {self.failure}")
         if self._port != address.port:
             self._port = address.port
@@ -84,39 +96,48 @@ class _Known:
 
 
 class Resolver:
-    """Every destination's addresses. Its worker looks into the hosts file, then asks the name servers."""
+    """Resolves destinations to socket addresses, from the hosts file first, then from the name servers."""
 
     def __init__(self, reactor: Reactor, names: Names | None = None, hosts: HostsFile | None = None) -> None:
-        """Know nothing yet; no file is read and nobody asked before :meth:`run`.
+        """Start with an empty cache; no file is read and no query sent before :meth:`run`.
 
         Args:
-            reactor: its clock says what is fresh.
-            names: who is asked; by default the servers of the system's `resolv.conf`.
-            hosts: what is looked into first; by default the system's hosts file.
+            reactor: the clock of the cache.
+            names: sends the queries; by default to the servers in the system's `resolv.conf`.
+            hosts: consulted before a query; by default the system's hosts file.
         """
         self._reactor = reactor
         if names is None:
-            from .name_servers import NameServers  # 40 ms: to pay when an edge serves, not where one is described
+            from .name_servers import NameServers  # takes 40 ms: only when an edge serves, not when it is described
 
             names = NameServers()
         self._names = names
         self._hosts = HostsFile() if hosts is None else hosts
+        # `_known` has at most CAPACITY names, the least recently used first. `_asking` has every name that is being
+        # queried, at most CAPACITY, with the callers that wait for it. Each of these names is in exactly one place:
+        # in `_unseen` before the hosts file is consulted, then in `_queue` with the time when its query must end, then
+        # with one of the `_workers`, at most AT_ONCE.
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._asking: dict[str, list[tuple[Address, OnAnswer]]] = {}
         self._unseen: list[str] = []
         self._queue: deque[tuple[str, float]] = deque()
         self._workers = 0
         self._turn = trio.Lock()
-        self._wakeup = Wakeup()
+        self._asked = AsyncBool()  # set when a name is added to `_unseen`; cleared by the worker
 
     def __len__(self) -> int:
-        """Names known."""
+        """Names in memory, absent and failed ones included."""
         return len(self._known)
 
     def ask(self, address: Address, on_answer: OnAnswer) -> None:
-        """Call `on_answer` with the addresses or the error: now, if memory has either, else once it is known.
+        """Resolve a destination and call `on_answer`, before this returns if the answer is in memory.
 
-        Whoever only wants a name to be known when a session comes asks for it and ignores the answer.
+        To have a name in memory before the first session comes, ask for it and ignore the answer.
+
+        Args:
+            address: the destination; IP addresses, local sockets and `localhost` need no query.
+            on_answer: called once, with at most :data:`ADDRESSES` socket addresses in the order in which to try them,
+                or with an :class:`.UpstreamError`. Not called when the worker is cancelled before it has an answer.
         """
         answer = local_answer(address)
         if answer is not None:
@@ -132,30 +153,31 @@ class Resolver:
         elif host in self._asking or self._begin(host):
             self._asking[host].append((address, on_answer))
         else:
-            on_answer(UpstreamError(Reason.CAPACITY, f"{address}: {CAPACITY} names are being asked for already"))
+            on_answer(UpstreamError(Reason.CAPACITY, f"{address}: {CAPACITY} names are being queried already"))
 
     def _begin(self, host: str) -> bool:
-        """Have the worker ask, unless too many names wait for it already."""
+        """Hand a name to the worker; False when it has CAPACITY names already."""
         if len(self._asking) >= CAPACITY:
             return False
         self._asking[host] = []
         self._unseen.append(host)
-        self._wakeup.set()
+        self._asked.value = True
         return True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Ask for what is unknown or stale, until cancelled; then nothing is open, and who waits is told nothing."""
+        """Answer the names that are asked for. After a cancel no socket is open, and no waiting caller is called."""
         await self._hosts.refresh()
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
-                await self._wakeup.wait()
+                await self._asked.wait_value(True)
+                self._asked.value = False
                 await self._hosts.refresh()
                 unseen, self._unseen = self._unseen, []
                 due = trio.current_time() + QUERY_SECONDS
                 for host in unseen:
                     if addresses := self._hosts.addresses(host):
-                        self._settle(host, Found(addresses, HOSTS_SECONDS))
+                        self._store(host, Found(addresses, HOSTS_SECONDS))
                     else:
                         self._queue.append((host, due))
                 for _ in range(min(len(self._queue), AT_ONCE - self._workers)):
@@ -163,16 +185,16 @@ class Resolver:
                     nursery.start_soon(self._work)
 
     async def _work(self) -> None:
-        """Ask for one name after another until none is left; those whose time is up fail at once."""
+        """Query names until the queue is empty; a name whose time is up fails at once."""
         while self._queue:
             host, due = self._queue.popleft()
-            async with self._turn:  # handed on once a turn, for a query takes 0.3 ms to write, and sessions wait
+            async with self._turn:  # starts one query a turn of the loop, because it takes 0.3 ms to write one
                 pass
-            self._settle(host, await self._names.look_up(host, due))
+            self._store(host, await self._names.look_up(host, due))
         self._workers -= 1
 
-    def _settle(self, host: str, lookup: Lookup) -> None:
-        """Remember what came of asking, and tell those who wait."""
+    def _store(self, host: str, lookup: Lookup) -> None:
+        """Write the outcome of a query into the cache and call the callers that wait for it."""
         waiting = self._asking.pop(host)
         now = self._reactor.refresh()
         known = self._known.get(host)
@@ -203,7 +225,7 @@ def _socket_addresses(hosts: tuple[str, ...], port: int) -> tuple[SocketAddress,
 
 
 def local_address(address: Address) -> SocketAddress | None:
-    """Give the socket address of what needs no resolving, else None."""
+    """Give the socket address of a local socket or an IP address; None for a name."""
     if address.scheme == "unix":
         return socket.AF_UNIX, address.path
     if not address.literal:
@@ -214,7 +236,7 @@ def local_address(address: Address) -> SocketAddress | None:
 
 @lru_cache(maxsize=CAPACITY)
 def local_answer(address: Address) -> tuple[SocketAddress, ...] | None:
-    """Answer for what is an address already, and for `localhost` and all below it (RFC 6761 section 6.3), else None."""
+    """Answer for addresses, for `localhost` and for names below it (RFC 6761 section 6.3); None for other names."""
     local = local_address(address)
     if local is not None:
         return (local,)

@@ -9,8 +9,8 @@ from typing import Final, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 import trio
+from trio_util import AsyncBool
 
-from ...loop.wakeup import Wakeup
 from ...services.control_plane import DeviceVerdict
 from ...structures.backoff import Backoff
 from ...telemetry.observer import Observer
@@ -65,7 +65,7 @@ class DeviceChecks:
         self._seconds = seconds
         self._waiting: deque[tuple[str, str, _Subject]] = deque()
         self._subjects: WeakValueDictionary[str, _Subject] = WeakValueDictionary()
-        self._wakeup = Wakeup()
+        self._wakeup = AsyncBool()
         self._places = trio.Semaphore(CHECKS_AT_A_TIME)
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
 
@@ -78,7 +78,7 @@ class DeviceChecks:
 
     def _put(self, service: str, device: str, subject: _Subject) -> None:
         self._waiting.append((service, device, subject))
-        self._wakeup.set()
+        self._wakeup.value = True
 
     def forget(self, service: str) -> None:
         """Ask no more about a service, and tell nobody what comes of what was asked; later questions are others. O(1).
@@ -92,7 +92,8 @@ class DeviceChecks:
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
-                await self._wakeup.wait()
+                await self._wakeup.wait_value(True)
+                self._wakeup.value = False
                 while self._waiting:
                     await self._places.acquire()
                     nursery.start_soon(self._ask, *self._waiting.popleft())

@@ -8,9 +8,9 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
+from trio_util import AsyncBool
 
 from ...loop.slices import in_slices
-from ...loop.wakeup import Wakeup
 from ...services.context import EdgeContext
 from ...services.control_plane import ChecksDevices, DeviceVerdict
 from ...services.device_rules import DeviceRules, Handover
@@ -72,7 +72,7 @@ class LiveDeviceLimit:
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._rules_by_service: dict[str, DeviceRules] = {}  # of services whose policy says anything of devices
         self._condemned: deque[Session] = deque()
-        self._wakeup = Wakeup()
+        self._wakeup = AsyncBool()
         self._due, self._tick = inf, 0  # the deadline that is set in the reactor
         context.watch(self)
 
@@ -171,7 +171,7 @@ class LiveDeviceLimit:
         """Have the worker cut sessions soon: a device may have thousands, and each takes its time."""
         if sessions:
             self._condemned.extend(sessions)
-            self._wakeup.set()
+            self._wakeup.value = True
 
     def _cut(self) -> Generator[None, None, None]:
         while self._condemned:
@@ -189,7 +189,7 @@ class LiveDeviceLimit:
     def expire(self, now: float) -> None:  # noqa: ARG002 - the worker reads the clock itself
         """Wake the worker; the reactor calls this at the deadline."""
         self._due = inf
-        self._wakeup.set()
+        self._wakeup.value = True
 
     def crashed(self, fault: Exception) -> None:
         """Do nothing: the reactor has logged it."""
@@ -201,12 +201,13 @@ class LiveDeviceLimit:
                 await nursery.start(self._checks.run)
             task_status.started()
             while True:
-                await self._wakeup.wait()
+                await self._wakeup.wait_value(True)
+                self._wakeup.value = False
                 try:
                     await in_slices(self._catch_up(), rest=REST)
                 except Exception as fault:
                     self._log.fault("device limit failed", fault)
-                    self._wakeup.set()  # because of those behind it
+                    self._wakeup.value = True  # because of those behind it
                 self._arm()
 
     def _catch_up(self) -> Generator[None, None, None]:

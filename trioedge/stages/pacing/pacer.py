@@ -12,9 +12,9 @@ from math import inf
 from typing import Final
 
 import trio
+from trio_util import AsyncBool
 
 from ...loop.slices import in_slices
-from ...loop.wakeup import Wakeup
 from ...services.context import EdgeContext
 from ...services.service import Service
 from ...services.snapshot import Change
@@ -54,7 +54,7 @@ class Pacer:
         self._groups: dict[Service, RateGroup] = {}
         self._dirty: DirtySet[Service] = DirtySet()
         self._looks: OrderedDict[Service, Generator[None, None, None]] = OrderedDict()
-        self._wakeup = Wakeup()
+        self._wakeup = AsyncBool()
         context.watch(self)
         context.follow_traffic(self.traffic)
 
@@ -98,7 +98,7 @@ class Pacer:
     def mark_dirty(self, service: Service) -> None:
         """Work out a service's shares at the next tick."""
         self._dirty.mark(service)
-        self._wakeup.set()
+        self._wakeup.value = True
 
     def _begin(self, service: Service, rates: tuple[float, float], now: float) -> RateGroup:
         group = self._groups[service] = RateGroup(rates, now, partial(self.mark_dirty, service), self._release)
@@ -113,7 +113,8 @@ class Pacer:
         """Work shares out, at once after a rest and then at most every 0.1 s, until cancelled."""
         task_status.started()
         while True:
-            await self._wakeup.wait()
+            await self._wakeup.wait_value(True)
+            self._wakeup.value = False
             while self._dirty or self._looks:
                 with trio.move_on_after(TICK_SECONDS) as tick:  # a look that is not done by then goes on in the next
                     await in_slices(self._turns(), rest=REST)

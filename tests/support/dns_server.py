@@ -1,4 +1,4 @@
-"""A DNS server of our own on loopback, UDP and TCP: as slow, silent or broken as a test or a measurement says."""
+"""A DNS server on loopback, over UDP and TCP: as slow, silent or broken as a test or a measurement says."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -23,16 +23,16 @@ UDP_BYTES = 512
 
 @attrs.define(eq=False)
 class DnsServer:
-    """Answers from a few records, and counts what it was asked.
+    """Answers from a few records, and counts the queries.
 
     Attributes:
-        zone: records as in a zone file, with absolute names: ``redis.test. 60 IN A 127.0.0.1``. Where a SOA record is
-            among them, negative answers carry it.
-        delay: seconds before an answer, by record type or by name; 0 for what is not there.
+        zone: records as in a zone file, with absolute names: ``redis.test. 60 IN A 127.0.0.1``. If a SOA record is
+            among them, negative answers have it.
+        delay: seconds before an answer, by record type or by name; by default 0.
         silent: record types and names that are never answered.
         failing: names that get SERVFAIL.
-        asked: how often which name was asked for with which type, over UDP and TCP: ``("redis.test.", "A")``.
-        port: where it listens, UDP and TCP.
+        asked: the number of queries by name and type, over UDP and TCP: ``("redis.test.", "A")``.
+        port: of UDP and of TCP.
     """
 
     zone: str = ""
@@ -43,7 +43,7 @@ class DnsServer:
     port: int = 0
 
     def client(self, *, search: Iterable[str] = (), ndots: int = 1) -> dns.asyncresolver.Resolver:
-        """Make a resolver that asks this server, whatever the machine's own says."""
+        """Make a resolver that queries this server and ignores the configuration of the machine."""
         client = dns.asyncresolver.Resolver(configure=False)
         client.nameservers = ["127.0.0.1"]
         client.port = self.port
@@ -53,7 +53,7 @@ class DnsServer:
         return client
 
     def respond(self, query: dns.message.Message) -> dns.message.Message:
-        """Follow aliases as far as the records go."""
+        """Answer a query from the records, and follow aliases among them."""
         (question,) = query.question
         response = dns.message.make_response(query, recursion_available=True)
         if question.name.to_text() in self.failing:
@@ -75,7 +75,7 @@ class DnsServer:
         return response
 
     async def answer(self, wire: bytes, size: int) -> bytes:
-        """Give the answer in at most `size` bytes, when its time has come."""
+        """Give the answer to a query in at most `size` bytes, after its delay."""
         query = dns.message.from_wire(wire)
         (question,) = query.question
         name, kind = question.name.to_text(), dns.rdatatype.to_text(question.rdtype)
@@ -131,7 +131,7 @@ async def dns_server(
                 await udp.sendto(await server.answer(wire, UDP_BYTES), client)
 
             async def serve_tcp(stream: trio.SocketStream) -> None:
-                with suppress(trio.BrokenResourceError):  # who asked has gone
+                with suppress(trio.BrokenResourceError):  # the client has gone
                     async with stream:
                         head = await receive_exactly(stream, 2)
                         wire = await receive_exactly(stream, int.from_bytes(head, "big"))
