@@ -125,14 +125,14 @@ async def test_a_change_of_policy_moves_nothing_but_its_fields(autojump_clock: M
     async with open_edge(make_edge(control, te.SessionGate(), te.Pacing(), endpoint=te.Forward())) as world:
         clients = [await world.connect() for _ in range(3)]
         await exchange(clients[0])
-        service = world.edge.service("a")
+        service = world.edge.services["a"]
         upstream, up, down = service.upstream, service.up, service.down
         assert upstream is not None
         plan = await control.put("a", te.Policy(session_rate=1, session_burst=4, outbound="tcp://192.0.2.9:6379"))
         assert str(plan) == "changes 1 service; touches no session"
         plan = await control.put("a", attrs.evolve(service.policy, down_rate=1e6))
         assert str(plan) == "changes 1 service; retunes 3 sessions"
-        assert world.edge.service("a") is service
+        assert world.edge.services["a"] is service
         assert (service.upstream, service.up, service.down) == (upstream, up, down)
         assert (service.live, service.opened, down.bytes) == (3, 3, 4)
         verdicts = [(await world.connect()).outcome for _ in range(2)]
@@ -175,13 +175,13 @@ async def test_changed_credentials_end_what_the_old_ones_opened_and_change_alone
     async with open_edge(make_edge(control)) as world:
         edge = world.edge
         client, other = await world.connect("192.0.2.1"), await world.connect("192.0.2.2")
-        service = edge.service("a")
+        service = edge.services["a"]
         assert [await edge.verify("a", password) for password in ("old", "new")] == [True, False]
         plan = await control.put("a", te.Settings(policy, te.Credentials(quick_hash("new"))))
         assert plan == te.Plan(changed={"a": ("password_hash",)}, evicted=1)
         assert await client.ended() == te.Completed(te.Reason.EVICTED)
         assert [await edge.verify("a", password) for password in ("old", "new")] == [False, True]
-        assert edge.service("a") is service
+        assert edge.services["a"] is service
         assert service.policy is policy
         assert not await edge.verify("b", "")
         assert not await edge.verify("ghost", "new")
@@ -238,7 +238,7 @@ async def test_a_check_and_a_plan_may_be_cancelled_and_asked_for_again() -> None
             assert scope.cancelled_caught
         assert await edge.verify("a", "old")
         assert (await edge.plan(te.Snapshot({}))).removed == ("a",)
-        assert edge.service("a")
+        assert edge.services["a"]
 
 
 async def test_what_no_stage_reads_is_warned_about(autojump_clock: MockClock) -> None:
@@ -266,7 +266,7 @@ async def test_a_snapshot_with_a_fault_is_refused_whole_and_the_last_good_one_st
                 "services.a.session_rate",
                 "services.a.accept[0]",
             ]
-        assert sorted(service.name for service in world.edge.services) == ["a", "b"]
+        assert sorted(world.edge.services) == ["a", "b"]
         for client in clients:
             await exchange(client)
         assert await control.put("c", te.Policy()) == te.Plan(added=("c",))
@@ -340,10 +340,10 @@ async def test_without_a_word_there_is_one_service_for_the_whole_edge(autojump_c
     edge = te.Edge(
         "tcp://127.0.0.1:6380", [te.ConcurrencyLimit(per="service")], te.Forward("tcp://192.0.2.9:1"), control=control
     )
-    assert edge.chain.phases[0].stages == ("Identify", "ConcurrencyLimit")
+    assert edge.outline.phases[0].stages == ("Identify", "ConcurrencyLimit")
     async with open_edge(edge) as world:
         client, refused = await world.connect("192.0.2.1"), await world.connect("192.0.2.2")
-        assert client.session.service == "default"
+        assert client.session.service.name == "default"
         assert refused.outcome is not None
         assert refused.outcome.reason is te.Reason.CONCURRENCY
         await control.remove("default")
@@ -377,18 +377,18 @@ async def test_whoever_names_the_service_the_control_plane_is_asked(naming: obje
     assert "policy not enforced: no stage reads it" not in {entry["event"] for entry in logs}
 
 
-def test_a_stage_that_names_the_service_is_followed_by_one_that_asks_about_it() -> None:
+def test_identify_is_put_first_unless_a_stage_names_the_service() -> None:
     def stages(*stages: object, control: te.ControlPlane | None = None) -> list[object]:
         edge = te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:1"), control=control)
-        return [name for phase in edge.chain.phases[:-1] for name in phase.stages]
+        return [name for phase in edge.outline.phases[:-1] for name in phase.stages]
 
     control = te.MemoryControl()
     gate = te.SessionGate(rate=1)
-    assert stages(from_the_source, gate, control=control) == ["from_the_source", "Identify", "SessionGate"]
+    assert stages(from_the_source, gate, control=control) == ["from_the_source", "SessionGate"]
     assert stages(te.Identify("a"), gate, control=control) == ["Identify", "SessionGate"]
     assert stages(gate, control=control) == ["Identify", "SessionGate"]
     assert stages(from_the_source, gate) == ["from_the_source", "SessionGate"]
-    assert te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1")).chain.phases[0].kind == "endpoint"
+    assert te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1")).outline.phases[0].kind == "endpoint"
 
 
 async def test_a_source_that_is_nobodys_is_refused(autojump_clock: MockClock) -> None:
@@ -407,7 +407,7 @@ async def test_each_listener_may_be_a_service(tmp_path: Path) -> None:
         async with await trio.open_unix_socket(f"{tmp_path}/a.sock") as client:
             await client.send_all(b"ping")
             assert await receive_exactly(client, 4) == b"ping"
-            assert [session.service for session in edge.sessions] == ["a"]
+            assert [session.service.name for session in edge.sessions] == ["a"]
             for name in ("b", "c"):
                 async with await trio.open_unix_socket(f"{tmp_path}/{name}.sock") as refused:
                     assert await is_over(refused)
@@ -421,7 +421,7 @@ async def test_a_service_named_late_is_counted_once_and_governed(autojump_clock:
         await session.stream.receive_some(1)
         return await call_next(session)
 
-    control = te.MemoryControl({"a": te.Policy(), "default": te.Policy()})
+    control = te.MemoryControl({"a": te.Policy()})
     edge = te.Edge(
         "tcp://127.0.0.1:6380", [greet, te.Identify(by_source)], te.Forward("tcp://192.0.2.9:1"), control=control
     )
@@ -429,17 +429,17 @@ async def test_a_service_named_late_is_counted_once_and_governed(autojump_clock:
         client, silent = await world.connect("192.0.2.1"), await world.connect("192.0.2.1")
         await client.send(b"xping")
         assert await client.receive(4) == b"ping"
-        a, default = edge.service("a"), edge.service("default")
-        assert [(each.opened, each.live) for each in (a, default)] == [(1, 1), (2, 1)]
-        await control.remove("default")
-        assert await silent.ended() == te.Completed(te.Reason.EVICTED)
-        assert [(each.opened, each.live) for each in (a, default)] == [(1, 1), (2, 0)]
-        ghost = await world.connect("192.0.2.1")
-        assert (await control.put("default", te.Policy())).added == ("default",)
-        assert edge.service("default").live == 1, "it was there before its service"
-        await ghost.send(b"xpong")
-        assert await ghost.receive(4) == b"pong"
-        assert (edge.service("default").live, a.live) == (0, 2)
+        a, unnamed = edge.services["a"], silent.session.service
+        assert (unnamed.name, unnamed.policy, list(edge.services)) == ("", te.Policy(), ["a"])
+        assert [(each.opened, each.live) for each in (a, unnamed)] == [(1, 1), (2, 1)]
+        await control.remove("a")
+        assert await client.ended() == te.Completed(te.Reason.EVICTED)
+        assert (a.live, unnamed.live) == (0, 1)
+        await control.put("a", te.Policy())
+        assert edge.services["a"] is not a, "a service that is named again is another one"
+        await silent.send(b"xpong")
+        assert await silent.receive(4) == b"pong"
+        assert (a.live, edge.services["a"].live, unnamed.live) == (0, 1, 0)
 
 
 @pytest.mark.parametrize("control", ["services.toml", object(), te.Policy()])
@@ -564,13 +564,15 @@ async def test_a_service_removed_and_added_again_while_its_sessions_still_end_ad
         await trio.sleep(1)
         assert slow.outcome is None
         with pytest.raises(KeyError):
-            world.edge.service("a")
+            world.edge.services["a"]
         assert await control.put("a", te.Policy(max_sessions=9)) == te.Plan(added=("a",))
-        assert world.edge.service("a").live == 1, "it ends still"
+        a = world.edge.services["a"]
+        assert (slow.session.service.live, a.live) == (1, 0), "the removed service has a session that ends still"
+        assert slow.session.service.incarnation != a.incarnation
         quick = await world.connect()
         await exchange(quick)
         await slow.ended()
-        assert (world.edge.service("a").live, world.edge.service("a").opened) == (1, 2)
+        assert (a.live, a.opened) == (1, 1)
         await trio.sleep(20)
         usage = control.totals("a")
         assert (usage.bytes_up, usage.bytes_down, usage.opened, usage.live, usage.sources) == (8, 8, 2, 1, 1)
@@ -764,30 +766,33 @@ async def test_without_a_control_plane_there_is_nothing_to_plan(autojump_clock: 
             await world.edge.plan(te.Snapshot({}))
 
 
-async def test_a_control_plane_that_serves_one_edge_serves_no_other(autojump_clock: MockClock) -> None:
+async def test_one_control_plane_serves_two_edges_at_once(autojump_clock: MockClock) -> None:
     control = services(a=te.Policy())
     first, second = (te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://192.0.2.9:1"), control=control) for _ in "12")
     async with open_edge(first):
-        with pytest.raises(te.ConfigurationError, match=r"MemoryControl\(.*\) serves another edge already"):
-            await second.serve()
-        await control.put("b", te.Policy())
-        assert [service.name for service in first.services] == ["a", "b"], "the first one is told still"
-    async with open_edge(second):
-        assert len(second.services) == 2
+        async with open_edge(second):
+            await control.put("b", te.Policy())
+            assert [list(edge.services) for edge in (first, second)] == [["a", "b"]] * 2
+        await control.put("c", te.Policy())
+        assert [list(edge.services) for edge in (first, second)] == [["a", "b", "c"], ["a", "b"]]
 
 
-async def test_stages_that_serve_one_edge_serve_no_other_and_lose_nothing_by_the_try(
+async def test_one_recipe_serves_two_edges_at_once_and_each_has_counts_of_its_own(autojump_clock: MockClock) -> None:
+    stages = [te.Identify("a"), te.SessionGate(rate=1, burst=1), te.ConcurrencyLimit(1)]
+    first, second = (te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:1")) for _ in "12")
+    async with open_edge(first) as one, open_edge(second) as other:
+        for world in (one, other):
+            await exchange(await world.connect())
+            assert (await world.connect()).outcome == te.Reject(
+                te.Reason.RATE, "more than 1 sessions a second per service"
+            )
+
+
+async def test_an_edge_that_serves_cannot_be_served_again_and_loses_nothing_by_the_try(
     autojump_clock: MockClock,
 ) -> None:
-    stages = [te.Identify("a"), te.SessionGate(rate=9)]
-    edges = [te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:1"), control=services(a=te.Policy()))]
-    edges.append(te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:1"), control=services(b=te.Policy())))
-    async with open_edge(edges[0]) as world:
-        with pytest.raises(te.ConfigurationError, match=r"Identify\('a'\) serves another edge already"):
-            await edges[1].serve()
+    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://192.0.2.9:1"))
+    async with open_edge(edge) as world:
         with pytest.raises(RuntimeError, match="serving already"):
-            await edges[0].serve()
+            await edge.serve()
         await exchange(await world.connect())
-        assert len(edges[0].services) == 1
-    async with open_edge(edges[1]):
-        pass

@@ -100,7 +100,7 @@ class ControlSupervisor:
         self._observer = observer
         self.services = Services(*totals, governed=control is not None)
         self.live = Registry(self.services)
-        self.applier = SnapshotApplier(self.services, self.live, observer, enforced=enforced)
+        self.applier = SnapshotApplier(self.services, self.live, observer, enforced={*enforced, "enabled"})
         self.applier.on_applied.append(lambda: setattr(snapshots, "value", snapshots.value + 1))
         self._reports = Reports(name, secrets.token_hex(8))
         self._reporter: Reporter | None = None

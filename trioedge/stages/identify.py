@@ -19,7 +19,6 @@ class Identify:
     __slots__ = ("_name_of", "_text", "listeners")
 
     provides = ("service",)
-    enforces = ("enabled",)
     once = True
 
     def __init__(self, by: str | Mapping[str, str] | Callable[[Session], str | None] = DEFAULT_SERVICE) -> None:
