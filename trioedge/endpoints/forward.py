@@ -70,7 +70,7 @@ class Forward:
             ConfigurationError: names the argument and what is wrong with it.
         """
         self.destination: Address | None = None if destination is None else parse_address(destination)
-        check_count("Forward", "preconnect", preconnect, least=0, most=10_000)
+        check_count("Forward", "preconnect", preconnect, minimum=0, maximum=10_000)
         check_number("Forward", "connect_seconds", connect_seconds, above=0)
         self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
         for each in self.allow:
