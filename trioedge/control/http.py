@@ -145,7 +145,7 @@ class HttpControl:
         headers = {"If-None-Match": version} if version else {}
         good = (200, 304) if version else (200,)
         seconds = wait + SNAPSHOT_SECONDS
-        async with SnapshotReader(known) as reader:
+        async with SnapshotReader(known, link.stage_keys) as reader:
             async with self._client.ask(
                 "GET", "/v1/snapshot", seconds, good=good, params=query, headers=headers
             ) as answer:

@@ -16,7 +16,8 @@ from ..session.meter import Meter, Total
 from ..session.session import Session
 from ..session.verdict import Reason, Reject
 from ..structures.gcra import RateSpec
-from .policy import FATES, Fate, Policy, Settings, changed_fields
+from .changes import changed_fields, fate_of
+from .policy import Fate, Policy, Settings
 
 UNKNOWN_SERVICE: Final = Reject(Reason.SERVICE, "no such service")
 _DISABLED: Final = Reject(Reason.SERVICE, "the service is disabled")
@@ -106,7 +107,7 @@ class Change:
         """What happens to the sessions that live."""
         if self.after is None:
             return frozenset({Fate.EVICT})
-        return frozenset(FATES[name] for name in self.fields)
+        return frozenset(fate_of(name, self.before, self.after) for name in self.fields)
 
 
 class Watcher(Protocol):
