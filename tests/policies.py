@@ -1,13 +1,15 @@
-"""Policies for the tests of several modules: good ones, and whatever may be written into one."""
+"""Policies for the tests of several modules: good ones, and any that a program may make; and keys of stages."""
 
 from typing import Any
 
 import attrs
 from hypothesis import strategies as st
 
+from trioedge.services import policy
 from trioedge.services.credentials import Credentials
 from trioedge.services.device_rules import Handover, Unchecked
-from trioedge.services.policy import Policy, Settings
+from trioedge.services.policy import Fate, Policy, Settings
+from trioedge.services.stage_keys import StageKeys
 
 rates = st.none() | st.floats(1e-3, 1e9)
 byte_rates = st.none() | st.sampled_from([1, 1e6])
@@ -66,6 +68,36 @@ anything: st.SearchStrategy[Any] = (
     | st.tuples(st.integers() | st.none())
 )
 
-FIELDS = tuple(field.name for field in attrs.fields(Policy))
+FIELDS = tuple(field.name for field in policy.FIELDS)
 
-any_policies = st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4).map(lambda said: Policy(**said))
+any_policies = (
+    st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4)
+    .filter(lambda said: not any(isinstance(said.get(rate), str) for rate in ("down_rate", "up_rate")))  # read at once
+    .map(lambda said: Policy(**said))
+)
+
+
+@attrs.frozen
+class Hours:
+    """Keys of a stage that accepts sessions at certain hours."""
+
+    since: int = attrs.field(default=0, validator=attrs.validators.in_(range(25)))
+    until: int = attrs.field(default=24, metadata={"fate": Fate.RECHECK})
+
+
+@attrs.frozen
+class DailyQuota:
+    """Keys of a stage that counts bytes."""
+
+    per_day: int | None = attrs.field(default=None, metadata={"fate": "evict"})
+    days: tuple[str, ...] = ()
+    token: str = attrs.field(default="", repr=False)
+
+
+STAGE_KEYS = StageKeys([Hours, DailyQuota])
+
+stages = st.tuples(
+    st.none() | st.builds(Hours, st.integers(0, 24), st.integers(0, 24)),
+    st.none() | st.builds(DailyQuota, st.none() | st.integers(1, 9), st.just(()) | st.just(("mon", "tue"))),
+).map(lambda made: tuple(each for each in made if each is not None))
+"""Keys of stages without a fault, for `Policy.stages`."""

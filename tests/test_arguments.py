@@ -1,9 +1,24 @@
 from collections.abc import Callable
-from math import nan
+from math import inf, nan
+from typing import Any
 
 import pytest
 
-from trioedge.arguments import check_choice, check_count, check_number
+from trioedge.arguments import (
+    MAX_NUMBER,
+    MAX_TEXT_LETTERS,
+    check_choice,
+    check_count,
+    check_number,
+    choice_fault,
+    count_fault,
+    flag_fault,
+    is_number,
+    is_whole_number,
+    number_fault,
+    size_fault,
+    unknown_keys,
+)
 from trioedge.errors import ConfigurationError
 
 
@@ -11,13 +26,14 @@ from trioedge.errors import ConfigurationError
     "check",
     [
         lambda: check_number("Edge", "drain_seconds", 0),
+        lambda: check_number("Edge", "drain_seconds", inf),
         lambda: check_number("SessionGate", "rate", 0.001, above=0),
-        lambda: check_count("Forward", "preconnect", 0, least=0, most=9),
-        lambda: check_count("Forward", "preconnect", 9, least=0, most=9),
+        lambda: check_count("Forward", "preconnect", 0, minimum=0, maximum=9),
+        lambda: check_count("Forward", "preconnect", 9, minimum=0, maximum=9),
         lambda: check_choice("SessionGate", "per", "source", ("service", "source")),
     ],
 )
-def test_what_is_within_its_bounds_passes(check: Callable[[], None]) -> None:
+def test_an_argument_within_its_bounds_passes(check: Callable[[], None]) -> None:
     check()
 
 
@@ -28,7 +44,7 @@ def test_a_number_out_of_bounds_is_quoted(value: object) -> None:
     assert str(raised.value) == f"SessionGate(rate={value!r}) must be a number above 0"
 
 
-def test_a_least_number_is_named() -> None:
+def test_the_minimum_of_a_number_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"Edge\(drain_seconds=-1\) must be a number of at least 0"):
         check_number("Edge", "drain_seconds", -1)
 
@@ -36,10 +52,70 @@ def test_a_least_number_is_named() -> None:
 @pytest.mark.parametrize("value", [-1, 10, 1.0, "1", None, True])
 def test_a_count_out_of_bounds_is_quoted(value: object) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        check_count("Forward", "preconnect", value, least=0, most=9)
+        check_count("Forward", "preconnect", value, minimum=0, maximum=9)
     assert str(raised.value) == f"Forward(preconnect={value!r}) must be a whole number from 0 to 9"
 
 
-def test_a_choice_that_is_none_is_quoted_with_the_choices() -> None:
+def test_a_wrong_choice_is_quoted_with_the_choices() -> None:
     with pytest.raises(ConfigurationError, match="Edge\\(refuse='no'\\) must be 'reset' or 'close'"):
         check_choice("Edge", "refuse", "no", ("reset", "close"))
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "whole"),
+    [(1, True, True), (1.5, True, False), (nan, True, False), (True, False, False), ("1", False, False)],
+)
+def test_an_integer_and_a_float_are_numbers_and_a_bool_is_none(value: object, number: bool, whole: bool) -> None:
+    assert (is_number(value), is_whole_number(value)) == (number, whole)
+
+
+@pytest.mark.parametrize(
+    ("fault", "good", "bad", "message"),
+    [
+        (number_fault, [0, 0.5, MAX_NUMBER], [-1, nan, inf, 2**63, 10**400, True, "1"], "a number of at least 0"),
+        (lambda value: number_fault(value, above=0, maximum=60), [0.1, 60], [0, 61], "a number above 0 and at most 60"),
+        (count_fault, [1, MAX_NUMBER], [0, 2**63, 1.0, True, None], "a whole number of at least 1"),
+        (lambda value: count_fault(value, minimum=2, maximum=3), [2, 3], [1, 4], "a whole number from 2 to 3"),
+        (flag_fault, [True, False], [0, 1, "true", None], "true or false"),
+        (lambda value: choice_fault(value, ("a", "b")), ["a", "b"], ["c", ["a"], None], "'a' or 'b'"),
+    ],
+)
+def test_a_fault_says_what_a_value_must_be(
+    fault: Callable[[Any], str], good: list[object], bad: list[object], message: str
+) -> None:
+    assert [fault(value) for value in good] == [""] * len(good)
+    assert [fault(value) for value in bad] == [f"must be {message}"] * len(bad)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("x" * MAX_TEXT_LETTERS, ""),
+        ("x" * (MAX_TEXT_LETTERS + 1), "has more than 1,000 letters"),
+        (-MAX_NUMBER, ""),
+        (2**63, "has more than 64 bits"),
+        (-(10**400), "has more than 64 bits"),
+        (1e300, ""),
+        (["x" * 5_000], ""),
+    ],
+)
+def test_a_text_or_a_number_that_is_too_large_is_a_fault(value: object, fault: str) -> None:
+    assert size_fault(value) == fault
+
+
+@pytest.mark.parametrize(
+    ("unknown", "text"),
+    [
+        (["sinse"], "'sinse' (did you mean since?)"),
+        (["until", "sinse"], "'until', 'sinse'"),
+        (["x" * 200], f"'{'x' * 99}..."),
+        (["a", "b", "c", "d", "e"], "'a', 'b', 'c' and 2 more"),
+        ([3], "3"),
+    ],
+)
+def test_the_first_unknown_keys_are_named_and_the_others_counted(unknown: list[object], text: str) -> None:
+    assert unknown_keys(unknown, iter(("since", "open"))) == text
+
+
+def test_no_key_is_meant_where_there_are_none() -> None:
+    assert unknown_keys(["a"], ()) == "'a'"

@@ -1,4 +1,4 @@
-"""What the pages on services and control planes say is so: keys, fates, limits, the contract, and every example."""
+"""The pages on services and control planes are right: keys, fates, limits, the contract, and every example."""
 
 import json
 import re
@@ -12,9 +12,10 @@ from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
 from trioedge.control import http, http_client, snapshot_lines, watched_file
 from trioedge.control.file import read_services
-from trioedge.control.settings import KEYS
+from trioedge.control.settings import KEYS, read_settings
 from trioedge.errors import MAX_FAULTS
-from trioedge.services.policy import FATES
+from trioedge.services.policy import FATES, FIELDS
+from trioedge.services.stage_keys import StageKeys, keys_of
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
 FILE_PAGE = (REFERENCE / "services-file.md").read_text()
@@ -24,7 +25,7 @@ SCHEMAS = CONTRACT["components"]["schemas"]
 
 
 def table(page: str, heading: str) -> list[list[str]]:
-    """The rows of the first table below a heading."""
+    """Return the rows of the first table below a heading."""
     text = page.partition(f"{heading}\n")[2]
     rows = text[text.index("|") :].partition("\n\n")[0].splitlines()
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
@@ -53,7 +54,7 @@ def written(default: object) -> str:
 def test_every_key_is_explained() -> None:
     rows = table(FILE_PAGE, "## Keys")
     assert [row[0].strip("`") for row in rows] == list(KEYS)
-    defaults = {field.name: written(field.default) for field in attrs.fields(te.Policy)} | {"password_hash": "none"}
+    defaults = {field.name: written(field.default) for field in FIELDS} | {"password_hash": "none"}
     assert {row[0].strip("`"): row[3].strip("`") for row in rows} == defaults
     assert {row[0].strip("`"): row[4] for row in rows} == {key: str(fate) for key, fate in FATES.items()}
 
@@ -64,8 +65,7 @@ def test_every_choice_is_named() -> None:
     assert re.findall(r"`(\w+)`", types["device_unchecked"]) == [str(each) for each in te.Unchecked]
 
 
-def test_whoever_enforces_a_key_says_so() -> None:
-    """The table names a stage for each key, and the stage knows of it."""
+def test_the_stage_that_the_table_names_for_a_key_enforces_it() -> None:
     for row in table(FILE_PAGE, "## Keys"):
         key, stage = row[0].strip("`"), row[5].strip("`")
         if stage != "Edge.verify":
@@ -86,11 +86,45 @@ def test_the_file_of_the_page_is_read_and_says_every_key(tmp_path: Path) -> None
     assert list(services) == ["shop", "api.example.com", "cafe"]
     shop = path.read_text().partition("[services.shop]")[2].partition("\n\n")[0]
     assert re.findall(r"^(\w+) =", shop, re.MULTILINE) == list(KEYS)
-    for field in attrs.fields(te.Policy):
+    for field in FIELDS:
         assert getattr(services["shop"].policy, field.name) != field.default or field.default in (True, "stale_for")
 
 
-def test_the_limits_are_what_the_code_has() -> None:
+def hours() -> tuple[StageKeys, type]:
+    """Run the stage of the page, and return the keys that it names."""
+    names: dict[str, Any] = {"__name__": "hours"}
+    exec(block(FILE_PAGE.partition("## Keys of your own stages")[2], "python"), names)
+    return keys_of([names["OpenHours"]()]), names["Hours"]
+
+
+def test_the_table_of_the_pages_stage_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "services.toml"
+    path.write_text(block(FILE_PAGE.partition("## Keys of your own stages")[2], "toml"))
+    stage_keys, keys = hours()
+    (shop,) = read_services(path, stage_keys).services.values()
+    assert shop.policy == te.Policy(session_rate=5, stages=(keys(8, 18),))
+
+
+def test_the_faults_of_the_pages_stage_are_those_of_the_code() -> None:
+    stage_keys, _ = hours()
+    tables: list[dict[str, Any]] = [
+        {"hours": {"sinse": 8, "until": "18"}}, {"hours": {"since": 99}}, {"ours": {"since": 8}},
+    ]  # fmt: skip
+    faults = [fault for table in tables for fault in read_settings(table, "services.shop", stage_keys)[1]]
+    assert [fault.partition(" (got")[0] for fault in block(FILE_PAGE, "text", 1).splitlines()] == [
+        fault.partition(" (got")[0] for fault in faults
+    ]
+
+
+def test_the_table_of_a_stage_is_an_open_object_of_the_contract() -> None:
+    more = SCHEMAS["Service"]["additionalProperties"]
+    assert (more["type"], more["additionalProperties"]) == ("object", True)
+    assert "snake_case" in more["description"]
+    line = re.findall(r'`"hours": (\{.*?\})`', PLANE_PAGE)
+    assert [json.loads(each) for each in line] == [{"since": 8}]
+
+
+def test_the_limits_of_the_pages_are_those_of_the_code() -> None:
     said = {row[0]: row[1] for row in table(PLANE_PAGE, "`control plane is back`.")}
     assert said == {
         "connect": f"{http_client.CONNECT_SECONDS:g} s",
@@ -124,9 +158,9 @@ def test_the_routes_of_the_contract_are_those_that_the_example_serves() -> None:
     assert {path for path, _ in served} == {row[0].strip("`").split()[1] for row in table(PLANE_PAGE, "over HTTP")}
 
 
-def test_the_schemas_are_what_the_code_reads_and_writes() -> None:
+def test_the_schemas_are_those_of_the_code() -> None:
     assert list(SCHEMAS["Service"]["properties"]) == ["name", *KEYS]
-    for field in attrs.fields(te.Policy):
+    for field in FIELDS:
         default = SCHEMAS["Service"]["properties"][field.name]["default"]
         assert (tuple(default) if isinstance(default, list) else default) == field.default, field.name
     assert SCHEMAS["Service"]["properties"]["device_handover"]["enum"] == [*te.Handover, None]
@@ -138,7 +172,7 @@ def test_the_schemas_are_what_the_code_reads_and_writes() -> None:
     assert list(SCHEMAS["Usage"]["properties"]) == SCHEMAS["Usage"]["required"] == names_of(te.Usage)
 
 
-def test_what_the_contract_refers_to_is_there() -> None:
+def test_the_contract_refers_to_each_of_its_schemas_and_to_no_other() -> None:
     assert CONTRACT["openapi"].startswith("3.1")
     used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(CONTRACT)))
     assert used == set(SCHEMAS)
@@ -152,7 +186,7 @@ def test_the_messages_of_the_page_are_those_of_the_contract() -> None:
     lines = block(PLANE_PAGE, "http", 1).partition("\n\n")[2].splitlines()
     assert len(lines) == 4
     reader = snapshot_lines.SnapshotReader(known := snapshot_lines.KnownLines())
-    known.hold = True
+    known.applied = True
     for line in lines:
         list(reader.read(f"{line}\n".encode()))
     list(reader.finish())

@@ -1,38 +1,128 @@
-"""What an argument may be, and the one message for what it may not."""
+"""Checks of what users write: numbers, counts, choices and keys, each with one message.
 
-from typing import Any
+A function ``..._fault`` returns what is wrong with a value, to be put behind its name, or "" for a good value. The
+functions ``check_...`` raise the same text for an argument.
+"""
 
-from .errors import ConfigurationError
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
+from math import inf
+from typing import Any, Final, TypeGuard
+
+from .errors import ConfigurationError, quote
+
+MAX_NUMBER: Final = 2**63 - 1
+"""TOML promises no larger integer, and every number up to it has a float."""
+
+MAX_TEXT_LETTERS: Final = 1_000
+"""Of one value. To find out what is wrong with a text of half a mebibyte takes 50 ms."""
+
+MAX_UNKNOWN_KEYS: Final = 3
+"""Unknown keys of one table that are named; the others are counted."""
 
 
-def check_number(owner: str, name: str, value: Any, *, above: float | None = None, least: float = 0) -> None:
-    """Refuse what is not a number above `above`, or where that is None, not one of at least `least`.
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether `value` is an integer or a float. A bool is neither."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """Return whether `value` is an integer. A bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def number_fault(value: Any, *, above: float | None = None, minimum: float = 0, maximum: float = MAX_NUMBER) -> str:
+    """Return what is wrong with a number.
+
+    Args:
+        value: what was written.
+        above: the number must be larger; None to go by `minimum`.
+        minimum: the smallest good number.
+        maximum: the largest good number; the message names it where it is below :data:`MAX_NUMBER`.
+    """
+    # Called for every value of every service, so it does not call `is_number`.
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and value <= maximum and (value >= minimum if above is None else value > above):
+        return ""
+    low = f"of at least {minimum:g}" if above is None else f"above {above:g}"
+    return f"must be a number {low}" + (f" and at most {maximum:g}" if maximum < MAX_NUMBER else "")
+
+
+def count_fault(value: object, *, minimum: int = 1, maximum: int = MAX_NUMBER) -> str:
+    """Return what is wrong with a whole number from `minimum` to `maximum`."""
+    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
+        return ""
+    bounds = f"from {minimum} to {maximum}" if maximum < MAX_NUMBER else f"of at least {minimum}"
+    return f"must be a whole number {bounds}"
+
+
+def flag_fault(value: object) -> str:
+    """Return what is wrong with a bool."""
+    return "" if isinstance(value, bool) else "must be true or false"
+
+
+def choice_fault(value: object, choices: Collection[str]) -> str:
+    """Return what is wrong with a text that must be one of `choices`."""
+    return "" if value in choices else f"must be {' or '.join(repr(str(each)) for each in choices)}"
+
+
+def size_fault(value: object) -> str:
+    """Return what is wrong with the size of a text or a number, which is then too large even to be quoted."""
+    if isinstance(value, str):
+        return f"has more than {MAX_TEXT_LETTERS:,} letters" if len(value) > MAX_TEXT_LETTERS else ""
+    if isinstance(value, int) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+        return "has more than 64 bits"
+    return ""
+
+
+def unknown_keys(unknown: Sequence[object], known: Iterable[str]) -> str:
+    """Name the first unknown keys of a table, and the known key that was probably meant by the first one.
+
+    Args:
+        unknown: at least one key.
+        known: the keys that there are.
+
+    Returns:
+        ``'sinse' (did you mean since?), 'x' and 2 more``.
+    """
+    named = list(map(quote, unknown[:MAX_UNKNOWN_KEYS]))
+    known = tuple(known)
+    longest = max(map(len, known), default=0) + 5  # a longer key is no typo of any, and comparing takes its time
+    meant = get_close_matches(str(unknown[0])[:longest], known, 1)  # takes 0.1 ms, so only the first is compared
+    named[0] += f" (did you mean {meant[0]}?)" if meant else ""
+    more = len(unknown) - MAX_UNKNOWN_KEYS
+    return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+
+
+def check_number(owner: str, name: str, value: Any, *, above: float | None = None, minimum: float = 0) -> None:
+    """Refuse an argument that is no number above `above`, or where that is None, none of at least `minimum`.
+
+    Infinity is allowed: a time that never ends.
 
     Raises:
         ConfigurationError: ``SessionGate(rate=0) must be a number above 0``.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not (value >= least if above is None else value > above):
-        bound = f"of at least {least:g}" if above is None else f"above {above:g}"
-        raise ConfigurationError(f"{owner}({name}={value!r}) must be a number {bound}")
+    _refuse(owner, name, value, number_fault(value, above=above, minimum=minimum, maximum=inf))
 
 
-def check_count(owner: str, name: str, value: Any, *, least: int = 1, most: int | None = None) -> None:
-    """Refuse what is not a whole number from `least` to `most`.
+def check_count(owner: str, name: str, value: Any, *, minimum: int = 1, maximum: int = MAX_NUMBER) -> None:
+    """Refuse an argument that is no whole number from `minimum` to `maximum`.
 
     Raises:
         ConfigurationError: ``SessionGate(burst=0) must be a whole number of at least 1``.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
-        bound = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ConfigurationError(f"{owner}({name}={value!r}) must be a whole number {bound}")
+    _refuse(owner, name, value, count_fault(value, minimum=minimum, maximum=maximum))
 
 
 def check_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Refuse what is not one of `choices`.
+    """Refuse an argument that is none of `choices`.
 
     Raises:
         ConfigurationError: ``SessionGate(per='all') must be 'service' or 'source'``.
     """
-    if value not in choices:
-        raise ConfigurationError(f"{owner}({name}={value!r}) must be {' or '.join(map(repr, choices))}")
+    _refuse(owner, name, value, choice_fault(value, choices))
+
+
+def _refuse(owner: str, name: str, value: object, fault: str) -> None:
+    if fault:
+        raise ConfigurationError(f"{owner}({name}={value!r}) {fault}")

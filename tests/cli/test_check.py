@@ -128,3 +128,25 @@ def test_a_terminal_gets_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(
         text in shown for text in ("leading decisions", "office_hours", "unix:///run/x.sock", "watched needs it")
     )
+
+
+def test_the_tables_of_stages_are_read_with_the_chain(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("hours.py").write_text(
+        "import attrs\n"
+        "import trioedge as te\n\n"
+        "@attrs.frozen\n"
+        "class Hours:\n"
+        "    since: int = 0\n\n"
+        "class OpenHours:\n"
+        "    policy = Hours\n"
+        "    def decide(self, session):\n"
+        "        return te.CONTINUE\n\n"
+        "edge = te.Edge('tcp://127.0.0.1:0', [OpenHours()], te.Forward('tcp://127.0.0.1:1'),\n"
+        "               control=te.FileControl('services.toml'))\n"
+    )
+    Path("services.toml").write_text("[services.default.hours]\nsince = 8\n")
+    assert main(["check", "hours.py"]) == 0
+    Path("services.toml").write_text("[services.default.hours]\nsince = '8'\n")
+    assert main(["check", "hours.py"]) == te.ExitCode.CONFIGURATION
+    fault = "services.toml: services.default.hours.since = '8' must be a whole number"
+    assert capsys.readouterr().err == f"trioedge: {fault}\n"

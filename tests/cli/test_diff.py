@@ -1,5 +1,9 @@
+import io
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import trio
@@ -20,6 +24,11 @@ outbound = "tcp://192.0.2.1:80"
 """
 
 Write = Callable[[str, str], str]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -68,11 +77,13 @@ def test_equal_files_change_nothing(write: Write, capsys: pytest.CaptureFixture[
         (["none.toml", "none.toml"], "none.toml: cannot be read"),
         (["none.toml"], "diff wants two files, or one file and --edge"),
         (["a", "b", "--edge", "unix:///x"], "diff wants two files, or one file and --edge"),
+        (["none.toml", "--edge", "unix:///x", "--target", "x.py"], "--target is for two files: the edge at --edge"),
+        (["a.toml", "b.toml", "--target", "nowhere.py"], "nowhere.py: no such file"),
         (["none.toml", "--edge", "nowhere"], "--edge 'nowhere' must be a local socket, as in unix:///run"),
         (["none.toml", "--edge", "tcp://127.0.0.1:6380"], "--edge 'tcp://127.0.0.1:6380' must be a local socket"),
     ],
 )
-def test_what_cannot_be_is_one_line(arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_one_line(arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", *arguments]) == te.ExitCode.CONFIGURATION
     assert capsys.readouterr().err.startswith(f"trioedge: {error}")
 
@@ -87,14 +98,14 @@ def test_every_fault_of_a_file_is_listed(write: Write, capsys: pytest.CaptureFix
     )
 
 
-async def test_a_serving_edge_says_how_many_sessions(write: Write, tmp_path: Path) -> None:
-    path, socket = write("old.toml", "[services.default]\ndown_rate = 1_000_000"), f"unix://{tmp_path}/edge.sock"
+async def test_a_serving_edge_says_how_many_sessions_would_be_touched(write: Write, tmp_path: Path) -> None:
+    path, local = write("old.toml", "[services.default]\ndown_rate = 1_000_000"), f"unix://{tmp_path}/edge.sock"
     async with trio.open_nursery() as nursery:
         upstream = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = upstream[0].socket.getsockname()[1]
         edge = te.Edge(
             "tcp://127.0.0.1:0", [te.Pacing(), te.SourceMatch()], te.Forward(f"tcp://127.0.0.1:{port}"),
-            control=te.FileControl(path), admin=socket,
+            control=te.FileControl(path), admin=local,
         )  # fmt: skip
         await nursery.start(edge.serve)
         clients = [await trio.open_tcp_stream("127.0.0.1", int(edge.addresses[0].rpartition(":")[2])) for _ in "123"]
@@ -106,11 +117,136 @@ async def test_a_serving_edge_says_how_many_sessions(write: Write, tmp_path: Pat
             (slower, "changes 1 service; retunes 3 sessions"),
             (closed, "changes 1 service; evicts 3 sessions"),
         ):
-            assert await finished("diff", file, "--edge", socket) == (0, f"{says}\n", "")
+            assert await finished("diff", file, "--edge", local) == (0, f"{says}\n", "")
         assert len(edge.sessions) == 3, "asking changes nothing"
+        faulty = write("faulty.toml", "[services.default]\nsession_rate = 0\n[services.default.hours]\nsince = 8")
+        code, out, error = await finished("diff", faulty, "--edge", local)
+        assert (code, out) == (te.ExitCode.CONFIGURATION, "")
+        assert error == (
+            f"trioedge: {faulty}: services.default has no table 'hours': no stage names a class of keys; "
+            "services.default.session_rate = 0 must be a number above 0\n"
+        )
+        missing = await finished("diff", "missing.toml", "--edge", local)
+        assert missing[2].startswith("trioedge: missing.toml: cannot be read")
         for each in (*clients, *upstream):
             await each.aclose()
         nursery.cancel_scope.cancel()
-    code, out, error = await finished("diff", path, "--edge", socket)
+    code, out, error = await finished("diff", path, "--edge", local)
     assert (code, out) == (te.ExitCode.FAULT, "")
-    assert error.startswith(f"trioedge: {socket} does not answer: ")
+    assert error.startswith(f"trioedge: {local} does not answer: ")
+
+
+def test_an_answer_before_the_whole_file_is_sent_is_read(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rest of the file is larger than the buffer of a socket."""
+    path = write("large.toml", "".join(f"[services.s{number}]\n" for number in range(20_000)))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{tmp_path}/edge.sock")
+    listener.listen()
+
+    def answer_and_close() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+            body = b'{"faults": ["is too large"]}'
+            connection.sendall(b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    answering = Thread(target=answer_and_close)
+    answering.start()
+    assert main(["diff", path, "--edge", f"unix://{tmp_path}/edge.sock"]) == te.ExitCode.CONFIGURATION
+    answering.join()
+    listener.close()
+    assert capsys.readouterr().err == f"trioedge: {path}: is too large\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnone",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 422 No\r\nContent-Length: 2\r\n\r\n[]",
+    ],
+)
+def test_a_wrong_answer_counts_as_no_answer(
+    answer: bytes, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{tmp_path}/edge.sock")
+    listener.listen()
+
+    def answer_once() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while not connection.recv(65_536).endswith(b"0\r\n\r\n"):
+                pass
+            connection.sendall(answer)
+
+    answering = Thread(target=answer_once)
+    answering.start()
+    assert main(["diff", write("new.toml", OLD), "--edge", f"unix://{tmp_path}/edge.sock"]) == te.ExitCode.FAULT
+    answering.join()
+    listener.close()
+    assert capsys.readouterr().err.startswith(f"trioedge: unix://{tmp_path}/edge.sock does not answer: ")
+
+
+EDGE = """\
+import attrs
+import trioedge as te
+
+
+@attrs.frozen
+class Hours:
+    since: int = 0
+    until: int = attrs.field(default=24, metadata={"fate": "recheck"})
+    days: tuple[str, ...] = ()
+    token: str = attrs.field(default="", repr=False)
+
+
+class OpenHours:
+    policy = Hours
+
+    def decide(self, session):
+        return te.CONTINUE
+
+
+edge = te.Edge("tcp://127.0.0.1:0", [OpenHours()], te.Forward("tcp://127.0.0.1:1"))
+"""
+
+HOURS = '[services.shop.hours]\nsince = 8\nuntil = 18\ndays = ["mon"]\ntoken = "old"\n'
+
+
+def test_keys_of_stages_are_compared_with_the_edge_as_target(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    new = HOURS.replace("8", "9").replace('"mon"', '"mon", "tue"').replace("old", "new")
+    files = write("old.toml", OLD + HOURS), write("new.toml", OLD + new)
+    target = write("edge_of_hours.py", EDGE)
+    assert main(["diff", *files, "--target", target]) == 0
+    out, error = capsys.readouterr()
+    assert error == ""
+    assert out.splitlines() == [
+        "shop: hours.since 8 -> 9 (keep: live sessions stay as they are)",
+        f"shop: hours.until 18 -> 19 (recheck: {WORDS[te.Fate.RECHECK]})",
+        "shop: hours.days 1 entry -> 2 entries (keep: live sessions stay as they are)",
+        "shop: hours.token set -> set (keep: live sessions stay as they are)",
+        "changes 1 service",
+    ]
+    assert main(["diff", write("bare.toml", OLD), files[0], "--target", f"{target}:edge"]) == 0
+    assert capsys.readouterr().out.startswith("shop: hours.since 0 -> 8 (keep: live")
+
+
+def test_a_table_of_a_stage_is_a_fault_that_asks_for_a_target(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write("old.toml", OLD + HOURS)
+    assert main(["diff", path, path]) == te.ExitCode.CONFIGURATION
+    assert capsys.readouterr().err == (
+        f"trioedge: {path}: services.shop has no table 'hours': if a stage reads it, say which: --target edge.py\n"
+    )
+
+
+def test_a_terminal_gets_a_table_with_texts_as_they_are(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["diff", write("old.toml", OLD), write("new.toml", OLD + '[services."[b]x"]\n')]) == 0
+    assert "[b]x" in terminal.getvalue()

@@ -1,4 +1,4 @@
-"""The edge's end of the line, without an edge."""
+"""The link of a control plane to an edge, without an edge."""
 
 from collections.abc import Callable
 
@@ -8,15 +8,17 @@ from trioedge.services.control_plane import SnapshotError
 from trioedge.services.plan import Plan
 from trioedge.services.policy import Settings
 from trioedge.services.snapshot import Snapshot
+from trioedge.services.stage_keys import NO_KEYS, StageKeys
 
 PATIENCE = 10
-"""Seconds after which a test has failed; nothing comes near."""
+"""Seconds after which a test has failed. Every test takes far less."""
 
 
 class FakeLink:
-    """Holds what snapshots say, and remembers what it was told."""
+    """Applies snapshots to a dict, and records the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage_keys: StageKeys = NO_KEYS) -> None:
+        self.stage_keys = stage_keys
         self.services: dict[str, Settings] = {}
         self.snapshots: list[Snapshot] = []
         self.errors: list[str] = []
@@ -51,7 +53,7 @@ class FakeLink:
         self._told = trio.Event()
 
     async def until(self, done: Callable[["FakeLink"], object]) -> None:
-        """Wait until something is so; it is looked at whenever the link is told something."""
+        """Wait until `done(link)` is true. It is called after each call of the link."""
         with trio.fail_after(PATIENCE):
             while not done(self):
                 await self._told.wait()

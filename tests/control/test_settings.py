@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.policies import STAGE_KEYS, DailyQuota, Hours
 from tests.strategies import examples
-from trioedge.control.settings import KEYS, MAX_TEXT_LETTERS, check_entries, read_settings
+from trioedge.arguments import MAX_TEXT_LETTERS
+from trioedge.control.settings import KEYS, check_entries, read_settings
 from trioedge.errors import Faults, quote
 from trioedge.services.credentials import Credentials
 from trioedge.services.device_rules import Handover, Unchecked
@@ -69,11 +71,11 @@ def test_every_key_is_read() -> None:
     assert type(settings.policy.device_unchecked) is Unchecked
 
 
-def test_what_is_not_said_is_as_it_is_by_default() -> None:
+def test_a_missing_key_has_its_default() -> None:
     assert read_settings({}, "services.shop") == (Settings(), [])
 
 
-def test_a_password_hash_is_for_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_hash_goes_into_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trioedge.services.passwords.COST_LOG2", 1)
     hashed = hash_password("secret")
     settings, faults = read_settings({"password_hash": hashed}, "services.shop")
@@ -110,11 +112,11 @@ def test_a_password_hash_is_for_the_credentials(monkeypatch: pytest.MonkeyPatch)
         ({"password_hash": 3}, "password_hash is not what `trioedge.hash_password` gives"),
     ],
 )
-def test_a_fault_says_where_what_and_what_instead(table: dict[str, Any], fault: str) -> None:
+def test_a_fault_names_the_path_the_value_and_what_it_must_be(table: dict[str, Any], fault: str) -> None:
     assert faults_of(**table) == [f"services.shop.{fault}"]
 
 
-def test_a_rate_in_no_unit_is_told_how_to_be_one() -> None:
+def test_a_rate_without_a_unit_is_a_fault_that_shows_how_rates_are_written() -> None:
     (fault,) = faults_of(down_rate="10 MB")
     assert fault.startswith(
         "services.shop.down_rate: rate '10 MB' must be at least 1, in bytes a second, or text such as"
@@ -136,7 +138,7 @@ def test_all_faults_are_found_at_once() -> None:
     assert faults[0] == f"services.shop has no key 'bogus', 'typo': there are {', '.join(KEYS)}"
 
 
-def test_of_many_unknown_keys_the_first_are_named() -> None:
+def test_of_many_unknown_keys_the_first_are_named_and_the_others_counted() -> None:
     keys = ["bogus", "typo", "x" * 1000, "nope"]
     (fault,) = faults_of(**dict.fromkeys(keys[:3], 1))
     assert fault.startswith(f"services.shop has no key 'bogus', 'typo', '{'x' * 99}...: there are enabled, ")
@@ -145,7 +147,7 @@ def test_of_many_unknown_keys_the_first_are_named() -> None:
 
 
 @pytest.mark.parametrize("key", sorted(set(KEYS) - {"password_hash"}))
-def test_a_long_value_is_quoted_as_it_begins(key: str) -> None:
+def test_of_a_long_value_only_the_beginning_is_quoted(key: str) -> None:
     for value in ([["x"] * 50_000], {"x": [0] * 50_000}):
         (fault,) = faults_of(**{key: value})
         quoted = quote(value[0] if key in ("accept", "reject") and isinstance(value, list) else value)
@@ -170,9 +172,9 @@ def no_collector() -> Iterator[None]:
         {"accept": [3], "enabled": 3, "z": 1},
     ],
 )
-def test_a_fault_keeps_nothing_of_its_reader(table: dict[str, Any]) -> None:
+def test_a_fault_keeps_no_reference_to_its_reader(table: dict[str, Any]) -> None:
     class Reader:
-        """Stands for all that is read beside it."""
+        """Stands for the frames and values of a caller."""
 
         def read(self) -> list[str]:
             return faults_of(**table)
@@ -181,11 +183,11 @@ def test_a_fault_keeps_nothing_of_its_reader(table: dict[str, Any]) -> None:
     assert reader.read()
     gone = ref(reader)
     del reader
-    assert gone() is None, "with its last user, and not when the collector comes by"
+    assert gone() is None, "freed by its reference count, without the garbage collector"
 
 
 @pytest.mark.parametrize("letters", [0, 100_000])
-def test_a_typo_is_told_what_was_meant(letters: int) -> None:
+def test_a_fault_of_a_typo_names_the_key_that_was_meant(letters: int) -> None:
     typo = "sesion_rate" + letters * " "
     (fault,) = read_settings({typo: 1, "rejct": []}, "services.shop")[1]
     meant = " (did you mean session_rate?)" if letters < 100 else ""
@@ -220,8 +222,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
 
 @examples(40)
 @given(st.data())
-def test_each_of_several_faults_is_found(data: st.DataObject) -> None:
-    """None hides another, and none is told twice."""
+def test_each_of_several_faults_is_found_once(data: st.DataObject) -> None:
     assert set(BAD) == set(KEYS)
     bad = data.draw(st.sets(st.sampled_from(KEYS)))
     good = data.draw(st.sets(st.sampled_from(KEYS))) - bad
@@ -230,7 +231,7 @@ def test_each_of_several_faults_is_found(data: st.DataObject) -> None:
     wrong = bad | ({"preconnect"} & good if "outbound" not in table else set())
     settings, faults = read_settings(table, "services.shop")
     right = {key: GOOD[key] for key in good}
-    assert settings == read_settings(right, "services.shop")[0], "what is right is read all the same"
+    assert settings == read_settings(right, "services.shop")[0], "the right keys are read all the same"
     if unknown:
         assert faults[0].startswith("services.shop has no key ")
         del faults[0]
@@ -238,8 +239,8 @@ def test_each_of_several_faults_is_found(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(set(KEYS) - {"accept", "reject"}))
-def test_a_text_that_is_too_long_is_not_even_looked_at(key: str) -> None:
-    """A rate, a destination or a hash of half a mebibyte would hold the loop for 10 to 80 ms."""
+def test_a_text_that_is_too_long_is_not_parsed(key: str) -> None:
+    """A rate, a destination or a hash of half a mebibyte would block the loop for 10 to 80 ms."""
     _, faults = read_settings({key: "1" * (MAX_TEXT_LETTERS + 1)}, "services.shop")
     assert f"services.shop.{key} has more than 1,000 letters" in faults
     _, faults = read_settings({key: "x" * MAX_TEXT_LETTERS}, "services.shop")
@@ -252,17 +253,17 @@ def test_a_password_hash_is_never_quoted() -> None:
 
 
 @pytest.mark.parametrize("table", [None, 3, "shop", ["shop"], True])
-def test_what_is_no_table_is_a_fault(table: object) -> None:
+def test_settings_that_are_no_table_are_a_fault(table: object) -> None:
     assert read_settings(table, "services.shop") == (Settings(), [f"services.shop = {table!r} must be a table"])
 
 
-def test_a_long_list_is_read_at_once() -> None:
+def test_a_long_list_is_read_in_some_milliseconds() -> None:
     entries = [f"10.0.{number >> 8}.{number & 255}" for number in range(50_000)]
     began = thread_time()
     settings, faults = read_settings({"accept": entries}, "services.shop")
     took = thread_time() - began
     assert (len(settings.policy.accept), faults) == (50_000, [])
-    assert took < 0.02, "0.1 µs an entry, and not the microsecond that a function for each would take"
+    assert took < 0.02, "0.1 µs an entry, and not the microsecond that a call for each would take"
 
 
 json_values = st.recursive(
@@ -274,7 +275,7 @@ json_values = st.recursive(
 
 @examples(60)
 @given(st.dictionaries(st.sampled_from([*KEYS, "bogus"]), json_values, max_size=3))
-def test_whatever_json_can_say_is_settings_or_faults(table: dict[str, Any]) -> None:
+def test_any_json_object_is_settings_or_has_faults(table: dict[str, Any]) -> None:
     settings, faults = read_settings(json.loads(json.dumps(table)), "services.shop")
     assert all(fault.startswith("services.shop") for fault in faults)
     if not faults:
@@ -283,7 +284,7 @@ def test_whatever_json_can_say_is_settings_or_faults(table: dict[str, Any]) -> N
         assert isinstance(settings, Settings)
 
 
-def test_entries_are_looked_at_one_by_one() -> None:
+def test_each_wrong_entry_is_a_fault() -> None:
     faults = Faults()
     check_entries(Policy(accept=("10.0.0.0/8",), reject=("unix",)), "services.shop", faults)
     assert not faults
@@ -291,8 +292,59 @@ def test_entries_are_looked_at_one_by_one() -> None:
     assert [fault.split(" = ")[0] for fault in faults] == ["services.shop.accept[1]", "services.shop.accept[2]"]
 
 
-def test_of_many_wrong_entries_the_first_are_named() -> None:
+def test_of_many_wrong_entries_the_first_are_named_and_the_others_counted() -> None:
     faults = Faults()
     check_entries(Policy(accept=("nowhere",) * 300), "services.shop", faults)
     assert len(list(faults)) == 101
     assert str(faults).endswith("; and 200 more")
+
+
+# Keys of users' stages.
+
+
+def test_the_table_of_a_stage_is_read_beside_the_keys_of_every_service() -> None:
+    table = {"session_rate": 5, "hours": {"since": 8, "until": 18}}
+    settings, faults = read_settings(table, "services.shop", STAGE_KEYS)
+    assert (settings, faults) == (Settings(Policy(session_rate=5, stages=(Hours(8, 18),))), [])
+    assert settings.policy[Hours].since == 8
+
+
+def test_the_order_of_tables_is_no_difference() -> None:
+    tables: dict[str, dict[str, object]] = {"hours": {"since": 8}, "daily_quota": {"per_day": 3, "days": ["mon"]}}
+    expected = Settings(Policy(stages=(Hours(8), DailyQuota(3, ("mon",)))))
+    assert read_settings(tables, "a", STAGE_KEYS) == (expected, [])
+    assert read_settings(dict(reversed(tables.items())), "a", STAGE_KEYS) == (expected, [])
+
+
+def test_faults_of_a_table_are_found_beside_all_others() -> None:
+    table = {
+        "hours": {"sinse": 8, "until": "18"}, "session_rate": 0, "outbund": "x", "quota": {"a": 1}, "daily_quota": 3,
+    }  # fmt: skip
+    settings, faults = read_settings(table, "services.shop", STAGE_KEYS)
+    assert settings == Settings()
+    assert faults == [
+        f"services.shop has no key 'outbund' (did you mean outbound?): there are {', '.join(KEYS)}, hours, daily_quota",
+        "services.shop has no table 'quota' (did you mean daily_quota?): stages read hours, daily_quota",
+        "services.shop.hours has no key 'sinse' (did you mean since?): there are since, until",
+        "services.shop.hours.until = '18' must be a whole number",
+        "services.shop.daily_quota = 3 must be a table",
+        "services.shop.session_rate = 0 must be a number above 0",
+    ]
+
+
+def test_a_table_that_no_stage_reads_is_a_fault() -> None:
+    faults = read_settings({"hours": {"since": 8}}, "services.shop")[1]
+    assert faults == ["services.shop has no table 'hours': no stage names a class of keys"]
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_fault_of_a_table_keeps_no_reference_to_its_reader() -> None:
+    class Reader:
+        def read(self) -> list[str]:
+            return read_settings({"hours": {"since": 99}, "daily_quota": {"days": [3]}}, "a", STAGE_KEYS)[1]
+
+    reader = Reader()
+    assert len(reader.read()) == 2
+    gone = ref(reader)
+    del reader
+    assert gone() is None

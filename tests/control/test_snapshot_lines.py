@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.cancels import cancel_at_every_step
 from tests.control.fake_link import FakeLink
+from tests.policies import STAGE_KEYS, Hours
 from tests.strategies import examples
 from trioedge.control.snapshot_lines import MAX_LINE_BYTES, MAX_LISTS, MAX_VALUES, KnownLines, SnapshotReader
 from trioedge.errors import MAX_FAULTS
@@ -38,7 +39,7 @@ def read(reader: SnapshotReader, data: bytes) -> None:
 
 
 def outcome(steps: Iterator[None]) -> Any:
-    """Run steps to their end and give what they return."""
+    """Run steps to their end and return their value."""
     while True:
         try:
             next(steps)
@@ -92,28 +93,28 @@ def test_a_full_snapshot_is_read() -> None:
     assert read_all(whole()) == Snapshot({}, version="7")
 
 
-def test_its_last_line_may_have_no_end() -> None:
+def test_the_last_line_may_have_no_newline() -> None:
     assert read_all(whole({"name": "cafe"}).removesuffix(b"\n")).services == {"cafe": Settings()}
 
 
-def test_it_may_be_asked_twice_what_it_read() -> None:
+def test_a_reader_may_finish_twice() -> None:
     reader = SnapshotReader(KnownLines())
     read(reader, whole({"name": "cafe"}).removesuffix(b"\n"))
     assert outcome(reader.finish()) == outcome(reader.finish())
 
 
-def test_whoever_knows_nothing_is_not_told_what_changed() -> None:
-    assert faults_of(whole(head=NEWS)) == ("says only what changed, and nothing holds yet",)
+def test_changes_are_refused_before_a_first_full_snapshot() -> None:
+    assert faults_of(whole(head=NEWS)) == ("says only what changed, and no snapshot is applied yet",)
 
 
-async def test_news_are_read(known: KnownLines) -> None:
+async def test_changes_are_read(known: KnownLines) -> None:
     data = body(NEWS, {"name": "shop", "session_rate": 9}, {"removed": "cafe"}, {"removed": "bank"}, {"end": 3})
     assert read_all(data, known) == Snapshot(
         {"shop": settings(9)}, frozenset({"cafe", "bank"}), full=False, version="8"
     )
 
 
-async def test_a_line_that_holds_already_is_not_read_again(known: KnownLines, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_that_is_applied_already_is_not_parsed(known: KnownLines, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[bytes] = []
     loads = json.loads
 
@@ -127,14 +128,14 @@ async def test_a_line_that_holds_already_is_not_read_again(known: KnownLines, mo
     assert parsed == [json.dumps(HEAD).encode(), b'{"name": "bank"}', b'{"end": 3}']
 
 
-async def test_what_a_full_snapshot_does_not_name_is_removed(known: KnownLines) -> None:
+async def test_a_full_snapshot_removes_the_services_that_it_does_not_name(known: KnownLines) -> None:
     data = whole({"name": "shop", "session_rate": 1})
     assert read_all(data, known) == Snapshot({}, frozenset({"cafe"}), full=False, version="7")
     await apply(data, known, FakeLink())
     assert read_all(data, known) == Snapshot({}, full=False, version="7"), "once"
 
 
-async def test_what_was_refused_is_not_known(known: KnownLines) -> None:
+async def test_the_lines_of_a_refused_snapshot_are_read_again(known: KnownLines) -> None:
     link, news = FakeLink(), whole({"name": "shop", "session_rate": 9}, {"name": "bank"})
     link.refuses = ("services.shop.accept[0] is wrong",)
     with pytest.raises(SnapshotError, match="accept"):
@@ -147,7 +148,7 @@ async def test_what_was_refused_is_not_known(known: KnownLines) -> None:
     )
 
 
-async def test_what_comes_back_as_it_was_is_a_change(known: KnownLines) -> None:
+async def test_a_service_that_comes_back_as_it_was_is_a_change(known: KnownLines) -> None:
     link, old, new = FakeLink(), {"name": "shop", "session_rate": 1}, {"name": "shop", "session_rate": 9}
     await apply(whole(new, head=NEWS), known, link)
     await apply(whole(old, head=NEWS), known, link)
@@ -201,16 +202,16 @@ def test_every_fault_is_named(lines: list[object], faults: list[str]) -> None:
 @pytest.mark.parametrize(
     "line", [b"", b"<html>", {}, [], {"version": 7, "full": True}, {"version": "7"}, {"version": "7", "full": 1}]
 )
-def test_what_does_not_begin_as_a_snapshot_is_read_no_further(line: object) -> None:
+def test_an_answer_without_a_head_is_not_read_further(line: object) -> None:
     fault = 'does not begin with {"version": text, "full": true or false}'
     assert faults_of(body(line, {"name": "shop", "session_rate": 0})) == (fault,)
 
 
-def test_nothing_at_all_is_no_snapshot() -> None:
+def test_an_empty_answer_is_no_snapshot() -> None:
     assert faults_of(b"") == ("cut short: it has no end",)
 
 
-async def test_a_service_that_holds_may_be_named_once_only(known: KnownLines) -> None:
+async def test_a_service_that_is_applied_may_be_named_only_once(known: KnownLines) -> None:
     line = {"name": "shop", "session_rate": 1}
     assert faults_of(whole(line, line), known) == ("services.shop is there twice",)
     assert faults_of(whole(line, {"name": "shop"}), known) == ("services.shop is there twice",)
@@ -226,7 +227,7 @@ def test_faults_are_bounded_and_counted() -> None:
     assert len(fault) == 303
 
 
-def test_entries_are_looked_at_too_when_there_are_other_faults() -> None:
+def test_entries_are_checked_too_if_there_are_other_faults() -> None:
     services: list[dict[str, object]] = [
         {"name": "shop", "accept": ["nohost"], "device_limit": "one"},
         {"name": "cafe", "reject": ["nowhere"]},
@@ -236,11 +237,11 @@ def test_entries_are_looked_at_too_when_there_are_other_faults() -> None:
         "services.shop.accept[0]",
         "services.cafe.reject[0]",
     ]
-    assert read_all(whole(services[1])).services, "else whoever lets them hold does that"
+    assert read_all(whole(services[1])).services, "without other faults, they are checked when they are applied"
 
 
 @pytest.mark.parametrize("error", [SnapshotError(["no"]), OSError()])
-async def test_what_was_read_in_vain_is_freed_a_service_a_step(error: Exception, known: KnownLines) -> None:
+async def test_a_reader_that_an_error_ends_frees_a_service_in_each_step(error: Exception, known: KnownLines) -> None:
     data = body(HEAD, *({"name": f"{number}"} for number in range(50)), {"removed": "x"})
     reader = SnapshotReader(known)
     with pytest.raises(type(error)):  # noqa: PT012 - the block is what is tested
@@ -255,7 +256,7 @@ async def test_what_was_read_in_vain_is_freed_a_service_a_step(error: Exception,
     assert len(left) == 50 + 50 + 1, "and the hashes of their lines, and the removed"
 
 
-async def test_a_cancel_while_it_is_freed_is_one(known: KnownLines) -> None:
+async def test_a_cancel_while_services_are_freed_is_a_cancel(known: KnownLines) -> None:
     with trio.CancelScope() as scope:
         async with SnapshotReader(known) as reader:
             read(reader, body(HEAD, {"name": "bank"}))
@@ -265,7 +266,7 @@ async def test_a_cancel_while_it_is_freed_is_one(known: KnownLines) -> None:
 
 
 @pytest.mark.parametrize("error", [None, SnapshotError(["no"])])
-async def test_no_full_pass_comes_from_its_first_bytes_to_its_end(error: Exception | None, known: KnownLines) -> None:
+async def test_no_full_pass_from_the_first_bytes_to_the_end(error: Exception | None, known: KnownLines) -> None:
     before = gc.get_threshold()
     with suppress(SnapshotError):
         async with SnapshotReader(known) as reader:
@@ -278,7 +279,7 @@ async def test_no_full_pass_comes_from_its_first_bytes_to_its_end(error: Excepti
     assert gc.get_threshold() == before
 
 
-async def test_a_snapshot_that_holds_is_not_emptied(known: KnownLines) -> None:
+async def test_an_applied_snapshot_is_not_freed(known: KnownLines) -> None:
     link = FakeLink()
     async with SnapshotReader(known) as reader:
         read(reader, whole({"name": "bank"}))
@@ -286,7 +287,7 @@ async def test_a_snapshot_that_holds_is_not_emptied(known: KnownLines) -> None:
     assert link.snapshots[0].services == {"bank": Settings()}
 
 
-def test_what_ends_the_reading_is_told_beside_what_was_wrong_before() -> None:
+def test_a_fault_that_ends_the_reading_comes_behind_those_before_it() -> None:
     faults = faults_of(body(HEAD, {"name": "shop", "session_rate": 0}, b" " * (MAX_LINE_BYTES + 1)))
     assert [fault.partition(" ")[0] for fault in faults] == ["services.shop.session_rate", "line"]
 
@@ -300,20 +301,20 @@ def test_a_line_is_bounded() -> None:
         read(reader, b" ")
 
 
-def test_a_long_line_that_ends_in_the_same_piece_is_bounded_too() -> None:
+def test_a_long_line_that_ends_in_the_same_chunk_is_bounded_too() -> None:
     line = json.dumps({"name": "shop"}).encode().ljust(MAX_LINE_BYTES + 1)
     assert faults_of(body(HEAD, line, {"end": 1})) == ("services.shop has more than 524,288 bytes",)
 
 
 @pytest.mark.parametrize("line", [b" ", b'{"enabled": true, "name": "shop"}', rb'{"name": "\u0061"}', b'{"name": "'])
-def test_a_long_line_that_does_not_begin_with_a_plain_name_is_told_by_its_number(line: bytes) -> None:
+def test_a_long_line_that_does_not_begin_with_a_plain_name_is_named_by_its_number(line: bytes) -> None:
     faults = faults_of(body(HEAD, {"name": "shop"}, line.ljust(MAX_LINE_BYTES + 1), {"end": 2}))
     assert faults == ("line 3 has more than 524,288 bytes",)
 
 
 @pytest.mark.parametrize("each", [[], {}])
 def test_the_lists_of_a_line_are_bounded(each: object) -> None:
-    """A line of 100,000 lists would hold the loop for 50 ms."""
+    """A line of 100,000 lists would block the loop for 50 ms."""
     most = {"name": "shop", "bogus": [each] * (MAX_LISTS - 2)}
     assert faults_of(body(HEAD, most, {"end": 1}))[0].startswith("services.shop has no key")
     more = {"name": "shop", "bogus": [each] * (MAX_LISTS - 1)}
@@ -344,10 +345,10 @@ rounds = st.lists(st.tuples(st.booleans(), st.booleans(), tables, st.sets(names)
 
 @examples(40)
 @given(rounds)
-def test_an_edge_has_what_the_control_plane_says(
+def test_an_edge_has_the_services_of_the_last_snapshot(
     rounds: list[tuple[bool, bool, dict[str, int], set[str], int]],
 ) -> None:
-    """Full or only the news, refused or not, in pieces of any size: what holds is what was said last, and all of it.
+    """Full snapshots and changes, refused or not, in chunks of any size: the last good one is applied, and all of it.
 
     Half a second: forty examples of some snapshots each.
     """
@@ -370,12 +371,12 @@ def test_an_edge_has_what_the_control_plane_says(
             news = {name for name, rate in table.items() if said.get(name) != rate}
             said = kept | table
             assert link.services == {name: settings(rate) for name, rate in said.items()}
-            assert set(link.snapshots[before].services) == news, "what is as it was is left out"
+            assert set(link.snapshots[before].services) == news, "services that did not change are left out"
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # it rests for long between pieces
 
 
-async def test_a_cancel_while_it_is_received_changes_nothing(known: KnownLines) -> None:
+async def test_a_cancel_while_a_snapshot_is_received_changes_nothing(known: KnownLines) -> None:
     link = FakeLink()
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -386,20 +387,38 @@ async def test_a_cancel_while_it_is_received_changes_nothing(known: KnownLines) 
     assert link.snapshots == [Snapshot({}, frozenset({"cafe"}), full=False, version="7")]
 
 
-async def test_a_snapshot_that_is_cancelled_while_it_holds_is_known_or_not(
+async def test_a_cancel_while_a_snapshot_is_applied_leaves_the_link_all_of_it_or_nothing(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Its lines are of no use then; but a link that has it was given all of it."""
+    """The known lines must not be used after it."""
     monkeypatch.setattr("trioedge.loop.slices.SLICE_SECONDS", 1e-9)
     links: list[FakeLink] = []
     lines: list[dict[str, object]] = [{"name": name} for name in ("shop", "cafe", "bank")]
 
-    async def hold() -> None:
+    async def apply_all() -> None:
         links.append(FakeLink())
         await apply(whole(*lines), KnownLines(serving=True), links[-1])
 
     def check() -> None:
         assert [len(snapshot.services) for snapshot in links[-1].snapshots] in ([], [3])
 
-    assert await cancel_at_every_step(hold, check) > 8
+    assert await cancel_at_every_step(apply_all, check) > 8
     assert {len(link.snapshots) for link in links} == {0, 1}
+
+
+def test_a_line_has_the_tables_of_stages() -> None:
+    reader = SnapshotReader(KnownLines(), STAGE_KEYS)
+    read(reader, whole({"name": "shop", "hours": {"since": 8}}))
+    assert outcome(reader.finish()).services == {"shop": Settings(Policy(stages=(Hours(8),)))}
+    faults = faults_of(whole({"name": "shop", "hours": {"since": 8}}))
+    assert faults == ("services.shop has no table 'hours': no stage names a class of keys",)
+
+
+async def test_a_line_whose_table_differs_is_a_change() -> None:
+    known, link = KnownLines(), FakeLink(STAGE_KEYS)
+    for since in (8, 8, 9):
+        async with SnapshotReader(known, link.stage_keys) as reader:
+            read(reader, whole({"name": "shop", "hours": {"since": since}}, {"name": "cafe"}))
+            await reader.apply(link)
+    assert [list(snapshot.services) for snapshot in link.snapshots] == [["shop", "cafe"], [], ["shop"]]
+    assert link.services["shop"].policy[Hours].since == 9

@@ -20,10 +20,11 @@ from tests.strategies import examples, keys, make_session
 from trioedge.errors import MAX_FAULTS
 from trioedge.loop.slices import REST, SLICE_SECONDS
 from trioedge.services.apply import SnapshotApplier
+from trioedge.services.changes import ENTRIES_PER_STEP
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.credentials import Credentials
 from trioedge.services.plan import Plan
-from trioedge.services.policy import ENTRIES_PER_STEP, Policy, Settings
+from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.service import Service
 from trioedge.services.services import Services

@@ -14,11 +14,11 @@ SALT, KEY = "A" * 22 + "==", "A" * 43 + "="
         f"scrypt:1:{SALT}:{KEY[:-1]}", f"scrypt:1:{SALT}:{KEY[1:]}ü",
     ],
 )  # fmt: skip
-def test_what_is_no_hash_is_refused_unquoted(text: object) -> None:
+def test_a_wrong_hash_is_refused_and_not_quoted(text: object) -> None:
     assert check_hash(text) == "is not what `trioedge.hash_password` gives"
 
 
-def test_hashes_made_elsewhere_are_taken() -> None:
+def test_a_hash_of_the_largest_cost_is_accepted() -> None:
     assert check_hash(f"scrypt:{MAX_COST_LOG2}:{SALT}:{KEY}") == ""
 
 

@@ -19,6 +19,6 @@ from trioedge.services.plan import Plan
         ),
     ],
 )
-def test_it_says_in_one_line_what_changes(plan: Plan, text: str) -> None:
+def test_a_plan_is_described_in_one_line(plan: Plan, text: str) -> None:
     assert str(plan) == text
     assert bool(plan) is (text != "changes nothing")

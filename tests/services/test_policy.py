@@ -1,50 +1,23 @@
-from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policies import FIELDS, HASHES, any_policies, policies, some_settings
+from tests.policies import FIELDS, DailyQuota, Hours, any_policies, policies
 from tests.strategies import examples
+from trioedge.arguments import MAX_NUMBER
+from trioedge.errors import ConfigurationError
 from trioedge.services.credentials import Credentials
 from trioedge.services.device_rules import DeviceRules, Handover, Unchecked
-from trioedge.services.policy import (
-    ENTRIES_PER_STEP,
-    FATES,
-    LARGEST,
-    Fate,
-    Policy,
-    Settings,
-    changed_fields,
-    faults,
-)
+from trioedge.services.policy import FATES, Fate, Policy, Settings, faults
 from trioedge.structures.gcra import RateSpec
 
-T = TypeVar("T")
+LARGEST = MAX_NUMBER + 1
 
 
-def steps_of(generator: Generator[None, None, T]) -> tuple[int, T]:
-    """Run a generator to its end: how often it stopped, and what it returned."""
-    steps = 0
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return steps, end.value
-        steps += 1
-
-
-def with_policy(settings: Settings, **said: Any) -> Settings:
-    return attrs.evolve(settings, policy=attrs.evolve(settings.policy, **said))
-
-
-def changed(before: Settings, after: Settings) -> tuple[str, ...]:
-    return steps_of(changed_fields(before, after))[1]
-
-
-def test_each_field_says_what_becomes_of_live_sessions() -> None:
+def test_each_field_has_a_fate_of_live_sessions() -> None:
     assert FATES == {
         "enabled": Fate.EVICT,
         "session_rate": Fate.KEEP,
@@ -65,8 +38,6 @@ def test_each_field_says_what_becomes_of_live_sessions() -> None:
     }
 
 
-# What cannot be.
-
 NO_RATE, NO_BYTE_RATE = "must be a number above 0", "must be a number of at least 1"
 NO_SECONDS = "must be a number of at least 0"
 NO_COUNT, NO_IDLE = "must be a whole number of at least 1", "must be a whole number from 0 to 1000"
@@ -77,10 +48,11 @@ NO_LIST = "must be a tuple of addresses, prefixes or ranges"
     ("field", "value", "wrong"),
     [
         *(("enabled", value, "must be true or false") for value in (None, 1, "true")),
+        ("session_rate", "20", NO_RATE),
         *(
             (field, value, wrong)
             for field, wrong in (("session_rate", NO_RATE), ("down_rate", NO_BYTE_RATE), ("up_rate", NO_BYTE_RATE))
-            for value in (0, -1, True, "20", float("nan"), float("inf"), LARGEST, 10**400)
+            for value in (0, -1, True, b"20", float("nan"), float("inf"), LARGEST, 10**400)
         ),
         *(
             (field, value, NO_COUNT)
@@ -102,13 +74,13 @@ NO_LIST = "must be a tuple of addresses, prefixes or ranges"
         ("outbound", "tcp://192.0.2.9:0", "is no destination: address 'tcp://192.0.2.9:0': nothing answers on port 0"),
     ],
 )
-def test_a_value_that_cannot_be_is_named_by_its_path_and_quoted(field: str, value: Any, wrong: str) -> None:
+def test_a_wrong_value_is_named_by_its_path_and_quoted(field: str, value: Any, wrong: str) -> None:
     found = list(faults(attrs.evolve(Policy(outbound="tcp://192.0.2.9:80"), **{field: value}), "services.shop"))
     assert found[0].startswith(f"services.shop.{field} = {value!r} {wrong}")
     assert len(found) == 1 or field == "outbound"
 
 
-def test_every_fault_is_given() -> None:
+def test_every_fault_of_a_policy_is_found() -> None:
     policy = Policy(session_rate=0, max_sessions=0, preconnect=1, outbound=None)
     assert list(faults(policy, "a")) == [
         "a.session_rate = 0 must be a number above 0",
@@ -123,16 +95,16 @@ def test_every_fault_is_given() -> None:
         Policy(),
         Policy(session_rate=5e-3, session_burst=1, max_sessions=LARGEST - 1, down_rate=1, up_rate=2.0**62),
         Policy(device_limit=1, device_handover=Handover.HOLD, device_hold_seconds=0, device_stale_seconds=0),
-        Policy(accept=("nobody looks at entries here",), outbound="tcp://shop.example:443", preconnect=1000),
+        Policy(accept=("entries are not checked here",), outbound="tcp://shop.example:443", preconnect=1000),
     ],
 )
-def test_what_can_be_has_no_faults(policy: Policy) -> None:
+def test_a_value_at_its_bound_is_no_fault(policy: Policy) -> None:
     assert list(faults(policy, "a")) == []
 
 
 @examples(100)
 @given(any_policies)
-def test_whatever_is_written_is_named_or_can_hold(policy: Policy) -> None:
+def test_any_policy_has_faults_or_can_be_applied(policy: Policy) -> None:
     found = list(faults(policy, "services.shop"))
     assert all(fault.startswith("services.shop.") for fault in found)
     if not found:
@@ -145,55 +117,6 @@ def test_whatever_is_written_is_named_or_can_hold(policy: Policy) -> None:
 @given(policies())
 def test_good_policies_have_no_faults(policy: Policy) -> None:
     assert list(faults(policy, "a")) == []
-
-
-# What differs.
-
-
-@examples(50)
-@given(some_settings, some_settings)
-def test_changed_fields_are_those_that_differ(before: Settings, after: Settings) -> None:
-    expected = [name for name in FIELDS if getattr(before.policy, name) != getattr(after.policy, name)]
-    if before.credentials != after.credentials:
-        expected.append("password_hash")
-    assert changed(before, after) == tuple(expected)
-    assert changed(before, Settings(attrs.evolve(before.policy), attrs.evolve(before.credentials))) == ()
-
-
-@pytest.mark.parametrize("field", [*FIELDS, "password_hash"])
-def test_a_change_of_one_field_is_a_change_of_no_other(field: str) -> None:
-    before = Settings()
-    if field == "password_hash":
-        after = attrs.evolve(before, credentials=Credentials(HASHES[1]))
-    else:
-        after = with_policy(before, **{field: "another"})
-    assert changed(before, after) == (field,)
-    assert changed(after, before) == (field,)
-
-
-def long_list(length: int) -> tuple[str, ...]:
-    return tuple(f"10.0.{number >> 8}.{number & 255}" for number in range(length))
-
-
-@pytest.mark.parametrize("field", ["accept", "reject"])
-@pytest.mark.parametrize("length", [1, ENTRIES_PER_STEP, ENTRIES_PER_STEP + 1, 5 * ENTRIES_PER_STEP])
-def test_long_lists_are_compared_in_short_steps_and_to_their_end(field: str, length: int) -> None:
-    before, same = (with_policy(Settings(), **{field: long_list(length)}) for _ in range(2))
-    steps, fields = steps_of(changed_fields(before, same))
-    assert fields == ()
-    assert steps == (-(-length // ENTRIES_PER_STEP) if length > ENTRIES_PER_STEP else 0)
-    for others in (long_list(length)[:-1], (*long_list(length)[:-1], "unix"), [*long_list(length)], None):
-        assert changed(before, with_policy(before, **{field: others})) == (field,)
-
-
-def test_the_same_long_list_is_not_looked_at() -> None:
-    before = Settings(Policy(accept=long_list(3 * ENTRIES_PER_STEP)))
-    after = with_policy(before, max_sessions=3)
-    assert steps_of(changed_fields(before, after)) == (0, ("max_sessions",))
-    assert steps_of(changed_fields(before, before)) == (0, ())
-
-
-# The rest.
 
 
 ARGUMENTS = DeviceRules(3, Handover.EVICT_OLDEST, 1.0, Unchecked.FAIL_OPEN, 2.0)
@@ -212,8 +135,8 @@ ARGUMENTS = DeviceRules(3, Handover.EVICT_OLDEST, 1.0, Unchecked.FAIL_OPEN, 2.0)
     ],
     ids=lambda said: " ".join(said) or "nothing",
 )
-def test_each_device_field_that_says_something_goes_before_the_argument(said: dict[str, Any]) -> None:
-    """Also where it says what a stage without arguments would do."""
+def test_a_device_field_goes_before_the_argument_of_the_stage(said: dict[str, Any]) -> None:
+    """Even if the field is what the stage does without arguments."""
     policy = Policy(**{f"device_{name}": value for name, value in said.items()})
     assert policy.device_rules(ARGUMENTS) == attrs.evolve(ARGUMENTS, **said)
 
@@ -224,6 +147,51 @@ def test_a_password_hash_is_not_printed() -> None:
 
 @given(st.data())
 @examples(20)
-def test_policies_can_be_keys(data: st.DataObject) -> None:
+def test_policies_can_be_keys_of_a_dict(data: st.DataObject) -> None:
     policy = data.draw(policies())
     assert {policy: 1}[attrs.evolve(policy)] == 1
+
+
+@pytest.mark.parametrize(("text", "rate"), [("10 MB/s", 10e6), ("50 Mbit/s", 6.25e6), (3, 3), (0, 0), (None, None)])
+@pytest.mark.parametrize("field", ["down_rate", "up_rate"])
+def test_a_rate_in_text_is_read_when_the_policy_is_made(field: str, text: Any, rate: float | None) -> None:
+    assert getattr(Policy(**{field: text}), field) == rate
+    assert getattr(attrs.evolve(Policy(), **{field: text}), field) == rate
+
+
+@pytest.mark.parametrize("field", ["down_rate", "up_rate"])
+def test_a_wrong_rate_in_text_is_refused_where_it_is_written(field: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Policy(**{field: "10 MB"})  # type: ignore[arg-type]
+    assert str(raised.value).startswith(f"Policy({field}=...): rate '10 MB' must be at least 1, in bytes a second, or")
+
+
+def test_a_policy_gives_the_keys_of_a_stage() -> None:
+    policy = Policy(session_rate=5, stages=(DailyQuota(3), Hours(8, 18)))
+    assert policy[Hours].since == 8
+    assert policy[DailyQuota].per_day == 3
+
+
+def test_a_policy_without_the_keys_of_a_stage_gives_their_defaults() -> None:
+    assert Policy()[Hours] == Hours()
+    assert Policy()[Hours] is Policy(stages=(DailyQuota(3),))[Hours], "one instance for all services"
+
+
+def test_a_subclass_of_keys_has_keys_of_its_own() -> None:
+    @attrs.frozen
+    class LongHours(Hours):
+        pass
+
+    assert Policy(stages=(LongHours(1),))[Hours] == Hours()
+    assert Policy(stages=(LongHours(1),))[LongHours] == LongHours(1)
+
+
+def test_a_policy_has_no_keys_by_name() -> None:
+    with pytest.raises(TypeError, match="takes the attrs class that a stage names as its policy, not 'hours'"):
+        Policy()["hours"]  # type: ignore[index]
+
+
+def test_keys_of_stages_are_part_of_what_makes_policies_equal() -> None:
+    assert Policy(stages=(Hours(8),)) == Policy(stages=(Hours(8),))
+    assert Policy(stages=(Hours(8),)) != Policy(stages=(Hours(9),))
+    assert "stages" not in FIELDS

@@ -35,7 +35,7 @@ from trioedge.services.rates import format_rate, parse_rate
         ("007 B/s", 7),
     ],
 )
-def test_a_rate_is_bytes_a_second(value: object, bytes_per_second: float) -> None:
+def test_a_rate_is_read_as_bytes_per_second(value: object, bytes_per_second: float) -> None:
     assert parse_rate(value) == pytest.approx(bytes_per_second, rel=1e-12)
 
 
@@ -49,7 +49,7 @@ def test_a_rate_is_bytes_a_second(value: object, bytes_per_second: float) -> Non
         "\u0661\u0660 MB/s", "0x10 B/s",
     ],
 )  # fmt: skip
-def test_what_is_no_rate_is_quoted_and_the_way_to_write_one_shown(value: object) -> None:
+def test_a_wrong_rate_is_quoted_and_the_fault_shows_how_rates_are_written(value: object) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         parse_rate(value)
     assert str(refusal.value).startswith(f"rate {value!r} must be at least 1")
@@ -61,7 +61,7 @@ pieces = st.sampled_from(["0", "7", "10", ".", "e", "e-9", "e400", "-", " ", "k"
 
 @examples(100)
 @given(st.lists(pieces, max_size=8).map("".join) | st.floats() | st.integers())
-def test_anything_is_a_rate_or_is_quoted(value: object) -> None:
+def test_any_value_is_a_rate_or_is_quoted(value: object) -> None:
     said = ""
     try:
         assert 0 < parse_rate(value) < inf
@@ -86,11 +86,11 @@ def test_anything_is_a_rate_or_is_quoted(value: object) -> None:
         (4e12, "4 TB/s"),
     ],
 )
-def test_a_rate_is_written_to_four_digits(bytes_per_second: float, text: str) -> None:
+def test_a_rate_is_written_with_four_digits(bytes_per_second: float, text: str) -> None:
     assert format_rate(bytes_per_second) == text
 
 
 @examples(100)
 @given(st.floats(1, 1e20))
-def test_what_is_written_can_be_read(rate: float) -> None:
+def test_a_written_rate_can_be_read_again(rate: float) -> None:
     assert parse_rate(format_rate(rate)) == pytest.approx(rate, rel=0.0006)

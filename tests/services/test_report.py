@@ -11,6 +11,6 @@ def test_equal_totals_make_equal_reports() -> None:
     assert Report("edge", "epoch", 1, (USAGE,)) != Report("edge", "epoch", 1, (attrs.evolve(USAGE, incarnation=2),))
 
 
-def test_a_report_that_was_handed_over_cannot_change() -> None:
+def test_usage_cannot_be_changed() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         USAGE.bytes_up = 0  # type: ignore[misc]

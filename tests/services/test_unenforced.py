@@ -1,5 +1,6 @@
 import pytest
 
+from tests.policies import Hours
 from trioedge.services.policy import Policy
 from trioedge.services.unenforced import Unenforced
 
@@ -13,9 +14,10 @@ from trioedge.services.unenforced import Unenforced
         (Policy(max_sessions=1, down_rate=1, session_rate=1), ["down_rate", "max_sessions"]),
         (Policy(enabled=False), ["enabled"]),
         (Policy(accept=("::/0",)), ["accept"]),
+        (Policy(stages=(Hours(8),)), []),
     ],
 )
-def test_what_says_something_and_is_read_by_nobody_is_named(policy: Policy, keys: list[str]) -> None:
+def test_a_field_that_is_set_and_that_no_stage_reads_is_named(policy: Policy, keys: list[str]) -> None:
     found = Unenforced({"session_rate"})
     found.note("shop", policy)
     assert found.keys == keys

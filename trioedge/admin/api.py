@@ -19,6 +19,7 @@ from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
 from ..services.plan import Plan
 from ..services.snapshot import Snapshot
+from ..services.stage_keys import NO_KEYS, StageKeys
 from ..serving.listener import listen_unix
 
 ONLY_ITS_USER: Final = 0o600
@@ -36,11 +37,13 @@ class Admin:
         plan: says what a snapshot would do.
         state: says how the edge stands with its control plane.
         address: the local socket.
+        stage_keys: the tables of a service that the stages of the edge read.
     """
 
     plan: Callable[[Snapshot], Awaitable[Plan]]
     state: Callable[[], ControlState]
     address: Address
+    stage_keys: StageKeys = NO_KEYS
 
     async def serve(self, *, task_status: trio.TaskStatus[object]) -> None:
         """Answer on a local socket until cancelled; the socket is gone then.
@@ -79,7 +82,7 @@ class Admin:
 
     async def _plan(self, receive: Receive) -> tuple[int, dict[str, Any]]:
         try:
-            async with SnapshotReader(KnownLines(serving=True)) as reader:
+            async with SnapshotReader(KnownLines(serving=True), self.stage_keys) as reader:
                 more = True
                 while more:
                     event = await receive()

@@ -9,6 +9,7 @@ from ..control.file import FileControl
 from ..edge import Edge
 from ..endpoints.forward import Forward
 from ..services.snapshot import Snapshot
+from ..services.stage_keys import keys_of
 from ..services.unenforced import Unenforced
 from . import logs
 from .target import load
@@ -48,7 +49,8 @@ def check(target: str, /) -> int:
     logs.configure()
     edge = load(target)
     if isinstance(edge.control, FileControl):
-        _warn(edge, edge.control.read())  # what is wrong with it would keep the edge from starting
+        # A fault of the file would keep the edge from starting.
+        _warn(edge, edge.control.read(keys_of(edge.chain.parts)))
     (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
     return 0
 

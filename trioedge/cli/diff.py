@@ -1,9 +1,12 @@
-"""``trioedge diff``: say what another services file would change, and what that does to sessions that live."""
+"""``trioedge diff``: print what another services file would change, and what that does to live sessions."""
 
+import json
+import socket
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Final
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Final
 
 import attrs
 
@@ -11,16 +14,24 @@ from ..addresses.address import Address, parse_address
 from ..control.file import read_services
 from ..control.toml_lines import toml_lines
 from ..errors import ConfigurationError, EdgeError
+from ..services.changes import fate_of, find_field
 from ..services.plan import Plan
-from ..services.policy import FATES, Fate, Settings
+from ..services.policy import Fate
 from ..services.rates import format_rate
 from ..services.services import Services, diff
 from ..services.snapshot import Change, Snapshot
+from ..services.stage_keys import StageKeys, keys_of
 from ..session.meter import Total
 from . import logs
+from .target import load
 
 EDGE_SECONDS: Final = 60.0
-"""How long a serving edge may take: it thinks about it between its sessions."""
+"""How long a serving edge may take to answer: it works on it between its sessions."""
+
+MAX_ANSWER_BYTES: Final = 1 << 20
+
+NO_TARGET: Final = StageKeys(otherwise="if a stage reads it, say which: --target edge.py")
+"""The keys of stages where no edge is known."""
 
 WORDS: Final = {
     Fate.KEEP: "live sessions stay as they are",
@@ -30,8 +41,11 @@ WORDS: Final = {
 }
 
 
+_CHUNKED: Final = {"Transfer-Encoding": "chunked"}
+
+
 class UnansweredError(EdgeError):
-    """A serving edge that was asked does not answer."""
+    """A serving edge does not answer."""
 
 
 @attrs.frozen
@@ -39,9 +53,9 @@ class Line:
     """One field of one service.
 
     Attributes:
-        service: whose.
-        field: which; empty where the service itself comes or goes.
-        what: from what to what.
+        service: the name of the service.
+        field: the name of the field; empty if the service itself is added or removed.
+        what: the old and the new value.
         fate: what becomes of live sessions; None for a new service, which has none.
     """
 
@@ -51,26 +65,30 @@ class Line:
     fate: Fate | None
 
 
-def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None) -> int:
-    """Compare two services files: which fields change, and what becomes of the sessions that live.
+def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None, target: str | None = None) -> int:
+    """Compare two services files: which fields change, and what becomes of live sessions.
 
     With --edge, ask a serving edge what one file would do now: trioedge diff new.toml --edge unix:///run/edge.sock
     says how many sessions it retunes and evicts.
 
-    Exit codes: 0 all could be read, 1 the edge does not answer, 2 a file cannot be, with every fault on stderr.
+    Exit codes: 0 all could be read, 1 the edge does not answer, 2 a file has faults, which are all on stderr.
 
     Args:
-        old: The file that holds; with --edge the file that is to hold.
-        new: The file that is to hold.
+        old: The file that is applied; with --edge the new file.
+        new: The new file.
         edge: The local socket of a serving edge, as its admin= says.
+        target: The edge of the two files, module:name or file.py[:name], where its own stages read keys of a service.
     """
     logs.configure()
     if (new is None) is (edge is None):
         raise ConfigurationError("diff wants two files, or one file and --edge unix:///run/edge.sock")
     if new is None:
+        if target is not None:
+            raise ConfigurationError("--target is for two files: the edge at --edge knows its own stages")
         print(_ask(old, _local(edge or "")))
         return 0
-    changes = changes_between(read_services(old), read_services(new))
+    stage_keys = NO_TARGET if target is None else keys_of(load(target).chain.parts)
+    changes = changes_between(read_services(old, stage_keys), read_services(new, stage_keys))
     lines = [line for change in changes for line in _lines(change)]
     if sys.stdout.isatty():
         _print_table(lines)
@@ -94,23 +112,43 @@ def _local(text: str) -> Address:
     raise ConfigurationError(f"--edge {text!r} must be a local socket, as in unix:///run/edge.sock")
 
 
-def _ask(path: str, edge: Address) -> str:
-    """Send a file to a serving edge and give what it would do there, in words."""
-    import httpx  # comparing files need not wait for it
+class _LocalConnection(HTTPConnection):
+    """HTTP over a local socket."""
 
-    read_services(path)  # says what is wrong with a file better than anybody it is sent to
+    def __init__(self, path: str) -> None:
+        super().__init__("edge")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(EDGE_SECONDS)
+        self.sock.connect(self._path)
+
+
+def _ask(path: str, edge: Address) -> str:
+    """Send a file to a serving edge and return what it would do there, in words.
+
+    Raises:
+        ConfigurationError: the edge names the faults of the file.
+        UnansweredError: the edge does not answer.
+    """
     lines = (f"{line}\n".encode() for line in toml_lines(path))
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=edge.path), timeout=EDGE_SECONDS) as client:
-            answer = client.post("http://edge/v1/plan", content=lines)
-            answer.raise_for_status()
-            return str(answer.json()["says"])
-    except httpx.HTTPError as error:
+        with closing(_LocalConnection(edge.path)) as connection:
+            with suppress(BrokenPipeError, ConnectionResetError):  # an edge may answer and close before it read all
+                connection.request("POST", "/v1/plan", lines, encode_chunked=True, headers=_CHUNKED)
+            response = connection.getresponse()
+            answer: Any = json.loads(response.read(MAX_ANSWER_BYTES))
+            if response.status != 422:
+                return str(answer["says"])
+            faults = "; ".join(answer["faults"])
+    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
         raise UnansweredError(f"{edge} does not answer: {error}") from None
+    raise ConfigurationError(f"{path}: {faults}")
 
 
 def changes_between(old: Snapshot, new: Snapshot) -> list[Change]:
-    """Give what changes from one snapshot to another, service by service in the order of the new one."""
+    """Return the changes from one snapshot to another, service by service in the order of the new one."""
     services = Services(Total(), Total(), governed=True)
     for name, settings in old.services.items():
         services.apply(Change(name, None, settings), None)
@@ -124,20 +162,32 @@ def _lines(change: Change) -> Iterator[Line]:
         yield Line(change.name, "", "is no more", Fate.EVICT)
     else:
         for field in change.fields:
-            what = f"{_value(change.before, field)} -> {_value(change.after, field)}"
-            yield Line(change.name, field, what, FATES[field])
+            old, new = _values(change, field)
+            yield Line(change.name, field, f"{old} -> {new}", fate_of(field, change.before, change.after))
 
 
-def _value(settings: Settings, field: str) -> str:
-    """Write a value as the file does; of a password only whether there is one."""
-    if field == "password_hash":
-        return "none" if settings.credentials.password_hash is None else "set"
-    value = getattr(settings.policy, field)
+def _values(change: Change, field: str) -> Iterator[str]:
+    """Yield the old and the new value of a field as a file has them; of a secret only whether there is one."""
+    found = find_field(field, change.before, change.after)
+    for settings in (change.before, change.after):
+        assert settings is not None
+        if found is not None:
+            keys, attribute = found
+            yield _written(getattr(settings.policy[keys], attribute.name), secret=not attribute.repr)
+        elif field == "password_hash":
+            yield _written(settings.credentials.password_hash, secret=True)
+        else:
+            value = getattr(settings.policy, field)
+            rate = field in ("down_rate", "up_rate") and value is not None
+            yield format_rate(value) if rate else _written(value)
+
+
+def _written(value: object, *, secret: bool = False) -> str:
     if value is None:
         return "none"
-    if field in ("down_rate", "up_rate"):
-        return format_rate(value)
-    if isinstance(value, tuple):
+    if secret:
+        return "set"
+    if isinstance(value, (tuple, list)):
         return f"{len(value)} {'entry' if len(value) == 1 else 'entries'}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -149,6 +199,7 @@ def _fate(line: Line) -> str:
 def _print_table(lines: list[Line]) -> None:
     from rich import box
     from rich.console import Console  # a pipe need not wait for rich
+    from rich.markup import escape
     from rich.table import Table
 
     styles = {None: "green", Fate.KEEP: "", Fate.RETUNE: "cyan", Fate.RECHECK: "yellow", Fate.EVICT: "red"}
@@ -157,6 +208,6 @@ def _print_table(lines: list[Line]) -> None:
         table.add_column(column)
     for line in lines:
         fate = "" if line.fate is None else f"{line.fate}: {WORDS[line.fate]}"
-        table.add_row(line.service, line.field, line.what, fate, style=styles[line.fate])
+        table.add_row(*map(escape, (line.service, line.field, line.what, fate)), style=styles[line.fate])
     if lines:
         Console().print(table)

@@ -14,6 +14,7 @@ import trio
 from ..errors import ConfigurationError
 from ..services.control_plane import Link, SnapshotError
 from ..services.snapshot import Snapshot
+from ..services.stage_keys import NO_KEYS, StageKeys
 from . import toml_lines
 from .snapshot_lines import KnownLines, SnapshotReader
 from .watched_file import WatchedFile
@@ -25,19 +26,23 @@ SILENT_SECONDS: Final = 300.0
 """Until the process that reads it says something; one that waits for a disk that is gone might never."""
 
 
-def read_services(path: str | os.PathLike[str]) -> Snapshot:
+def read_services(path: str | os.PathLike[str], stage_keys: StageKeys = NO_KEYS) -> Snapshot:
     """Read a file of services, with a table ``[services.NAME]`` for each. Blocks while it does.
+
+    Args:
+        path: of the file.
+        stage_keys: the tables of a service that the stages of the edge read.
 
     Raises:
         ConfigurationError: everything that is wrong with it: the first 100 faults, and how many more there are.
     """
-    reader = _read(path, KnownLines())
+    reader = _read(path, KnownLines(), stage_keys)
     return Snapshot(reader.services, version=reader.version)
 
 
-def _read(path: str | os.PathLike[str], known: KnownLines) -> SnapshotReader:
+def _read(path: str | os.PathLike[str], known: KnownLines, stage_keys: StageKeys) -> SnapshotReader:
     """Read the whole file here and now; raises as :func:`read_services` does."""
-    reader = SnapshotReader(known)
+    reader = SnapshotReader(known, stage_keys)
     with suppress(SnapshotError):  # there may be more to say
         for line in toml_lines.toml_lines(path):
             deque(reader.read(f"{line}\n".encode()), maxlen=0)
@@ -70,9 +75,9 @@ class FileControl:
     def __repr__(self) -> str:
         return f"FileControl({os.fspath(self._path)!r})"
 
-    def read(self) -> Snapshot:
+    def read(self, stage_keys: StageKeys = NO_KEYS) -> Snapshot:
         """Read what the file says now, as :func:`read_services` does; nothing changes."""
-        return read_services(self._path)
+        return read_services(self._path, stage_keys)
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Apply the file, and every change of it, until cancelled; nothing is left then but what was applied.
@@ -88,7 +93,7 @@ class FileControl:
             file.forget()
         else:
             try:
-                await _read(self._path, known).apply(link)
+                await _read(self._path, known, link.stage_keys).apply(link)
             except SnapshotError as error:
                 raise ConfigurationError(f"{self._path}: {error}") from None
             self._served = link
@@ -104,7 +109,7 @@ class FileControl:
                 link.failed(f"{self._path} is gone; its services stay as they were")
                 continue
             try:
-                async with SnapshotReader(known) as reader:
+                async with SnapshotReader(known, link.stage_keys) as reader:
                     async with _lines(self._path) as chunks:
                         await reader.receive(chunks)
                     await reader.apply(link)

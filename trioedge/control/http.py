@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from ..arguments import check_number
+from ..arguments import check_number, number_fault
 from ..loop.slices import in_slices
 from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.report import Report
@@ -145,7 +145,7 @@ class HttpControl:
         headers = {"If-None-Match": version} if version else {}
         good = (200, 304) if version else (200,)
         seconds = wait + SNAPSHOT_SECONDS
-        async with SnapshotReader(known) as reader:
+        async with SnapshotReader(known, link.stage_keys) as reader:
             async with self._client.ask(
                 "GET", "/v1/snapshot", seconds, good=good, params=query, headers=headers
             ) as answer:
@@ -164,8 +164,7 @@ def _verdict(answer: object) -> DeviceVerdict:
         case {"accept": bool(accept), **more}:
             seconds: Any = more.get("seconds", 60)
             detail = more.get("detail", "")
-            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if number and 0 < seconds <= MAX_VERDICT_SECONDS and isinstance(detail, str):
+            if not number_fault(seconds, above=0, maximum=MAX_VERDICT_SECONDS) and isinstance(detail, str):
                 return DeviceVerdict(accept, float(seconds), detail)
     raise NoAnswerError(f"a device check was answered by {short(answer)}")
 

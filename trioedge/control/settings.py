@@ -1,90 +1,92 @@
-"""Services as people and control planes write them, tables of TOML or objects of JSON, to settings; every fault named.
+"""Reads the settings of a service from a table of TOML or an object of JSON, and names every fault.
 
-The keys are the fields of :class:`~trioedge.services.policy.Policy`, and ``password_hash``. cattrs goes through a
-table; each field has one hook, which reads its value and looks whether it may be, so that no fault hides another.
+The keys are the fields of :class:`~trioedge.services.policy.Policy`, ``password_hash``, and the tables of users'
+stages. Each key has one function that reads its value and checks it, so no fault hides another.
 """
 
-from collections.abc import Callable, Generator, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Generator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
-from cattrs import ClassValidationError, Converter
-from cattrs.gen import make_dict_structure_fn_from_attrs, override
 
 from ..addresses.rules import compile_rules
+from ..arguments import MAX_TEXT_LETTERS, size_fault, unknown_keys
 from ..errors import ConfigurationError, Faults, RulesError, quote
 from ..services.credentials import Credentials, check_hash
 from ..services.device_rules import Handover, Unchecked
-from ..services.policy import NO_OUTBOUND, Policy, Settings
+from ..services.policy import FIELDS, NO_OUTBOUND, Policy, Settings
 from ..services.rates import parse_rate
+from ..services.stage_keys import NO_KEYS, StageKeys
 
-_FIELDS: Final = (*attrs.fields(Policy), *attrs.fields(Credentials))
+KEYS: Final = (*(field.name for field in FIELDS), "password_hash")
+"""The keys of every service; those of users' stages come beside them."""
 
-KEYS: Final = tuple(field.name for field in _FIELDS)
-"""What may be said of a service."""
-
-_KNOWN: Final = frozenset(KEYS)
-
-_LONGEST_KEY: Final = max(map(len, KEYS)) + 5
-"""What of a key is compared with those that there are."""
-
-MAX_UNKNOWN_KEYS: Final = 3
-"""Of a table, that are named; others are counted."""
-
-MAX_TEXT_LETTERS: Final = 1_000
-"""Of a value; to find out what is wrong with half a mebibyte takes 50 ms."""
-
-LARGEST_NUMBER: Final = 2**63 - 1
-"""TOML promises no more, and no float would have to hold it."""
+Read = Callable[[Any], Any]
+"""Returns the value of a key, or raises ConfigurationError with what stands behind its path."""
 
 
-def read_settings(table: object, path: str) -> tuple[Settings, list[str]]:
-    """Read what is said of one service; a key that is not there has its default. Takes some 10 µs.
+def read_settings(table: object, path: str, stage_keys: StageKeys = NO_KEYS) -> tuple[Settings, list[str]]:
+    """Read the settings of one service; a missing key has its default. Takes some 5 µs.
 
     Args:
         table: keys and values as `tomllib` or `json` give them. Rates may be text, such as ``10 MB/s``.
-        path: where it stands, as in ``services.shop``.
+        path: where the table is, as in ``services.shop``.
+        stage_keys: the tables that the stages of the edge read.
 
     Returns:
-        The settings, and every fault but those within source entries, which their compiler reads; each begins with its
-        path. With faults the settings have the keys that are right, so that these entries can be looked at too.
+        The settings, and every fault, each of which begins with its path. Source entries are not checked: their
+        compiler does that. With faults, the settings have the keys that are right, so that their source entries can be
+        checked too.
     """
     if not isinstance(table, Mapping):
         return Settings(), [f"{path} = {quote(table)} must be a table"]
-    wrong, found = dict[str, str](), list[str]()
-    if not _KNOWN.issuperset(table):
-        found.append(f"{path} has no key {_unknown(table)}: there are {', '.join(KEYS)}")
-        table = {key: table[key] for key in KEYS if key in table}
-    try:
-        settings = _structure(table, Settings)
-    except ClassValidationError as error:
-        for fault, note in error.group_exceptions()[0]:
-            wrong[note.name] = str(fault)
-            # A traceback leads to the caller's frames and, through cattrs' own, back to the fault: a cycle, in which
-            # all that the caller has read would wait for a garbage collection.
-            fault.__traceback__ = fault.__context__ = None
-        settings = _structure({key: value for key, value in table.items() if key not in wrong}, Settings)
+    values, wrong, others = dict[str, Any](), dict[str, str](), list[str]()
+    for key, value in table.items():
+        read = _READ.get(key)
+        if read is None:
+            others.append(key)
+            continue
+        try:
+            values[key] = read(value)
+        except ConfigurationError as error:
+            wrong[key] = str(error)
+    found = list[str]()
+    if others:
+        values["stages"], found = _read_stages(table, others, path, stage_keys)
     preconnect = table.get("preconnect")
     if preconnect and table.get("outbound") is None and "preconnect" not in wrong:
         wrong["preconnect"] = f" = {preconnect!r} {NO_OUTBOUND}"
-    found += [f"{path}.{key}{fault}" for key, fault in wrong.items()]
-    return settings, found
+    if wrong:
+        found += [f"{path}.{key}{wrong[key]}" for key in KEYS if key in wrong]
+    password_hash = values.pop("password_hash", None)
+    if password_hash is None:
+        return Settings(Policy(**values)), found
+    return Settings(Policy(**values), Credentials(password_hash)), found
 
 
-def _unknown(table: Mapping[str, object]) -> str:
-    """Name the first keys that are none, say of one which was meant, and count the others."""
-    unknown = [key for key in table if key not in _KNOWN]
-    named = list(map(quote, unknown[:MAX_UNKNOWN_KEYS]))
-    meant = get_close_matches(str(unknown[0])[:_LONGEST_KEY], KEYS, 1)  # takes 0.1 ms, so it is for one of them
-    named[0] += f" (did you mean {meant[0]}?)" if meant else ""
-    more = len(unknown) - MAX_UNKNOWN_KEYS
-    return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+def _read_stages(
+    table: Mapping[str, Any], others: Sequence[str], path: str, stage_keys: StageKeys
+) -> tuple[tuple[object, ...], list[str]]:
+    """Read the tables of stages, and name the keys that there are not."""
+    stages, found = list[object](), list[str]()
+    unknown = [key for key in others if key not in stage_keys]
+    if keys := [key for key in unknown if not isinstance(table[key], Mapping)]:
+        there = (*KEYS, *stage_keys)
+        found.append(f"{path} has no key {unknown_keys(keys, there)}: there are {', '.join(there)}")
+    if tables := [key for key in unknown if isinstance(table[key], Mapping)]:
+        found.append(stage_keys.unread(tables, path))
+    for key in stage_keys:  # in their order, so that the order of the tables is no difference
+        if key in table:
+            made, faults = stage_keys.read(key, table[key], f"{path}.{key}")
+            found += faults
+            if made is not None:
+                stages.append(made)
+    return tuple(stages), found
 
 
 def check_entries(policy: Policy, path: str, faults: Faults) -> None:
-    """Compile a policy's source entries and note every fault. Blocks while it does, and throws the result away."""
+    """Compile the source entries of a policy and note every fault. Blocks; the result is thrown away."""
     for _ in checking_entries(policy, path, faults):
         pass
 
@@ -98,51 +100,47 @@ def checking_entries(policy: Policy, path: str, faults: Faults) -> Generator[Non
             faults.extend((f"{path}.{fault}" for fault in error.faults), error.more)
 
 
-# Each hook gives a field's value, or raises with what has to be said behind its path.
+def _fault(value: object, wrong: str) -> ConfigurationError:
+    """Make a fault that quotes the value, unless that is too large."""
+    return ConfigurationError(f" {size_fault(value) or f'= {quote(value)} {wrong}'}")
 
 
-def _number(value: object) -> object:
-    """Take anything but a number that is too large, even to be quoted; the policy's own check looks at the rest."""
-    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-        raise ConfigurationError(" has more than 64 bits")
-    return value
-
-
-def _rate(value: object) -> object:
+def _rate(value: Any) -> Any:
     if not isinstance(value, str):
-        return _number(value)
+        return value
     try:
         return parse_rate(value)
     except ConfigurationError as error:
         raise ConfigurationError(f": {error}") from None
 
 
-def _entries(value: object) -> tuple[str, ...]:
+def _entries(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
-        raise ConfigurationError(f" = {quote(value)} must be a list of addresses, prefixes or ranges")
-    if not set(map(type, value)) <= {str}:  # lists are long, and a hook for each entry would take ten times as long
+        raise _fault(value, "must be a list of addresses, prefixes or ranges")
+    if not set(map(type, value)) <= {str}:  # lists are long, and a call for each entry would take ten times as long
         number, entry = next((number, entry) for number, entry in enumerate(value) if type(entry) is not str)
-        raise ConfigurationError(f"[{number}] = {quote(entry)} must be text")
+        raise ConfigurationError(f"[{number}]{_fault(entry, 'must be text')}")
     return tuple(value)
 
 
-def _text(value: object) -> object:
+def _text(value: Any) -> Any:
     if value is not None and not isinstance(value, str):
-        raise ConfigurationError(f" = {quote(_number(value))} must be text")
+        raise _fault(value, "must be text")
     return value
 
 
-def _choice(choices: type[StrEnum]) -> Callable[[object], object]:
-    return lambda value: choices(value) if isinstance(value, str) and value in tuple(choices) else value
+def _choice(of: type[StrEnum]) -> Read:
+    choices = tuple(of)
+    return lambda value: of(value) if isinstance(value, str) and value in choices else value
 
 
-def _password_hash(value: object) -> object:
-    if value is not None and (wrong := check_hash(value)):
-        raise ConfigurationError(f" {wrong}")  # never quoted
+def _password_hash(value: Any) -> Any:
+    if value is not None and (wrong := size_fault(value) or check_hash(value)):
+        raise ConfigurationError(f" {wrong}")  # a hash is never quoted
     return value
 
 
-_READERS: Final[dict[str, Callable[[object], object]]] = {
+_CONVERT: Final[dict[str, Read]] = {
     "accept": _entries,
     "reject": _entries,
     "down_rate": _rate,
@@ -150,37 +148,24 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "device_handover": _choice(Handover),
     "device_unchecked": _choice(Unchecked),
     "outbound": _text,
-    "password_hash": _password_hash,
 }
-"""Keys whose values are written otherwise than settings hold them, or are not to be quoted."""
+"""Keys whose values are written otherwise than a policy has them, or whose fault is better told of what was written."""
 
 
-def _hook(field: "attrs.Attribute[Any]") -> Callable[[Any, Any], Any]:
-    """Give what reads and checks the value of a field."""
-    read, check = _READERS.get(field.name, _number), field.metadata.get("check")
+def _reading(field: "attrs.Attribute[Any]") -> Read:
+    """Make the function that reads and checks the value of a field."""
+    convert, check = _CONVERT.get(field.name), field.metadata["check"]
 
-    def hook(value: object, _: object) -> object:
+    def read(value: Any) -> Any:
         if isinstance(value, str) and len(value) > MAX_TEXT_LETTERS:
-            raise ConfigurationError(f" has more than {MAX_TEXT_LETTERS:,} letters")
-        value = read(value)
-        if check is not None and (wrong := check(value)):
-            raise ConfigurationError(f" = {quote(value)} {wrong}")
+            raise _fault(value, "")  # before half a mebibyte is looked at
+        if convert is not None:
+            value = convert(value)
+        if wrong := check(value):
+            raise _fault(value, wrong)
         return value
 
-    return hook
+    return read
 
 
-def _settings(password_hash: str | None = None, **policy: Any) -> Settings:
-    """Make settings of what one table says of both parts."""
-    return Settings(Policy(**policy), Credentials(password_hash))
-
-
-_HOOKS: Final[dict[str, Any]] = {field.name: override(struct_hook=_hook(field)) for field in _FIELDS}
-
-_structure: Final = make_dict_structure_fn_from_attrs(
-    list(_FIELDS),
-    cast(type[Settings], _settings),  # it is called, and nothing else
-    Converter(),
-    _cattrs_detailed_validation=True,
-    **_HOOKS,
-)
+_READ: Final[dict[str, Read]] = {field.name: _reading(field) for field in FIELDS} | {"password_hash": _password_hash}

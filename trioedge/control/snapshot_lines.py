@@ -1,17 +1,16 @@
-"""Snapshots as lines of JSON: the one form in which they reach an edge, from a control plane or out of a file.
+"""Snapshots as lines of JSON, the form in which an edge reads them from a control plane and from a file.
 
-A head, a line for each service, and an end that counts those lines, so that a snapshot cut short is noticed::
+A head, a line for each service, and an end that counts those lines, so that a truncated snapshot is noticed::
 
     {"version": "7", "full": true}
     {"name": "shop", "session_rate": 20}
     {"name": "cafe", "enabled": false}
     {"end": 2}
 
-Where `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` ends one. Whoever
-finds out on the way that there is no snapshot to be had says ``{"fault": "why"}``.
+If `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` removes one. A sender that
+cannot complete a snapshot writes ``{"fault": "why"}``.
 
-Seed, layer six: only what changed moves. A line that is the same as the one that holds is known by its hash, and
-neither read again nor compared.
+A line that is equal to the applied line of a service is known by its hash. It is neither parsed nor compared.
 """
 
 import json
@@ -30,74 +29,80 @@ from ..services.control_plane import Link, SnapshotError
 from ..services.policy import Settings
 from ..services.services import MAX_NAME_LENGTH
 from ..services.snapshot import Snapshot
+from ..services.stage_keys import NO_KEYS, StageKeys
 from .settings import checking_entries, read_settings
 
 MAX_LINE_BYTES: Final = 1 << 19
 
 MAX_LISTS: Final = 10_000
-"""And tables, in a line, where three would do: each is a thing of its own, and 100,000 take 50 ms."""
+"""Lists and objects in one line. Each is allocated by itself, and 100,000 take 50 ms."""
 
 MAX_VALUES: Final = 25_000
-"""In a line, source entries as a rule: a line is parsed in one go, which then takes some 4 ms."""
+"""Values in one line, source entries as a rule. A line is parsed in one step, which then takes some 4 ms."""
 
 MAX_BYTES: Final = 64 << 20
-"""Of a whole snapshot."""
+"""The size of a whole snapshot."""
 
 _NAMED: Final = re.compile(rb'\{"name": ?"([^"\\]{1,100})"')
 
 CHUNK_SECONDS: Final = 0.0002
-"""What it takes somebody to receive a chunk, which is work as well."""
+"""Processor time of receiving a chunk, which is counted as work too."""
 
 
 class KnownLines:
-    """The lines that an edge's services were read from, as hashes; Python makes a key for these in each process."""
+    """The applied line of each service, as a hash. Python keys these hashes anew in each process.
 
-    __slots__ = ("hashes", "hold", "names", "rest", "rounds", "seen")
+    Invariant: ``names[hashes[name]] == name``, and `hashes` and `seen` have the same keys, the applied services.
+    """
+
+    __slots__ = ("applied", "hashes", "names", "rest", "rounds", "seen")
 
     def __init__(self, *, serving: bool = False) -> None:
-        """Know none.
+        """Know no line.
 
         Args:
-            serving: whether there are sessions already, which must not notice that a first snapshot is read.
+            serving: whether sessions are live already, which the reading of a first snapshot must not delay.
         """
         self.rest = REST if serving else 0
-        """How many times longer than its work the reading of the next snapshot rests."""
-        self.hold = False
-        """Whether any snapshot holds."""
+        """The pause of the next reading, as a multiple of its work."""
+        self.applied = False
+        """Whether a snapshot has been applied."""
         self.names: dict[int, str] = {}
         """Services by the hash of their line."""
         self.hashes: dict[str, int] = {}
-        """The same the other way."""
+        """Hashes by service."""
         self.rounds = 0
         """Snapshots begun."""
         self.seen: dict[str, int] = {}
-        """The last round in which each service was named. Kept for life: no round makes or frees a long table."""
+        """The last round in which each service was named. One table for all rounds: a long one is slow to free."""
 
 
 class SnapshotReader:
-    """One snapshot: :meth:`receive` its lines, then :meth:`apply` it. The loop is never held for longer than a line.
+    """Reads one snapshot: :meth:`receive` its lines, then :meth:`apply` it. No step is longer than a line takes.
 
-    A context that is left by an error frees what was read as it was read, in steps: 100,000 services at once would
-    hold the loop for 30 ms. After a cancel they go at once.
+    A context that is left by an error frees what was read in steps as well, because 100,000 services at once would
+    block the loop for 30 ms. After a cancel they are freed at once.
     """
 
-    def __init__(self, known: KnownLines) -> None:
+    def __init__(self, known: KnownLines, stage_keys: StageKeys = NO_KEYS) -> None:
         """Begin.
 
         Args:
-            known: the lines that hold. Only :meth:`apply` changes what it says of them.
+            known: the applied lines. Only :meth:`apply` changes them.
+            stage_keys: the tables of a service that the stages of the edge read.
         """
         known.rounds += 1
         self._known = known
+        self._stage_keys = stage_keys
         self._slices = Slices(known.rest)
         self._until_left = ExitStack()
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
         self._full = self._ended = False
         self.version = ""
-        """As its head says."""
+        """The version in the head."""
         self.services: dict[str, Settings] = {}
-        """What was read so far, but for lines that hold already; with faults it means nothing."""
+        """Settings read so far, without lines that are applied already. Meaningless if there are faults."""
         self._hashes: dict[str, int] = {}
         self._removed: set[str] = set()
         self.faults = Faults()
@@ -114,17 +119,17 @@ class SnapshotReader:
                 await self._slices.run(self.free())
 
     async def receive(self, chunks: AsyncIterator[bytes] | trio.abc.ReceiveStream) -> None:
-        """Read what comes, once and within the context; until that is left there is no full pass of the collector.
+        """Read all chunks, once and within the context. The garbage collector makes no full pass until that is left.
 
         Raises:
-            SnapshotError: this is no snapshot; the rest was not read. It has every fault so far.
+            SnapshotError: this is no snapshot, with every fault so far. The rest was not read.
         """
         self._until_left.enter_context(no_full_pass())
         async for chunk in chunks:
             await self._slices.run(self.read(chunk), beside=CHUNK_SECONDS)
 
     async def apply(self, link: Link) -> None:
-        """Let what was read hold, and know its lines. After a cancel the known lines are of no use.
+        """Apply the snapshot and remember its lines. After a cancel the known lines must not be used again.
 
         Raises:
             SnapshotError: every fault. Nothing has changed.
@@ -133,7 +138,7 @@ class SnapshotReader:
         await self._slices.run(self._remember())
 
     def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
-        """Read more of it, a line a step; raises as :meth:`receive` does."""
+        """Read one chunk, a line in each step; raises as :meth:`receive` does."""
         self._bytes += len(data)
         if self._bytes > MAX_BYTES:
             self._refuse(f"has more than {MAX_BYTES:,} bytes")
@@ -148,7 +153,7 @@ class SnapshotReader:
         self._bound(line, 0, len(line), MAX_LINE_BYTES, "bytes")
 
     def finish(self) -> Generator[None, None, Snapshot]:
-        """Give the snapshot: the first in full, a later one as what it changes; raises as :meth:`apply` does."""
+        """Return the snapshot: the first in full, a later one as its changes; raises as :meth:`apply` does."""
         if self._open_line:
             self._read_line(bytes(self._open_line))
             self._open_line.clear()
@@ -157,7 +162,7 @@ class SnapshotReader:
         if self.faults:
             yield from self.check_entries()
             raise SnapshotError(self.faults)
-        if not self._known.hold:
+        if not self._known.applied:
             return Snapshot(self.services, version=self.version)
         if self._full:
             for name, seen in self._known.seen.items():
@@ -167,13 +172,13 @@ class SnapshotReader:
         return Snapshot(self.services, frozenset(self._removed), full=False, version=self.version)
 
     def check_entries(self) -> Generator[None, None, None]:
-        """Note what is wrong within source entries; else whoever lets the snapshot hold compiles them, once."""
+        """Check source entries, if there are other faults. Those of a good snapshot are compiled when it is applied."""
         for name, settings in self.services.items():
             yield from checking_entries(settings.policy, f"services.{name}", self.faults)
             yield
 
     def free(self) -> Generator[None, None, None]:
-        """Let go of what was read; whatever was made of it is empty too."""
+        """Free what was read, a service in each step. A snapshot that was made of it is empty then."""
         for table in (self.services, self._hashes):
             while table:
                 table.popitem()
@@ -184,7 +189,7 @@ class SnapshotReader:
 
     def _remember(self) -> Generator[None, None, None]:
         known = self._known
-        known.hold, known.rest = True, REST
+        known.applied, known.rest = True, REST
         for name in self._removed:
             known.names.pop(known.hashes.pop(name, 0), None)
             known.seen.pop(name, None)
@@ -195,12 +200,12 @@ class SnapshotReader:
             known.names[line], known.hashes[name], known.seen[name] = name, line, known.rounds
             yield
 
-    def _bound(self, line: bytes | bytearray, start: int, found: int, most: int, what: str) -> None:
-        """Refuse a line that has too much in it, by the name that it says at its start, if it does."""
-        if found > most:
+    def _bound(self, line: bytes | bytearray, start: int, found: int, maximum: int, unit: str) -> None:
+        """Refuse a line that is too large. It is named by the service at its start, or else by its number."""
+        if found > maximum:
             named = _NAMED.match(line, start)
             where = f"services.{named[1].decode(errors='replace')}" if named else f"line {self._lines + 1}"
-            self._refuse(f"{where} has more than {most:,} {what}")
+            self._refuse(f"{where} has more than {maximum:,} {unit}")
 
     def _read_line(self, line: bytes) -> None:
         self._bound(line, 0, line.count(b"[") + line.count(b"{"), MAX_LISTS, "lists")
@@ -214,20 +219,20 @@ class SnapshotReader:
             self._counted += 1
             self._name(name)
         else:
-            self._read_news(_parse(line), hash(line))
+            self._read_service(_parse(line), hash(line))
 
     def _read_head(self, said: object) -> None:
         match said:
             case {"version": str(version), "full": bool(full)}:
-                if not (full or self._known.hold):
-                    self._refuse("says only what changed, and nothing holds yet")
+                if not (full or self._known.applied):
+                    self._refuse("says only what changed, and no snapshot is applied yet")
                 self.version, self._full = version, full
             case {"fault": str(why)}:
                 self._refuse(why)
             case _:
                 self._refuse('does not begin with {"version": text, "full": true or false}')
 
-    def _read_news(self, said: object, line: int) -> None:
+    def _read_service(self, said: object, line: int) -> None:
         match said:
             case {"name": str(name), **table}:
                 self._counted += 1
@@ -235,7 +240,7 @@ class SnapshotReader:
                     printable = f"a service's name is printable text of 1 to {MAX_NAME_LENGTH} letters"
                     self.faults.note(f"services.{quote(name)}: {printable}")
                     return
-                settings, faults = read_settings(table, f"services.{name}")
+                settings, faults = read_settings(table, f"services.{name}", self._stage_keys)
                 self.faults.extend(faults)
                 if self._name(name):
                     self.services[name], self._hashes[name] = settings, line
@@ -253,7 +258,7 @@ class SnapshotReader:
                 self.faults.note(f"line {self._lines} names no service, and is no end")
 
     def _name(self, name: str) -> bool:
-        """Note that a line is about this service, and say whether it is the first that is."""
+        """Note that a line names this service, and return whether it is the first that does."""
         if name in self.services or name in self._removed or self._known.seen.get(name) == self._known.rounds:
             self.faults.note(f"services.{name} is there twice")
             return False
@@ -262,13 +267,13 @@ class SnapshotReader:
         return True
 
     def _refuse(self, fault: str) -> NoReturn:
-        """Say what is wrong so far, and read no further."""
+        """Raise every fault so far; nothing more is read."""
         self.faults.note(fault)
         raise SnapshotError(self.faults)
 
 
 def _parse(line: bytes) -> Any:
-    """Give what a line says; None, which is nothing that a line may say, for one that is not JSON."""
+    """Parse a line. Return None, which no line may be, for one that is not JSON."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

@@ -66,7 +66,7 @@ class Forward:
             ConfigurationError: names the argument and what is wrong with it.
         """
         self.to: Address | Choose | None = to if to is None or callable(to) else parse_address(to)
-        check_count("Forward", "preconnect", preconnect, least=0, most=10_000)
+        check_count("Forward", "preconnect", preconnect, minimum=0, maximum=10_000)
         check_number("Forward", "connect_seconds", connect_seconds, above=0)
         self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
         for each in self.allow:

@@ -19,13 +19,15 @@ from ..loop.slices import REST, in_slices
 from ..session.session import Session
 from ..session.verdict import Reason, Reject, Verdict
 from ..telemetry.observer import Observer
+from .changes import ENTRIES_PER_STEP
 from .control_plane import SnapshotError
 from .credentials import check_hash
 from .plan import Plan
-from .policy import ENTRIES_PER_STEP, FATES, Fate, Policy, Settings, faults
+from .policy import FATES, Fate, Policy, Settings, faults
 from .registry import Registry
 from .services import MAX_NAME_LENGTH, Services, diff
 from .snapshot import Change, Snapshot
+from .stage_keys import NO_KEYS, StageKeys
 from .unenforced import Unenforced
 
 APPLY_REST: Final = 4
@@ -66,7 +68,15 @@ class SnapshotApplier:
         failing_since: since when; None when all is well.
     """
 
-    def __init__(self, services: Services, live: Registry, observer: Observer, *, enforced: Collection[str]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        live: Registry,
+        observer: Observer,
+        *,
+        enforced: Collection[str],
+        stage_keys: StageKeys = NO_KEYS,
+    ) -> None:
         """Let nothing hold yet.
 
         Args:
@@ -74,7 +84,9 @@ class SnapshotApplier:
             live: the sessions that they concern.
             observer: told of what people should know.
             enforced: the policy fields that some stage of the chain reads; others earn a warning.
+            stage_keys: the keys of users' stages that the chain reads; others are faults.
         """
+        self.stage_keys = stage_keys
         self._services = services
         self._live = live
         self._observer = observer
@@ -168,7 +180,7 @@ class SnapshotApplier:
             if change.after is not None:
                 if not (isinstance(change.name, str) and 0 < len(change.name) <= MAX_NAME_LENGTH):
                     wrong.note(f"{path}: a service's name is text of 1 to {MAX_NAME_LENGTH} letters")
-                wrong.extend(_faults(change.after, path))
+                wrong.extend(_faults(change.after, path, self.stage_keys))
                 unenforced.note(change.name, change.after.policy)
                 try:
                     rules = yield from self._rules(change, change.after.policy)
@@ -268,9 +280,9 @@ class SnapshotApplier:
         return None
 
 
-def _faults(settings: Settings, path: str) -> list[str]:
+def _faults(settings: Settings, path: str, stage_keys: StageKeys) -> list[str]:
     """Give everything that is wrong with settings but their source entries."""
-    found = list(faults(settings.policy, path))
+    found = [*faults(settings.policy, path), *stage_keys.faults(settings.policy.stages, path)]
     password_hash = settings.credentials.password_hash
     if password_hash is not None and (wrong := check_hash(password_hash)):
         found.append(f"{path}.password_hash {wrong}")

@@ -10,6 +10,7 @@ from ..errors import EdgeError
 from .plan import Plan
 from .report import Report
 from .snapshot import Snapshot
+from .stage_keys import StageKeys
 
 
 class SnapshotError(EdgeError):
@@ -42,6 +43,10 @@ class DeviceVerdict:
 
 class Link(Protocol):
     """The edge's end of the line: what a control plane calls."""
+
+    @property
+    def stage_keys(self) -> StageKeys:
+        """The keys of users' stages that a service may have. Text is read with them, see `control.settings`."""
 
     async def apply(self, snapshot: Snapshot, /) -> Plan:
         """Let a snapshot hold, all of it or nothing. The loop is never held for long.

@@ -1,4 +1,4 @@
-"""How a client proves that it is a service's: what a snapshot says, and whether that can be."""
+"""The credentials of a service, and the check of a password hash that a control plane made."""
 
 import base64
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 MAX_COST_LOG2: Final = 17
-"""Of hashes made elsewhere: 128 MiB and some half a second."""
+"""The largest cost of a hash that is accepted: 128 MiB and about half a second."""
 
 KEY_BYTES: Final = 32
 SALT_BYTES: Final = 16
@@ -14,17 +14,17 @@ SALT_BYTES: Final = 16
 
 @attrs.frozen(slots=True)
 class Credentials:
-    """How a client proves that it is this service's.
+    """How a client proves that it belongs to a service.
 
     Attributes:
-        password_hash: as `trioedge.hash_password` gives it; None lets nobody in by password.
+        password_hash: as `trioedge.hash_password` returns it; None if no password is right.
     """
 
     password_hash: str | None = attrs.field(default=None, repr=False)
 
 
 def check_hash(text: object) -> str:
-    """Say what is wrong with a `password_hash`, or nothing. The hash itself is never quoted."""
+    """Return what is wrong with a `password_hash`, or "". The hash itself is never quoted."""
     if isinstance(text, str):
         try:
             read_hash(text)
@@ -36,10 +36,10 @@ def check_hash(text: object) -> str:
 
 
 def read_hash(text: str) -> tuple[int, bytes, bytes]:
-    """Give cost, salt and key of a hash.
+    """Return the cost (log2 of scrypt's n), the salt and the key of a hash.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the text is no hash, or one of a larger cost.
     """
     scheme, cost, salt, key = text.split(":")
     if scheme != "scrypt" or not cost.isdecimal() or not 1 <= int(cost) <= MAX_COST_LOG2:

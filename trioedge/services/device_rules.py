@@ -1,4 +1,4 @@
-"""What a service says of its devices: how many, and what holds when one more comes or nobody answers a check."""
+"""The device rules of a service: a limit, what happens beyond it, and what an unanswered check means."""
 
 from enum import StrEnum
 
@@ -6,37 +6,37 @@ import attrs
 
 
 class Handover(StrEnum):
-    """What happens when a device comes and as many as may be are online."""
+    """What happens when a new device comes and the device limit is reached."""
 
     REJECT_NEW = "reject_new"
-    """It is refused."""
+    """The new device is refused."""
     EVICT_OLDEST = "evict_oldest"
-    """It is let in, and the device that came first is cut."""
+    """The new device is accepted, and the oldest is cut."""
     HOLD = "hold"
-    """It is let in, and the device that came first is cut after a while, if there are too many still."""
+    """The new device is accepted. After a while the oldest is cut, if there are still too many."""
 
 
 class Unchecked(StrEnum):
-    """What holds for a device when the check is not answered within the grace."""
+    """How a device is treated when its check is not answered within the grace."""
 
     FAIL_OPEN = "fail_open"
-    """It is accepted, for a while."""
+    """The device is accepted for a while."""
     FAIL_CLOSED = "fail_closed"
-    """It is denied, for a while."""
+    """The device is denied for a while."""
     STALE_FOR = "stale_for"
-    """The verdict of before holds for so long; a device that never had one is denied."""
+    """Its expired verdict is used for some time longer. A device that never had one is denied."""
 
 
 @attrs.frozen(slots=True)
 class DeviceRules:
-    """What holds for the devices of one service.
+    """The device rules of one service.
 
     Attributes:
-        limit: devices online at once, None for any number.
-        handover: when one more comes.
-        hold_seconds: how long ``hold`` lets one too many be.
-        unchecked: when nobody answers.
-        stale_seconds: how long an expired verdict may be used, with ``stale_for``.
+        limit: devices online at once; None for no limit.
+        handover: what happens when one more device comes.
+        hold_seconds: how long ``hold`` tolerates one device too many.
+        unchecked: how a device is treated whose check is not answered.
+        stale_seconds: how long ``stale_for`` uses a verdict after it expired.
     """
 
     limit: int | None = None

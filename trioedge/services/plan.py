@@ -1,18 +1,19 @@
-"""What a snapshot would do, or did."""
+"""The effect of a snapshot, before or after it is applied."""
 
 import attrs
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class Plan:
-    """What a snapshot changes, counted.
+    """The effect of a snapshot on services and live sessions.
 
     Attributes:
-        added: services that come.
-        changed: services whose policy or credentials become others, by name, and which fields.
-        removed: services that go.
+        added: new services.
+        changed: the names of the fields that change, by service: ``down_rate``, ``hours.since`` for a key of a stage,
+            or ``password_hash``.
+        removed: services that are removed.
         retuned: live sessions that go on with another rate.
-        rechecked: live sessions that are judged again by a device check.
+        rechecked: live sessions whose device is judged again.
         evicted: live sessions that are cut.
     """
 
@@ -24,11 +25,11 @@ class Plan:
     evicted: int = 0
 
     def __bool__(self) -> bool:
-        """Whether it changes anything."""
+        """Whether the snapshot changes anything."""
         return bool(self.added or self.changed or self.removed)
 
     def __str__(self) -> str:
-        """Say it in one line: ``changes 2 services; retunes 812 sessions, evicts 3``."""
+        """Describe it in one line: ``changes 2 services; retunes 812 sessions, evicts 3 sessions``."""
         services = [
             f"{verb} {count} {'service' if count == 1 else 'services'}"
             for verb, count in (

@@ -1,25 +1,30 @@
-"""What a control plane says of one service: its policy, its credentials, and what a change does to live sessions.
+"""The settings of one service, and what the change of a field does to its live sessions.
 
-Seed, layer six: authentication state and policy state are two things, and a change of one moves nothing of the other.
+Policy and credentials are two parts of the settings: a change of one never touches the other.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from ..addresses.address import parse_address
+from ..arguments import choice_fault, count_fault, flag_fault, number_fault
 from ..errors import ConfigurationError
 from .credentials import Credentials
 from .device_rules import DeviceRules, Handover, Unchecked
+from .key_classes import defaults_of
+from .rates import parse_rate
+
+T = TypeVar("T")
 
 
 class Fate(StrEnum):
-    """What the change of a field does to sessions that live already; new ones always get the new value."""
+    """What the change of a field does to live sessions. New sessions always get the new value."""
 
     KEEP = "keep"
-    """Nothing."""
+    """They stay as they are."""
     RETUNE = "retune"
     """They go on with the new value."""
     RECHECK = "recheck"
@@ -28,63 +33,40 @@ class Fate(StrEnum):
     """They are cut."""
 
 
-LARGEST: Final = 2**63
-"""No number reaches it, so that each has a float."""
+MAX_PRECONNECT: Final = 1000
 
 NO_OUTBOUND: Final = "needs an outbound to connect to"
-"""What is wrong with a `preconnect` that stands alone."""
-
-ENTRIES_PER_STEP: Final = 512
-"""Of long lists, between two yields; each takes some 10 µs."""
+"""What is wrong with a `preconnect` without an `outbound`."""
 
 
 def _rule(fate: Fate, check: Callable[[Any], str]) -> dict[str, Any]:
-    """Say of a field what its change does, and what is wrong with a value."""
+    """Make the metadata of a field: the fate of live sessions, and what is wrong with a value."""
     return {"fate": fate, "check": check}
 
 
-def _number(value: Any, *, above: bool) -> str:
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if fits and (0 < value < LARGEST if above else 0 <= value < LARGEST):
-        return ""
-    return "must be a number above 0" if above else "must be a number of at least 0"
-
-
 def _rate(value: Any) -> str:
-    return "" if value is None else _number(value, above=True)
+    return "" if value is None else number_fault(value, above=0)
 
 
-def _byte_rate(value: Any) -> str:
-    if value is None or (not _number(value, above=True) and value >= 1):
-        return ""
-    return "must be a number of at least 1"
+def _bytes_per_second(value: Any) -> str:
+    return "" if value is None else number_fault(value, minimum=1)
 
 
 def _seconds(value: Any) -> str:
-    return _number(value, above=False)
+    return "" if value is None else number_fault(value)
 
 
 def _count(value: Any) -> str:
-    fits = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < LARGEST
-    return "" if fits else "must be a whole number of at least 1"
-
-
-def _or_none(check: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: "" if value is None else check(value)
+    return "" if value is None else count_fault(value)
 
 
 def _idle(value: Any) -> str:
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1000
-    return "" if fits else "must be a whole number from 0 to 1000"
-
-
-def _flag(value: Any) -> str:
-    return "" if isinstance(value, bool) else "must be true or false"
+    return count_fault(value, minimum=0, maximum=MAX_PRECONNECT)
 
 
 def _choice(of: type[StrEnum]) -> Callable[[Any], str]:
-    choices = " or ".join(repr(str(each)) for each in of)
-    return lambda value: "" if value in tuple(of) else f"must be {choices}"
+    choices = tuple(of)
+    return lambda value: "" if value is None else choice_fault(value, choices)
 
 
 def _entries(value: Any) -> str:
@@ -100,50 +82,91 @@ def _destination(value: Any) -> str:
     return ""
 
 
-_count_or_none, _seconds_or_none = _or_none(_count), _or_none(_seconds)
-_handover, _unchecked = _or_none(_choice(Handover)), _or_none(_choice(Unchecked))
+def _read_rate(name: str, value: float | str | None) -> float | None:
+    """Read a rate from text, and leave every other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_rate(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"Policy({name}=...): {error}") from None
+
+
+def _read_down_rate(value: float | str | None) -> float | None:
+    return _read_rate("down_rate", value)
+
+
+def _read_up_rate(value: float | str | None) -> float | None:
+    return _read_rate("up_rate", value)
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class Policy:
-    """The limits of one service and where its sessions go. Where it says None, the stage's own argument holds.
+    """The limits of one service, and where its sessions go. Where a field is None, the argument of the stage applies.
 
-    Anything may be written into one; a snapshot with a policy that cannot be is refused whole, see :func:`faults`.
+    Only the text of a rate is read at once. All other values are checked when a snapshot is applied, and a snapshot
+    with a fault is refused whole; see :func:`faults`.
+
+    ``policy[Hours]`` gives the keys of a user's stage: the `Hours` among `stages`, or ``Hours()`` if there is none.
+
+    Raises:
+        ConfigurationError: ``Policy(down_rate=...): rate '10 MB' must be at least 1, ...``.
     """
 
-    enabled: bool = attrs.field(default=True, metadata=_rule(Fate.EVICT, _flag))
-    """Whether it may have sessions at all."""
+    enabled: bool = attrs.field(default=True, metadata=_rule(Fate.EVICT, flag_fault))
+    """Whether the service may have sessions."""
     session_rate: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _rate))
-    """Sessions a second."""
-    session_burst: int = attrs.field(default=32, metadata=_rule(Fate.KEEP, _count))
-    """Sessions at once after a rest; says something only beside `session_rate`."""
-    max_sessions: int | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _count_or_none))
-    """Sessions live at once."""
-    down_rate: float | None = attrs.field(default=None, metadata=_rule(Fate.RETUNE, _byte_rate))
-    """Bytes a second to its clients, over all of its sessions."""
-    up_rate: float | None = attrs.field(default=None, metadata=_rule(Fate.RETUNE, _byte_rate))
-    """Bytes a second to its upstream, over all of its sessions."""
-    device_limit: int | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _count_or_none))
+    """New sessions per second."""
+    session_burst: int = attrs.field(default=32, metadata=_rule(Fate.KEEP, count_fault))
+    """New sessions at once after a pause. Without `session_rate` it has no effect."""
+    max_sessions: int | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _count))
+    """Live sessions at once."""
+    down_rate: float | None = attrs.field(
+        default=None, metadata=_rule(Fate.RETUNE, _bytes_per_second), converter=_read_down_rate
+    )
+    """Bytes per second to the service's clients, over all of its sessions. May be written as ``"10 MB/s"``."""
+    up_rate: float | None = attrs.field(
+        default=None, metadata=_rule(Fate.RETUNE, _bytes_per_second), converter=_read_up_rate
+    )
+    """Bytes per second to the service's upstream, over all of its sessions. May be written as ``"10 MB/s"``."""
+    device_limit: int | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _count))
     """Devices with a live session at once."""
-    device_handover: Handover | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _handover))
+    device_handover: Handover | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _choice(Handover)))
     """What happens when one more device comes."""
-    device_hold_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds_or_none))
-    """How long ``hold`` lets one device too many be."""
-    device_unchecked: Unchecked | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _unchecked))
-    """What holds for a device when nobody answers the check in time."""
-    device_stale_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds_or_none))
-    """How long after it expired ``stale_for`` goes by a verdict."""
+    device_hold_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds))
+    """How long ``hold`` tolerates one device too many."""
+    device_unchecked: Unchecked | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _choice(Unchecked)))
+    """How a device is treated when its check is not answered in time."""
+    device_stale_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds))
+    """How long ``stale_for`` uses a verdict after it expired."""
     accept: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.RECHECK, _entries))
-    """Sources that may come: addresses, prefixes, ranges. With none, all that are not rejected."""
+    """Sources that are accepted: addresses, prefixes, ranges. If empty, all that are not rejected."""
     reject: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.RECHECK, _entries))
-    """Sources that may not. The longest prefix wins."""
+    """Sources that are rejected. The longest prefix wins."""
     outbound: str | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _destination))
-    """Where its sessions go: ``tcp://host:port`` or ``unix:///path``."""
+    """Where the service's sessions go: ``tcp://host:port`` or ``unix:///path``."""
     preconnect: int = attrs.field(default=0, metadata=_rule(Fate.KEEP, _idle))
-    """Connections to `outbound` that are kept ready."""
+    """Idle connections to `outbound` that are kept ready."""
+    stages: tuple[object, ...] = ()
+    """Keys of users' stages: one instance of each attrs class that a stage of the chain names as its ``policy``."""
+
+    def __getitem__(self, keys: type[T]) -> T:
+        """Return the keys of a stage. All services that say nothing share one instance of the defaults; 0.1 µs.
+
+        Args:
+            keys: the attrs class that the stage names as its ``policy``.
+
+        Raises:
+            TypeError: `keys` is no such class.
+        """
+        for each in self.stages:
+            if type(each) is keys:
+                return each
+        defaults: T = defaults_of(keys)  # type: ignore[arg-type]  # mypy takes a class for unhashable
+        return defaults
 
     def device_rules(self, otherwise: DeviceRules) -> DeviceRules:
-        """Give the device fields as the device table takes them; where one says None, what `otherwise` says."""
+        """Return the device fields as the device table takes them, with `otherwise` where one is None."""
         said: dict[str, Any] = {
             "limit": self.device_limit,
             "handover": self.device_handover,
@@ -156,23 +179,28 @@ class Policy:
 
 @attrs.frozen(slots=True)
 class Settings:
-    """All that a snapshot says of one service."""
+    """What a snapshot says of one service."""
 
     policy: Policy = Policy()
     credentials: Credentials = Credentials()  # noqa: RUF009 - frozen
 
 
+FIELDS: Final = tuple(field for field in attrs.fields(Policy) if field.name != "stages")
+"""The fields of a policy that are keys of their own in a services file."""
+
 FATES: Final[dict[str, Fate]] = {
-    **{field.name: field.metadata["fate"] for field in attrs.fields(Policy)},
+    **{field.name: field.metadata["fate"] for field in FIELDS},
     "password_hash": Fate.EVICT,
 }
-"""The fate of live sessions, by the field that changes. A changed password ends what the old one opened."""
+"""The fate of live sessions, by the field that changes. A changed password ends the sessions of the old one."""
 
-_CHECKS: Final = tuple((field.name, field.metadata["check"]) for field in attrs.fields(Policy))
+_CHECKS: Final = tuple((field.name, field.metadata["check"]) for field in FIELDS)
 
 
-def faults(policy: Policy, path: str) -> Iterator[str]:
-    """Give everything that is wrong with a policy but its source entries, which their compiler reads.
+def faults(policy: Policy, path: str) -> Generator[str, None, None]:
+    """Check the fields of a policy, all but two things.
+
+    Source entries are checked by their compiler, and `stages` by :class:`~trioedge.services.stage_keys.StageKeys`.
 
     Args:
         policy: what was written.
@@ -187,30 +215,3 @@ def faults(policy: Policy, path: str) -> Iterator[str]:
             yield f"{path}.{name} = {value!r} {wrong}"
     if policy.preconnect and policy.outbound is None:
         yield f"{path}.preconnect = {policy.preconnect!r} {NO_OUTBOUND}"
-
-
-def changed_fields(before: Settings, after: Settings) -> Generator[None, None, tuple[str, ...]]:
-    """Name the fields in which two settings differ, none for equal ones; in short steps, however long the lists."""
-    old, new = before.policy, after.policy
-    short = len(old.accept) + len(old.reject) <= ENTRIES_PER_STEP
-    if before is after or (short and before == after):
-        return ()
-    fields = []
-    for name, check in _CHECKS:
-        one, other = getattr(old, name), getattr(new, name)
-        if not ((yield from _equal(one, other)) if check is _entries else one == other):
-            fields.append(name)
-    if before.credentials != after.credentials:
-        fields.append("password_hash")
-    return tuple(fields)
-
-
-def _equal(entries: tuple[str, ...], others: tuple[str, ...]) -> Generator[None, None, bool]:
-    if not isinstance(others, tuple) or len(entries) != len(others):
-        return False
-    for start in range(0, 0 if entries is others else len(entries), ENTRIES_PER_STEP):
-        end = start + ENTRIES_PER_STEP
-        if entries[start:end] != others[start:end]:
-            return False
-        yield
-    return True

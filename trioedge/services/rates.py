@@ -1,9 +1,10 @@
-"""Rates as people write them: ``10 MB/s``, ``50 Mbit/s``, ``2 MiB/s``."""
+"""Rates as text: ``10 MB/s``, ``50 Mbit/s``, ``2 MiB/s``."""
 
 import re
 from math import isfinite
 from typing import Final
 
+from ..arguments import is_number
 from ..errors import ConfigurationError
 
 _SCALES: Final = {
@@ -19,19 +20,19 @@ def parse_rate(value: object) -> float:
     """Read a rate.
 
     Args:
-        value: bytes a second as a number, or text: a number and a unit, ``B/s`` or ``bit/s``, with k, M, G or T
-            before it for powers of 1000, or Ki, Mi, Gi or Ti for powers of 1024. A ``b`` alone is refused: half of
-            those who write ``Mb/s`` mean bytes.
+        value: bytes per second as a number, or text: a number and a unit, ``B/s`` or ``bit/s``, with the prefix k, M, G
+            or T for powers of 1000, or Ki, Mi, Gi or Ti for powers of 1024. A ``b`` alone is refused, because half of
+            the people who write ``Mb/s`` mean bytes.
 
     Returns:
-        Bytes a second, at least 1 and finite.
+        Bytes per second, at least 1 and finite.
 
     Raises:
-        ConfigurationError: quotes `value` and says how to write a rate.
+        ConfigurationError: `value` is no rate; the message quotes it and shows how a rate is written.
     """
     try:
         rate = _read(value)
-    except OverflowError:  # a whole number that no float can hold
+    except OverflowError:  # an integer too large for a float
         rate = None
     if rate is None or not isfinite(rate) or rate < 1:
         raise ConfigurationError(
@@ -41,14 +42,14 @@ def parse_rate(value: object) -> float:
 
 
 def _read(value: object) -> float | None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value):
         return float(value)
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
     return None if match is None else float(match[1]) * _SCALES[match[2]] * _UNITS[match[3]]
 
 
 def format_rate(bytes_per_second: float) -> str:
-    """Write a finite rate to four digits, in powers of 1000: ``10 MB/s``. :func:`parse_rate` reads it."""
+    """Write a finite rate with four digits, in powers of 1000: ``10 MB/s``. :func:`parse_rate` reads it."""
     rounded = float(f"{bytes_per_second:.4g}")  # first, so that 999,999 is 1 MB/s and not 1000 kB/s
     prefix = next((prefix for prefix in "TGMk" if rounded >= _SCALES[prefix]), "")
     return f"{rounded / _SCALES[prefix]:.4g} {prefix}B/s"

@@ -1,20 +1,21 @@
-"""What an edge reports to its control plane: totals of the services that changed."""
+"""Usage reports of an edge to its control plane."""
 
 import attrs
 
 
 @attrs.frozen(slots=True)
 class Usage:
-    """One service's totals since the edge started, and who is online.
+    """Totals of one service since it was added to the edge, and what is live now.
 
     Attributes:
-        service: its name.
-        incarnation: which stay of the service on the edge; totals begin at 0 with each. Unique within the epoch.
-        bytes_up: bytes handed to its upstream.
-        bytes_down: bytes handed to its clients.
-        opened: sessions begun, or come from another service.
-        live: sessions now.
-        sources: addresses with a live session now.
+        service: the name of the service.
+        incarnation: a number that is unique within the epoch. A service that is removed and named again has a new one,
+            and its totals start at 0.
+        bytes_up: bytes delivered to the service's upstream.
+        bytes_down: bytes delivered to the service's clients.
+        opened: sessions that began as the service's, or moved to it from another service.
+        live: live sessions.
+        sources: addresses with a live session.
     """
 
     service: str
@@ -28,16 +29,16 @@ class Usage:
 
 @attrs.frozen(slots=True)
 class Report:
-    """Totals of the services that changed.
+    """Totals of the services whose totals have changed.
 
-    A control plane keeps the usage with the highest sequence of each (edge, epoch, service, incarnation); the total of
-    a service is the sum of what it keeps.
+    A control plane stores, for each (edge, epoch, service, incarnation), the usage with the highest sequence. The total
+    of a service is the sum of its stored usages.
 
     Attributes:
-        edge: which edge, a name that outlives its restarts.
-        epoch: which run of it; totals begin at 0 with each.
-        sequence: counts up from 1 within an epoch.
-        services: their usage.
+        edge: the name of the edge, the same after a restart.
+        epoch: the run of the edge; totals start at 0 in each.
+        sequence: the number of the report, from 1 in each epoch.
+        services: usage of each service.
     """
 
     edge: str

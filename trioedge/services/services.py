@@ -12,7 +12,8 @@ from ..addresses.rules import SourceRules
 from ..session.meter import Meter, Total
 from ..session.session import Session
 from ..session.verdict import Reason, Reject
-from .policy import Settings, changed_fields
+from .changes import changed_fields
+from .policy import Settings
 from .service import UNKNOWN_SERVICE, Service
 from .snapshot import Change, Foreseeing, Settling, Snapshot, Watcher
 

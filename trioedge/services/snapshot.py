@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
-from .policy import FATES, Fate, Settings
+from .changes import fate_of
+from .policy import Fate, Settings
 from .service import Service
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Change:
         """What happens to the sessions that live."""
         if self.after is None:
             return frozenset({Fate.EVICT})
-        return frozenset(FATES[name] for name in self.fields)
+        return frozenset(fate_of(name, self.before, self.after) for name in self.fields)
 
 
 class Watcher(Protocol):

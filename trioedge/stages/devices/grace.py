@@ -33,7 +33,7 @@ class Grace:
         """Raise a ConfigurationError that names the argument."""
         check_number("Grace", "seconds", self.seconds, above=0)
         check_count("Grace", "sessions", self.sessions)
-        check_count("Grace", "bytes", self.bytes, least=0)
+        check_count("Grace", "bytes", self.bytes, minimum=0)
         check_count("Grace", "devices", self.devices)
 
 

@@ -1,0 +1,252 @@
+"""The keys of users' stages in a service: which tables there are, and how one is read and checked.
+
+A stage names an attrs class, and reads its keys from the policy of a session; a service has them in a table of that
+class's name in snake_case::
+
+    @attrs.frozen
+    class Hours:
+        since: int = 0
+        until: int = attrs.field(default=24, metadata={"fate": "recheck"})
+
+
+    class OpenHours:
+        policy = Hours
+
+        def decide(self, session): ...  # session.policy[Hours].since
+
+    [services.shop.hours]
+    since = 8
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, get_type_hints, runtime_checkable
+
+import attrs
+
+from ..arguments import choice_fault, size_fault, unknown_keys
+from ..errors import ConfigurationError, quote
+from .annotations import Reader, reader_of
+from .key_classes import defaults_of, key_of, stage_fields
+from .policy import FATES, Fate
+
+MAX_MESSAGE_LETTERS: Final = 200
+"""Of the message of a validator, which may quote a value of any length."""
+
+_RESERVED: Final = frozenset({*FATES, "stages", "name"})
+_ALLOWED_FATES: Final = (Fate.KEEP, Fate.RECHECK, Fate.EVICT)
+_ANY: Final = reader_of(Any)
+
+
+@runtime_checkable
+class ReadsKeys(Protocol):
+    """A stage with keys of its own in a service's settings."""
+
+    policy: type | None
+    """An attrs class, each field with a default; None for no keys."""
+
+
+class StageKeys:
+    """The tables that the stages of a chain read."""
+
+    __slots__ = ("_by_class", "_by_key", "_otherwise")
+
+    def __init__(self, classes: Iterable[type] = (), *, otherwise: str = "") -> None:
+        """Check the classes. The same class may come several times.
+
+        Args:
+            classes: attrs classes that stages name as their `policy`.
+            otherwise: ends the fault of a table that none of them reads. By default it names the tables that there are.
+
+        Raises:
+            ConfigurationError: ``policy = Hours must be an attrs class: write @attrs.frozen above it``. So are refused
+                a field without a default, a wrong fate, and a table of a name that is taken.
+        """
+        self._by_class: dict[type, _Table] = {}
+        self._by_key: dict[str, _Table] = {}
+        for keys in classes:
+            table = _Table(keys)
+            other = self._by_key.setdefault(table.key, table)
+            if other.keys is not keys:
+                both = f"{_full_name(other.keys)} and {_full_name(keys)}"
+                raise ConfigurationError(f"{both} would both be the table {table.key!r} of a service: rename one")
+            self._by_class[keys] = table
+        named = f"stages read {', '.join(self._by_key)}" if self._by_key else "no stage names a class of keys"
+        self._otherwise = otherwise or named
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the tables."""
+        return iter(self._by_key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._by_key
+
+    def read(self, key: str, table: object, path: str) -> tuple[object | None, list[str]]:
+        """Read a table that these keys contain, as `tomllib` or `json` give it.
+
+        Args:
+            key: the name of the table.
+            table: keys and values.
+            path: of the table, as in ``services.shop.hours``.
+
+        Returns:
+            An instance of the class; None with the faults, each of which begins with its path.
+        """
+        return self._by_key[key].read(table, path)
+
+    def unread(self, tables: Sequence[str], path: str) -> str:
+        """Return the fault of tables of a service that no stage reads."""
+        return f"{path} has no table {unknown_keys(tables, (*self, *FATES))}: {self._otherwise}"
+
+    def faults(self, stages: object, path: str) -> Iterator[str]:
+        """Check ``Policy.stages`` as a program made them.
+
+        Args:
+            stages: anything.
+            path: of the service, as in ``services.shop``.
+
+        Yields:
+            ``services.shop.hours.since = 99: 'since' must be in range(0, 25)``.
+        """
+        if not isinstance(stages, tuple):
+            yield f"{path}.stages = {quote(stages)} must be a tuple, as in stages=(Hours(8, 18),)"
+            return
+        seen = set()
+        for each in stages:
+            keys = type(each)
+            table = self._by_class.get(keys)
+            if table is None:
+                yield f"{path}.stages: {self._unnamed(each)}"
+            elif keys in seen:
+                yield f"{path}.stages has two {keys.__name__}: a service has one"
+            else:
+                seen.add(keys)
+                yield from table.faults(each, path)
+
+    def _unnamed(self, value: object) -> str:
+        if isinstance(value, type):
+            return f"{value.__name__} is a class: write {value.__name__}(...)"
+        names = ", ".join(keys.__name__ for keys in self._by_class) or "none"
+        return f"no stage of this edge reads {type(value).__name__}; stages name: {names}"
+
+
+def keys_of(parts: Iterable[object]) -> StageKeys:
+    """Return the keys that the parts of a chain read; raises as :class:`StageKeys` does."""
+    named = (part.policy for part in parts if isinstance(part, ReadsKeys))
+    return StageKeys(keys for keys in named if keys is not None)
+
+
+@attrs.frozen
+class _Field:
+    """A key of a table; `shown` is False for ``attrs.field(repr=False)``, whose value no message quotes."""
+
+    attribute: "attrs.Attribute[Any]"
+    reader: Reader
+    shown: bool
+
+    def read(self, value: object) -> Any:
+        """Return the value as the field has it; raises as a :class:`Reader` does."""
+        try:
+            return self.reader.read(value)
+        except ConfigurationError:
+            if self.shown:
+                raise
+        raise ConfigurationError(f" {size_fault(value) or f'must be {self.reader.wants}'}")
+
+    def refused(self, value: object, error: Exception) -> str:
+        """Return what a validator says, to be put behind the name of the field."""
+        return f" = {quote(value)}: {_message(error)}" if self.shown else " is refused"
+
+
+class _Table:
+    """One class of keys."""
+
+    def __init__(self, keys: type) -> None:
+        if not isinstance(keys, type):
+            raise ConfigurationError(f"policy = {quote(keys)} must be an attrs class, not an instance")
+        where = f"policy = {keys.__name__}"
+        if not attrs.has(keys):
+            raise ConfigurationError(f"{where} must be an attrs class: write @attrs.frozen above it")
+        self.keys = keys
+        self.key = key_of(keys)
+        if self.key in _RESERVED:
+            raise ConfigurationError(f"{where}: every service has a key {self.key!r} already: rename the class")
+        try:
+            hints = get_type_hints(keys)
+        except Exception as error:
+            raise ConfigurationError(f"{where}: its annotations cannot be read: {_message(error)}") from None
+        self._fields = {name: _field(each, hints, where) for name, each in stage_fields(keys).items()}
+        try:
+            defaults_of(keys)
+        except Exception as error:
+            raise ConfigurationError(f"{where}: {keys.__name__}() cannot be made: {_message(error)}") from None
+
+    def read(self, table: object, path: str) -> tuple[object | None, list[str]]:
+        if not isinstance(table, Mapping):
+            return None, [f"{path} = {quote(table)} must be a table"]
+        values, found = dict[str, Any](), list[str]()
+        if unknown := [name for name in table if name not in self._fields]:
+            there = ", ".join(self._fields)
+            found.append(f"{path} has no key {unknown_keys(unknown, self._fields)}: there are {there}")
+        for name, field in self._fields.items():
+            if name in table:
+                try:
+                    values[name] = field.read(table[name])
+                except ConfigurationError as error:
+                    found.append(f"{path}.{name}{error}")
+        try:
+            made = self.keys(**values)
+        except Exception as error:
+            return None, found + (self._refusals(values, path) or [f"{path}: {_message(error)}"])
+        return (None, found) if found else (made, found)
+
+    def _refusals(self, values: Mapping[str, Any], path: str) -> list[str]:
+        """Find the values that the class refuses one by one. There is none if only all of them together are wrong."""
+        found = []
+        for name, value in values.items():
+            try:
+                self.keys(**{name: value})
+            except Exception as error:
+                found.append(f"{path}.{name}{self._fields[name].refused(value, error)}")
+        return found
+
+    def faults(self, made: object, path: str) -> Iterator[str]:
+        """Check an instance, which may have been changed since it was made, or whose class has no validators."""
+        for name, field in self._fields.items():
+            value = getattr(made, field.attribute.name)
+            try:
+                field.read(value)
+            except ConfigurationError as error:
+                yield f"{path}.{self.key}.{name}{error}"
+                continue
+            try:
+                if field.attribute.validator is not None:
+                    field.attribute.validator(made, field.attribute, value)
+            except Exception as error:
+                yield f"{path}.{self.key}.{name}{field.refused(value, error)}"
+
+
+def _field(attribute: "attrs.Attribute[Any]", hints: Mapping[str, Any], where: str) -> _Field:
+    if attribute.default is attrs.NOTHING:
+        raise ConfigurationError(
+            f"{where}: its field {attribute.name} has no default, and a service need not say it: give it one"
+        )
+    if fault := choice_fault(fate := attribute.metadata.get("fate", Fate.KEEP), _ALLOWED_FATES):
+        raise ConfigurationError(f"{where}: the fate {quote(fate)} of its field {attribute.name} {fault}")
+    # The annotation tells what a converter returns, and not what it takes.
+    reader = _ANY if attribute.converter is not None else reader_of(hints.get(attribute.name, attribute.type))
+    return _Field(attribute, reader, bool(attribute.repr))
+
+
+def _full_name(keys: type) -> str:
+    return f"{keys.__module__}.{keys.__qualname__}"
+
+
+def _message(error: Exception) -> str:
+    """Return the words of an exception in one line. Those of attrs' validators come first of several arguments."""
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    words = " ".join(said[: 2 * MAX_MESSAGE_LETTERS].split()) or type(error).__name__
+    return words if len(words) <= MAX_MESSAGE_LETTERS else f"{words[:MAX_MESSAGE_LETTERS]}..."
+
+
+NO_KEYS: Final = StageKeys()
+"""For a chain whose stages name no class."""
