@@ -23,6 +23,8 @@ from .errors import EdgeError as EdgeError
 from .errors import ListenError as ListenError
 from .process.run import ExitCode as ExitCode
 from .process.run import run as run
+from .services.context import EdgeContext as EdgeContext
+from .services.context import Outbound as Outbound
 from .services.control_plane import ControlPlane as ControlPlane
 from .services.control_plane import DeviceVerdict as DeviceVerdict
 from .services.control_plane import Link as Link
@@ -85,6 +87,7 @@ __all__ = [
     "DeviceVerdict",
     "Direct",
     "Edge",
+    "EdgeContext",
     "EdgeError",
     "Endpoint",
     "ExitCode",
@@ -102,6 +105,7 @@ __all__ = [
     "ListenError",
     "MemoryControl",
     "Middleware",
+    "Outbound",
     "Outcome",
     "Pacing",
     "Plan",

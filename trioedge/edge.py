@@ -17,6 +17,7 @@ from .services.plan import Plan
 from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
 from .services.snapshot import Snapshot
+from .services.stage_keys import StageKeys
 from .serving.listener import Listener, bind
 from .serving.run import Description, Run
 from .session.chain import Outline, outline
@@ -39,6 +40,7 @@ class Edge:
     Attributes:
         outline: the checked chain; `trioedge check` prints it.
         listen: the addresses, as they were given.
+        stage_keys: the keys that its stages read in every policy beside those of trioedge.
         control: the control plane; None where there is none.
         name: what reports call it.
         drain_seconds: how long sessions may go on after :meth:`drain`.
@@ -101,6 +103,7 @@ class Edge:
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
+        self.stage_keys = StageKeys(self.outline.policies)
         self._check_parts(control)
         self.drain_seconds = drain_seconds
         self.control = control
@@ -109,7 +112,14 @@ class Edge:
         if self._admin is not None and self._admin.scheme != "unix":
             raise ConfigurationError(f"admin={admin!r} must be a local socket, as in unix:///run/edge.sock")
         self._description = Description(
-            self.outline, control, self.name, report_seconds, drain_seconds, max_sessions, refuse == "close"
+            self.outline,
+            self.stage_keys,
+            control,
+            self.name,
+            report_seconds,
+            drain_seconds,
+            max_sessions,
+            refuse == "close",
         )
         self.phase: AsyncValue[str] = AsyncValue("idle")
         self.snapshots: AsyncValue[int] = AsyncValue(0)
@@ -274,10 +284,12 @@ class Edge:
 
     async def _serve(self, listeners: list[Listener], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
         run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
-        workers = [] if self._admin is None else [Admin(self.plan, self.control_state, self._admin).serve]
+        workers = (
+            [] if self._admin is None else [Admin(self.plan, self.control_state, self._admin, self.stage_keys).serve]
+        )
         self._serving = True
         try:
-            return await run.serve(outbound, workers, lambda: task_status.started(self))
+            return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
         finally:
             self._serving = False
 

@@ -9,7 +9,6 @@ from ..control.file import FileControl
 from ..edge import Edge
 from ..endpoints.forward import Forward
 from ..services.snapshot import Snapshot
-from ..services.stage_keys import keys_of
 from ..services.unenforced import Unenforced
 from . import logs
 from .target import load
@@ -50,7 +49,7 @@ def check(target: str, /) -> int:
     edge = load(target)
     if isinstance(edge.control, FileControl):
         # A fault of the file would keep the edge from starting.
-        _warn(edge, edge.control.read(keys_of(edge.chain.parts)))
+        _warn(edge, edge.control.read(edge.stage_keys))
     (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
     return 0
 

@@ -20,7 +20,7 @@ from ..services.policy import Fate
 from ..services.rates import format_rate
 from ..services.services import Services, diff
 from ..services.snapshot import Change, Snapshot
-from ..services.stage_keys import StageKeys, keys_of
+from ..services.stage_keys import StageKeys
 from ..session.meter import Total
 from . import logs
 from .target import load
@@ -87,7 +87,7 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
             raise ConfigurationError("--target is for two files: the edge at --edge knows its own stages")
         print(_ask(old, _local(edge or "")))
         return 0
-    stage_keys = NO_TARGET if target is None else keys_of(load(target).chain.parts)
+    stage_keys = NO_TARGET if target is None else load(target).stage_keys
     changes = changes_between(read_services(old, stage_keys), read_services(new, stage_keys))
     lines = [line for change in changes for line in _lines(change)]
     if sys.stdout.isatty():

@@ -13,6 +13,7 @@ from ..services.apply import SnapshotApplier
 from ..services.control_plane import ControlPlane, TakesReports
 from ..services.registry import Registry
 from ..services.services import Services
+from ..services.stage_keys import StageKeys
 from ..session.meter import Total
 from ..structures.backoff import Backoff
 from ..telemetry.observer import Observer
@@ -84,6 +85,7 @@ class ControlSupervisor:
         enforced: Collection[str],
         report_seconds: float,
         snapshots: AsyncValue[int],
+        stage_keys: StageKeys,
     ) -> None:
         """Know no service and no session.
 
@@ -95,12 +97,15 @@ class ControlSupervisor:
             enforced: the policy fields that some stage reads.
             report_seconds: between two rounds of reports.
             snapshots: counts those that were applied.
+            stage_keys: the keys that stages read in a policy.
         """
         self._control = control
         self._observer = observer
         self.services = Services(*totals, governed=control is not None)
         self.live = Registry(self.services)
-        self.applier = SnapshotApplier(self.services, self.live, observer, enforced={*enforced, "enabled"})
+        self.applier = SnapshotApplier(
+            self.services, self.live, observer, enforced={*enforced, "enabled"}, stage_keys=stage_keys
+        )
         self.applier.on_applied.append(lambda: setattr(snapshots, "value", snapshots.value + 1))
         self._reports = Reports(name, secrets.token_hex(8))
         self._reporter: Reporter | None = None

@@ -19,7 +19,7 @@ class's name in snake_case::
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, get_type_hints, runtime_checkable
+from typing import Any, Final, get_type_hints
 
 import attrs
 
@@ -35,14 +35,6 @@ MAX_MESSAGE_LETTERS: Final = 200
 _RESERVED: Final = frozenset({*FATES, "stages", "name"})
 _ALLOWED_FATES: Final = (Fate.KEEP, Fate.RECHECK, Fate.EVICT)
 _ANY: Final = reader_of(Any)
-
-
-@runtime_checkable
-class ReadsKeys(Protocol):
-    """A stage with keys of its own in a service's settings."""
-
-    policy: type | None
-    """An attrs class, each field with a default; None for no keys."""
 
 
 class StageKeys:
@@ -129,10 +121,13 @@ class StageKeys:
         return f"no stage of this edge reads {type(value).__name__}; stages name: {names}"
 
 
-def keys_of(parts: Iterable[object]) -> StageKeys:
-    """Return the keys that the parts of a chain read; raises as :class:`StageKeys` does."""
-    named = (part.policy for part in parts if isinstance(part, ReadsKeys))
-    return StageKeys(keys for keys in named if keys is not None)
+def rechecked_keys(keys: type) -> frozenset[str]:
+    """Name the keys of a class whose change has live sessions judged again, as `changed_fields` names them."""
+    return frozenset(
+        f"{key_of(keys)}.{name}"
+        for name, field in stage_fields(keys).items()
+        if Fate(field.metadata.get("fate", Fate.KEEP)) is Fate.RECHECK
+    )
 
 
 @attrs.frozen

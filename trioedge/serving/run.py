@@ -17,6 +17,7 @@ from ..services.apply import Recheck
 from ..services.context import EdgeContext, SocketAddress, Upstream
 from ..services.control_plane import ControlPlane
 from ..services.passwords import Passwords
+from ..services.stage_keys import StageKeys, rechecked_keys
 from ..session.chain import Chain, Outline, open_chain
 from ..session.kinds import name_of
 from ..session.meter import Total
@@ -48,6 +49,7 @@ class Description:
     """What an edge is: the arguments of :class:`Edge`, checked."""
 
     outline: Outline
+    stage_keys: StageKeys
     control: ControlPlane | None
     name: str
     report_seconds: float
@@ -94,6 +96,7 @@ class Run:
             enforced=description.outline.enforced,
             report_seconds=description.report_seconds,
             snapshots=snapshots,
+            stage_keys=description.stage_keys,
         )
         self.sessions: Sessions | None = None
         self.chain: Chain | None = None
@@ -262,8 +265,9 @@ class Run:
 
 def _rechecks(chain: Chain) -> tuple[Recheck, ...]:
     """Give the decisions that are asked again when a policy changes, with the fields that they read."""
-    return tuple(
-        Recheck(frozenset(facts.rechecks), part.decide)
-        for facts, part in zip(chain.outline.facts, chain.parts, strict=True)
-        if facts.rechecks and isinstance(part, Decision)
-    )
+    found = []
+    for facts, part in zip(chain.outline.facts, chain.parts, strict=True):
+        keys = frozenset() if facts.policy is None else rechecked_keys(facts.policy)
+        if isinstance(part, Decision) and (fields := keys.union(facts.rechecks)):
+            found.append(Recheck(fields, part.decide))
+    return tuple(found)

@@ -74,8 +74,8 @@ class Outline:
 
     @property
     def policies(self) -> tuple[type[Any], ...]:
-        """The classes of policy keys that stages name, each once."""
-        return tuple(dict.fromkeys(facts.policy for facts in self.facts if facts.policy is not None))
+        """The classes of policy keys that stages name."""
+        return tuple(facts.policy for facts in self.facts if facts.policy is not None)
 
     @property
     def provided(self) -> frozenset[str]:

@@ -46,8 +46,6 @@ def facts_of(part: object, where: str) -> Facts:
         if not isinstance(value, (tuple, list, frozenset, set)) or not all(isinstance(each, str) for each in value):
             raise ConfigurationError(f"{where}: {name}={value!r} must be a tuple of names")
         said[name] = tuple(value)
-    if said["policy"] is not None and not (isinstance(said["policy"], type) and attrs.has(said["policy"])):
-        raise ConfigurationError(f"{where}: policy={said['policy']!r} must be an attrs class, decorated @attrs.frozen")
     return Facts(**said)
 
 

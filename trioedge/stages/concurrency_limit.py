@@ -68,12 +68,12 @@ class ConcurrencyLimit:
         count = "" if self.sessions is None else f"sessions={self.sessions}, "
         return f"ConcurrencyLimit({count}per={self.per!r})"
 
-    def open(self, context: "EdgeContext") -> "OpenConcurrencyLimit":
+    def open(self, context: "EdgeContext") -> "LiveConcurrencyLimit":
         """Make the counts of one run of an edge."""
-        return OpenConcurrencyLimit(self, context)
+        return LiveConcurrencyLimit(self, context)
 
 
-class OpenConcurrencyLimit:
+class LiveConcurrencyLimit:
     """The live counts."""
 
     __slots__ = ("_by_policy", "_counts", "_full", "_key", "_limit", "_too_many")

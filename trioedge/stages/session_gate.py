@@ -70,12 +70,12 @@ class SessionGate:
             return "SessionGate()"
         return f"SessionGate(rate={self.rate:g}, burst={self.burst}, per={self.per!r})"
 
-    def open(self, context: "EdgeContext") -> "OpenSessionGate":
+    def open(self, context: "EdgeContext") -> "LiveSessionGate":
         """Make the gate of one run of an edge; no key has spent anything."""
-        return OpenSessionGate(self, context)
+        return LiveSessionGate(self, context)
 
 
-class OpenSessionGate:
+class LiveSessionGate:
     """The live gate."""
 
     __slots__ = ("_by_policy", "_full", "_gate", "_key", "_rate", "_too_fast")
