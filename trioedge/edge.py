@@ -284,9 +284,7 @@ class Edge:
 
     async def _serve(self, listeners: list[Listener], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
         run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
-        workers = (
-            [] if self._admin is None else [Admin(self.plan, self.control_state, self._admin, self.stage_keys).serve]
-        )
+        admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
         self._serving = True
         try:
             return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
