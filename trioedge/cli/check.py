@@ -7,7 +7,6 @@ import structlog
 
 from ..control.file import FileControl
 from ..edge import Edge
-from ..endpoints.forward import Forward
 from ..services.snapshot import Snapshot
 from ..services.unenforced import Unenforced
 from . import logs
@@ -80,7 +79,7 @@ def sections(edge: Edge) -> list[Section]:
 def task_of(edge: Edge) -> str:
     """Say whether a session needs a task of its own, and what for."""
     chain = edge.outline
-    if chain.direct and isinstance(chain.parts[-1], Forward):
+    if chain.direct and chain.facts[-1].taskless:
         return "none for plain sockets: the relay loop carries them"
     kind = next(phase for phase in chain.phases if phase.kind != "leading decisions")
     return f"one each, after the leading decisions; {kind.stages[0]} needs it"
