@@ -14,7 +14,6 @@ from trio.testing import MockClock
 import trioedge as te
 from tests.cancels import cancel_at_every_step, left_open
 from tests.wires import receive_all, server
-from trioedge import edge as module
 from trioedge.testing import Rehearsal, ScriptedUpstream, echo, open_edge
 
 
@@ -39,7 +38,7 @@ async def with_a_task(session: te.Session, call_next: te.Handler) -> te.Outcome:
 
 def nothing_serves(edge: te.Edge, control: te.MemoryControl | None = None) -> None:
     """The edge, its parts and its control plane might serve again."""
-    assert (edge.addresses, len(edge.sessions), len(module._busy)) == ((), 0, 0)
+    assert (edge.addresses, len(edge.sessions)) == ((), 0)
     assert control is None or control._link is None
 
 

@@ -227,7 +227,7 @@ async def test_the_login_of_the_guide(autojump_clock: trio.testing.MockClock) ->
         await client.send(b"AUTH shop secret\n")
         await client.send(b"hello")
         assert await client.receive(5) == b"hello"
-        assert client.session.service == "shop"
+        assert client.session.service.name == "shop"
         for line in (b"AUTH shop wrong\n", b"AUTH cafe secret\n", b"nonsense\n", b"x" * 256):
             stranger = await world.connect()
             await stranger.send(line)

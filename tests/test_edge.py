@@ -729,8 +729,10 @@ async def test_evict_says_how_many_by_service_source_device_and_session(autojump
 
 
 async def test_an_edge_without_a_control_plane_has_services_of_any_name(autojump_clock: MockClock) -> None:
-    async with open_edge(make_edge(None)) as world:
-        await exchange(await world.connect("192.0.2.1"))
+    async with open_edge(make_edge(None, te.IdleTimeout(60))) as world:
+        client = await world.connect("192.0.2.1")
+        await exchange(client)
+        assert client.session.service is world.edge.services["a"]
         state = world.edge.control_state()
         assert (state.version, state.applied_at, state.error, state.unreported) == ("", None, "", 0)
         assert not await world.edge.verify("a", "")

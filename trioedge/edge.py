@@ -11,7 +11,6 @@ from .admin.api import Admin
 from .arguments import check_choice, check_count, check_number
 from .control.supervisor import ControlState
 from .errors import ConfigurationError
-from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.plan import Plan
 from .services.registry import Registry, SessionsView
@@ -21,8 +20,8 @@ from .services.stage_keys import StageKeys
 from .serving.listener import Listener, bind
 from .serving.run import Description, Run
 from .session.chain import Outline, outline
-from .session.kinds import name_of
 from .session.meter import Total
+from .session.requirements import check_parts
 from .session.session import Session
 from .session.verdict import Reason
 from .stages.identify import Identify
@@ -104,7 +103,7 @@ class Edge:
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
         self.stage_keys = StageKeys(self.outline.policies)
-        self._check_parts(control)
+        check_parts(self.outline, self.listen, governed=control is not None)
         self.drain_seconds = drain_seconds
         self.control = control
         self.name = socket.gethostname() if name is None else name
@@ -125,32 +124,6 @@ class Edge:
         self.snapshots: AsyncValue[int] = AsyncValue(0)
         self._run: Run | None = None  # the present run, or the last one
         self._serving = False
-
-    def _check_parts(self, control: ControlPlane | None) -> None:
-        """Refuse parts that would do nothing on this edge."""
-        *stages, _ = parts = self.outline.parts
-        for number, (part, facts) in enumerate(zip(parts, self.outline.facts, strict=True), 1):
-            name = name_of(part)
-            for address in facts.listeners:
-                if address not in self.listen or address.endswith(":0"):
-                    why = (
-                        "whose port the system chooses" if address.endswith(":0") else "where the edge does not listen"
-                    )
-                    raise ConfigurationError(
-                        f"stage {number} ({name}) names {address}, {why}: it listens on {', '.join(self.listen)}"
-                    )
-            if control is not None or not facts.needs_control:
-                continue
-            if number <= len(stages):
-                raise ConfigurationError(
-                    f"stage {number} ({name}) says no limit, and no control plane does: give it one, or give the edge "
-                    "control=…"
-                )
-            if "destination" not in self.outline.provided:
-                raise ConfigurationError(
-                    f"{name}() names no destination, and no control plane names one: write {name}('tcp://…'), or "
-                    "give the edge control=…"
-                )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -272,16 +245,6 @@ class Edge:
             for listener in listeners:
                 listener.close()
 
-    async def rehearse(
-        self, outbound: Outbound, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED
-    ) -> int:
-        """Serve as :meth:`serve` does, but listen nowhere and connect through `outbound`.
-
-        For `trioedge.testing`, which brings the clients: :meth:`admit`.
-        """
-        self._check_idle()
-        return await self._serve([], outbound, task_status)
-
     async def _serve(self, listeners: list[Listener], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
         run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
         admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
@@ -300,16 +263,29 @@ class Edge:
             raise RuntimeError("this edge is not serving")
         return self._run
 
-    def admit(self, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
-        """Take a connected stream as if it had been accepted from `source`; only while serving.
 
-        Raises:
-            ConfigurationError: `source` is not an address.
-        """
-        if not self._serving or self._run is None or self._run.sessions is None:
-            raise RuntimeError("this edge is not serving")
-        text, packed = normalise_source(source)
-        return self._run.sessions.admit_stream(stream, self.listen[0], text, packed, port)
+async def rehearse(
+    edge: Edge, outbound: object, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
+) -> int:
+    """Serve as :meth:`Edge.serve` does, but listen nowhere and connect through `outbound`.
+
+    For `trioedge.testing`, which brings the clients: :func:`admit`.
+    """
+    edge._check_idle()
+    return await edge._serve([], outbound, task_status)
+
+
+def admit(edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
+    """Take a connected stream as if it had been accepted from `source`; only while serving.
+
+    Raises:
+        ConfigurationError: `source` is not an address.
+    """
+    sessions = edge._present().sessions if edge._serving else None
+    if sessions is None:
+        raise RuntimeError("this edge is not serving")
+    text, packed = normalise_source(source)
+    return sessions.admit_stream(stream, edge.listen[0], text, packed, port)
 
 
 _NO_SERVICES = Services(Total(), Total(), governed=True)

@@ -1,10 +1,13 @@
 """Stages and the session fields that they read and write: in which order they may stand."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError
 from .stage import Facts
+
+if TYPE_CHECKING:
+    from .chain import Outline
 
 FROM_THE_START: Final = frozenset({"service", "source"})
 """Session fields that have a value at accept; a stage that writes one makes the value before it provisional."""
@@ -53,3 +56,37 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
                     f"{name} does nothing before an endpoint that moves bytes by itself: let {names[-1]} await "
                     "context.relay(session, upstream) and say relays = True"
                 )
+
+
+def check_parts(outline: "Outline", listen: Sequence[str], *, governed: bool) -> None:
+    """Refuse parts that would do nothing on an edge.
+
+    Args:
+        outline: its chain.
+        listen: its addresses.
+        governed: whether it has a control plane.
+
+    Raises:
+        ConfigurationError: which part, why, and how to mend it.
+    """
+    *stages, endpoint = zip(outline.names, outline.facts, strict=True)
+    for number, (name, facts) in enumerate(stages, 1):
+        for address in facts.listeners:
+            if address.endswith(":0"):
+                raise ConfigurationError(f"stage {number} ({name}) names {address}, whose port the system chooses")
+            if address not in listen:
+                raise ConfigurationError(
+                    f"stage {number} ({name}) names {address}, where the edge does not listen: it listens on "
+                    f"{', '.join(listen)}"
+                )
+        if facts.needs_control and not governed:
+            raise ConfigurationError(
+                f"stage {number} ({name}) says no limit, and no control plane does: give it one, or give the edge "
+                "control=…"
+            )
+    name, facts = endpoint
+    if facts.needs_control and not governed and "destination" not in outline.provided:
+        raise ConfigurationError(
+            f"{name}() names no destination, and no control plane names one: write {name}('tcp://…'), or give the edge "
+            "control=…"
+        )
