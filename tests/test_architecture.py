@@ -36,8 +36,8 @@ WAITS = {
     "services": {"apply", "context", "control_plane", "passwords"},
     "stages": {"devices.device_limit", "devices.checks", "pacing.pacing", "pacing.pacer", "pacing.fq"},
     "control": {
-        "file", "http", "http_client", "memory", "reporter", "snapshot_lines", "supervisor", "toml_lines",
-        "watched_file",
+        "child_process", "file", "http", "http_client", "memory", "reporter", "snapshot_lines", "supervisor",
+        "toml_lines", "watched_file",
     },
     "upstreams": {
         "address_filter", "by_policy", "connector", "direct", "hosts_file", "name_servers", "pool", "resolver",
@@ -49,7 +49,7 @@ WAITS = {
 
 WORLD = {
     "gc", "httpx", "hypercorn", "os", "pathlib", "pyroute2", "random", "resource", "select", "signal", "socket", "ssl",
-    "structlog", "subprocess", "threading", "time", "trio", "trio_util", "watchfiles",
+    "structlog", "subprocess", "threading", "time", "trio", "trio_util",
 }  # fmt: skip
 """What a pure module never imports: waiting, sockets, clocks, files."""
 
@@ -109,7 +109,6 @@ FACES = {"stages.devices": {"device_limit"}, "stages.pacing": {"pacing", "fq"}}
 ONE_PLACE = {
     "httpx": {"control.http_client"},
     "hypercorn": {"admin.api"},
-    "watchfiles": {"control.watched_file"},
     "pyroute2": {"stages.pacing.fq"},
     "dns": {"upstreams.name_servers"},
     "cattrs": {"control.settings"},

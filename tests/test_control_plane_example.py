@@ -17,7 +17,7 @@ import trioedge as te
 from examples.control_plane import services_file
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import FRESH_SECONDS, Store
-from tests.control.planes import example
+from tests.support.control_planes import example
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "examples/control_plane/README.md"

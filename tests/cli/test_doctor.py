@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 
-from tests.cli.command import COMMAND, PATIENCE, finished
-from tests.stages.pacing.test_fq import in_a_new_network
+from tests.support.command_line import COMMAND, PATIENCE, finished
+from tests.support.network_namespace import in_a_new_network
 from trioedge.cli import doctor, main
 from trioedge.cli.doctor import backlog, examine, nameservers, open_files
 from trioedge.stages.pacing.fq import Interface, State

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cli.command import Running, running
+from tests.support.command_line import Running, running
 from trioedge.cli import main
 
 EDGE = """\

@@ -10,9 +10,9 @@ import trio
 
 from examples.control_plane.store import Store
 from tests.cancels import cancel_at_every_step, left_open
-from tests.control.fake_link import FakeLink
-from tests.control.planes import Answer, Scripted, answer, example, lines, said, snapshot
-from tests.upstreams.test_connector import closed_port
+from tests.support.control_planes import Answer, Scripted, answer, example, lines, said, snapshot
+from tests.support.fake_link import FakeLink
+from tests.support.ports import closed_port
 from trioedge.control import http as module
 from trioedge.control.http import MAX_CHECKS, HttpControl
 from trioedge.control.http_client import NoAnswerError

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from tests.cancels import cancel_at_every_step, left_open
-from tests.control.planes import Answer, Scripted, answer, said
-from tests.upstreams.test_connector import closed_port
+from tests.support.control_planes import Answer, Scripted, answer, said
+from tests.support.ports import closed_port
 from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, short
 from trioedge.errors import ConfigurationError
 

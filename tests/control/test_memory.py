@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from tests.cancels import cancel_at_every_step
-from tests.control.fake_link import FakeLink
+from tests.support.fake_link import FakeLink
 from trioedge.control.memory import MemoryControl
 from trioedge.errors import ConfigurationError, EdgeError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports

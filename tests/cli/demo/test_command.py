@@ -11,7 +11,7 @@ import trio
 
 import trioedge as te
 from tests.cancels import cancel_at_every_step, left_open
-from tests.cli.command import COMMAND, PATIENCE, finished
+from tests.support.command_line import COMMAND, PATIENCE, finished
 from trioedge.cli import main
 from trioedge.cli.demo import edge as demo_edge
 from trioedge.cli.demo.clients import visit

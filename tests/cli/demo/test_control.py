@@ -14,7 +14,7 @@ import trio
 
 import trioedge as te
 from tests.cancels import left_open
-from tests.cli.command import COMMAND, PATIENCE
+from tests.support.command_line import COMMAND, PATIENCE
 from trioedge.cli import main
 from trioedge.cli.demo.control import ControlProcess, settled
 from trioedge.cli.demo.view import Lines
