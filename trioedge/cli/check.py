@@ -7,9 +7,9 @@ import structlog
 
 from ..control.file import FileControl
 from ..edge import Edge
+from ..process import logs
 from ..services.services import Snapshot
 from ..services.unenforced import Unenforced
-from . import logs
 from .target import load
 
 _WHEN = {

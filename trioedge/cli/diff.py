@@ -11,12 +11,12 @@ from ..addresses.address import Address, parse_address
 from ..control.file import read_services
 from ..control.toml_lines import toml_lines
 from ..errors import ConfigurationError, EdgeError
+from ..process import logs
 from ..services.plan import Plan
 from ..services.policy import FATES, Fate, Settings
 from ..services.rates import format_rate
 from ..services.services import Change, Services, Snapshot, diff
 from ..session.meter import Total
-from . import logs
 
 EDGE_SECONDS: Final = 60.0
 """How long a serving edge may take: it thinks about it between its sessions."""

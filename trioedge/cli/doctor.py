@@ -14,9 +14,9 @@ import attrs
 from cyclopts import Parameter
 
 from ..edge import SPARE_DESCRIPTORS
+from ..process import logs
 from ..process.run import ExitCode
 from ..stages.pacing import fq as qdisc
-from . import logs
 from .words import count
 
 FEW_SESSIONS: Final = 1_000

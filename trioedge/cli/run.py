@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from ..addresses.address import parse_address
 from ..errors import ConfigurationError
+from ..process import logs
 from ..process import run as process
-from . import logs
 from .target import load
 
 

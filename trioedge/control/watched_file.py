@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import trio
-from trio_util import periodic
+from trio_util import periodic  # type: ignore[import-untyped]
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks at the file."""

@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 from ...control.file import FileControl
 from ...edge import Edge
 from ...errors import ConfigurationError
-from .. import logs
+from ...process import logs
 from ..words import count, reasons
 from . import clients as demo_clients
 from . import edge as demo_edge
