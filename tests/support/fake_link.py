@@ -1,4 +1,4 @@
-"""The edge's end of the line, without an edge."""
+"""A link of a control plane without an edge: it keeps what it is told."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,19 @@ from trioedge.services.policy import Settings
 from trioedge.services.services import Snapshot
 
 PATIENCE = 10
-"""Seconds after which a test has failed; nothing comes near."""
+"""Seconds after which a test has failed; no test comes near."""
 
 
 class FakeLink:
-    """Holds what snapshots say, and remembers what it was told."""
+    """Applies snapshots to a dict, and records every call.
+
+    Attributes:
+        services: as the snapshots applied so far leave them.
+        snapshots: all that came, refused ones included.
+        errors: the arguments of `failed`.
+        refuses: faults to refuse every snapshot with; none at first.
+        reaches: how many times `reached` was called.
+    """
 
     def __init__(self) -> None:
         self.services: dict[str, Settings] = {}
@@ -51,7 +59,7 @@ class FakeLink:
         self._told = trio.Event()
 
     async def until(self, done: Callable[["FakeLink"], object]) -> None:
-        """Wait until something is so; it is looked at whenever the link is told something."""
+        """Wait until a condition is true; it is looked at after every call of the link."""
         with trio.fail_after(PATIENCE):
             while not done(self):
                 await self._told.wait()

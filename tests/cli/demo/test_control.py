@@ -166,8 +166,8 @@ async def test_a_signal_while_it_starts_ends_both(tmp_path: Path) -> None:
     [
         (None, "does not start: .*No module named other"),
         ("1 / 0", "does not start: ZeroDivisionError: division by zero"),
-        ("pass", "does not start: it has said nothing"),
-        (DEAF, "denies nobody: PUT http://127.0.0.1:1/services/chat/denied/127.0.6.*: "),
+        ("pass", "does not start: it printed nothing"),
+        (DEAF, "refuses to deny a device: PUT http://127.0.0.1:1/services/chat/denied/127.0.6.*: "),
     ],
     ids=["no module", "fault", "silent", "deaf"],
 )
