@@ -35,7 +35,7 @@ listen: unix:///run/x.sock
 leading decisions: run in the accept loop, before a task exists
   1. SessionGate(rate=200, burst=32, per='service')
   2. office_hours
-middleware: stands around everything below it
+middleware: wraps everything below it
   3. watched
 decisions: run in the session's task
   4. Quota
@@ -63,6 +63,17 @@ def test_the_chain_is_plain_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) 
 def test_sessions_without_a_task_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "x.py:lean"]) == 0
     assert "task: none for plain sockets: the relay loop carries them\n" in capsys.readouterr().out
+
+
+def test_an_endpoint_that_lacks_a_part_of_the_reactor_s_protocol_needs_a_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("x.py").write_text(
+        EDGE + "class Own:\n    async def __call__(self, session): return te.Completed()\n"
+        "    def begin(self, *arguments): ...\nown = te.Edge('tcp://127.0.0.1:6382', [gate], Own())\n"
+    )
+    assert main(["check", "x.py:own"]) == 0
+    assert "task: one each, after the leading decisions; Own needs it\n" in capsys.readouterr().out
 
 
 GOVERNED = """\
