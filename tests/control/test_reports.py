@@ -42,8 +42,8 @@ class Edge:
         self.registry.add(session)
         return session
 
-    def compose(self, most: int = 1000) -> tuple[Report, list[Service]]:
-        composed = self.reports.compose(most)
+    def compose(self, max_services: int = 1000) -> tuple[Report, list[Service]]:
+        composed = self.reports.compose(max_services)
         assert composed is not None
         return composed
 
@@ -129,9 +129,9 @@ class ReportsMachine(RuleBasedStateMachine):
     # The network.
 
     @precondition(lambda self: self.under_way is None)
-    @rule(most=st.integers(1, 3))
-    def compose(self, most: int) -> None:
-        self.under_way = self.edge.reports.compose(most)
+    @rule(max_services=st.integers(1, 3))
+    def compose(self, max_services: int) -> None:
+        self.under_way = self.edge.reports.compose(max_services)
         if self.under_way is not None:
             self.on_the_way.append(self.under_way[0])
 

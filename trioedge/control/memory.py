@@ -70,7 +70,7 @@ class MemoryControl:
         After a cancel some of the edges may have applied it; edges that start later do not get it.
 
         Returns:
-            What it did on all edges together; an empty plan while no edge runs.
+            The plan of all edges together; an empty plan while no edge runs.
 
         Raises:
             SnapshotError: an edge refuses the snapshot, so later edges do not get it. All edges check alike, so as a
