@@ -44,8 +44,8 @@ WAITS = {
         "pacing.fq",
     },
     "control": {
-        "file", "http", "http_client", "memory", "reporter", "snapshot_lines", "supervisor", "toml_lines",
-        "watched_file",
+        "child_process", "file", "http", "http_client", "memory", "reporter", "snapshot_lines", "supervisor",
+        "toml_lines", "watched_file",
     },
     "upstreams": {
         "address_filter", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound", "pool",
@@ -57,7 +57,7 @@ WAITS = {
 
 WORLD = {
     "gc", "httpx", "hypercorn", "os", "pathlib", "pyroute2", "random", "resource", "select", "signal", "socket", "ssl",
-    "structlog", "subprocess", "threading", "time", "trio", "trio_util", "watchfiles",
+    "structlog", "subprocess", "threading", "time", "trio", "trio_util",
 }  # fmt: skip
 """What a pure module never imports: waiting, sockets, clocks, files."""
 
@@ -118,7 +118,6 @@ ONE_PLACE = {
     "httpx": {"control.http_client"},
     "netaddr": {"addresses.prefixes"},
     "hypercorn": {"admin.api"},
-    "watchfiles": {"control.watched_file"},
     "pyroute2": {"stages.pacing.fq"},
     "dns": {"upstreams.name_servers"},
     "cyclopts": {"cli"},

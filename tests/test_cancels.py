@@ -39,7 +39,7 @@ async def with_a_task(session: te.Session, call_next: te.Handler) -> te.Outcome:
 def nothing_serves(edge: te.Edge, control: te.MemoryControl | None = None) -> None:
     """The edge, its parts and its control plane might serve again."""
     assert (edge.addresses, len(edge.sessions)) == ((), 0)
-    assert control is None or control._link is None
+    assert control is None or control._links == []
 
 
 async def test_an_edge_that_starts_and_drains_leaves_nothing(tmp_path: Path) -> None:

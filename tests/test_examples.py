@@ -13,8 +13,8 @@ import trioedge as te
 from examples.control_plane.store import Store
 from examples.custom_decision import SilenceBan
 from examples.custom_middleware import at_most_an_hour
-from tests.cli.command import running
-from tests.control.planes import example
+from tests.support.command_line import running
+from tests.support.control_planes import example
 from tests.wires import server
 from trioedge.testing import check_decision, check_middleware, echo, make_context, make_session, open_edge
 

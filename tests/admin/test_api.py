@@ -1,3 +1,5 @@
+"""The admin API as an application, and on its socket."""
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +58,7 @@ class Asked:
         return start["status"], json.loads(end["body"])
 
 
-async def test_it_says_what_a_snapshot_would_do() -> None:
+async def test_a_snapshot_is_answered_by_its_plan() -> None:
     asked = Asked(Plan(changed={"shop": ("down_rate",)}, retuned=812, evicted=3))
     status, answer = await asked.ask("POST", "/v1/plan", LINES)
     assert status == 200
@@ -66,7 +68,7 @@ async def test_it_says_what_a_snapshot_would_do() -> None:
     assert (snapshot.version, snapshot.services["shop"].policy.down_rate) == ("8", 10)
 
 
-async def test_what_is_wrong_with_a_snapshot_is_said_in_full() -> None:
+async def test_a_snapshot_with_faults_is_answered_by_all_of_them() -> None:
     faults = ("services.a.session_rate = 0 must be above 0", "services.b has no key 'x'")
     assert await Asked(SnapshotError(faults)).ask("POST", "/v1/plan", LINES) == (422, {"faults": list(faults)})
     status, answer = await Asked(Plan()).ask("POST", "/v1/plan", b"nonsense\n")
@@ -74,17 +76,17 @@ async def test_what_is_wrong_with_a_snapshot_is_said_in_full() -> None:
     assert "does not begin with" in answer["faults"][0]
 
 
-async def test_it_says_how_the_edge_stands() -> None:
+async def test_the_state_is_answered_as_json() -> None:
     assert await Asked(Plan()).ask("GET", "/v1/state") == (200, attrs.asdict(STATE))
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/plan"), ("POST", "/v1/state"), ("GET", "/")])
-async def test_there_is_nothing_else(method: str, path: str) -> None:
+async def test_any_other_route_is_not_found(method: str, path: str) -> None:
     status, _ = await Asked(Plan()).ask(method, path)
     assert status == 404
 
 
-async def test_it_answers_on_a_socket_of_its_user_alone_that_is_gone_at_the_end(tmp_path: Path) -> None:
+async def test_the_socket_is_for_its_user_alone_and_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "edge.sock"
     control = te.MemoryControl({"default": te.Policy(down_rate=1_000)})
     async with server() as port, trio.open_nursery() as nursery:
@@ -103,8 +105,8 @@ async def test_it_answers_on_a_socket_of_its_user_alone_that_is_gone_at_the_end(
 
 
 @pytest.mark.parametrize("fault", [None, SnapshotError(["no"])])
-async def test_a_request_that_is_cancelled_is_answered_whole_or_not_at_all(fault: SnapshotError | None) -> None:
-    """The server hangs up in the middle of an answer; what counts is that no plan comes after the cancel."""
+async def test_after_a_request_that_is_cancelled_no_plan_is_under_way(fault: SnapshotError | None) -> None:
+    """The server closes the connection in the middle of an answer, so only the plan has to end."""
     planning = sent = 0
 
     async def plan(snapshot: Snapshot) -> Plan:
@@ -142,7 +144,7 @@ async def test_a_request_that_is_cancelled_is_answered_whole_or_not_at_all(fault
     assert sent == 2
 
 
-async def test_a_socket_that_cannot_be_is_a_listen_error(tmp_path: Path) -> None:
+async def test_a_socket_in_a_missing_directory_is_a_listen_error(tmp_path: Path) -> None:
     admin = Admin(Asked(Plan())._plan, lambda: STATE)
     missing = pytest.RaisesExc(te.ListenError, match="cannot listen on unix:///.*No such file")
     with pytest.RaisesGroup(missing, flatten_subgroups=True):

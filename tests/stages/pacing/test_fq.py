@@ -1,12 +1,9 @@
-import ctypes
 import errno
-import os
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pyroute2  # type: ignore[import-untyped]
@@ -16,36 +13,12 @@ import trio.testing
 from pyroute2.netlink.rtnl.tcmsg import plugins  # type: ignore[import-untyped]
 from structlog.testing import capture_logs
 
+from tests.support.network_namespace import in_a_new_network
 from trioedge.stages.pacing import fq as qdisc
 from trioedge.stages.pacing.fq import Interface, State, pacing_support, prepare_fq, survey
 from trioedge.telemetry.observer import Observer
 
-T = TypeVar("T")
 UP, LOOPBACK, ROOT = 0x1, 0x8, 0xFFFFFFFF
-CLONE_NEWNET = 0x40000000
-
-
-def in_a_new_network(function: Callable[[], T]) -> T:
-    """Run a function in a thread of its own, whose network has a loopback that is down, and what it adds."""
-    done: list[T] = []
-    faults: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-            done.append(function())
-        except BaseException as fault:
-            faults.append(fault)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    if faults and isinstance(faults[0], PermissionError):
-        pytest.skip("needs CAP_SYS_ADMIN, to make a network of its own")
-    if faults:
-        raise faults[0]
-    return done[0]
 
 
 @attrs.define
