@@ -305,13 +305,15 @@ async def test_two_edges_with_one_control_plane_share_its_checks_and_are_counted
                 report_seconds=10,
                 snapshots=AsyncValue(0),
                 stage_keys=NO_KEYS,
-            )  # fmt: skip
+            )
             for _ in range(2)
         ]
         for number, edge in enumerate(edges, 1):
             await edge.start(nursery, trio.Event())
             for _ in range(number):
-                session = make_session()
+                session, service = make_session(), edge.services.get("default")
+                assert service is not None
+                session.enter(service)
                 edge.live.add(session)
                 edge.live.remove(session)
             await edge.finish()
