@@ -59,12 +59,23 @@ def governed(endpoint: te.Forward) -> te.Edge:
     return te.Edge(LISTEN, all_stages(), endpoint, control=te.MemoryControl({"default": POLICY}, check=check))
 
 
+class Nowhere:
+    """The end of a chain of which only the decisions are asked."""
+
+    relays = True
+
+    async def handle(self, session: te.Session) -> te.Outcome:
+        return te.Completed()
+
+
 def decide_of(edge: te.Edge, *, timed: bool) -> Decide:
     """Compile the live stages of a serving edge once more, with a clock around each or without one."""
-    chain = edge._run.chain
-    *stages, endpoint = chain.parts
+    run = edge._run
+    assert run is not None
+    chain = run.chain
+    assert chain is not None
     clock = time.perf_counter_ns if timed else None
-    return te.compile_chain(stages, endpoint, clock=clock).decide
+    return te.compile_chain(chain.parts[:-1], Nowhere(), clock=clock).decide
 
 
 class Turns:

@@ -3,7 +3,8 @@
 import math
 import signal
 import sys
-from contextlib import aclosing
+from functools import partial
+from operator import lt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -99,10 +100,11 @@ async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -
 
 async def _note_services(edge: Edge, first: dict[str, Service]) -> None:
     """Note the first object of each service name, until cancelled."""
-    async with aclosing(edge.snapshots.eventual_values()) as snapshots:
-        async for _ in snapshots:
-            for name, service in edge.services.items():
-                first.setdefault(name, service)
+    applied = -1
+    while True:
+        applied = await edge.snapshots.wait_value(partial(lt, applied))
+        for name, service in edge.services.items():
+            first.setdefault(name, service)
 
 
 async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View) -> None:
