@@ -252,6 +252,8 @@ class Sessions:
         for fault in session.end(outcome):
             self._log.fault("clean-up failed", fault, session=session.id)
         self._log.count(outcome)
+        if self._log.debugs:
+            self._log.session(session, outcome)
         self.recent.append(session)
 
     def cut(self, reason: Reason) -> int:
