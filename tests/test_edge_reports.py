@@ -10,6 +10,7 @@ from trio.testing import MockClock
 import trioedge as te
 from tests.support.edges import dies_slowly, exchange, make_edge, services
 from trioedge.control.supervisor import FLUSH_SECONDS
+from trioedge.edge import rehearse
 from trioedge.testing import Rehearsal, ScriptedUpstream, open_edge
 
 
