@@ -1,4 +1,4 @@
-"""What an edge tells people: log lines for what is rare, counts for everything."""
+"""Log lines for rare events, and counts of everything."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ from ..session.session import Session
 from ..session.verdict import Outcome, Reason, Reject
 
 NOTICE_SECONDS: Final = 1.0
-"""The same notice is logged once in this time; the next one says how many were left out."""
+"""The shortest time between two lines of one notice; the later line says how many were left out."""
 
 
 @attrs.frozen
@@ -72,22 +72,22 @@ class Observer:
             self._write(self._log.debug, "session refused" if refused else "session ended", facts)
 
     def say(self, event: str, **facts: object) -> None:
-        """Log something that happens once."""
+        """Log an event that happens once."""
         self._write(self._log.info, event, facts)
 
     def notice(self, event: str, **facts: object) -> None:
-        """Log something that may come in storms: at most once a second each."""
+        """Log an event that may come in storms: at most one line a second."""
         if (left_out := self._quiet(event)) is not None:
             self._write(self._log.warning, event, facts | ({"left_out": left_out} if left_out else {}))
 
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
-        """Log an exception that nobody expected, with its traceback, at most once a second."""
+        """Log an unexpected exception with its traceback, at most one line a second."""
         if (left_out := self._quiet(event)) is not None:
             facts |= {"left_out": left_out} if left_out else {}
             self._write(self._log.error, event, facts | {"exc_info": fault})
 
     def _write(self, write: Callable[..., object], event: str, facts: dict[str, object]) -> None:
-        """Log, unless nobody reads the log any more: that is no reason to stop serving."""
+        """Log a line. A log that cannot be written is no reason to stop serving."""
         with contextlib.suppress(OSError, ValueError):
             write(event, **facts)
 
