@@ -21,8 +21,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 import trioedge as te
-from tests.policies import policies
 from tests.strategies import examples
+from tests.support.policies import policies
 from tests.wires import echo, receive_exactly, server
 from trioedge.control.supervisor import FLUSH_SECONDS
 from trioedge.services import passwords as password

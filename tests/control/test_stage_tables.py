@@ -12,7 +12,7 @@ import trio
 import trioedge as te
 from tests.control.fake_link import FakeLink
 from tests.control.planes import Scripted, snapshot
-from tests.policies import STAGE_KEYS, Hours
+from tests.support.policies import STAGE_KEYS, Hours
 from trioedge.admin.api import Admin
 from trioedge.control import http, watched_file
 from trioedge.control.file import read_services

@@ -1,4 +1,4 @@
-"""How often sessions may be opened: a time gate that never waits and shares nothing with byte rates."""
+"""A rate limit of new sessions: it never waits, and is independent of byte rates."""
 
 from collections.abc import Callable, Hashable
 from operator import attrgetter
@@ -24,12 +24,13 @@ _KEYS: Final[dict[str, Callable[[Session], Hashable]]] = {
 
 
 class SessionGate:
-    """Admit at most `rate` sessions a second of each service, source or peer, and a short burst beyond that.
+    """Admit at most `rate` new sessions a second of each service, source or peer, and a short burst beyond that.
 
-    In any stretch of time a key opens at most ``rate * seconds + burst`` sessions; the others are refused with
-    reason ``rate`` at once, before they have a task. Per service, the policy's `session_rate` goes before the
-    argument; where neither says a rate there is no limit. The generic cell rate algorithm (ITU-T I.371, annex A). O(1),
-    about half a microsecond.
+    In any stretch of time a key opens at most ``rate * seconds + burst`` sessions; every further session is refused
+    with reason ``rate`` at once, before it has a task. Per service, the policy's `session_rate` and `session_burst`
+    take precedence over the arguments; where neither names a rate, there is no limit. A service that is removed and
+    named again has its whole burst. The generic cell rate algorithm (ITU-T I.371, annex A). O(1), about half a
+    microsecond.
     """
 
     kind = "decision"
@@ -45,11 +46,11 @@ class SessionGate:
         """Set the gate.
 
         Args:
-            rate: sessions a second, above 0. None leaves it to the policies of services.
-            burst: sessions at once after a rest, at least 1.
-            per: what has a gate of its own: each ``service``; each ``source``, the client's address; or each ``peer``,
+            rate: sessions a second, above 0. None, with ``per="service"``, leaves it to the policies.
+            burst: sessions at once after a pause, at least 1.
+            per: the key that is limited: each ``service``; each ``source``, the client's address; or each ``peer``,
                 the address that connected.
-            capacity: keys remembered, 65,536 by default; when so many are active, a new one is refused with reason
+            capacity: keys in memory, at least 1; when so many are active, a new one is refused with reason
                 ``capacity``.
 
         Raises:
@@ -71,12 +72,12 @@ class SessionGate:
         return f"SessionGate(rate={self.rate:g}, burst={self.burst}, per={self.per!r})"
 
     def open(self, context: "EdgeContext") -> "LiveSessionGate":
-        """Make the gate of one run of an edge; no key has spent anything."""
+        """Open the gate of one run of an edge; every key has its whole burst."""
         return LiveSessionGate(self, context)
 
 
 class LiveSessionGate:
-    """The live gate."""
+    """The gate of one run of an edge."""
 
     __slots__ = ("_by_policy", "_full", "_gate", "_key", "_rate", "_too_fast")
 
@@ -89,7 +90,7 @@ class LiveSessionGate:
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the session gate are active")
 
     def decide(self, session: Session) -> Verdict:
-        """Spend one session, or refuse."""
+        """Admit the session by the time of this call, or refuse it."""
         rate, too_fast = self._rate, self._too_fast
         if self._by_policy and (by_policy := session.service.session_rate) is not None:
             rate, too_fast = by_policy, _POLICY_TOO_FAST
