@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.cli.command import COMMAND, PATIENCE, finished
-from tests.stages.pacing.test_fq import in_a_new_network
+from tests.support.networks import in_a_new_network
 from trioedge.cli import doctor, main
 from trioedge.cli.doctor import backlog, examine, nameservers, open_files
 from trioedge.stages.pacing.fq import Interface, State

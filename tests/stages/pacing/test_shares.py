@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from trioedge.stages.pacing.shares import DEBT_SECONDS, GRAIN, RUN, Debt, Division, Flow, divide
+from trioedge.stages.pacing.shares import DEBT_SECONDS, DEMANDS_PER_STEP, GRAIN, Debt, Division, Flow, divide
 
 TICK = 0.1
 
@@ -109,7 +109,7 @@ def test_ten_thousand_flows_are_divided_in_short_steps() -> None:
     steps = divide(sum(demands) / 2, demands, len(demands))
     division = done(steps)
     assert sum(map(division.fair, demands)) == pytest.approx(sum(demands) / 2)
-    assert sum(1 for _ in divide(sum(demands) / 2, demands, len(demands))) > len(demands) / RUN
+    assert sum(1 for _ in divide(sum(demands) / 2, demands, len(demands))) > len(demands) / DEMANDS_PER_STEP
 
 
 def test_a_flow_alone_has_the_whole_rate_whatever_it_wants() -> None:
