@@ -19,7 +19,7 @@ import trio.testing
 
 import trioedge as te
 import trioedge.testing
-from tests.policies import STAGE_KEYS
+from tests.support.policies import STAGE_KEYS
 from trioedge.cli import main
 from trioedge.control.file import read_services
 from trioedge.services.policy import FATES

@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 import trioedge as te
-from tests.policies import policies
 from tests.strategies import examples
 from tests.support.edges import NAMES, dies_slowly, exchange, make_edge, quick_hash, services
+from tests.support.policies import policies
 from trioedge.services import passwords as password
 from trioedge.testing import open_edge
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policies import STAGE_KEYS, DailyQuota, Hours
 from tests.strategies import examples
+from tests.support.policies import STAGE_KEYS, DailyQuota, Hours
 from trioedge.arguments import MAX_TEXT_LETTERS
 from trioedge.control.settings import KEYS, check_entries, read_settings
 from trioedge.errors import Faults, quote

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.policies import STAGE_KEYS, Hours
 from tests.support.control_planes import Scripted, snapshot
 from tests.support.fake_link import FakeLink
+from tests.support.policies import STAGE_KEYS, Hours
 from trioedge.addresses.address import Address
 from trioedge.admin.api import Admin
 from trioedge.control import http, watched_file

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.policies import STAGE_KEYS, DailyQuota, Hours
 from tests.strategies import make_session
+from tests.support.policies import STAGE_KEYS, DailyQuota, Hours
 from trioedge.services.apply import SnapshotApplier
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.plan import Plan

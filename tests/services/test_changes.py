@@ -5,8 +5,8 @@ import attrs
 import pytest
 from hypothesis import given
 
-from tests.policies import FIELDS, HASHES, DailyQuota, Hours, some_settings, stages
 from tests.strategies import examples
+from tests.support.policies import FIELDS, HASHES, DailyQuota, Hours, some_settings, stages
 from trioedge.services.changes import ENTRIES_PER_STEP, changed_fields, fate_of, find_field
 from trioedge.services.credentials import Credentials
 from trioedge.services.policy import FATES, Fate, Policy, Settings

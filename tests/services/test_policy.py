@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policies import FIELDS, DailyQuota, Hours, any_policies, policies
 from tests.strategies import examples
+from tests.support.policies import FIELDS, DailyQuota, Hours, any_policies, policies
 from trioedge.arguments import MAX_NUMBER
 from trioedge.errors import ConfigurationError
 from trioedge.services.credentials import Credentials

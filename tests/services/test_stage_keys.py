@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trioedge as te
-from tests.policies import STAGE_KEYS, DailyQuota, Hours, anything, stages
 from tests.strategies import examples
+from tests.support.policies import STAGE_KEYS, DailyQuota, Hours, anything, stages
 from trioedge.services.stage_keys import MAX_MESSAGE_LETTERS, NO_KEYS, StageKeys, keys_of
 
 PATH = "services.shop"
@@ -147,7 +147,7 @@ def test_two_classes_of_one_table_are_refused() -> None:
     with pytest.raises(te.ConfigurationError) as raised:
         StageKeys([Hours, other])
     assert str(raised.value) == (
-        f"tests.policies.Hours and {other.__module__}.hours would both be the table 'hours' of a service: rename one"
+        f"{Hours.__module__}.Hours and {other.__module__}.hours would both be the table 'hours' of a service: rename one"
     )
 
 

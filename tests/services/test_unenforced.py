@@ -1,6 +1,6 @@
 import pytest
 
-from tests.policies import Hours
+from tests.support.policies import Hours
 from trioedge.services.policy import Policy
 from trioedge.services.unenforced import Unenforced
 

@@ -28,7 +28,7 @@ def check_decision(decision: Decision, sessions: Iterable[Session] | None = None
         AssertionError: says what the decision did.
         ConfigurationError: it is no decision.
     """
-    chain = compile_chain([decision], _nowhere)
+    chain = compile_chain([decision], _Nowhere())
     if sessions is None:
         sessions = [make_session(source, now=now) for now, source in enumerate(("192.0.2.1", "2001:db8::1", "unix"))]
     asked: list[tuple[Session, Outcome]] = []
@@ -63,7 +63,7 @@ async def check_middleware(middleware: Middleware, *, client_says: bytes = b"") 
         AssertionError: says what the middleware did.
         ConfigurationError: it is no middleware.
     """
-    compile_chain([middleware], _nowhere)
+    compile_chain([middleware], _Nowhere())
     tasks = trio.lowlevel.current_statistics().tasks_living
 
     for given in (Completed(), Completed(Reason.RESET), Reject(Reason.POLICY, "by the next stage")):
@@ -116,5 +116,10 @@ async def _session(client_says: bytes) -> Session:
     return session
 
 
-async def _nowhere(session: Session) -> Outcome:  # noqa: ARG001 - an endpoint's shape
-    return Completed()
+class _Nowhere:
+    """An endpoint behind which a stage may ask for the edge's relay."""
+
+    relays = True
+
+    async def handle(self, session: Session) -> Outcome:  # noqa: ARG002 - an endpoint's shape
+        return Completed()

@@ -13,8 +13,8 @@ import trio
 from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.stages.governed import Governed
 from tests.strategies import make_session
+from tests.support.governed import Governed
 from trioedge.services.snapshot import Change
 from trioedge.stages.devices.answers import Admission
 from trioedge.stages.devices.device_limit import MAX_DETAIL_LETTERS, SPREAD
