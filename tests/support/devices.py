@@ -14,20 +14,20 @@ from trioedge.testing import make_session
 
 
 class Tenants:
-    """The services of one edge; a name is a service from its first use on."""
+    """The services of one edge without a control plane; a name is a service from its first use on."""
 
     def __init__(self) -> None:
-        self._services = Services(Total(), Total(), governed=False)
+        self.services = Services(Total(), Total(), governed=False)
 
     def __getitem__(self, name: str) -> Service:
-        found = self._services.find(name)
+        found = self.services.find(name)
         assert isinstance(found, Service)
         return found
 
     def remove(self, name: str) -> Service:
         """Remove a service; the name is another service from now on."""
         service = self[name]
-        return self._services.apply(Change(name, service.settings, None), None)
+        return self.services.apply(Change(name, service.settings, None), None)
 
 
 def make_service(name: str = "a") -> Service:
