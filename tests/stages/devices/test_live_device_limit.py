@@ -272,6 +272,17 @@ async def test_a_lower_limit_cuts_one_session_a_step(handover: te.Handover) -> N
     assert [session.cut_reason for session in limit.sessions].count(te.Reason.DEVICE) == 20
 
 
+def test_a_lower_limit_that_begins_a_hold_sets_a_deadline() -> None:
+    limit = Limit(te.DeviceLimit(handover="hold", hold_seconds=10))
+    service = limit.tenants["a"]
+    limit.admit("x")
+    limit.admit("y")
+    assert limit.clock.deadlines == {}
+    after = te.Settings(te.Policy(device_limit=1))
+    assert [*limit.live.changed(service, Change("a", service.settings, after, ("device_limit",)))] == []
+    assert list(limit.clock.deadlines.values()) == [(limit.live, 10.0)]
+
+
 def test_a_removed_service_is_forgotten_one_session_a_step_with_its_rules() -> None:
     limit = Limit(te.DeviceLimit(5))
     service = limit.tenants["a"]

@@ -32,7 +32,7 @@ class DeviceLimit:
     removed service is forgotten with all its devices; one that is named again starts anew.
 
     A verdict is fresh for 90 to 100 % of its seconds, each device for its own part. About 2 µs for a known device that
-    is online, 5 µs for a new one.
+    is online, 6 µs for a new one.
     """
 
     kind = "decision"

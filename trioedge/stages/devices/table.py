@@ -6,7 +6,7 @@ is asked in the background. Every transition is in this file; asking the checker
 | a device is | event | it is then | action |
 | --- | --- | --- | --- |
 | unknown | a session comes | in grace | admit within the bounds of the grace and the device limit; ask the checker |
-| in grace | a session comes | in grace | admit with the same allowance, up to the grace's number of sessions |
+| in grace | a session comes | in grace | admit with the same allowance, within the grace and the device limit |
 | in grace | the last session goes | in grace | none: the next session has what is left |
 | in grace | no answer | in grace | ask again after a pause |
 | in grace | its time is up | provisional | decide by ``unchecked`` |
@@ -30,9 +30,10 @@ is asked in the background. Every transition is in this file; asking the checker
 | any | forget | unknown | give its sessions to the caller |
 
 *Decide by* ``unchecked``: with ``fail_open`` accept the device and lift the allowance, else deny it and evict its
-sessions; an older verdict that changed rules allow to be used is used instead. A device is asked about once at a time.
-How long a stale verdict is of use: see :mod:`~trioedge.stages.devices.records`. Without a checker every device is
-fresh and accepted, and is forgotten with its last session.
+sessions; an older verdict that changed rules allow to be used is used instead. *Ask the checker*: unless a check is in
+flight. How long a stale verdict is of use: see :mod:`~trioedge.stages.devices.records`. A session is refused as well if
+memory has no place for its device. Without a checker every device is fresh and accepted, and is forgotten with its last
+session.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -254,9 +255,9 @@ class DeviceTable:
         if isinstance(item, DeviceRecord) and self._memory.has(item.owner):
             change = self._expire(item, now, rules_of(item.owner.service))
             return change if change.check or change.evict else None
-        if isinstance(item, ServiceRecord) and self._memory.has(item):
+        if isinstance(item, ServiceRecord):
             return self._surplus.expire(item, now, rules_of(item.service))
-        return None  # no item is due, or its service is being forgotten
+        return None  # no item is due, or the service of the device is being forgotten
 
     def _expire(self, device: DeviceRecord, now: float, rules: DeviceRules) -> DeviceChange:
         refresh = bool(device.sessions) and device.fresh_until <= now
