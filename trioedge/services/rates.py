@@ -21,8 +21,8 @@ def parse_rate(value: object) -> float:
 
     Args:
         value: bytes per second as a number, or text: a number and a unit, ``B/s`` or ``bit/s``, with the prefix k, M, G
-            or T for powers of 1000, or Ki, Mi, Gi or Ti for powers of 1024. A ``b`` alone is refused, because half of
-            the people who write ``Mb/s`` mean bytes.
+            or T for powers of 1000, or Ki, Mi, Gi or Ti for powers of 1024. A ``b`` alone is refused, because many
+            people who write ``Mb/s`` mean bytes.
 
     Returns:
         Bytes per second, at least 1 and finite.
