@@ -14,6 +14,7 @@ from trio.testing import MockClock
 import trioedge as te
 from tests.cancels import cancel_at_every_step, left_open
 from tests.wires import receive_all, server
+from trioedge.edge import rehearse
 from trioedge.testing import Rehearsal, ScriptedUpstream, echo, open_edge
 
 
@@ -152,7 +153,7 @@ async def test_an_edge_that_is_cancelled_while_it_drains_waits_for_its_sessions_
         async with trio.open_nursery() as nursery:
             upstream = ScriptedUpstream(echo)
             await nursery.start(upstream.run)
-            await nursery.start(edge.rehearse, upstream)
+            await nursery.start(rehearse, edge, upstream)
             client = await Rehearsal(edge, upstream).connect()
             await client.send(b"ping")
             assert await client.receive(4) == b"ping"

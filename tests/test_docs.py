@@ -283,6 +283,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_event_is_explained() -> None:
     logged = re.compile(r'\.(?:say|notice|fault|critical)\(\s*"([^"]+)"')
     events = {event for file in (ROOT / "trioedge").rglob("*.py") for event in logged.findall(file.read_text())}
+    events |= {"session refused", "session ended"}  # `Observer.session` has both in one place
     assert set(first_cells("reference/command-line.md", "### What is logged")) == events
 
 

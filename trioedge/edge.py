@@ -1,7 +1,7 @@
 """The edge: what it is, and its face while it serves."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 from trio_util import AsyncValue
@@ -85,9 +85,7 @@ class Edge:
         Raises:
             ConfigurationError: what is wrong, where, and how to mend it.
         """
-        addresses = [listen] if isinstance(listen, str) or not isinstance(listen, Sequence) else list(listen)
-        if not addresses:
-            raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
+        self.listen = _addresses(listen)
         check_number("Edge", "drain_seconds", drain_seconds)
         if max_sessions is not None:
             check_count("Edge", "max_sessions", max_sessions)
@@ -95,10 +93,6 @@ class Edge:
         check_number("Edge", "report_seconds", report_seconds, above=0)
         if control is not None and not isinstance(control, ControlPlane):
             raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
-        self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
-        for address in self.listen:
-            if self.listen.count(address) > 1 and not address.endswith(":0"):
-                raise ConfigurationError(f"listen names {address} twice")
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
@@ -235,33 +229,40 @@ class Edge:
             ListenError: an address cannot be listened on; nothing was started.
             RuntimeError: it is serving already.
         """
+        return await self._serve(self.listen, Direct(), task_status)
+
+    async def _serve(self, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
+        if self._serving:
+            raise RuntimeError("this edge is serving already")
+        self._serving = True
         listeners: list[Listener] = []
-        self._check_idle()
         try:
-            for address in self.listen:
+            for address in addresses:
                 listeners.append(bind(parse_address(address, listening=True)))  # noqa: PERF401 - one may raise
-            return await self._serve(listeners, Direct(), task_status)
+            run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
+            admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
+            return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
         finally:
             for listener in listeners:
                 listener.close()
-
-    async def _serve(self, listeners: list[Listener], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
-        run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
-        admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
-        self._serving = True
-        try:
-            return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
-        finally:
             self._serving = False
-
-    def _check_idle(self) -> None:
-        if self._serving:
-            raise RuntimeError("this edge is serving already")
 
     def _present(self) -> Run:
         if self._run is None:
             raise RuntimeError("this edge is not serving")
         return self._run
+
+
+def _addresses(listen: object) -> tuple[str, ...]:
+    """Read the addresses to listen on."""
+    given = list(listen) if isinstance(listen, Iterable) and not isinstance(listen, str) else [listen]
+    if not given:
+        raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
+    addresses = tuple(str(parse_address(address, listening=True)) for address in given)
+    for address in addresses:
+        if addresses.count(address) > 1 and not address.endswith(":0"):
+            raise ConfigurationError(f"listen names {address} twice")
+    return addresses
 
 
 async def rehearse(
@@ -271,7 +272,6 @@ async def rehearse(
 
     For `trioedge.testing`, which brings the clients: :func:`admit`.
     """
-    edge._check_idle()
     return await edge._serve([], outbound, task_status)
 
 

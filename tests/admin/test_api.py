@@ -28,6 +28,9 @@ def chunks(data: bytes, size: int) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
+SOCKET = Address("unix", path="/run/edge.sock")
+
+
 class Asked:
     """An edge that answers what it is told to, and one request over ASGI."""
 
@@ -53,7 +56,7 @@ class Asked:
             self.sent.append(event)
 
         scope = {"type": "http", "method": method, "path": path}
-        await Admin(self._plan, lambda: STATE)(scope, receive, send)
+        await Admin(self._plan, lambda: STATE, SOCKET)(scope, receive, send)
         start, end = self.sent
         return start["status"], json.loads(end["body"])
 
@@ -99,7 +102,7 @@ async def test_the_socket_is_for_its_user_alone_and_removed_at_the_end(tmp_path:
             answer = await client.post("http://edge/v1/plan", content=body)
             assert answer.json()["says"] == "changes 1 service; touches no session"
             assert (await client.get("http://edge/v1/state")).json()["services"] == 1
-        assert edge.service("default").policy.down_rate == 1_000, "a plan changes nothing"
+        assert edge.services["default"].policy.down_rate == 1_000, "a plan changes nothing"
         nursery.cancel_scope.cancel()
     assert not path.exists()
 
@@ -133,7 +136,7 @@ async def test_after_a_request_that_is_cancelled_no_plan_is_under_way(fault: Sna
             await trio.lowlevel.checkpoint()
             sent += 1
 
-        await Admin(plan, lambda: STATE)({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
+        await Admin(plan, lambda: STATE, SOCKET)({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
 
     before = left_open()
 
@@ -145,11 +148,12 @@ async def test_after_a_request_that_is_cancelled_no_plan_is_under_way(fault: Sna
 
 
 async def test_a_socket_in_a_missing_directory_is_a_listen_error(tmp_path: Path) -> None:
-    admin = Admin(Asked(Plan())._plan, lambda: STATE)
+    address = Address("unix", path=str(tmp_path / "none" / "edge.sock"))
+    admin = Admin(Asked(Plan())._plan, lambda: STATE, address)
     missing = pytest.RaisesExc(te.ListenError, match="cannot listen on unix:///.*No such file")
     with pytest.RaisesGroup(missing, flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
-            await nursery.start(admin.serve, Address("unix", path=str(tmp_path / "none" / "edge.sock")))
+            await nursery.start(admin.serve)
 
 
 def test_a_network_address_is_refused() -> None:

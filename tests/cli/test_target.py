@@ -28,13 +28,13 @@ def test_an_edge_under_two_names_is_one() -> None:
 
 def test_of_several_edges_the_one_called_edge_is_taken() -> None:
     edge = load(
-        write("several.py", f"admin = {MADE}", "edge = te.Edge('tcp://127.0.0.1:7', [], admin.chain.parts[-1])")
+        write("several.py", f"admin = {MADE}", "edge = te.Edge('tcp://127.0.0.1:7', [], admin.outline.parts[-1])")
     )
     assert edge.listen == ("tcp://127.0.0.1:7",)
 
 
 def test_a_name_takes_one_of_several_edges() -> None:
-    target = write("named.py", f"edge = {MADE}", "other = te.Edge('tcp://127.0.0.1:7', [], edge.chain.parts[-1])")
+    target = write("named.py", f"edge = {MADE}", "other = te.Edge('tcp://127.0.0.1:7', [], edge.outline.parts[-1])")
     assert load(f"{target}:other").listen == ("tcp://127.0.0.1:7",)
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from trio_util import AsyncValue
 
 from tests.cancels import cancel_at_every_step
 from tests.strategies import make_session
@@ -20,6 +21,7 @@ from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.report import Report, Usage
 from trioedge.services.snapshot import Snapshot
+from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.meter import Total
 from trioedge.telemetry.observer import Observer
 
@@ -294,13 +296,24 @@ async def test_two_edges_with_one_control_plane_share_its_checks_and_are_counted
     control = MemoryControl({"default": SLOW}, check=lambda service, device: device != "192.0.2.9")
     async with trio.open_nursery() as nursery:
         edges = [
-            ControlSupervisor(control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10)
+            ControlSupervisor(
+                control,
+                Observer(),
+                (Total(), Total()),
+                name="edge",
+                enforced=(),
+                report_seconds=10,
+                snapshots=AsyncValue(0),
+                stage_keys=NO_KEYS,
+            )
             for _ in range(2)
         ]
         for number, edge in enumerate(edges, 1):
             await edge.start(nursery, trio.Event())
             for _ in range(number):
-                session = make_session()
+                session, service = make_session(), edge.services.get("default")
+                assert service is not None
+                session.enter(service)
                 edge.live.add(session)
                 edge.live.remove(session)
             await edge.finish()

@@ -14,6 +14,7 @@ import trioedge as te
 from tests.cancels import MAX_STEPS, cancelled_before
 from tests.support.ports import deaf_port
 from tests.wires import connect, echo, edge_to, receive_exactly, server, serving, silent
+from trioedge.edge import admit
 from trioedge.testing import ScriptedUpstream, open_edge
 
 
@@ -311,7 +312,7 @@ async def test_a_session_that_is_cut_before_its_task_begins_never_gets_far() -> 
 
     edge = edge_to(1, wait)
     async with open_edge(edge):
-        session = edge.admit(trio.testing.memory_stream_pair()[1], "192.0.2.1")
+        session = admit(edge, trio.testing.memory_stream_pair()[1], "192.0.2.1")
         assert edge.evict(session=session) == 1
         await trio.testing.wait_all_tasks_blocked()
         assert session.outcome == te.Completed(te.Reason.EVICTED)

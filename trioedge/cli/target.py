@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..edge import Edge
 from ..errors import ConfigurationError
+from ..process.run import loading
 
 FILE_MODULE: Final = "__trioedge_target__"
 """The module name of a file: not ``__main__``, and no name that could hide another module."""
@@ -66,7 +67,8 @@ def _import_file(where: str) -> ModuleType:
     _importable(path.parent)
     module = sys.modules[FILE_MODULE] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with loading():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise _blame(error, where) from None
     return module
@@ -75,7 +77,8 @@ def _import_file(where: str) -> ModuleType:
 def _import_module(where: str) -> ModuleType:
     _importable(Path.cwd())
     try:
-        return importlib.import_module(where)
+        with loading():
+            return importlib.import_module(where)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{where}.".startswith(f"{error.name}."):
             raise ConfigurationError(f"no module named {error.name!r}; a file is written {where}.py") from None

@@ -3,6 +3,9 @@
 import gc
 import resource
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import Final
 
@@ -33,6 +36,19 @@ class ExitCode(IntEnum):
     """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
 
 
+_loading: ContextVar[bool] = ContextVar("_loading", default=False)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Refuse :func:`run` in this block, in which a command imports a program for the edge in it."""
+    token = _loading.set(True)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
 def run(edge: Edge) -> ExitCode:
     """Serve an edge until SIGTERM or SIGINT, then drain it; a second signal cuts its sessions at once.
 
@@ -44,9 +60,12 @@ def run(edge: Edge) -> ExitCode:
         DRAINED or CUT.
 
     Raises:
-        ConfigurationError: the edge cannot start, because of its control plane for example.
+        ConfigurationError: the edge cannot start, because of its control plane for example; or a command of `trioedge`
+            is importing this program, and would serve instead.
         ListenError: an address cannot be listened on.
     """
+    if _loading.get():
+        raise ConfigurationError('te.run(edge) is called at import: write it below if __name__ == "__main__":')
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not structlog.is_configured():

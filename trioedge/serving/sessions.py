@@ -22,6 +22,7 @@ from ..services.service import Service
 from ..services.services import Services
 from ..session.chain import Chain
 from ..session.session import Session
+from ..session.surroundings import Clock
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import Observer
 
@@ -43,12 +44,25 @@ class ReactorEndpoint(Protocol):
         """
 
 
+class FreshClock:
+    """The edge's clock for code in tasks, read each time: the reactor's own is as old as its last batch of events."""
+
+    __slots__ = ("_reactor",)
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    @property
+    def now(self) -> float:
+        return self._reactor.refresh()
+
+
 class EdgeHome:
     """What sessions ask of their edge: the clock, and services by name."""
 
     __slots__ = ("clock", "find")
 
-    def __init__(self, clock: Reactor, services: Services) -> None:
+    def __init__(self, clock: Clock, services: Services) -> None:
         self.clock = clock
         self.find = services.find
 
@@ -76,6 +90,7 @@ class Sessions:
         self._reactor = reactor
         self._log = log
         self._home = EdgeHome(reactor, services)
+        self._home_of_tasks = EdgeHome(FreshClock(reactor), services)
         self._unnamed: Service = services.unnamed
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
@@ -164,6 +179,7 @@ class Sessions:
 
     def _start_task(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
         session.stream = stream
+        session.live_in(self._home_of_tasks)
         self._tasks.start_soon(self._carry, session, stream)
 
     @property
@@ -236,6 +252,8 @@ class Sessions:
         for fault in session.end(outcome):
             self._log.fault("clean-up failed", fault, session=session.id)
         self._log.count(outcome)
+        if self._log.debugs:
+            self._log.session(session, outcome)
         self.recent.append(session)
 
     def cut(self, reason: Reason) -> int:

@@ -46,10 +46,36 @@ class SessionFields(Notifier):
     """A session's fields, each read-only or checked at the assignment; it notifies its follower that bytes move."""
 
     __slots__ = (
-        "_allowance", "_cut_reason", "_deferred", "_destination", "_device", "_down_rate", "_half_closed_seconds",
-        "_home", "_id", "_idle_seconds", "_listener", "_outcome", "_peer", "_service", "_source", "_source_bytes",
-        "_source_port", "_started_at", "_state", "_stream", "_up_rate",
-        "began", "carrier", "follower", "index", "refusal", "scope", "stamp", "trace",
+        "_allowance",
+        "_clock",
+        "_cut_reason",
+        "_deferred",
+        "_destination",
+        "_device",
+        "_down_rate",
+        "_find",
+        "_half_closed_seconds",
+        "_id",
+        "_idle_seconds",
+        "_listener",
+        "_outcome",
+        "_peer",
+        "_service",
+        "_source",
+        "_source_bytes",
+        "_source_port",
+        "_started_at",
+        "_state",
+        "_stream",
+        "_up_rate",
+        "began",
+        "carrier",
+        "follower",
+        "index",
+        "refusal",
+        "scope",
+        "stamp",
+        "trace",
     )  # fmt: skip
 
     id: Final[int] = _read_only("_id")
@@ -78,11 +104,11 @@ class SessionFields(Notifier):
         service: "Service", home: Home,
     ) -> None:  # fmt: skip
         """Begin a session; the edge does this at accept, and :func:`trioedge.testing.make_session` in tests."""
-        super().__init__()
+        self.quiet, self._callback = False, None
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
         self._peer: tuple[str, bytes] | None = None  # who connected, once a stage has moved the source
-        self._service, self._home = service, home
+        self._service, self._clock, self._find = service, home.clock, home.find
         self._destination: str | None = None
         self._device: str | None = None
         self._idle_seconds, self._half_closed_seconds = IDLE_SECONDS, HALF_CLOSED_SECONDS
@@ -116,7 +142,7 @@ class SessionFields(Notifier):
     @property
     def now(self) -> float:
         """The edge's clock in seconds; for leading decisions, the time of the current batch of events."""
-        return self._home.clock.now if self.scope is None else self._home.clock.refresh()
+        return self._clock.now
 
     @property
     def policy(self) -> "Policy":
@@ -185,6 +211,19 @@ class SessionFields(Notifier):
                 f"session.stream = {stream!r:.100} must be a stream, with receive_some, send_all and aclose"
             )
         self._stream = stream
+
+
+def use_c_getters(cls: type, **slots: str) -> None:
+    """Give properties getters in C: 30 ns instead of 60 to 100, and decisions read several of them a session."""
+    for name, slot in slots.items():
+        written = cls.__dict__[name]
+        setattr(cls, name, property(attrgetter(slot), written.fset, None, written.__doc__))
+
+
+use_c_getters(
+    SessionFields, now="_clock.now", policy="_service.policy", destination="_destination",
+    idle_seconds="_idle_seconds", half_closed_seconds="_half_closed_seconds", allowance="_allowance", stream="_stream",
+)  # fmt: skip
 
 
 def _seconds(name: str, value: object) -> float:

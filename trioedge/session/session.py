@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Final
 
 from ..addresses.address import normalise_source
-from .fields import CleanUp, SessionFields
-from .surroundings import Follower
+from .fields import CleanUp, SessionFields, use_c_getters
+from .surroundings import Follower, Home
 from .verdict import Outcome, Reason, Reject
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Session(SessionFields):
 
     @service.setter
     def service(self, service: "Service | str") -> None:
-        found = self._home.find(service)
+        found = self._find(service)
         if self.began:
             raise RuntimeError("session.service is final once the endpoint has begun: name it in a stage")
         if type(found) is Reject:
@@ -164,6 +164,10 @@ class Session(SessionFields):
         if self.follower is not None:
             self.follow(None)
 
+    def live_in(self, home: Home) -> None:
+        """Have another clock and another look-up of services: a session with a task reads the clock each time."""
+        self._clock, self._find = home.clock, home.find
+
     def come_from(self, source: str, packed: bytes, port: int) -> None:
         """Have another source; the registry calls this."""
         self._source, self._source_bytes, self._source_port = source, packed, port
@@ -190,3 +194,6 @@ class Session(SessionFields):
             except Exception as fault:
                 faults.append(fault)
         return faults
+
+
+use_c_getters(Session, service="_service", device="_device")

@@ -10,12 +10,11 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """The edge's clock, read once for each batch of events."""
+    """The edge's clock."""
 
-    now: float
-
-    def refresh(self) -> float:
-        """Read the clock, store it as `now`, and give it."""
+    @property
+    def now(self) -> float:
+        """Seconds."""
 
 
 class Home(Protocol):

@@ -1,8 +1,7 @@
 """How many sessions may be live at once."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..arguments import check_choice, check_count
@@ -19,12 +18,6 @@ UNLIMITED: Final = 1 << 62
 """The limit where no number is set: sessions are counted still, because a policy may set one later."""
 
 _POLICY_TOO_MANY: Final = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy has are live")
-
-_KEYS: Final[dict[str, Callable[[Session], Hashable]]] = {
-    "source": attrgetter("source"),
-    "service": attrgetter("service.incarnation"),
-    "peer": attrgetter("peer"),
-}
 
 
 class ConcurrencyLimit:
@@ -55,7 +48,7 @@ class ConcurrencyLimit:
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        check_choice("ConcurrencyLimit", "per", per, tuple(_KEYS))
+        check_choice("ConcurrencyLimit", "per", per, ("source", "service", "peer"))
         if sessions is not None or per != "service":
             check_count("ConcurrencyLimit", "sessions", sessions)
         check_count("ConcurrencyLimit", "capacity", capacity)
@@ -76,12 +69,12 @@ class ConcurrencyLimit:
 class LiveConcurrencyLimit:
     """The live counts."""
 
-    __slots__ = ("_by_policy", "_counts", "_full", "_key", "_limit", "_too_many")
+    __slots__ = ("_by_peer", "_by_source", "_enter", "_full", "_leave", "_limit", "_too_many")
 
     def __init__(self, recipe: ConcurrencyLimit, context: "EdgeContext") -> None:
-        self._counts = context.counter(recipe.capacity)
-        self._key = _KEYS[recipe.per]
-        self._by_policy = recipe.per == "service"
+        counts = context.counter(recipe.capacity)
+        self._enter, self._leave = counts.enter, counts.leave
+        self._by_source, self._by_peer = recipe.per == "source", recipe.per == "peer"
         self._limit = UNLIMITED if recipe.sessions is None else recipe.sessions
         self._too_many = Reject(Reason.CONCURRENCY, f"{recipe.sessions} sessions of this {recipe.per} are live")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the concurrency limit have live sessions")
@@ -89,16 +82,19 @@ class LiveConcurrencyLimit:
     def decide(self, session: Session) -> Verdict:
         """Count the session in, or refuse."""
         limit, too_many = self._limit, self._too_many
-        if self._by_policy and (by_policy := session.policy.max_sessions) is not None:
-            limit, too_many = by_policy, _POLICY_TOO_MANY
-        key = self._key(session)
-        answer = self._counts.enter(key, limit)
+        if self._by_source:
+            key: Hashable = session.source
+        elif self._by_peer:
+            key = session.peer
+        else:
+            service = session.service
+            key = service.incarnation
+            if service.policy.max_sessions is not None:
+                limit, too_many = service.policy.max_sessions, _POLICY_TOO_MANY
+        answer = self._enter(key, limit)
         if answer is ENTERED:
-            session.defer(partial(self._leave, key))  # under the key that it was counted by, whatever it becomes
+            session.defer(partial(self._leave, key))  # under the key that it was counted by, whatever changes later
             return CONTINUE
         if limit is UNLIMITED:  # no room to count it, and no reason to refuse it
             return CONTINUE
         return too_many if answer is TOO_MANY else self._full
-
-    def _leave(self, key: Hashable, session: Session) -> None:  # noqa: ARG002 - a clean-up's shape
-        self._counts.leave(key)

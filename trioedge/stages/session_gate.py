@@ -1,7 +1,6 @@
 """How often sessions may be opened: a time gate that never waits and shares nothing with byte rates."""
 
-from collections.abc import Callable, Hashable
-from operator import attrgetter
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..arguments import check_choice, check_count, check_number
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
 CAPACITY: Final = 65_536
 
 _POLICY_TOO_FAST: Final = Reject(Reason.RATE, "more sessions a second than its service's policy has")
-
-_KEYS: Final[dict[str, Callable[[Session], Hashable]]] = {
-    "service": attrgetter("service.incarnation"),
-    "source": attrgetter("source"),
-    "peer": attrgetter("peer"),
-}
 
 
 class SessionGate:
@@ -55,7 +48,7 @@ class SessionGate:
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        check_choice("SessionGate", "per", per, tuple(_KEYS))
+        check_choice("SessionGate", "per", per, ("service", "source", "peer"))
         if rate is not None or per != "service":
             check_number("SessionGate", "rate", rate, above=0)
         check_count("SessionGate", "burst", burst)
@@ -78,12 +71,11 @@ class SessionGate:
 class LiveSessionGate:
     """The live gate."""
 
-    __slots__ = ("_by_policy", "_full", "_gate", "_key", "_rate", "_too_fast")
+    __slots__ = ("_admit", "_by_peer", "_by_source", "_full", "_rate", "_too_fast")
 
     def __init__(self, recipe: SessionGate, context: "EdgeContext") -> None:
-        self._gate = context.gate(recipe.capacity)
-        self._key = _KEYS[recipe.per]
-        self._by_policy = recipe.per == "service"
+        self._admit = context.gate(recipe.capacity).admit
+        self._by_source, self._by_peer = recipe.per == "source", recipe.per == "peer"
         self._rate = None if recipe.rate is None else RateSpec(recipe.rate, recipe.burst)
         self._too_fast = Reject(Reason.RATE, f"more than {recipe.rate or 0:g} sessions a second per {recipe.per}")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the session gate are active")
@@ -91,11 +83,18 @@ class LiveSessionGate:
     def decide(self, session: Session) -> Verdict:
         """Spend one session, or refuse."""
         rate, too_fast = self._rate, self._too_fast
-        if self._by_policy and (by_policy := session.service.session_rate) is not None:
-            rate, too_fast = by_policy, _POLICY_TOO_FAST
+        if self._by_source:
+            key: Hashable = session.source
+        elif self._by_peer:
+            key = session.peer
+        else:
+            service = session.service
+            key = service.incarnation
+            if service.session_rate is not None:
+                rate, too_fast = service.session_rate, _POLICY_TOO_FAST
         if rate is None:
             return CONTINUE
-        answer = self._gate.admit(self._key(session), session.now, rate)
+        answer = self._admit(key, session.now, rate)
         if answer is ADMITTED:
             return CONTINUE
         return too_fast if answer is TOO_FAST else self._full

@@ -60,9 +60,11 @@ class SourceMatch:
 
     def decide(self, session: Session) -> Verdict:
         """Look the address up."""
-        rules = self._rules or session.service.rules
+        rules = self._rules
         if rules is None:
-            return CONTINUE
+            rules = session.service.rules
+            if rules is None:
+                return CONTINUE
         rule = rules.match(session.peer_bytes if self._of_peer else session.source_bytes)
         if rule is None:
             return _UNMATCHED if rules.accepted else CONTINUE

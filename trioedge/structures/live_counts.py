@@ -40,8 +40,8 @@ class LiveCounts:
         counts[key] = live + 1
         return ENTERED
 
-    def leave(self, key: Hashable) -> None:
-        """Take back one :meth:`enter` that was answered ENTERED."""
+    def leave(self, key: Hashable, _: object = None) -> None:
+        """Take back one :meth:`enter` that was answered ENTERED; a clean-up passes its session, which is ignored."""
         live = self._counts[key] - 1
         if live:
             self._counts[key] = live

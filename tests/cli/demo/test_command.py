@@ -103,7 +103,7 @@ def test_wrong_options_are_one_line(options: list[str], capsys: pytest.CaptureFi
 
 def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
     control = te.MemoryControl()
-    chain = demo_edge.build("tcp://127.0.0.1:0", control, control.check_device).chain
+    chain = demo_edge.build("tcp://127.0.0.1:0", control, control.check_device).outline
     assert [(phase.kind, len(phase.stages)) for phase in chain.phases] == [
         ("leading decisions", 6),
         ("middleware", 1),

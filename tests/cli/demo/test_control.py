@@ -196,15 +196,15 @@ async def test_the_books_are_compared_in_words(autojump_clock: trio.testing.Mock
         await client.close()
         await client.ended()
         chat, web = {"bytes_up": 5, "bytes_down": 5, "opened": 1}, {"bytes_up": 0, "bytes_down": 0, "opened": 0}
-        assert settled(edge.services, {"chat": chat, "web": web}) == (
+        assert settled(edge.services.values(), {"chat": chat, "web": web}) == (
             "The control plane's books: chat 10 B, web 0 B; to the byte what the edge counted."
         )
-        assert settled(edge.services, {"chat": chat | {"bytes_down": 4}, "web": web}) == (
+        assert settled(edge.services.values(), {"chat": chat | {"bytes_down": 4}, "web": web}) == (
             "The control plane's books: chat 9 B, web 0 B; but the edge counted chat 10 B, web 0 B."
         )
-        assert settled(edge.services, {"chat": chat | {"opened": 0}, "web": web}).endswith(
+        assert settled(edge.services.values(), {"chat": chat | {"opened": 0}, "web": web}).endswith(
             "but the edge counted chat 10 B, web 0 B."
         )
-        assert settled(edge.services, None) == (
+        assert settled(edge.services.values(), None) == (
             "The control plane has ended, and its books with it; the edge counted chat 10 B, web 0 B."
         )

@@ -3,6 +3,8 @@
 import math
 import signal
 import sys
+from functools import partial
+from operator import lt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -14,6 +16,7 @@ from ...control.file import FileControl
 from ...edge import Edge
 from ...errors import ConfigurationError
 from ...process import logs
+from ...services.service import Service
 from ..words import count, reasons
 from . import clients as demo_clients
 from . import edge as demo_edge
@@ -78,18 +81,30 @@ async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -
                 edge = demo_edge.build(listen, control, story.watch(control.check_device))
             async with trio.open_nursery() as edges:
                 await edges.start(edge.serve)
-                at_first = dict(edge.services)
+                first = dict[str, Service]()
+                edges.start_soon(_note_services, edge, first)
                 print(_introduction(edge, services, process, seconds), flush=True)
                 with trio.move_on_after(seconds) as ending:
                     await _live(edge, upstream, story, view)
                 ending = nursery.cancel_scope  # a second signal does not wait for the drain
                 edge.drain()
+                await edge.phase.wait_value("stopped")
+                edges.cancel_scope.cancel()
             if process is not None:
                 # A service that was removed and named again is another object, whose counts began at 0.
-                stayed = [service for name, service in edge.services.items() if at_first.get(name) is service]
+                stayed = [service for name, service in edge.services.items() if first.get(name) is service]
                 print(settled(stayed, await process.books(service.name for service in stayed)))
             print(_summary(edge, upstream, story))
             nursery.cancel_scope.cancel()
+
+
+async def _note_services(edge: Edge, first: dict[str, Service]) -> None:
+    """Note the first object of each service name, until cancelled."""
+    applied = -1
+    while True:
+        applied = await edge.snapshots.wait_value(partial(lt, applied))
+        for name, service in edge.services.items():
+            first.setdefault(name, service)
 
 
 async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View) -> None:
