@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import trio
 from trio_util import AsyncValue
@@ -40,8 +41,7 @@ class Edge:
         outline: the checked chain; `trioedge check` prints it.
         listen: the addresses, as they were given.
         stage_keys: the keys that its stages read in every policy beside those of trioedge.
-        control: the control plane; None where there is none.
-        name: what reports call it.
+        control: the control plane, if any.
         drain_seconds: how long sessions may go on after :meth:`drain`.
         phase: what it is doing, as an `AsyncValue` of trio-util: ``idle``, ``starting``, ``serving``, ``draining``,
             ``stopped``. Programs and tests wait with ``await edge.phase.wait_value("serving")``.
@@ -253,9 +253,10 @@ class Edge:
         return self._run
 
 
-def _addresses(listen: object) -> tuple[str, ...]:
+def _addresses(listen: Any) -> tuple[str, ...]:
     """Read the addresses to listen on."""
-    given = list(listen) if isinstance(listen, Iterable) and not isinstance(listen, str) else [listen]
+    single = isinstance(listen, (str, bytes)) or not isinstance(listen, Iterable)
+    given = [listen] if single else list(listen)
     if not given:
         raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
     addresses = tuple(str(parse_address(address, listening=True)) for address in given)
