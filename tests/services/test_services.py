@@ -162,13 +162,13 @@ def test_without_a_control_plane_a_service_keeps_its_gate_after_its_last_session
 
 class Watcher:
     def __init__(self) -> None:
-        self.told: list[tuple[str, Settings | None, tuple[str, ...]]] = []
+        self.notified: list[tuple[str, Settings | None, tuple[str, ...]]] = []
 
     def changed(self, service: Service, change: Change) -> None:
         if change.after is not None:
             assert service.settings is change.after, "the settings are swapped before"
         assert service.name == change.name
-        self.told.append((change.name, change.after, change.fields))
+        self.notified.append((change.name, change.after, change.fields))
 
 
 def test_watchers_are_notified_of_every_change_and_of_nothing_else() -> None:
@@ -182,7 +182,7 @@ def test_watchers_are_notified_of_every_change_and_of_nothing_else() -> None:
     tenants.apply(Snapshot({"before": one, "shop": two}))
     tenants.apply(Snapshot({"before": one}))
     expected = [("shop", one, ()), ("shop", two, ("down_rate", "password_hash")), ("shop", None, ())]
-    assert [watcher.told for watcher in watchers] == [expected, expected]
+    assert [watcher.notified for watcher in watchers] == [expected, expected]
 
 
 def test_the_last_watcher_is_notified_first() -> None:
@@ -202,22 +202,22 @@ def test_the_last_watcher_is_notified_first() -> None:
 
 
 def test_traffic_is_reported_when_sessions_change_and_once_when_bytes_move() -> None:
-    tenants, told = Tenants(), list[tuple[str, int]]()
-    tenants.services.on_traffic.append(lambda service: told.append((service.name, service.live)))
+    tenants, notified = Tenants(), list[tuple[str, int]]()
+    tenants.services.on_traffic.append(lambda service: notified.append((service.name, service.live)))
     service = tenants.put("shop")
-    assert told == []
+    assert notified == []
     session, unnamed = tenants.come("shop"), tenants.come()
     service.down.add(1)
-    assert told == [("shop", 1)], "nothing has listened to its meters yet"
+    assert notified == [("shop", 1)], "nothing has listened to its meters yet"
     for meter in (service.up, service.down):
         meter.listen()
     for meter in (service.up, service.down, service.down):
         meter.add(1)
-    assert told == [("shop", 1)] * 3, "once for each meter"
+    assert notified == [("shop", 1)] * 3, "once for each meter"
     tenants.remove("shop")
     tenants.registry.remove(session)
     tenants.registry.remove(unnamed)
-    assert told[3:] == [("shop", 0)]
+    assert notified[3:] == [("shop", 0)]
 
 
 @pytest.mark.parametrize("way", ["without sessions", "with a session"])

@@ -23,7 +23,7 @@ from trioedge.testing.context import StillClock
 
 
 class Home:
-    """The edge of a session: a clock that stands still, and services."""
+    """The edge of a session: a clock that is set by hand, and services."""
 
     def __init__(self, services: Services) -> None:
         self.clock = StillClock()

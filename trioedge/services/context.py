@@ -1,4 +1,4 @@
-"""The context of one run of an edge: what its stages, its endpoint and its outbounds are opened with."""
+"""The context of one run of an edge, with which its stages, its endpoint and its outbounds are opened."""
 
 import socket
 from collections.abc import Awaitable, Callable, Sequence

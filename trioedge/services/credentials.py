@@ -35,7 +35,7 @@ class Credentials:
 
 
 def check_hash(text: object) -> str:
-    """Return what is wrong with a `password_hash`, or "". The hash itself is never quoted."""
+    """Return the fault of a `password_hash`, or "" for a good one. The hash itself is never quoted."""
     if isinstance(text, str):
         try:
             read_hash(text)

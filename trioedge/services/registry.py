@@ -11,8 +11,8 @@ from .services import Services
 class Registry:
     """Every live session, found by id, service, source, device, or several of these.
 
-    Adding, removing and moving are O(1). :meth:`matching` costs what it returns; with a source and a device, what the
-    device has.
+    Adding, removing and moving are O(1). :meth:`matching` takes time in proportion to the sessions that it gives; with
+    a source and a device, to those of the device.
     """
 
     # A registered session is in `_sessions` under its id, in `_by_source` and in its service's `by_source` under its
@@ -216,7 +216,7 @@ class SessionsView:
     ) -> list[Session]:
         """Give the live sessions that match everything named, oldest first; none if nothing is named.
 
-        Costs what it returns; with a source and a device, what the device has.
+        Takes time in proportion to the sessions that it gives; with a source and a device, to those of the device.
 
         Args:
             service: sessions of every service of this name, also those of a removed one that are ending.
