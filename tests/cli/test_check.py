@@ -131,6 +131,17 @@ def test_a_policy_key_that_no_stage_enforces_is_a_warning(capsys: pytest.Capture
     assert said.out.startswith("edge: x.py\n")
 
 
+def test_a_service_without_a_destination_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(GOVERNED)
+    Path("services.toml").write_text(
+        '[services.a]\n[services.b]\noutbound = "tcp://192.0.2.1:80"\n[services.c]\nenabled = false\n'
+    )
+    assert main(["check", "x.py"]) == 0
+    said = capsys.readouterr()
+    assert "policy has no outbound: its sessions will be refused services=['a']\n" in said.err
+    assert said.out.startswith("edge: x.py\n")
+
+
 def test_on_a_terminal_the_chain_is_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)

@@ -9,7 +9,6 @@ import trio.testing
 from trio_util import AsyncValue
 
 from tests.cancels import cancel_at_every_step
-from tests.strategies import make_session
 from tests.support.fake_link import FakeLink
 from trioedge.control import memory as module
 from trioedge.control.memory import MemoryControl
@@ -24,6 +23,7 @@ from trioedge.services.snapshot import Snapshot
 from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.meter import Total
 from trioedge.telemetry.observer import Observer
+from trioedge.testing import make_session
 
 SLOW, FAST = Policy(session_rate=1), Policy(session_rate=100)
 

@@ -56,7 +56,7 @@ class Plane:
 class World:
     def __init__(self) -> None:
         self.services = Services(Total(), Total(), governed=True)
-        self.reports = Reports("edge", "1", lambda _: 1)
+        self.reports = Reports("edge", "1")
         self.plane = Plane()
         self.reporter = Reporter(self.plane, self.reports, Observer(), ROUND)
         self.services.on_traffic.append(self.reporter.mark)
@@ -70,7 +70,7 @@ class World:
     def service(self, name: str = "a") -> Service:
         """Add a service with a session, which makes it due."""
         service = self.services.apply(Change(name, None, Settings()), None)
-        self.services.entered(name)
+        self.services.entered(service)
         return service
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from tests.strategies import examples, keys, make_session
+from tests.strategies import examples, keys
+from tests.support.services import Tenants
 from trioedge.control import reports as report_module
 from trioedge.control.reports import Reports
 from trioedge.services.policy import Settings
-from trioedge.services.registry import Registry
 from trioedge.services.report import Report, Usage
 from trioedge.services.service import Service
 from trioedge.services.services import Services
@@ -26,12 +26,11 @@ class Edge:
     """The part of an edge that reports: services, their sessions, and the reports that are due."""
 
     def __init__(self, epoch: str = "1") -> None:
-        self.services = Services(Total(), Total(), governed=True)
-        self.registry = Registry(self.services)
-        self.reports = Reports("edge", epoch, self.registry.sources)
+        self.tenants = Tenants()
+        self.services, self.registry = self.tenants.services, self.tenants.registry
+        self.reports = Reports("edge", epoch)
         self.services.on_traffic.append(self.reports.mark)
         self.services.on_gone.append(self.reports.gone)
-        self.ids = count(1)
 
     def add(self, name: str) -> Service:
         return self.services.apply(Change(name, None, Settings()), None)
@@ -40,9 +39,7 @@ class Edge:
         self.services.apply(Change(name, Settings(), None), None)
 
     def come(self, name: str, source: str = "192.0.2.1") -> Session:
-        session = make_session(id=next(self.ids), service=name, source=source)
-        self.registry.add(session)
-        return session
+        return self.tenants.come(name, source)
 
     def compose(self, max_services: int = 1000) -> tuple[Report, list[Service]]:
         composed = self.reports.compose(max_services)
@@ -115,11 +112,11 @@ class ReportsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(data=st.data(), up=st.integers(0, 9), down=st.integers(0, 9))
     def send(self, data: st.DataObject, up: int, down: int) -> None:
-        name = data.draw(st.sampled_from(self.live)).service
-        for meter, number in zip(self.edge.services.meters(name), (up, down), strict=True):
+        service = data.draw(st.sampled_from(self.live)).service
+        for meter, number in zip((service.up, service.down), (up, down), strict=True):
             if number:
                 meter.add(number)
-        self.used[name].update({"bytes_up": up, "bytes_down": down})
+        self.used[service.name].update({"bytes_up": up, "bytes_down": down})
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
@@ -282,15 +279,15 @@ def test_of_too_many_removed_services_the_totals_of_the_first_are_dropped(
 ) -> None:
     monkeypatch.setattr(report_module, "MAX_GONE", 2)
     services = Services(Total(), Total(), governed=True)
-    reports = Reports("edge", "1", lambda _: 0)
+    reports = Reports("edge", "1")
     services.on_traffic.append(reports.mark)
     kept: list[bool] = []
     services.on_gone.append(lambda service: kept.append(reports.gone(service)))
 
     def come_and_go(name: str) -> None:
-        services.apply(Change(name, None, Settings()), None)
-        services.entered(name)
-        services.left(name)
+        service = services.apply(Change(name, None, Settings()), None)
+        services.entered(service)
+        services.left(service)
         services.apply(Change(name, Settings(), None), None)
 
     for name in "ab":

@@ -18,7 +18,7 @@ from trioedge.admin.api import Admin
 from trioedge.control import http, watched_file
 from trioedge.control.file import read_services
 from trioedge.services.plan import Plan
-from trioedge.services.services import Snapshot
+from trioedge.services.snapshot import Snapshot
 
 SHOP = "[services.shop]\nsession_rate = 5\n\n[services.shop.hours]\nsince = 8\n"
 

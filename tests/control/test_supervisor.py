@@ -7,12 +7,15 @@ import pytest
 import trio
 import trio.testing
 from structlog.testing import capture_logs
+from trio_util import AsyncValue
 
 import trioedge as te
-from tests.strategies import make_session
 from trioedge.control.supervisor import FLUSH_SECONDS, MAX_RETRY_SECONDS, ControlState, ControlSupervisor
+from trioedge.services.service import Service
+from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.meter import Total
 from trioedge.telemetry.observer import Observer
+from trioedge.testing import make_session
 
 
 class Mute:
@@ -23,7 +26,10 @@ class Mute:
 
 
 def governed(control: te.ControlPlane | None) -> ControlSupervisor:
-    return ControlSupervisor(control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10)
+    return ControlSupervisor(
+        control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10,
+        snapshots=AsyncValue(0), stage_keys=NO_KEYS,
+    )  # fmt: skip
 
 
 @asynccontextmanager
@@ -44,8 +50,8 @@ async def test_it_starts_with_the_first_snapshot() -> None:
 
 async def test_without_a_control_plane_it_starts_at_once() -> None:
     async with started(None) as governance:
-        assert governance.state() == ControlState("", None, 0, "", None, "", 0, 0)
-        assert governance.services.find("anyone") is not None
+        assert governance.state() == ControlState("", None, 1, "", None, "", 0, 0), "the default service is there"
+        assert isinstance(governance.services.find("anyone"), Service)
 
 
 async def test_a_drain_ends_the_wait_for_the_first_snapshot(autojump_clock: trio.testing.MockClock) -> None:
@@ -78,7 +84,9 @@ async def test_the_last_reports_are_sent_within_their_time(
     control = te.MemoryControl({"default": te.Policy()})
     control.delay = delay
     async with started(control) as governance:
-        session = make_session()
+        service, session = governance.services.get("default"), make_session()
+        assert service is not None
+        session.enter(service)
         governance.live.add(session)
         governance.live.remove(session)
         assert governance.state().unreported == 1

@@ -8,8 +8,8 @@ import structlog
 from ..control.file import FileControl
 from ..edge import Edge
 from ..process import logs
+from ..services.policy_warnings import PolicyWarnings
 from ..services.snapshot import Snapshot
-from ..services.unenforced import Unenforced
 from .target import load
 
 _WHEN = {
@@ -53,13 +53,15 @@ def check(target: str, /) -> int:
 
 
 def _warn(edge: Edge, snapshot: Snapshot) -> None:
-    """Warn of policy keys that no stage of the chain enforces, as the edge does when it serves."""
-    unenforced = Unenforced(edge.outline.enforced)
+    """Log the warnings about policies that the edge will log when it serves."""
+    warnings = PolicyWarnings(edge.outline.enforced, needs_outbound=edge.outline.needs_outbound)
     for name, settings in snapshot.services.items():
-        unenforced.note(name, settings.policy)
-    if unenforced:
-        log = structlog.get_logger("trioedge")
-        log.warning("policy not enforced: no stage reads it", keys=unenforced.keys, services=unenforced.services)
+        warnings.note(name, settings.policy)
+    log = structlog.get_logger("trioedge")
+    if warnings.keys:
+        log.warning("policy not enforced: no stage reads it", keys=warnings.keys, services=warnings.services)
+    if warnings.without_outbound:
+        log.warning("policy has no outbound: its sessions will be refused", services=warnings.without_outbound)
 
 
 def sections(edge: Edge) -> list[Section]:

@@ -172,6 +172,7 @@ class Run:
         self._way_out = open_outbound(outbound, context)
         self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
         supervisor.applier.rechecks = _rechecks(chain)
+        supervisor.applier.needs_outbound = outline.needs_outbound
         self.sessions = sessions = Sessions(
             chain,
             reactor,
@@ -266,8 +267,8 @@ class Run:
 def _rechecks(chain: Chain) -> tuple[Recheck, ...]:
     """Give the decisions that are asked again when a policy changes, with the fields that they read."""
     found = []
-    for facts, part in zip(chain.outline.facts, chain.parts, strict=True):
+    for stage, (facts, part) in enumerate(zip(chain.outline.facts, chain.parts, strict=True)):
         keys = frozenset() if facts.policy is None else rechecked_keys(facts.policy)
         if isinstance(part, Decision) and (fields := keys.union(facts.rechecks)):
-            found.append(Recheck(fields, part.decide))
+            found.append(Recheck(fields, part.decide, stage))
     return tuple(found)

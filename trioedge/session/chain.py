@@ -73,6 +73,12 @@ class Outline:
         return frozenset(field for facts in self.facts for field in facts.enforces)
 
     @property
+    def needs_outbound(self) -> bool:
+        """Whether sessions are refused if their policy names no outbound: neither endpoint nor stage has another."""
+        endpoint = self.facts[-1]
+        return endpoint.needs_control and "outbound" in endpoint.enforces and "destination" not in self.provided
+
+    @property
     def policies(self) -> tuple[type[Any], ...]:
         """The classes of policy keys that stages name."""
         return tuple(facts.policy for facts in self.facts if facts.policy is not None)
