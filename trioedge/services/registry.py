@@ -57,9 +57,9 @@ class Registry:
     def remove(self, session: Session) -> None:
         """Forget a session that was added."""
         session.index = None
+        del self._sessions[session.id]
         self._leave(session)
         self._leave_device(session)
-        del self._sessions[session.id]
         self._services.left(session.service)
 
     def move(self, session: Session, service: Service) -> None:

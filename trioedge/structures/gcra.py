@@ -56,7 +56,7 @@ class Gate:
         """Start without keys.
 
         Args:
-            capacity: the most keys in memory, at least 1.
+            capacity: the maximum of keys in memory, at least 1.
         """
         self._capacity = capacity
         # The theoretical arrival time of each key, in seconds; the key whose last admission is oldest comes first.
@@ -86,10 +86,6 @@ class Gate:
         arrivals[key] = arrival + rate.interval
         arrivals.move_to_end(key)
         return ADMITTED
-
-    def forget(self, key: Hashable) -> None:
-        """Let `key` start afresh, because from now on it means another client or service. O(1)."""
-        self._arrivals.pop(key, None)
 
     def _drop_idle(self, now: float) -> None:
         """Drop up to two idle keys, so that the table shrinks faster than it can grow."""
