@@ -12,7 +12,6 @@ from trioedge.serving.sessions import EdgeHome
 from trioedge.session.surroundings import Carrier, Clock, FaultLog, Follower, Home, Index, Scope
 from trioedge.stages.pacing.rate_group import Member
 from trioedge.telemetry.observer import Observer
-from trioedge.testing import make_session
 from trioedge.testing.context import StillClock
 
 
@@ -32,7 +31,6 @@ def members_of(protocol: type) -> set[str]:
         (FaultLog, Observer),
         (Follower, Member),
         (Home, EdgeHome),
-        (Home, make_session()._home),
         (Index, Registry),
         (Scope, trio.CancelScope),
     ],
