@@ -182,7 +182,8 @@ def test_two_classes_of_one_table_are_refused() -> None:
     with pytest.raises(te.ConfigurationError) as raised:
         StageKeys([Hours, other])
     assert str(raised.value) == (
-        f"{Hours.__module__}.Hours and {other.__module__}.hours would both be the table 'hours' of a service: rename one"
+        f"{Hours.__module__}.Hours and {other.__module__}.hours would both be the table 'hours' of a service: "
+        "rename one"
     )
 
 

@@ -19,10 +19,10 @@ from ..services.control_plane import ControlPlane
 from ..services.passwords import Passwords
 from ..services.stage_keys import StageKeys, rechecked_keys
 from ..session.chain import Chain, Outline, open_chain
-from ..session.kinds import name_of
+from ..session.kinds import close_parts, name_of
 from ..session.meter import Total
 from ..session.session import Session
-from ..session.stage import Closing, Decision, Worker
+from ..session.stage import Decision, Worker
 from ..session.verdict import Completed, Outcome, Reason
 from ..telemetry.observer import Observer, Statistics
 from ..upstreams.connector import Target
@@ -182,12 +182,11 @@ class Run:
             max_sessions=self._edge.max_sessions or self._affordable(),
             graceful_refuse=self._edge.graceful_refuse,
         )
-        for part in chain.parts:
-            if isinstance(part, Worker):
-                await self._start_worker(nursery, part)
+        for worker in chain.workers:
+            await self._start_worker(nursery, worker)
         await nursery.start(sessions.run)
-        for worker in workers:
-            await nursery.start(worker)
+        for background in workers:
+            await nursery.start(background)
         await supervisor.start(nursery, self._drain)
         return sessions
 
@@ -207,12 +206,8 @@ class Run:
 
     def _close(self) -> None:
         """Free what live stages have, last in first out."""
-        for part in reversed(() if self.chain is None else self.chain.parts):
-            if isinstance(part, Closing):
-                try:
-                    part.close()
-                except Exception as fault:
-                    self._log.fault("close failed", fault, stage=name_of(part))
+        if self.chain is not None:
+            close_parts(self.chain.parts, self._log)
 
     def _shed(self) -> None:
         self._log.accepted += 1

@@ -171,6 +171,8 @@ class Sessions:
             return Reject(Reason.FAULT, repr(fault))
         if session.cut_reason is not None:
             return Reject(session.cut_reason, "cut by a decision")
+        if session.outcome is not None:
+            return Reject(session.outcome.reason, "ended by a decision")
         return None if verdict is CONTINUE else verdict
 
     def _spawn(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
@@ -191,9 +193,10 @@ class Sessions:
         """A session's task: one scope, one guard, and its stream closed whatever happens."""
         outcome: Outcome = Completed(Reason.DRAINED)
         try:
-            with trio.CancelScope() as session.scope:
+            with trio.CancelScope() as scope:
+                session.scope = scope
                 if session.cut_reason is not None:  # before its task began
-                    session.scope.cancel()
+                    scope.cancel()
                 outcome = await self._handle(session)
             if session.cut_reason is not None:
                 outcome = Completed(session.cut_reason)
@@ -231,7 +234,10 @@ class Sessions:
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """A registered session is over and its sockets are closed."""
-        self.live.remove(session)
+        try:
+            self.live.remove(session)
+        except Exception as fault:  # a stage has called what only the edge calls
+            self._log.fault("session was not where it was registered", fault, session=session.id)
         self._end(session, outcome)
         if self._emptied is not None and not self.live:
             self._emptied.set()

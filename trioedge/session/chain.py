@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 
 from ..errors import ConfigurationError
-from .kinds import DECISION, check_endpoint, endpoint_handler, facts_of, kind_of, live_endpoint, live_stage, name_of
+from .kinds import (
+    DECISION,
+    check_endpoint,
+    close_parts,
+    each_once,
+    endpoint_handler,
+    facts_of,
+    kind_of,
+    live_endpoint,
+    live_stage,
+    name_of,
+)
 from .requirements import check_facts
 from .session import Session
-from .stage import DecisionFunction, Facts, Handler
+from .stage import DecisionFunction, Facts, Handler, Worker
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
 
 if TYPE_CHECKING:
@@ -118,6 +129,11 @@ class Chain:
         """True when only the endpoint is behind the leading decisions."""
         return self.outline.direct
 
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The parts that work in the background, in order; an object that the chain has twice is there once."""
+        return tuple(part for part in each_once(self.parts) if isinstance(part, Worker))
+
     async def __call__(self, session: Session) -> Outcome:
         """Run the whole chain; a chain whose decisions refuse makes no checkpoint."""
         verdict = self.decide(session)
@@ -181,11 +197,15 @@ def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: Nanose
         ConfigurationError: a recipe opened something else than it says.
     """
     *recipes, endpoint = outline.parts
-    stages = [
-        live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})")
-        for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1)
-    ]
-    endpoint = live_endpoint(endpoint, context)
+    stages: list[object] = []
+    try:
+        for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1):
+            stages.append(live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})"))
+        endpoint = live_endpoint(endpoint, context)
+    except BaseException:
+        if context is not None:
+            close_parts(stages, context.log)
+        raise
     runs = [
         (kind, [stage for _, stage in run])
         for kind, run in groupby(zip(outline.kinds, stages, strict=True), key=itemgetter(0))
@@ -229,7 +249,7 @@ def _time(stage: Any, call_next: Handler, clock: NanosecondClock, counts: list[i
     handle = _wrap(stage, timed_next)
 
     def handler(session: Session) -> Awaitable[Outcome]:
-        session.stamp = clock()
+        session.enter_middleware(clock())
         return handle(session)
 
     return handler
@@ -288,7 +308,7 @@ def _fuse(stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence
     def decide_and_time(session: Session) -> Verdict:
         trace = session.trace
         if trace is None:
-            trace = session.trace = []
+            trace = session.begin_trace()
         before = clock()
         for each, buckets in timed:
             verdict = each(session)

@@ -1,4 +1,4 @@
-"""Stages and the session fields that they read and write: in which order they may stand."""
+"""The order of stages, which follows from the session fields that each reads and writes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .chain import Outline
 
 FROM_THE_START: Final = frozenset({"service", "source"})
-"""Session fields that have a value at accept; a stage that writes one makes the value before it provisional."""
+"""Session fields that have a value at accept. Where a stage writes one, its value before that stage is provisional."""
 
 
 def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[str]) -> None:
@@ -24,9 +24,9 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
     Raises:
         ConfigurationError: which part is wrong, and how to mend it.
     """
-    lonely = [name for name, each in zip(names, facts, strict=True) if each.once]
-    for name in lonely:
-        if lonely.count(name) > 1:
+    single = [name for name, each in zip(names, facts, strict=True) if each.once]
+    for name in single:
+        if single.count(name) > 1:
             raise ConfigurationError(f"{name} is there twice, and each would undo the other: give one what both say")
     written = {fact for each in facts for fact in each.provides}
     known = set(FROM_THE_START - written)

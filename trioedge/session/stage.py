@@ -128,7 +128,7 @@ class FunctionDecision:
         return self.decide(session)
 
     def __repr__(self) -> str:
-        return f"decision({self.decide.__name__})"
+        return f"decision({_name(self.decide)})"
 
 
 @attrs.frozen(slots=True, repr=False)
@@ -144,7 +144,11 @@ class FunctionMiddleware:
         return self.handle(session, call_next)
 
     def __repr__(self) -> str:
-        return f"middleware({self.handle.__name__})"
+        return f"middleware({_name(self.handle)})"
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__name__", None) or repr(function)
 
 
 DecisionFunction: TypeAlias = Callable[[Session], Verdict]

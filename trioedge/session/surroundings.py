@@ -1,4 +1,4 @@
-"""The objects around a session, as protocols: its edge, its registry, its carrier and its follower."""
+"""The objects around a session, as protocols: its edge, its registry, its carrier, its follower, its log."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -96,3 +96,10 @@ class Scope(Protocol):
 
     def cancel(self) -> None:
         """Cancel the code inside."""
+
+
+class FaultLog(Protocol):
+    """Takes the exceptions that the code of users raised."""
+
+    def fault(self, event: str, fault: BaseException, **facts: object) -> None:
+        """Log an exception with its traceback."""
