@@ -23,7 +23,7 @@ from trio.testing import MockClock
 import trioedge as te
 from tests.policies import policies
 from tests.strategies import examples
-from tests.wires import echo, receive_exactly, server
+from tests.support.wires import echo, receive_exactly, server
 from trioedge.control.supervisor import FLUSH_SECONDS
 from trioedge.services import passwords as password
 from trioedge.testing import Rehearsal, ScriptedUpstream, open_edge

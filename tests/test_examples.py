@@ -13,7 +13,7 @@ from examples.custom_decision import SilenceBan
 from examples.custom_middleware import at_most_an_hour
 from tests.cli.command import running
 from tests.control.planes import example
-from tests.wires import server
+from tests.support.wires import server
 from trioedge.testing import check_decision, check_middleware, echo, make_session, open_edge
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -12,7 +12,7 @@ from hypercorn.config import Config
 
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
-from tests.wires import server
+from tests.support.wires import server
 
 Answer: TypeAlias = bytes | Callable[[trio.SocketStream], Awaitable[None]]
 

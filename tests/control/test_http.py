@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from examples.control_plane.store import Store
-from tests.cancels import cancel_at_every_step, left_open
 from tests.control.fake_link import FakeLink
 from tests.control.planes import Answer, Scripted, answer, example, lines, said, snapshot
+from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.ports import closed_port
 from trioedge.control import http as module
 from trioedge.control.http import MAX_CHECKS, HttpControl

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from tests.cancels import cancel_at_every_step, left_open
 from tests.control.planes import Answer, Scripted, answer, said
+from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.ports import closed_port
 from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, short
 from trioedge.errors import ConfigurationError

@@ -5,8 +5,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.cancels import cancel_at_every_step
 from tests.control.fake_link import FakeLink
+from tests.support.cancels import cancel_at_every_step
 from trioedge.control.memory import MemoryControl
 from trioedge.errors import ConfigurationError, EdgeError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from tests.wires import tcp_pair
+from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import Reactor
 from trioedge.relay.socket_relay import Half, Relay
 from trioedge.session.allowance import Allowance

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from tests.support.socket_rates import UNPACED, paced_at
-from tests.wires import receive_all, receive_exactly, stream, tcp_pair
+from tests.support.wires import receive_all, receive_exactly, stream, tcp_pair
 from trioedge.loop.reactor import BUFFER_BYTES, Reactor
 from trioedge.loop.sockets import reset
 from trioedge.relay import socket_relay as module

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from tests.wires import receive_all
+from tests.support.wires import receive_all
 from trioedge.relay.stream_relay import StreamRelay
 from trioedge.relay.timeline import MAX_WAIT_SECONDS, read_size
 from trioedge.session.allowance import Allowance

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.wires import receive_exactly, tcp_pair
+from tests.support.wires import receive_exactly, tcp_pair
 from trioedge.relay.streams import PlainStream, ReplayStream
 
 Make = Callable[[socket.socket], PlainStream | ReplayStream]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from tests.cancels import cancel_at_every_step
 from tests.policies import FIELDS, HASHES, some_settings
 from tests.strategies import examples, keys, make_session
+from tests.support.cancels import cancel_at_every_step
 from trioedge.errors import MAX_FAULTS
 from trioedge.loop.slices import REST, SLICE_SECONDS
 from trioedge.services.apply import SnapshotApplier

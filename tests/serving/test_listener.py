@@ -6,7 +6,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.wires import connect, edge_to, receive_all, receive_exactly, server, serving
+from tests.support.wires import connect, edge_to, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
 from trioedge.serving.listener import bind
 

@@ -11,9 +11,9 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.cancels import MAX_STEPS, cancelled_before
+from tests.support.cancels import MAX_STEPS, cancelled_before
 from tests.support.ports import deaf_port
-from tests.wires import connect, echo, edge_to, receive_exactly, server, serving, silent
+from tests.support.wires import connect, echo, edge_to, receive_exactly, server, serving, silent
 from trioedge.testing import ScriptedUpstream, open_edge
 
 

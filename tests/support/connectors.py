@@ -6,7 +6,7 @@ from math import inf
 
 import trio
 
-from tests.wires import tcp_pair
+from tests.support.wires import tcp_pair
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
 from trioedge.upstreams.connector import Attempt, ConnectCallback

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cancels import cancel_at_every_step, left_open
 from tests.cli.command import COMMAND, PATIENCE, finished
+from tests.support.cancels import cancel_at_every_step, left_open
 from trioedge.cli import main
 from trioedge.cli.demo import edge as demo_edge
 from trioedge.cli.demo.clients import visit

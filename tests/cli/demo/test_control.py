@@ -13,8 +13,8 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cancels import left_open
 from tests.cli.command import COMMAND, PATIENCE
+from tests.support.cancels import left_open
 from trioedge.cli import main
 from trioedge.cli.demo.control import ControlProcess, settled
 from trioedge.cli.demo.view import Lines
