@@ -112,6 +112,7 @@ async def test_a_session_without_an_answer_to_a_failed_write_is_not_closed_in_or
         refuse_writes(relay.down)
         await relay.upstream.send_all(b"an answer")
     await relay.client.send_all(b"question")
+    await trio.testing.wait_all_tasks_blocked()
     await relay.upstream.send_eof()
     await trio.testing.wait_all_tasks_blocked()
     assert relay.outcome is not None

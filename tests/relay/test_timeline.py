@@ -32,9 +32,7 @@ def test_the_size_of_a_read_is_a_tenth_of_a_second_within_bounds(rate: float, si
 
 @examples(100)
 @given(rates, st.lists(st.tuples(parts, st.just(0.0) | st.floats(0, 5)), max_size=30))
-def test_no_interval_has_more_bytes_than_the_rate_and_one_chunk(
-    rate: float, reads: list[tuple[float, float]]
-) -> None:
+def test_no_interval_has_more_bytes_than_the_rate_and_one_chunk(rate: float, reads: list[tuple[float, float]]) -> None:
     """The reader waits as it should, and at times longer, as when there is nothing to read."""
     timeline, now, size = Timeline(), 1000.0, read_size(rate)
     times, totals = [now], [0]

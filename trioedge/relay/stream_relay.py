@@ -11,7 +11,7 @@ It behaves as `socket_relay` does and costs two tasks a session, one for each di
 | half-closed | no byte for the shorter of the two limits | cancel both, ``idle`` |
 | any | the allowance is used up, or the rate | that direction waits; no idle limit meanwhile |
 | any | a read or a half-close fails | cancel both, ``reset`` |
-| any | a write fails | that direction stops; the other one goes on to its end, then ``reset`` |
+| any | a write fails | that direction stops; the other one carries its answer to the end, then ``reset`` |
 | any | a cut | cancel both, with its reason |
 """
 
@@ -64,7 +64,7 @@ class StreamRelay:
         self._half_closed = False
         self._finished = False  # both directions have stopped by themselves
         self._broken = ""  # why a write failed
-        self._broken_at = -1  # the bytes of both directions then
+        self._broken_at = -1  # the bytes of both directions then, if the answer was to come yet
         self._paused = 0  # directions that wait for the allowance or for the rate
         # Each direction that waits for its rate: the scope of the wait, and the rate as it is now.
         self._rests: dict[Timeline, tuple[trio.CancelScope, Callable[[], float]]] = {}
@@ -115,7 +115,7 @@ class StreamRelay:
         if session.cut_reason is not None:
             return Completed(session.cut_reason)
         if self._finished:
-            # After a failed write, a close in order would call nothing the answer, unless bytes of it were carried.
+            # After a failed write, the other side gets a reset, unless it got an answer since.
             self.orderly = self._broken_at < self.bytes_up + self.bytes_down
             outcome = Completed(Reason.RESET, self._broken) if self._broken else Completed()
         return outcome
@@ -152,8 +152,10 @@ class StreamRelay:
             self._touch()
             try:
                 await sink.send_all(data)
-            except _BROKEN as error:  # the other direction may have an answer to carry
-                self._broken, self._broken_at = str(error) or repr(error), self.bytes_up + self.bytes_down
+            except _BROKEN as error:
+                self._broken = str(error) or repr(error)
+                if not self._half_closed:  # else the sink had ended, and all that it sent is carried
+                    self._broken_at = self.bytes_up + self.bytes_down
                 return False
             del data  # a reader that waits needs no second buffer
             self._touch()

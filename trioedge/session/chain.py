@@ -5,7 +5,7 @@ list is the order of execution, outermost first. Behind each stage the chain loo
 unknown or disabled (:attr:`Session.refusal`).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -174,12 +174,37 @@ def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: Nanose
     Raises:
         ConfigurationError: a recipe opened something else than it says.
     """
+    return link(outline, tuple(open_parts(outline, context)), clock=clock)
+
+
+def open_parts(outline: Outline, context: "EdgeContext | None") -> Iterator[object]:
+    """Open the recipes one after the other, so that the caller can close the live parts if a later one fails.
+
+    Args:
+        outline: the recipes, checked.
+        context: the running edge.
+
+    Yields:
+        The live stages in order, then the live endpoint.
+
+    Raises:
+        ConfigurationError: a recipe opened something else than it says.
+    """
     *recipes, endpoint = outline.parts
-    stages = [
-        live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})")
-        for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1)
-    ]
-    endpoint = live_endpoint(endpoint, context)
+    for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1):
+        yield live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})")
+    yield live_endpoint(endpoint, context)
+
+
+def link(outline: Outline, parts: Sequence[object], *, clock: NanosecondClock | None = None) -> Chain:
+    """Compile live parts into a chain.
+
+    Args:
+        outline: the recipes.
+        parts: what :func:`open_parts` gave.
+        clock: as in :func:`compile_chain`.
+    """
+    *stages, endpoint = parts
     runs = [
         (kind, [stage for _, stage in run])
         for kind, run in groupby(zip(outline.kinds, stages, strict=True), key=itemgetter(0))
