@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 import trioedge as te
-from tests.cancels import cancel_at_every_step, left_open
-from tests.wires import receive_all, server
+from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.wires import receive_all, server
 from trioedge.edge import rehearse
 from trioedge.testing import Rehearsal, ScriptedUpstream, echo, open_edge
 

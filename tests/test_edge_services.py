@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 import trioedge as te
 from tests.support.edges import by_source, exchange, is_over, make_edge, services
-from tests.wires import echo, receive_exactly, server
+from tests.support.wires import echo, receive_exactly, server
 from trioedge.testing import open_edge
 
 

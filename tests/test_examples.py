@@ -15,7 +15,7 @@ from examples.custom_decision import SilenceBan
 from examples.custom_middleware import at_most_an_hour
 from tests.support.command_line import running
 from tests.support.control_planes import example
-from tests.wires import server
+from tests.support.wires import server
 from trioedge.testing import check_decision, check_middleware, echo, make_context, make_session, open_edge
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

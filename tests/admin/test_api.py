@@ -11,8 +11,8 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cancels import cancel_at_every_step, left_open
-from tests.wires import server
+from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.wires import server
 from trioedge.addresses.address import Address
 from trioedge.admin.api import Admin
 from trioedge.control.supervisor import ControlState

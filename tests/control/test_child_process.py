@@ -8,7 +8,7 @@ import sys
 import pytest
 import trio
 
-from tests.cancels import cancel_at_every_step, left_open
+from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.fake_link import PATIENCE
 from trioedge.control.child_process import child_process
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from examples.control_plane.store import Store
-from tests.cancels import cancel_at_every_step, left_open
+from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.control_planes import Scripted, example, running, snapshot
 from tests.support.fake_link import FakeLink
 from tests.support.ports import closed_port

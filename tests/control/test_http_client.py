@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.cancels import cancel_at_every_step, left_open
+from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.control_planes import Answer, Scripted, answer, json_answer
 from tests.support.ports import closed_port
 from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, parse_url, short

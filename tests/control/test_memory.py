@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from trio_util import AsyncValue
 
-from tests.cancels import cancel_at_every_step
+from tests.support.cancels import cancel_at_every_step
 from tests.support.fake_link import FakeLink
 from trioedge.control import memory as module
 from trioedge.control.memory import MemoryControl

@@ -10,8 +10,8 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cancels import cancel_at_every_step
 from tests.strategies import examples
+from tests.support.cancels import cancel_at_every_step
 from tests.support.fake_link import FakeLink
 from tests.support.policies import STAGE_KEYS, Hours
 from trioedge.control.snapshot_lines import MAX_LINE_BYTES, MAX_LISTS, MAX_VALUES, KnownLines, SnapshotReader

@@ -20,7 +20,7 @@ import trioedge as te
 from tests.support.connectors import HeldConnector
 from tests.support.ports import closed_port, deaf_port
 from tests.support.socket_rates import paced_at
-from tests.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving, stream
+from tests.support.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving, stream
 from trioedge.addresses.address import Address
 from trioedge.services.context import EdgeContext
 from trioedge.session.allowance import Allowance

@@ -16,7 +16,7 @@ import trio
 
 import trioedge as te
 from tests.support.ports import closed_port
-from tests.wires import connect, receive_all, receive_exactly, server
+from tests.support.wires import connect, receive_all, receive_exactly, server
 from trioedge.control import http, reporter, watched_file
 
 ROOT = Path(__file__).parents[2]

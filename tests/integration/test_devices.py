@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 import trioedge as te
-from tests.wires import connect, echo, receive_exactly, server, serving
+from tests.support.wires import connect, echo, receive_exactly, server, serving
 
 MINE, OTHER = "127.0.0.2", "127.0.0.3"
 

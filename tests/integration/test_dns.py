@@ -9,7 +9,7 @@ import trio
 
 import trioedge as te
 from tests.support.dns_server import dns_server
-from tests.wires import connect, receive_all, receive_exactly, server, serving
+from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
 from trioedge.upstreams import resolver as resolver_module

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.wires import connect, edge_to, receive_all, server, serving
+from tests.support.wires import connect, edge_to, receive_all, server, serving
 
 SIZE = 200_000_000
 """Bytes of the file; the checksum is compared."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from tests.wires import connect, receive_exactly, server
+from tests.support.wires import connect, receive_exactly, server
 
 _EDGE = """
 import json, resource, sys

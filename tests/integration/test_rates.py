@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 import trioedge as te
-from tests.wires import connect, echo, receive_exactly, server, serving
+from tests.support.wires import connect, echo, receive_exactly, server, serving
 
 RATE = 10_000_000.0
 """High enough that a second of it is many packets, which are of 64 KB on loopback. The kernel lets the first ten of a

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.wires import connect, receive_exactly, serving
+from tests.support.wires import connect, receive_exactly, serving
 
 
 def free_port() -> int:

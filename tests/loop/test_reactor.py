@@ -10,7 +10,7 @@ import trio.lowlevel
 import trio.testing
 
 from tests.support.reactors import open_reactor
-from tests.wires import tcp_pair
+from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import (
     BATCH_EVENTS,
     LONG_YIELD_SECONDS,

@@ -6,7 +6,7 @@ from math import inf
 import pytest
 
 from tests.support.socket_rates import UNPACED, paced_at
-from tests.wires import tcp_pair
+from tests.support.wires import tcp_pair
 from trioedge.loop.sockets import no_delay, pace, reset, unacknowledged_bytes, unsent_bytes
 
 

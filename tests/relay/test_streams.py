@@ -6,14 +6,14 @@ import pytest
 import trio
 import trio.testing
 
-from tests.wires import receive_exactly, tcp_pair
+from tests.support.wires import receive_exactly, tcp_pair
 from trioedge.relay.streams import PlainStream, ReplayStream
 
 Make = Callable[[socket.socket], PlainStream | ReplayStream]
 MAKES: list[Make] = [PlainStream, lambda sock: ReplayStream(PlainStream(sock))]
 
 
-async def test_it_keeps_trios_own_promises_of_a_half_closeable_stream() -> None:
+async def test_a_plain_stream_passes_trios_check_of_half_closeable_streams() -> None:
     async def make() -> tuple[PlainStream, PlainStream]:
         near, far = tcp_pair()
         return PlainStream(near), PlainStream(far)
@@ -21,7 +21,7 @@ async def test_it_keeps_trios_own_promises_of_a_half_closeable_stream() -> None:
     await trio.testing.check_half_closeable_stream(make, None)
 
 
-async def test_a_full_socket_holds_the_sender_until_the_reader_reads_or_it_is_closed() -> None:
+async def test_a_sender_waits_for_a_full_socket_until_it_is_closed_and_other_senders_find_it_busy() -> None:
     near, far = map(PlainStream, tcp_pair())
     with trio.move_on_after(0.1) as scope:
         await near.send_all(bytes(64 << 20))
@@ -45,7 +45,7 @@ async def test_a_full_socket_holds_the_sender_until_the_reader_reads_or_it_is_cl
     await far.aclose()
 
 
-async def test_what_is_unread_is_received_first_and_never_more_than_asked() -> None:
+async def test_unread_bytes_are_received_first_and_never_more_than_asked() -> None:
     near, far = map(PlainStream, tcp_pair())
     await far.send_all(b"third")
     near.unread(b"second ")
@@ -56,7 +56,7 @@ async def test_what_is_unread_is_received_first_and_never_more_than_asked() -> N
     await far.aclose()
 
 
-async def test_detached_it_is_closed_and_the_socket_is_not() -> None:
+async def test_a_detached_stream_is_closed_and_its_socket_is_open() -> None:
     near, far = map(PlainStream, tcp_pair())
     near.unread(b"early")
     sock, early = near.detach()
@@ -71,7 +71,7 @@ async def test_detached_it_is_closed_and_the_socket_is_not() -> None:
     await far.aclose()
 
 
-async def test_a_cancelled_receive_takes_nothing() -> None:
+async def test_a_cancelled_receive_receives_nothing() -> None:
     near, far = map(PlainStream, tcp_pair())
     with trio.move_on_after(0.01) as scope:
         await near.receive_some()
@@ -86,7 +86,7 @@ async def test_a_cancelled_receive_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize("make", MAKES)
-async def test_a_cancelled_receive_leaves_what_was_unread(
+async def test_a_cancelled_receive_leaves_the_unread_bytes(
     make: Make,
 ) -> None:
     sock, other = tcp_pair()
@@ -103,12 +103,12 @@ async def test_a_cancelled_receive_leaves_what_was_unread(
 
 
 @pytest.mark.parametrize("make", MAKES)
-async def test_a_cancelled_wait_for_room_lets_others_send(
+async def test_after_a_cancelled_wait_for_room_another_task_may_send(
     make: Make,
 ) -> None:
     sock, other = tcp_pair()
     near, far = make(sock), PlainStream(other)
-    for _ in range(3):  # the kernel moves some on, a little later
+    for _ in range(3):  # the kernel makes room once more, a little later
         with suppress(BlockingIOError):
             while sock.send(bytes(1 << 20)):
                 pass
@@ -125,7 +125,7 @@ async def test_a_cancelled_wait_for_room_lets_others_send(
 
 
 @pytest.mark.parametrize("make", MAKES)
-async def test_a_cancelled_end_was_not_said(make: Make) -> None:
+async def test_after_a_cancelled_half_close_the_stream_still_sends(make: Make) -> None:
     sock, other = tcp_pair()
     near, far = make(sock), PlainStream(other)
     with trio.CancelScope() as scope:
@@ -139,7 +139,7 @@ async def test_a_cancelled_end_was_not_said(make: Make) -> None:
     await far.aclose()
 
 
-async def test_a_reset_breaks_whoever_waits() -> None:
+async def test_a_reset_breaks_a_waiting_receiver() -> None:
     near, far = map(PlainStream, tcp_pair())
     async with trio.open_nursery() as nursery:
 
@@ -153,7 +153,7 @@ async def test_a_reset_breaks_whoever_waits() -> None:
     await near.aclose()
 
 
-async def test_any_stream_can_be_unread_and_is_itself_otherwise() -> None:
+async def test_a_replay_stream_passes_trios_check_and_takes_bytes_back() -> None:
     async def make() -> tuple[ReplayStream, ReplayStream]:
         near, far = trio.testing.memory_stream_pair()
         return ReplayStream(near), ReplayStream(far)
@@ -165,3 +165,22 @@ async def test_any_stream_can_be_unread_and_is_itself_otherwise() -> None:
     near.unread(b"first ")
     assert await near.receive_some(4) == b"firs"
     assert await receive_exactly(near, 14) == b"t second third"
+
+
+async def test_unread_bytes_are_not_received_once_the_stream_is_closed() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    near.unread(b"early")
+    near.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await near.receive_some()
+    await far.aclose()
+
+
+async def test_a_receive_of_no_bytes_is_refused_also_when_bytes_were_unread() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    near.unread(b"early")
+    with pytest.raises(ValueError, match="at least 1"):
+        await near.receive_some(0)
+    assert await near.receive_some() == b"early"
+    await near.aclose()
+    await far.aclose()

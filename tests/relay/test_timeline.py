@@ -9,7 +9,7 @@ from trioedge.relay.timeline import MAX_WAIT_SECONDS, Timeline, read_size
 
 rates = st.floats(1, 1e9)
 parts = st.floats(0, 1)
-"""How much of a read's size arrives."""
+"""The part of a read's size that arrives."""
 
 
 @pytest.mark.parametrize(
@@ -26,16 +26,14 @@ parts = st.floats(0, 1)
         (inf, 65_536),
     ],
 )
-def test_a_read_is_a_tenth_of_a_second_within_bounds(rate: float, size: int) -> None:
+def test_the_size_of_a_read_is_a_tenth_of_a_second_within_bounds(rate: float, size: int) -> None:
     assert read_size(rate) == size
 
 
 @examples(100)
 @given(rates, st.lists(st.tuples(parts, st.just(0.0) | st.floats(0, 5)), max_size=30))
-def test_no_stretch_of_time_holds_more_than_the_rate_and_one_chunk(
-    rate: float, reads: list[tuple[float, float]]
-) -> None:
-    """A reader that waits as told, and at times for longer, as when there is nothing to read."""
+def test_no_interval_has_more_bytes_than_the_rate_and_one_chunk(rate: float, reads: list[tuple[float, float]]) -> None:
+    """The reader waits as it should, and at times longer, as when there is nothing to read."""
     timeline, now, size = Timeline(), 1000.0, read_size(rate)
     times, totals = [now], [0]
     for part, pause in reads:
@@ -61,14 +59,14 @@ def test_a_reader_that_always_has_bytes_gets_the_rate(rate: float) -> None:
 
 @examples(100)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.floats(1e-6, 1e9) | st.just(inf), st.floats(0, 2)), max_size=30))
-def test_no_wait_is_longer_than_the_bound_however_much_is_owed(charges: list[tuple[int, float, float]]) -> None:
+def test_no_wait_is_longer_than_the_bound_whatever_the_debt(charges: list[tuple[int, float, float]]) -> None:
     timeline, now = Timeline(), 0.0
     for count, rate, pause in charges:
         assert 0 <= timeline.charge(count, rate, now) <= MAX_WAIT_SECONDS
         now += pause
 
 
-def test_what_is_owed_beyond_the_bound_is_forgotten() -> None:
+def test_a_debt_beyond_the_bound_is_forgiven() -> None:
     timeline = Timeline()
     assert timeline.charge(1_000_000, 1.0, 0.0) == MAX_WAIT_SECONDS
     assert timeline.charge(0, 1.0, 0.25) == 0.75
@@ -81,14 +79,14 @@ def test_charges_without_a_wait_between_them_add_up() -> None:
 
 
 @pytest.mark.parametrize("rest", [0.2, 60.0, 1e6])
-def test_a_rest_saves_up_nothing(rest: float) -> None:
+def test_a_pause_gives_no_credit(rest: float) -> None:
     timeline = Timeline()
     timeline.charge(100, 1000.0, 8.0)
     assert timeline.charge(100, 1000.0, 8.0 + rest) == pytest.approx(0.1)
     assert timeline.charge(100, 1000.0, 8.1 + rest) == pytest.approx(0.1)
 
 
-def test_another_rate_holds_for_the_next_bytes() -> None:
+def test_another_rate_applies_to_the_next_bytes() -> None:
     timeline = Timeline()
     assert timeline.charge(500, 1000.0, 0.0) == 0.5
     assert timeline.charge(500, 10_000.0, 0.5) == pytest.approx(0.05)
@@ -99,14 +97,14 @@ def test_another_rate_holds_for_the_next_bytes() -> None:
 @pytest.mark.parametrize(
     ("rate", "wait"), [(1000.0, 0.4), (4000.0, 0.1), (500.0, 0.8), (100.0, MAX_WAIT_SECONDS), (inf, 0.0)]
 )
-def test_what_is_owed_is_paid_at_the_new_rate(rate: float, wait: float) -> None:
+def test_a_debt_is_converted_to_the_new_rate(rate: float, wait: float) -> None:
     timeline = Timeline()
     timeline.charge(500, 1000.0, 0.0)
     assert timeline.retune(rate, 0.1) == pytest.approx(wait)
     assert timeline.charge(0, 1000.0, 0.1) == pytest.approx(wait)
 
 
-def test_who_owes_nothing_waits_for_no_rate() -> None:
+def test_without_a_debt_there_is_no_wait_at_any_rate() -> None:
     timeline = Timeline()
     assert timeline.retune(1.0, 5.0) == 0
     timeline.charge(500, 1000.0, 5.0)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from tests.cancels import cancel_at_every_step
 from tests.strategies import examples, keys
+from tests.support.cancels import cancel_at_every_step
 from tests.support.policies import FIELDS, HASHES, some_settings
 from tests.support.services import FakeCarrier, Governed, cut_reasons
 from trioedge.services.control_plane import SnapshotError

@@ -1,14 +1,19 @@
+import errno
+import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.wires import connect, edge_to, receive_all, receive_exactly, server, serving
+from tests.support.wires import connect, edge_to, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
-from trioedge.serving.listener import bind
+from trioedge.serving.listener import PAUSE_SECONDS, Listener, bind
+from trioedge.telemetry.observer import Observer
 
 
 async def exchange(connection: trio.abc.HalfCloseableStream, data: bytes = b"ping") -> bytes:
@@ -16,7 +21,11 @@ async def exchange(connection: trio.abc.HalfCloseableStream, data: bytes = b"pin
     return await receive_exactly(connection, len(data))
 
 
-async def test_a_port_in_use_is_one_clear_line() -> None:
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_a_port_in_use_is_named_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         edge = te.Edge(f"tcp://127.0.0.1:{port}", [], te.Forward("tcp://127.0.0.1:1"))
@@ -27,7 +36,7 @@ async def test_a_port_in_use_is_one_clear_line() -> None:
     assert "\n" not in str(raised.value)
 
 
-async def test_several_addresses_are_served_and_none_if_one_cannot_be() -> None:
+async def test_several_addresses_are_served_and_none_of_them_if_one_cannot_be_bound() -> None:
     async with server() as port:
         edge = te.Edge(["tcp://127.0.0.1:0", "tcp://[::1]:0"], [], te.Forward(f"tcp://127.0.0.1:{port}"))
         async with serving(edge):
@@ -53,7 +62,7 @@ async def test_several_addresses_are_served_and_none_if_one_cannot_be() -> None:
             await trio.open_tcp_stream("127.0.0.1", free)
 
 
-async def test_a_mapped_address_is_seen_as_ipv4() -> None:
+async def test_an_ipv4_client_of_an_ipv6_listener_has_its_ipv4_address() -> None:
     seen: list[str] = []
 
     @te.decision
@@ -68,7 +77,7 @@ async def test_a_mapped_address_is_seen_as_ipv4() -> None:
     assert seen == ["127.0.0.1"]
 
 
-async def test_a_local_socket_is_served_and_its_file_goes_with_it(tmp_path: Path) -> None:
+async def test_a_local_socket_is_served_and_its_file_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "edge.sock"
     async with server() as port:
         edge = te.Edge(f"unix://{path}", [te.SourceMatch(["unix"])], te.Forward(f"tcp://127.0.0.1:{port}"))
@@ -84,19 +93,168 @@ async def test_a_local_socket_is_served_and_its_file_goes_with_it(tmp_path: Path
     assert not path.exists()
 
 
-async def test_a_local_socket_that_nobody_listens_on_is_replaced_but_no_other_file(tmp_path: Path) -> None:
+async def test_a_local_socket_on_which_no_process_listens_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "edge.sock"
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
     stale.close()
     bind(parse_address(f"unix://{path}")).close()
-    path.write_text("precious")
-    with pytest.raises(te.ListenError):
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["a file", "a folder", "a link"])
+async def test_what_is_no_socket_is_left_alone_and_the_message_says_so(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "edge.sock"
+    if kind == "a file":
+        path.write_text("precious")
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+    files = open_files()
+    with pytest.raises(te.ListenError) as raised:
         bind(parse_address(f"unix://{path}"))
-    assert path.read_text() == "precious"
+    assert str(raised.value) == (
+        f"cannot listen on unix://{path}: {kind} that is no socket has this path; choose another, or remove it"
+    )
+    assert open_files() == files
+    assert path.read_text() == "precious" if kind == "a file" else path.is_symlink() or path.is_dir()
 
 
-async def test_refused_clients_are_reset_or_politely_closed_as_asked() -> None:
+async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(te.ListenError, match=r"none/edge\.sock: No such file or directory"):
+        bind(parse_address(f"unix://{tmp_path}/none/edge.sock"))
+
+
+@pytest.mark.parametrize(
+    ("address", "mend"),
+    [
+        ("tcp://127.0.0.1:0", "ports below 1024 need CAP_NET_BIND_SERVICE"),
+        ("unix:///{}/edge.sock", "write access to the"),
+    ],
+)
+async def test_an_address_that_is_not_permitted_has_a_mend_of_its_kind(
+    address: str, mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bind_fails(self: socket.socket, where: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", bind_fails)
+    files = open_files()
+    with pytest.raises(te.ListenError, match=mend):
+        bind(parse_address(address.format(tmp_path), listening=True))
+    assert open_files() == files
+
+
+async def test_a_process_without_file_descriptors_cannot_listen_and_the_message_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def open_fails(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", open_fails)
+    with pytest.raises(te.ListenError, match=r"tcp://127\.0\.0\.1:0: Too many open files"):
+        bind(parse_address("tcp://127.0.0.1:0", listening=True))
+
+
+@pytest.mark.parametrize("change", ["replaced by another", "its folder is a file now", "gone"])
+async def test_a_drain_goes_on_when_the_file_of_a_local_socket_has_changed(change: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    path = folder / "edge.sock"
+    edge = te.Edge(f"unix://{path}", [], te.Forward("tcp://127.0.0.1:1"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(edge.serve)
+        path.unlink()
+        if change == "replaced by another":
+            path.write_text("another's")
+        elif change == "its folder is a file now":
+            folder.rmdir()
+            folder.write_text("a file")
+        edge.drain()
+    assert edge.phase.value == "stopped"
+    assert change != "replaced by another" or path.read_text() == "another's"
+
+
+async def test_a_listener_is_closed_twice_or_before_it_is_opened_without_harm() -> None:
+    files = open_files()
+    listener = bind(parse_address("tcp://127.0.0.1:0", listening=True))
+    listener.close()
+    listener.close()
+    assert open_files() == files
+
+
+class FailingSocket:
+    """A listening socket whose accepts are scripted; errors by number, or None for no connection."""
+
+    family = socket.AF_INET
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = [*codes]
+
+    def fileno(self) -> int:
+        return 1000
+
+    def _accept(self) -> tuple[int, object]:
+        raise OSError(self.codes.pop(0), "as told") if self.codes else BlockingIOError
+
+    def close(self) -> None: ...
+
+
+class NotedReactor:
+    """Notes what a listener asks for."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.calls: list[str] = []
+        self.due: float | None = None
+
+    def add_listener(self, fd: int, ready: object) -> None:
+        self.calls.append("add")
+
+    def remove(self, fd: int) -> None:
+        self.calls.append("remove")
+
+    def forget(self, fd: int) -> None:
+        self.calls.append("forget")
+
+    def set_deadline(self, item: object, due: float) -> int:
+        self.due = due
+        return 0
+
+
+def never(*_: object) -> None:
+    pytest.fail("no connection was accepted")
+
+
+def open_failing(*codes: int) -> tuple[Listener, NotedReactor]:
+    sock: Any = FailingSocket(*codes)
+    reactor: Any = NotedReactor()
+    listener = Listener(sock, parse_address("tcp://127.0.0.1:6380"))
+    listener.open(reactor, Observer(), never, never)
+    return listener, reactor
+
+
+async def test_a_listener_pauses_while_the_system_has_no_memory_for_sockets() -> None:
+    listener, reactor = open_failing(errno.ENOBUFS)
+    with capture_logs() as logs:
+        listener.on_ready(1000, 1)
+    assert (reactor.calls, reactor.due) == (["add", "remove"], 100.0 + PAUSE_SECONDS)
+    assert [entry["event"] for entry in logs] == ["listener pauses"]
+    listener.expire(100.1)
+    assert reactor.calls == ["add", "remove", "add"]
+    listener.close()
+
+
+async def test_a_connection_that_is_gone_before_it_is_accepted_does_not_stop_the_next_ones() -> None:
+    listener, reactor = open_failing(errno.ECONNABORTED, errno.EPROTO)
+    listener.on_ready(1000, 1)
+    assert reactor.calls == ["add"]
+    assert listener._sock.codes == []  # type: ignore[attr-defined]
+    listener.close()
+
+
+async def test_refused_clients_are_reset_or_closed_in_order_as_the_edge_was_told() -> None:
     for refuse in ("reset", "close"):
         async with server() as port:
             edge = edge_to(port, te.SourceMatch(reject=["127.0.0.2"]), refuse=refuse)

@@ -6,10 +6,9 @@ from math import inf
 
 import trio
 
-from tests.wires import tcp_pair
-from trioedge.addresses.address import Address
+from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import Reactor
-from trioedge.upstreams.connector import Attempt, ConnectCallback
+from trioedge.upstreams.connector import Attempt, ConnectCallback, Target
 from trioedge.upstreams.errors import UpstreamError
 
 
@@ -17,31 +16,31 @@ class HeldConnector:
     """A connector whose attempts succeed when the test calls :meth:`connect`.
 
     Attributes:
-        waiters: of the attempts under way, the oldest first.
-        attempts: every attempt there was, by its waiter.
+        callbacks: of the attempts under way, the oldest first.
+        attempts: every attempt that was begun, by its callback.
     """
 
     plain = True
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
-        self.waiters: list[ConnectCallback] = []
+        self.callbacks: list[ConnectCallback] = []
         self.attempts: dict[ConnectCallback, Attempt] = {}
 
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None: ...
+    def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None: ...
 
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
-        self.waiters.append(waiter)
-        self.attempts[waiter] = Attempt(self.reactor, address, inf, waiter)
-        return self.attempts[waiter]
+    def start(self, target: Target, callback: ConnectCallback) -> Attempt:
+        self.callbacks.append(callback)
+        self.attempts[callback] = Attempt(self.reactor, target.address, inf, callback)
+        return self.attempts[callback]
 
-    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
+    async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         raise NotImplementedError
 
     def connect(self) -> tuple[socket.socket, socket.socket]:
-        """Let the oldest attempt succeed, and give the two ends of its connection: the edge's and the upstream's."""
+        """Have the oldest attempt succeed, and give the two ends of its connection: the edge's and the upstream's."""
         near, far = tcp_pair()
-        waiter = self.waiters.pop(0)
-        self.reactor.add(near.fileno(), waiter)  # type: ignore[arg-type]  # the waiter hands it over at once
-        waiter.connected(near, False)
+        callback = self.callbacks.pop(0)
+        self.reactor.add(near.fileno(), callback)  # type: ignore[arg-type]  # which hands it over at once
+        callback.connected(near, False)
         return near, far

@@ -13,7 +13,7 @@ from hypercorn.config import Config
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
 from tests.support.fake_link import FakeLink
-from tests.wires import server
+from tests.support.wires import server
 from trioedge.control.http import HttpControl
 
 Answer: TypeAlias = bytes | Callable[[trio.SocketStream], Awaitable[None]]

@@ -16,7 +16,7 @@ import dns.rdatatype
 import dns.rrset
 import trio
 
-from tests.wires import receive_exactly
+from tests.support.wires import receive_exactly
 
 UDP_BYTES = 512
 

@@ -17,3 +17,8 @@ async def open_reactor() -> AsyncIterator[Reactor]:
         await nursery.start(reactor.run)
         yield reactor
         nursery.cancel_scope.cancel()
+
+
+def deadlines_of(reactor: Reactor) -> int:
+    """Count the deadlines that are set."""
+    return sum(map(len, reactor._deadlines._buckets.values()))

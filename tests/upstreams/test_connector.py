@@ -7,10 +7,10 @@ import pytest
 import trio
 import trio.testing
 
-from tests.cancels import cancel_at_every_step, left_open
+from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.names import NO_HOSTS, FakeNames
 from tests.support.ports import closed_port, deaf_port
-from tests.wires import server
+from tests.support.wires import server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason

@@ -1,5 +1,5 @@
 import trioedge as te
-from tests.wires import connect, echo, receive_exactly, server, serving
+from tests.support.wires import connect, echo, receive_exactly, server, serving
 
 
 async def test_an_endpoint_may_name_its_way_out() -> None:

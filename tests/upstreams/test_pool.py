@@ -7,10 +7,10 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from tests.cancels import cancel_at_every_step
+from tests.support.cancels import cancel_at_every_step
 from tests.support.connectors import HeldConnector
 from tests.support.ports import closed_port
-from tests.wires import echo, server
+from tests.support.wires import echo, server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason

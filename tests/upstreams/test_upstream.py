@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from tests.support.ports import closed_port, deaf_port
-from tests.wires import echo, server
+from tests.support.wires import echo, server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext

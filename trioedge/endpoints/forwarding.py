@@ -1,8 +1,20 @@
-"""The endpoint that `Forward` opens: connects a session to its upstream, and has the relay carry it."""
+"""The endpoint that `Forward` opens: connects a session to its upstream, and has a relay carry its bytes.
+
+| a session is | event | action |
+| --- | --- | --- |
+| beginning | it has no destination | refused |
+| beginning | its upstream has an idle connection | relaying |
+| beginning | it has none | connecting |
+| connecting | connected | relaying |
+| connecting | failed, or a cut | reset the client; the session ends |
+
+A plain socket needs no task for this (:meth:`Forwarding.begin`), unless the outbound connects in one or the kernel
+cannot keep the session's rates. Any other client stream has a task (:meth:`Forwarding.handle`).
+"""
 
 import socket
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -13,6 +25,7 @@ from ..relay.carry import carry, kernel_paces, lend
 from ..relay.socket_relay import Ended, Relay
 from ..relay.streams import PlainStream
 from ..services.context import EdgeContext
+from ..session.kinds import name_of
 from ..session.session import Session
 from ..session.stage import Closing, Worker
 from ..session.verdict import Completed, Outcome, Reason, Reject
@@ -27,9 +40,9 @@ if TYPE_CHECKING:
     from .forward import Forward
 
 MAX_DESTINATIONS: Final = 10_000
-"""Destinations of functions and stages that are remembered; the least recently used gives way."""
+"""Upstreams of functions and stages that are kept; beyond it the least recently used one is dropped."""
 
-_NOWHERE: Final = Reject(Reason.SERVICE, "its policy names no outbound")
+_NOWHERE: Final = Reject(Reason.SERVICE, "no stage wrote a destination, and its policy names no outbound")
 
 
 class Forwarding:
@@ -41,15 +54,24 @@ class Forwarding:
         Args:
             forward: the recipe.
             context: the running edge.
+
+        Raises:
+            ConfigurationError: the recipe wants preconnect, and its outbound connects in a task.
         """
         self._context = context
         self._reactor = context.reactor
-        self._connector = connector = open_outbound(forward.outbound or context.outbound, context)
-        if forward.preconnect and forward.outbound is not None and not connector.plain:
-            raise ConfigurationError(
-                f"Forward(preconnect={forward.preconnect}) does nothing with an outbound that connects in a task, "
-                f"{forward.outbound!r:.100}: leave preconnect out"
-            )
+        outbound = context.outbound if forward.outbound is None else forward.outbound
+        self._connector = connector = open_outbound(outbound, context)
+        # The live outbound of the recipe, to run and to close; the edge's own is not the endpoint's.
+        self._outbound: object = None
+        if forward.outbound is not None:
+            self._outbound = connector.outbound if isinstance(connector, TaskConnector) else connector
+            if forward.preconnect and not connector.plain:
+                self.close()
+                raise ConfigurationError(
+                    f"Forward(preconnect={forward.preconnect}) does nothing with an outbound that connects in a task, "
+                    f"{forward.outbound!r:.100}: leave preconnect out"
+                )
         self._seconds = forward.connect_seconds
         self._fixed: Upstream | None = None
         self._by_policy: PolicyUpstreams | None = None
@@ -64,16 +86,16 @@ class Forwarding:
         self._named = lru_cache(MAX_DESTINATIONS)(self._name)
 
     def _name(self, destination: str | Address) -> Upstream:
-        """Make an upstream of a destination that a function or a stage gave."""
+        """Make the upstream of a destination that a function or a stage gave."""
         address = destination if isinstance(destination, Address) else parse_address(destination)
         return Upstream(address, self._connector, self._context, self._seconds, self._permit)
 
     def upstream(self, session: Session) -> Upstream | Reject:
-        """Give the upstream of a session, or the reason why it has none.
+        """Give the upstream of a session, or the refusal of a session that has none.
 
         Raises:
             ConfigurationError: the user's function returned text that is no address.
-            TypeError: it returned something else.
+            TypeError: it returned neither an address nor a Reject.
         """
         if self._fixed is not None:
             return self._fixed
@@ -82,9 +104,8 @@ class Forwarding:
             if isinstance(chosen, Reject):
                 return chosen
             if not isinstance(chosen, (str, Address)):
-                raise TypeError(
-                    f"Forward(to={self._choose.__name__}) returned {chosen!r:.100}: it must return an address or Reject"
-                )
+                where = f"Forward(to={name_of(self._choose)})"
+                raise TypeError(f"{where} returned {chosen!r:.100}: it must return an address or Reject")
             return self._named(chosen)
         if session.destination is not None:
             return self._named(session.destination)
@@ -92,23 +113,25 @@ class Forwarding:
         return service.refusal or service.upstream or _NOWHERE
 
     def carries(self, session: Session, upstream: Upstream) -> bool:
-        """Whether the reactor can carry a session without a task: plain sockets, which the kernel paces if need be."""
+        """Tell whether the reactor can carry a session without a task.
+
+        It can if the outbound gives plain sockets and the kernel can keep the session's rates.
+        """
         return self._connector.plain and kernel_paces(session, local=upstream.local)
 
-    def begin(self, session: Session, down: socket.socket, prefetched: bytes, ended: Ended) -> bool:
+    def begin(self, session: Session, down: socket.socket, prefetched: bytes, ended: Ended) -> bool | Reject:
         """Carry a plain socket in the reactor, without a task.
 
         Returns:
-            False if it needs a task; nothing has happened then.
+            True if it does. False if the session needs a task, or the refusal of one that has no upstream: nothing has
+            happened then.
         """
         upstream = self.upstream(session)
         if isinstance(upstream, Reject):
-            reset(down)
-            ended(session, upstream)
-        elif self.carries(session, upstream):
-            self._begin(session, upstream, down, prefetched, ended)
-        else:
+            return upstream
+        if not self.carries(session, upstream):
             return False
+        self._begin(session, upstream, down, prefetched, ended)
         return True
 
     def _begin(
@@ -134,13 +157,29 @@ class Forwarding:
     ) -> None:  # fmt: skip
         """Relay between two plain sockets; `up` is in the reactor already.
 
-        A local socket counts as readable, because a short read there does not mean that it is empty.
+        A relay that cannot start ends its session. This raises only if there is no relay.
+
+        Args:
+            session: the session.
+            down: the client's socket.
+            up: the upstream's socket.
+            prefetched: bytes that were read from the client.
+            ended: called once, when both sockets are closed.
+            readable: the upstream has sent bytes, and their event has passed; also for a local socket, because a short
+                read there does not mean that it is empty.
         """
         session.carrier = relay = Relay(session, self._reactor, down, up, ended)
-        relay.start(prefetched, readable=readable)
+        try:
+            relay.start(prefetched, readable=readable)
+        except Exception as fault:
+            self._context.log.fault("endpoint failed", fault, session=session.id)
+            relay.crashed(fault)
 
     async def handle(self, session: Session) -> Outcome:
-        """Carry a session that has a task; after a cancel both sides are closed."""
+        """Carry a session that has a task; after a cancel both sides are closed.
+
+        A connect that fails is an outcome with its reason.
+        """
         upstream = self.upstream(session)
         if isinstance(upstream, Reject):
             return upstream
@@ -159,11 +198,10 @@ class Forwarding:
         return await carry(session, up, self._reactor)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Prepare upstreams until cancelled: those that are named now, and those that will be."""
+        """Run the outbound, and keep the upstreams of policies prepared, until cancelled."""
         async with trio.open_nursery() as nursery:
-            outbound = self._live_outbound()
-            if isinstance(outbound, Worker):
-                await nursery.start(outbound.run)
+            if isinstance(self._outbound, Worker):
+                await nursery.start(self._outbound.run)
             if self._fixed is not None:
                 self._fixed.warm(nursery)
             if self._by_policy is not None:
@@ -173,16 +211,12 @@ class Forwarding:
 
     def close(self) -> None:
         """Close the outbound."""
-        outbound = self._live_outbound()
-        if isinstance(outbound, Closing):
-            outbound.close()
-
-    def _live_outbound(self) -> Any:
-        return self._connector.outbound if isinstance(self._connector, TaskConnector) else self._connector
+        if isinstance(self._outbound, Closing):
+            self._outbound.close()
 
 
 class PendingConnect:
-    """The carrier of a session whose upstream is not connected yet."""
+    """The carrier of a session that waits for its upstream; a relay follows it, or the session ends."""
 
     __slots__ = ("_down", "_ended", "_forwarding", "_prefetched", "_session", "_upstream", "attempt")
 

@@ -16,7 +16,7 @@ from .stream_relay import StreamRelay, close_hard, wait_until_lifted
 from .streams import PlainStream
 
 Begin: TypeAlias = Callable[[socket.socket, bytes, Ended], None]
-"""Starts to carry a client's socket, given what was read from it already and what to call at its end."""
+"""Begins to carry a client's socket; takes the bytes that were read from it, and the callback for its end."""
 
 
 def kernel_paces(session: Session, *, local: bool) -> bool:
@@ -32,11 +32,12 @@ def kernel_paces(session: Session, *, local: bool) -> bool:
 async def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) -> Outcome:
     """Carry a session's bytes between its client and a connected upstream until both have ended.
 
-    Both are closed when this returns, also after a cancel.
+    The upstream is closed when this returns or raises, also after a cancel. So is a client that is a plain socket; any
+    other client stream is closed by the session's task next.
 
     Args:
         session: its `stream` is the client.
-        up: the upstream; a plain one is taken apart, and its socket is carried in the reactor.
+        up: the upstream; the socket of a :class:`PlainStream` is carried in the reactor.
         reactor: carries plain sockets.
     """
     down = session.stream
@@ -45,47 +46,52 @@ async def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Rea
         and isinstance(up, PlainStream)
         and kernel_paces(session, local=up.socket.family == socket.AF_UNIX)
     ):
-        sock, greeting = up.detach()
-        relayed = False
-
-        def begin(client: socket.socket, prefetched: bytes, ended: Ended) -> None:
-            nonlocal relayed
-            session.carrier = relay = Relay(session, reactor, client, sock, ended)
-            relayed = True  # so the relay closes both
-            try:
-                relay.start(prefetched, readable=sock.family == socket.AF_UNIX, registered=False)
-                if greeting:
-                    relay.down.write(memoryview(greeting))
-            except BaseException:
-                relay.cut(Reason.FAULT)
-                raise
-
-        try:
-            return await lend(session, down, reactor, begin)
-        finally:
-            if not relayed:
-                reset(sock)
-    relay = StreamRelay(session)
-    session.carrier = relay
-    outcome: Outcome = Completed(Reason.RESET)
+        return await _carry_sockets(session, down, up, reactor)
+    session.carrier = relay = StreamRelay(session)
     try:
-        outcome = await relay.run(down, up)
+        return await relay.run(down, up)
     finally:
-        if outcome == Completed():
-            await up.aclose()
+        if relay.orderly:
+            if isinstance(down, PlainStream):
+                down.close()
+            with trio.move_on_after(session.half_closed_seconds):  # the last words of TLS wait for the reader
+                await up.aclose()
         else:
+            if isinstance(down, PlainStream):
+                down.close_reset()
             await close_hard(up)
-    return outcome
+
+
+async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, reactor: Reactor) -> Outcome:
+    sock, greeting = up.detach()
+    relayed = False
+
+    def begin(client: socket.socket, prefetched: bytes, ended: Ended) -> None:
+        nonlocal relayed
+        session.carrier = relay = Relay(session, reactor, client, sock, ended)
+        relayed = True  # so it closes both
+        relay.start(prefetched, readable=sock.family == socket.AF_UNIX, registered=False)
+        if greeting:
+            relay.down.write(memoryview(greeting))
+
+    try:
+        await _spend(session, greeting)
+        return await lend(session, down, reactor, begin)
+    finally:
+        if not relayed:
+            reset(sock)
 
 
 async def lend(session: Session, stream: PlainStream, reactor: Reactor, begin: Begin) -> Outcome:
-    """Lend a session's bare socket to the reactor and wait for its end; the socket is closed when this returns.
+    """Lend a session's bare socket to the reactor and wait for its end.
+
+    The socket is closed when this returns or raises, unless a cancel came before the call.
 
     Args:
         session: has a task, which waits here.
         stream: its client.
         reactor: its clock is refreshed before `begin`.
-        begin: starts to carry the socket, and makes itself the session's carrier.
+        begin: begins to carry the socket, and makes itself the session's carrier.
     """
     done = trio.Event()
     result: Outcome = Completed(Reason.DRAINED)
@@ -99,17 +105,23 @@ async def lend(session: Session, stream: PlainStream, reactor: Reactor, begin: B
     sock, prefetched = stream.detach()
     begun = False
     try:
-        if prefetched and (allowance := session.allowance) is not None:
-            if allowance.left < len(prefetched):
-                await wait_until_lifted(allowance)
-            allowance.left -= len(prefetched)
+        await _spend(session, prefetched)
         reactor.refresh()
         begin(sock, prefetched, ended)
         begun = True
         await done.wait()
     finally:
+        if not done.is_set() and session.carrier is not None:
+            session.carrier.cut(Reason.DRAINED)
         if not begun:
             reset(sock)
-        elif not done.is_set() and session.carrier is not None:
-            session.carrier.cut(Reason.DRAINED)
     return result
+
+
+async def _spend(session: Session, data: bytes) -> None:
+    """Charge bytes that were read ahead to the session's allowance; wait until it is lifted if it has fewer left."""
+    allowance = session.allowance
+    if data and allowance is not None:
+        if allowance.left < len(data):
+            await wait_until_lifted(allowance)
+        allowance.left -= len(data)

@@ -1,4 +1,4 @@
-"""How long a session may be silent, for both relays."""
+"""The idle limit of a session, for both relays."""
 
 from ..session.session import Session
 
@@ -8,7 +8,7 @@ def idle_limit(session: Session, *, half_closed: bool) -> float:
 
     Args:
         session: has the two limits.
-        half_closed: one side has finished sending, so the shorter limit applies.
+        half_closed: whether one side has finished sending, so that the shorter limit applies.
     """
     if half_closed:
         return min(session.idle_seconds, session.half_closed_seconds)

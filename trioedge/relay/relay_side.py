@@ -1,14 +1,21 @@
-"""One socket of a relay: it is read into its peer, and keeps the bytes that it could not take.
+"""One socket of a relay: it is read into its peer, and keeps the bytes of the peer that it could not take.
 
-what happens                         then
-readable                             read up to 4 buffers into the peer, then let others have a turn
-the peer takes less than it is given the rest is the peer's `backlog`; this side is not read until that is gone
-writable, with a backlog             write it; once it is gone, read the peer again, whose event has passed
-reads an end                         `ended`; the peer gets a half-close, or the session is over if it had ended too
-read fails                           the session ends with a reset
-write fails                          `refused_at`: it takes no more; its last bytes are read, then the session ends
-reset while it is not read           the session ends with a reset
-the allowance is used up             neither side is read until it is lifted
+| event | while | action |
+| --- | --- | --- |
+| readable | | read up to 4 buffers into the peer; if there may be more, ask for another turn |
+| it takes less than it is given | | the rest is its `backlog`; the peer is not read until that is gone |
+| writable | there is a backlog | write it; once it is gone, read the peer, whose event has passed |
+| reads an end | the peer has not ended | it has `ended`; half-close the peer, or reset both if that fails |
+| reads an end | the peer has ended | it has `ended`; the session finishes |
+| reads an end | it takes no more | the session ends; the peer is reset, or closed if it got bytes since |
+| a read fails | | the session ends with a reset |
+| a write fails | it has not ended | `refused_at`: it takes no more; read it to its end, and the peer not at all |
+| a write fails | it has ended | the session ends, both are closed |
+| a write fails | the peer takes no more either | the session ends with a reset |
+| reset | it is not read | the session ends with a reset |
+| the allowance is used up | | the relay pauses: neither side is read until it is lifted |
+
+It is not read while its peer has a backlog or takes no more, once it has ended, and during a pause.
 """
 
 import os
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from .socket_relay import Relay
 
 READS_PER_TURN: Final = 4
-"""Buffers that one direction moves before others have a turn."""
+"""Buffers that one direction moves before other sockets have a turn."""
 
 
 class RelaySide:
@@ -33,14 +40,14 @@ class RelaySide:
     Attributes:
         sock: the socket.
         peer: the other side.
-        meter: the service's bytes that go to this socket.
-        backlog: bytes of the peer that this socket has not taken yet; the peer is not read meanwhile.
+        meter: counts the service's bytes to this socket.
+        backlog: bytes of the peer that this socket has not taken yet, at most one buffer; None if there are none.
         moved: bytes that this socket has taken.
-        piece: bytes that it is given at a time, because of a low rate; 0 for all there are.
-        ended: it has sent its last byte, and the peer was told.
-        queued: it has asked to be called again.
-        read_on: read until nothing is left, because no further event will say that there is more.
-        refused_at: its write failed when the peer had taken so many bytes; None as long as it takes them.
+        piece: the most bytes that it is given at a time, because of a low rate; 0 for no bound.
+        ended: it has sent its last byte, and the peer is half-closed.
+        queued: it has asked the reactor for another turn.
+        read_on: it is read until nothing is left, because no further event will say that there is more.
+        refused_at: the bytes that the peer had taken when a write to this socket failed; None while it takes bytes.
     """
 
     __slots__ = ("_reactor", "_relay", "_session", "backlog", "ended", "meter", "moved", "peer", "piece",
@@ -64,16 +71,20 @@ class RelaySide:
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
         if mask & READ_ON:
             self.read_on = True
-            unread = self.ended or self.peer.backlog is not None or self._relay.paused
-            if mask & FAILED and unread and self._is_dead():
+            if mask & FAILED and self._is_unread() and self._is_dead():
                 return
         if self.backlog is not None and mask & WRITABLE:
             self._flush(self.backlog)
         if mask & ~WRITABLE:
             self.read()
 
+    def _is_unread(self) -> bool:
+        """Tell whether no read will notice a reset."""
+        peer = self.peer
+        return self.ended or peer.backlog is not None or peer.refused_at is not None or self._relay.paused
+
     def _is_dead(self) -> bool:
-        """End the session if this socket was reset while it is not read."""
+        """End the session if this socket was reset."""
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._relay.end(Completed(Reason.RESET, os.strerror(code)), hard=True)
         return code != 0
@@ -83,8 +94,8 @@ class RelaySide:
         self.read()
 
     def read(self) -> None:
-        """Read into the peer, a few buffers at most, and ask to be called again if there may be more."""
-        if self.queued or self.ended:  # queued: its turn will come, once
+        """Read into the peer, a few buffers at most, and ask for another turn if there may be more."""
+        if self.queued or self.ended:
             return
         peer, allowance = self.peer, self._relay.allowance
         if allowance is not None and allowance.lifted:
@@ -117,7 +128,7 @@ class RelaySide:
         self.ask_again()
 
     def ask_again(self) -> None:
-        """Be called again after the other sockets; asking twice is asking once."""
+        """Ask the reactor for another turn after the other sockets; a second call has no effect."""
         if not self.queued:
             self.queued = True
             self._reactor.again(self)
@@ -139,7 +150,7 @@ class RelaySide:
             peer.read()
 
     def _send(self, data: memoryview) -> int:
-        """Write once and count; bytes that a socket refuses for good count as taken."""
+        """Write once and count; bytes for a socket that takes no more count as written."""
         try:
             count = self._send_in_pieces(data) if self.piece else self.sock.send(data)
         except BlockingIOError:
@@ -158,7 +169,7 @@ class RelaySide:
         return count
 
     def _send_in_pieces(self, data: memoryview) -> int:
-        """Write as much as the socket takes, each piece as a packet of its own, so that a new rate applies soon."""
+        """Write what the socket takes, each piece as a packet of its own, so that another rate applies soon."""
         count, piece = 0, self.piece
         while count < len(data):
             try:
@@ -166,15 +177,15 @@ class RelaySide:
             except OSError:  # BlockingIOError too
                 if not count:
                     raise
-                break  # the next write meets it again
+                break  # the next write raises it again
         return count
 
     def _finish(self) -> None:
-        """It has sent its last byte: half-close the peer, or end if the peer had ended too."""
+        """Handle the end of its bytes: half-close the peer, or end the session if the peer has ended too."""
         self.ended = True
         peer = self.peer
         if self.refused_at is not None:
-            # Reset the peer too, unless it got an answer since, which a reset might take from it again.
+            # A reset could take from the peer an answer that it got since the write failed.
             self._relay.end(Completed(Reason.RESET), hard=peer.moved == self.refused_at)
         elif peer.ended:
             self._relay.finish(peer)
@@ -186,7 +197,7 @@ class RelaySide:
                 self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
 
     def _refuse(self) -> None:
-        """It takes no more bytes. An answer may still lie in it, so it is read to its end first."""
+        """Handle a failed write: the socket takes no more, but an answer in it is read first."""
         self.refused_at = self.peer.moved
         neither_takes = self.peer.refused_at is not None
         if self.ended or neither_takes:
@@ -196,12 +207,12 @@ class RelaySide:
             self.ask_again()
 
     def release(self) -> None:
-        """Forget everything but the count, so that no reference cycle is left for the garbage collector."""
+        """Drop every reference but the count, so that no cycle is left for the garbage collector."""
         self.ended = True
         self.backlog = None
         del self.peer, self._relay, self._session
 
     def crashed(self, fault: Exception) -> None:
-        relay: Relay | None = getattr(self, "_relay", None)  # gone once the session is over
+        relay: Relay | None = getattr(self, "_relay", None)  # None once the session is over
         if relay is not None:
             relay.crashed(fault)

@@ -1,21 +1,24 @@
 """Carry bytes between two plain sockets, both ways, in the reactor.
 
-Every byte goes on in the order it came, or the session ends with a reset. A direction keeps back at most one
-buffer: while its reader is slow its writer is not read, and the kernel slows the writer down. The events of one socket
-are in `relay_side`; the states of both together are these:
+Bytes are written in the order in which they were read, or the session ends with a reset. A direction keeps at most one
+buffer of them: while a reader is slow its writer is not read, so the kernel slows the writer down. `relay_side` has the
+events of one socket; the states of both together are these:
 
-    state        event                                        action
-    relaying     one side ends                                half-close the other; half-closed
-    relaying     silent for `idle_seconds`                    reset both, ``idle``
-    half-closed  the other side ends                          close both, ``finished``; or lingering
-    half-closed  silent for the shorter of the two limits     reset both, ``idle``
-    lingering    the kernel has sent its last byte            close both, ``finished``
-    paused       the allowance is lifted                      read both again; the limits begin anew
-    any          a read fails, or both sides take no more     reset both, ``reset``
-    any          a cut                                        reset both, with its reason
-    any          a slow reader took bytes out of the kernel   the limits begin anew
+| state | event | action |
+| --- | --- | --- |
+| relaying | one side ends | half-close the other; half-closed |
+| relaying | no byte for `idle_seconds` | reset both, ``idle`` |
+| half-closed | the other side ends | close both, ``finished``; or lingering |
+| half-closed, lingering | no byte for the shorter of the two limits | reset both, ``idle`` |
+| lingering | the kernel has sent the last byte | close both, ``finished`` |
+| relaying, half-closed | the allowance is used up | read neither side, without an idle limit, until it is lifted |
+| any | the limit has passed, but a slow reader took bytes out of the kernel | the limit begins anew |
+| any | one side takes no more bytes | read it to its end, then close or reset the other, ``reset`` |
+| any | a read or a half-close fails, or neither side takes bytes | reset both, ``reset`` |
+| any | a cut | reset both, with its reason |
+| any | a callback raises an exception | reset both, ``fault`` |
 
-Lingering: both sides have sent their last byte, and a rate still keeps some of them back in the kernel.
+Lingering: both sides have sent their last byte, and a rate still delays some of them in the kernel.
 """
 
 import socket
@@ -50,14 +53,14 @@ class Ended(Protocol):
 
 
 class Relay:
-    """Two sides, and what they share: the session, its idle limit and its end.
+    """The carrier of one session over two sockets: its two sides, its idle limit and its end.
 
     Attributes:
         down: the client's side.
         up: the upstream's side.
-        active_at: when a byte moved last.
+        active_at: when the last byte moved.
         began_at: when the relay began.
-        allowance: bytes it may move before its device is known; None for no bound.
+        allowance: bytes that it may move before its device is known; None for no bound.
         paused: the allowance is used up, so neither side is read.
         pacing: ``kernel`` once a rate was set.
     """
@@ -85,11 +88,11 @@ class Relay:
     def __init__(
         self, session: Session, reactor: Reactor, down: socket.socket, up: socket.socket, ended: Ended
     ) -> None:
-        """Take two connected, non-blocking sockets, which are the relay's from now on.
+        """Take two connected, non-blocking sockets, which the relay closes from now on.
 
         Args:
-            session: whose bytes they are; its idle limits are read here, once.
-            reactor: where `up` is registered already, and `down` will be.
+            session: has the limits, the rates, the allowance, and the service whose meters count the bytes.
+            reactor: serves both sockets from :meth:`start` on.
             down: the client's socket.
             up: the upstream's socket.
             ended: called once, when both sockets are closed.
@@ -110,20 +113,24 @@ class Relay:
         self.down = RelaySide(self, session, reactor, down, service.down)
         self.up.peer, self.down.peer = self.down, self.up
         self.down.read_on = not session.peer_bytes  # a local socket, see `start`
-        # By the shorter limit, so that a half-close sets no deadline anew; `expire` knows which one holds.
-        soonest = min(session.idle_seconds, session.half_closed_seconds)
-        self._tick = reactor.set_deadline(self, reactor.now + soonest)
         if session.down_rate != inf or session.up_rate != inf:
             self.pace(session.down_rate, session.up_rate)
+        # By the shorter limit, so that a half-close sets no other deadline; `expire` knows which limit applies. Set
+        # last, because nothing would cancel the deadline of a relay that could not be made.
+        soonest = min(session.idle_seconds, session.half_closed_seconds)
+        self._tick = reactor.set_deadline(self, reactor.now + soonest)
 
     def start(self, prefetched: bytes = b"", *, readable: bool = False, registered: bool = True) -> None:
-        """Begin.
+        """Begin. If this raises, the caller must :meth:`cut` the relay.
 
         Args:
-            prefetched: bytes that a middleware read from the client; the upstream gets them first.
+            prefetched: bytes that a stage has read from the client; the upstream gets them first.
             readable: the upstream has sent bytes already, and their event has passed; or it is a local socket, whose
                 short reads do not mean that it is empty (a message may have carried descriptors).
-            registered: the upstream's socket is in the reactor already.
+            registered: whether the upstream's socket is in the reactor already.
+
+        Raises:
+            OSError: the kernel has no memory left to watch a socket.
         """
         (self._reactor.hand_over if registered else self._reactor.add)(self.up.sock.fileno(), self.up)
         self._reactor.add(self.down.sock.fileno(), self.down)
@@ -144,10 +151,10 @@ class Relay:
         return self.down.moved
 
     def pace(self, down_rate: float, up_rate: float) -> None:
-        """Have the kernel send no faster, from now on, in bytes a second; the relay itself is never slowed.
+        """Limit the rates at which the kernel sends from now on, in bytes a second; the relay itself is never slowed.
 
-        The kernel paces TCP only. A session over a local socket that has a rate from the start goes to a stream relay;
-        one that is live when the rate comes stays unpaced on that side.
+        The kernel paces TCP only. A session over a local socket that has a rate when it begins gets a stream relay; one
+        that gets its rate later stays unpaced on that side.
         """
         self.pacing = ""
         for side, rate in ((self.down, down_rate), (self.up, up_rate)):
@@ -170,23 +177,23 @@ class Relay:
             allowance.wait(self._go_on)
 
     def _go_on(self) -> None:
-        """The device is known: drop the bound, and have events repeated that passed meanwhile."""
+        """Read both sides again, now that the device is known; the reactor repeats the events of the pause."""
         self.paused = False
         self.allowance = None
         self.active_at = self._reactor.now
         for side in (self.down, self.up):
-            self._reactor.repeat(side.sock.fileno())  # the reactor may be asleep, and this is no callback of it
+            self._reactor.repeat(side.sock.fileno())  # wakes the reactor, which did not call this
 
     def half_closed(self) -> None:
-        """One side has ended: the shorter idle limit applies from now on."""
+        """Apply the shorter idle limit from now on, because one side has ended."""
         self._half_closed = True
         self.active_at = self._reactor.now
 
     def finish(self, last: RelaySide) -> None:
-        """Both sides have ended; `last` is yet to be closed.
+        """End the session, because both sides have ended; `last` has no half-close yet.
 
-        A session whose rate still keeps bytes back in the kernel lives until they are sent. Otherwise a client that
-        reads late would be beyond every limit and eviction, and its service beyond its rate.
+        A session whose rate still delays bytes in the kernel lives until they are sent. Otherwise no limit and no
+        eviction would reach a client that reads late, and its service would exceed its rate.
         """
         if not self.pacing or self.up.moved + self.down.moved < LINGER_BYTES or not any(self.queued()):
             self.end(Completed())
@@ -202,7 +209,7 @@ class Relay:
         self._tick = self._reactor.set_deadline(self, self.active_at + self._linger)
 
     def expire(self, now: float) -> None:
-        """End the session if its idle limit has passed; one that moved bytes since gets the rest of its time."""
+        """End the session if its idle limit has passed; else set the deadline for the rest of it."""
         if self._over:
             return
         if self._linger and not any(self.queued()):
@@ -231,7 +238,7 @@ class Relay:
         self.end(Completed(reason), hard=True)
 
     def crashed(self, fault: Exception) -> None:
-        """End the session after an exception in a callback: a bug costs this session and no other."""
+        """End the session after an exception in a callback, so that a bug costs this session and no other."""
         self.end(Completed(Reason.FAULT, repr(fault)), hard=True)
 
     def end(self, outcome: Completed, *, hard: bool = False) -> None:

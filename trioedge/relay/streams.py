@@ -1,4 +1,4 @@
-"""The streams that middlewares see: what they read ahead they give back."""
+"""The client streams of middlewares and endpoints, which take back bytes that were read ahead."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +14,17 @@ RECEIVE_BYTES: Final = 65536
 
 
 class PlainStream(trio.abc.HalfCloseableStream):
-    """A connected, non-blocking socket as a stream that can be un-read and given up again.
+    """A connected, non-blocking socket as a stream that takes bytes back, and that gives its socket away.
 
-    What a middleware reads ahead it gives back with :meth:`unread`; an endpoint that wants the bare socket takes
-    it with :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
+    A stage gives back the bytes that it read ahead with :meth:`unread`; the relay takes the bare socket with
+    :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
     """
 
-    __slots__ = ("_busy", "_early", "_finished", "_sock")
+    __slots__ = ("_busy", "_finished", "_sock", "_unread")
 
     def __init__(self, sock: Socket) -> None:
         self._sock: Socket | None = sock
-        self._early = b""
+        self._unread = b""
         self._busy = False
         self._finished = False
 
@@ -41,23 +41,27 @@ class PlainStream(trio.abc.HalfCloseableStream):
 
     def unread(self, data: bytes) -> None:
         """Put `data` before what is received next."""
-        self._early = bytes(data) + self._early
+        self._unread = bytes(data) + self._unread
 
     def detach(self) -> tuple[Socket, bytes]:
-        """Give up the socket and what was un-read; the stream is closed from now on."""
-        sock, early = self.socket, self._early
-        self._sock, self._early = None, b""
-        return sock, early
+        """Give away the socket and the bytes that were un-read; the stream is closed from now on.
+
+        Raises:
+            trio.ClosedResourceError: it was closed or detached.
+        """
+        sock, unread = self.socket, self._unread
+        self._sock, self._unread = None, b""
+        return sock, unread
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive at least one byte, or none at the end. After a cancel nothing was taken."""
-        if self._early:
-            await trio.lowlevel.checkpoint()
-            count = max_bytes or len(self._early)
-            data, self._early = self._early[:count], self._early[count:]
-            return data
+        """Receive at least one byte, or none at the end. After a cancel nothing was received."""
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
+        if self._unread:
+            await trio.lowlevel.checkpoint()
+            count = max_bytes or len(self._unread)
+            data, self._unread = self._unread[:count], self._unread[count:]
+            return data
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             sock = self.socket
@@ -72,11 +76,11 @@ class PlainStream(trio.abc.HalfCloseableStream):
                 return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of `data`. After a cancel nobody knows how much went out: close."""
+        """Send all of `data`. After a cancel an unknown part was sent, so the stream is only good to be closed."""
         with self._one_at_a_time():
             await trio.lowlevel.checkpoint_if_cancelled()
             rest = memoryview(data)
-            if self._sock is None or self._finished:  # an error even for nothing to send
+            if self._sock is None or self._finished:  # an error even if `data` is empty
                 raise trio.ClosedResourceError
             while rest:
                 sock = self.socket
@@ -94,7 +98,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.wait_writable(self.socket)
 
     async def send_eof(self) -> None:
-        """Say that nothing more will be sent; receiving goes on."""
+        """Close the sending half; receiving goes on. After a cancel it is not closed."""
         with self._one_at_a_time():
             await trio.lowlevel.checkpoint()
             self._finished = True
@@ -114,45 +118,45 @@ class PlainStream(trio.abc.HalfCloseableStream):
             self._busy = False
 
     def close(self) -> None:
-        """Close now; a task that waits on the stream is told with ClosedResourceError."""
+        """Close now; a task that waits on the stream gets a ClosedResourceError."""
         if self._sock is not None:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
-            self._sock = None
+            self._sock, self._unread = None, b""
 
     def close_reset(self) -> None:
         """Close now, with a reset."""
         if self._sock is not None:
             trio.lowlevel.notify_closing(self._sock)
             reset(self._sock)
-            self._sock = None
+            self._sock, self._unread = None, b""
 
     async def aclose(self) -> None:
-        """Close, then let others run."""
+        """Close, also when cancelled."""
         self.close()
         await trio.lowlevel.checkpoint()
 
 
 class ReplayStream(trio.abc.HalfCloseableStream):
-    """Any stream, so that it can be un-read as a plain one can."""
+    """A stream around any other, which takes bytes back as :class:`PlainStream` does."""
 
-    __slots__ = ("_early", "_inner")
+    __slots__ = ("_inner", "_unread")
 
     def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
         self._inner = inner
-        self._early = b""
+        self._unread = b""
 
     def unread(self, data: bytes) -> None:
         """Put `data` before what is received next."""
-        self._early = bytes(data) + self._early
+        self._unread = bytes(data) + self._unread
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive what was un-read, then what the stream has."""
-        if not self._early:
+        """Receive the bytes that were un-read, then those of the inner stream."""
+        if not self._unread:
             return bytes(await self._inner.receive_some(max_bytes))
         await trio.lowlevel.checkpoint()
-        count = max_bytes or len(self._early)
-        data, self._early = self._early[:count], self._early[count:]
+        count = max_bytes or len(self._unread)
+        data, self._unread = self._unread[:count], self._unread[count:]
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -1,24 +1,25 @@
-"""The rate of one direction of one session, where the kernel cannot pace it: when the line is free again.
+"""A rate limiter for one direction of one session, where the kernel cannot pace it.
 
-Seed, layer two: a fallback that is two floats, saves up no credit and never makes anyone wait for long.
+It is two floats, the virtual scheduling form of the generic cell rate algorithm (ITU-T I.371) with a burst of one read:
+the time when the bytes read so far have passed at the rate, and the rate. Unused time gives no credit.
 """
 
 from math import inf
 from typing import Final
 
 MAX_WAIT_SECONDS: Final = 1.0
-"""No wait is longer; what a session owes beyond that is forgotten."""
+"""The longest wait; the part of a debt that is beyond it is forgiven."""
 
 CHUNK_SECONDS: Final = 0.1
-MIN_CHUNK: Final = 1460  # a full segment of Ethernet: less makes packets, not smoothness
+MIN_CHUNK: Final = 1460  # a full segment of Ethernet: smaller reads make more packets, and no smoother rate
 MAX_CHUNK: Final = 65536
 
 
 class Timeline:
-    """Bytes on a line that carries one after another: each chunk occupies it for ``count / rate`` seconds.
+    """A line that carries one chunk of bytes after another, each for ``count / rate`` seconds.
 
-    Time in which nothing was sent is gone: in any stretch of it at most ``rate * seconds`` bytes pass, and the chunk
-    that was read before the first wait. This holds for whoever reads :func:`read_size` bytes and waits as told.
+    A reader that reads :func:`read_size` bytes at a time and waits as :meth:`charge` says gets, in any interval, at
+    most ``rate * seconds`` bytes and the chunk that it read before its first wait.
     """
 
     __slots__ = ("_free_at", "_rate")
@@ -28,12 +29,12 @@ class Timeline:
         self._rate = inf
 
     def charge(self, count: int, rate: float, now: float) -> float:
-        """Account for `count` bytes that were read, and say how long to wait before the next read.
+        """Charge bytes that were read, and return the wait before the next read.
 
         Args:
             count: bytes.
-            rate: bytes a second from here on, above 0; infinity for no limit. What is owed already stays.
-            now: seconds; never goes back.
+            rate: bytes a second, above 0; infinity for no limit. A debt from before stays as it is.
+            now: seconds, never decreasing.
 
         Returns:
             0 to :data:`MAX_WAIT_SECONDS`.
@@ -48,14 +49,14 @@ class Timeline:
         return wait
 
     def retune(self, rate: float, now: float) -> float:
-        """Let what is owed be paid at another rate.
+        """Convert the debt to another rate, and return the wait that is left.
 
         Args:
             rate: bytes a second, above 0; infinity for no limit.
-            now: seconds; never goes back.
+            now: seconds, never decreasing.
 
         Returns:
-            How long to wait from now on, as :meth:`charge` has it.
+            0 to :data:`MAX_WAIT_SECONDS`, from now on.
         """
         left = max(self._free_at - now, 0.0)
         wait = min(left * (self._rate / rate), MAX_WAIT_SECONDS) if left else 0.0
@@ -64,9 +65,9 @@ class Timeline:
 
 
 def read_size(rate: float) -> int:
-    """Say how much to read at once: a tenth of a second's bytes, but 1,460 to 65,536.
+    """Give the bytes of one read: those of a tenth of a second, but 1,460 to 65,536.
 
-    At rates below 1,460 it is a second's bytes, since no wait is longer; but never less than 1.
+    At rates below 1,460 it is those of a second, because no wait is longer, and at least 1.
 
     Args:
         rate: bytes a second, above 0; infinity for no limit.

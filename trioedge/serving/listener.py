@@ -1,7 +1,14 @@
-"""Listening sockets: bound all at once at start, emptied at every wake-up, never deaf for long.
+"""Listening sockets: bound before anything is started, and read at every wake-up.
 
-Out of file descriptors, a listener gives up a descriptor that it holds in reserve, accepts, resets the newcomer
-at once and takes its reserve back: clients learn quickly, and nothing spins or sleeps.
+| accept | action |
+| --- | --- |
+| gives a connection | admit it, at most 64 before other sockets have a turn |
+| finds none | wait for the next event |
+| fails: no file descriptor | close the reserve, accept, reset that connection, open the reserve again |
+| fails: no memory for sockets | pause for 50 ms |
+| fails otherwise | the connection is gone; accept the next one (accept(2), error handling) |
+
+So clients of a process without file descriptors are refused at once, and the listener neither spins nor sleeps.
 """
 
 import contextlib
@@ -19,39 +26,61 @@ from ..loop.sockets import no_delay, reset
 from ..telemetry.observer import Observer
 
 ACCEPTS_PER_TURN: Final = 64
-"""Connections taken before others have a turn; the rest is reported again."""
+"""Connections accepted before other sockets have a turn; the reactor reports the rest again."""
 
 PAUSE_SECONDS: Final = 0.05
-"""How long a listener rests when the system is short of memory for sockets."""
+"""The pause of a listener when the system has no memory for sockets."""
 
 _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 _NO_MEMORY: Final = (errno.ENOBUFS, errno.ENOMEM)
 
 
 class Admit(Protocol):
-    """Who takes accepted sockets, which block until somebody says otherwise."""
+    """Takes accepted sockets, which are in blocking mode."""
 
     def __call__(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int, /) -> None: ...
 
 
 class Listener:
-    """One listening socket and its reserve."""
+    """One listening socket, and a file descriptor in reserve.
+
+    Attributes:
+        address: the address, its port filled in.
+    """
+
+    _observer: Observer
+    _admit: Admit
+    _shed: "Shed"
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
+        """Accept nothing yet.
+
+        Args:
+            sock: listens, and does not block.
+            address: its address.
+        """
         self._sock = sock
         self._family = sock.family
         self._unix_id = _identity(address.path) if address.scheme == "unix" else None
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._reactor: Reactor | None = None  # set by `open`, with the three above
         self.address = address
         self._label = str(address)
 
     def open(self, reactor: Reactor, observer: Observer, admit: Admit, shed: "Shed") -> None:
-        """Begin to accept."""
+        """Begin to accept.
+
+        Args:
+            reactor: reports connections that wait.
+            observer: logs pauses.
+            admit: takes each connection.
+            shed: counts a connection that was refused for want of a file descriptor.
+        """
         self._reactor, self._observer, self._admit, self._shed = reactor, observer, admit, shed
         reactor.add_listener(self._sock.fileno(), self)
 
-    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - accept() tells
-        # What socket.accept() does, less the conversions of family and type that cost as much as a decision.
+    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
+        # As socket.accept() does, less its conversions of family and type, which cost as much as a decision.
         accept, family = self._sock._accept, self._family  # type: ignore[attr-defined]  # CPython's, as sockets use it
         admit, label = self._admit, self._label
         for _ in range(ACCEPTS_PER_TURN):
@@ -67,7 +96,7 @@ class Listener:
                 if error.errno in _NO_MEMORY:
                     self._pause(error)
                     return
-                continue  # the newcomer was gone before we came (accept(2), error handling)
+                continue
             sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
             if type(peer) is tuple:
                 source = peer[0]
@@ -82,10 +111,10 @@ class Listener:
                 admit(sock, label, UNIX_SOURCE, b"", 0)
 
     def _shed_one(self) -> bool:
-        """Refuse one newcomer with the descriptor held in reserve; False when even that cannot be done."""
+        """Refuse one connection by means of the reserve; False if that fails too."""
         with contextlib.suppress(OSError):
             os.close(self._reserve)
-        self._reserve = -1  # nobody else's number, should taking it back fail
+        self._reserve = -1  # if it cannot be opened again, its number may be another file's
         try:
             with contextlib.suppress(OSError):
                 sock, _ = self._sock.accept()
@@ -98,113 +127,142 @@ class Listener:
                 self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _pause(self, error: OSError) -> None:
+        assert self._reactor is not None
         self._observer.notice("listener pauses", listener=self._label, error=error.strerror)
         self._reactor.remove(self._sock.fileno())
         self._reactor.set_deadline(self, self._reactor.now + PAUSE_SECONDS)
 
-    def expire(self, now: float) -> None:  # noqa: ARG002 - the pause is over
-        if self._sock.fileno() >= 0:
+    def expire(self, now: float) -> None:  # noqa: ARG002 - the reactor's shape
+        """End the pause."""
+        if self._reactor is not None and self._sock.fileno() >= 0:
             self._reactor.add_listener(self._sock.fileno(), self)
 
     def crashed(self, fault: Exception) -> None:
-        """Go on: the reactor has said what it was."""
+        """Go on accepting; the reactor has logged the exception."""
 
     def close(self) -> None:
-        """Stop accepting; connections that wait in the backlog are reset by the kernel."""
+        """Stop accepting, and remove the file of a local socket if it is still this one's.
+
+        The kernel resets the connections that wait in the backlog. A second call does nothing.
+        """
         if self._sock.fileno() < 0:
             return
-        with contextlib.suppress(AttributeError):  # never opened
+        if self._reactor is not None:
             self._reactor.forget(self._sock.fileno())
         self._sock.close()
         with contextlib.suppress(OSError):
             os.close(self._reserve)
-        if self._unix_id is not None and _identity(self.address.path) == self._unix_id:
-            Path(self.address.path).unlink()
+        with contextlib.suppress(OSError):  # a folder that has become unreadable does not keep an edge from its drain
+            if self._unix_id is not None and _identity(self.address.path) == self._unix_id:
+                Path(self.address.path).unlink()
 
 
 class Shed(Protocol):
-    """Who counts the newcomers that had to be refused unseen."""
+    """Counts a connection that was refused before it had a session."""
 
     def __call__(self) -> None: ...
 
 
 def bind(address: Address) -> Listener:
-    """Bind a socket and listen, so that all addresses are known to be ours; nothing is accepted yet.
+    """Bind a socket and listen; no connection is accepted before :meth:`Listener.open`.
 
-    A local socket's file that nobody listens on any more is replaced.
+    The file of a local socket on which no process listens any more is replaced.
+
+    Args:
+        address: ``tcp://host:port``, where 0 is a free port, or ``unix:///path``.
 
     Raises:
-        ListenError: in one line, which address and why.
+        ListenError: one line with the address, the cause and the mend.
     """
+    sock = listen_unix(address) if address.scheme == "unix" else _listen_tcp(address)
     try:
-        if address.scheme == "unix":
-            return _bind_unix(address)
+        bound = address if address.scheme == "unix" else Address("tcp", address.host, sock.getsockname()[1])
+        return Listener(sock, bound)
+    except OSError as error:
+        sock.close()
+        raise _listen_error(address, error) from None
+
+
+def _listen_tcp(address: Address) -> socket.socket:
+    sock = None
+    try:
         family, _, _, _, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
-    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         no_delay(sock)
         sock.bind(where)
         sock.listen(socket.SOMAXCONN)
     except OSError as error:
-        sock.close()
-        raise ListenError(f"cannot listen on {address}: {_why(error)}") from None
-    return Listener(sock, Address("tcp", address.host, sock.getsockname()[1]))
-
-
-def _bind_unix(address: Address) -> Listener:
-    return Listener(listen_unix(address), address)
+        if sock is not None:
+            sock.close()
+        raise _listen_error(address, error) from None
+    return sock
 
 
 def listen_unix(address: Address, *, mode: int = 0o777) -> socket.socket:
-    """Listen on a local socket, in place of one that nobody listens on.
+    """Listen on a local socket, in place of one on which no process listens any more.
 
     Args:
-        address: where.
-        mode: its permissions, less those that the process's umask leaves out.
+        address: ``unix:///path``.
+        mode: the permissions of the file, less those that the process's umask takes away.
 
     Raises:
-        ListenError: it cannot be; nothing is left open.
+        ListenError: one line with the address, the cause and the mend; nothing is left open.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = None
     umask = os.umask(0)
     os.umask(umask | ~mode & 0o777)
     try:
         if _is_stale(address.path):
             Path(address.path).unlink()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.bind(address.path)
         sock.listen(socket.SOMAXCONN)
     except OSError as error:
-        sock.close()
-        raise ListenError(f"cannot listen on {address}: {_why(error)}") from None
+        if sock is not None:
+            sock.close()
+        raise _listen_error(address, error) from None
     finally:
         os.umask(umask)
     return sock
 
 
 def _is_stale(path: str) -> bool:
-    """Tell whether `path` is a socket that nobody listens on."""
-    if _identity(path) is None or not stat.S_ISSOCK(Path(path).stat().st_mode):
+    """Tell whether a path is a socket on which no process listens.
+
+    Raises:
+        FileExistsError: something else than a socket is there.
+    """
+    try:
+        mode = Path(path).lstat().st_mode
+    except FileNotFoundError:
         return False
+    if not stat.S_ISSOCK(mode):
+        kind = next((kind for is_one, kind in _KINDS if is_one(mode)), "a file")
+        raise FileExistsError(errno.EEXIST, f"{kind} that is no socket has this path; choose another, or remove it")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
+_KINDS: Final = ((stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link"))
+
+
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        status = Path(path).stat()
+        status = Path(path).lstat()
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
 
 
-def _why(error: OSError) -> str:
+def _listen_error(address: Address, error: OSError) -> ListenError:
+    why = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
-        return "in use by another process; choose another address or stop that one"
-    if error.errno == errno.EACCES:
-        return "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
-    return error.strerror or str(error)
+        why = "in use by another process; choose another address or stop that one"
+    elif error.errno == errno.EACCES and address.scheme == "tcp":
+        why = "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
+    elif error.errno == errno.EACCES:
+        why = "not permitted; this user needs write access to the folder, and to a socket that is there already"
+    return ListenError(f"cannot listen on {address}: {why}")

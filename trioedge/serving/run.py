@@ -1,4 +1,17 @@
-"""One run of an edge: everything that exists only while it serves, started from the inside out."""
+"""One run of an edge: all that exists only while it serves.
+
+| step | started | stopped |
+| --- | --- | --- |
+| 1 | reactor, resolver | last |
+| 2 | live stages and endpoint are opened | closed when all tasks have ended, the last one first |
+| 3 | their workers | cancelled |
+| 4 | sessions | waited for until the drain's deadline, then cut |
+| 5 | admin socket | cancelled |
+| 6 | control plane, to its first snapshot | its last reports are sent, then cancelled |
+| 7 | listeners | closed first |
+
+A start that fails, and a cancel, stop what has been started in the same way; a cancel does not wait for sessions.
+"""
 
 import resource
 import time
@@ -33,20 +46,20 @@ from .listener import Listener
 from .sessions import Sessions
 
 SPARE_DESCRIPTORS: Final = 64
-"""File descriptors left to the process when the default of `max_sessions` is worked out."""
+"""File descriptors that the default of `max_sessions` leaves to the process."""
 
 CONNECT_SECONDS: Final = 5.0
-"""The limit of a connect that an endpoint of the user's own asks for, by ``context.relay``."""
+"""The limit of a connect of ``context.relay``."""
 
 SLOW_START_SECONDS: Final = 5.0
-"""A worker that has not started after this long is named in the log."""
+"""A worker that takes longer to start is named in the log."""
 
 Background: TypeAlias = "Callable[..., Awaitable[object]]"
 
 
 @attrs.frozen(eq=False)
 class Description:
-    """What an edge is: the arguments of :class:`Edge`, checked."""
+    """The arguments of an :class:`Edge`, checked, and the same in each of its runs."""
 
     outline: Outline
     stage_keys: StageKeys
@@ -73,13 +86,13 @@ class Run:
         snapshots: AsyncValue[int],
         listeners: Sequence[Listener],
     ) -> None:
-        """Know no service and no session.
+        """Start nothing; :meth:`serve` does.
 
         Args:
             description: the edge.
             phase: set to ``starting``, ``serving``, ``draining`` and ``stopped``.
-            snapshots: counts the snapshots that were applied.
-            listeners: bound, and not accepting yet.
+            snapshots: counts the snapshots that are applied.
+            listeners: bound, and not accepting yet; the caller closes them too.
         """
         self._edge = description
         self._phase = phase
@@ -110,15 +123,18 @@ class Run:
         return self._log.statistics(len(self.supervisor.live), self._totals[0].bytes, self._totals[1].bytes)
 
     async def serve(self, outbound: Any, workers: Collection[Background], started: Callable[[], object]) -> int:
-        """Start workers, sessions and listeners; serve until a drain or a cancel; stop in the other order.
+        """Serve until a drain or a cancel; call it once.
 
         Args:
-            outbound: the way out of an endpoint that names none.
-            workers: run beside the edge's own, such as the admin socket.
-            started: called once the edge accepts.
+            outbound: the way out of an endpoint that names none, and of ``context.relay``.
+            workers: run beside those of the stages, such as the admin socket.
+            started: called once the edge accepts, or once a drain came before.
 
         Returns:
             How many sessions were cut.
+
+        Raises:
+            ConfigurationError: a recipe could not be opened.
         """
         self._phase.value = "starting"
         cut = 0
@@ -152,7 +168,7 @@ class Run:
         return cut
 
     async def _start(self, nursery: trio.Nursery, outbound: Any, workers: Collection[Background]) -> Sessions:
-        """Start from the inside out: reactor, resolver, stages, sessions, admin, control plane."""
+        """Start all but the listeners, in order."""
         self._reactor = reactor = Reactor(self._log)
         await nursery.start(reactor.run)
         self._resolver = Resolver(reactor)
@@ -191,7 +207,7 @@ class Run:
         return sessions
 
     async def _start_worker(self, nursery: trio.Nursery, part: Worker) -> None:
-        """Start a stage's worker; one that never calls ``task_status.started()`` is named in the log."""
+        """Start the worker of a part; the log names one that does not call ``task_status.started()`` for 5 s."""
         async with trio.open_nursery() as watching:
 
             async def warn() -> None:
@@ -215,12 +231,12 @@ class Run:
         self._log.notice("shedding: out of file descriptors", live=len(self.supervisor.live))
 
     def _affordable(self) -> int:
-        """Work out how many sessions, of two sockets each, the limit of open files allows."""
+        """Give the number of sessions, of two sockets each, that the limit of open files allows."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         kept = sum(facts.descriptors for facts in self._edge.outline.facts)
         return max(1, (files - SPARE_DESCRIPTORS - kept) // 2)
 
-    # What it does for its context: see `EdgeContext`.
+    # The functions of an edge for its context.
 
     async def relay(self, session: Session, upstream: Upstream) -> Outcome:
         """See :meth:`EdgeContext.relay`."""
@@ -230,7 +246,7 @@ class Run:
             if isinstance(upstream, Address):
                 up = await self._way_out.open_stream(Target(upstream, CONNECT_SECONDS))
             else:
-                up = as_stream(upstream, "the endpoint's upstream")
+                up = as_stream(upstream, "context.relay() got")
         except UpstreamError as error:
             self._log.notice("upstream failed", reason=str(error.reason), error=error.detail)
             return Completed(error.reason, error.detail)
@@ -248,7 +264,7 @@ class Run:
         """See :meth:`Edge.verify`."""
         before = self._password_hash(service)
         right = await self._passwords.verify(password, before)
-        return right and self._password_hash(service) == before  # it may have been changed meanwhile
+        return right and self._password_hash(service) == before  # a snapshot may have changed it meanwhile
 
     def _password_hash(self, name: str) -> str | None:
         service = self.supervisor.services.get(name)
@@ -260,7 +276,7 @@ class Run:
 
 
 def _rechecks(chain: Chain) -> tuple[Recheck, ...]:
-    """Give the decisions that are asked again when a policy changes, with the fields that they read."""
+    """Give the decisions to ask again when a policy changes, with the fields that they read."""
     found = []
     for stage, (facts, part) in enumerate(zip(chain.outline.facts, chain.parts, strict=True)):
         keys = frozenset() if facts.policy is None else rechecked_keys(facts.policy)

@@ -1,7 +1,13 @@
-"""From an accepted connection to the end of its session, with one guard around each.
+"""From an accepted connection to the end of its session: admission, registration, one guard, and the count.
 
-Leading decisions run first, before anything exists but the session; a refusal costs no task, no buffer and no
-TLS. Behind them a session is carried by the reactor when only the endpoint is left, else by a task of its own.
+| a connection | when | action |
+| --- | --- | --- |
+| is accepted | a leading decision refuses it, or raises | close it; it is counted, and never registered |
+| is admitted | only the endpoint is left, and the reactor can carry it | register it; no task |
+| is admitted | else | register it, and start its task |
+| ends | | close its sockets, unregister it, run its clean-ups, count it |
+
+An exception of a stage or of the endpoint is logged and ends this one session with ``fault``.
 """
 
 import itertools
@@ -27,20 +33,29 @@ from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import Observer
 
 RECENT_SESSIONS: Final = 1_000
-"""Sessions that are over and can still be explained."""
+"""Ended sessions that :meth:`Edge.explain` still knows."""
 
-_OVERLOAD: Final = Reject(Reason.OVERLOAD, "as many sessions as the edge may have")
+_OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 
 
 @runtime_checkable
 class ReactorEndpoint(Protocol):
     """A live endpoint that can carry plain sockets in the reactor, without a task."""
 
-    def begin(self, session: Session, down: socket.socket, prefetched: bytes, ended: Ended, /) -> bool:
-        """Take the client's socket; `ended` is called once, when it is closed.
+    def begin(self, session: Session, down: socket.socket, prefetched: bytes, ended: Ended, /) -> bool | Reject:
+        """Begin to carry a session over the client's socket.
+
+        If this raises, the edge cuts ``session.carrier``, or closes the socket if there is none yet.
+
+        Args:
+            session: the session; its service is final.
+            down: the client's non-blocking socket.
+            prefetched: bytes that were read from it.
+            ended: to be called once, when the socket is closed.
 
         Returns:
-            False if this session needs a task; the socket is still the caller's then.
+            True if it is carried. False if the session needs a task, or a refusal: nothing has happened then, and the
+            edge handles or closes the socket.
         """
 
 
@@ -58,7 +73,7 @@ class FreshClock:
 
 
 class EdgeHome:
-    """What sessions ask of their edge: the clock, and services by name."""
+    """The running edge, as sessions see it: the clock, and services by name."""
 
     __slots__ = ("clock", "find")
 
@@ -67,8 +82,48 @@ class EdgeHome:
         self.find = services.find
 
 
+class Endings:
+    """Runs the clean-ups of ended sessions, one session after another, and counts the sessions.
+
+    A clean-up may end other sessions. They wait for it, so that a thousand evictions nest no calls.
+
+    Attributes:
+        recent: the sessions that ended last, at most :data:`RECENT_SESSIONS`.
+    """
+
+    def __init__(self, log: Observer) -> None:
+        """Have no session; `log` counts them and logs the exceptions of clean-ups."""
+        self._log = log
+        self._waiting: deque[tuple[Session, Outcome]] = deque()  # empty unless `_busy`
+        self._busy = False
+        self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
+
+    def add(self, session: Session, outcome: Outcome) -> None:
+        """Run the clean-ups of `session`, now, or after those that are running."""
+        self._waiting.append((session, outcome))
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                ended, outcome = self._waiting.popleft()
+                for fault in ended.end(outcome):
+                    self._log.fault("clean-up failed", fault, session=ended.id)
+                self._log.count(outcome)
+                if self._log.debugs:
+                    self._log.session(ended, outcome)
+                self.recent.append(ended)
+        finally:
+            self._busy = False
+
+
 class Sessions:
-    """The sessions of one edge: admits, registers, guards and ends them."""
+    """Admits, registers, guards and ends the sessions of one run of an edge.
+
+    Attributes:
+        live: the registered sessions.
+        recent: the sessions that ended last, refused ones included.
+    """
 
     def __init__(
         self, chain: Chain, reactor: Reactor, log: Observer, live: Registry, services: Services, *, max_sessions: int,
@@ -80,10 +135,10 @@ class Sessions:
             chain: every session goes through it.
             reactor: carries the sessions that need no task.
             log: counts ends and logs faults.
-            live: where sessions are registered.
-            services: where stages find them by name.
-            max_sessions: live at a time; the next ones are refused with OVERLOAD.
-            graceful_refuse: close refused connections in order, rather than with a reset.
+            live: registers the sessions.
+            services: the services, by name.
+            max_sessions: the most live sessions; beyond it a connection is refused with OVERLOAD.
+            graceful_refuse: whether refused connections are closed in order, rather than with a reset.
         """
         self._chain = chain
         self._decide = chain.decide
@@ -99,14 +154,12 @@ class Sessions:
         self._emptied: trio.Event | None = None
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
-        self._over: deque[tuple[Session, Outcome]] = deque()
-        self._settling = False
+        self._endings = Endings(log)
         self.live = live
-        self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
-        """The sessions that ended last, refused ones included."""
+        self.recent = self._endings.recent
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the sessions' tasks until cancelled, then cut every session that is left."""
+        """Run the tasks of sessions until cancelled, then cut every session that is left."""
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
@@ -115,27 +168,41 @@ class Sessions:
             self.cut(Reason.DRAINED)
 
     def admit(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int) -> None:
-        """Take an accepted socket: refuse it at once, or carry its session to the end."""
+        """Take an accepted socket: refuse it at once, or begin its session.
+
+        Args:
+            sock: the client's socket, which may block.
+            listener: the address it was accepted on.
+            source: the client's address as text.
+            packed: the same, packed.
+            port: the client's port.
+        """
         session = Session(next(self._ids), listener, source, packed, port, self._reactor.now, self._unnamed, self._home)
         self._log.accepted += 1
         refusal = self._refusal(session)
         if refusal is not None:
-            if self._graceful_refuse:
-                sock.close()
-            else:
-                reset(sock)
-            self._end(session, refusal)
+            self._close_refused(sock)
+            self._endings.add(session, refusal)
             return
-        sock.setblocking(False)  # a system call that a refusal does without
+        sock.setblocking(False)  # a system call that a refusal does not need
         if self._endpoint is None:
             self._spawn(session, PlainStream(sock))
             return
         self.live.add(session)
         session.began = True
         try:
-            if not self._endpoint.begin(session, sock, b"", self._ended):
+            begun = self._endpoint.begin(session, sock, b"", self._ended)
+            if begun is True:
+                if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
+                    session.carrier.cut(session.cut_reason)
+            elif begun is False:
                 session.began = False
                 self._start_task(session, PlainStream(sock))
+            elif type(begun) is Reject:
+                self._close_refused(sock)
+                self._ended(session, begun)
+            else:
+                raise TypeError(f"the endpoint's begin() returned {begun!r}; it must return True, False or a Reject")
         except Exception as fault:
             self._log.fault("endpoint failed", fault, session=session.id)
             if session.carrier is not None:
@@ -147,7 +214,15 @@ class Sessions:
     def admit_stream(
         self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int
     ) -> Session:
-        """Take a connected stream that is no plain socket; its session always has a task."""
+        """Take a connected stream that is no plain socket; its session always has a task.
+
+        Args:
+            stream: the client.
+            listener: the address it counts as accepted on.
+            source: the client's address as text.
+            packed: the same, packed.
+            port: the client's port.
+        """
         now = self._reactor.refresh()
         session = Session(next(self._ids), listener, source, packed, port, now, self._unnamed, self._home)
         self._log.accepted += 1
@@ -155,12 +230,18 @@ class Sessions:
         if refusal is None:
             self._spawn(session, ReplayStream(stream))
         else:
-            self._end(session, refusal)
+            self._endings.add(session, refusal)
             self._tasks.start_soon(stream.aclose if self._graceful_refuse else partial(close_hard, stream))
         return session
 
+    def _close_refused(self, sock: socket.socket) -> None:
+        if self._graceful_refuse:
+            sock.close()
+        else:
+            reset(sock)
+
     def _refusal(self, session: Session) -> Reject | None:
-        """Ask the leading decisions; one that raises costs this session, and no other."""
+        """Ask the leading decisions; an exception of one is a refusal."""
         if len(self.live) >= self._max:
             self._log.notice("shedding: too many sessions", live=len(self.live))
             return _OVERLOAD
@@ -190,7 +271,7 @@ class Sessions:
         return self._nursery
 
     async def _carry(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
-        """A session's task: one scope, one guard, and its stream closed whatever happens."""
+        """Run a session's task, with one cancel scope and one guard; its stream is closed at the end."""
         outcome: Outcome = Completed(Reason.DRAINED)
         try:
             with trio.CancelScope() as scope:
@@ -201,7 +282,7 @@ class Sessions:
             if session.cut_reason is not None:
                 outcome = Completed(session.cut_reason)
         finally:
-            # The client's own stream, under those that middlewares put around it.
+            # The stream that was accepted, inside of those that middlewares put around it.
             try:
                 if outcome == Completed() or (self._graceful_refuse and type(outcome) is Reject):
                     await stream.aclose()
@@ -215,12 +296,12 @@ class Sessions:
     async def _handle(self, session: Session) -> Outcome:
         try:
             outcome = await self._chain.handle(session)
-        except trio.BrokenResourceError as error:  # the client went while a stage was talking to it
+        except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
             return Completed(Reason.RESET, str(error))
         except Exception as fault:
             self._log.fault("stage failed", fault, session=session.id, source=session.source)
             return Completed(Reason.FAULT, repr(fault))
-        except BaseExceptionGroup as group:  # a cancel, and what a stage's clean-up raised on the way
+        except BaseExceptionGroup as group:  # a cancel, and what the clean-up of a stage raised meanwhile
             cancelled, others = group.split(trio.Cancelled)
             if cancelled is None or not isinstance(others, Exception):
                 raise
@@ -233,37 +314,17 @@ class Sessions:
         return Completed(Reason.FAULT, str(fault))
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
-        """A registered session is over and its sockets are closed."""
+        """Unregister a session whose sockets are closed, and settle it."""
         try:
             self.live.remove(session)
         except Exception as fault:  # a stage has called what only the edge calls
             self._log.fault("session was not where it was registered", fault, session=session.id)
-        self._end(session, outcome)
+        self._endings.add(session, outcome)
         if self._emptied is not None and not self.live:
             self._emptied.set()
 
-    def _end(self, session: Session, outcome: Outcome) -> None:
-        """Settle it now, or behind the one whose clean-up ended it: evicting a thousand others nests no calls."""
-        self._over.append((session, outcome))
-        if self._settling:
-            return
-        self._settling = True
-        try:
-            while self._over:
-                self._settle(*self._over.popleft())
-        finally:
-            self._settling = False
-
-    def _settle(self, session: Session, outcome: Outcome) -> None:
-        for fault in session.end(outcome):
-            self._log.fault("clean-up failed", fault, session=session.id)
-        self._log.count(outcome)
-        if self._log.debugs:
-            self._log.session(session, outcome)
-        self.recent.append(session)
-
     def cut(self, reason: Reason) -> int:
-        """Cut every live session and count them."""
+        """Cut every live session, and give how many were cut."""
         return sum(session.cut(reason) for session in self.live)
 
     async def wait_empty(self) -> None:

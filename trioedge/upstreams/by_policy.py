@@ -1,6 +1,13 @@
-"""The upstreams that policies name: one live object for each destination, made when the first policy names it.
+"""The upstreams that policies name: one live object for each destination, from the first policy that names it on.
 
-Seed, layer five: an outbound object is not built by the first session, and not built anew when something else changes.
+| a destination is | event | action |
+| --- | --- | --- |
+| new | a policy names it | make its upstream, resolve its name, make idle connections |
+| named | another policy names it | share the upstream; the idle connections add up |
+| named | a policy names another one, or goes | its service changes at once; the former upstream when all is applied |
+| not named any more | the snapshot is applied | remove the upstream, and close its idle connections |
+
+All of them together keep at most :func:`max_idle` idle connections, which go to the policies that came first.
 """
 
 import resource
@@ -17,47 +24,48 @@ from .connector import Connecting, Permit
 from .quota import Quota
 from .upstream import Upstream
 
-MAX_READY: Final = 10_000
-"""Connections kept ready, over all upstreams; fewer where the process may open few files."""
+MAX_IDLE: Final = 10_000
+"""Idle connections over all upstreams; fewer where the process may open few files."""
 
 _FIELDS: Final = frozenset({"outbound", "preconnect"})
 
 
-def most_ready() -> int:
-    """Say how many connections all policies together may keep ready: an eighth of the process's file descriptors."""
+def max_idle() -> int:
+    """Give the most idle connections of all policies together: an eighth of the process's file descriptors."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(MAX_READY, files // 8)
+    return min(MAX_IDLE, files // 8)
 
 
 class PolicyUpstreams:
-    """Follows the policies of an edge. What is ready is bounded over all of them, first come, first served."""
+    """Follows the policies of an edge and keeps ``service.upstream`` of each service."""
 
     def __init__(self, connector: Connecting, context: EdgeContext, seconds: float, permit: Permit) -> None:
-        """Know no upstream yet.
+        """Follow the policies from now on.
 
         Args:
-            connector: opens their connections.
-            context: where they live; its policies are followed from now on.
+            connector: opens the connections.
+            context: the running edge.
             seconds: the limit of one connect.
-            permit: drops the addresses that may not be connected to.
+            permit: removes the addresses that may not be connected to.
         """
         self._connector = connector
         self._context = context
         self._seconds = seconds
         self._permit = permit
+        # `_by_destination` has every upstream with users, and between two calls of `settle` also those in `_touched`
+        # that have none. `_touched` has the upstreams that the present snapshot names, or names no more.
         self._by_destination: dict[Address, Upstream] = {}
-        self._ready: Quota[Upstream] = Quota(most_ready())
         self._touched: dict[Upstream, None] = {}
-        """Those that a snapshot which is being applied names, or names no more."""
+        self._idle: Quota[Upstream] = Quota(max_idle())
         self._nursery: trio.Nursery | None = None
         context.watch(self)
 
     def __len__(self) -> int:
-        """PolicyUpstreams that a policy names."""
+        """Upstreams that a policy names."""
         return len(self._by_destination)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep connections ready until cancelled; they are closed then."""
+        """Keep idle connections until cancelled; they are closed then."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             try:
@@ -66,7 +74,7 @@ class PolicyUpstreams:
                 self._nursery = None
 
     def changed(self, service: Service, change: Change) -> Generator[None, None, None]:
-        """A policy came, changed or went: make the upstream that it names; :meth:`settle` lets go of the one before."""
+        """Give a service the upstream that its new policy names; :meth:`settle` removes the former one."""
         if change.fields and not _FIELDS & set(change.fields):
             return
         before: Upstream | None = service.upstream
@@ -92,7 +100,7 @@ class PolicyUpstreams:
         return upstream
 
     def settle(self) -> Generator[None, None, None]:
-        """A snapshot holds: let go of what it names no more, which another service may have named after the first."""
+        """Remove the upstreams that no policy names now that the snapshot is applied, and log too few connections."""
         touched, self._touched = self._touched, {}
         for upstream in touched:
             yield from self._grant(upstream)
@@ -109,14 +117,14 @@ class PolicyUpstreams:
             yield
 
     def _grant(self, upstream: Upstream) -> Generator[None, None, None]:
-        """Let it have as many connections ready as its policies want, if there are so many."""
-        for each in self._ready.ask(upstream, upstream.wanted):
-            each.preconnect = self._ready.granted(each)
+        """Give an upstream as many idle connections as its policies want, as far as there are so many."""
+        for each in self._idle.ask(upstream, upstream.wanted):
+            each.preconnect = self._idle.granted(each)
             self._warm(each)
             yield
         if upstream.users and not upstream.warmed:
             self._warm(upstream)
 
     def _warm(self, upstream: Upstream) -> None:
-        if self._nursery is not None:  # else the edge is stopping, and nobody comes any more
+        if self._nursery is not None:  # else the edge is stopping
             upstream.warm(self._nursery)

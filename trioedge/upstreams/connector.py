@@ -1,7 +1,15 @@
-"""Open connections in the reactor, without a task: one socket at a time, or a race of them (RFC 8305).
+"""Connect in the reactor, without a task: one address after another, 250 ms apart, until one answers (RFC 8305).
 
-What may take long has two bounds: an attempt's deadline over all addresses, and 250 ms until the next address
-is tried beside the first.
+| an attempt is | event | action |
+| --- | --- | --- |
+| resolving | addresses | connect to the first one; connecting |
+| connecting | no answer for 250 ms, and an address is left | connect to the next one too |
+| connecting | an address fails | connect to the next one; if none is left and none is under way, failed |
+| connecting | an address answers | close the others and give its socket to the callback |
+| resolving, connecting | no address, no permitted address, or the deadline | close all; failed |
+| any | cancel | close all; the callback is not called |
+
+The error of a failed attempt is that of its first address.
 """
 
 import errno
@@ -44,17 +52,17 @@ def reason_of(code: int) -> Reason:
 
 
 Permit: TypeAlias = Callable[[Address, Answer], Answer]
-"""Takes out of an answer the addresses that may not be connected to; an error if none is left."""
+"""Removes the addresses that may not be connected to from an answer; gives the error if none is left."""
 
 
 @attrs.frozen(slots=True, eq=False)
 class Target:
-    """Where to connect, and within which bounds.
+    """A destination, with the bounds of a connect.
 
     Attributes:
         address: the destination.
         seconds: the limit of one connect, name and all addresses included.
-        permit: drops the addresses that may not be connected to; None for no such rule.
+        permit: removes the addresses that may not be connected to; None for no such rule.
     """
 
     address: Address
@@ -67,20 +75,22 @@ class Target:
 
 
 class ConnectCallback(Protocol):
-    """The callback of a connect attempt; one of the two is called, once, unless the attempt is cancelled."""
+    """The callback of an attempt: one of its two methods is called, once, unless the attempt is cancelled."""
 
     def connected(self, sock: socket.socket, readable: bool, /) -> None:
-        """Here is one, registered in the reactor, where it has to be handed over, removed or forgotten.
+        """Take a connected socket, which is registered in the reactor: hand it over, remove it or forget it there.
 
-        `readable`: it is readable already, and the event that said so has passed.
+        Args:
+            sock: the socket; it is closed if this raises.
+            readable: whether it is readable already, the event having passed.
         """
 
     def failed(self, error: UpstreamError, /) -> None:
-        """There is none."""
+        """Handle that there is no connection."""
 
 
 class Attempt:
-    """One try to reach a destination, over all of its addresses, within one deadline."""
+    """One attempt to connect to a destination, over all of its addresses, with one deadline."""
 
     __slots__ = ("_addresses", "_callback", "_due", "_error", "_label", "_pending", "_reactor", "_tick")
 
@@ -95,7 +105,7 @@ class Attempt:
         self._tick = reactor.set_deadline(self, due)
 
     def resolved(self, addresses: Sequence[SocketAddress] | UpstreamError) -> None:
-        """Begin with the first address; does nothing once cancelled."""
+        """Connect to the first address, or fail with the error; does nothing once cancelled."""
         if self._callback is None:
             return
         if isinstance(addresses, UpstreamError):
@@ -105,7 +115,7 @@ class Attempt:
         self._try_next()
 
     def cancel(self) -> None:
-        """Give up: every socket is closed, and the callback hears nothing more."""
+        """Close every socket; the callback is not called any more."""
         self._callback = None
         self._reactor.drop_deadline(self, self._tick)
         for fd, sock in self._pending.items():
@@ -152,7 +162,7 @@ class Attempt:
         self._fail(UpstreamError(Reason.FAULT, f"{self._label}: {fault!r}"))
 
     def _try_next(self) -> None:
-        """Start on the next address; the one after it is set to follow."""
+        """Connect to the next address, and set the time of the one after it."""
         while self._addresses:
             (family, where), self._addresses = self._addresses[0], self._addresses[1:]
             if self._addresses:
@@ -175,7 +185,11 @@ class Attempt:
             if code and code != errno.EINPROGRESS:
                 self._drop(fd, code)
                 continue
-            self._reactor.add(fd, self)
+            try:
+                self._reactor.add(fd, self)
+            except OSError as error:  # the kernel has no memory left to watch it
+                self._drop(fd, error.errno or errno.ENOMEM)
+                continue
             return
         if not self._pending:
             self._fail(self._error)
@@ -186,7 +200,7 @@ class Attempt:
         self._note(code)
 
     def _note(self, code: int) -> None:
-        """Remember the first address's fault: it is the one the user thinks of."""
+        """Store the fault of the first address, which is the one that the user expects to read of."""
         if self._error is None:
             self._error = UpstreamError(reason_of(code), f"{self._label}: {os.strerror(code)}")
 
@@ -199,14 +213,14 @@ class Attempt:
 
 @runtime_checkable
 class Connecting(Protocol):
-    """A live outbound, as the endpoint uses it."""
+    """A live outbound, as endpoints use it."""
 
     @property
     def plain(self) -> bool:
-        """Whether it gives bare sockets, by :meth:`start`; else only streams."""
+        """Whether :meth:`start` gives bare sockets; otherwise there is :meth:`open_stream` only."""
 
     def warm(self, target: Target, failed: Callable[[UpstreamError], object], /) -> None:
-        """Prepare what can be prepared before the first connect; `failed` is called if no connect can succeed."""
+        """Prepare the first connect; `failed` is called with the error if none can succeed."""
 
     def start(self, target: Target, callback: ConnectCallback, /) -> Attempt:
         """Begin to connect a plain socket."""
@@ -220,7 +234,7 @@ class Connecting(Protocol):
 
 
 def _is_connected(sock: socket.socket) -> bool:
-    """Tell a connection from an event that was meant for the descriptor's former owner."""
+    """Tell whether a socket is connected; the event may be one of the descriptor's former owner."""
     try:
         sock.getpeername()
     except OSError:
@@ -229,7 +243,7 @@ def _is_connected(sock: socket.socket) -> bool:
 
 
 class Connector:
-    """Opens connections straight from this machine."""
+    """Connects from this machine, with its own routes and resolver."""
 
     plain = True
 
@@ -238,7 +252,7 @@ class Connector:
         self._resolver = resolver
 
     def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:
-        """Resolve the name before the first connect, and judge its addresses."""
+        """Resolve the name before the first connect; `failed` is called if none of its addresses is permitted."""
 
         def look(answer: Answer) -> None:
             permitted = target.permitted(answer)
@@ -248,26 +262,30 @@ class Connector:
         self._resolver.ask(target.address, look)
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:
-        """Begin to connect; the callback may be called before this returns.
+        """Begin to connect.
 
         Args:
-            target: where to; a name is resolved first, from memory if it was before.
-            callback: called with the socket or the error.
+            target: the destination; its name is resolved first, from memory if it is known.
+            callback: called with the socket or the error; if the attempt fails at once, before this returns.
         """
         attempt = Attempt(self._reactor, target.address, self._reactor.now + target.seconds, callback)
-        self._resolver.ask(
-            target.address, attempt.resolved if target.permit is None else partial(self._check, target, attempt)
-        )
+        try:
+            self._resolver.ask(
+                target.address, attempt.resolved if target.permit is None else partial(self._check, target, attempt)
+            )
+        except BaseException:
+            attempt.cancel()  # no caller has it
+            raise
         return attempt
 
     def _check(self, target: Target, attempt: Attempt, answer: Answer) -> None:
         attempt.resolved(target.permitted(answer))
 
     async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
-        """Connect and wait for it; after a cancel nothing is left open.
+        """Connect, and wait for the connection; after a cancel nothing is left open.
 
         Raises:
-            UpstreamError: refused, timed out, not resolved, or no way there.
+            UpstreamError: there is no connection.
         """
         self._reactor.refresh()
         callback = _Waiting(self._reactor)
@@ -279,7 +297,7 @@ class Connector:
 
 
 class _Waiting:
-    """A task that waits for an attempt."""
+    """The callback for which a task waits."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
@@ -287,7 +305,7 @@ class _Waiting:
         self._sock: socket.socket | None = None
         self._error: UpstreamError | None = None
 
-    def connected(self, sock: socket.socket, readable: bool) -> None:  # noqa: ARG002 - level-triggered from here on
+    def connected(self, sock: socket.socket, readable: bool) -> None:  # noqa: ARG002 - a stream reads first, then waits
         self._reactor.remove(sock.fileno())
         self._sock = sock
         self._done.set()

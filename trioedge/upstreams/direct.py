@@ -1,4 +1,4 @@
-"""Straight from this machine to the destination."""
+"""The outbound that connects from this machine."""
 
 import attrs
 
@@ -8,12 +8,12 @@ from .connector import Connector
 
 @attrs.frozen
 class Direct:
-    """Connect from this machine, with its own routes and its own resolver.
+    """Connect from this machine, with its own routes and the edge's resolver.
 
-    Names are resolved in the background and answered from memory; of several addresses the first to answer wins
-    (RFC 8305).
+    Names are resolved in the background and answered from memory. Of several addresses the first one that answers is
+    used; each is tried 250 ms after the one before (RFC 8305).
     """
 
     def open(self, context: EdgeContext) -> Connector:
-        """Make the connections of one run of an edge."""
+        """Make the live outbound of one run of an edge."""
         return Connector(context.reactor, context.resolver)

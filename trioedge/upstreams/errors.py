@@ -1,4 +1,4 @@
-"""No connection to an upstream, and why."""
+"""The error of a connect, with the reason that a session ends with."""
 
 from ..errors import EdgeError
 from ..session.verdict import Reason
@@ -9,7 +9,7 @@ class UpstreamError(EdgeError):
 
     Attributes:
         reason: the :class:`Reason` with which the session ends.
-        detail: the destination and the system's own words.
+        detail: the destination and the message of the system.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:

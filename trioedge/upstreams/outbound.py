@@ -1,10 +1,12 @@
-"""Live outbounds: a recipe opened, and a user's ``connect`` made into what endpoints use."""
+"""Live outbounds: a recipe that was opened, and a user's ``connect`` in the form that endpoints use."""
 
 import errno
+import inspect
 import os
 import socket
+import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -13,7 +15,7 @@ from ..errors import ConfigurationError
 from ..relay.streams import PlainStream
 from ..services.context import EdgeContext, Outbound, Resolving
 from ..session.fields import ByteStream
-from ..session.stage import Recipe
+from ..session.stage import Closing, Recipe
 from ..session.verdict import Reason
 from ..telemetry.observer import Observer
 from .connector import Attempt, ConnectCallback, Connecting, Target, reason_of
@@ -24,52 +26,87 @@ MEND: Final = "it needs async connect(address), which returns a socket or a stre
 
 
 def check_outbound(outbound: object, where: str) -> None:
-    """Refuse an outbound that is none.
+    """Check that an object is an outbound or the recipe of one.
+
+    Args:
+        outbound: what a user wrote.
+        where: names the argument in messages.
 
     Raises:
-        ConfigurationError: and how to mend it.
+        ConfigurationError: it is none, with the mend.
     """
     if isinstance(outbound, type):
         raise ConfigurationError(f"{where} is a class, not an outbound: call it, {outbound.__name__}(...)")
     if not isinstance(outbound, (Recipe, Outbound)):
-        raise ConfigurationError(f"{where}={outbound!r:.100} is no outbound: {MEND}")
+        raise ConfigurationError(f"{where} = {outbound!r:.100} is no outbound: {MEND}")
+    if not isinstance(outbound, Recipe):
+        _check_async(outbound, where)
+
+
+def _check_async(outbound: Outbound, where: str) -> None:
+    connect: Any = outbound.connect
+    if inspect.isroutine(connect) and not inspect.iscoroutinefunction(connect):
+        raise ConfigurationError(f"{where} = {outbound!r:.100}: connect() is not async: write async def connect")
 
 
 def open_outbound(outbound: object, context: EdgeContext) -> Connecting:
     """Make the live outbound of one run of an edge.
 
+    Args:
+        outbound: what :func:`check_outbound` has accepted.
+        context: the running edge.
+
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: its ``open`` made no outbound.
     """
     live = outbound.open(context) if isinstance(outbound, Recipe) else outbound
     if isinstance(live, Connecting):
         return live
-    if isinstance(live, Outbound):
-        return TaskConnector(live, context.resolver, context.log)
-    raise ConfigurationError(f"outbound {outbound!r:.100}: open() returned {live!r:.100}: {MEND}")
+    where = f"outbound {outbound!r:.100}: open()"
+    try:
+        if not isinstance(live, Outbound):
+            raise ConfigurationError(f"{where} returned {live!r:.100}: {MEND}")
+        _check_async(live, where)
+    except ConfigurationError:
+        if inspect.iscoroutine(live) or isinstance(live, Closing):
+            live.close()
+        raise
+    return TaskConnector(live, context.resolver, context.log)
 
 
 class TaskConnector:
-    """A user's outbound: a session waits for its ``connect`` in the session's own task."""
+    """A user's outbound: a session waits for its ``connect`` in the session's own task.
+
+    Attributes:
+        outbound: the live outbound.
+    """
 
     plain = False
 
     def __init__(self, outbound: Outbound, resolver: Resolving, log: Observer) -> None:
+        """Open nothing yet.
+
+        Args:
+            outbound: connects.
+            resolver: resolves the names whose addresses need a permit.
+            log: logs the exceptions of `outbound` that say nothing of the upstream.
+        """
         self.outbound = outbound
         self._resolver = resolver
         self._log = log
 
     def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:
-        """Do nothing: the outbound may resolve names elsewhere."""
+        """Do nothing, because the outbound may resolve names elsewhere."""
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:  # noqa: ARG002 - a protocol's shape
-        """Refuse: only :meth:`open_stream` is for outbounds that wait."""
+        """Raise RuntimeError: an outbound that waits has :meth:`open_stream` only."""
         raise RuntimeError(f"{self.outbound!r} connects in a task")
 
     async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         """Connect within the target's seconds; after a cancel nothing is left open.
 
-        Where only some addresses are permitted, the name is resolved on this machine first and refused if none is.
+        If the target has a permit, its name is resolved on this machine before the outbound connects, and refused if
+        none of its addresses is permitted.
 
         Raises:
             UpstreamError: there is no connection.
@@ -84,46 +121,88 @@ class TaskConnector:
                 connection = await self.outbound.connect(address)
             except UpstreamError:
                 raise
-            except OSError as error:
-                code = error.errno or errno.EHOSTUNREACH
-                raise UpstreamError(reason_of(code), f"{address}: {error.strerror or os.strerror(code)}") from error
+            except (OSError, trio.TooSlowError) as error:
+                raise _read_error(error, address) from error
             except Exception as fault:
                 self._log.fault("outbound failed", fault, upstream=str(address))
                 raise UpstreamError(Reason.FAULT, f"{address}: {fault!r}") from fault
-            return as_stream(connection, f"{self.outbound!r:.100} for {address}")
+            return as_stream(connection, f"{address}: {self.outbound!r:.100} returned")
         raise UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection in time")
+
+
+_ERRNOS: Final = ((TimeoutError, errno.ETIMEDOUT), (trio.TooSlowError, errno.ETIMEDOUT),
+                  (ConnectionRefusedError, errno.ECONNREFUSED))  # fmt: skip
+
+
+def _read_error(error: OSError | trio.TooSlowError, address: Address) -> UpstreamError:
+    """Give the reason of a connect that failed; `trio.open_tcp_stream` has it in the cause of its OSError."""
+    cause = error.__cause__
+    if isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    if isinstance(error, OSError) and error.errno is None and isinstance(cause, OSError):
+        error = cause
+    if isinstance(error, socket.gaierror):
+        return UpstreamError(Reason.UPSTREAM_UNRESOLVED, f"{address}: {error.strerror}")
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None:
+        code = next((code for kind, code in _ERRNOS if isinstance(error, kind)), errno.EHOSTUNREACH)
+        return UpstreamError(reason_of(code), f"{address}: {str(error) or os.strerror(code)}")
+    return UpstreamError(reason_of(code), f"{address}: {os.strerror(code)}")
 
 
 def as_stream(connection: object, where: str) -> trio.abc.HalfCloseableStream:
     """Give a connection as a stream; a plain socket stays one that the reactor can carry.
 
     Args:
-        connection: a connected stream socket of the standard library or of Trio, or a stream.
-        where: names its origin in messages.
+        connection: a connected stream socket of the standard library or of Trio, or a stream. A socket of Trio is
+            closed and its connection goes on under another descriptor.
+        where: names its origin in messages, as in ``Proxy() returned``.
 
     Raises:
-        UpstreamError: it is neither; it is closed if it can be.
+        UpstreamError: it is neither, or not connected; it is closed if it can be.
     """
     if isinstance(connection, trio.SocketStream):
         connection = connection.socket
     if isinstance(connection, trio.socket.SocketType):
-        sock = socket.socket(fileno=os.dup(connection.fileno()))
-        connection.close()
-        connection = sock
+        with connection:
+            if connection.fileno() < 0:
+                raise _unusable(where, "a closed socket")
+            try:
+                connection = socket.socket(fileno=os.dup(connection.fileno()))
+            except OSError as error:
+                raise UpstreamError(reason_of(error.errno or 0), f"{where}: {error.strerror}") from error
     if isinstance(connection, socket.socket):
-        if connection.type & socket.SOCK_STREAM and connection.fileno() >= 0:
-            connection.setblocking(False)
-            return PlainStream(connection)
-        connection.close()
-    elif isinstance(connection, ByteStream):
-        return connection  # type: ignore[return-value]  # half-close is asked for when it is needed
-    raise UpstreamError(
-        Reason.FAULT, f"{where} returned {connection!r:.100}: it must return a connected socket or a stream"
-    )
+        if fault := _fault_of(connection):
+            connection.close()
+            raise _unusable(where, fault)
+        connection.setblocking(False)
+        return PlainStream(connection)
+    if not isinstance(connection, ByteStream) or isinstance(connection, type):
+        raise _unusable(where, f"{connection!r:.100}")
+    return connection  # type: ignore[return-value]  # the relay asks whether it has a half-close
+
+
+def _fault_of(sock: socket.socket) -> str:
+    """Say why a socket is no connection that the relay can carry; an empty text if it is one."""
+    if sock.fileno() < 0:
+        return "a closed socket"
+    if isinstance(sock, ssl.SSLSocket):
+        return "a socket with TLS, which the standard library waits for: use trio.SSLStream"
+    if sock.type != socket.SOCK_STREAM:
+        return "a socket that is no stream"
+    try:
+        sock.getpeername()
+    except OSError:
+        return "a socket that is not connected"
+    return ""
+
+
+def _unusable(where: str, what: str) -> UpstreamError:
+    return UpstreamError(Reason.FAULT, f"{where} {what}: it must be a connected socket or a stream")
 
 
 async def resolved(resolver: Resolving, address: Address) -> Answer:
-    """Wait for a name's addresses, or the error."""
+    """Wait for the addresses of a name, or for the error."""
     answers: list[Answer] = []
     known = trio.Event()
 

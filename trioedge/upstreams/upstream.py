@@ -1,7 +1,7 @@
-"""One destination as a live object: made before the first session, the same for as long as a policy names it.
+"""One destination as a live object, the same one for as long as a policy names it.
 
-It is validated, resolved and connected when it is named, so that the first session does not pay for what could have
-been ready; and it is not made anew when the policy that names it changes otherwise.
+Its name is resolved, its addresses are checked and its idle connections are made before the first session comes. A
+change of another field of the policy does not replace it.
 """
 
 import socket
@@ -16,28 +16,28 @@ from .pool import IdlePool
 
 
 class Upstream:
-    """A destination, how it is reached, and the connections to it that are ready.
+    """A destination, its outbound, and the idle connections to it.
 
     Attributes:
-        destination: where it is.
-        preconnect: connections kept ready.
-        users: how many services name it; its owner counts.
-        wanted: connections that these want to have ready, together.
-        warmed: whether it was prepared.
+        destination: its address.
+        preconnect: idle connections to keep.
+        users: how many services name it, as its owner counts them.
+        wanted: idle connections that the policies of these services want together.
+        warmed: whether :meth:`warm` was called.
     """
 
     def __init__(
         self, destination: Address, connector: Connecting, context: EdgeContext, seconds: float,
         permit: Permit | None = None,
     ) -> None:  # fmt: skip
-        """Name a destination; :meth:`warm` prepares it.
+        """Connect nothing yet; :meth:`warm` prepares it.
 
         Args:
-            destination: where it is.
+            destination: its address.
             connector: opens its connections.
             context: the running edge.
             seconds: the limit of one connect.
-            permit: drops the addresses that may not be connected to.
+            permit: removes the addresses that may not be connected to.
         """
         self.destination = destination
         self.preconnect = 0
@@ -59,9 +59,12 @@ class Upstream:
         return self.destination.scheme == "unix"
 
     def warm(self, nursery: trio.Nursery) -> None:
-        """Resolve it, if that was not done yet, and keep `preconnect` connections ready, in a task of `nursery`.
+        """Resolve its name, once, and keep `preconnect` idle connections from now on.
 
-        An address that can never be connected to, such as one that is forbidden, is logged.
+        If none of its addresses is permitted, that is logged.
+
+        Args:
+            nursery: runs the task of the idle connections.
         """
         if not self.warmed:
             self.warmed = True
@@ -74,16 +77,16 @@ class Upstream:
             nursery.start_soon(self._pool.run)
 
     def close(self) -> None:
-        """Close its idle connections soon: no policy names it any more. Those in use go on."""
+        """Close its idle connections soon, because no policy names it any more. Those in use stay open."""
         if self._pool is not None:
             self._pool.close()
 
     def unreached(self, error: UpstreamError) -> None:
-        """Log, at most once a second, that it cannot be reached."""
+        """Log, at most once a second, that a connect failed."""
         self._context.log.notice("upstream failed", reason=str(error.reason), error=error.detail)
 
     def take(self) -> tuple[socket.socket, bool] | None:
-        """Give a connection that is ready, and whether it is readable already; None when there is none."""
+        """Take an idle connection, and whether it is readable already; None if there is none."""
         return self._pool.take() if self._pool is not None and self.preconnect else None
 
     def start(self, callback: ConnectCallback) -> Attempt:
@@ -94,6 +97,6 @@ class Upstream:
         """Connect a stream; after a cancel nothing is left open.
 
         Raises:
-            UpstreamError: there is none.
+            UpstreamError: there is no connection.
         """
         return await self._connector.open_stream(self._target)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cancels import cancel_at_every_step, left_open
+from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.command_line import COMMAND, PATIENCE, finished
 from trioedge.cli import main
 from trioedge.cli.demo import edge as demo_edge

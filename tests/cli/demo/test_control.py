@@ -13,7 +13,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cancels import left_open
+from tests.support.cancels import left_open
 from tests.support.command_line import COMMAND, PATIENCE
 from trioedge.cli import main
 from trioedge.cli.demo.control import ControlProcess, settled

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from tests.cancels import cancel_at_every_step
 from tests.strategies import examples
+from tests.support.cancels import cancel_at_every_step
 from tests.support.paced import RATE, SOON, STEP, Line, PacedWorld, near, one_step_a_slice, open_paced, whole_slices
 from trioedge.stages.pacing.pacer import TICK_SECONDS
 from trioedge.stages.pacing.rate_group import RateGroup

@@ -1,0 +1,251 @@
+"""One socket of a relay, event by event: short writes, failed writes, ends, resets and pauses."""
+
+import errno
+
+from tests.support.scripted_relay import CLIENT_FD, ENDED, FULL, GONE, UPSTREAM_FD, ScriptedRelay
+from trioedge.loop.reactor import FAILED, READABLE, WRITABLE
+from trioedge.session.allowance import Allowance
+from trioedge.session.verdict import Completed, Reason
+
+
+def test_a_backlog_is_written_once_and_in_order_before_more_is_read() -> None:
+    script = ScriptedRelay(client=[b"0123456789", b"abc"], to_upstream=[4, FULL, 3, 0, 2, 1])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.upstream.took == b"0123"
+    script.down.on_ready(CLIENT_FD, READABLE)  # a new event changes nothing
+    for expected in (b"0123", b"0123456", b"0123456", b"012345678"):
+        script.up.on_ready(UPSTREAM_FD, WRITABLE)
+        assert script.upstream.took == expected
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    assert script.upstream.took == b"0123456789abc"
+    assert script.up.backlog is None
+    assert script.relay.bytes_up == 13
+
+
+def test_a_backlog_is_a_copy_and_not_the_shared_buffer() -> None:
+    script = ScriptedRelay(client=[b"mine, all mine"], to_upstream=[FULL])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.reactor.buffer[:22] = b"another session's data"
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    assert script.upstream.took == b"mine, all mine"
+
+
+def test_reading_and_writing_a_backlog_count_as_activity() -> None:
+    script = ScriptedRelay(client=[b"0123"], to_upstream=[1])
+    script.reactor.now = 200.0
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.relay.active_at == 200.0
+    script.reactor.now = 300.0
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    assert script.relay.active_at == 300.0
+
+
+def test_a_failed_write_resets_the_peer_if_no_answer_follows() -> None:
+    script = ScriptedRelay(client=[b"question"], to_upstream=[GONE], upstream=[b""])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.reactor.run()
+    assert script.outcomes == [Completed(Reason.RESET)]
+    assert script.client.trail == ["to be reset", "closed"]
+
+
+def test_an_answer_after_a_failed_write_is_delivered_and_the_client_closed_in_order() -> None:
+    script = ScriptedRelay(client=[b"question", b"more"], to_upstream=[GONE], upstream=[b"an ", b"answer", b""])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.down.on_ready(CLIENT_FD, READABLE)  # not read, because the upstream takes no more
+    script.reactor.run()
+    assert script.client.took == b"an answer"
+    assert script.client.reads == [b"more"]
+    assert script.outcomes == [Completed(Reason.RESET)]
+    assert script.client.trail == ["closed"]
+
+
+def test_a_failed_write_to_a_side_that_has_ended_closes_both_in_order() -> None:
+    script = ScriptedRelay(client=[b"x"], upstream=[b"all of it", b""], to_upstream=[GONE])
+    script.up.on_ready(UPSTREAM_FD, READABLE | ENDED)
+    script.reactor.run()
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.client.took == b"all of it"
+    assert script.client.trail == ["half-closed", "closed"]
+    assert script.outcomes == [Completed(Reason.RESET)]
+
+
+def test_a_failed_write_of_a_backlog_ends_the_session_once() -> None:
+    script = ScriptedRelay(client=[b"0123456789"], to_upstream=[4, GONE], upstream=[b"reply", b""])
+    script.up.on_ready(UPSTREAM_FD, READABLE | ENDED)
+    script.reactor.run()
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    assert script.outcomes == [Completed(Reason.RESET)]
+
+
+def test_a_half_close_that_fails_resets_both() -> None:
+    script = ScriptedRelay(client=[b""])
+    script.upstream.shutdown_fails = True
+    script.down.on_ready(CLIENT_FD, READABLE | ENDED)
+    assert [outcome.reason for outcome in script.outcomes] == [Reason.RESET]
+    assert script.client.trail == script.upstream.trail == ["to be reset", "closed"]
+
+
+def test_after_a_hang_up_short_reads_continue_to_the_end() -> None:
+    script = ScriptedRelay(upstream=[b"a", b"b", b""], client=[])
+    script.up.on_ready(UPSTREAM_FD, READABLE | ENDED)
+    script.reactor.run()
+    assert script.client.took == b"ab"
+    assert script.client.trail == ["half-closed"]
+
+
+def test_a_greeting_whose_event_has_passed_is_read_to_its_end() -> None:
+    script = ScriptedRelay(upstream=[b"220 ", b"welcome", b""])
+    script.relay.start(readable=True)
+    script.reactor.run()
+    assert script.client.took == b"220 welcome"
+    assert script.client.trail == ["half-closed"]
+
+
+def test_an_exception_in_a_callback_ends_the_session_once() -> None:
+    script = ScriptedRelay()
+    script.up.crashed(LookupError("bug"))
+    script.up.crashed(LookupError("and again"))
+    assert [outcome.reason for outcome in script.outcomes] == [Reason.FAULT]
+    assert script.client.trail == script.upstream.trail == ["to be reset", "closed"]
+
+
+def test_failed_writes_to_both_sides_reset_both() -> None:
+    script = ScriptedRelay(client=[b"question"], to_client=[GONE], upstream=[b"answer"], to_upstream=[GONE])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.reactor.run()
+    assert script.outcomes == [Completed(Reason.RESET)]
+    assert script.client.trail == script.upstream.trail == ["to be reset", "closed"]
+
+
+def test_a_side_asks_for_one_turn_at_a_time() -> None:
+    script = ScriptedRelay(client=[bytes(65536)] * 20)
+    for _ in range(5):
+        script.down.on_ready(CLIENT_FD, READABLE)
+    assert len(script.reactor.agains) == 1
+    script.reactor.run()
+    assert len(script.upstream.took) == 20 * 65536
+
+
+def test_both_directions_share_an_allowance_and_bytes_beyond_it_are_not_read() -> None:
+    allowance = Allowance(10)
+    script = ScriptedRelay(client=[b"question"], upstream=[b"answer"], allowance=allowance)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    script.run()
+    assert (script.upstream.took, script.client.took) == (b"question", b"an")
+    assert allowance.left == 0
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    script.run()
+    assert script.client.took == b"an"
+    allowance.lift()
+    script.run()
+    assert script.client.took == b"answer"
+
+
+def test_two_sessions_of_a_device_share_its_allowance() -> None:
+    allowance = Allowance(10)
+    one, other = (
+        ScriptedRelay(client=[b"12345678"], allowance=allowance),
+        ScriptedRelay(client=[b"abcdefgh"], allowance=allowance),
+    )
+    for script in (one, other):
+        script.down.on_ready(CLIENT_FD, READABLE)
+        script.run()
+    assert (one.upstream.took, other.upstream.took) == (b"12345678", b"ab")
+    allowance.lift()
+    for script in (one, other):
+        script.run()
+    assert (one.upstream.took, other.upstream.took) == (b"12345678", b"abcdefgh")
+
+
+def test_an_allowance_that_was_lifted_before_a_pause_is_dropped() -> None:
+    allowance = Allowance(10)
+    script = ScriptedRelay(client=[b"0123456789abcdef"], allowance=allowance)
+    allowance.lift()
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.relay.allowance is None
+    assert script.upstream.took == b"0123456789abcdef"
+
+
+def test_bytes_and_ends_that_came_during_a_pause_are_carried_after_it() -> None:
+    allowance = Allowance(4)
+    script = ScriptedRelay(client=[b"0123456789", b""], upstream=[b"abc", b""], allowance=allowance)
+    script.down.on_ready(CLIENT_FD, READABLE | ENDED)
+    script.up.on_ready(UPSTREAM_FD, READABLE | ENDED)
+    script.run()
+    assert (script.upstream.took, script.client.took, script.outcomes) == (b"0123", b"", [])
+    allowance.lift()
+    script.run()
+    assert (script.upstream.took, script.client.took, script.outcomes) == (b"0123456789", b"abc", [Completed()])
+
+
+def test_a_backlog_is_written_during_a_pause() -> None:
+    allowance = Allowance(4)
+    script = ScriptedRelay(client=[b"0123456789"], to_upstream=[1, FULL, 3], allowance=allowance)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    script.run()
+    assert script.upstream.took == b"0123"
+    allowance.lift()
+    script.run()
+    assert script.upstream.took == b"0123456789"
+
+
+def paused() -> tuple[ScriptedRelay, Allowance]:
+    allowance = Allowance(4)
+    script = ScriptedRelay(client=[b"0123456789"], allowance=allowance)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.run()
+    assert script.relay.paused
+    return script, allowance
+
+
+def test_a_session_that_is_cut_during_a_pause_waits_for_no_lift() -> None:
+    script, allowance = paused()
+    script.session.cut(Reason.DEVICE)
+    assert not allowance._waiting
+    allowance.lift()
+    assert not script.reactor.repeated
+    assert not script.reactor.agains
+    assert script.outcomes == [Completed(Reason.DEVICE)]
+
+
+def test_a_reset_during_a_pause_ends_the_session() -> None:
+    script, allowance = paused()
+    script.client.error = errno.ECONNRESET
+    script.down.on_ready(CLIENT_FD, READABLE | ENDED | FAILED)
+    assert [outcome.reason for outcome in script.outcomes] == [Reason.RESET]
+    assert not allowance._waiting
+
+
+def test_a_reset_of_a_side_is_noticed_while_its_peer_takes_no_more() -> None:
+    script = ScriptedRelay(client=[b"question"], to_client=[FULL], upstream=[b"answer"], to_upstream=[GONE])
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.up.refused_at == 0
+    script.client.error = errno.ECONNRESET
+    script.down.on_ready(CLIENT_FD, READABLE | ENDED | FAILED)
+    assert [outcome.reason for outcome in script.outcomes] == [Reason.RESET]
+
+
+def test_a_short_read_of_a_local_socket_is_not_taken_for_its_last() -> None:
+    script = ScriptedRelay(client=[b"with a descriptor, ", b"without"], source="unix")
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.upstream.took == b"with a descriptor, without"
+
+
+def test_a_short_read_of_a_tcp_socket_is_its_last_and_costs_no_second_read() -> None:
+    script = ScriptedRelay(client=[b"all there is, ", b"a new event"])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.upstream.took == b"all there is, "
+
+
+def test_an_event_after_the_end_does_nothing() -> None:
+    script = ScriptedRelay(client=[b"late"])
+    script.relay.cut(Reason.EVICTED)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.down.resume()
+    script.down.crashed(LookupError("late"))
+    assert (script.upstream.took, script.outcomes) == (b"", [Completed(Reason.EVICTED)])

@@ -1,0 +1,358 @@
+"""One run of an edge: the order of start and stop, starts that fail, and what a run does for its context."""
+
+import hashlib
+import resource
+from base64 import b64encode
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+import trioedge as te
+from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.wires import connect, edge_to, server, serving, silent
+from trioedge.addresses.address import parse_address
+from trioedge.serving.run import SLOW_START_SECONDS, SPARE_DESCRIPTORS
+from trioedge.testing import open_edge
+
+Trail = list[str]
+
+
+@attrs.define(eq=False)
+class Traced:
+    """A stage or endpoint that writes down what is done with it.
+
+    Attributes:
+        name: what it is called there.
+        trail: where it writes.
+        fails: the step that raises: ``open``, ``run`` or ``close``.
+        starts_after: seconds until its worker has started.
+    """
+
+    name: str
+    trail: Trail
+    fails: str = ""
+    starts_after: float = 0.0
+    kind = "decision"
+
+    def open(self, context: te.EdgeContext) -> "LiveTraced":
+        self.step("open")
+        return LiveTraced(self)
+
+    def step(self, step: str) -> None:
+        self.trail.append(f"{step} {self.name}")
+        if self.fails == step:
+            raise LookupError(f"{step} of {self.name}")
+
+
+class LiveTraced:
+    def __init__(self, recipe: Traced) -> None:
+        self._recipe = recipe
+
+    def decide(self, session: te.Session) -> te.Verdict:
+        return te.CONTINUE
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep(self._recipe.starts_after)
+        self._recipe.step("run")
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._recipe.trail.append(f"stop {self._recipe.name}")
+
+    def close(self) -> None:
+        self._recipe.step("close")
+
+
+class TracedEndpoint(Traced):
+    def open(self, context: te.EdgeContext) -> "LiveTracedEndpoint":  # type: ignore[override]  # an endpoint
+        self.step("open")
+        return LiveTracedEndpoint(self)
+
+
+class LiveTracedEndpoint:
+    def __init__(self, recipe: Traced) -> None:
+        traced = LiveTraced(recipe)
+        self.run, self.close = traced.run, traced.close
+
+    async def handle(self, session: te.Session) -> te.Outcome:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+def traced_edge(trail: Trail, fails: str = "", *, at: str = "second", **arguments: Any) -> te.Edge:
+    """An edge of two stages and an endpoint; the step `fails` of the part `at` raises."""
+    names = ("first", "second", "endpoint")
+    first, second, endpoint = (
+        (TracedEndpoint if name == "endpoint" else Traced)(name, trail, fails if name == at else "") for name in names
+    )
+    return te.Edge("tcp://127.0.0.1:0", [first, second], endpoint, **arguments)
+
+
+async def test_parts_are_opened_and_run_in_order_and_closed_in_the_other_order_when_no_session_is_left() -> None:
+    trail: Trail = []
+    edge = traced_edge(trail, drain_seconds=0.0)
+    phases: list[str] = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(edge.serve)
+        assert trail == ["open first", "open second", "open endpoint", "run first", "run second", "run endpoint"]
+        phases.append(edge.phase.value)
+        trail.clear()
+        async with await connect(int(edge.addresses[0].rpartition(":")[2])) as client:
+            while not edge.sessions:
+                await trio.sleep(0.001)
+            next(iter(edge.sessions)).defer(lambda _: trail.append("end of the session"))
+            edge.drain()
+            with pytest.raises(trio.BrokenResourceError):
+                await client.receive_some()
+    phases.append(edge.phase.value)
+    assert trail[0] == "end of the session"
+    assert set(trail[1:4]) == {"stop first", "stop second", "stop endpoint"}
+    assert trail[4:] == ["close endpoint", "close second", "close first"]
+    assert phases == ["serving", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "at", "closed"),
+    [
+        ("open", "first", []),
+        ("open", "second", ["close first"]),
+        ("open", "endpoint", ["close second", "close first"]),
+        ("run", "first", ["close endpoint", "close second", "close first"]),
+        ("run", "endpoint", ["close endpoint", "close second", "close first"]),
+    ],
+)
+async def test_a_start_that_fails_closes_what_was_opened_once(fails: str, at: str, closed: list[str]) -> None:
+    trail: Trail = []
+    before = left_open()
+    edge = traced_edge(trail, fails, at=at)
+    with pytest.RaisesGroup(pytest.RaisesExc(LookupError, match=f"{fails} of {at}"), flatten_subgroups=True):
+        await edge.serve()
+    assert [step for step in trail if step.startswith("close")] == closed
+    assert left_open() == before
+    assert (edge.phase.value, edge.addresses, len(edge.sessions)) == ("stopped", (), 0)
+
+
+async def test_an_edge_serves_again_after_a_start_that_failed() -> None:
+    trail: Trail = []
+    edge = traced_edge(trail, "open")
+    with pytest.RaisesGroup(LookupError):
+        await edge.serve()
+    recipe = edge.outline.parts[1]
+    assert isinstance(recipe, Traced)
+    recipe.fails = ""
+    async with serving(edge):
+        assert edge.phase.value == "serving"
+
+
+async def test_a_close_that_raises_is_logged_and_the_other_parts_are_closed() -> None:
+    trail: Trail = []
+    with capture_logs() as logs:
+        async with serving(traced_edge(trail, "close", at="endpoint")):
+            pass
+    assert [step for step in trail if step.startswith("close")] == ["close endpoint", "close second", "close first"]
+    assert [(entry["event"], entry["stage"]) for entry in logs if entry["log_level"] == "error"] == [
+        ("close failed", "LiveTracedEndpoint")
+    ]
+
+
+async def test_an_edge_that_is_cancelled_before_any_step_closes_each_part_that_it_opened_once() -> None:
+    trail: Trail = []
+    edge = traced_edge(trail)
+
+    async def live() -> None:
+        trail.clear()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(edge.serve)
+            edge.drain()
+
+    await live()
+    before = left_open()
+
+    def check() -> None:
+        for name in ("first", "second", "endpoint"):
+            assert trail.count(f"close {name}") == trail.count(f"open {name}")
+        assert left_open() == before
+
+    assert await cancel_at_every_step(live, check) > 10
+
+
+async def test_a_worker_that_has_not_started_after_5_seconds_is_named(autojump_clock: trio.testing.MockClock) -> None:
+    trail: Trail = []
+    stages = [Traced("quick", trail, starts_after=4.9), Traced("slow", trail, starts_after=60.0)]
+    edge = te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:1"))
+    with capture_logs() as logs:
+
+        def warnings() -> list[tuple[str, str]]:
+            return [(entry["event"], entry["stage"]) for entry in logs if entry["log_level"] == "warning"]
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(edge.serve)
+            while "run quick" not in trail:
+                await trio.sleep(0.1)
+            await trio.sleep(SLOW_START_SECONDS - 0.2)
+            assert warnings() == []
+            await trio.sleep(0.3)
+            named = [("worker has not started: its run() must call task_status.started()", "LiveTraced")]
+            assert warnings() == named
+            await edge.phase.wait_value("serving")
+            assert warnings() == named
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_drain_during_the_start_stops_the_edge_before_it_accepts() -> None:
+    trail: Trail = []
+    edge = traced_edge(trail)
+    async with trio.open_nursery() as nursery:
+
+        async def drain() -> None:
+            await edge.phase.wait_value("starting")
+            edge.drain()
+
+        nursery.start_soon(drain)
+        with capture_logs() as logs:
+            assert await edge.serve() == 0
+    assert "listening" not in [entry["event"] for entry in logs]
+    assert edge.phase.value == "stopped"
+    assert trail[-3:] == ["close endpoint", "close second", "close first"]
+
+
+async def test_the_phases_of_a_run_follow_one_another() -> None:
+    async with server(silent) as port:
+        edge = edge_to(port, drain_seconds=0.1)
+        phases: list[str] = [edge.phase.value]
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def note() -> None:
+                async for phase, _ in edge.phase.transitions():
+                    phases.append(phase)
+
+            await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(edge.serve)
+            async with await connect(int(edge.addresses[0].rpartition(":")[2])):
+                while not edge.sessions:
+                    await trio.sleep(0.001)
+                edge.drain()
+                await edge.phase.wait_value("stopped")
+            nursery.cancel_scope.cancel()
+    assert phases == ["idle", "starting", "serving", "draining", "stopped"]
+
+
+@pytest.mark.parametrize(("files", "sessions"), [(1024, (1024 - SPARE_DESCRIPTORS - 100) // 2), (65, 1), (10, 1)])
+async def test_max_sessions_is_by_default_what_the_file_descriptors_allow(
+    files: int, sessions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1", preconnect=100))
+    async with open_edge(edge):
+        assert edge._run.sessions._max == sessions  # type: ignore[union-attr]
+
+
+# What a run does for its context.
+
+
+@attrs.define(eq=False)
+class Kept:
+    """A decision whose context the test uses."""
+
+    context: te.EdgeContext = attrs.field(init=False)
+    kind = "decision"
+
+    def open(self, context: te.EdgeContext) -> "Kept":
+        self.context = context
+        return self
+
+    def decide(self, session: te.Session) -> te.Verdict:
+        return te.CONTINUE
+
+
+def edge_with(*stages: object, **arguments: Any) -> te.Edge:
+    return te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:1"), **arguments)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:80", parse_address("tcp://127.0.0.1:80")])
+async def test_resolve_gives_the_socket_addresses_of_an_address(address: Any) -> None:
+    kept = Kept()
+    async with open_edge(edge_with(kept)):
+        ((_, where),) = await kept.context.resolve(address)
+        assert where == ("127.0.0.1", 80)
+
+
+async def test_resolve_raises_for_a_name_without_an_address_and_for_text_that_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Kept()
+    async with open_edge(edge_with(kept)):
+        run: Any = kept.context._edge
+        error = te.UpstreamError(te.Reason.UPSTREAM_UNRESOLVED, "tcp://gone.test:80: no such name")
+        monkeypatch.setattr(run._resolver, "ask", lambda address, on_answer: on_answer(error))
+        with pytest.raises(te.UpstreamError, match="no such name"):
+            await kept.context.resolve("tcp://gone.test:80")
+        with pytest.raises(te.ConfigurationError, match="must begin with tcp://"):
+            await kept.context.resolve("gone.test:80")
+
+
+async def test_a_resolve_that_is_cancelled_returns_nothing_later() -> None:
+    kept = Kept()
+    async with open_edge(edge_with(kept)):
+        run: Any = kept.context._edge
+        waiting: list[Any] = []
+        run._resolver.ask = lambda address, on_answer: waiting.append(on_answer)
+        with trio.move_on_after(0.01) as scope:
+            await kept.context.resolve("tcp://slow.test:80")
+        assert scope.cancelled_caught
+        waiting[0](())
+
+
+async def test_the_context_names_the_addresses_that_the_edge_listens_on() -> None:
+    kept = Kept()
+    edge = te.Edge(["tcp://127.0.0.1:0", "tcp://[::1]:0"], [kept], te.Forward("tcp://127.0.0.1:1"))
+    async with serving(edge):
+        assert kept.context.listeners == edge.addresses
+        assert [address.rpartition(":")[0] for address in kept.context.listeners] == ["tcp://127.0.0.1", "tcp://[::1]"]
+
+
+def quick_hash(password: str) -> str:
+    """A hash that costs next to nothing; the real one takes 50 ms."""
+    salt = bytes(16)
+    key = hashlib.scrypt(password.encode(), salt=salt, n=2, r=8, p=1, dklen=32)
+    return f"scrypt:1:{b64encode(salt).decode()}:{b64encode(key).decode()}"
+
+
+async def test_verify_says_whether_a_password_is_the_services() -> None:
+    kept = Kept()
+    settings = te.Settings(te.Policy(), te.Credentials(quick_hash("right")))
+    off = te.Settings(te.Policy(enabled=False), te.Credentials(quick_hash("right")))
+    control = te.MemoryControl({"shop": settings, "open": te.Policy(), "off": off})
+    edge = te.Edge(
+        "tcp://127.0.0.1:6380", [te.Identify("shop"), kept], te.Forward("tcp://192.0.2.9:1"), control=control
+    )
+    async with open_edge(edge):
+        verify = kept.context.verify
+        assert await verify("shop", "right")
+        assert not await verify("shop", "wrong")
+        assert not await verify("open", "")
+        assert not await verify("off", "right")
+        assert not await verify("unknown", "right")
+
+
+async def test_a_password_that_a_snapshot_changes_during_the_check_is_not_the_services_any_more() -> None:
+    kept = Kept()
+    control = te.MemoryControl({"shop": te.Settings(te.Policy(), te.Credentials(quick_hash("old")))})
+    async with open_edge(edge_with(te.Identify("shop"), kept, control=control)):
+        run: Any = kept.context._edge
+        check = run._passwords.verify
+
+        async def check_slowly(password: str, password_hash: str) -> bool:
+            right: bool = await check(password, password_hash)
+            assert right
+            await control.put("shop", te.Settings(te.Policy(), te.Credentials(quick_hash("new"))))
+            return right
+
+        run._passwords.verify = check_slowly
+        assert not await kept.context.verify("shop", "old")
