@@ -24,6 +24,7 @@ from .session.chain import Outline, outline
 from .session.kinds import name_of
 from .session.meter import Total
 from .session.session import Session
+from .session.stage import Recipe
 from .session.verdict import Reason
 from .stages.identify import Identify
 from .telemetry.observer import Statistics
@@ -273,7 +274,7 @@ class Edge:
                 listener.close()
 
     async def rehearse(
-        self, outbound: Outbound, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED
+        self, outbound: Outbound | Recipe, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED
     ) -> int:
         """Serve as :meth:`serve` does, but listen nowhere and connect through `outbound`.
 

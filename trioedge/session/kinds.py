@@ -197,8 +197,11 @@ def check_endpoint(endpoint: object) -> None:
     """
     if not isinstance(endpoint, Recipe) or isinstance(endpoint, type):
         endpoint_handler(endpoint)
-    else:
-        _check_open(endpoint, f"endpoint ({name_of(endpoint)})")
+        return
+    where = f"endpoint ({name_of(endpoint)})"
+    _check_open(endpoint, where)
+    if (kind := facts_of(endpoint, where).kind) in KINDS:
+        raise ConfigurationError(f"{where} is a {kind}: move it into stages and name an endpoint behind it")
 
 
 def endpoint_handler(endpoint: object) -> Handler:

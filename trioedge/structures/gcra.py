@@ -46,8 +46,8 @@ class RateSpec:
 class Gate:
     """Admits at most ``rate * seconds + burst`` sessions of a key in any stretch of time.
 
-    A key that has opened no session for ``burst / rate`` seconds has its whole burst again and is dropped. At capacity a
-    new key is refused and no live key is dropped, because a client that rotates keys would then start afresh.
+    A key that has opened no session for ``burst / rate`` seconds has its whole burst again and is dropped. At capacity
+    a new key is refused and no live key is dropped, because a client that rotates keys would then start afresh.
     """
 
     __slots__ = ("_arrivals", "_capacity")

@@ -16,7 +16,7 @@ from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verd
 from .cancels import MAX_STEPS, cancel_before, without_cancels
 from .checks import HOUR
 from .leaks import Baseline, leaving_nothing
-from .rehearsal import Client, Rehearsal, open_edge
+from .rehearsal import Client, Rehearsal, edge_for_check
 from .upstream import Script, ScriptedUpstream, echo, memory_pair
 
 DESTINATION: Final = "tcp://192.0.2.9:80"
@@ -43,15 +43,8 @@ async def check_endpoint(
     refuse_others(endpoint)
     watched = WatchedEndpoint(endpoint)
     edge = Edge("tcp://127.0.0.1:0", [watched.naming()], watched)
-    async with leaving_nothing(watched.name):
-        failed: AssertionError | None = None
-        async with open_edge(edge, upstream) as world:
-            try:
-                await _EndpointCheck(world, watched, client_says).run()
-            except AssertionError as error:  # raised below as it is, because a nursery would put it into a group
-                failed = error
-        if failed is not None:
-            raise failed
+    async with leaving_nothing(watched.name), edge_for_check(edge, upstream) as world:
+        await _EndpointCheck(world, watched, client_says).run()
 
 
 class WatchedEndpoint:
@@ -161,7 +154,8 @@ class _EndpointCheck:
     async def passes_on_a_cancel(self) -> None:
         """The session is cancelled while it waits for its client."""
         client = await self._world.connect()
-        await client.send(self._client_says)
+        with suppress(trio.BrokenResourceError):  # it may have refused already
+            await client.send(self._client_says)
         await trio.testing.wait_all_tasks_blocked()
         waits = client.outcome is None
         self._endpoint.scope.cancel()

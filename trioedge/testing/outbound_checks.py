@@ -19,7 +19,7 @@ from ..upstreams.outbound import check_outbound as refuse_others
 from .cancels import MAX_STEPS, cancel_before, without_cancels
 from .checks import HOUR, Nowhere
 from .leaks import Baseline, leaving_nothing
-from .rehearsal import open_edge
+from .rehearsal import edge_for_check
 
 
 async def check_outbound(outbound: object, address: str, *, refused: str | None = None) -> None:
@@ -40,15 +40,9 @@ async def check_outbound(outbound: object, address: str, *, refused: str | None 
     """
     refuse_others(outbound, "check_outbound: outbound")
     watched = _WatchedOutbound(outbound)
-    async with leaving_nothing(watched.name):
-        failed: AssertionError | None = None
-        async with open_edge(Edge("tcp://127.0.0.1:0", [], watched)):
-            try:
-                await watched.check(parse_address(address), None if refused is None else parse_address(refused))
-            except AssertionError as error:  # raised below as it is, because a nursery would put it into a group
-                failed = error
-        if failed is not None:
-            raise failed
+    accepts, refuses = parse_address(address), None if refused is None else parse_address(refused)
+    async with leaving_nothing(watched.name), edge_for_check(Edge("tcp://127.0.0.1:0", [], watched)):
+        await watched.check(accepts, refuses)
 
 
 class _WatchedOutbound(Nowhere):

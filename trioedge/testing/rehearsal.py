@@ -116,3 +116,30 @@ async def open_edge(edge: Edge, upstream: ScriptedUpstream | Script = echo) -> A
         await nursery.start(edge.rehearse, upstream)
         yield Rehearsal(edge, upstream)
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def edge_for_check(edge: Edge, upstream: ScriptedUpstream | Script = echo) -> AsyncIterator[Rehearsal]:
+    """Serve `edge` as :func:`open_edge` does, for a check of one of its parts.
+
+    Raises:
+        Exception: of the block, or the one with which the edge did not start, not in a group as nurseries raise them.
+    """
+    failed: Exception | None = None
+    try:
+        async with open_edge(edge, upstream) as world:
+            try:
+                yield world
+            except Exception as error:
+                failed = error
+    except ExceptionGroup as group:
+        failed = _innermost(group)
+    if failed is not None:
+        raise failed
+
+
+def _innermost(error: Exception) -> Exception:
+    """Give the exception in groups of one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error
