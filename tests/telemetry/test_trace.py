@@ -3,19 +3,19 @@ from typing import Any
 
 import pytest
 
-from tests.strategies import make_session
-from trioedge.session.chain import BUCKETS, Chain, compile_chain
+from trioedge.session.chain import BUCKETS, Chain, compile_chain, outline
 from trioedge.session.session import Session
 from trioedge.session.stage import Handler, decision, middleware
 from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verdict
 from trioedge.telemetry.trace import Explanation, StageTimes, Step, explain, stage_times
+from trioedge.testing import make_session
 
 CLOSED = Reject(Reason.POLICY, "closed")
 NOWHERE = Reject(Reason.SERVICE, "nowhere to go")
 
 
 class Clock:
-    """Every look at it is so many nanoseconds after the one before."""
+    """Goes on by so many nanoseconds each time that it is read."""
 
     def __init__(self, tick: int = 1000) -> None:
         self.now = 0
@@ -52,7 +52,7 @@ async def refuse(session: Session, call_next: Handler) -> Outcome:
 
 
 @middleware
-async def make_up(session: Session, call_next: Handler) -> Outcome:
+async def sets_a_deadline(session: Session, call_next: Handler) -> Outcome:
     await call_next(session)
     return Completed(Reason.DEADLINE)
 
@@ -66,15 +66,19 @@ async def nowhere(session: Session) -> Outcome:
 
 
 class Carrier:
+    """As much of a carrier as an explanation reads."""
+
     phase = "relaying"
     pacing = "kernel"
 
     def __init__(self, began_at: float | None) -> None:
         self.began_at = began_at
 
+    def cut(self, reason: Reason) -> None: ...
+
 
 def run(chain: Chain, session: Session) -> None:
-    """Do with a session what an edge does, whose decisions cost it a session when they raise."""
+    """Run a chain as an edge does, for which a decision that raises costs a session."""
     coroutine = chain(session)
     try:
         coroutine.send(None)
@@ -101,7 +105,7 @@ YES, AROUND = Step("yes", "continue", 1.0), Step("around", "continue", 1.0)
         ([yes], nowhere, [YES, Step("nowhere", "service: nowhere to go", None)]),
         ([yes, around], nowhere, [YES, AROUND, Step("nowhere", "service: nowhere to go", None)]),
         ([yes, broken, yes], finish, [YES, Step("broken", "fault: LookupError('no such thing')", None)]),
-        ([make_up], finish, [Step("make_up", "continue", 1.0), Step("finish", "deadline", None)]),
+        ([sets_a_deadline], finish, [Step("sets_a_deadline", "continue", 1.0), Step("finish", "deadline", None)]),
     ],
 )
 def test_each_stage_says_what_it_decided_in_how_many_microseconds(
@@ -109,7 +113,7 @@ def test_each_stage_says_what_it_decided_in_how_many_microseconds(
 ) -> None:
     session, chain = make_session(), compile_chain(stages, endpoint, clock=Clock())
     run(chain, session)
-    assert list(explain(session, chain).steps) == steps
+    assert list(explain(session, chain.outline).steps) == steps
 
 
 def test_a_stage_is_timed_by_itself_and_a_middleware_until_it_calls_the_rest() -> None:
@@ -135,52 +139,52 @@ def test_a_stage_is_timed_by_itself_and_a_middleware_until_it_calls_the_rest() -
     session = make_session()
     run(chain, session)
     assert session.trace == [100, 2000, 300, 4000, 0]
-    assert [step.microseconds for step in explain(session, chain).steps] == [0.1, 2.0, 0.3, 4.0, 0.0, None]
+    assert [step.microseconds for step in explain(session, chain.outline).steps] == [0.1, 2.0, 0.3, 4.0, 0.0, None]
 
 
 @pytest.mark.parametrize("took", [0, 1, 1500])
-def test_a_refusal_is_told_from_a_yes_however_little_time_it_took(took: int) -> None:
+def test_a_refusal_is_told_from_an_admission_however_little_time_it_took(took: int) -> None:
     chain, session = compile_chain([yes, no], finish, clock=Clock(tick=took)), make_session()
     run(chain, session)
-    assert explain(session, chain).steps == (
+    assert explain(session, chain.outline).steps == (
         Step("yes", "continue", took / 1e3),
         Step("no", "policy: closed", took / 1e3),
     )
 
 
-def test_a_session_that_came_to_no_stage_has_no_steps() -> None:
+def test_a_session_that_reached_no_stage_has_no_steps() -> None:
     session = make_session()
     session.end(Reject(Reason.OVERLOAD))
-    assert explain(session, compile_chain([yes], finish, clock=Clock())).steps == ()
+    assert explain(session, outline([yes], finish)).steps == ()
 
 
 @pytest.mark.parametrize(
     ("began_at", "answer", "microseconds"), [(None, "relaying", None), (0.002, "connected", pytest.approx(2000.0))]
 )
-def test_an_endpoint_says_what_it_does_and_when_it_was_connected(
+def test_the_step_of_an_endpoint_says_its_phase_and_when_it_was_connected(
     began_at: float | None, answer: str, microseconds: float | None
 ) -> None:
     session, chain = make_session(), compile_chain([yes], finish, clock=Clock())
     chain.decide(session)
     session.carrier = Carrier(began_at)  # type: ignore[assignment]
-    found = explain(session, chain)
-    assert found == Explanation(1, "default", "192.0.2.1", found.steps, "relaying", "kernel", "")
+    found = explain(session, chain.outline)
+    assert found == Explanation(session.id, "default", "192.0.2.1", found.steps, "relaying", "kernel", "")
     assert found.steps[0] == YES
     assert (found.steps[1].stage, found.steps[1].answer) == ("finish", answer)
     assert found.steps[1].microseconds == microseconds
     session.end(Completed(Reason.IDLE, "no byte"))
-    after = explain(session, chain)
+    after = explain(session, chain.outline)
     assert (after.phase, after.outcome) == ("ended", "idle: no byte")
     assert after.steps[1].answer == ("idle: no byte" if began_at is None else "connected")
 
 
-def test_a_session_that_lives_says_where_it_is() -> None:
+def test_the_last_step_of_a_live_session_says_its_phase() -> None:
     session, chain = make_session(), compile_chain([yes, refuse], finish, clock=Clock())
     chain.decide(session)
-    assert explain(session, chain).steps == (YES, Step("refuse", "deciding", None))
+    assert explain(session, chain.outline).steps == (YES, Step("refuse", "deciding", None))
 
 
-def test_it_prints_a_line_for_each_step() -> None:
+def test_an_explanation_prints_a_line_for_each_step() -> None:
     steps = (Step("SessionGate", "continue", 0.44), Step("Forward", "relaying", None))
     assert str(Explanation(7, "shop", "192.0.2.1", steps, "relaying", "", "")).splitlines() == [
         "session 7 of shop from 192.0.2.1: relaying",
@@ -195,7 +199,7 @@ def test_it_prints_a_line_for_each_step() -> None:
 
 
 def times(**counts: int) -> StageTimes:
-    """``b3=5``: five sessions in bucket 3, whose nanoseconds are 4 to 7."""
+    """Make the times of a stage: with ``b3=5``, five sessions are in bucket 3, from 4 to 7 nanoseconds."""
     buckets = [0] * BUCKETS
     for bucket, number in counts.items():
         buckets[int(bucket[1:])] = number
@@ -205,23 +209,23 @@ def times(**counts: int) -> StageTimes:
 @pytest.mark.parametrize(
     ("part", "microseconds"), [(0.0, 0.008), (0.5, 0.008), (0.9, 0.008), (0.91, 1.024), (0.99, 1.024), (1.0, 1048.576)]
 )
-def test_a_part_of_the_sessions_took_less_than_so_long(part: float, microseconds: float) -> None:
+def test_the_time_of_a_part_of_the_sessions_is_the_upper_bound_of_its_bucket(part: float, microseconds: float) -> None:
     found = times(b3=90, b10=9, b20=1)
     assert found.sessions == 100
     assert found.below(part) == microseconds
 
 
-def test_of_no_sessions_no_time_is_said() -> None:
+def test_without_sessions_the_time_is_0() -> None:
     assert times().below(0.5) == 0
 
 
-def test_every_session_counts_with_each_stage_it_came_to() -> None:
+def test_every_session_counts_for_each_stage_that_it_reached() -> None:
     chain = compile_chain([yes, around, no], finish, clock=Clock(tick=1000))
     for _ in range(3):
         run(chain, make_session())
-    assert [(each.stage, each.sessions, each.below(1)) for each in stage_times(chain)] == [
+    assert [(each.stage, each.sessions, each.below(1)) for each in stage_times(chain.outline, chain.counts)] == [
         ("yes", 3, 1.024),
         ("around", 3, 1.024),
         ("no", 3, 1.024),
     ]
-    assert stage_times(compile_chain([yes], finish)) == [], "a chain without a clock"
+    assert stage_times(outline([yes], finish), ()) == [], "a chain without a clock"

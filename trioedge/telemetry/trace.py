@@ -1,8 +1,8 @@
-"""What each stage decided, and how long it took: for one session, and over all of them.
+"""The answer and the time of each stage, for one session and over all sessions.
 
-Times are counted in buckets of powers of two, which costs a stage half a microsecond at most. A session's own
-trace has the nanoseconds of every stage that it has passed, and of a decision that refused it their complement, which
-is below 0: a middleware or an endpoint that refuses has not been passed.
+Times are counted in buckets of powers of two, which costs half a microsecond a stage at most. A session's own trace
+has the nanoseconds of every stage that it has passed, and the complement of those of a decision that refused it, which
+is below 0. It has no entry for a middleware or an endpoint that refused it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class StageTimes:
 
     Attributes:
         stage: its name.
-        counts: ``counts[n]`` sessions took less than ``2 ** n`` nanoseconds, and not less than half of that.
+        counts: ``counts[n]`` sessions took from ``2 ** (n - 1)`` to less than ``2 ** n`` nanoseconds.
     """
 
     stage: str
@@ -27,11 +27,18 @@ class StageTimes:
 
     @property
     def sessions(self) -> int:
-        """How many sessions came to it."""
+        """How many sessions reached it."""
         return sum(self.counts)
 
     def below(self, part: float) -> float:
-        """Give the microseconds that `part` of the sessions, 0 to 1, took less than; to a factor of two. 0 for none."""
+        """Give an upper bound of the times of a part of the sessions, the fastest, to a factor of two.
+
+        Args:
+            part: 0 to 1; 0.99 for the 99th percentile.
+
+        Returns:
+            Microseconds; 0 without sessions.
+        """
         wanted, seen = part * self.sessions, 0
         for bucket, count in enumerate(self.counts):
             seen += count
@@ -42,14 +49,14 @@ class StageTimes:
 
 @attrs.frozen(slots=True)
 class Step:
-    """One stage that a session came to.
+    """One stage that a session reached.
 
     Attributes:
         stage: its name.
-        answer: ``continue``; or of the stage that the session came to last what it is doing there, or how it ended as
-            ``reason: detail``; ``connected`` of an endpoint that carries it, or did.
-        microseconds: how long it took. For a middleware until it called the rest of the chain; for the endpoint from
-            accept to the first byte it could carry; None where it is still at it, or never came so far.
+        answer: ``continue`` of a stage that the session has passed, and ``connected`` of an endpoint that had its
+            upstream. Of the last stage otherwise: the session's phase, or how it ended as ``reason: detail``.
+        microseconds: its time. Of a middleware, until it called the rest of the chain; of the endpoint, from accept to
+            the first byte that it could carry; None if that has not happened.
     """
 
     stage: str
@@ -58,7 +65,7 @@ class Step:
 
     @property
     def took(self) -> str:
-        """Write the time, or nothing where there is none."""
+        """The time as text; empty if there is none."""
         return "" if self.microseconds is None else f"{self.microseconds:.1f} µs"
 
 
@@ -70,9 +77,9 @@ class Explanation:
         session: its id.
         service: its service.
         source: its address.
-        steps: the stages that it came to, in order.
-        phase: what it is doing, or ``ended``.
-        pacing: who keeps its rates, as in :attr:`Session.pacing`.
+        steps: the stages that it reached, in order.
+        phase: as in :attr:`Session.phase`.
+        pacing: as in :attr:`Session.pacing`.
         outcome: how it ended as ``reason: detail``; empty while it lives.
     """
 
@@ -92,12 +99,17 @@ class Explanation:
 
 
 def explain(session: Session, outline: Outline) -> Explanation:
-    """Put together what a session's trace says. Costs nothing before it is asked."""
+    """Explain a session by its trace; nothing is computed before this is called.
+
+    Args:
+        session: one that lives or has ended.
+        outline: the chain that it went through.
+    """
     names = outline.names
     ended = session.outcome
     at_last = session.phase if ended is None else _words(ended.reason, ended.detail)
     steps: list[Step] = []
-    if session.trace is not None:  # it came to the first stage
+    if session.trace is not None:  # it reached the first stage
         for name, took in zip(names, session.trace, strict=False):
             steps.append(Step(name, "continue", took / 1e3) if took >= 0 else Step(name, at_last, ~took / 1e3))
         if len(steps) < len(names) and min(session.trace, default=0) >= 0:
@@ -120,5 +132,10 @@ def _words(reason: str, detail: str) -> str:
 
 
 def stage_times(outline: Outline, counts: Sequence[Sequence[int]]) -> Sequence[StageTimes]:
-    """Give the times of every stage of a chain, in order."""
+    """Give the times of every stage of a chain, in order; none for a chain without a clock.
+
+    Args:
+        outline: the chain.
+        counts: as in :attr:`Chain.counts`.
+    """
     return [StageTimes(name, tuple(each)) for name, each in zip(outline.names, counts, strict=False)]
