@@ -1,4 +1,4 @@
-"""Check that an outbound keeps the promises that the edge relies on; to call from a test."""
+"""The check of an outbound: whether it keeps the promises that the edge relies on."""
 
 import socket
 from typing import Any
@@ -31,11 +31,11 @@ async def check_outbound(outbound: object, address: str, *, refused: str | None 
 
     Args:
         outbound: an object with ``async connect(address)``, or a recipe of one.
-        address: ``tcp://host:port`` of an upstream that accepts, as often as it is connected to.
-        refused: the address of one that does not; None to leave that out.
+        address: ``tcp://host:port`` of an upstream that accepts every connection.
+        refused: the address of an upstream that refuses; None to skip that check.
 
     Raises:
-        AssertionError: says what the outbound did.
+        AssertionError: names the promise that it broke.
         ConfigurationError: it is no outbound, or an address is none.
     """
     refuse_others(outbound, "check_outbound: outbound")
@@ -73,7 +73,7 @@ class _WatchedOutbound(Nowhere):
 
     async def check(self, address: Address, refused: Address | None) -> None:
         await self._connects(address)
-        baseline = Baseline()  # what it makes at its first connect may stay
+        baseline = Baseline()  # after the first connect, because the outbound may make something for all connects
         await self._connects(address)
         if refused is not None:
             await self._refuses(refused)
