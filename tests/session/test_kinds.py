@@ -240,6 +240,7 @@ def test_a_stage_that_cannot_be_is_named_with_why_and_the_mend(stage: object, wh
         (unlifted, "endpoint (unlifted) is not async: write async def"),
         (no_arguments, "endpoint (no_arguments) must take the session and nothing else"),
         (finish_late, "endpoint (finish_late) must take the session and nothing else"),
+        (Gate(), "endpoint (Gate) is a decision: move it into stages and name an endpoint behind it"),
         (AsyncOpen(), "endpoint (AsyncOpen): open() is async; make it a plain def, and wait in run()"),
         (OpenWithoutContext(), "endpoint (OpenWithoutContext): open() must take the context and nothing else"),
     ],

@@ -34,8 +34,10 @@ class Ends:
 class Recipe:
     """Opens what a test gives it."""
 
-    def __init__(self, make: Callable[[], object], kind: str = "decision") -> None:
-        self.make, self.kind = make, kind
+    kind = "decision"
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self.make = make
         self.contexts: list[EdgeContext] = []
 
     def open(self, context: EdgeContext) -> Any:
@@ -43,7 +45,13 @@ class Recipe:
         return self.make()
 
     def __repr__(self) -> str:
-        return "Recipe()"
+        return f"{type(self).__name__}()"
+
+
+class Last(Recipe):
+    """The same at the end of a chain."""
+
+    kind = ""
 
 
 def opened(*stages: object, endpoint: object = finish) -> Chain:
@@ -58,7 +66,7 @@ def refusal_of(*stages: object, endpoint: object = finish) -> str:
 
 def test_a_chain_has_the_live_parts_and_its_outline_the_recipes() -> None:
     live, end = Decides(), Ends()
-    stage, endpoint = Recipe(lambda: live), Recipe(lambda: end)
+    stage, endpoint = Recipe(lambda: live), Last(lambda: end)
     context = make_context()
     chain = open_chain(outline([stage], endpoint), context)
     assert chain.parts == (live, end)
@@ -67,7 +75,7 @@ def test_a_chain_has_the_live_parts_and_its_outline_the_recipes() -> None:
 
 
 def test_an_outline_opens_nothing() -> None:
-    stage, endpoint = Recipe(Decides), Recipe(Ends)
+    stage, endpoint = Recipe(Decides), Last(Ends)
     outline([stage], endpoint)
     te.Edge("tcp://127.0.0.1:0", [stage], endpoint)
     assert stage.contexts == endpoint.contexts == []
@@ -120,16 +128,16 @@ def test_a_class_in_place_of_the_live_stage_is_refused_with_the_mend() -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: None, "endpoint (Recipe): open() returned None: let it return an object with async handle(session)"),
+        (lambda: None, "endpoint (Last): open() returned None: let it return an object with async handle(session)"),
         (Wraps, "endpoint (Wraps) is a middleware"),
         (Decides, "endpoint (Decides) cannot end a chain"),
         (lambda: Ends, "endpoint (Ends) is a class, not an endpoint: call it, Ends(...)"),
-        (lambda: Recipe(Ends), "endpoint (Recipe) cannot end a chain"),
-        (coroutine, "endpoint (Recipe): open() is async; make it a plain def, and wait in run()"),
+        (lambda: Last(Ends), "endpoint (Last) cannot end a chain"),
+        (coroutine, "endpoint (Last): open() is async; make it a plain def, and wait in run()"),
     ],
 )
 def test_an_endpoint_that_opens_something_else_is_named(make: Callable[[], object], why: str) -> None:
-    assert refusal_of(endpoint=Recipe(make)).startswith(why)
+    assert refusal_of(endpoint=Last(make)).startswith(why)
 
 
 # One that fails.
@@ -151,8 +159,9 @@ def fail() -> object:
 def test_when_one_cannot_be_opened_those_before_it_are_closed_last_first(where: str) -> None:
     log: list[str] = []
     first, second, third = (Recipe(partial(Closes, log, name)) for name in ("first", "second", "third"))
-    failing = Recipe(fail)
-    stages, endpoint = ((first, second, failing, third), finish) if where == "stage" else ((first, second), failing)
+    stages, endpoint = (
+        ((first, second, Recipe(fail), third), finish) if where == "stage" else ((first, second), Last(fail))
+    )
     with pytest.raises(LookupError, match="no such file"):
         opened(*stages, endpoint=endpoint)
     assert log == ["second", "first"]

@@ -67,7 +67,7 @@ class World:
 @pytest.mark.parametrize("clock", [None, lambda: 0], ids=["untimed", "timed"])
 def test_behind_a_decision_that_names_an_unknown_service_nothing_runs(clock: Any) -> None:
     world = World()
-    assert world.run(world.names("nobody"), world.next_stage(), clock=clock) == UNKNOWN
+    assert world.run(world.names("missing"), world.next_stage(), clock=clock) == UNKNOWN
     assert world.log == []
     assert not world.session.began
 
@@ -81,33 +81,33 @@ def test_behind_a_decision_that_names_a_known_service_all_see_it(clock: Any) -> 
 
 def test_a_decision_may_try_several_names_and_the_last_one_counts() -> None:
     world = World()
-    assert world.run(world.names("nobody", "shop"), world.next_stage()) == Completed()
+    assert world.run(world.names("missing", "shop"), world.next_stage()) == Completed()
     other = World()
-    assert other.run(other.names("shop", "nobody"), other.next_stage()) == UNKNOWN
+    assert other.run(other.names("shop", "missing"), other.next_stage()) == UNKNOWN
 
 
 def test_a_decision_that_refuses_by_itself_gives_its_own_reason() -> None:
     world = World()
-    assert world.run(world.names("nobody", verdict=CLOSED)) == CLOSED
+    assert world.run(world.names("missing", verdict=CLOSED)) == CLOSED
 
 
 @pytest.mark.parametrize("clock", [None, lambda: 0], ids=["untimed", "timed"])
 def test_a_middleware_that_names_an_unknown_service_is_given_the_refusal_by_the_rest_of_the_chain(clock: Any) -> None:
     world = World()
-    assert world.run(world.middleware_names("nobody"), world.next_stage(), clock=clock) == UNKNOWN
+    assert world.run(world.middleware_names("missing"), world.next_stage(), clock=clock) == UNKNOWN
     assert world.log == ["middleware saw service"]
 
 
 def test_a_decision_behind_a_middleware_is_looked_at_too() -> None:
     world = World()
-    assert world.run(world.middleware_names("shop"), world.names("nobody"), world.next_stage()) == UNKNOWN
+    assert world.run(world.middleware_names("shop"), world.names("missing"), world.next_stage()) == UNKNOWN
     assert world.log == ["middleware saw service"]
 
 
 def test_a_refused_session_traces_the_stage_that_named_the_service_as_the_last() -> None:
     world = World()
     ticks = iter(range(0, 1_000, 7))
-    world.run(world.next_stage(), world.names("nobody"), world.next_stage(), clock=lambda: next(ticks))
+    world.run(world.next_stage(), world.names("missing"), world.next_stage(), clock=lambda: next(ticks))
     assert world.session.trace == [7, ~7]
 
 

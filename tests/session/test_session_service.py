@@ -58,7 +58,7 @@ def test_without_a_control_plane_a_new_name_makes_a_service() -> None:
 
 @pytest.mark.parametrize(
     ("name", "refusal"),
-    [("nobody", UNKNOWN), ("", UNKNOWN), ("x" * 100_000, UNKNOWN), ("closed", DISABLED)],
+    [("missing", UNKNOWN), ("", UNKNOWN), ("x" * 100_000, UNKNOWN), ("closed", DISABLED)],
 )
 def test_a_name_that_may_have_no_sessions_is_a_refusal_and_no_fault(name: str, refusal: Reject) -> None:
     home = Home()
@@ -83,7 +83,7 @@ def test_a_good_name_after_a_refused_one_takes_the_refusal_back() -> None:
     home = Home()
     home.put("shop")
     session = home.session()
-    session.service = "nobody"
+    session.service = "missing"
     session.service = "shop"
     assert session.refusal is None
     assert session.service.name == "shop"

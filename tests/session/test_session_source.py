@@ -1,4 +1,4 @@
-"""Who the client is, as a balancer says, and who connected, which never changes."""
+"""The source of a session, which a balancer names, and its peer, which never changes."""
 
 from typing import Any
 

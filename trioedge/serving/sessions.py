@@ -317,8 +317,9 @@ class Sessions:
         """Unregister a session whose sockets are closed, and settle it."""
         try:
             self.live.remove(session)
-        except Exception as fault:  # a stage has called what only the edge calls
-            self._log.fault("session was not where it was registered", fault, session=session.id)
+        except Exception as fault:
+            wrong = RuntimeError(f"a stage has called a method of the session that only the edge calls: {fault!r}")
+            self._log.fault("stage failed", wrong, session=session.id, source=session.source)
         self._endings.add(session, outcome)
         if self._emptied is not None and not self.live:
             self._emptied.set()

@@ -1,8 +1,8 @@
-"""Compile stages and an endpoint into one chain, once, at start; refuse nonsense with a way to mend it.
+"""Compile stages and an endpoint into one chain, once, when the edge starts.
 
-Neighbouring decisions become one loop. Middlewares wrap the stages behind them, right to left, so the order of the
-list is the order of execution, outermost first. Behind each stage the chain looks whether it named a service that is
-unknown or disabled (:attr:`Session.refusal`).
+Adjacent decisions become one loop. A middleware wraps the stages behind it, so the order of the list is the order of
+execution, outermost first. After each stage the chain checks whether it named a service that is unknown or disabled
+(:attr:`Session.refusal`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 NanosecondClock: TypeAlias = Callable[[], int]
 
 BUCKETS: Final = 64
-"""Of times: more than the nanoseconds of any session need."""
+"""Buckets of times, one for each power of two: 2 ** 63 nanoseconds are 292 years."""
 
 
 @attrs.frozen(slots=True)
 class Phase:
-    """Stages that run together, for people to read.
+    """Stages that run together.
 
     Attributes:
         kind: ``leading decisions``, ``decisions``, ``middleware`` or ``endpoint``.
@@ -54,12 +54,12 @@ class Phase:
 
 @attrs.frozen(slots=True)
 class Outline:
-    """A chain as it is written down, checked; opening it makes a :class:`Chain`.
+    """The checked description of a chain; :func:`open_chain` makes a :class:`Chain` of it.
 
     Attributes:
         parts: the recipes, the stages in order and then the endpoint.
         kinds: the kind of each stage.
-        facts: what each part says of itself, the endpoint's last.
+        facts: the facts of each part, the endpoint's last.
         phases: the chain, phase by phase.
     """
 
@@ -148,8 +148,9 @@ def outline(stages: Sequence[object], endpoint: object) -> Outline:
         endpoint: an object with ``async handle(session)``, an async function of a session, or a recipe of one.
 
     Raises:
-        ConfigurationError: a stage is neither or both, a decision is async, the endpoint is missing, a stage reads a
-            field that no stage before it writes, and more. The message says which stage and how to mend it.
+        ConfigurationError: a stage is neither decision nor middleware, or both; a decision is async; the endpoint is
+            missing; a stage reads a field that no stage before it writes; and more. The message names the stage and the
+            mend.
     """
     if isinstance(stages, (str, bytes)) or not isinstance(stages, Sequence):
         raise ConfigurationError(f"stages must be a list of stages, not {name_of(stages)}: write stages=[...]")
@@ -172,21 +173,21 @@ def outline(stages: Sequence[object], endpoint: object) -> Outline:
 
 
 def compile_chain(stages: Sequence[object], endpoint: object, *, clock: NanosecondClock | None = None) -> Chain:
-    """Compile stages that need no running edge into a chain, for a test of their order.
+    """Compile stages that need no running edge into a chain, to test their order.
 
     Args:
         stages: as in :class:`Edge`.
         endpoint: as in :class:`Edge`.
-        clock: gives nanoseconds; with it, every stage is timed, for half a microsecond each at most.
+        clock: gives nanoseconds. With it, every stage is timed, which costs half a microsecond a stage at most.
 
     Raises:
-        ConfigurationError: as :class:`Edge` does, and for a recipe that only a running edge opens.
+        ConfigurationError: as :class:`Edge` raises it, and for a recipe, which only a running edge opens.
     """
     return open_chain(outline(stages, endpoint), None, clock=clock)
 
 
 def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: NanosecondClock | None = None) -> Chain:
-    """Open every recipe and compile the live stages.
+    """Open every recipe and compile the live stages. If one cannot be opened, those before it are closed.
 
     Args:
         outline: the recipes, checked.
@@ -194,7 +195,7 @@ def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: Nanose
         clock: as in :func:`compile_chain`.
 
     Raises:
-        ConfigurationError: a recipe opened something else than it says.
+        ConfigurationError: a recipe opened another kind of stage than it says.
     """
     *recipes, endpoint = outline.parts
     stages: list[object] = []
@@ -225,7 +226,7 @@ def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: Nanose
 
 
 def _begin(handle: Handler) -> Handler:
-    """Make the session's service final when its endpoint begins."""
+    """Make a session's service final when its endpoint begins, and refuse to begin twice."""
 
     def handler(session: Session) -> Awaitable[Outcome]:
         if session.began:
@@ -237,7 +238,7 @@ def _begin(handle: Handler) -> Handler:
 
 
 def _time(stage: Any, call_next: Handler, clock: NanosecondClock, counts: list[int]) -> Handler:
-    """Put a middleware around `call_next` and time it until it calls that."""
+    """Put a middleware around `call_next`, timed until it calls `call_next`."""
 
     def timed_next(session: Session) -> Awaitable[Outcome]:
         took = clock() - session.stamp
@@ -279,7 +280,7 @@ async def _give(refusal: Reject) -> Outcome:
 
 
 def _guard(decide: DecisionFunction, call_next: Handler) -> Handler:
-    """Put decisions that stand behind a middleware before `call_next`."""
+    """Put decisions before `call_next`."""
 
     async def handler(session: Session) -> Outcome:
         verdict = decide(session)
@@ -289,7 +290,7 @@ def _guard(decide: DecisionFunction, call_next: Handler) -> Handler:
 
 
 def _fuse(stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence[list[int]]) -> DecisionFunction:
-    """Make one function of neighbouring decisions: a plain loop, no coroutine."""
+    """Make one function of adjacent decisions: a plain loop, without a coroutine."""
     decides: tuple[DecisionFunction, ...] = tuple(stage.decide for stage in stages)
 
     def decide(session: Session) -> Verdict:

@@ -1,4 +1,4 @@
-"""The fields of a session that only the edge writes: where it is registered, what carries it, how it was timed."""
+"""The fields of a session that only the edge writes: its registry, its carrier, its task and its times."""
 
 from operator import attrgetter
 from typing import Any, Final

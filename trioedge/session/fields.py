@@ -1,4 +1,4 @@
-"""The fields of a session: what a stage may read, and what it may write after a check."""
+"""The fields of a session that stages read and write; each value is checked when it is written."""
 
 from collections.abc import Callable
 from math import inf
@@ -94,7 +94,7 @@ class SessionFields(EdgeFields):
         super().__init__()
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
-        self._peer: tuple[str, bytes] | None = None  # who connected, once a stage has moved the source
+        self._peer: tuple[str, bytes] | None = None  # the peer's address and bytes, once a stage has changed the source
         self._service, self._clock, self._find = service, home.clock, home.find
         self._destination: str | None = None
         self._device: str | None = None
@@ -201,10 +201,10 @@ use_c_getters(
 
 
 def above_zero(name: str, value: object, unit: str) -> float:
-    """Check a number that is above 0; infinity is one.
+    """Check that a value is a number above 0, or infinity, and give it as a float.
 
     Raises:
-        TypeError: names it, and says what it must be.
+        TypeError: ``session.idle_seconds = 0 must be a number of seconds above 0``.
     """
     if type(value) is float and value > 0:  # in the usual case, 60 ns
         return value
@@ -217,5 +217,5 @@ def above_zero(name: str, value: object, unit: str) -> float:
 
 
 def misread(name: str, error: ConfigurationError) -> ConfigurationError:
-    """Put the name of a field before what is wrong with its text, which may be as long as a client likes."""
+    """Put the name of a field before an error, and shorten the error, because it quotes text of any length."""
     return ConfigurationError(f"{name}: {error!s:.{MAX_FAULT_LETTERS}}")

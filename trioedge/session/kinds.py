@@ -1,4 +1,4 @@
-"""Which kind of stage an object is, what it says of itself, or why it is no stage."""
+"""Tell the kind of a stage, read its facts, open it, and refuse an object that is no stage or endpoint."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ _FLAGS: Final = ("once", "needs_relay", "relays", "needs_control")
 
 
 def name_of(part: object) -> str:
-    """Name a stage or endpoint as its user would."""
+    """Give the name of a stage or endpoint for messages: its function's, or else its class's."""
     function = getattr(part, "decide", None) or getattr(part, "handle", None)
     if inspect.isfunction(part):
         return part.__name__
@@ -32,7 +32,7 @@ def name_of(part: object) -> str:
 
 
 def facts_of(part: object, where: str) -> Facts:
-    """Read what a part says of itself.
+    """Read the facts of a part from its attributes.
 
     Args:
         part: a stage or an endpoint.
@@ -60,10 +60,10 @@ def facts_of(part: object, where: str) -> Facts:
 
 
 def kind_of(stage: object, where: str) -> str:
-    """Tell a decision from a middleware, or say what is wrong with `stage`.
+    """Give ``decision`` or ``middleware``.
 
     Raises:
-        ConfigurationError: it is neither, or both, and how to mend it.
+        ConfigurationError: `stage` is neither, or both; the message has the mend.
     """
     if not isinstance(stage, Recipe) or isinstance(stage, type):
         return _live_kind(stage, where)
@@ -77,7 +77,7 @@ def kind_of(stage: object, where: str) -> str:
 
 
 def _live_kind(stage: object, where: str) -> str:
-    """Tell the kind of a stage by its methods, whether or not it has ``open``."""
+    """Give the kind of a live stage, which its methods tell."""
     if isinstance(stage, type):
         raise ConfigurationError(f"{where} is a class, not a stage: call it, {stage.__name__}(...)")
     if inspect.iscoroutine(stage):
@@ -110,16 +110,16 @@ def _live_kind(stage: object, where: str) -> str:
 
 
 def live_stage(stage: object, context: Any, kind: str, where: str) -> object:
-    """Open a stage, if it is to be opened, and check that it became what its recipe says.
+    """Open a recipe and check that the live stage is of its kind; any other stage is its own live stage.
 
     Args:
-        stage: the recipe, which may be its own live stage.
-        context: the running edge; None where there is none.
-        kind: what the recipe says.
+        stage: from ``stages=[…]``.
+        context: the running edge; None if there is none.
+        kind: of the recipe.
         where: names it in messages.
 
     Raises:
-        ConfigurationError: it needs a running edge and there is none, or it opened something else.
+        ConfigurationError: there is no running edge to open it with, or it opened another kind.
     """
     if not isinstance(stage, Recipe):
         return stage
@@ -131,10 +131,10 @@ def live_stage(stage: object, context: Any, kind: str, where: str) -> object:
 
 
 def live_endpoint(endpoint: object, context: Any) -> object:
-    """Open an endpoint, if it is to be opened.
+    """Open the recipe of an endpoint; any other endpoint is its own live endpoint.
 
     Raises:
-        ConfigurationError: it needs a running edge and there is none, or it opened no endpoint.
+        ConfigurationError: there is no running edge to open it with, or it opened no endpoint.
     """
     if not isinstance(endpoint, Recipe):
         return endpoint
@@ -157,7 +157,7 @@ def _opened(recipe: Recipe, context: Any, where: str) -> object:
 
 
 def close_parts(parts: Sequence[object], log: FaultLog) -> None:
-    """Free what live parts have, the last one first, each object once; a fault keeps no other part open.
+    """Close live parts, the last one first, each object once; a fault of one is logged and the others are closed.
 
     Args:
         parts: stages and endpoints; one object may be there twice.
@@ -172,7 +172,7 @@ def close_parts(parts: Sequence[object], log: FaultLog) -> None:
 
 
 def each_once(parts: Sequence[object]) -> tuple[object, ...]:
-    """Give the parts in order; an object that is there twice is given once."""
+    """Give the parts in order, and an object that is there twice only once."""
     return tuple({id(part): part for part in parts}.values())
 
 
@@ -190,19 +190,26 @@ def _async_open(where: str) -> ConfigurationError:
 
 
 def check_endpoint(endpoint: object) -> None:
-    """Say what keeps an object from being an endpoint.
+    """Refuse an object that is no endpoint; nothing is opened.
 
     Raises:
-        ConfigurationError: and how to mend it.
+        ConfigurationError: the message has the mend.
     """
     if not isinstance(endpoint, Recipe) or isinstance(endpoint, type):
         endpoint_handler(endpoint)
-    else:
-        _check_open(endpoint, f"endpoint ({name_of(endpoint)})")
+        return
+    where = f"endpoint ({name_of(endpoint)})"
+    _check_open(endpoint, where)
+    if (kind := facts_of(endpoint, where).kind) in KINDS:
+        raise ConfigurationError(f"{where} is a {kind}: move it into stages and name an endpoint behind it")
 
 
 def endpoint_handler(endpoint: object) -> Handler:
-    """Give the handler at the end of the chain, or say what is wrong with `endpoint`."""
+    """Give the function that carries a session to its end.
+
+    Raises:
+        ConfigurationError: `endpoint` is no live endpoint; the message has the mend.
+    """
     where = f"endpoint ({name_of(endpoint)})"
     if endpoint is None:
         raise ConfigurationError("no endpoint: say where sessions go, for example endpoint=Forward('tcp://…')")
@@ -234,7 +241,7 @@ def _check_arity(function: Callable[..., object], count: int, message: str) -> N
 
 
 def _arity_fits(function: Any, count: int) -> bool:
-    """Tell whether `function` can be called with `count` positional arguments; unknown counts as yes."""
+    """Whether `function` can be called with `count` positional arguments; True if its signature is not known."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:

@@ -14,15 +14,15 @@ FROM_THE_START: Final = frozenset({"service", "source"})
 
 
 def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[str]) -> None:
-    """Refuse a stage that reads a session field before it is final, and other orders that cannot work.
+    """Refuse a stage that reads a session field before the field is final, and other orders that cannot work.
 
     Args:
-        facts: what the stages and, last, the endpoint say of themselves, in order.
-        names: their names.
-        places: the same with their number, for messages.
+        facts: of the stages in order, and of the endpoint.
+        names: of the same parts.
+        places: the names with numbers, for messages.
 
     Raises:
-        ConfigurationError: which part is wrong, and how to mend it.
+        ConfigurationError: names the part and the mend.
     """
     single = [name for name, each in zip(names, facts, strict=True) if each.once]
     for name in single:

@@ -94,7 +94,7 @@ class Session(SessionFields):
         return 0 if self._carrier is None else self._carrier.bytes_down
 
     def set_source(self, address: str, port: int = 0) -> None:
-        """Change who the client is, as a balancer says; `peer` stays.
+        """Change the client's address to the one that a balancer names; `peer` stays.
 
         Args:
             address: an IPv4 or IPv6 address in any spelling, or ``unix``.

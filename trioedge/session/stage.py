@@ -3,9 +3,9 @@
 A decision is ``(Session) -> Verdict`` and cannot wait. A middleware is ``async (Session, call_next) -> Outcome``.
 Prefer the first: it runs before the session has a task.
 
-An object in ``stages=[…]`` is a recipe. One without state of its own is its own live stage. One that keeps something
-while an edge serves has ``open(context)``, which makes the live stage of one run of one edge, so that the same recipe
-may stand in several edges at once.
+An object in ``stages=[…]`` is a recipe. One without state is its own live stage. One that keeps state while an edge
+serves has ``open(context)``, which makes the live stage of one run of one edge, so that one recipe may be in several
+edges at once, or twice in one chain.
 """
 
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ class Middleware(Protocol):
     """A stage around the rest of the chain; costs the session a task."""
 
     def handle(self, session: Session, call_next: Handler, /) -> Awaitable[Outcome]:
-        """An ``async def``. Do something, ``return await call_next(session)`` at most once, do something."""
+        """An ``async def`` that awaits ``call_next(session)`` at most once and returns its outcome, or another one."""
 
 
 @runtime_checkable
@@ -44,7 +44,7 @@ class Endpoint(Protocol):
     """The end of the chain: where the session's bytes go."""
 
     def handle(self, session: Session, /) -> Awaitable[Outcome]:
-        """An ``async def``. Carry the session to its end."""
+        """Carry the session to its end; an ``async def``."""
 
 
 @runtime_checkable
@@ -54,8 +54,9 @@ class Recipe(Protocol):
     def open(self, context: "EdgeContext", /) -> Any:
         """Make the live stage of one run of one edge: a decision, a middleware or an endpoint.
 
-        It is called before the edge accepts and must not wait. A stage says what it opens as ``kind = "decision"`` or
-        ``kind = "middleware"``.
+        It is called before the edge accepts and must not wait. The recipe of a stage has ``kind = "decision"`` or
+        ``kind = "middleware"``. The live stage copies what it needs: a recipe that is changed while the edge serves
+        changes nothing.
         """
 
 
@@ -72,32 +73,32 @@ class Worker(Protocol):
 
 @runtime_checkable
 class Closing(Protocol):
-    """A live stage or endpoint with something to free."""
+    """A live stage or endpoint that has to be closed."""
 
     def close(self) -> None:
-        """Free it. Called once, when no session is left and the workers have ended, also after a failed start."""
+        """Close it. Called once, when no session is left and the workers have ended, also after a failed start."""
 
 
 @attrs.frozen(slots=True)
 class Facts:
-    """What a stage or an endpoint may say of itself, as class attributes or attributes; all of it is optional.
+    """The facts of a stage or an endpoint, which are its attributes; each is optional.
 
     Attributes:
-        kind: what ``open`` makes, ``decision`` or ``middleware``; only a stage with ``open`` says it.
+        kind: of the stage that ``open`` makes, ``decision`` or ``middleware``; a stage without ``open`` has none.
         requires: session fields that it reads (``service``, ``source``, ``destination``, ``device``). An earlier stage
             must have written them, and no later one may.
         provides: session fields that it writes.
-        enforces: fields of a policy that it reads; what no stage reads earns a warning.
-        rechecks: fields of a policy; when one changes, the edge asks the decision again about the service's live
-            sessions, and cuts those that it rejects. So the decision must not count or spend anything.
-        once: whether a chain may have one only.
-        policy: an attrs class with keys of its own in every policy; ``session.policy[Hours]`` gives them.
+        enforces: fields of a policy that it reads. A field that is set and that no part reads is logged as a warning.
+        rechecks: fields of a policy. When one changes, the edge asks the decision again about the live sessions of the
+            service, and cuts those that it rejects; so the decision must not count or spend anything.
+        once: whether a chain may have it only once.
+        policy: an attrs class, whose fields are keys in every policy; ``session.policy[Hours]`` gives them.
         needs_relay: whether it works only where the edge relays the bytes.
         relays: of an endpoint, whether it relays with the edge's relay: ``context.relay``.
         taskless: of an endpoint, whether it carries plain sockets without a task of the session's.
-        needs_control: whether it does nothing unless a control plane's policies say what.
+        needs_control: whether it has no effect without the policies of a control plane.
         listeners: addresses of the edge that it names; one that the edge does not listen on is refused.
-        descriptors: file descriptors that it keeps open beside those of sessions.
+        descriptors: file descriptors that it keeps open besides those of sessions.
     """
 
     kind: str = ""

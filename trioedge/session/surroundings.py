@@ -1,4 +1,4 @@
-"""The objects around a session, as protocols: its edge, its registry, its carrier, its follower, its log."""
+"""The objects around a session, as protocols: its edge, registry, carrier, follower, cancel scope and log."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -99,7 +99,7 @@ class Scope(Protocol):
 
 
 class FaultLog(Protocol):
-    """Takes the exceptions that the code of users raised."""
+    """The log of exceptions that users' code has raised."""
 
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
         """Log an exception with its traceback."""

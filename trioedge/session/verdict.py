@@ -1,4 +1,4 @@
-"""The answers of stages and endpoints: continue, reject, completed. A refusal is a value, a fault an exception."""
+"""The answers of stages and endpoints: continue, reject, completed. A refusal is a value; a fault is an exception."""
 
 from enum import Enum, StrEnum
 from typing import Final, Literal, TypeAlias
@@ -110,7 +110,7 @@ class Completed:
 
 
 def _fault(name: str, reason: object, detail: object, example: Reason) -> TypeError:
-    """Say what is wrong with the arguments of an answer, and what to write instead."""
+    """Make the error of an answer with wrong arguments, with the mend."""
     if isinstance(reason, Reason):
         return TypeError(f"{name}({reason!s}, {detail!r:.100}): the detail must be text")
     meant = next((each for each in Reason if each == reason), example)

@@ -1,6 +1,6 @@
-"""Test a whole edge in milliseconds: a fake clock, clients in memory, an upstream that does what a test says.
+"""Test a whole edge in milliseconds: clients and upstreams in memory, under a fake clock; and check single parts.
 
-Nothing in trioedge imports this; it imports trioedge.
+No other package of trioedge imports this one.
 """
 
 from .checks import check_decision as check_decision

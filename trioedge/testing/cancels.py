@@ -1,4 +1,4 @@
-"""Cancel a piece of code at each of its steps: once before every time that some task of it runs."""
+"""Cancel a piece of code before one of its steps, a step being one run of one task."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Check that a decision or a middleware keeps the promises that the edge relies on; to call from a test."""
+"""Checks of a decision and of a middleware: whether each keeps the promises that the edge relies on."""
 
 import inspect
 from collections.abc import AsyncIterator, Iterable
@@ -10,6 +10,7 @@ import trio.testing
 
 from ..errors import ConfigurationError
 from ..relay.streams import ReplayStream
+from ..services.context import EdgeContext
 from ..session.chain import Chain, open_chain, outline
 from ..session.kinds import DECISION, MIDDLEWARE, close_parts, facts_of, kind_of, name_of
 from ..session.session import Session
@@ -28,20 +29,23 @@ FACTS: Final = ("source", "service", "device", "destination")
 """Session fields whose writers say so with ``provides``."""
 
 
-def check_decision(decision: object, sessions: Iterable[Session] | None = None) -> None:
+def check_decision(
+    decision: object, sessions: Iterable[Session] | None = None, *, context: EdgeContext | None = None
+) -> None:
     """Check that a decision answers with a verdict, writes only what it says, and cleans up without raising.
 
     Needs no event loop, because a decision has none.
 
     Args:
-        decision: the stage. A recipe is opened with :func:`make_context`; open it yourself where it needs another one.
-        sessions: what to ask it about, in this order; by default one of IPv4, one of IPv6 and one of a local socket.
+        decision: the stage, as in ``stages=[…]``.
+        sessions: to ask it about, in this order; by default one of IPv4, one of IPv6 and one of a local socket.
+        context: to open a recipe with; by default :func:`make_context` makes one.
 
     Raises:
-        AssertionError: says what the decision did.
+        AssertionError: names the promise that it broke.
         ConfigurationError: it is no decision.
     """
-    chain = _open_alone(decision, DECISION)
+    chain = _open_alone(decision, DECISION, context)
     name = name_of(decision)
     live: Any = chain.parts[1]
     if sessions is None:
@@ -63,21 +67,22 @@ def check_decision(decision: object, sessions: Iterable[Session] | None = None) 
     close_parts(chain.parts, FaultsFail())
 
 
-async def check_middleware(middleware: object, *, client_says: bytes = b"") -> None:
+async def check_middleware(middleware: object, *, client_says: bytes = b"", context: EdgeContext | None = None) -> None:
     """Check a middleware in a trio test; a fake clock (`autojump_clock`) makes it instant.
 
     It calls the rest of the chain at most once, returns an outcome, writes only what it says, passes on a fault and a
     cancel, whenever the cancel comes, and leaves no task and nothing open.
 
     Args:
-        middleware: the stage. A recipe is opened with :func:`make_context`; its worker runs.
-        client_says: what the client sends before it says no more, for a middleware that reads.
+        middleware: the stage, as in ``stages=[…]``. The worker of a recipe runs.
+        client_says: sent by the client before it finishes sending.
+        context: to open a recipe with; by default :func:`make_context` makes one.
 
     Raises:
-        AssertionError: says what the middleware did.
+        AssertionError: names the promise that it broke.
         ConfigurationError: it is no middleware.
     """
-    chain = _open_alone(middleware, MIDDLEWARE)
+    chain = _open_alone(middleware, MIDDLEWARE, context)
     check = _MiddlewareCheck(chain, name_of(middleware), client_says)
     async with leaving_nothing(check.name), _at_work(chain):
         for outcome in (Completed(), Completed(Reason.RESET), Reject(Reason.POLICY, "by the next stage")):
@@ -90,7 +95,7 @@ async def check_middleware(middleware: object, *, client_says: bytes = b"") -> N
 
 
 class _MiddlewareCheck:
-    """One middleware, called with a rest of the chain that does what each check needs."""
+    """The checks of one middleware, each with another rest of the chain."""
 
     def __init__(self, chain: Chain, name: str, client_says: bytes) -> None:
         self.name = name
@@ -202,7 +207,7 @@ class FaultsFail:
 
 
 class Nowhere:
-    """An endpoint that ends every session; it says that it relays, so that stages which need that are content."""
+    """An endpoint that ends every session. It says that it relays, because stages may require that."""
 
     relays = True
 
@@ -212,18 +217,18 @@ class Nowhere:
 
 
 def naming(facts: tuple[str, ...]) -> FunctionDecision:
-    """Make a decision that says it names these facts, for a part that requires them."""
+    """Make a decision that says that it names these session fields, for a part that requires them."""
     return FunctionDecision(lambda _: CONTINUE, provides=facts)
 
 
-def _open_alone(stage: object, kind: str) -> Chain:
-    """Open a chain of this stage alone, behind one that names what it requires."""
+def _open_alone(stage: object, kind: str, context: EdgeContext | None) -> Chain:
+    """Open a chain of this stage, behind one that names the fields it requires."""
     name = name_of(stage)
     found = kind_of(stage, name)
     if found != kind:
         raise ConfigurationError(f"{name} is a {found}, not a {kind}: call check_{found} with it")
     facts = facts_of(stage, name)
-    return open_chain(outline([naming(facts.requires), stage], Nowhere()), make_context())
+    return open_chain(outline([naming(facts.requires), stage], Nowhere()), context or make_context())
 
 
 @asynccontextmanager
@@ -248,7 +253,7 @@ def _written(session: Session) -> dict[str, Any]:
 
 
 def _check_provided(chain: Chain, name: str, session: Session, before: dict[str, Any]) -> None:
-    """Check that a stage has written no field that it does not name."""
+    """Check that a stage has written no field that its ``provides`` leaves out."""
     for fact, value in before.items():
         assert getattr(session, fact) == value or fact in chain.outline.facts[1].provides, (
             f"{name} writes session.{fact}: say provides=({fact!r},), so that the stages that read it come later"

@@ -13,7 +13,7 @@ from ..upstreams.direct import Direct
 
 
 class StillClock:
-    """A clock that stands until a test sets it, in the place of an edge's reactor; deadlines are kept and never called.
+    """A clock that only a test moves, in place of an edge's reactor. Deadlines are stored and never called.
 
     Attributes:
         now: seconds.
@@ -29,7 +29,7 @@ class StillClock:
         return self.now
 
     def set_deadline(self, item: Any, due: float) -> int:
-        """Keep a deadline."""
+        """Store a deadline."""
         tick = max(self.deadlines, default=0) + 1
         self.deadlines[tick] = item, due
         return tick
@@ -40,7 +40,7 @@ class StillClock:
 
 
 class _NoEdge:
-    """What only a running edge can do."""
+    """The functions of an edge, each of which says that a running edge is needed."""
 
     async def relay(self, *_: Any) -> Any:
         raise RuntimeError("only a running edge relays, resolves and verifies: use trioedge.testing.open_edge")
@@ -57,11 +57,11 @@ class _NoEdge:
 def make_context(*, now: float = 0.0, control: ControlPlane | None = None, relays: bool = True) -> EdgeContext:
     """Make a context to open a stage with, for a test without a running edge: ``SessionGate(5).open(make_context())``.
 
-    It has no session and the unnamed service only. Its clock stands at `now`; sessions have clocks of their own.
+    It has no session, and no service but the unnamed one. Its clock stays at `now`; sessions have clocks of their own.
 
     Args:
         now: seconds.
-        control: the control plane, for stages that look whether there is one.
+        control: the control plane, for stages that depend on one.
         relays: whether the endpoint relays with the edge's relay.
     """
     services = Services(Total(), Total(), governed=control is not None)

@@ -1,4 +1,4 @@
-"""Check that an endpoint keeps the promises that the edge relies on; to call from a test."""
+"""The check of an endpoint: whether it keeps the promises that the edge relies on."""
 
 from contextlib import suppress
 from typing import Final
@@ -16,7 +16,7 @@ from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verd
 from .cancels import MAX_STEPS, cancel_before, without_cancels
 from .checks import HOUR
 from .leaks import Baseline, leaving_nothing
-from .rehearsal import Client, Rehearsal, open_edge
+from .rehearsal import Client, Rehearsal, edge_for_check
 from .upstream import Script, ScriptedUpstream, echo, memory_pair
 
 DESTINATION: Final = "tcp://192.0.2.9:80"
@@ -33,37 +33,30 @@ async def check_endpoint(
 
     Args:
         endpoint: an object with ``async handle(session)``, an async function of a session, or a recipe of one.
-        client_says: what the client sends before it says no more.
-        upstream: what its connections reach, for an endpoint that relays or connects with ``context.outbound``.
+        client_says: sent by the client before it finishes sending.
+        upstream: the other end of its connections, if it relays or connects with ``context.outbound``.
 
     Raises:
-        AssertionError: says what the endpoint did.
+        AssertionError: names the promise that it broke.
         ConfigurationError: it is no endpoint.
     """
     refuse_others(endpoint)
     watched = WatchedEndpoint(endpoint)
     edge = Edge("tcp://127.0.0.1:0", [watched.naming()], watched)
-    async with leaving_nothing(watched.name):
-        failed: AssertionError | None = None
-        async with open_edge(edge, upstream) as world:
-            try:
-                await _EndpointCheck(world, watched, client_says).run()
-            except AssertionError as error:  # raised below as it is, because a nursery would put it into a group
-                failed = error
-        if failed is not None:
-            raise failed
+    async with leaving_nothing(watched.name), edge_for_check(edge, upstream) as world:
+        await _EndpointCheck(world, watched, client_says).run()
 
 
 class WatchedEndpoint:
-    """A recipe of the endpoint under test, which notes how the last session left it.
+    """The endpoint under test, wrapped to note how the latest session left it.
 
     Attributes:
         name: of the endpoint.
-        scope: of the session that is in it, or was the last.
-        cancel_step: before which step the next session is cancelled; 0 for none.
-        cancelled: whether it came to that step.
-        fault: what it raised, but for the cancel.
-        returned: what it returned.
+        scope: of the latest session.
+        cancel_step: the step before which the next session is cancelled; 0 for none.
+        cancelled: whether the latest session reached that step.
+        fault: the exception that the endpoint raised for it, without a cancel.
+        returned: the value that the endpoint returned for it.
     """
 
     def __init__(self, endpoint: object) -> None:
@@ -80,7 +73,7 @@ class WatchedEndpoint:
         self._live: object = None
 
     def naming(self) -> FunctionDecision:
-        """Make the stage that names what the endpoint requires."""
+        """Make the stage that names the session fields which the endpoint requires."""
 
         def name_all(session: Session) -> Verdict:
             session.destination = DESTINATION
@@ -129,7 +122,7 @@ class _EndpointCheck:
 
     async def run(self) -> None:
         await self.answers()
-        baseline = Baseline()  # what it makes at its first session may stay
+        baseline = Baseline()  # after the first session, because the endpoint may make something for all sessions
         await self.answers()
         await self.ends_with_a_broken_client(trio.BrokenResourceError("reset by the check"))
         await self.ends_with_a_broken_client(_ClientFaultError("raised by the check"))
@@ -150,7 +143,7 @@ class _EndpointCheck:
             raise AssertionError(f"{self._name} raised {fault!r}") from fault
 
     async def ends_with_a_broken_client(self, error: Exception) -> None:
-        """The client's stream raises an error at the first read behind what the client says, and at every write."""
+        """The client's stream fails once the client has spoken; every write to it fails."""
         ours, theirs = memory_pair(lockstep=False)
         await ours.send_all(self._client_says)
         stream = _FailingStream(theirs, len(self._client_says), error)
@@ -161,7 +154,8 @@ class _EndpointCheck:
     async def passes_on_a_cancel(self) -> None:
         """The session is cancelled while it waits for its client."""
         client = await self._world.connect()
-        await client.send(self._client_says)
+        with suppress(trio.BrokenResourceError):  # it may have refused already
+            await client.send(self._client_says)
         await trio.testing.wait_all_tasks_blocked()
         waits = client.outcome is None
         self._endpoint.scope.cancel()

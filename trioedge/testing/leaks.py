@@ -1,4 +1,4 @@
-"""Find what a piece of code leaves behind: tasks, file descriptors, and streams that it has not closed."""
+"""Leaks of a piece of code: tasks, file descriptors, and sockets that it has not closed."""
 
 import gc
 import warnings
@@ -16,7 +16,7 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 class Baseline:
-    """The tasks and file descriptors that there are now, to compare with those of later."""
+    """The tasks and file descriptors of this moment, to compare later ones with."""
 
     def __init__(self) -> None:
         """Count them."""
@@ -24,7 +24,7 @@ class Baseline:
         self._files = _descriptors()
 
     async def assert_nothing_left(self, name: str) -> None:
-        """Wait a moment for what is ending, then compare.
+        """Compare, after some passes of the event loop in which tasks may end.
 
         Args:
             name: of the code under test, for the message.
@@ -41,7 +41,7 @@ class Baseline:
     def _left(self) -> str:
         tasks = trio.lowlevel.current_statistics().tasks_living - self._tasks
         files = len(_descriptors() - self._files)
-        found = [f"{count} {what}" for count, what in ((tasks, "tasks"), (files, "file descriptors")) if count > 0]
+        found = [f"{count} {noun}" for count, noun in ((tasks, "tasks"), (files, "file descriptors")) if count > 0]
         return " and ".join(found)
 
 
@@ -53,8 +53,9 @@ async def leaving_nothing(name: str) -> AsyncIterator[None]:
         name: of the code under test, for the message.
 
     Raises:
-        AssertionError: says what it left.
+        AssertionError: says how many of each, or which stream.
     """
+    gc.collect()  # so that the code under test is not blamed for earlier code
     before = Baseline()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)

@@ -1,4 +1,4 @@
-"""Check that an outbound keeps the promises that the edge relies on; to call from a test."""
+"""The check of an outbound: whether it keeps the promises that the edge relies on."""
 
 import socket
 from typing import Any
@@ -19,7 +19,7 @@ from ..upstreams.outbound import check_outbound as refuse_others
 from .cancels import MAX_STEPS, cancel_before, without_cancels
 from .checks import HOUR, Nowhere
 from .leaks import Baseline, leaving_nothing
-from .rehearsal import open_edge
+from .rehearsal import edge_for_check
 
 
 async def check_outbound(outbound: object, address: str, *, refused: str | None = None) -> None:
@@ -31,24 +31,18 @@ async def check_outbound(outbound: object, address: str, *, refused: str | None 
 
     Args:
         outbound: an object with ``async connect(address)``, or a recipe of one.
-        address: ``tcp://host:port`` of an upstream that accepts, as often as it is connected to.
-        refused: the address of one that does not; None to leave that out.
+        address: ``tcp://host:port`` of an upstream that accepts every connection.
+        refused: the address of an upstream that refuses; None to skip that check.
 
     Raises:
-        AssertionError: says what the outbound did.
+        AssertionError: names the promise that it broke.
         ConfigurationError: it is no outbound, or an address is none.
     """
     refuse_others(outbound, "check_outbound: outbound")
     watched = _WatchedOutbound(outbound)
-    async with leaving_nothing(watched.name):
-        failed: AssertionError | None = None
-        async with open_edge(Edge("tcp://127.0.0.1:0", [], watched)):
-            try:
-                await watched.check(parse_address(address), None if refused is None else parse_address(refused))
-            except AssertionError as error:  # raised below as it is, because a nursery would put it into a group
-                failed = error
-        if failed is not None:
-            raise failed
+    accepts, refuses = parse_address(address), None if refused is None else parse_address(refused)
+    async with leaving_nothing(watched.name), edge_for_check(Edge("tcp://127.0.0.1:0", [], watched)):
+        await watched.check(accepts, refuses)
 
 
 class _WatchedOutbound(Nowhere):
@@ -79,7 +73,7 @@ class _WatchedOutbound(Nowhere):
 
     async def check(self, address: Address, refused: Address | None) -> None:
         await self._connects(address)
-        baseline = Baseline()  # what it makes at its first connect may stay
+        baseline = Baseline()  # after the first connect, because the outbound may make something for all connects
         await self._connects(address)
         if refused is not None:
             await self._refuses(refused)

@@ -1,4 +1,4 @@
-"""A whole edge without a socket: its chain, its limits, its drain, under whatever clock the test runs."""
+"""A whole edge without a socket: its chain, its limits and its drain, under the clock of the test."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -75,7 +75,7 @@ class Rehearsal:
 
     Attributes:
         edge: the edge: `statistics()`, `sessions`, `evict()`, `drain()`.
-        upstream: what its sessions reach.
+        upstream: the other end of its sessions.
     """
 
     def __init__(self, edge: Edge, upstream: ScriptedUpstream) -> None:
@@ -85,8 +85,8 @@ class Rehearsal:
     async def connect(self, source: str = "192.0.2.1", *, lockstep: bool = False) -> Client:
         """Connect a client from `source`.
 
-        A refusal by the leading decisions stands in ``client.outcome`` at once; for one behind a middleware, await
-        :meth:`Client.ended`.
+        If the leading decisions refuse, ``client.outcome`` is set when this returns; await :meth:`Client.ended` for a
+        refusal behind a middleware.
 
         Args:
             source: the client's address, in any spelling; ``unix`` for a local socket.
@@ -100,14 +100,14 @@ class Rehearsal:
 
 @asynccontextmanager
 async def open_edge(edge: Edge, upstream: ScriptedUpstream | Script = echo) -> AsyncIterator[Rehearsal]:
-    """Serve `edge` in memory for the length of the block; leaving it cancels whatever is left.
+    """Serve `edge` in memory for the length of the block; the end of the block cancels the rest.
 
     The edge listens nowhere, so its addresses mean nothing here. Use it with pytest-trio's `autojump_clock`, and
     hours pass in milliseconds.
 
     Args:
         edge: any edge; it may be opened again afterwards.
-        upstream: what its connections reach; a bare function is taken for the script.
+        upstream: the other end of its connections, or a script of it.
     """
     if not isinstance(upstream, ScriptedUpstream):
         upstream = ScriptedUpstream(upstream)
@@ -116,3 +116,30 @@ async def open_edge(edge: Edge, upstream: ScriptedUpstream | Script = echo) -> A
         await nursery.start(rehearse, edge, upstream)
         yield Rehearsal(edge, upstream)
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def edge_for_check(edge: Edge, upstream: ScriptedUpstream | Script = echo) -> AsyncIterator[Rehearsal]:
+    """Serve `edge` as :func:`open_edge` does, for a check of one of its parts.
+
+    Raises:
+        Exception: of the block, or the one with which the edge did not start, not in a group as nurseries raise them.
+    """
+    failed: Exception | None = None
+    try:
+        async with open_edge(edge, upstream) as world:
+            try:
+                yield world
+            except Exception as error:
+                failed = error
+    except ExceptionGroup as group:
+        failed = _innermost(group)
+    if failed is not None:
+        raise failed
+
+
+def _innermost(error: Exception) -> Exception:
+    """Give the exception in groups of one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error

@@ -1,4 +1,4 @@
-"""An upstream in memory that answers, is late, refuses or stays silent, as its test says."""
+"""An upstream in memory that answers, is late, refuses or stays silent, as its test wants it."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -45,7 +45,7 @@ class ScriptedUpstream:
         """Describe the upstream.
 
         Args:
-            script: what it does with a connection.
+            script: as the attribute.
             refusal: as the attribute.
             connect_seconds: as the attribute.
             lockstep: hand over bytes only when the other side receives, as a full buffer would.
@@ -69,7 +69,11 @@ class ScriptedUpstream:
         raise RuntimeError("a scripted upstream has no sockets")
 
     async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
-        """Connect, after `connect_seconds`, or fail as told."""
+        """Connect after `connect_seconds`, or fail with `refusal`.
+
+        Raises:
+            UpstreamError: `refusal` is set, or `connect_seconds` are more than the target's seconds.
+        """
         address = target.address
         self.asked.append(address)
         with trio.move_on_after(target.seconds) as scope:
@@ -84,7 +88,7 @@ class ScriptedUpstream:
         return ours
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Hold the scripts that run, until cancelled."""
+        """Run the scripts, until cancelled."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             await trio.sleep_forever()
