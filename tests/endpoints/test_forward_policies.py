@@ -292,6 +292,7 @@ async def test_the_bytes_of_a_session_count_for_its_service_which_is_final(stage
             with pytest.raises(RuntimeError, match="final once the endpoint has begun"):
                 session.service = "bank"
             await shops.ask(client)
+            await trio.testing.wait_all_tasks_blocked()  # a stream relay counts once the write has returned
             assert (session.service, shop.up.bytes, shop.down.bytes, bank.up.bytes) == (shop, 2, 2, 0)
             await shops.control.remove("shop")
             with pytest.raises(trio.BrokenResourceError):
