@@ -22,7 +22,7 @@ lint: $(VENV)/lint  ## Run the linters, the types and the architecture test.
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 docs: $(VENV)/docs  ## Build the guide into site/.
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; takes about twenty minutes.
 	$(BIN)/python -m tests.bench

@@ -1,17 +1,32 @@
-"""A decision of your own: whoever leaves without having said a word is not let in again for a minute."""
+"""A decision of your own: a client that leaves without having sent a byte is not let in again for a minute."""
+
+import attrs
 
 import trioedge as te
 
 
+@attrs.frozen
 class SilenceBan:
-    """Refuse sources that came and left in silence, as scanners do. One dict look-up; bounded; waits for nothing."""
+    """Refuse sources that connect and leave in silence, as scanners do. One dict look-up; bounded; cannot wait."""
 
-    def __init__(self, seconds: float = 60.0, capacity: int = 10_000) -> None:
-        self._seconds, self._capacity = seconds, capacity
+    seconds: float = 60.0
+    capacity: int = 10_000
+
+    kind = "decision"
+
+    def open(self, _: te.EdgeContext) -> "LiveSilenceBan":
+        return LiveSilenceBan(self)
+
+
+class LiveSilenceBan:
+    """The bans of one run of one edge."""
+
+    def __init__(self, recipe: SilenceBan) -> None:
+        self._recipe = recipe
         self._until: dict[str, float] = {}
 
     def decide(self, session: te.Session) -> te.Verdict:
-        if session.started_at < self._until.get(session.source, 0.0):
+        if session.now < self._until.get(session.source, 0.0):
             return te.Reject(te.Reason.POLICY, "left in silence a moment ago")
         session.defer(self._look_back)
         return te.CONTINUE
@@ -20,9 +35,9 @@ class SilenceBan:
         """Called when the session has ended, however it ended."""
         if session.outcome == te.Completed() and session.bytes_up == 0:
             self._until.pop(session.source, None)
-            if len(self._until) >= self._capacity:
+            if len(self._until) >= self._recipe.capacity:
                 del self._until[next(iter(self._until))]  # the oldest ban
-            self._until[session.source] = session.started_at + self._seconds
+            self._until[session.source] = session.now + self._recipe.seconds
 
 
 edge = te.Edge(

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 import trioedge as te
 from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.wires import receive_all, server
-from trioedge import edge as module
+from trioedge.edge import rehearse
 from trioedge.testing import Rehearsal, ScriptedUpstream, echo, open_edge
 
 
@@ -39,8 +39,8 @@ async def with_a_task(session: te.Session, call_next: te.Handler) -> te.Outcome:
 
 def nothing_serves(edge: te.Edge, control: te.MemoryControl | None = None) -> None:
     """The edge, its parts and its control plane might serve again."""
-    assert (edge.addresses, len(edge.sessions), len(module._busy)) == ((), 0, 0)
-    assert control is None or control._link is None
+    assert (edge.addresses, len(edge.sessions)) == ((), 0)
+    assert control is None or control._links == []
 
 
 async def test_an_edge_that_starts_and_drains_leaves_nothing(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_an_edge_that_is_cancelled_while_it_drains_waits_for_its_sessions_
         async with trio.open_nursery() as nursery:
             upstream = ScriptedUpstream(echo)
             await nursery.start(upstream.run)
-            await nursery.start(edge.rehearse, upstream)
+            await nursery.start(rehearse, edge, upstream)
             client = await Rehearsal(edge, upstream).connect()
             await client.send(b"ping")
             assert await client.receive(4) == b"ping"

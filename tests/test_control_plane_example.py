@@ -1,4 +1,4 @@
-"""The example control plane does what its page says, and refuses what it should."""
+"""The example control plane: its page, its routes, its store, its command line."""
 
 import json
 import re
@@ -17,7 +17,7 @@ import trioedge as te
 from examples.control_plane import services_file
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import FRESH_SECONDS, Store
-from tests.control.planes import example
+from tests.support.control_planes import example
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "examples/control_plane/README.md"
@@ -42,7 +42,7 @@ def lines(response: httpx.Response) -> list[Any]:
 
 
 @pytest.mark.peer("curl")
-async def test_every_line_of_its_page_does_what_it_says(store: Store) -> None:
+async def test_every_command_of_its_page_works(store: Store) -> None:
     commands = [
         line
         for block in re.findall(r"^```sh\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
@@ -68,7 +68,7 @@ async def test_every_line_of_its_page_does_what_it_says(store: Store) -> None:
     assert store.settings("default") is None
 
 
-def test_the_edge_of_its_page_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_edge_of_its_page_is_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     edges: list[te.Edge] = []
     monkeypatch.setattr(te, "run", edges.append)
     for block in re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL):
@@ -76,7 +76,7 @@ def test_the_edge_of_its_page_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [repr(edge.control) for edge in edges] == ["HttpControl('http://127.0.0.1:9000')"]
 
 
-async def test_a_version_names_what_changed_since(client: httpx.AsyncClient, store: Store) -> None:
+async def test_a_request_with_a_version_gets_the_changes_since(client: httpx.AsyncClient, store: Store) -> None:
     store.put("shop", {"session_rate": 20})
     first = await client.get("/v1/snapshot")
     assert lines(first)[0] == {"version": store.version, "full": True}
@@ -102,7 +102,7 @@ async def test_a_version_names_what_changed_since(client: httpx.AsyncClient, sto
 
 
 @pytest.mark.parametrize("version", ['"0000.1"', '"1"', '""', "nonsense", '"{id}.999"', '"{id}.x"'])
-async def test_a_version_that_it_does_not_know_is_answered_in_full(
+async def test_a_request_with_an_unknown_version_gets_all_services(
     client: httpx.AsyncClient, store: Store, version: str
 ) -> None:
     store.put("shop", {})
@@ -111,7 +111,7 @@ async def test_a_version_that_it_does_not_know_is_answered_in_full(
     assert lines(answer)[0]["full"] is True
 
 
-async def test_who_waits_is_answered_at_once_when_there_are_news(client: httpx.AsyncClient, store: Store) -> None:
+async def test_a_long_poll_is_answered_when_a_service_changes(client: httpx.AsyncClient, store: Store) -> None:
     tag = (await client.get("/v1/snapshot")).headers["ETag"]
     answers: list[httpx.Response] = []
 
@@ -126,7 +126,7 @@ async def test_who_waits_is_answered_at_once_when_there_are_news(client: httpx.A
     assert lines(answers[0])[1] == {"name": "shop"}
 
 
-async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_services_and_version_outlive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "control.db"
     store = Store(path)
     store.put("shop", {"session_rate": 20})
@@ -158,7 +158,7 @@ async def test_a_faulty_service_is_not_stored(
 
 
 @pytest.mark.parametrize("name", ["a%0Ab", "x" * 256])
-async def test_a_name_that_no_edge_takes_is_not_stored(client: httpx.AsyncClient, store: Store, name: str) -> None:
+async def test_a_name_that_edges_refuse_is_not_stored(client: httpx.AsyncClient, store: Store, name: str) -> None:
     assert (await client.put(f"/services/{name}", json={})).status_code == 422
     assert store.settings(name) is None
 
@@ -176,7 +176,9 @@ async def test_a_name_that_no_edge_takes_is_not_stored(client: httpx.AsyncClient
         ("POST", "/v1/report", b'{"edge": "a", "epoch": "b", "sequence": 1, "services": 3}'),
     ],
 )
-async def test_nonsense_is_refused(client: httpx.AsyncClient, method: str, path: str, body: bytes) -> None:
+async def test_a_malformed_request_is_answered_with_400(
+    client: httpx.AsyncClient, method: str, path: str, body: bytes
+) -> None:
     assert (await client.request(method, path, content=body)).status_code == 400
 
 
@@ -186,7 +188,7 @@ def usage(service: str, count: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-async def test_a_report_holds_as_a_whole_or_not_at_all(client: httpx.AsyncClient, store: Store) -> None:
+async def test_a_report_is_stored_whole_or_not_at_all(client: httpx.AsyncClient, store: Store) -> None:
     report = {"edge": "a", "epoch": "b", "sequence": 1, "services": [usage("shop", 5), usage("cafe", 1 << 70)]}
     assert (await client.post("/v1/report", json=report)).status_code == 400
     assert store.totals("shop")["bytes_up"] == 0
@@ -195,7 +197,7 @@ async def test_a_report_holds_as_a_whole_or_not_at_all(client: httpx.AsyncClient
     assert (store.totals("shop")["bytes_up"], store.totals("cafe")["bytes_up"]) == (5, 7)
 
 
-def test_devices_count_while_they_were_here_lately(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_counts_for_two_minutes_after_it_was_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr("examples.control_plane.store.time.time", lambda: now)
     store.put("shop", {"device_limit": 2})
@@ -210,7 +212,7 @@ def test_devices_count_while_they_were_here_lately(store: Store, monkeypatch: py
     assert store.check("shop", "a")["detail"] == "no such service"
 
 
-def test_a_pattern_denies_all_that_are_like_it(store: Store) -> None:
+def test_a_pattern_denies_every_device_that_matches(store: Store) -> None:
     store.put("shop", {})
     store.put("cafe", {})
     store.deny("shop", "192.0.2.*", True)
@@ -221,7 +223,7 @@ def test_a_pattern_denies_all_that_are_like_it(store: Store) -> None:
     assert store.check("shop", "192.0.2.7")["accept"]
 
 
-def test_to_replace_the_services_is_one_version_of_what_changed(store: Store) -> None:
+def test_a_replacement_of_all_services_is_one_version_of_the_changes(store: Store) -> None:
     store.replace({"shop": {"session_rate": 20}, "cafe": {}, "bank": {}})
     first = store.version
     store.replace({"shop": {"session_rate": 20}, "cafe": {"session_rate": 5}})
@@ -260,7 +262,7 @@ def test_a_faulty_file_is_refused_at_the_start(tmp_path: Path, text: str, fault:
     assert str(path) in str(refusal.value)
 
 
-async def test_a_file_is_followed(
+async def test_changes_of_a_file_are_stored(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(services_file, "LOOK_SECONDS", 0.01)
@@ -340,7 +342,9 @@ def test_a_port_that_is_in_use_is_a_line() -> None:
     assert "in use" in done.stderr
 
 
-async def test_a_client_that_hangs_up_is_no_fault(client: httpx.AsyncClient, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_client_that_closes_in_the_middle_of_a_request_is_no_fault(
+    client: httpx.AsyncClient, capfd: pytest.CaptureFixture[str]
+) -> None:
     port = client.base_url.port
     assert port is not None
     async with await trio.open_tcp_stream("127.0.0.1", port) as gone:
@@ -359,7 +363,7 @@ def test_it_ends_with_its_stdin() -> None:
     assert done.stderr == ""
 
 
-async def test_without_a_token_nothing_is_answered(store: Store) -> None:
+async def test_a_request_without_the_token_is_refused(store: Store) -> None:
     async with example(store, token="secret") as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
             for path in ("/v1/snapshot", "/services/shop/totals"):
@@ -367,7 +371,7 @@ async def test_without_a_token_nothing_is_answered(store: Store) -> None:
         assert (await client.get("/v1/snapshot", headers={"Authorization": "Bearer secret"})).status_code == 200
 
 
-def test_it_does_not_listen_for_others_without_a_token() -> None:
+def test_it_does_not_listen_for_other_machines_without_a_token() -> None:
     command = [sys.executable, "-m", "examples.control_plane", "--host", "0.0.0.0", "--database", ":memory:"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, env={})
     assert done.returncode == 2

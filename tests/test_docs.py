@@ -19,7 +19,7 @@ import trio.testing
 
 import trioedge as te
 import trioedge.testing
-from tests.policies import STAGE_KEYS
+from tests.support.policies import STAGE_KEYS
 from trioedge.cli import main
 from trioedge.control.file import read_services
 from trioedge.services.policy import FATES
@@ -227,7 +227,7 @@ async def test_the_login_of_the_guide(autojump_clock: trio.testing.MockClock) ->
         await client.send(b"AUTH shop secret\n")
         await client.send(b"hello")
         assert await client.receive(5) == b"hello"
-        assert client.session.service == "shop"
+        assert client.session.service.name == "shop"
         for line in (b"AUTH shop wrong\n", b"AUTH cafe secret\n", b"nonsense\n", b"x" * 256):
             stranger = await world.connect()
             await stranger.send(line)
@@ -283,6 +283,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_event_is_explained() -> None:
     logged = re.compile(r'\.(?:say|notice|fault|critical)\(\s*"([^"]+)"')
     events = {event for file in (ROOT / "trioedge").rglob("*.py") for event in logged.findall(file.read_text())}
+    events |= {"session refused", "session ended"}  # `Observer.session` has both in one place
     assert set(first_cells("reference/command-line.md", "### What is logged")) == events
 
 

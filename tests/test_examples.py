@@ -3,6 +3,8 @@
 import runpy
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -11,10 +13,10 @@ import trioedge as te
 from examples.control_plane.store import Store
 from examples.custom_decision import SilenceBan
 from examples.custom_middleware import at_most_an_hour
-from tests.cli.command import running
-from tests.control.planes import example
+from tests.support.command_line import running
+from tests.support.control_planes import example
 from tests.support.wires import server
-from trioedge.testing import check_decision, check_middleware, echo, make_session, open_edge
+from trioedge.testing import check_decision, check_middleware, echo, make_context, make_session, open_edge
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -83,11 +85,77 @@ async def test_one_who_speaks_is_not_banned(autojump_clock: trio.testing.MockClo
 
 
 def test_the_ban_is_bounded() -> None:
-    ban = SilenceBan(seconds=60, capacity=2)
+    ban = SilenceBan(seconds=60, capacity=2).open(make_context())
     silent = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
     check_decision(ban, [make_session(source) for source in silent])
     verdicts = [ban.decide(make_session(source, now=1.0)) for source in silent]
     assert [verdict is te.CONTINUE for verdict in verdicts] == [True, False, False]
+
+
+async def test_a_service_is_open_in_its_hours_and_the_table_of_a_policy_changes_them(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = runpy.run_path(str(EXAMPLES / "policy_keys.py"))
+    edge, hours = names["edge"], names["Hours"]
+    monkeypatch.setattr("time.localtime", lambda: SimpleNamespace(tm_hour=12))
+    async with open_edge(edge) as world:
+        client = await world.connect()
+        await client.send(b"ping")
+        assert await client.receive(4) == b"ping"
+        policy = te.Policy(outbound="tcp://127.0.0.1:6379", stages=(hours(since=8, until=12),))
+        assert (await edge.control.put("shop", policy)).evicted == 1
+        assert await client.ended() == te.Completed(te.Reason.POLICY)
+        assert (await world.connect()).outcome == te.Reject(te.Reason.POLICY, "shop is open from 8 to 12")
+        with pytest.raises(te.SnapshotError, match=r"services\.shop\.hours\.until = 25"):
+            await edge.control.put("shop", faulty(hours))
+
+
+def faulty(hours: Any) -> te.Policy:
+    """A policy whose keys were changed behind their validators."""
+    keys = hours()
+    object.__setattr__(keys, "until", 25)
+    return te.Policy(stages=(keys,))
+
+
+async def test_the_first_line_names_the_room_and_the_rest_is_relayed_and_counted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_edge(edge_of("custom_endpoint.py")) as world:
+        client = await world.connect()
+        await client.send(b"redis\nPING")
+        assert await client.receive(4) == b"PING"
+        assert world.edge.services["default"].up.bytes == 4
+        assert client.session.pacing == "timeline"
+        assert await client.ended() == te.Completed(te.Reason.IDLE)
+        assert 60 <= trio.current_time() <= 60.1
+
+
+@pytest.mark.parametrize("line", [b"cellar\n", b"x" * 100, b"\xff\n"])
+async def test_a_line_that_names_no_room_is_refused(autojump_clock: trio.testing.MockClock, line: bytes) -> None:
+    async with open_edge(edge_of("custom_endpoint.py")) as world:
+        client = await world.connect()
+        await client.send(line)
+        assert await client.ended() == te.Reject(te.Reason.POLICY, "no such room")
+
+
+async def test_connections_leave_from_the_given_address() -> None:
+    peers: list[str] = []
+
+    async def note(stream: trio.SocketStream) -> None:
+        peers.append(stream.socket.getpeername()[0])
+        await stream.send_all(await stream.receive_some())
+
+    names = runpy.run_path(str(EXAMPLES / "custom_outbound.py"))
+    async with server(note) as port, trio.open_nursery() as nursery:
+        endpoint = te.Forward(f"tcp://127.0.0.1:{port}", outbound=names["FromAddress"]("127.0.0.2"))
+        edge = te.Edge("tcp://127.0.0.1:0", [], endpoint)
+        await nursery.start(edge.serve)
+        host, _, listening = edge.addresses[0].removeprefix("tcp://").rpartition(":")
+        async with await trio.open_tcp_stream(host, int(listening)) as client:
+            await client.send_all(b"ping")
+            assert await client.receive_some() == b"ping"
+        nursery.cancel_scope.cancel()
+    assert peers == ["127.0.0.2"]
 
 
 async def test_every_third_session_is_refused(autojump_clock: trio.testing.MockClock) -> None:
@@ -123,7 +191,7 @@ async def test_a_tenant_goes_where_its_policy_says(autojump_clock: trio.testing.
         client = await world.connect()
         await client.send(b"PING\r\n")
         assert await client.receive(6) == b"PING\r\n"
-        assert (client.session.service, client.session.device) == ("shop", "192.0.2.1")
+        assert (client.session.service.name, client.session.device) == ("shop", "192.0.2.1")
         assert (client.session.down_rate, client.session.up_rate) == (10e6, 2e6)
         assert [str(address) for address in world.upstream.asked] == ["tcp://127.0.0.1:6379"]
 

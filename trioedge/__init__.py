@@ -12,6 +12,7 @@ A folder a topic; a folder imports only those above it in this list:
     process, testing, cli             a process, a test kit, the command line
 """
 
+from .addresses.address import Address as Address
 from .control.file import FileControl as FileControl
 from .control.http import HttpControl as HttpControl
 from .control.memory import MemoryControl as MemoryControl
@@ -49,6 +50,7 @@ from .session.stage import Decision as Decision
 from .session.stage import Endpoint as Endpoint
 from .session.stage import Handler as Handler
 from .session.stage import Middleware as Middleware
+from .session.stage import Recipe as Recipe
 from .session.stage import Worker as Worker
 from .session.stage import decision as decision
 from .session.stage import middleware as middleware
@@ -74,6 +76,7 @@ from .upstreams.errors import UpstreamError as UpstreamError
 
 __all__ = [
     "CONTINUE",
+    "Address",
     "Chain",
     "Completed",
     "ConcurrencyLimit",
@@ -111,6 +114,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Reason",
+    "Recipe",
     "Reject",
     "Report",
     "Service",

@@ -1,7 +1,8 @@
 """The edge: what it is, and its face while it serves."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import trio
 from trio_util import AsyncValue
@@ -11,7 +12,6 @@ from .admin.api import Admin
 from .arguments import check_choice, check_count, check_number
 from .control.supervisor import ControlState
 from .errors import ConfigurationError
-from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.plan import Plan
 from .services.registry import Registry, SessionsView
@@ -21,8 +21,8 @@ from .services.stage_keys import StageKeys
 from .serving.listener import Listener, bind
 from .serving.run import Description, Run
 from .session.chain import Outline, outline
-from .session.kinds import name_of
 from .session.meter import Total
+from .session.requirements import check_parts
 from .session.session import Session
 from .session.verdict import Reason
 from .stages.identify import Identify
@@ -41,8 +41,7 @@ class Edge:
         outline: the checked chain; `trioedge check` prints it.
         listen: the addresses, as they were given.
         stage_keys: the keys that its stages read in every policy beside those of trioedge.
-        control: the control plane; None where there is none.
-        name: what reports call it.
+        control: the control plane, if any.
         drain_seconds: how long sessions may go on after :meth:`drain`.
         phase: what it is doing, as an `AsyncValue` of trio-util: ``idle``, ``starting``, ``serving``, ``draining``,
             ``stopped``. Programs and tests wait with ``await edge.phase.wait_value("serving")``.
@@ -86,9 +85,7 @@ class Edge:
         Raises:
             ConfigurationError: what is wrong, where, and how to mend it.
         """
-        addresses = [listen] if isinstance(listen, str) or not isinstance(listen, Sequence) else list(listen)
-        if not addresses:
-            raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
+        self.listen = _addresses(listen)
         check_number("Edge", "drain_seconds", drain_seconds)
         if max_sessions is not None:
             check_count("Edge", "max_sessions", max_sessions)
@@ -96,15 +93,11 @@ class Edge:
         check_number("Edge", "report_seconds", report_seconds, above=0)
         if control is not None and not isinstance(control, ControlPlane):
             raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
-        self.listen = tuple(str(parse_address(address, listening=True)) for address in addresses)
-        for address in self.listen:
-            if self.listen.count(address) > 1 and not address.endswith(":0"):
-                raise ConfigurationError(f"listen names {address} twice")
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
         self.stage_keys = StageKeys(self.outline.policies)
-        self._check_parts(control)
+        check_parts(self.outline, self.listen, governed=control is not None)
         self.drain_seconds = drain_seconds
         self.control = control
         self.name = socket.gethostname() if name is None else name
@@ -125,32 +118,6 @@ class Edge:
         self.snapshots: AsyncValue[int] = AsyncValue(0)
         self._run: Run | None = None  # the present run, or the last one
         self._serving = False
-
-    def _check_parts(self, control: ControlPlane | None) -> None:
-        """Refuse parts that would do nothing on this edge."""
-        *stages, _ = parts = self.outline.parts
-        for number, (part, facts) in enumerate(zip(parts, self.outline.facts, strict=True), 1):
-            name = name_of(part)
-            for address in facts.listeners:
-                if address not in self.listen or address.endswith(":0"):
-                    why = (
-                        "whose port the system chooses" if address.endswith(":0") else "where the edge does not listen"
-                    )
-                    raise ConfigurationError(
-                        f"stage {number} ({name}) names {address}, {why}: it listens on {', '.join(self.listen)}"
-                    )
-            if control is not None or not facts.needs_control:
-                continue
-            if number <= len(stages):
-                raise ConfigurationError(
-                    f"stage {number} ({name}) says no limit, and no control plane does: give it one, or give the edge "
-                    "control=…"
-                )
-            if "destination" not in self.outline.provided:
-                raise ConfigurationError(
-                    f"{name}() names no destination, and no control plane names one: write {name}('tcp://…'), or "
-                    "give the edge control=…"
-                )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -262,54 +229,64 @@ class Edge:
             ListenError: an address cannot be listened on; nothing was started.
             RuntimeError: it is serving already.
         """
+        return await self._serve(self.listen, Direct(), task_status)
+
+    async def _serve(self, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
+        if self._serving:
+            raise RuntimeError("this edge is serving already")
+        self._serving = True
         listeners: list[Listener] = []
-        self._check_idle()
         try:
-            for address in self.listen:
+            for address in addresses:
                 listeners.append(bind(parse_address(address, listening=True)))  # noqa: PERF401 - one may raise
-            return await self._serve(listeners, Direct(), task_status)
+            run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
+            admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
+            return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
         finally:
             for listener in listeners:
                 listener.close()
-
-    async def rehearse(
-        self, outbound: Outbound, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED
-    ) -> int:
-        """Serve as :meth:`serve` does, but listen nowhere and connect through `outbound`.
-
-        For `trioedge.testing`, which brings the clients: :meth:`admit`.
-        """
-        self._check_idle()
-        return await self._serve([], outbound, task_status)
-
-    async def _serve(self, listeners: list[Listener], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
-        run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
-        admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
-        self._serving = True
-        try:
-            return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
-        finally:
             self._serving = False
-
-    def _check_idle(self) -> None:
-        if self._serving:
-            raise RuntimeError("this edge is serving already")
 
     def _present(self) -> Run:
         if self._run is None:
             raise RuntimeError("this edge is not serving")
         return self._run
 
-    def admit(self, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
-        """Take a connected stream as if it had been accepted from `source`; only while serving.
 
-        Raises:
-            ConfigurationError: `source` is not an address.
-        """
-        if not self._serving or self._run is None or self._run.sessions is None:
-            raise RuntimeError("this edge is not serving")
-        text, packed = normalise_source(source)
-        return self._run.sessions.admit_stream(stream, self.listen[0], text, packed, port)
+def _addresses(listen: Any) -> tuple[str, ...]:
+    """Read the addresses to listen on."""
+    single = isinstance(listen, (str, bytes)) or not isinstance(listen, Iterable)
+    given = [listen] if single else list(listen)
+    if not given:
+        raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
+    addresses = tuple(str(parse_address(address, listening=True)) for address in given)
+    for address in addresses:
+        if addresses.count(address) > 1 and not address.endswith(":0"):
+            raise ConfigurationError(f"listen names {address} twice")
+    return addresses
+
+
+async def rehearse(
+    edge: Edge, outbound: object, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
+) -> int:
+    """Serve as :meth:`Edge.serve` does, but listen nowhere and connect through `outbound`.
+
+    For `trioedge.testing`, which brings the clients: :func:`admit`.
+    """
+    return await edge._serve([], outbound, task_status)
+
+
+def admit(edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
+    """Take a connected stream as if it had been accepted from `source`; only while serving.
+
+    Raises:
+        ConfigurationError: `source` is not an address.
+    """
+    sessions = edge._present().sessions if edge._serving else None
+    if sessions is None:
+        raise RuntimeError("this edge is not serving")
+    text, packed = normalise_source(source)
+    return sessions.admit_stream(stream, edge.listen[0], text, packed, port)
 
 
 _NO_SERVICES = Services(Total(), Total(), governed=True)

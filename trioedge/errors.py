@@ -1,9 +1,9 @@
-"""Every exception that trioedge raises, split by who is at fault; and how many faults of one text are told.
+"""Every exception that trioedge raises, split by who is at fault; and how many faults of one text are reported.
 
 EdgeError
-├── ConfigurationError      what was written down cannot be; nothing was started
+├── ConfigurationError      an argument, a file or an order of stages that cannot work; nothing was started
 │   ├── ListenError         an address cannot be listened on
-│   └── RulesError          source entries that cannot be, each with its fault
+│   └── RulesError          source entries that cannot be read, each with its fault
 ├── SnapshotError           a snapshot with faults, refused whole (services.control_plane)
 └── UpstreamError           no connection to an upstream; carries the session's Reason (upstreams.errors)
 """
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 MAX_FAULTS: Final = 100
-"""More are counted, not kept."""
+"""Faults that are kept; further ones are counted."""
 
 MAX_FAULT_LETTERS: Final = 300
-"""Of each; a longer one begins with its path and ends with what is wrong, so the middle is left out."""
+"""Letters of a fault. Of a longer one the middle is left out: its beginning is the path, its end the mistake."""
 
 MAX_QUOTED_LETTERS: Final = 100
-"""Of a value; somebody who wrote it knows it by its beginning."""
+"""Letters of a quoted value, enough to find it by its beginning."""
 
 _END: Final = 100
 
@@ -28,7 +28,7 @@ class EdgeError(Exception):
 
 
 class ConfigurationError(EdgeError):
-    """What the user wrote cannot be; the message names what, where, and how to mend it."""
+    """A mistake in an argument or a file; the message names it, its place, and how to mend it."""
 
 
 class ListenError(ConfigurationError):
@@ -36,10 +36,10 @@ class ListenError(ConfigurationError):
 
 
 class RulesError(ConfigurationError):
-    """Entries that cannot be; the message is the first fault.
+    """Source entries that cannot be read; the message is the first fault.
 
     Attributes:
-        faults: a message for each of the first 100 faulty entries, in the order of the entries, accepted ones first.
+        faults: one message for each of the first 100 faulty entries, in the order of the entries, accepted ones first.
         more: how many faulty entries there are besides.
     """
 
@@ -53,7 +53,7 @@ def quote(value: object) -> str:
     """Write a value as `repr` does, and of a long one the first 100 letters and ``...``.
 
     Args:
-        value: as JSON or TOML say it, and as long and as deep as it likes: it is looked at no further than is told.
+        value: a value of JSON or TOML, of any length and depth: only the part that is written is read.
     """
     text = ""
     for piece in _pieces(value):
@@ -87,12 +87,12 @@ def _pieces(value: object) -> Iterator[str]:
 
 
 class Faults:
-    """The first 100 faults, in the order in which they were noted, and how many more there are.
+    """A list of faults: the first 100 in order, and the number of further ones.
 
     Iterating gives the texts, then ``and 99,900 more`` if there are more. True when there are any.
 
     Attributes:
-        more: how many were counted and not kept.
+        more: faults that were counted and not kept.
     """
 
     __slots__ = ("_kept", "more")
@@ -102,10 +102,10 @@ class Faults:
         self.more = 0
 
     def note(self, text: str) -> None:
-        """Keep one more, or count it. Takes 0.2 µs.
+        """Add a fault, or count it if 100 are kept. Takes 0.2 µs.
 
         Args:
-            text: what is wrong, beginning with its path; of more than 300 letters some in the middle are left out.
+            text: the fault, beginning with its path; of more than 300 letters the middle is left out.
         """
         if len(self._kept) == MAX_FAULTS:
             self.more += 1
@@ -115,11 +115,11 @@ class Faults:
         self._kept.append(text)
 
     def extend(self, texts: Iterable[str], more: int = 0) -> None:
-        """Note several.
+        """Add several faults.
 
         Args:
             texts: as for :meth:`note`.
-            more: how many there are besides, of which nobody made a text.
+            more: the number of further ones that have no text.
         """
         for text in texts:
             self.note(text)

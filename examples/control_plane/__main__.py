@@ -19,7 +19,7 @@ from .store import Store
 
 
 async def serve(control: ControlPlane, host: str, port: int, services: Path | None, until_eof: bool) -> None:
-    """Serve until SIGTERM, SIGINT or, if so wanted, the end of stdin; print the address once it is listened on."""
+    """Serve until SIGTERM, SIGINT or, with `until_eof`, the end of stdin; print the address when it is listened on."""
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.loglevel = "WARNING"
@@ -61,9 +61,13 @@ def main() -> None:
         "--port", default=9000, type=int, help="a port; 0 lets the system choose (default: %(default)s)"
     )
     parser.add_argument("--database", default="control.db", help="a file, made if missing (default: %(default)s)")
-    parser.add_argument("--services", type=Path, metavar="FILE", help="services are those of this file of TOML")
+    parser.add_argument(
+        "--services", type=Path, metavar="FILE", help="a TOML file of services, read whenever it changes"
+    )
     parser.add_argument("--delay", default=0.0, type=float, help="seconds before a device check is answered")
-    parser.add_argument("--until-eof", action="store_true", help="end when stdin does, with whoever started this")
+    parser.add_argument(
+        "--until-eof", action="store_true", help="end when stdin ends, as when the program that started this one dies"
+    )
     arguments = parser.parse_args()
     token = os.environ.get("CONTROL_TOKEN", "")
     if not 0 <= arguments.port <= 65535:
@@ -84,7 +88,7 @@ def main() -> None:
             store.replace(services)
         control = ControlPlane(store, token=token, delay=arguments.delay)
         trio.run(serve, control, arguments.host, arguments.port, arguments.services, arguments.until_eof)
-    except* OSError as errors:  # such as a port that somebody else has
+    except* OSError as errors:  # such as a port that is in use
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]

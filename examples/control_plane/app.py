@@ -1,4 +1,4 @@
-"""The routes: three that edges ask for, and a few for people with curl."""
+"""The routes: three for edges, and a few for operators with curl."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +24,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def faults_of(name: str, settings: object) -> list[str]:
-    """Give everything that is wrong with a service: an edge would refuse all services for one."""
+    """Give every fault of a service; because of one, an edge would refuse the whole snapshot."""
     path, faults = f"services.{name}", Faults()
     read, found = read_settings(settings, path)
     faults.extend(found)
@@ -35,15 +35,15 @@ def faults_of(name: str, settings: object) -> list[str]:
 
 
 class ControlPlane:
-    """The handlers, and what they share: a store in a thread, and an event for whoever waits for news."""
+    """The handlers. They share a store, which runs in a thread, and an event that wakes requests that wait for news."""
 
     def __init__(self, store: Store, *, token: str = "", delay: float = 0.0) -> None:
         """Serve a store.
 
         Args:
-            store: what is remembered.
-            token: what requests have to show; empty for nothing.
-            delay: seconds before a device check is answered, to see what an edge does meanwhile.
+            store: the services, devices and usage.
+            token: the bearer token that requests must have; empty for none.
+            delay: seconds before a device check is answered, to see how an edge copes.
         """
         self._store = store
         self._token = token
@@ -74,9 +74,9 @@ class ControlPlane:
                 return Response("the token is wrong\n", 401, {"WWW-Authenticate": "Bearer"})
             try:
                 return await handler(request)
-            except ClientDisconnect:  # an edge that waits no longer reads no answer either
+            except ClientDisconnect:  # the edge has closed the connection, and reads no answer
                 return Response(status_code=400)
-            except (KeyError, OverflowError, TypeError, ValueError) as error:  # JSON that is none is a ValueError
+            except (KeyError, OverflowError, TypeError, ValueError) as error:  # malformed JSON is a ValueError
                 return Response(f"{type(error).__name__}: {error}\n", 400)
 
         return guarded
@@ -85,7 +85,7 @@ class ControlPlane:
         return await trio.to_thread.run_sync(partial(work, *arguments), limiter=self._one_at_a_time)
 
     async def snapshot(self, request: Request) -> Response:
-        """Give what is newer than the version that the client has; wait for it if there is nothing."""
+        """Give the changes since the version that the edge has; wait for a change if there is none."""
         since = request.headers.get("If-None-Match", "").strip('"')
         with trio.move_on_after(min(float(request.query_params.get("wait", 0)), MAX_WAIT_SECONDS)):
             while self._store.version == since:
@@ -96,20 +96,20 @@ class ControlPlane:
         return Response(lines, media_type="application/x-ndjson", headers={"ETag": f'"{version}"'})
 
     async def check(self, request: Request) -> Response:
-        """Say whether a device may use a service."""
+        """Check whether a device may use a service."""
         asked = await request.json()
         service, device = str(asked["service"]), str(asked["device"])
         await trio.sleep(self._delay)
         return JSONResponse(await self._do(self._store.check, service, device))
 
     async def report(self, request: Request) -> Response:
-        """Keep what services used; acknowledged once it is on the disk."""
+        """Store a report of usage, and acknowledge it when it is on the disk."""
         report = await request.json()
         await self._do(self._store.report, report)
         return JSONResponse({"acknowledged": report["sequence"]})
 
     async def put(self, request: Request) -> Response:
-        """Let a service be so; with faults it stays as it was."""
+        """Add a service or replace its settings; settings with faults change nothing."""
         name, settings = request.path_params["name"], await request.json()
         if faults := faults_of(name, settings):
             return JSONResponse({"faults": faults}, 422)
@@ -117,12 +117,12 @@ class ControlPlane:
         return Response(status_code=204)
 
     async def delete(self, request: Request) -> Response:
-        """Let a service be no more."""
+        """Remove a service."""
         await self._change(self._store.put, request.path_params["name"], None)
         return Response(status_code=204)
 
     async def replace(self, services: Mapping[str, Any]) -> None:
-        """Let the services be these, which have no faults, and no others."""
+        """Replace all services; the new ones must have no faults."""
         await self._change(self._store.replace, services)
 
     async def _change(self, work: Callable[..., None], *arguments: Any) -> None:
@@ -131,13 +131,13 @@ class ControlPlane:
         self._news = trio.Event()
 
     async def totals(self, request: Request) -> Response:
-        """Give what a service has used, over all edges and all their runs."""
+        """Give the usage of a service, over all edges and all their runs."""
         return JSONResponse(await self._do(self._store.totals, request.path_params["name"]))
 
     async def deny(self, request: Request) -> Response:
-        """Deny a device, or all that are like ``192.0.2.*`` (PUT), or do so no more (DELETE).
+        """Deny a device, or all that match a pattern like ``192.0.2.*`` (PUT); accept them again (DELETE).
 
-        Edges find out when they next check it.
+        Edges notice at their next check of the device.
         """
         name, device = request.path_params["name"], request.path_params["device"]
         await self._do(self._store.deny, name, device, request.method == "PUT")

@@ -1,4 +1,4 @@
-"""Services out of a file of TOML, for all edges: read at the start, and again whenever it has changed."""
+"""Services from a TOML file, for all edges: read at the start, and again whenever the file changes."""
 
 import sys
 import tomllib
@@ -13,17 +13,17 @@ LOOK_SECONDS = 0.25
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Give what the file says of each service, ``[services.NAME]``; blocks while it reads.
+    """Read the table ``[services.NAME]`` of each service; blocks the thread while it reads.
 
     Raises:
-        ValueError: the file has faults, all of which are named.
-        OSError: it cannot be read.
+        ValueError: every fault of the file.
+        OSError: the file cannot be read.
     """
     try:
         said = tomllib.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    if not said:  # a file that somebody has emptied to write it anew is not the end of all services
+    if not said:  # a file that was emptied, to be written anew, must not remove all services
         raise ValueError(f"{path}: has no table [services]: for no services, write an empty [services]")
     services = said.pop("services", {})
     if said or not isinstance(services, dict):
@@ -34,9 +34,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 async def follow(path: Path, control: ControlPlane) -> None:
-    """Let the services be those of the file, whenever it changes; one with faults, or none, changes nothing.
+    """Replace the services by those of the file, whenever it changes; a faulty or missing file changes nothing.
 
-    A change is read once two looks have seen the same, so that a file that is just being written is left alone.
+    The file is read when two looks in a row have found the same state, so that half a write is not read.
     """
     known = before = None
     while True:
@@ -52,7 +52,7 @@ async def follow(path: Path, control: ControlPlane) -> None:
 
 
 def _look(path: Path) -> tuple[int, ...] | None:
-    """Tell one state of the file from another; None when there is none."""
+    """Identify the state of the file; None if there is no file."""
     try:
         status = path.stat()
     except OSError:

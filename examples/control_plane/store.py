@@ -1,4 +1,4 @@
-"""What the control plane remembers, in SQLite. One thread at a time may call this; every call is one transaction."""
+"""The control plane's data in SQLite. One thread at a time may call it; every call is one transaction."""
 
 import json
 import secrets
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FRESH_SECONDS = 60
-"""How long an edge goes by a verdict before it asks anew."""
+"""How long an edge uses a verdict before it asks again."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (id TEXT NOT NULL, version INTEGER NOT NULL);
@@ -27,11 +27,11 @@ CREATE TABLE IF NOT EXISTS usage (
 );
 CREATE INDEX IF NOT EXISTS usage_by_service ON usage (service);
 """
-# A removed service keeps its row, without settings: whoever knows an older version is to be told of it.
+# A removed service keeps its row, without settings, so that edges with an older version are told of the removal.
 
 USAGE = ("service", "incarnation", "bytes_up", "bytes_down", "opened")
 
-KEEP_THE_LATEST = """
+KEEP_THE_NEWEST = """
 INSERT INTO usage (edge, epoch, service, incarnation, sequence, bytes_up, bytes_down, opened)
 VALUES (:edge, :epoch, :service, :incarnation, :sequence, :bytes_up, :bytes_down, :opened)
 ON CONFLICT DO UPDATE SET
@@ -42,7 +42,7 @@ WHERE excluded.sequence > usage.sequence
 
 
 class Store:
-    """Services by version, devices by service, usage by incarnation of a service in a run of an edge."""
+    """Services with versions, their devices, and the usage of each incarnation of a service in each run of an edge."""
 
     def __init__(self, path: str | Path) -> None:
         self._database = sqlite3.connect(path, check_same_thread=False)
@@ -57,25 +57,25 @@ class Store:
 
     @property
     def version(self) -> str:
-        """Names the services as they are now; those of another database have other names."""
+        """The version of the services; no other database has the same."""
         return f"{self._id}.{self._version}"
 
     def close(self) -> None:
         self._database.close()
 
     def put(self, name: str, settings: Mapping[str, Any] | None) -> None:
-        """Let a service be so, or with None let it be no more."""
+        """Add a service or replace its settings; None removes the service."""
         self._change({name: settings})
 
     def replace(self, services: Mapping[str, Mapping[str, Any]]) -> None:
-        """Let the services be these and no others; those that stay as they are, are no news."""
+        """Replace all services; services that stay the same get no new version."""
         rows = self._database.execute("SELECT name, settings FROM services WHERE settings IS NOT NULL")
         before = {name: json.loads(settings) for name, settings in rows}
         names = before.keys() | services.keys()
         self._change({name: services.get(name) for name in names if services.get(name) != before.get(name)})
 
     def _change(self, services: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Make a version of all this, if it is anything."""
+        """Make one new version of all changes, if there are any."""
         if not services:
             return
         version = self._version + 1
@@ -88,7 +88,7 @@ class Store:
         self._version = version
 
     def snapshot(self, since: str) -> tuple[str, str]:
-        """Give the version and the lines of a snapshot: of what has changed, if `since` is a version, or of all."""
+        """Give the version and the lines of a snapshot: the changes since a known version, or else all services."""
         database, _, number = since.rpartition(".")
         known = database == self._id and number.isdecimal() and int(number) <= self._version
         rows = self._database.execute(
@@ -100,12 +100,12 @@ class Store:
         return self.version, "\n".join([head, *lines, json.dumps({"end": len(lines)}), ""])
 
     def settings(self, name: str) -> dict[str, Any] | None:
-        """Give what is said of a service, or None."""
+        """Give the settings of a service, or None if there is none."""
         row = self._database.execute("SELECT settings FROM services WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row and row[0] is not None else None
 
     def check(self, service: str, device: str) -> dict[str, Any]:
-        """Say whether a device may use a service: not when it is denied, nor when enough others were here lately."""
+        """Check a device: it is refused if it is denied, or if as many others as the limit allows were seen lately."""
         settings, now = self.settings(service), time.time()
         if settings is None:
             return _verdict(False, "no such service")
@@ -130,7 +130,7 @@ class Store:
         return _verdict(True, "")
 
     def deny(self, service: str, device: str, denied: bool) -> None:
-        """Deny a device, or all that are like ``192.0.2.*``; or do so no more."""
+        """Deny a device, or all that match a pattern like ``192.0.2.*``; accept them again if `denied` is False."""
         with self._database:
             self._database.execute(
                 "INSERT INTO devices (service, device, denied) VALUES (?, ?, ?)"
@@ -139,14 +139,14 @@ class Store:
             )
 
     def report(self, report: Mapping[str, Any]) -> None:
-        """Keep the latest word on each life of a service; nothing of a report holds unless all of it does."""
+        """Store the newest usage of each incarnation of a service; a report is stored whole, or not at all."""
         head = {key: report[key] for key in ("edge", "epoch", "sequence")}
         rows = [head | {key: usage[key] for key in USAGE} for usage in report["services"]]
         with self._database:
-            self._database.executemany(KEEP_THE_LATEST, rows)
+            self._database.executemany(KEEP_THE_NEWEST, rows)
 
     def totals(self, service: str) -> dict[str, int]:
-        """Add up the latest words on a service."""
+        """Add up the newest usage of all incarnations of a service."""
         row = self._database.execute(
             "SELECT total(bytes_up), total(bytes_down), total(opened) FROM usage WHERE service = ?", (service,)
         ).fetchone()

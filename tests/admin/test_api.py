@@ -1,3 +1,5 @@
+"""The admin API as an application, and on its socket."""
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,9 @@ def chunks(data: bytes, size: int) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
+SOCKET = Address("unix", path="/run/edge.sock")
+
+
 class Asked:
     """An edge that answers what it is told to, and one request over ASGI."""
 
@@ -51,12 +56,12 @@ class Asked:
             self.sent.append(event)
 
         scope = {"type": "http", "method": method, "path": path}
-        await Admin(self._plan, lambda: STATE)(scope, receive, send)
+        await Admin(self._plan, lambda: STATE, SOCKET)(scope, receive, send)
         start, end = self.sent
         return start["status"], json.loads(end["body"])
 
 
-async def test_it_says_what_a_snapshot_would_do() -> None:
+async def test_a_snapshot_is_answered_by_its_plan() -> None:
     asked = Asked(Plan(changed={"shop": ("down_rate",)}, retuned=812, evicted=3))
     status, answer = await asked.ask("POST", "/v1/plan", LINES)
     assert status == 200
@@ -66,7 +71,7 @@ async def test_it_says_what_a_snapshot_would_do() -> None:
     assert (snapshot.version, snapshot.services["shop"].policy.down_rate) == ("8", 10)
 
 
-async def test_what_is_wrong_with_a_snapshot_is_said_in_full() -> None:
+async def test_a_snapshot_with_faults_is_answered_by_all_of_them() -> None:
     faults = ("services.a.session_rate = 0 must be above 0", "services.b has no key 'x'")
     assert await Asked(SnapshotError(faults)).ask("POST", "/v1/plan", LINES) == (422, {"faults": list(faults)})
     status, answer = await Asked(Plan()).ask("POST", "/v1/plan", b"nonsense\n")
@@ -74,17 +79,17 @@ async def test_what_is_wrong_with_a_snapshot_is_said_in_full() -> None:
     assert "does not begin with" in answer["faults"][0]
 
 
-async def test_it_says_how_the_edge_stands() -> None:
+async def test_the_state_is_answered_as_json() -> None:
     assert await Asked(Plan()).ask("GET", "/v1/state") == (200, attrs.asdict(STATE))
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/plan"), ("POST", "/v1/state"), ("GET", "/")])
-async def test_there_is_nothing_else(method: str, path: str) -> None:
+async def test_any_other_route_is_not_found(method: str, path: str) -> None:
     status, _ = await Asked(Plan()).ask(method, path)
     assert status == 404
 
 
-async def test_it_answers_on_a_socket_of_its_user_alone_that_is_gone_at_the_end(tmp_path: Path) -> None:
+async def test_the_socket_is_for_its_user_alone_and_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "edge.sock"
     control = te.MemoryControl({"default": te.Policy(down_rate=1_000)})
     async with server() as port, trio.open_nursery() as nursery:
@@ -97,14 +102,14 @@ async def test_it_answers_on_a_socket_of_its_user_alone_that_is_gone_at_the_end(
             answer = await client.post("http://edge/v1/plan", content=body)
             assert answer.json()["says"] == "changes 1 service; touches no session"
             assert (await client.get("http://edge/v1/state")).json()["services"] == 1
-        assert edge.service("default").policy.down_rate == 1_000, "a plan changes nothing"
+        assert edge.services["default"].policy.down_rate == 1_000, "a plan changes nothing"
         nursery.cancel_scope.cancel()
     assert not path.exists()
 
 
 @pytest.mark.parametrize("fault", [None, SnapshotError(["no"])])
-async def test_a_request_that_is_cancelled_is_answered_whole_or_not_at_all(fault: SnapshotError | None) -> None:
-    """The server hangs up in the middle of an answer; what counts is that no plan comes after the cancel."""
+async def test_after_a_request_that_is_cancelled_no_plan_is_under_way(fault: SnapshotError | None) -> None:
+    """The server closes the connection in the middle of an answer, so only the plan has to end."""
     planning = sent = 0
 
     async def plan(snapshot: Snapshot) -> Plan:
@@ -131,7 +136,7 @@ async def test_a_request_that_is_cancelled_is_answered_whole_or_not_at_all(fault
             await trio.lowlevel.checkpoint()
             sent += 1
 
-        await Admin(plan, lambda: STATE)({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
+        await Admin(plan, lambda: STATE, SOCKET)({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
 
     before = left_open()
 
@@ -142,12 +147,13 @@ async def test_a_request_that_is_cancelled_is_answered_whole_or_not_at_all(fault
     assert sent == 2
 
 
-async def test_a_socket_that_cannot_be_is_a_listen_error(tmp_path: Path) -> None:
-    admin = Admin(Asked(Plan())._plan, lambda: STATE)
+async def test_a_socket_in_a_missing_directory_is_a_listen_error(tmp_path: Path) -> None:
+    address = Address("unix", path=str(tmp_path / "none" / "edge.sock"))
+    admin = Admin(Asked(Plan())._plan, lambda: STATE, address)
     missing = pytest.RaisesExc(te.ListenError, match="cannot listen on unix:///.*No such file")
     with pytest.RaisesGroup(missing, flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
-            await nursery.start(admin.serve, Address("unix", path=str(tmp_path / "none" / "edge.sock")))
+            await nursery.start(admin.serve)
 
 
 def test_a_network_address_is_refused() -> None:

@@ -12,15 +12,24 @@ from __future__ import annotations
 import gc
 import json
 import random
+import socket
 import statistics
 import time
 from collections.abc import Callable
 
 import trioedge as te
 from tests.bench.prefixes import PREFIXES, SEED, prefixes
-from trioedge.testing import make_session
+from trioedge.services.services import Services
+from trioedge.serving.sessions import EdgeHome
+from trioedge.session.meter import Total
+from trioedge.testing import make_context
+from trioedge.testing.context import StillClock
 
 SESSIONS = 1_000
+SERVICES = Services(Total(), Total(), governed=False)
+SERVICE = SERVICES.unnamed
+HOME = EdgeHome(StillClock(), SERVICES)
+"""All sessions are of one edge and one service, as those of an edge without a control plane are."""
 BATCHES = 60
 """Batches of `SESSIONS` fresh sessions each; the median batch counts."""
 
@@ -29,7 +38,10 @@ Decide = Callable[[te.Session], object]
 
 def batch(decide: Decide) -> float:
     """Nanoseconds of one call, in a batch of fresh sessions."""
-    sessions = [make_session(source=source, now=0.0) for source in SOURCES]
+    sessions = [
+        te.Session(number, "tcp://127.0.0.1:1", source, socket.inet_aton(source), 50_000, 0.0, SERVICE, HOME)
+        for number, source in enumerate(SOURCES)
+    ]
     start = time.perf_counter_ns()
     for _session in sessions:
         pass
@@ -66,16 +78,22 @@ def concurrency() -> te.ConcurrencyLimit:
     return te.ConcurrencyLimit(20_000, per="source")
 
 
+async def nowhere(session: te.Session) -> te.Outcome:
+    """End a session at once."""
+    return te.Completed()
+
+
 def main() -> None:
     """Print the figures as JSON."""
-    chain = te.compile_chain([gate(), match(PREFIXES), concurrency()], te.Forward("tcp://127.0.0.1:1"))
+    context = make_context()
+    stages = [gate().open(context), match(PREFIXES), concurrency().open(context)]
     decides: dict[str, Decide] = {
-        "gate": gate().decide,
+        "gate": gate().open(context).decide,
         "match_10": match(10).decide,
         "match_1000": match(1_000).decide,
         "match_100000": match(100_000).decide,
-        "concurrency": concurrency().decide,
-        "chain": chain.decide,
+        "concurrency": concurrency().open(context).decide,
+        "chain": te.compile_chain(stages, nowhere).decide,
     }
     found: dict[str, list[float]] = {name: [] for name in decides}
     for _ in range(BATCHES):  # in turn, so that a slow second of the machine hits all of them

@@ -37,7 +37,7 @@ async def slow_check(service: str, device: str) -> te.DeviceVerdict:
 @te.middleware
 async def checked_first(session: te.Session, call_next: te.Handler) -> te.Outcome:
     """Check as a proxy does that asks before it goes on."""
-    verdict = await slow_check(session.service, session.source)
+    verdict = await slow_check(session.service.name, session.source)
     return await call_next(session) if verdict.accept else te.Reject(te.Reason.DEVICE)
 
 

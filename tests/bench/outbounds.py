@@ -14,8 +14,7 @@ from tests.bench.probe import Values, ask, echoing, run, serving
 from tests.support.dns_server import DnsServer, dns_server
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
-from trioedge.services.context import EdgeContext
-from trioedge.upstreams.connector import Connector, Permit
+from trioedge.upstreams.connector import Connector
 from trioedge.upstreams.name_servers import NameServers
 from trioedge.upstreams.resolver import Answer, OnAnswer, Resolver
 
@@ -58,10 +57,10 @@ class Far:
         self._names = NameServers(names.client(), ipv6=True)
         self._nursery = nursery
 
-    def open(self, context: EdgeContext, permit: Permit | None) -> Connector:
+    def open(self, context: te.EdgeContext) -> Connector:
         resolver = FarResolver(context.reactor, self._names, self._nursery)
         self._nursery.start_soon(resolver.run)
-        return Connector(context.reactor, resolver, permit)
+        return Connector(context.reactor, resolver)
 
 
 def service_of(session: te.Session) -> str:

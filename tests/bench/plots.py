@@ -1,7 +1,6 @@
-"""Figures for the documentation: horizontal bars of medians, whiskers around the middle half of the values; and what
-was found as a part of what was promised.
+"""Figures for the documentation: medians of every proxy as bars, and every promise as a dot beside its limit.
 
-White behind everything, so that they read on a dark page as on a light one.
+Whiskers span the middle half of the values. The background is white, so that figures read on dark pages too.
 """
 
 from __future__ import annotations
@@ -19,10 +18,14 @@ from tests.bench.bars import Verdict
 from tests.bench.peers import PEERS
 from tests.bench.results import Results
 
-OURS, THEIRS, INK, FAINT, MISSED = "#1565c0", "#a9b8c6", "#263238", "#cfd8dc", "#c62828"
+OURS, THEIRS, INK, FAINT, MISSED, GOOD = "#1565c0", "#a9b8c6", "#263238", "#cfd8dc", "#c62828", "#e8f1fb"
+MUTED, AIM = "#607d8b", "#2e7d32"
 BAR_INCHES = 0.34
-BEYOND = 1.5
-"""Where a figure that is further beyond its bar is cut off, in bars."""
+PROMISE_INCHES = 0.37
+BEYOND = 1.25
+"""Where a value beyond its limit is cut off; 1 is the limit."""
+SAME = "the same, "
+"""How a promise begins that continues the one before it; its row is indented below that one."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: a tenth of the size, and it can be searched
@@ -87,32 +90,68 @@ def _figure(results: Results, panels: list[Panel]) -> Figure:
 
 
 def _bars(verdicts: Sequence[Verdict]) -> Figure:
-    """Draw what was found as a part of its bar, which is the line: left of it is better, whatever the figure."""
-    figure = Figure(figsize=(7.5, len(verdicts) * BAR_INCHES + 0.75), facecolor="white", layout="constrained")
+    """Draw one row for each promise: its name, what was measured, and a dot on a track that ends at the limit.
+
+    A track is linear from 0, at its left end, to the limit. Where more is better, the dot is at limit / measured, so
+    left is better in every row.
+    """
+    height = len(verdicts) * PROMISE_INCHES + 0.85
+    figure = Figure(figsize=(6.2, height), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    for place, verdict in enumerate(reversed(verdicts)):
-        unit = "" if verdict.unit == "times" else f" {verdict.unit}"
-        part = min(_part(verdict), BEYOND)
-        axes.barh(place, part, height=0.66, color=OURS if verdict.reached else MISSED)
-        axes.text(BEYOND + 0.05, place, f"{_number(verdict.value.median)} of {verdict.bar:g}{unit}", va="center")
-    axes.axvline(1, color=INK, linewidth=1.2)
-    axes.set_yticks(range(len(verdicts)), [verdict.title for verdict in reversed(verdicts)])
-    axes.set_xlim(0, BEYOND + 0.9)
-    axes.set_xticks([])
-    axes.margins(y=0.01)
-    _tidy(axes, "")
-    figure.suptitle(
-        "Found, as a part of the bar: left of the line is better", x=0.01, ha="left", fontsize=10, fontweight="bold"
-    )
+    for place, verdict in enumerate(verdicts):
+        _promise(axes, place, verdict)
+    top, end = -1.9, len(verdicts) - 0.45
+    axes.axvspan(0, 1, ymax=(end + 0.55) / (end - top), color=GOOD, linewidth=0)
+    axes.plot([1, 1], [-0.55, end], color=INK, linewidth=1.2)
+    _legend(axes)
+    axes.set_xlim(-0.02, BEYOND + 0.03)
+    axes.set_ylim(end, top)
+    axes.set_axis_off()
     return figure
 
 
-def _part(verdict: Verdict) -> float:
-    """How much of its bar a figure takes up; 1 is the bar itself."""
-    found = verdict.value.median
+def _promise(axes: Axes, place: int, verdict: Verdict) -> None:
+    """Draw one row; its text is above its track."""
+    spread, same = verdict.value, verdict.title.startswith(SAME)
+    color = OURS if verdict.reached else MISSED
+    low, high = sorted(min(_part(verdict, value), BEYOND) for value in (spread.low, spread.high))
+    track = place + 0.2
+    axes.plot([0, 1], [track, track], color=FAINT, linewidth=3, solid_capstyle="round")
+    axes.plot([low, high], [track, track], color=color, linewidth=2.4, solid_capstyle="round")
+    axes.plot(min(_part(verdict, spread.median), BEYOND), track, "o", color=color, markersize=6.5)
+    if verdict.aim != verdict.bar:
+        axes.plot(_part(verdict, verdict.aim), track, "|", color=AIM, markersize=9, markeredgewidth=1.8)
+    title = f"… {verdict.title.removeprefix(SAME)}" if same else verdict.title
+    axes.text(0.04 if same else 0, place - 0.19, title, va="center", fontsize=9)
+    axes.text(BEYOND + 0.02, place - 0.19, _measured(verdict), va="center", ha="right", fontsize=9, color=color)
+
+
+def _measured(verdict: Verdict) -> str:
+    """Give what was measured and what is required, such as ``1.91 KiB (≤ 12)``."""
+    if verdict.aim == verdict.bar:
+        return f"{verdict.value.median:g} (must be {verdict.bar:g})"
+    unit = "" if verdict.unit == "times" else f" {verdict.unit}"
+    return f"{_number(verdict.value.median)}{unit} ({'≤' if verdict.better == 'lower' else '≥'} {verdict.bar:g})"
+
+
+def _legend(axes: Axes) -> None:
+    axes.text(0, -1.55, "Every promise beside its limit: left is better", va="center", fontsize=10, fontweight="bold")
+    axes.plot(0.012, -0.95, "o", color=OURS, markersize=6.5)
+    axes.text(0.035, -0.95, "measured", va="center", fontsize=9)
+    axes.plot(0.262, -0.95, "o", color=MISSED, markersize=6.5)
+    axes.text(0.285, -0.95, "missed", va="center", fontsize=9)
+    axes.plot(0.482, -0.95, "|", color=AIM, markersize=9, markeredgewidth=1.8)
+    axes.text(0.5, -0.95, "aim", va="center", fontsize=9)
+    axes.text(1, -0.82, "limit", va="center", ha="center", fontsize=9)
+
+
+def _part(verdict: Verdict, value: float) -> float:
+    """Give the place of a value on its track: 0 is its left end, 1 is the limit."""
+    if value == verdict.bar:
+        return 1.0
     if verdict.better == "higher":
-        return verdict.bar / found if found else BEYOND
-    return found / verdict.bar if verdict.bar else BEYOND * bool(found)
+        return verdict.bar / value if value else BEYOND
+    return value / verdict.bar if verdict.bar else BEYOND
 
 
 def _panel(axes: Axes, results: Results, panel: Panel) -> None:

@@ -133,7 +133,7 @@ async def cost(echo: str, load: str, turns: int) -> Values:
     """Processor seconds of the edge for a gigabyte, paced and not."""
     with echoing(echo) as upstream:
         endpoint = f"tcp://127.0.0.1:{upstream}"
-        unpaced = te.Edge("tcp://127.0.0.1:0", [te.Pacing()], te.Forward(endpoint))
+        unpaced = te.Edge("tcp://127.0.0.1:0", [], te.Forward(endpoint))
         paced = te.Edge("tcp://127.0.0.1:0", [te.Pacing(PACED_RATE, PACED_RATE)], te.Forward(endpoint))
         paced_cpu, slow_cpu, full_cpu = [], [], []
         async with serving(unpaced), serving(paced):

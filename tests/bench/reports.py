@@ -40,7 +40,7 @@ class Reporting:
             self._services.apply(Change(f"service-{number}", None, te.Settings(te.Policy(down_rate=rate))), None)
             for number, rate in enumerate(range(1_000_000, 1_000_000 + count))
         ]
-        reports = Reports("edge", "epoch", lambda _: 1)
+        reports = Reports("edge", "epoch")
         self._reporter = Reporter(Acknowledging(), reports, Observer(), 10.0)
         self._services.on_traffic.append(self._reporter.mark)
         for service in self._all:

@@ -131,14 +131,14 @@ async def from_memory(upstream: int, load: str, turns: int) -> Values:
         await control.link.apply(te.Snapshot(again))
 
     async with serving(edge_) as port:
-        before = list(edge_.services)
+        before = list(edge_.services.values())
         deltas = []
         for turn in range(10 * turns):
             delta = te.Snapshot({f"service-{turn * 31}": policy(turn, 50.0)}, full=False)
             began = time.perf_counter()
             await control.link.apply(delta)
             deltas.append(time.perf_counter() - began)
-        remade = sum(then is not now for then, now in zip(before, edge_.services, strict=True))
+        remade = sum(then is not now for then, now in zip(before, edge_.services.values(), strict=True))
         return {
             "snapshot_delta_ms": median(deltas) * 1e3,
             "snapshot_remade": remade,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import trio
@@ -12,6 +12,8 @@ import trioedge as te
 from tests.bench.probe import Values, ask, echoing, port_of, run, serving
 from tests.bench.processes import free_port
 from trioedge.testing import make_session
+
+Decide = Callable[[te.Session], object]
 
 SECONDS = 0.2
 """Of sessions, in each turn of each edge."""
@@ -57,12 +59,23 @@ def governed(endpoint: te.Forward) -> te.Edge:
     return te.Edge(LISTEN, all_stages(), endpoint, control=te.MemoryControl({"default": POLICY}, check=check))
 
 
-def untimed(endpoint: te.Forward) -> te.Edge:
-    """The same without a clock around its stages."""
-    edge = governed(endpoint)
-    *stages, _ = edge.chain.parts
-    edge.chain = te.compile_chain(stages, endpoint)
-    return edge
+class Nowhere:
+    """The end of a chain of which only the decisions are asked."""
+
+    relays = True
+
+    async def handle(self, session: te.Session) -> te.Outcome:
+        return te.Completed()
+
+
+def decide_of(edge: te.Edge, *, timed: bool) -> Decide:
+    """Compile the live stages of a serving edge once more, with a clock around each or without one."""
+    run = edge._run
+    assert run is not None
+    chain = run.chain
+    assert chain is not None
+    clock = time.perf_counter_ns if timed else None
+    return te.compile_chain(chain.parts[:-1], Nowhere(), clock=clock).decide
 
 
 class Turns:
@@ -85,13 +98,15 @@ def difference(values: Sequence[float], others: Sequence[float]) -> float:
     return median(value - other for value, other in zip(values, others, strict=True))
 
 
-def decide_us(edge: te.Edge) -> float:
+def decide_us(edge: te.Edge, decide: Decide) -> float:
     """Microseconds in which a session passes the decisions of a serving edge."""
     now = trio.current_time()
     sessions = [make_session(source="127.0.0.1", now=now) for _ in range(BATCH)]
+    for session in sessions:
+        session.enter(edge.services["default"])
     began = time.perf_counter_ns()
     for session in sessions:
-        edge.chain.decide(session)
+        decide(session)
     took = time.perf_counter_ns() - began
     for session in sessions:
         session.end(te.Completed())
@@ -100,21 +115,18 @@ def decide_us(edge: te.Edge) -> float:
 
 async def costs(upstream: str, load: str, turns: int) -> Values:
     """Sessions through all stages and through none; and the stages alone, timed and not."""
-    bare, full, plain = (
-        te.Edge(LISTEN, [], te.Forward(upstream)),
-        governed(te.Forward(upstream)),
-        untimed(te.Forward(upstream)),
-    )
-    async with serving(bare), serving(full), serving(plain):
-        for edge in (bare, full, plain):  # devices are asked about, and code runs that is not specialised yet
+    bare, full = te.Edge(LISTEN, [], te.Forward(upstream)), governed(te.Forward(upstream))
+    async with serving(bare), serving(full):
+        with_clock, without_clock = decide_of(full, timed=True), decide_of(full, timed=False)
+        for edge in (bare, full):  # devices are asked about, and code runs that is not specialised yet
             await Turns().take(edge, load)
         without, with_all = Turns(), Turns()
         timed, untimed_ = [], []
         for _ in range(turns):
             await without.take(bare, load)
             await with_all.take(full, load)
-            timed.append(decide_us(full))
-            untimed_.append(decide_us(plain))
+            timed.append(decide_us(full, with_clock))
+            untimed_.append(decide_us(full, without_clock))
     return {
         "stages_bare_p50_us": median(without.p50_us),
         "stages_all_p50_us": median(with_all.p50_us),

@@ -1,3 +1,5 @@
+"""`trioedge check`: the chain in words, and the faults that keep an edge from starting."""
+
 import io
 import sys
 from pathlib import Path
@@ -35,7 +37,7 @@ listen: unix:///run/x.sock
 leading decisions: run in the accept loop, before a task exists
   1. SessionGate(rate=200, burst=32, per='service')
   2. office_hours
-middleware: stands around everything below it
+middleware: wraps everything below it
   3. watched
 decisions: run in the session's task
   4. Quota
@@ -55,14 +57,25 @@ def _edge() -> None:
     Path("x.py").write_text(EDGE)
 
 
-def test_the_chain_is_plain_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_a_pipe_the_chain_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "x.py"]) == 0
     assert capsys.readouterr() == (LINES, "")
 
 
-def test_sessions_without_a_task_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_edge_of_decisions_and_a_forward_needs_no_task(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "x.py:lean"]) == 0
     assert "task: none for plain sockets: the relay loop carries them\n" in capsys.readouterr().out
+
+
+def test_an_endpoint_that_lacks_a_part_of_the_reactor_s_protocol_needs_a_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("x.py").write_text(
+        EDGE + "class Own:\n    async def __call__(self, session): return te.Completed()\n"
+        "    def begin(self, *arguments): ...\nown = te.Edge('tcp://127.0.0.1:6382', [gate], Own())\n"
+    )
+    assert main(["check", "x.py:own"]) == 0
+    assert "task: one each, after the leading decisions; Own needs it\n" in capsys.readouterr().out
 
 
 GOVERNED = """\
@@ -71,7 +84,7 @@ edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward(), control=te.FileControl(
 """
 
 
-def test_an_edge_that_goes_nowhere_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_forward_without_a_destination_is_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.py").write_text('import trioedge as te\nedge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward())\n')
     assert main(["check", "x.py"]) == te.ExitCode.CONFIGURATION
     assert "Forward() names no destination, and no control plane names one" in capsys.readouterr().err
@@ -87,7 +100,7 @@ def test_an_edge_that_goes_nowhere_cannot_be(capsys: pytest.CaptureFixture[str])
         (f"[services.{'x' * 256}]", "services.toml: services.'xxx"),
     ],
 )
-def test_a_services_file_that_cannot_be_is_said(
+def test_every_fault_of_the_file_of_services_is_a_fault_of_the_edge(
     services: str | None, fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("x.py").write_text(GOVERNED)
@@ -99,7 +112,7 @@ def test_a_services_file_that_cannot_be_is_said(
     assert said.out == ""
 
 
-def test_a_services_file_that_can_be_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_services_without_faults_prints_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.py").write_text(GOVERNED)
     Path("services.toml").write_text('[services.default]\noutbound = "tcp://192.0.2.1:80"')
     assert main(["check", "x.py"]) == 0
@@ -108,7 +121,7 @@ def test_a_services_file_that_can_be_is_fine(capsys: pytest.CaptureFixture[str])
     assert said.err == ""
 
 
-def test_what_no_stage_enforces_earns_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_policy_key_that_no_stage_enforces_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.py").write_text(GOVERNED.replace("[]", "[te.Pacing()]"))
     asks = 'down_rate = 1\nmax_sessions = 3\noutbound = "tcp://192.0.2.1:80"'
     Path("services.toml").write_text("".join(f"[services.{name}]\n{asks}\n" for name in "abcd"))
@@ -118,7 +131,18 @@ def test_what_no_stage_enforces_earns_a_warning(capsys: pytest.CaptureFixture[st
     assert said.out.startswith("edge: x.py\n")
 
 
-def test_a_terminal_gets_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_without_a_destination_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(GOVERNED)
+    Path("services.toml").write_text(
+        '[services.a]\n[services.b]\noutbound = "tcp://192.0.2.1:80"\n[services.c]\nenabled = false\n'
+    )
+    assert main(["check", "x.py"]) == 0
+    said = capsys.readouterr()
+    assert "policy has no outbound: its sessions will be refused services=['a']\n" in said.err
+    assert said.out.startswith("edge: x.py\n")
+
+
+def test_on_a_terminal_the_chain_is_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", "80")

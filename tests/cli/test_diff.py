@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cli.command import finished
+from tests.support.command_line import finished
 from trioedge.cli import main
 from trioedge.cli.diff import WORDS
 

@@ -1,3 +1,5 @@
+"""`trioedge doctor`: the examination of this machine, with the queues of a stand-in."""
+
 import errno
 import io
 import os
@@ -12,8 +14,8 @@ from typing import Any
 import pytest
 import trio
 
-from tests.cli.command import COMMAND, PATIENCE, finished
-from tests.stages.pacing.test_fq import in_a_new_network
+from tests.support.command_line import COMMAND, PATIENCE, finished
+from tests.support.network_namespace import in_a_new_network
 from trioedge.cli import doctor, main
 from trioedge.cli.doctor import backlog, examine, nameservers, open_files
 from trioedge.stages.pacing.fq import Interface, State
@@ -25,7 +27,7 @@ class Terminal(io.StringIO):
 
 
 class Queues:
-    """Stands in for the survey of the interfaces, which would change this machine."""
+    """Stands in for `survey`, which with `fix` would change this machine."""
 
     def __init__(self, *states: State) -> None:
         self.states = states
@@ -46,7 +48,7 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Queues:
     return stand_in
 
 
-def test_every_subject_is_a_line_in_a_pipe(queues: Queues, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_a_pipe_every_subject_is_a_line(queues: Queues, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     out, error = capsys.readouterr()
     assert error == ""
@@ -65,12 +67,12 @@ def test_a_queue_that_could_be_better_is_a_note(queues: Queues, capsys: pytest.C
     assert lines[-1] == "note    fq on eth7: failed: the words for failed"
 
 
-def test_only_fix_changes_anything(queues: Queues) -> None:
+def test_with_fix_the_queue_fq_is_put_in_place(queues: Queues) -> None:
     assert main(["doctor", "--fix"]) == 0
     assert queues.fixed == [True]
 
 
-def test_a_terminal_gets_a_table(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_the_findings_are_a_table(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     monkeypatch.setenv("TERM", "dumb")
     assert main(["doctor"]) == 0
@@ -81,7 +83,7 @@ def test_a_terminal_gets_a_table(queues: Queues, monkeypatch: pytest.MonkeyPatch
     assert pacing.startswith("ok")
 
 
-def test_without_a_rate_for_sockets_the_timeline_is_in_force(
+def test_where_sockets_take_no_rate_the_timeline_paces(
     queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trioedge.stages.pacing.fq.pacing_support", lambda: "timeline")
@@ -89,7 +91,7 @@ def test_without_a_rate_for_sockets_the_timeline_is_in_force(
     assert "note    pacing: timeline: " in capsys.readouterr().out
 
 
-def test_where_no_edge_can_run_the_exit_code_says_so(
+def test_a_machine_where_no_socket_listens_is_a_problem_and_exit_code_1(
     queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*arguments: Any) -> None:
@@ -111,7 +113,7 @@ def test_where_no_edge_can_run_the_exit_code_says_so(
         (65, 65, "problem", "65 at most leave none for a session; see ulimit -Hn"),
     ],
 )
-def test_open_files(soft: int, hard: int, mark: str, text: str) -> None:
+def test_the_limit_of_open_files_gives_the_number_of_sessions(soft: int, hard: int, mark: str, text: str) -> None:
     found = open_files(soft, hard)
     assert (found.mark, found.text) == (mark, text)
 
@@ -125,7 +127,7 @@ def test_open_files(soft: int, hard: int, mark: str, text: str) -> None:
         ("", "note", "not known: /proc/sys/net/core/somaxconn"),
     ],
 )
-def test_backlog(text: str, mark: str, says: str) -> None:
+def test_a_short_backlog_is_a_note(text: str, mark: str, says: str) -> None:
     found = backlog(text)
     assert found.mark == mark
     assert found.text.startswith(says)
@@ -141,13 +143,13 @@ def test_backlog(text: str, mark: str, says: str) -> None:
         ("", "note", "/etc/resolv.conf names no server"),
     ],
 )  # fmt: skip
-def test_nameservers(text: str, mark: str, says: str) -> None:
+def test_name_servers_are_read_from_resolv_conf(text: str, mark: str, says: str) -> None:
     found = nameservers(text)
     assert found.mark == mark
     assert found.text.startswith(says)
 
 
-def test_a_network_without_a_way_out() -> None:
+def test_a_network_without_a_route_is_a_note() -> None:
     found = in_a_new_network(lambda: {each.subject: each for each in examine(fix=False)})
     assert found["IPv6"].mark == "note"
     assert found["IPv6"].text.startswith("no way out (")
@@ -155,7 +157,7 @@ def test_a_network_without_a_way_out() -> None:
     assert found["sockets"].mark == "ok"
 
 
-def test_what_cannot_be_read_is_not_known(
+def test_a_backlog_that_cannot_be_read_is_a_note(
     queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("BACKLOG", "NAMESERVERS"):
@@ -164,7 +166,7 @@ def test_what_cannot_be_read_is_not_known(
     assert "note    backlog: not known: /proc/none cannot be read\n" in capsys.readouterr().out
 
 
-async def test_this_machine_is_fit() -> None:
+async def test_the_command_runs_on_this_machine() -> None:
     code, out, error = await finished("doctor")
     assert (code, error) == (0, "")
     assert "fq on lo: loopback" in out

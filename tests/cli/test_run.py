@@ -1,3 +1,5 @@
+"""`trioedge run` as a child process: signals, exit codes, addresses, faults."""
+
 import json
 import signal
 import socket
@@ -9,7 +11,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cli.command import Running, running
+from tests.support.command_line import Running, running
 from trioedge.cli import main
 
 EDGE = """\
@@ -39,7 +41,7 @@ async def port_of(command: Running) -> int:
 
 @asynccontextmanager
 async def with_a_session(*options: str) -> AsyncIterator[tuple[Running, trio.SocketStream, trio.SocketStream]]:
-    """An edge with one live session that relays, its client and its upstream, which keep it open."""
+    """Run an edge with one live session; give the command, the client and the upstream."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     target = write(upstream=listener.socket.getsockname()[1])
     async with listener, running("run", target, "--log-format", "json", *options) as command:
@@ -50,7 +52,7 @@ async def with_a_session(*options: str) -> AsyncIterator[tuple[Running, trio.Soc
             yield command, client, upstream
 
 
-async def test_a_signal_drains() -> None:
+async def test_a_signal_drains_the_edge() -> None:
     async with running("run", write()) as command:
         assert "addresses=['tcp://127.0.0.1:" in await command.says("listening")
         command.signal(signal.SIGTERM)
@@ -58,7 +60,7 @@ async def test_a_signal_drains() -> None:
         assert "Traceback" not in command.stderr
 
 
-async def test_draining_waits_for_the_sessions() -> None:
+async def test_a_drain_waits_for_the_sessions() -> None:
     async with with_a_session() as (command, client, upstream):
         command.signal(signal.SIGTERM)
         await command.says("draining")
@@ -70,7 +72,7 @@ async def test_draining_waits_for_the_sessions() -> None:
     assert json.loads(command.stderr.splitlines()[-1])["event"] == "stopped"
 
 
-async def test_a_second_signal_cuts() -> None:
+async def test_a_second_signal_cuts_the_sessions() -> None:
     async with with_a_session() as (command, client, _):
         command.signal(signal.SIGTERM)
         await command.says("draining")
@@ -80,13 +82,13 @@ async def test_a_second_signal_cuts() -> None:
             await client.receive_some()
 
 
-async def test_the_drain_deadline_cuts() -> None:
+async def test_the_drain_deadline_cuts_the_sessions() -> None:
     async with with_a_session("--drain-seconds", "0") as (command, _, _):
         command.signal(signal.SIGINT)
         assert await command.ends() == te.ExitCode.CUT
 
 
-async def test_listen_replaces_the_addresses() -> None:
+async def test_the_option_listen_replaces_the_addresses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         target = write(port=taken.getsockname()[1])
         first, second = "tcp://127.0.0.1:0", f"unix://{Path.cwd()}/x.sock"
@@ -114,7 +116,7 @@ async def test_a_bad_target_is_one_line() -> None:
     assert command.stderr == "trioedge: examples/x.py: no such file\n"
 
 
-async def test_a_fault_is_logged() -> None:
+async def test_an_unexpected_fault_is_logged_and_exit_code_1() -> None:
     write(text=BROKEN)
     async with running("run", "x.py", "--log-format", "json") as command:
         assert await command.ends() == te.ExitCode.FAULT

@@ -1,3 +1,5 @@
+"""Targets of the command line: files and modules, their edges, and their faults."""
+
 from pathlib import Path
 
 import pytest
@@ -24,15 +26,15 @@ def test_an_edge_under_two_names_is_one() -> None:
     assert isinstance(load(write("twice.py", f"a = b = {MADE}")), te.Edge)
 
 
-def test_the_one_called_edge_is_meant_among_several() -> None:
+def test_of_several_edges_the_one_called_edge_is_taken() -> None:
     edge = load(
-        write("several.py", f"admin = {MADE}", "edge = te.Edge('tcp://127.0.0.1:7', [], admin.chain.parts[-1])")
+        write("several.py", f"admin = {MADE}", "edge = te.Edge('tcp://127.0.0.1:7', [], admin.outline.parts[-1])")
     )
     assert edge.listen == ("tcp://127.0.0.1:7",)
 
 
-def test_a_name_chooses() -> None:
-    target = write("named.py", f"edge = {MADE}", "other = te.Edge('tcp://127.0.0.1:7', [], edge.chain.parts[-1])")
+def test_a_name_takes_one_of_several_edges() -> None:
+    target = write("named.py", f"edge = {MADE}", "other = te.Edge('tcp://127.0.0.1:7', [], edge.outline.parts[-1])")
     assert load(f"{target}:other").listen == ("tcp://127.0.0.1:7",)
 
 
@@ -94,7 +96,7 @@ def test_dataclasses_in_a_file_find_their_module() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_a_target_with_a_fault_is_one_line(
     lines: list[str], target: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("x.py", *lines)
@@ -102,7 +104,7 @@ def test_what_is_wrong_is_one_line(
     assert capsys.readouterr() == ("", f"trioedge: {message}\n")
 
 
-def test_the_blame_is_on_the_sibling_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_fault_of_a_sibling_names_the_sibling(capsys: pytest.CaptureFixture[str]) -> None:
     write("failing_sibling.py", "", "1 / 0")
     write("innocent.py", "import failing_sibling")
     assert main(["check", "innocent.py"]) == te.ExitCode.CONFIGURATION
@@ -131,13 +133,13 @@ def test_wrong_usage_is_one_line(arguments: list[str], named: str, capsys: pytes
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["check", "--help"], ["demo", "--help"]])
-def test_help_is_output(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_goes_to_stdout(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     out, error = capsys.readouterr()
     assert out.startswith("Usage: trioedge")
     assert error == ""
 
 
-def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out[0].isdigit()

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.control.fake_link import FakeLink
+from tests.support.fake_link import FakeLink
 from trioedge.control import file as module
 from trioedge.control import watched_file
 from trioedge.control.file import FileControl, read_services
@@ -25,8 +25,8 @@ CAFE = "[services.cafe]\n"
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of one service, whose changes are noticed soon."""
-    monkeypatch.setattr(watched_file, "STEP_SECONDS", 0.01)
+    """A file of one service, which is looked at often."""
+    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0.01)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     path = tmp_path / "services.toml"
@@ -61,7 +61,7 @@ def faults_of(path: Path) -> list[str]:
     return str(caught.value).removeprefix(f"{path}: ").split("; ")
 
 
-def test_a_file_is_read_whole(path: Path) -> None:
+def test_a_file_is_read_with_all_its_services(path: Path) -> None:
     path.write_text(SHOP + CAFE + '[services."a b"]\naccept = ["10.0.0.0/8"]\n')
     snapshot = read_services(path)
     assert snapshot.full
@@ -73,7 +73,7 @@ def test_a_file_is_read_whole(path: Path) -> None:
     }
 
 
-def test_all_faults_are_found_at_once(path: Path) -> None:
+def test_a_file_with_six_faults_names_all_six(path: Path) -> None:
     path.write_text(
         "bogus = 1\n[services]\nbank = 3\n[services.shop]\nsession_rate = 0\nsesion_burst = 3\n"
         '[services.cafe]\naccept = ["10.0.0.0/8", "nowhere"]\nreject = ["10.0.0.0/99"]\n'
@@ -88,7 +88,7 @@ def test_all_faults_are_found_at_once(path: Path) -> None:
     ]
 
 
-def test_faults_are_bounded(path: Path) -> None:
+def test_of_a_thousand_faults_the_first_hundred_are_named_and_the_rest_counted(path: Path) -> None:
     entries = ", ".join(['"nowhere"'] * 1000)
     path.write_text(f"[services.shop]\naccept = [{entries}]\n")
     faults = faults_of(path)
@@ -104,7 +104,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_services(tmp_path / "nowhere.toml")
 
 
-async def test_it_is_applied_before_the_edge_starts(path: Path) -> None:
+async def test_the_file_is_applied_before_the_edge_starts(path: Path) -> None:
     async with running(path) as link:
         assert link.snapshots == [read_services(path)]
     control = FileControl(path)
@@ -121,11 +121,16 @@ async def test_an_edge_does_not_start_with_faults(path: Path, text: str | None) 
         await FileControl(path).run(FakeLink())
 
 
-async def test_an_edge_does_not_start_with_what_it_refuses(path: Path) -> None:
+async def test_an_edge_that_refuses_the_first_snapshot_does_not_start(path: Path) -> None:
     link = FakeLink()
     link.refuses = ("services.shop: no",)
     with pytest.raises(ConfigurationError, match=f"{path}: services.shop: no"):
         await FileControl(path).run(link)
+
+
+def replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 @pytest.mark.parametrize("change", [replace, write])
@@ -143,7 +148,7 @@ async def test_a_change_is_applied(path: Path, change: Any) -> None:
         assert link.errors == []
 
 
-async def test_what_is_the_same_as_before_is_not_applied_again(path: Path) -> None:
+async def test_services_that_stay_the_same_are_not_applied_again(path: Path) -> None:
     async with running(path) as link:
         for count, text in enumerate([SHOP + CAFE, SHOP + CAFE, SHOP + CAFE + "preconnect = 0\n"], 1):
             replace(path, text)
@@ -180,7 +185,7 @@ async def test_a_faulty_file_is_refused_whole(path: Path, text: str, error: str)
         assert len(link.errors) == 1
 
 
-async def test_what_the_edge_refuses_is_said_too(path: Path) -> None:
+async def test_a_snapshot_that_the_edge_refuses_is_a_failure_of_the_file(path: Path) -> None:
     async with running(path) as link:
         link.refuses = ("services.cafe.accept[0] is wrong",)
         replace(path, CAFE)
@@ -193,12 +198,20 @@ async def test_a_file_that_is_gone_changes_nothing(path: Path) -> None:
         Path.unlink(path)
         await link.until(lambda link: link.errors)
         await trio.sleep(0.1)
-        assert link.errors == [f"{path} is gone; its services stay as they were"], "and nobody tries to read it"
+        assert link.errors == [f"{path} is gone; its services stay as they were"], "and no process tries to read it"
         assert link.services == {"shop": Settings(Policy(session_rate=20))}
         write(path, CAFE)
         await link.until(lambda link: link.reaches)
         assert link.services == {"cafe": Settings()}
         assert len(link.errors) == 1
+
+
+async def test_a_directory_in_the_place_of_the_file_changes_nothing(path: Path) -> None:
+    async with running(path) as link:
+        replace_by_directory(path)
+        await link.until(lambda link: link.errors)
+        assert link.errors == [f"snapshot refused: {path}: cannot be read: Is a directory"]
+        assert link.services == {"shop": Settings(Policy(session_rate=20))}
 
 
 async def test_a_change_of_one_letter_is_a_change(path: Path) -> None:
@@ -224,7 +237,7 @@ async def test_a_link_that_points_elsewhere_is_a_change(path: Path) -> None:
         assert link.services == {"cafe": Settings()}
 
 
-async def test_without_another_process_it_tries_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_no_child_process_can_start_it_tries_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(path) as link:
         monkeypatch.setattr("sys.executable", "/nowhere/python")
         replace(path, CAFE)
@@ -235,10 +248,8 @@ async def test_without_another_process_it_tries_again(path: Path, monkeypatch: p
         assert link.services == {"cafe": Settings()}
 
 
-async def test_a_process_that_comes_to_a_bad_end_says_nothing_of_the_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As when the system is short of memory: what the file says holds once it could be read."""
+async def test_a_child_that_is_killed_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the system is short of memory: the file is read again, and applied."""
     open_process = trio.lowlevel.open_process
 
     async def killed_at_once(*args: Any, **kwargs: Any) -> trio.Process:
@@ -256,20 +267,24 @@ async def test_a_process_that_comes_to_a_bad_end_says_nothing_of_the_file(
         assert link.services == {"cafe": Settings()}
 
 
-async def test_a_process_that_says_nothing_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one that reads from a disk that is gone."""
+async def test_a_child_that_prints_nothing_is_killed_and_the_file_read_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a child that reads from a disk that is gone."""
     async with running(path) as link:
         monkeypatch.setattr(module, "SILENT_SECONDS", 0.1)
         Path.unlink(path)
         os.mkfifo(path)
-        await link.until(lambda link: "its reader says nothing for 0.1 s" in "".join(link.errors))
+        await link.until(lambda link: "its reader printed nothing for 0.1 s" in "".join(link.errors))
         monkeypatch.setattr(module, "SILENT_SECONDS", 10)
         replace(path, CAFE)
         await link.until(lambda link: link.reaches)
         assert link.services == {"cafe": Settings()}
 
 
-async def test_run_again_for_the_same_edge_it_reads_beside_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_run_for_the_same_link_reads_in_a_child_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control, link = FileControl(path), FakeLink()
     async with trio.open_nursery() as nursery:
         await nursery.start(control.run, link)
@@ -280,7 +295,7 @@ async def test_run_again_for_the_same_edge_it_reads_beside_it(path: Path, monkey
         async with trio.open_nursery() as nursery:
             await nursery.start(control.run, link)
             await link.until(lambda link: link.errors)
-            assert link.services == {"shop": Settings(Policy(session_rate=20))}, "what holds holds on"
+            assert link.services == {"shop": Settings(Policy(session_rate=20))}, "the services stay as they were"
             replace(path, CAFE)
             await link.until(lambda link: link.reaches)
             assert link.services == {"cafe": Settings()}
@@ -288,11 +303,55 @@ async def test_run_again_for_the_same_edge_it_reads_beside_it(path: Path, monkey
     other = FakeLink()
     async with trio.open_nursery() as nursery:
         await nursery.start(control.run, other)
-        assert other.services == {"cafe": Settings()}, "another edge has its services from the start"
+        assert other.services == {"cafe": Settings()}, "another link has its services from the start"
         nursery.cancel_scope.cancel()
 
 
-async def test_a_cancel_ends_the_process_that_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_links_at_once_have_every_change_and_their_own_answers(path: Path) -> None:
+    control, first, second = FileControl(path), FakeLink(), FakeLink()
+    first_edge = trio.CancelScope()
+
+    async def serve_first(*, task_status: trio.TaskStatus[None]) -> None:
+        with first_edge:
+            await control.run(first, task_status=task_status)
+
+    async with trio.open_nursery() as edges:
+        await edges.start(serve_first)
+        write(path, SHOP + CAFE)
+        await edges.start(control.run, second)
+        assert second.services.keys() == {"shop", "cafe"}, "a link that comes later has the file as it is then"
+        await first.until(lambda link: "cafe" in link.services)
+        second.refuses = ("services.bank: no",)
+        write(path, SHOP + CAFE + "[services.bank]\n")
+        await first.until(lambda link: "bank" in link.services)
+        await second.until(lambda link: link.errors)
+        assert (first.errors, second.errors) == ([], [f"snapshot refused: {path}: services.bank: no"])
+        second.refuses = ()
+        first_edge.cancel()
+        write(path, CAFE)
+        await second.until(lambda link: link.services.keys() == {"cafe"})
+        assert first.services.keys() == {"shop", "cafe", "bank"}, "a run that was cancelled applies nothing more"
+        edges.cancel_scope.cancel()
+
+
+async def test_a_link_that_was_served_may_be_served_again_beside_another(path: Path) -> None:
+    control, crashed, other = FileControl(path), FakeLink(), FakeLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, crashed)
+        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, other)
+        write(path, "[services.shop]\nsession_rate = 0\n")
+        await nursery.start(control.run, crashed)
+        await crashed.until(lambda link: link.errors)
+        await other.until(lambda link: link.errors)
+        replace(path, CAFE)
+        for link in (crashed, other):
+            await link.until(lambda link: link.services == {"cafe": Settings()})
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancel_kills_the_child_that_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[trio.Process] = []
     open_process = trio.lowlevel.open_process
 
@@ -303,7 +362,7 @@ async def test_a_cancel_ends_the_process_that_reads(path: Path, monkeypatch: pyt
     monkeypatch.setattr(trio.lowlevel, "open_process", note)
     async with running(path):
         os.mkfifo(path.with_name("pipe"))
-        path.with_name("pipe").rename(path)  # whoever opens it waits for a writer
+        path.with_name("pipe").rename(path)  # an open of the pipe waits for a writer
         with trio.fail_after(10):
             while not started:
                 await trio.sleep(0.01)
@@ -320,7 +379,7 @@ async def test_a_cancel_while_it_waits_takes_no_time(autojump_clock: trio.testin
 
 
 @pytest.mark.parametrize("moment", ["before", "within"])
-async def test_a_cancel_before_the_first_word_leaves_it_to_the_next_run(path: Path, moment: str) -> None:
+async def test_a_cancel_before_the_first_snapshot_leaves_it_to_the_next_run(path: Path, moment: str) -> None:
     class Cancelling(FakeLink):
         async def apply(self, snapshot: Snapshot, /) -> Plan:
             scope.cancel()
@@ -331,7 +390,7 @@ async def test_a_cancel_before_the_first_word_leaves_it_to_the_next_run(path: Pa
         if moment == "before":
             scope.cancel()
         await control.run(link)
-    assert (scope.cancelled_caught, link.snapshots, control._served) == (True, [], None)
+    assert (scope.cancelled_caught, link.snapshots, list(control._served)) == (True, [], [])
     again = FakeLink()
     async with trio.open_nursery() as nursery:
         await nursery.start(control.run, again)
@@ -339,7 +398,7 @@ async def test_a_cancel_before_the_first_word_leaves_it_to_the_next_run(path: Pa
     assert again.services == {"shop": Settings(Policy(session_rate=20))}
 
 
-async def test_a_cancel_while_the_process_is_made_ends_it_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancel_while_the_child_starts_kills_it_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[subprocess.Popen[bytes]] = []
     make = subprocess.Popen
 
@@ -359,7 +418,9 @@ async def test_a_cancel_while_the_process_is_made_ends_it_too(path: Path, monkey
 
 
 @pytest.mark.parametrize("refused", [False, True])
-async def test_a_cancel_while_a_change_holds_or_is_freed_is_the_last_word(path: Path, refused: bool) -> None:
+async def test_after_a_cancel_while_a_change_is_applied_or_refused_the_link_is_told_nothing(
+    path: Path, refused: bool
+) -> None:
     class Cancelling(FakeLink):
         async def apply(self, snapshot: Snapshot, /) -> Plan:
             if self.snapshots:

@@ -1,3 +1,5 @@
+"""Requests of one client to a server with scripted answers."""
+
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -6,19 +8,16 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
-from tests.control.planes import Answer, Scripted, answer, said
 from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.control_planes import Answer, Scripted, answer, json_answer
 from tests.support.ports import closed_port
-from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, short
-from trioedge.errors import ConfigurationError
+from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, parse_url, short
 
 
 def client_of(url: str, **changes: Any) -> HttpClient:
-    arguments = {
-        "token": None, "ca": None, "plain_http": False, "connections": 4, "read_seconds": 5.0,
-    }  # fmt: skip
-    return HttpClient("Owner", url, **(arguments | changes))
+    return HttpClient(parse_url(url), **({"read_seconds": 5.0} | changes))
 
 
 @asynccontextmanager
@@ -36,7 +35,7 @@ async def body(client: HttpClient, seconds: float = 5.0, **more: Any) -> bytes:
 
 
 async def leave(client: HttpClient, fault: BaseException) -> None:
-    """Raise in the midst of an answer."""
+    """Raise while the body is received."""
     async with client.ask("GET", "/x", 5) as found:
         async for _ in found.chunks:
             raise fault
@@ -49,7 +48,7 @@ async def test_an_answer_has_a_status_headers_and_a_body() -> None:
         assert str(plane.requests[0]) == "GET /x"
 
 
-async def test_whatever_status_is_good_is_an_answer() -> None:
+async def test_a_status_that_is_not_expected_is_no_answer() -> None:
     async with scripted(answer(b"", status="304 Not Modified"), answer(b"", status="304 Not Modified")) as (_, client):
         async with client.ask("GET", "/x", 5, good=(200, 304)) as found:
             assert found.status == 304
@@ -57,7 +56,7 @@ async def test_whatever_status_is_good_is_an_answer() -> None:
             await body(client)
 
 
-async def test_a_connection_is_used_again_even_if_a_good_answer_was_not_read() -> None:
+async def test_an_answer_that_is_not_read_leaves_its_connection_usable() -> None:
     async with scripted(*[answer(b"", status="304 Not Modified")] * 3) as (plane, client):
         for _ in range(3):
             async with client.ask("GET", "/x", 5, good=(304,)):
@@ -66,14 +65,14 @@ async def test_a_connection_is_used_again_even_if_a_good_answer_was_not_read() -
 
 
 @pytest.mark.parametrize(("token", "words"), [("secret", "the token is refused"), (None, "it wants a token")])
-async def test_a_refused_token_is_told_from_none(token: str | None, words: str) -> None:
+async def test_a_refused_token_and_a_missing_one_have_their_own_messages(token: str | None, words: str) -> None:
     async with scripted(answer(b"", status="401 Unauthorized"), token=token) as (_, client):
         with pytest.raises(NoAnswerError, match=words) as caught:
             await body(client)
         assert "secret" not in str(caught.value)
 
 
-async def test_a_block_that_does_not_like_the_answer_is_told_what_was_asked() -> None:
+async def test_an_error_raised_in_the_block_is_prefixed_with_the_request() -> None:
     async with scripted(answer(b"hello" * 100_000)) as (_, client):
         with pytest.raises(NoAnswerError, match=r"^GET http://127\.0\.0\.1:\d+/x: no good$"):
             await leave(client, NoAnswerError("no good"))
@@ -81,13 +80,13 @@ async def test_a_block_that_does_not_like_the_answer_is_told_what_was_asked() ->
 
 @pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
 async def test_a_fault_in_the_block_leaves_nothing_open(fault: type[BaseException]) -> None:
-    """Warnings are errors here: a generator that is left behind is one."""
+    """A generator that is left open would be a warning, and warnings are errors here."""
     async with scripted(answer(b"hello" * 100_000)) as (_, client):
         with pytest.raises(fault):
             await leave(client, fault())
 
 
-async def test_nobody_waits_for_longer_than_they_said() -> None:
+async def test_a_request_without_an_answer_ends_at_its_deadline() -> None:
     async with scripted() as (_, client):
         began = trio.current_time()
         with pytest.raises(NoAnswerError, match="no answer in time"):
@@ -95,7 +94,7 @@ async def test_nobody_waits_for_longer_than_they_said() -> None:
         assert trio.current_time() - began < 0.5
 
 
-async def test_silence_has_a_limit_too() -> None:
+async def test_an_answer_that_stops_in_the_middle_is_given_up() -> None:
     async def half(connection: trio.SocketStream) -> None:
         await connection.send_all(answer(b"half", length=8))
         await trio.sleep_forever()
@@ -105,8 +104,8 @@ async def test_silence_has_a_limit_too() -> None:
             await body(client)
 
 
-async def test_a_request_that_is_cancelled_makes_room_for_the_next() -> None:
-    async with scripted(connections=1) as (plane, client):
+async def test_after_a_request_that_was_cancelled_the_next_is_answered() -> None:
+    async with scripted() as (plane, client):
         with trio.move_on_after(0.05) as scope:
             await body(client)
         assert scope.cancelled_caught
@@ -115,12 +114,13 @@ async def test_a_request_that_is_cancelled_makes_room_for_the_next() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Async generator 'httpx._content.ByteStream.__aiter__':ResourceWarning")
-async def test_a_question_that_is_cancelled_leaves_nothing_open_wherever_it_waits() -> None:
-    """For the connection, the head, the first and the second half of the body, some fifty times: a quarter of a second.
+async def test_a_post_that_is_cancelled_at_any_step_leaves_nothing_open() -> None:
+    """While it connects and waits for the head and both halves of the body, some fifty times: a quarter of a second.
 
-    One that is sent just then is httpx's generator of one piece, which it does not close; it holds nothing.
+    The warning that is ignored is about httpx's generator for the body that is sent: httpx does not close it, and it
+    keeps nothing open.
     """
-    whole = said({"accept": True})
+    whole = json_answer({"accept": True})
     answers: list[object] = []
 
     async def halting(connection: trio.SocketStream) -> None:
@@ -159,10 +159,30 @@ async def test_the_end_of_the_block_ends_every_request() -> None:
             with trio.fail_after(5):
                 while not plane.requests:
                     await trio.sleep(0.001)
-        with pytest.raises(NoAnswerError, match="nobody may ask now"):
+        with pytest.raises(NoAnswerError, match="the client is not open"):
             await body(client)
         nursery.cancel_scope.cancel()
     assert len(failures) <= 1
+
+
+async def test_blocks_that_overlap_share_connections_until_the_last_ends() -> None:
+    plane = Scripted(*[answer(b"hello")] * 3)
+    async with plane.serving() as url:
+        before = left_open()
+        client = client_of(url)
+        first, second = client.open(), client.open()
+        await first.__aenter__()
+        assert await body(client) == b"hello"
+        await second.__aenter__()
+        await first.__aexit__(None, None, None)
+        assert await body(client) == b"hello"
+        await second.__aexit__(None, None, None)
+        with pytest.raises(NoAnswerError, match="the client is not open"):
+            await body(client)
+        async with client.open():
+            assert await body(client) == b"hello"
+        await trio.testing.wait_all_tasks_blocked()
+        assert left_open() == before
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +198,7 @@ async def test_a_redirect_is_not_followed() -> None:
             await body(client)
 
 
-async def test_a_path_stands_before_the_routes() -> None:
+async def test_the_path_of_the_url_is_put_before_the_routes() -> None:
     plane = Scripted(answer(b"hello"))
     async with plane.serving() as url:
         client = client_of(f"{url}/edges/")
@@ -187,8 +207,8 @@ async def test_a_path_stands_before_the_routes() -> None:
         assert str(plane.requests[0]) == "GET /edges/x"
 
 
-async def test_json_is_answered_by_json() -> None:
-    async with scripted(said({"a": [1]}), answer(b"nonsense"), answer(b"1" * (MAX_ANSWER_BYTES + 1))) as (
+async def test_a_post_of_json_is_answered_by_json_of_limited_size() -> None:
+    async with scripted(json_answer({"a": [1]}), answer(b"nonsense"), answer(b"1" * (MAX_ANSWER_BYTES + 1))) as (
         plane,
         client,
     ):
@@ -201,50 +221,17 @@ async def test_json_is_answered_by_json() -> None:
             await client.post("/x", 5, b"{}")
 
 
-@pytest.mark.parametrize(
-    ("url", "changes", "complaint"),
-    [
-        (3, {}, "Owner(url=...) is no URL"),
-        ("https://control.example:x", {}, "is no URL"),
-        ("https://user:secret@control.example:x", {}, "is no URL"),
-        ("https://control.example:99999", {}, "must be like"),
-        ("control.example", {}, "must be like 'https://control.example'"),
-        ("ftp://control.example", {}, "must be like"),
-        ("https://", {}, "must be like"),
-        ("https://control.example/?a=1", {}, "must be like"),
-        ("https://control.example/#a", {}, "must be like"),
-        ("http://control.example", {}, "lets everybody on the way change policies"),
-        ("http://control.example", {"token": "secret"}, "would show the token to everybody"),
-        ("http://control.example", {"token": "secret", "plain_http": True}, "would show the token"),
-        ("https://user:secret@control.example", {}, "a password goes into token="),
-        ("https://control.example", {"token": "secret\n"}, "printable ASCII"),
-        ("https://control.example", {"token": "secret secret"}, "printable ASCII"),
-        ("https://control.example", {"token": "secrét"}, "printable ASCII"),
-        ("https://control.example", {"token": ""}, "printable ASCII"),
-        ("https://control.example", {"ca": "/nowhere.pem"}, "cannot be read"),
-    ],
-)
-def test_what_cannot_be_is_refused_without_a_secret(url: Any, changes: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        client_of(url, **changes)
-    assert complaint in str(caught.value)
-    assert "secr" not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.9.9.9", "http://[::1]:9", "http://localhost:9"])
-def test_this_machine_may_be_reached_in_the_clear(url: str) -> None:
-    assert repr(client_of(url, token="secret")) == f"{url!r}, token=..."
-
-
-def test_others_may_if_somebody_says_so() -> None:
-    assert repr(client_of("http://control.example/", plain_http=True)) == "'http://control.example'"
-
-
-def test_httpx_is_imported_by_whoever_needs_it() -> None:
+def test_importing_trioedge_does_not_import_httpx() -> None:
     code = "import sys, trioedge; assert 'httpx' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
 
 
-def test_what_is_long_is_quoted_in_part() -> None:
+def test_a_long_answer_is_quoted_in_part() -> None:
     assert short({"a": 1}) == "{'a': 1}"
     assert len(short("x" * 1000)) == 103
+
+
+@pytest.mark.parametrize("text", [3, "https://control.example:x"])
+def test_a_text_that_is_no_url_is_a_value_error(text: Any) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_url(text)

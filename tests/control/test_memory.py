@@ -1,13 +1,18 @@
+"""MemoryControl with links that keep what they are told."""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
+from trio_util import AsyncValue
 
-from tests.control.fake_link import FakeLink
 from tests.support.cancels import cancel_at_every_step
+from tests.support.fake_link import FakeLink
+from trioedge.control import memory as module
 from trioedge.control.memory import MemoryControl
+from trioedge.control.supervisor import ControlSupervisor
 from trioedge.errors import ConfigurationError, EdgeError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports
 from trioedge.services.credentials import Credentials
@@ -15,6 +20,10 @@ from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.report import Report, Usage
 from trioedge.services.snapshot import Snapshot
+from trioedge.services.stage_keys import NO_KEYS
+from trioedge.session.meter import Total
+from trioedge.telemetry.observer import Observer
+from trioedge.testing import make_session
 
 SLOW, FAST = Policy(session_rate=1), Policy(session_rate=100)
 
@@ -28,7 +37,7 @@ async def running(control: MemoryControl) -> AsyncIterator[FakeLink]:
         nursery.cancel_scope.cancel()
 
 
-async def test_what_was_put_before_makes_the_first_snapshot() -> None:
+async def test_changes_before_the_edge_runs_make_its_first_snapshot() -> None:
     control = MemoryControl({"shop": SLOW, "cafe": SLOW})
     assert await control.put("shop", Settings(FAST, Credentials("hash"))) == Plan()
     await control.remove("cafe")
@@ -37,7 +46,7 @@ async def test_what_was_put_before_makes_the_first_snapshot() -> None:
         assert link.snapshots == [Snapshot({"shop": Settings(FAST, Credentials("hash")), "bank": Settings(SLOW)})]
 
 
-async def test_a_change_holds_once_it_returns() -> None:
+async def test_a_change_is_applied_when_the_call_returns() -> None:
     control = MemoryControl({"shop": SLOW})
     async with running(control) as link:
         assert await control.put("cafe", SLOW) == Plan(added=("cafe",))
@@ -49,7 +58,7 @@ async def test_a_change_holds_once_it_returns() -> None:
         assert link.services == {"bank": Settings(FAST)}
 
 
-async def test_a_refused_change_is_no_change() -> None:
+async def test_a_change_that_the_edge_refuses_is_not_kept() -> None:
     control = MemoryControl({"shop": SLOW})
     async with running(control) as link:
         link.refuses = ("services.shop.session_rate = 0 must be a number above 0",)
@@ -59,7 +68,7 @@ async def test_a_refused_change_is_no_change() -> None:
         assert link.services == {"shop": Settings(SLOW)}
 
 
-async def test_an_edge_does_not_start_with_faults() -> None:
+async def test_an_edge_that_refuses_the_first_snapshot_does_not_start() -> None:
     link = FakeLink()
     link.refuses = ("services.shop.preconnect = 2 needs an outbound to connect to",)
     with pytest.raises(ConfigurationError, match="needs an outbound"):
@@ -85,7 +94,7 @@ async def test_a_change_that_comes_while_the_first_snapshot_is_applied_is_not_lo
         nursery.cancel_scope.cancel()
 
 
-async def test_an_edge_that_has_ended_is_told_nothing() -> None:
+async def test_an_edge_that_has_stopped_is_told_nothing() -> None:
     control = MemoryControl()
     async with running(control) as link:
         pass
@@ -105,7 +114,7 @@ async def test_a_cancelled_change_leaves_the_others_possible() -> None:
         assert link.services == {"cafe": Settings(SLOW)}
 
 
-async def test_it_is_all_that_a_control_plane_can_be() -> None:
+async def test_it_names_services_checks_devices_and_takes_reports() -> None:
     control = MemoryControl()
     assert isinstance(control, ControlPlane)
     assert isinstance(control, ChecksDevices)
@@ -113,13 +122,13 @@ async def test_it_is_all_that_a_control_plane_can_be() -> None:
     assert repr(MemoryControl({"shop": SLOW})) == "MemoryControl(1 services)"
 
 
-async def test_every_device_is_accepted_by_default() -> None:
+async def test_without_a_check_every_device_is_accepted() -> None:
     control = MemoryControl()
     assert await control.check_device("shop", "192.0.2.1") == DeviceVerdict(True)
     assert control.checked == [("shop", "192.0.2.1")]
 
 
-async def test_a_check_may_be_plain_or_async_and_give_a_verdict_or_just_yes_or_no() -> None:
+async def test_a_check_may_be_sync_or_async_and_return_a_verdict_or_a_bool() -> None:
     async def later(service: str, device: str) -> bool:
         await trio.lowlevel.checkpoint()
         return device == "192.0.2.1"
@@ -130,7 +139,7 @@ async def test_a_check_may_be_plain_or_async_and_give_a_verdict_or_just_yes_or_n
     assert await MemoryControl(check=later).check_device("shop", "192.0.2.2") == DeviceVerdict(False)
 
 
-async def test_a_check_that_takes_its_time_may_be_cancelled() -> None:
+async def test_a_slow_check_that_is_cancelled_at_any_step_is_ended() -> None:
     under_way = 0
 
     async def check(service: str, device: str) -> bool:
@@ -150,7 +159,7 @@ async def test_a_check_that_takes_its_time_may_be_cancelled() -> None:
     assert await cancel_at_every_step(lambda: control.check_device("shop", "192.0.2.1"), nothing_is) >= 2
 
 
-async def test_one_that_is_cancelled_before_its_first_word_is_told_nothing_more() -> None:
+async def test_a_run_that_is_cancelled_at_any_step_leaves_its_link_alone() -> None:
     control = MemoryControl({"shop": SLOW})
     links: list[FakeLink] = []
 
@@ -161,14 +170,14 @@ async def test_one_that_is_cancelled_before_its_first_word_is_told_nothing_more(
             nursery.cancel_scope.cancel()
 
     def check() -> None:
-        assert (control._link, control._one_at_a_time.locked()) == (None, False)
+        assert (control._links, control._one_at_a_time.locked()) == ([], False)
         assert len(links[-1].snapshots) <= 1
 
     assert await cancel_at_every_step(live, check) > 4
     assert links[-1].services == {"shop": Settings(SLOW)}
 
 
-async def test_one_that_waits_for_a_change_before_its_first_word_may_be_cancelled() -> None:
+async def test_a_run_that_waits_for_a_change_before_its_first_snapshot_may_be_cancelled() -> None:
     control, link = MemoryControl(), FakeLink()
     async with control._one_at_a_time:
         with trio.CancelScope() as scope:
@@ -181,11 +190,160 @@ async def test_one_that_waits_for_a_change_before_its_first_word_may_be_cancelle
     assert await control.put("shop", SLOW) == Plan()
 
 
+# Several edges at once.
+
+
+async def test_a_change_is_applied_to_every_link_when_the_call_returns() -> None:
+    control = MemoryControl({"shop": SLOW})
+    async with running(control) as first:
+        await control.put("cafe", SLOW)
+        async with running(control) as second:
+            assert second.services == first.services, "a link that comes later has the services as they are"
+            assert await control.put("bank", FAST) == Plan(added=("bank",)), "a service that is new to both counts once"
+            assert await control.remove("shop") == Plan(removed=("shop",))
+            assert first.services == second.services == {"cafe": Settings(SLOW), "bank": Settings(FAST)}
+        await control.put("shop", FAST)
+    assert "shop" in first.services
+    assert "shop" not in second.services, "an edge that has stopped is told nothing"
+
+
+async def test_the_sessions_that_a_change_touches_on_all_edges_are_added_up() -> None:
+    class Counting(FakeLink):
+        async def apply(self, snapshot: Snapshot, /) -> Plan:
+            await super().apply(snapshot)
+            return Plan(changed={"shop": ("session_rate",)}, retuned=2, rechecked=3, evicted=4)
+
+    control = MemoryControl()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            await nursery.start(control.run, Counting())
+        plan = await control.put("shop", FAST)
+        assert plan == Plan(changed={"shop": ("session_rate",)}, retuned=6, rechecked=9, evicted=12)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_change_that_the_first_link_refuses_reaches_no_link() -> None:
+    control = MemoryControl({"shop": SLOW})
+    async with running(control) as first, running(control) as second:
+        first.refuses = ("services.cafe: no",)
+        with pytest.raises(SnapshotError) as caught:
+            await control.put("cafe", FAST)
+        assert caught.value.faults == ("services.cafe: no",)
+        assert len(second.snapshots) == 1
+        first.refuses = ()
+        await control.put("shop", FAST)
+        assert first.services == second.services == {"shop": Settings(FAST)}
+
+
+async def test_a_change_that_a_later_link_refuses_says_how_many_have_applied_it() -> None:
+    control = MemoryControl({"shop": SLOW})
+    async with running(control) as first, running(control) as second, running(control) as third:
+        second.refuses = ("services.cafe: no",)
+        with pytest.raises(SnapshotError) as caught:
+            await control.put("cafe", FAST)
+        assert caught.value.faults == ("services.cafe: no", "edges that have applied it: 1")
+        assert [("cafe" in link.services) for link in (first, second, third)] == [True, False, False]
+    async with running(control) as later:
+        assert later.services == {"shop": Settings(SLOW)}, "a change that was refused is not kept"
+
+
+async def test_an_edge_that_stops_while_another_applies_a_change_is_told_nothing() -> None:
+    go_on = trio.Event()
+
+    class SlowLink(FakeLink):
+        async def apply(self, snapshot: Snapshot, /) -> Plan:
+            if self.snapshots:
+                await go_on.wait()
+            return await super().apply(snapshot)
+
+    control, slow = MemoryControl(), SlowLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, slow)
+        async with running(control) as stopping:
+            nursery.start_soon(control.put, "shop", SLOW)
+            await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+        await slow.until(lambda link: "shop" in link.services)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(stopping.snapshots) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_change_leaves_both_links_possible_to_change() -> None:
+    control = MemoryControl()
+    links: list[FakeLink] = []
+
+    async def live() -> None:
+        links[:] = [FakeLink(), FakeLink()]
+        async with trio.open_nursery() as nursery:
+            for link in links:
+                await nursery.start(control.run, link)
+            await control.put("shop", SLOW)
+            nursery.cancel_scope.cancel()
+
+    def check() -> None:
+        assert (control._links, control._one_at_a_time.locked()) == ([], False)
+        control._services.clear()
+
+    assert await cancel_at_every_step(live, check) > 6
+    assert [link.services for link in links] == [{"shop": Settings(SLOW)}] * 2
+
+
+async def test_two_edges_with_one_control_plane_share_its_checks_and_are_counted_apart(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Two supervisors stand for two edges of the same name: each run of an edge has an epoch of its own."""
+    control = MemoryControl({"default": SLOW}, check=lambda service, device: device != "192.0.2.9")
+    async with trio.open_nursery() as nursery:
+        edges = [
+            ControlSupervisor(
+                control,
+                Observer(),
+                (Total(), Total()),
+                name="edge",
+                enforced=(),
+                report_seconds=10,
+                snapshots=AsyncValue(0),
+                stage_keys=NO_KEYS,
+            )
+            for _ in range(2)
+        ]
+        for number, edge in enumerate(edges, 1):
+            await edge.start(nursery, trio.Event())
+            for _ in range(number):
+                session, service = make_session(), edge.services.get("default")
+                assert service is not None
+                session.enter(service)
+                edge.live.add(session)
+                edge.live.remove(session)
+            await edge.finish()
+        assert control.totals("default").opened == 3
+        assert [edge.state().reported for edge in edges] == [1, 1]
+        assert len({report.epoch for report in control.reports}) == 2
+        await control.put("shop", FAST)
+        assert all("shop" in edge.services for edge in edges)
+        nursery.cancel_scope.cancel()
+    assert not (await control.check_device("shop", "192.0.2.9")).accept
+
+
+# Checks and reports.
+
+
+async def test_of_many_checks_and_reports_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
+    control = MemoryControl()
+    for number in range(5):
+        await control.check_device("shop", f"192.0.2.{number}")
+        await control.report(report("a", number + 1))
+    assert [device for _, device in control.checked] == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
+    assert [each.sequence for each in control.reports] == [3, 4, 5]
+
+
 def report(epoch: str, sequence: int, *usage: Usage) -> Report:
     return Report("edge-1", epoch, sequence, usage)
 
 
-async def test_nothing_counts_twice() -> None:
+async def test_reports_that_repeat_or_come_late_count_once() -> None:
     control = MemoryControl()
     for each in (
         report("a", 1, Usage("shop", 1, 10, 20, 1, 1, 1), Usage("cafe", 2, 5, 5, 1, 1, 1)),
@@ -202,7 +360,7 @@ async def test_nothing_counts_twice() -> None:
     assert len(control.reports) == 6
 
 
-async def test_one_that_is_down_answers_nothing_and_keeps_nothing() -> None:
+async def test_while_it_is_down_checks_and_reports_fail() -> None:
     control = MemoryControl()
     control.down = True
     with pytest.raises(EdgeError, match="down"):
@@ -213,7 +371,7 @@ async def test_one_that_is_down_answers_nothing_and_keeps_nothing() -> None:
     assert (len(control.checked), len(control.reports)) == (1, 1)
 
 
-async def test_one_that_is_slow_answers_later(autojump_clock: trio.testing.MockClock) -> None:
+async def test_with_a_delay_checks_and_reports_are_answered_later(autojump_clock: trio.testing.MockClock) -> None:
     control = MemoryControl()
     control.delay = 5.0
     await control.check_device("shop", "192.0.2.1")

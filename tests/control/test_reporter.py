@@ -1,4 +1,4 @@
-"""Reports over a line that fails, with a clock that jumps."""
+"""The worker that sends reports, with a control plane that fails and a clock that jumps."""
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ BACK = "reports are acknowledged again"
 
 
 class Plane:
-    """Takes reports, or not."""
+    """A control plane that takes reports, slowly or not at all if a test says so."""
 
     def __init__(self) -> None:
         self.came: list[tuple[float, Report]] = []
@@ -56,7 +56,7 @@ class Plane:
 class World:
     def __init__(self) -> None:
         self.services = Services(Total(), Total(), governed=True)
-        self.reports = Reports("edge", "1", lambda _: 1)
+        self.reports = Reports("edge", "1")
         self.plane = Plane()
         self.reporter = Reporter(self.plane, self.reports, Observer(), ROUND)
         self.services.on_traffic.append(self.reporter.mark)
@@ -64,13 +64,13 @@ class World:
         self.logs: list[MutableMapping[str, Any]] = []
 
     def said(self) -> list[str]:
-        """What the log says: errors, and other lines as they are."""
+        """The lines of the log: the error of a line, or its event."""
         return [line.get("error", line["event"]) for line in self.logs]
 
     def service(self, name: str = "a") -> Service:
-        """A service with a session, which is worth a report."""
+        """Add a service with a session, which makes it due."""
         service = self.services.apply(Change(name, None, Settings()), None)
-        self.services.entered(name)
+        self.services.entered(service)
         return service
 
 
@@ -107,7 +107,7 @@ async def test_a_busy_service_is_reported_once_a_round(autojump_clock: MockClock
         assert world.reporter.error == ""
 
 
-async def test_while_nothing_changes_nothing_is_reported_and_nobody_wakes(autojump_clock: MockClock) -> None:
+async def test_while_no_service_changes_no_report_is_sent_and_no_timer_runs(autojump_clock: MockClock) -> None:
     async with at_work() as world:
         await trio.sleep(3600)
         assert world.plane.came == []
@@ -118,7 +118,7 @@ async def test_while_nothing_changes_nothing_is_reported_and_nobody_wakes(autoju
         assert world.plane.said() == [(1, ["a"])]
 
 
-async def test_a_thousand_services_make_a_report_and_more_make_another_at_once(autojump_clock: MockClock) -> None:
+async def test_of_more_than_a_thousand_services_the_next_report_follows_at_once(autojump_clock: MockClock) -> None:
     async with at_work() as world:
         for number in range(2 * SERVICES_PER_REPORT + 1):
             world.service(f"{number}")
@@ -129,7 +129,7 @@ async def test_a_thousand_services_make_a_report_and_more_make_another_at_once(a
         assert not world.reports
 
 
-async def test_a_report_that_fails_comes_again_after_growing_pauses_until_it_arrives(
+async def test_a_report_that_fails_is_sent_again_after_growing_pauses(
     autojump_clock: MockClock,
 ) -> None:
     async with at_work() as world:
@@ -148,7 +148,7 @@ async def test_a_report_that_fails_comes_again_after_growing_pauses_until_it_arr
         assert world.reports.acknowledged == 4
         service.up.add(1)
         await trio.sleep(2 * ROUND)
-        assert world.said().count(BACK) == 1, "it was not gone since"
+        assert world.said().count(BACK) == 1, "the control plane did not fail in between"
         world.plane.fault = OSError("no route")
         service.up.add(1)
         await trio.sleep(ROUND + 1)
@@ -156,7 +156,7 @@ async def test_a_report_that_fails_comes_again_after_growing_pauses_until_it_arr
         assert again - first == 0.5, "the pauses begin anew"
 
 
-async def test_what_changed_while_reports_failed_is_reported_too(autojump_clock: MockClock) -> None:
+async def test_a_service_that_changes_while_reports_fail_is_reported_later(autojump_clock: MockClock) -> None:
     async with at_work() as world:
         world.service("a")
         world.plane.fault = OSError("no route")
@@ -170,7 +170,7 @@ async def test_what_changed_while_reports_failed_is_reported_too(autojump_clock:
 
 
 @pytest.mark.parametrize("fault", [ValueError(), ExceptionGroup("two", [OSError("one"), ValueError()])])
-async def test_whatever_a_control_plane_raises_is_said_and_costs_nothing_else(
+async def test_any_exception_of_the_control_plane_is_logged_and_the_report_sent_again(
     fault: Exception, autojump_clock: MockClock
 ) -> None:
     async with at_work() as world:
@@ -183,7 +183,7 @@ async def test_whatever_a_control_plane_raises_is_said_and_costs_nothing_else(
         assert world.reports.acknowledged == 2
 
 
-async def test_a_report_that_nobody_answers_is_given_up_and_comes_again(autojump_clock: MockClock) -> None:
+async def test_a_report_without_an_answer_is_given_up_and_sent_again(autojump_clock: MockClock) -> None:
     async with at_work() as world:
         world.service()
         world.plane.seconds = 3600
@@ -198,7 +198,7 @@ async def test_a_report_that_nobody_answers_is_given_up_and_comes_again(autojump
 # The end.
 
 
-async def test_the_last_reports_are_sent_at_once(autojump_clock: MockClock) -> None:
+async def test_a_flush_sends_all_reports_at_once(autojump_clock: MockClock) -> None:
     async with at_work() as world:
         for number in range(SERVICES_PER_REPORT + 1):
             world.service(f"{number}")
@@ -208,14 +208,14 @@ async def test_the_last_reports_are_sent_at_once(autojump_clock: MockClock) -> N
         assert not world.reports
 
 
-async def test_with_nothing_due_there_is_nothing_to_send() -> None:
+async def test_a_flush_with_no_service_due_sends_nothing() -> None:
     async with at_work() as world:
         with trio.testing.assert_checkpoints():
             await world.reporter.flush(2)
         assert world.plane.came == []
 
 
-async def test_the_end_waits_for_the_report_that_is_under_way_and_sends_what_changed_since(
+async def test_a_flush_waits_for_a_report_under_way_and_sends_later_changes(
     autojump_clock: MockClock,
 ) -> None:
     async with at_work() as world:
@@ -229,7 +229,7 @@ async def test_the_end_waits_for_the_report_that_is_under_way_and_sends_what_cha
         assert (world.reports.acknowledged, len(world.reports)) == (2, 0)
 
 
-async def test_a_report_that_fails_at_the_end_is_not_tried_for_ever(autojump_clock: MockClock) -> None:
+async def test_a_flush_stops_at_a_report_that_fails(autojump_clock: MockClock) -> None:
     async with at_work() as world:
         world.service()
         world.plane.fault = OSError("no route")
@@ -239,7 +239,7 @@ async def test_a_report_that_fails_at_the_end_is_not_tried_for_ever(autojump_clo
 
 
 @pytest.mark.parametrize("under_way", [False, True])
-async def test_the_end_takes_no_longer_than_it_may(under_way: bool, autojump_clock: MockClock) -> None:
+async def test_a_flush_ends_at_its_deadline(under_way: bool, autojump_clock: MockClock) -> None:
     async with at_work() as world:
         world.service()
         world.plane.seconds = 3600
@@ -251,7 +251,7 @@ async def test_the_end_takes_no_longer_than_it_may(under_way: bool, autojump_clo
 
 
 @pytest.mark.parametrize("seconds", [0, ROUND / 2, ROUND + 1], ids=["idle", "between rounds", "under way"])
-async def test_after_a_cancel_a_report_that_was_cut_short_is_due_still(
+async def test_after_a_cancel_the_services_of_a_report_under_way_are_due(
     seconds: float, autojump_clock: MockClock
 ) -> None:
     async with at_work() as world:
@@ -264,7 +264,7 @@ async def test_after_a_cancel_a_report_that_was_cut_short_is_due_still(
     assert world.reporter.error == ""
 
 
-async def test_a_flush_that_was_cancelled_owes_as_much_as_before(autojump_clock: MockClock) -> None:
+async def test_after_a_flush_that_was_cancelled_its_services_are_due(autojump_clock: MockClock) -> None:
     world = World()
     world.service()
     world.plane.seconds = 3600

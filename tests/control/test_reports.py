@@ -1,4 +1,4 @@
-"""Reports survive any loss, repeat and restart: what a control plane keeps adds up to what was used, exactly."""
+"""Reports that are lost, repeated or late, and restarts: the sums of a control plane are exactly the usage."""
 
 from collections import Counter, defaultdict
 from itertools import count
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from tests.strategies import examples, keys, make_session
+from tests.strategies import examples, keys
+from tests.support.services import Tenants
 from trioedge.control import reports as report_module
 from trioedge.control.reports import Reports
 from trioedge.services.policy import Settings
-from trioedge.services.registry import Registry
 from trioedge.services.report import Report, Usage
 from trioedge.services.service import Service
 from trioedge.services.services import Services
@@ -23,15 +23,14 @@ from trioedge.session.session import Session
 
 
 class Edge:
-    """The part of an edge that reports: services, their sessions, and what is due."""
+    """The part of an edge that reports: services, their sessions, and the reports that are due."""
 
     def __init__(self, epoch: str = "1") -> None:
-        self.services = Services(Total(), Total(), governed=True)
-        self.registry = Registry(self.services)
-        self.reports = Reports("edge", epoch, self.registry.sources)
+        self.tenants = Tenants()
+        self.services, self.registry = self.tenants.services, self.tenants.registry
+        self.reports = Reports("edge", epoch)
         self.services.on_traffic.append(self.reports.mark)
         self.services.on_gone.append(self.reports.gone)
-        self.ids = count(1)
 
     def add(self, name: str) -> Service:
         return self.services.apply(Change(name, None, Settings()), None)
@@ -40,24 +39,22 @@ class Edge:
         self.services.apply(Change(name, Settings(), None), None)
 
     def come(self, name: str, source: str = "192.0.2.1") -> Session:
-        session = make_session(id=next(self.ids), service=name, source=source)
-        self.registry.add(session)
-        return session
+        return self.tenants.come(name, source)
 
-    def compose(self, most: int = 1000) -> tuple[Report, list[Service]]:
-        composed = self.reports.compose(most)
+    def compose(self, max_services: int = 1000) -> tuple[Report, list[Service]]:
+        composed = self.reports.compose(max_services)
         assert composed is not None
         return composed
 
     def report(self) -> tuple[Usage, ...]:
-        """What the next report says; it is acknowledged."""
+        """Give the usage of the next report, which is acknowledged."""
         report, services = self.compose()
         self.reports.confirm(report.sequence, services)
         return report.services
 
 
 class Plane:
-    """A control plane by the book: of each life it keeps the usage with the highest sequence."""
+    """A control plane by the contract: of each incarnation it keeps the usage with the highest sequence."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str, str, int], tuple[int, Usage]] = {}
@@ -79,7 +76,7 @@ COUNTS = ("bytes_up", "bytes_down", "opened", "live")
 
 
 class ReportsMachine(RuleBasedStateMachine):
-    """Traffic, services that come and go, and a line and a control plane that fail in every way."""
+    """Traffic, services that come and go, and a network and a control plane that fail in every way."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,9 +86,9 @@ class ReportsMachine(RuleBasedStateMachine):
         self.used: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.plane = Plane()
         self.durable = Plane()
-        """What the plane has on disk: all that it acknowledged, and maybe more."""
+        """The content of the control plane's disk: all that it acknowledged, and maybe more."""
         self.on_the_way: list[Report] = []
-        """Reports that may arrive still, any number of times and in any order."""
+        """Reports that may arrive, any number of times and in any order."""
         self.under_way: tuple[Report, list[Service]] | None = None
 
     # Traffic.
@@ -115,11 +112,11 @@ class ReportsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(data=st.data(), up=st.integers(0, 9), down=st.integers(0, 9))
     def send(self, data: st.DataObject, up: int, down: int) -> None:
-        name = data.draw(st.sampled_from(self.live)).service
-        for meter, number in zip(self.edge.services.meters(name), (up, down), strict=True):
+        service = data.draw(st.sampled_from(self.live)).service
+        for meter, number in zip((service.up, service.down), (up, down), strict=True):
             if number:
                 meter.add(number)
-        self.used[name].update({"bytes_up": up, "bytes_down": down})
+        self.used[service.name].update({"bytes_up": up, "bytes_down": down})
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
@@ -128,19 +125,19 @@ class ReportsMachine(RuleBasedStateMachine):
         self.live.remove(session)
         self.edge.registry.remove(session)
 
-    # The line.
+    # The network.
 
     @precondition(lambda self: self.under_way is None)
-    @rule(most=st.integers(1, 3))
-    def compose(self, most: int) -> None:
-        self.under_way = self.edge.reports.compose(most)
+    @rule(max_services=st.integers(1, 3))
+    def compose(self, max_services: int) -> None:
+        self.under_way = self.edge.reports.compose(max_services)
         if self.under_way is not None:
             self.on_the_way.append(self.under_way[0])
 
     @precondition(lambda self: self.on_the_way)
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
-        """Any of those that were sent, the same again, or an old one late."""
+        """Any report that was sent arrives: again, or late."""
         self.plane.store(data.draw(st.sampled_from(self.on_the_way)))
 
     @precondition(lambda self: self.under_way is not None)
@@ -157,19 +154,19 @@ class ReportsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way is not None)
     @rule()
     def lose(self) -> None:
-        """The report, or the word that it arrived."""
+        """The report or its acknowledgement is lost."""
         assert self.under_way is not None
         self.edge.reports.lost(self.under_way[1])
         self.under_way = None
 
     @rule()
     def restart_the_plane(self) -> None:
-        """It forgets what it has not acknowledged."""
+        """The control plane forgets all that it has not acknowledged."""
         self.plane.kept = dict(self.durable.kept)
 
     @rule()
     def restart_the_edge(self) -> None:
-        """In good order: sessions end, and the last report is acknowledged."""
+        """A stop in order: sessions end, and the last report is acknowledged."""
         self.end()
         self.edge = Edge(str(next(self.epochs)))
 
@@ -195,7 +192,7 @@ TestReports = ReportsMachine.TestCase
 TestReports.settings = examples(80, steps=40)
 
 
-def test_a_report_says_what_was_used_and_who_is_there() -> None:
+def test_a_report_has_bytes_sessions_and_sources_of_its_services() -> None:
     edge = Edge("8c1")
     shop = edge.add("shop")
     for source in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
@@ -210,7 +207,7 @@ def test_a_report_says_what_was_used_and_who_is_there() -> None:
     assert (edge.reports.sequence, edge.reports.acknowledged) == (1, 1)
 
 
-def test_what_does_not_change_is_never_reported_again() -> None:
+def test_a_service_that_does_not_change_is_not_reported_again() -> None:
     edge = Edge()
     edge.add("idle")
     shop = edge.add("shop")
@@ -222,21 +219,21 @@ def test_what_does_not_change_is_never_reported_again() -> None:
     assert len(edge.reports) == 1
     assert [usage.bytes_up for usage in edge.report()] == [2]
     assert edge.reports.compose(9) is None
-    assert edge.reports.sequence == 2, "no number is spent on a report that is none"
+    assert edge.reports.sequence == 2, "a report that is not composed has no sequence"
 
 
-def test_what_changes_while_its_report_is_under_way_is_due_again() -> None:
+def test_a_service_that_changes_while_its_report_is_under_way_is_due_again() -> None:
     edge = Edge()
     shop = edge.add("shop")
     edge.come("shop")
     report, services = edge.compose()
     shop.down.add(5)
-    assert not edge.reports, "never twice at once"
+    assert not edge.reports, "a service is in one report at a time"
     edge.reports.confirm(report.sequence, services)
     assert [usage.bytes_down for usage in edge.report()] == [5]
 
 
-def test_what_was_lost_is_due_again_with_a_number_of_its_own() -> None:
+def test_a_report_that_is_lost_is_composed_again_with_the_next_sequence() -> None:
     edge = Edge()
     edge.add("shop")
     edge.come("shop")
@@ -247,7 +244,7 @@ def test_what_was_lost_is_due_again_with_a_number_of_its_own() -> None:
     assert edge.reports.acknowledged == 0
 
 
-def test_a_report_has_at_most_so_many_services_those_first_that_changed_first() -> None:
+def test_a_report_has_the_services_that_changed_first_up_to_its_limit() -> None:
     edge = Edge()
     for name in "abcde":
         edge.add(name)
@@ -260,7 +257,7 @@ def test_a_report_has_at_most_so_many_services_those_first_that_changed_first() 
 
 
 @pytest.mark.parametrize("comes_back", [False, True])
-def test_final_totals_of_a_service_that_went_are_reported(comes_back: bool) -> None:
+def test_the_last_totals_of_a_removed_service_are_reported(comes_back: bool) -> None:
     edge = Edge()
     first = edge.add("shop")
     session = edge.come("shop")
@@ -277,20 +274,20 @@ def test_final_totals_of_a_service_that_went_are_reported(comes_back: bool) -> N
     assert [attrs.astuple(usage) for usage in edge.report()] == expected
 
 
-def test_totals_of_services_that_are_no_more_are_bounded(
+def test_of_too_many_removed_services_the_totals_of_the_first_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(report_module, "MAX_GONE", 2)
     services = Services(Total(), Total(), governed=True)
-    reports = Reports("edge", "1", lambda _: 0)
+    reports = Reports("edge", "1")
     services.on_traffic.append(reports.mark)
     kept: list[bool] = []
     services.on_gone.append(lambda service: kept.append(reports.gone(service)))
 
     def come_and_go(name: str) -> None:
-        services.apply(Change(name, None, Settings()), None)
-        services.entered(name)
-        services.left(name)
+        service = services.apply(Change(name, None, Settings()), None)
+        services.entered(service)
+        services.left(service)
         services.apply(Change(name, Settings(), None), None)
 
     for name in "ab":
@@ -300,7 +297,7 @@ def test_totals_of_services_that_are_no_more_are_bounded(
     assert [usage.service for usage in composed[0].services] == ["a"]
     come_and_go("c")
     come_and_go("d")
-    assert kept == [True, True, False, False], "what is under way is not taken back, so b and c went"
+    assert kept == [True, True, False, False], "a is in a report under way, so b and c are dropped"
     reports.lost(composed[1])
     composed = reports.compose(9)
     assert composed is not None
@@ -308,4 +305,4 @@ def test_totals_of_services_that_are_no_more_are_bounded(
     reports.confirm(2, composed[1])
     for name in "ef":
         come_and_go(name)
-    assert kept[4:] == [True, True], "what is acknowledged takes no room"
+    assert kept[4:] == [True, True], "a service whose usage is acknowledged takes no room"

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policies import STAGE_KEYS, DailyQuota, Hours
 from tests.strategies import examples
+from tests.support.policies import STAGE_KEYS, DailyQuota, Hours
 from trioedge.arguments import MAX_TEXT_LETTERS
 from trioedge.control.settings import KEYS, check_entries, read_settings
 from trioedge.errors import Faults, quote
 from trioedge.services.credentials import Credentials
 from trioedge.services.device_rules import Handover, Unchecked
 from trioedge.services.passwords import hash_password
-from trioedge.services.policy import FATES, Policy, Settings
+from trioedge.services.policy import FATES, NEEDS, Policy, Settings
 
 GOOD: dict[str, Any] = {
     "enabled": False,
@@ -95,6 +95,8 @@ def test_a_password_hash_goes_into_the_credentials(monkeypatch: pytest.MonkeyPat
         ({"session_rate": 10**400}, "session_rate has more than 64 bits"),
         ({"session_burst": 32.0}, "session_burst = 32.0 must be a whole number of at least 1"),
         ({"session_burst": None}, "session_burst = None must be a whole number of at least 1"),
+        ({"session_burst": 4}, "session_burst = 4 needs a session_rate"),
+        ({"session_burst": 4, "session_rate": None}, "session_burst = 4 needs a session_rate"),
         ({"max_sessions": 0}, "max_sessions = 0 must be a whole number of at least 1"),
         ({"max_sessions": True}, "max_sessions = True must be a whole number of at least 1"),
         ({"up_rate": 0}, "up_rate = 0 must be a number of at least 1"),
@@ -228,7 +230,7 @@ def test_each_of_several_faults_is_found_once(data: st.DataObject) -> None:
     good = data.draw(st.sets(st.sampled_from(KEYS))) - bad
     unknown = data.draw(st.sets(st.sampled_from(["bogus", "typo"])))
     table = {key: data.draw(BAD[key]) for key in bad} | {key: GOOD[key] for key in good} | dict.fromkeys(unknown, 1)
-    wrong = bad | ({"preconnect"} & good if "outbound" not in table else set())
+    wrong = bad | {key for key, (other, _) in NEEDS.items() if key in good and other not in table}
     settings, faults = read_settings(table, "services.shop")
     right = {key: GOOD[key] for key in good}
     assert settings == read_settings(right, "services.shop")[0], "the right keys are read all the same"

@@ -10,10 +10,10 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.control.fake_link import FakeLink
-from tests.policies import STAGE_KEYS, Hours
 from tests.strategies import examples
 from tests.support.cancels import cancel_at_every_step
+from tests.support.fake_link import FakeLink
+from tests.support.policies import STAGE_KEYS, Hours
 from trioedge.control.snapshot_lines import MAX_LINE_BYTES, MAX_LISTS, MAX_VALUES, KnownLines, SnapshotReader
 from trioedge.errors import MAX_FAULTS
 from trioedge.services.control_plane import SnapshotError

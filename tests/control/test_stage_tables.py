@@ -10,14 +10,15 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.control.fake_link import FakeLink
-from tests.control.planes import Scripted, snapshot
-from tests.policies import STAGE_KEYS, Hours
+from tests.support.control_planes import Scripted, snapshot
+from tests.support.fake_link import FakeLink
+from tests.support.policies import STAGE_KEYS, Hours
+from trioedge.addresses.address import Address
 from trioedge.admin.api import Admin
 from trioedge.control import http, watched_file
 from trioedge.control.file import read_services
 from trioedge.services.plan import Plan
-from trioedge.services.services import Snapshot
+from trioedge.services.snapshot import Snapshot
 
 SHOP = "[services.shop]\nsession_rate = 5\n\n[services.shop.hours]\nsince = 8\n"
 
@@ -25,7 +26,7 @@ SHOP = "[services.shop]\nsession_rate = 5\n\n[services.shop.hours]\nsince = 8\n"
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes are noticed soon."""
-    monkeypatch.setattr(watched_file, "STEP_SECONDS", 0.01)
+    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0.01)
     monkeypatch.setattr(http, "SOONEST_SECONDS", 0.01)
     monkeypatch.setattr(http, "FIRST_RETRY_SECONDS", 0.02)
@@ -100,6 +101,7 @@ async def test_a_plan_of_the_admin_socket_is_read_with_the_keys_of_the_edge() ->
     def state() -> te.ControlState:
         raise NotImplementedError
 
-    await Admin(plan, state, STAGE_KEYS)({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
+    admin = Admin(plan, state, Address("unix", path="/run/edge.sock"), STAGE_KEYS)
+    await admin({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
     assert sent[0]["status"] == 200
     assert asked[0].services["shop"].policy[Hours].since == 8

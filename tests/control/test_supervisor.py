@@ -1,3 +1,5 @@
+"""The supervisor of a control plane: start, faults, restarts, and the last reports."""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -5,23 +7,29 @@ import pytest
 import trio
 import trio.testing
 from structlog.testing import capture_logs
+from trio_util import AsyncValue
 
 import trioedge as te
-from tests.strategies import make_session
 from trioedge.control.supervisor import FLUSH_SECONDS, MAX_RETRY_SECONDS, ControlState, ControlSupervisor
+from trioedge.services.service import Service
+from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.meter import Total
 from trioedge.telemetry.observer import Observer
+from trioedge.testing import make_session
 
 
 class Mute:
-    """A control plane that never says a word."""
+    """A control plane that never applies a snapshot."""
 
     async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await trio.sleep_forever()
 
 
 def governed(control: te.ControlPlane | None) -> ControlSupervisor:
-    return ControlSupervisor(control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10)
+    return ControlSupervisor(
+        control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10,
+        snapshots=AsyncValue(0), stage_keys=NO_KEYS,
+    )  # fmt: skip
 
 
 @asynccontextmanager
@@ -33,20 +41,20 @@ async def started(control: te.ControlPlane | None) -> AsyncIterator[ControlSuper
         workers.cancel_scope.cancel()
 
 
-async def test_it_starts_with_the_first_word_of_the_control_plane() -> None:
+async def test_it_starts_with_the_first_snapshot() -> None:
     async with started(te.MemoryControl({"shop": te.Policy()})) as governance:
         state = governance.state()
         assert (state.services, state.error, state.failing_since, state.unreported) == (1, "", None, 0)
         assert state.applied_at is not None
 
 
-async def test_without_a_control_plane_there_is_nothing_to_wait_for() -> None:
+async def test_without_a_control_plane_it_starts_at_once() -> None:
     async with started(None) as governance:
-        assert governance.state() == ControlState("", None, 0, "", None, "", 0, 0)
-        assert governance.services.find("anyone") is not None
+        assert governance.state() == ControlState("", None, 1, "", None, "", 0, 0), "the default service is there"
+        assert isinstance(governance.services.find("anyone"), Service)
 
 
-async def test_who_gives_up_is_not_held_by_a_mute_one(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_drain_ends_the_wait_for_the_first_snapshot(autojump_clock: trio.testing.MockClock) -> None:
     governance, give_up = governed(Mute()), trio.Event()
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as workers:
@@ -61,7 +69,7 @@ async def test_who_gives_up_is_not_held_by_a_mute_one(autojump_clock: trio.testi
     assert trio.lowlevel.current_statistics().tasks_living == tasks, "the control plane's task is gone, too"
 
 
-async def test_a_cancel_while_it_waits_leaves_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_cancel_ends_the_wait_for_the_first_snapshot(autojump_clock: trio.testing.MockClock) -> None:
     governance = governed(Mute())
     with trio.move_on_after(3) as scope:
         async with trio.open_nursery() as workers:
@@ -70,13 +78,15 @@ async def test_a_cancel_while_it_waits_leaves_nothing(autojump_clock: trio.testi
 
 
 @pytest.mark.parametrize(("delay", "reports"), [(0.0, 1), (FLUSH_SECONDS + 1, 0)])
-async def test_what_is_due_is_reported_at_the_end_or_not_waited_for(
+async def test_the_last_reports_are_sent_within_their_time(
     autojump_clock: trio.testing.MockClock, delay: float, reports: int
 ) -> None:
     control = te.MemoryControl({"default": te.Policy()})
     control.delay = delay
     async with started(control) as governance:
-        session = make_session()
+        service, session = governance.services.get("default"), make_session()
+        assert service is not None
+        session.enter(service)
         governance.live.add(session)
         governance.live.remove(session)
         assert governance.state().unreported == 1
@@ -88,7 +98,7 @@ async def test_what_is_due_is_reported_at_the_end_or_not_waited_for(
 
 
 class Clumsy:
-    """A control plane that speaks, and then raises."""
+    """A control plane whose every run applies a snapshot and then raises."""
 
     def __init__(self, *seconds: float) -> None:
         self.seconds = list(seconds)
@@ -104,13 +114,15 @@ class Clumsy:
         raise LookupError("as asked")
 
 
-async def test_one_that_crashes_after_its_first_word_is_run_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_control_plane_that_crashes_after_its_first_snapshot_is_run_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     control = Clumsy()
     with capture_logs() as logs:
         async with started(control) as governance:
             await trio.sleep(1.01)
             assert "has stopped" in governance.state().error
-            assert "shop1" in governance.services, "what it said still holds"
+            assert "shop1" in governance.services, "the services stay as they were"
             await trio.sleep(1)
             assert control.runs == 2
             assert governance.state().error == ""
@@ -118,7 +130,7 @@ async def test_one_that_crashes_after_its_first_word_is_run_again(autojump_clock
     assert "control plane crashed" in [entry["event"] for entry in logs]
 
 
-async def test_one_that_crashes_again_and_again_is_run_less_and_less_often_until_one_run_goes_well(
+async def test_the_pauses_between_crashes_double_until_a_run_lasts_long(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trioedge.control.supervisor.random.random", lambda: 1.0)
@@ -131,7 +143,9 @@ async def test_one_that_crashes_again_and_again_is_run_less_and_less_often_until
     assert pauses[:5] == pytest.approx([0.5, 1, 2, 0.5, 1])
 
 
-async def test_one_that_crashes_before_it_is_a_fault(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_control_plane_that_crashes_before_its_first_snapshot_is_a_fault_of_the_edge(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     class Broken:
         async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
             raise LookupError("as asked")

@@ -1,3 +1,5 @@
+"""A TOML file of services as the lines of a snapshot."""
+
 import json
 import os
 import subprocess
@@ -12,7 +14,7 @@ from trioedge.control import toml_lines
 HEAD_KEYS = {"version", "full"}
 
 
-def said(path: Path) -> list[dict[str, Any]]:
+def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in toml_lines.toml_lines(path)]
 
 
@@ -21,9 +23,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "services.toml"
 
 
-def test_a_service_is_a_line(path: Path) -> None:
+def test_each_service_is_a_line_between_a_head_and_an_end(path: Path) -> None:
     path.write_text('[services.shop]\nsession_rate = 20\naccept = ["10.0.0.0/8"]\n[services."a b"]\n')
-    head, *lines = said(path)
+    head, *lines = lines_of(path)
     assert head.keys() == HEAD_KEYS
     assert head["full"] is True
     assert lines == [
@@ -33,11 +35,11 @@ def test_a_service_is_a_line(path: Path) -> None:
     ]
 
 
-def test_the_version_follows_the_content(path: Path) -> None:
+def test_the_version_is_the_same_for_the_same_content(path: Path) -> None:
     versions = []
     for text in ("[services]", "[services.shop]", "[services]"):
         path.write_text(text)
-        versions.append(said(path)[0]["version"])
+        versions.append(lines_of(path)[0]["version"])
     assert versions[0] == versions[2] != versions[1]
 
 
@@ -53,41 +55,41 @@ def test_the_version_follows_the_content(path: Path) -> None:
         (b"# \xff", ["is not TOML: it is not in UTF-8"]),
     ],
 )
-def test_every_fault_is_a_line(path: Path, content: str | bytes, faults: list[str]) -> None:
+def test_every_fault_of_a_file_is_a_line(path: Path, content: str | bytes, faults: list[str]) -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert [line["fault"] for line in said(path) if "fault" in line] == faults
+    assert [line["fault"] for line in lines_of(path) if "fault" in line] == faults
 
 
-def test_what_nests_too_deeply_is_a_fault(path: Path) -> None:
+def test_lists_nested_too_deeply_are_a_fault(path: Path) -> None:
     path.write_text("a = " + "[" * 100_000)
-    (line,) = said(path)
+    (line,) = lines_of(path)
     assert line["fault"].startswith("is not TOML: ")
 
 
 def test_a_missing_file_is_a_fault(path: Path) -> None:
-    assert said(path) == [{"fault": "cannot be read: No such file or directory"}]
+    assert lines_of(path) == [{"fault": "cannot be read: No such file or directory"}]
 
 
-def test_a_missing_file_with_a_relative_path_is_said_to_be_missing_where(
+def test_a_missing_file_with_a_relative_path_is_reported_with_its_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert said(Path("nowhere.toml")) == [{"fault": f"cannot be read in {tmp_path}: No such file or directory"}]
+    assert lines_of(Path("nowhere.toml")) == [{"fault": f"cannot be read in {tmp_path}: No such file or directory"}]
 
 
 def test_a_service_with_a_fault_has_its_other_faults_as_well(path: Path) -> None:
     path.write_text('[services.shop]\nname = "cafe"\nsession_rate = 0\n')
-    assert said(path)[2:] == [{"name": "shop", "session_rate": 0}, {"end": 1}]
+    assert lines_of(path)[2:] == [{"name": "shop", "session_rate": 0}, {"end": 1}]
 
 
-def test_a_date_is_text_to_whoever_looks_for_a_number(path: Path) -> None:
+def test_a_date_becomes_text(path: Path) -> None:
     path.write_text("[services.shop]\nsession_rate = 2026-11-23\nmax_sessions = nan\n")
-    line = said(path)[1]
+    line = lines_of(path)[1]
     assert line["session_rate"] == "2026-11-23"
     assert line["max_sessions"] != line["max_sessions"]
 
 
-def test_it_is_a_program_that_needs_nothing(path: Path) -> None:
+def test_as_a_program_it_prints_the_same_lines(path: Path) -> None:
     path.write_text("[services.shop]\nsession_rate = 20\n")
     command = [sys.executable, "-IS", toml_lines.__file__, os.fspath(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

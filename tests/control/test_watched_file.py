@@ -1,28 +1,20 @@
-import errno
+"""A watched file under a clock that jumps: what counts as a change, and how soon it is noticed."""
+
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 import trio
-import trio.testing
+from trio.testing import MockClock
 
-from trioedge.control import watched_file as module
-from trioedge.control.watched_file import WatchedFile
-
-PATIENCE = 3
-"""Seconds after which a test has failed, and less than what lies between two looks."""
+from trioedge.control.watched_file import LOOK_SECONDS, SETTLED_SECONDS, WatchedFile
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file in a directory of its own, whose changes are noticed soon."""
-    monkeypatch.setattr(module, "STEP_SECONDS", 0.01)
-    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.01)
-    monkeypatch.setattr(module, "UNWATCHED_SECONDS", 0.01)
+def path(tmp_path: Path) -> Path:
+    """A file in a directory of its own."""
     directory = tmp_path / "etc"
     directory.mkdir()
     path = directory / "services.toml"
@@ -30,41 +22,17 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.fixture
-def log() -> Iterator[list[MutableMapping[str, object]]]:
-    with structlog.testing.capture_logs() as lines:
-        yield lines
-
-
-@asynccontextmanager
-async def watched(path: Path) -> AsyncIterator[WatchedFile]:
-    """A file that the system watches by now."""
-    file = WatchedFile(path)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(file.run)
-        await trio.testing.wait_all_tasks_blocked()
-        assert await stays(file, 0.005), "the first look is over"
-        with trio.fail_after(PATIENCE):
-            yield file
-        nursery.cancel_scope.cancel()
-
-
-async def stays(file: WatchedFile, seconds: float = 0.06) -> bool:
+async def stays_the_same(file: WatchedFile, seconds: float = 3.0) -> bool:
     with trio.move_on_after(seconds):
         await file.changed()
         return False
     return True
 
 
-async def change_of(file: WatchedFile) -> bool:
-    """Wait for a change; no look is left over for the next one, which has to be noticed anew."""
-    there = await file.changed()
-    assert await stays(file, 0.005)
-    return there
-
-
-def write(path: Path) -> None:
-    path.write_text("two")
+def append(path: Path) -> None:
+    """Write in place. The size tells, because two writes may fall into one tick of the kernel's clock."""
+    with path.open("a") as file:
+        file.write("x")
 
 
 def text(path: Path) -> str:
@@ -81,265 +49,257 @@ def replace(path: Path) -> None:
     new.rename(path)
 
 
-def link(path: Path, target: Path | str) -> None:
-    """Let a link point somewhere, without a moment in which there is none."""
-    new = path.with_name("link")
+def point(link: Path, target: Path | str) -> None:
+    """Make a link point at `target`, by a rename, so that there is a link at every moment."""
+    new = link.with_name("link")
     new.symlink_to(target)
-    new.rename(path)
+    new.rename(link)
 
 
-def move_directory(path: Path) -> None:
+def replace_directory(path: Path) -> None:
     new = path.parent.with_name("new")
     shutil.copytree(path.parent, new)
-    path.parent.rename(path.parent.with_name("old"))
+    shutil.rmtree(path.parent)
     new.rename(path.parent)
 
 
 def touch(path: Path) -> None:
-    os.utime(path)
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
 
-@pytest.mark.parametrize("change", [write, replace, touch, move_directory])
-async def test_a_change_is_noticed_without_a_look(path: Path, change: Callable[[Path], None]) -> None:
-    async with watched(path) as file:
-        for _ in range(2):
-            shutil.rmtree(path.parent.with_name("old"), ignore_errors=True)
-            change(path)
-            assert await change_of(file)
-        assert await stays(file)
+def replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
-async def test_a_file_that_goes_and_comes_is_noticed(path: Path) -> None:
-    async with watched(path) as file:
-        remove(path)
-        assert not await change_of(file)
-        write(path)
-        assert await change_of(file)
+def allow_writing_to_all(path: Path) -> None:
+    """Change the permissions and nothing else, in a later tick of the kernel's clock than the last change."""
+    other, before = path.with_name("other"), path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == before:
+        other.touch()
+        if other.stat().st_ctime_ns > before:
+            path.chmod(0o666)
 
 
-async def test_what_changed_before_it_was_watched_is_noticed(path: Path) -> None:
-    file = WatchedFile(path)
-    write(path)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(file.run)
-        with trio.fail_after(PATIENCE):
-            assert await change_of(file)
-        nursery.cancel_scope.cancel()
-
-
-async def test_other_files_are_no_change(path: Path) -> None:
-    async with watched(path) as file:
-        write(path.with_name("other"))
-        replace(path.with_name("another"))
-        assert await stays(file)
-
-
-async def test_a_busy_directory_delays_nothing(path: Path) -> None:
-    async with watched(path) as file, trio.open_nursery() as nursery:
-
-        async def busy() -> None:
-            for number in range(1000):
-                path.with_name(f"other{number}").touch()
-                await trio.sleep(0.002)
-
-        nursery.start_soon(busy)
-        await trio.sleep(0.03)
-        write(path)
-        with trio.fail_after(0.5):
-            assert await change_of(file)
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_file_that_is_written_to_is_left_alone_until_it_is_not(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", [append, replace, touch, replace_directory])
+async def test_each_kind_of_change_is_noticed_once(
+    path: Path, change: Callable[[Path], None], autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.06)
-    written = 0
+    file = WatchedFile(path)
+    for _ in range(2):
+        change(path)
+        assert await file.changed()
+    assert await stays_the_same(file)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, LOOK_SECONDS / 2, LOOK_SECONDS - 0.001, LOOK_SECONDS, 100.3])
+async def test_a_change_is_noticed_within_a_look_and_the_time_to_settle(
+    path: Path, moment: float, autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+
+    async def change() -> None:
+        await trio.sleep(moment)
+        append(path)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(change)
+        assert await file.changed()
+    took = trio.current_time() - moment
+    assert SETTLED_SECONDS - 1e-9 <= took <= LOOK_SECONDS + SETTLED_SECONDS + 1e-9
+
+
+async def test_a_file_that_stays_the_same_costs_two_looks_a_second(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    file, looks, stat = WatchedFile(path), 0, Path.stat
+
+    def counted(self: Path) -> os.stat_result:
+        nonlocal looks
+        looks += 1
+        return stat(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", counted)
+        assert await stays_the_same(file, 60.1)
+    assert looks == 121
+
+
+async def test_a_file_that_is_removed_and_written_again_is_noticed_both_times(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+    remove(path)
+    assert not await file.changed()
+    assert await stays_the_same(file)
+    replace(path)
+    assert await file.changed()
+
+
+async def test_a_file_that_is_missing_at_first_is_noticed_when_it_is_written(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    remove(path)
+    file = WatchedFile(path)
+    assert await stays_the_same(file)
+    replace(path)
+    assert await file.changed()
+
+
+async def test_other_files_of_its_directory_are_no_change(path: Path, autojump_clock: MockClock) -> None:
+    file = WatchedFile(path)
+    append(path.with_name("other"))
+    replace(path.with_name("another"))
+    assert await stays_the_same(file)
+
+
+async def test_a_file_that_is_written_in_pieces_counts_as_changed_after_the_last(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    file, pieces = WatchedFile(path), 0
 
     async def write_slowly() -> None:
-        nonlocal written
-        with path.open("a") as file:
-            while written < 15:
-                file.write("x")
-                file.flush()
-                written += 1
-                await trio.sleep(0.01)
+        nonlocal pieces
+        for _ in range(15):
+            append(path)
+            pieces += 1
+            await trio.sleep(SETTLED_SECONDS / 2)
 
-    async with watched(path) as file, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         nursery.start_soon(write_slowly)
-        assert await change_of(file)
-        assert written == 15
+        assert await file.changed()
+        assert pieces == 15
+    assert await stays_the_same(file)
 
 
-async def test_a_mounted_directory_is_turned_over(path: Path) -> None:
-    """As Kubernetes mounts one: the file is a link through a link, and that one is replaced."""
+async def test_a_mounted_directory_that_is_turned_over_is_a_change(path: Path, autojump_clock: MockClock) -> None:
+    """As Kubernetes mounts one: the file is a link through a link, and the second link is replaced."""
     for version in ("..v1", "..v2", "..v3"):
         path.with_name(version).mkdir()
         (path.with_name(version) / path.name).write_text(version)
     data = path.with_name("..data")
-    link(data, "..v1")
-    link(path, Path("..data") / path.name)
-    async with watched(path) as file:
-        for version in ("..v2", "..v3"):
-            link(data, version)
-            assert await change_of(file)
-            assert text(path) == version
-        write(path)
-        assert await change_of(file), "what is written where the link points now counts as well"
+    point(data, "..v1")
+    point(path, Path("..data") / path.name)
+    file = WatchedFile(path)
+    for version in ("..v2", "..v3"):
+        point(data, version)
+        assert await file.changed()
+        assert text(path) == version
+    append(path)
+    assert await file.changed(), "a write where the link points now is a change as well"
 
 
-@pytest.mark.parametrize("change", [write, replace, touch])
-async def test_what_a_link_points_to_changes(path: Path, tmp_path: Path, change: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("change", [append, replace, touch])
+async def test_a_change_of_the_target_of_two_links_is_a_change(
+    path: Path, tmp_path: Path, change: Callable[[Path], None], autojump_clock: MockClock
+) -> None:
     target = tmp_path / "elsewhere" / "target"
     target.parent.mkdir()
     target.write_text("one")
     between = tmp_path / "links" / "between"
     between.parent.mkdir()
-    link(between, target.parent)
-    link(path, between / "target")
-    async with watched(path) as file:
-        for _ in range(2):
-            change(target)
-            assert await change_of(file)
-        link(between, path.parent)
-        assert not await change_of(file), "there is no such file"
-        write(path.parent / "target")
-        assert await change_of(file)
+    point(between, target.parent)
+    point(path, between / "target")
+    file = WatchedFile(path)
+    for _ in range(2):
+        change(target)
+        assert await file.changed()
+    point(between, path.parent)
+    assert not await file.changed(), "the link points at no file now"
+    append(path.parent / "target")
+    assert await file.changed()
 
 
-async def test_a_file_that_is_written_under_another_name_is_noticed(path: Path, tmp_path: Path) -> None:
-    """As one is that was mounted on its own: nothing happens in its directory."""
+async def test_a_file_that_is_written_under_another_name_is_a_change(
+    path: Path, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """As a file is that was mounted on its own: nothing happens in its directory."""
     other = tmp_path / "other"
     other.hardlink_to(path)
-    async with watched(path) as file:
-        for _ in range(2):
-            write(other)
-            assert await change_of(file)
+    file = WatchedFile(path)
+    for _ in range(2):
+        append(other)
+        assert await file.changed()
 
 
-async def test_a_directory_that_goes_and_comes_is_noticed(path: Path, log: list[MutableMapping[str, object]]) -> None:
-    async with watched(path) as file:
-        shutil.rmtree(path.parent)
-        assert not await change_of(file)
-        await trio.sleep(0.03)
-        path.parent.mkdir()
-        assert await stays(file, 0.03)
-        write(path)
-        assert await change_of(file)
-        replace(path)
-        assert await change_of(file)
-    assert log == []
+async def test_a_directory_that_is_removed_and_made_again_is_noticed(path: Path, autojump_clock: MockClock) -> None:
+    file = WatchedFile(path)
+    shutil.rmtree(path.parent)
+    assert not await file.changed()
+    path.parent.mkdir()
+    assert await stays_the_same(file), "an empty directory has no file yet"
+    append(path)
+    assert await file.changed()
 
 
-async def test_links_in_a_circle_are_no_file(path: Path, log: list[MutableMapping[str, object]]) -> None:
-    link(path, "other")
-    link(path.with_name("other"), path.name)
-    async with watched(path) as file:
-        assert await stays(file)
-        remove(path)
-        write(path)
-        assert await change_of(file)
-    assert log == []
+async def test_links_in_a_circle_are_no_file(path: Path, autojump_clock: MockClock) -> None:
+    point(path, "other")
+    point(path.with_name("other"), path.name)
+    file = WatchedFile(path)
+    assert await stays_the_same(file)
+    remove(path)
+    append(path)
+    assert await file.changed()
 
 
-async def test_a_relative_path_stays_where_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(path.parent)
-    async with watched(Path(path.name)) as file:
-        monkeypatch.undo()
-        write(path)
-        assert await change_of(file)
+async def test_a_path_below_a_file_is_no_file(path: Path, autojump_clock: MockClock) -> None:
+    file = WatchedFile(path / "services.toml")
+    assert await stays_the_same(file)
+    replace_by_directory(path)
+    append(path / "services.toml")
+    assert await file.changed()
 
 
-async def test_what_is_forgotten_changes_at_once(path: Path) -> None:
-    async with watched(path) as file:
-        assert await stays(file)
-        file.forget()
-        assert await change_of(file)
-        remove(path)
-        assert not await change_of(file)
-        file.forget()
-        assert not await change_of(file)
+async def test_a_directory_in_the_place_of_the_file_is_a_change(path: Path, autojump_clock: MockClock) -> None:
+    """The reader of the file says what is wrong with it."""
+    file = WatchedFile(path)
+    replace_by_directory(path)
+    assert await file.changed()
 
 
-async def test_where_the_system_says_nothing_the_file_is_looked_at(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(WatchedFile, "_places", lambda _: {path.parent.parent: ()})
-    async with watched(path) as file:
-        assert await stays(file)
-        write(path)
-        assert await change_of(file)
+async def test_permissions_that_change_are_a_change(path: Path, autojump_clock: MockClock) -> None:
+    """A file that could not be read may be readable now."""
+    file = WatchedFile(path)
+    allow_writing_to_all(path)
+    assert await file.changed()
 
 
-class NoWatch:
-    """In place of watchfiles, out of everything."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-        self.asked = 0
-
-    async def __call__(self, *paths: Path, **_: object) -> AsyncIterator[set[object]]:
-        self.asked += 1
-        raise self._error
-        yield  # which makes it a generator
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError("OS file watch limit reached."),
-        OSError(errno.EMFILE, "Too many open files"),
-        RuntimeError("error creating watcher"),
-        ExceptionGroup("unhandled errors in a TaskGroup", [RuntimeError("error in underlying watcher")]),
-    ],
-    ids=["watches", "descriptors", "instances", "later"],
-)
-async def test_without_a_watch_it_looks_and_says_so_once(
-    path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, log: list[MutableMapping[str, object]]
+async def test_a_relative_path_begins_where_the_process_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr("trioedge.telemetry.observer.NOTICE_SECONDS", 0)
-    monkeypatch.setattr("watchfiles.awatch", no_watch := NoWatch(error))
-    async with watched(path) as file:
-        write(path)
-        assert await change_of(file)
-        assert await stays(file)
-    assert no_watch.asked > 3, "there may be a watch again"
-    what = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-    assert log == [
-        {
-            "event": "file cannot be watched",
-            "log_level": "warning",
-            "path": str(path),
-            "looked_at": "every 0.01 s",
-            "error": str(what),
-        }
-    ]
-
-
-async def test_a_name_that_is_no_text_ends_no_watch(path: Path) -> None:
-    """watchfiles raises out of its thread for one."""
-    async with watched(path) as file:
-        for _ in range(2):
-            write(Path(os.fsdecode(b"%s/\xff" % bytes(path.parent))))
-            assert await stays(file, 0.05)
-            write(path)
-            assert await change_of(file)
-
-
-async def test_a_cancel_takes_a_step_at_most(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    file = WatchedFile(Path(path.name))
     monkeypatch.undo()
-    async with watched(path):
-        began = trio.current_time()
-    assert trio.current_time() - began < 3 * module.STEP_SECONDS
+    append(path)
+    assert await file.changed()
 
 
-async def test_a_cancel_of_whoever_waits_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.03)
-    async with watched(path) as file:
-        write(path)
-        await trio.sleep(0.05)
-        assert await stays(file, 0.01), "it was looked at, and has not settled yet"
-        with trio.CancelScope() as scope:
-            scope.cancel()
+async def test_a_file_that_is_forgotten_changes_at_once(path: Path, autojump_clock: MockClock) -> None:
+    file = WatchedFile(path)
+    file.forget()
+    assert await file.changed()
+    assert trio.current_time() == pytest.approx(SETTLED_SECONDS)
+    remove(path)
+    assert not await file.changed()
+    file.forget()
+    assert not await file.changed(), "a file that is missing is forgotten in the same way"
+
+
+@pytest.mark.parametrize("moment", [0.0, LOOK_SECONDS - 0.01, LOOK_SECONDS + SETTLED_SECONDS / 2])
+async def test_a_cancel_takes_no_time_and_leaves_the_change_to_the_next_call(
+    path: Path, moment: float, autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+
+    async def change() -> None:
+        await trio.sleep(LOOK_SECONDS - 0.02)
+        append(path)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(change)
+        with trio.move_on_after(moment) as scope:
             await file.changed()
         assert scope.cancelled_caught
-        assert await change_of(file)
+        assert trio.current_time() == pytest.approx(moment)
+        assert await file.changed()

@@ -144,7 +144,7 @@ async def test_a_control_plane_that_is_killed_costs_no_session_and_no_byte(
 
 
 async def test_a_file_that_changes_is_seen_by_an_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched_file, "STEP_SECONDS", 0.01)
+    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0.01)
     path = tmp_path / "services.toml"
 

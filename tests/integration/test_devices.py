@@ -1,4 +1,4 @@
-"""Devices over real sockets: who is denied is cut and nobody else, and who waits loses no byte."""
+"""Devices over real sockets: a denied device is cut and no other, and a session that pauses loses no byte."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ MINE, OTHER = "127.0.0.2", "127.0.0.3"
 
 
 def edge_of(port: int, limit: te.DeviceLimit, control: te.MemoryControl) -> te.Edge:
-    """Clients of 127.0.0.9 are the bank's, all others the shop's."""
+    """Describe an edge before a server on `port`; clients of 127.0.0.9 are the bank's, all others the shop's."""
     stages = [te.Identify(lambda session: "bank" if session.source == "127.0.0.9" else "shop"), limit]
     return te.Edge("tcp://127.0.0.1:0", stages, te.Forward(f"tcp://127.0.0.1:{port}"), control=control)
 
@@ -45,7 +45,7 @@ async def test_sixteen_connections_at_once_make_one_check() -> None:
             await client.aclose()
 
 
-async def test_a_denial_cuts_the_sockets_of_its_device_and_of_nobody_else() -> None:
+async def test_a_denial_cuts_the_sockets_of_its_device_and_no_others() -> None:
     control = shops(check=lambda service, device: (service, device) != ("shop", MINE))
     control.delay = 0.1
     async with server() as port:
@@ -68,7 +68,7 @@ async def test_a_denial_cuts_the_sockets_of_its_device_and_of_nobody_else() -> N
 
 @pytest.mark.parametrize("granted", [0, 1, 100_000])
 async def test_a_paused_session_loses_no_byte(granted: int) -> None:
-    """A megabyte each way, some of which has to wait in the kernel until the answer comes."""
+    """A megabyte each way; a part of it waits in the kernel until the answer comes."""
     control = shops()
     control.delay = 0.1
     limit = te.DeviceLimit(grace=te.Grace(bytes=granted))
@@ -93,7 +93,7 @@ async def test_a_paused_session_loses_no_byte(granted: int) -> None:
             assert (count, digest.digest()) == (len(data), hashlib.sha256(data).digest())
 
 
-async def test_an_answer_wakes_a_session_when_nothing_else_happens() -> None:
+async def test_an_answer_wakes_a_paused_session_without_any_other_event() -> None:
     control = shops()
     control.delay = 0.1
     limit = te.DeviceLimit(grace=te.Grace(bytes=0))
@@ -105,7 +105,7 @@ async def test_an_answer_wakes_a_session_when_nothing_else_happens() -> None:
 
 
 @pytest.mark.parametrize(("unchecked", "goes_on"), [("fail_open", True), ("fail_closed", False)])
-async def test_a_paused_session_waits_for_the_deadline_and_no_longer(unchecked: str, goes_on: bool) -> None:
+async def test_a_paused_session_waits_until_the_end_of_its_grace(unchecked: str, goes_on: bool) -> None:
     control = shops(device_unchecked=unchecked)
     control.down = True
     limit = te.DeviceLimit(grace=te.Grace(seconds=0.1, bytes=2))
@@ -122,7 +122,7 @@ async def test_a_paused_session_waits_for_the_deadline_and_no_longer(unchecked: 
             assert trio.current_time() - began >= 0.1
 
 
-async def test_a_new_device_takes_the_sockets_of_the_oldest() -> None:
+async def test_with_evict_oldest_a_new_device_resets_the_sockets_of_the_oldest() -> None:
     control = shops(device_limit=1, device_handover="evict_oldest")
     async with server() as port, serving(edge_of(port, te.DeviceLimit(), control)) as edge_port:
         before = [await connect(edge_port, MINE) for _ in range(2)]

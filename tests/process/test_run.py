@@ -8,10 +8,11 @@ import structlog
 import trio
 
 import trioedge as te
+from tests.support.logging_state import logging_restored
 
 
 class Silent:
-    """A control plane that never says a word, and somebody who loses patience."""
+    """A control plane that never applies a snapshot, in a process that gets a signal."""
 
     async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None]) -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -20,19 +21,20 @@ class Silent:
 
 @pytest.fixture
 def a_process_of_its_own() -> Iterator[None]:
-    """Leave the process as it was found."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield
+    """Put the process back as it was."""
+    files, thresholds = resource.getrlimit(resource.RLIMIT_NOFILE), gc.get_threshold()
+    with logging_restored():
+        yield
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
-    structlog.reset_defaults()
 
 
 def make_edge(control: te.ControlPlane, *, listen: str = "tcp://127.0.0.1:0", endpoint: object = None) -> te.Edge:
     return te.Edge(listen, [], endpoint or te.Forward("tcp://127.0.0.1:1"), control=control)
 
 
-def test_a_signal_ends_an_edge_whose_control_plane_never_spoke(a_process_of_its_own: None) -> None:
+def test_a_signal_ends_an_edge_that_waits_for_its_first_snapshot(a_process_of_its_own: None) -> None:
     assert te.run(make_edge(Silent())) is te.ExitCode.DRAINED
 
 
@@ -57,7 +59,7 @@ def test_a_signal_ends_an_edge_whose_control_plane_never_spoke(a_process_of_its_
     ],
     ids=["faults", "no file", "no address"],
 )
-def test_what_cannot_be_is_one_error_out_of_all_nurseries(
+def test_an_edge_that_cannot_start_raises_one_error_without_groups(
     edge: te.Edge, error: type[te.ConfigurationError], message: str, a_process_of_its_own: None
 ) -> None:
     with pytest.raises(error) as refusal:
@@ -66,7 +68,7 @@ def test_what_cannot_be_is_one_error_out_of_all_nurseries(
     assert str(refusal.value).startswith(message)
 
 
-def test_a_fault_stays_what_it_is(a_process_of_its_own: None) -> None:
+def test_an_unexpected_fault_keeps_its_groups(a_process_of_its_own: None) -> None:
     class Broken(Silent):
         async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None]) -> None:
             raise LookupError("a bug")
@@ -74,3 +76,20 @@ def test_a_fault_stays_what_it_is(a_process_of_its_own: None) -> None:
     with pytest.raises(ExceptionGroup) as group:
         te.run(make_edge(Broken()))
     assert group.group_contains(LookupError, match="a bug")
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_logs_go_to_stderr_unless_the_program_has_configured_structlog(
+    configured: bool, a_process_of_its_own: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[str] = []
+
+    def keep(logger: object, method: str, event: structlog.typing.EventDict) -> str:
+        written.append(event["event"])
+        raise structlog.DropEvent
+
+    if configured:
+        structlog.configure(processors=[keep])
+    te.run(make_edge(Silent()))
+    error = capsys.readouterr().err
+    assert ("stopped" in written, " stopped " in error) == (configured, not configured)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policies import anything
 from tests.strategies import examples
+from tests.support.policies import anything
 from trioedge.arguments import MAX_NUMBER
 from trioedge.errors import ConfigurationError
 from trioedge.services.annotations import reader_of

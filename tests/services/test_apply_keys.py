@@ -2,64 +2,50 @@
 
 import pytest
 
-from tests.policies import STAGE_KEYS, DailyQuota, Hours
-from tests.strategies import make_session
-from trioedge.services.apply import SnapshotApplier
+from tests.support.policies import STAGE_KEYS, DailyQuota, Hours
+from tests.support.services import Governed, cut_reasons
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.plan import Plan
-from trioedge.services.policy import Policy, Settings
-from trioedge.services.registry import Registry
-from trioedge.services.services import Services, Snapshot
-from trioedge.services.stage_keys import NO_KEYS, StageKeys
-from trioedge.session.meter import Total
-from trioedge.telemetry.observer import Observer
+from trioedge.services.stage_keys import NO_KEYS
+from trioedge.session.verdict import Reason
 
 
-class World:
-    """Services and sessions without an edge."""
-
-    def __init__(self, stage_keys: StageKeys = STAGE_KEYS) -> None:
-        self.services = Services(Total(), Total(), governed=True)
-        self.registry = Registry(self.services)
-        self.applier = SnapshotApplier(
-            self.services, self.registry, Observer(), enforced=(), stage_keys=stage_keys
-        )  # fmt: skip
-
-    async def put(self, *stages: object) -> Plan:
-        """Apply a snapshot in which service ``shop`` has these keys."""
-        return await self.applier.apply(Snapshot({"shop": Settings(Policy(stages=stages))}, full=False))
+def make_world() -> Governed:
+    return Governed("enabled", stage_keys=STAGE_KEYS)
 
 
 async def test_keys_of_stages_are_applied_and_a_change_names_each() -> None:
-    world = World()
-    assert await world.put(Hours(8, 18)) == Plan(added=("shop",))
-    assert await world.put(Hours(8, 18)) == Plan()
-    plan = await world.put(Hours(9, 18), DailyQuota(3))
+    world = make_world()
+    assert await world.let("shop", stages=(Hours(8, 18),)) == Plan(added=("shop",))
+    assert await world.let("shop", stages=(Hours(8, 18),)) == Plan()
+    plan = await world.let("shop", stages=(Hours(9, 18), DailyQuota(3)))
     assert plan == Plan(changed={"shop": ("hours.since", "daily_quota.per_day")})
-    service = world.services.find("shop")
+    service = world.services.get("shop")
     assert service is not None
     assert service.policy[Hours].since == 9
 
 
 async def test_a_key_whose_fate_is_evict_cuts_live_sessions_and_one_whose_fate_is_keep_does_not() -> None:
-    world = World()
-    await world.put(Hours(8))
-    world.registry.add(make_session(service="shop"))
-    assert (await world.put(Hours(9))).evicted == 0
-    assert (await world.put(Hours(9), DailyQuota(3))).evicted == 1
+    world = make_world()
+    await world.let("shop", stages=(Hours(8),))
+    session = world.carried("shop")
+    assert (await world.let("shop", stages=(Hours(9),))).evicted == 0
+    assert cut_reasons(session) == [None]
+    assert (await world.let("shop", stages=(Hours(9), DailyQuota(3)))).evicted == 1
+    assert cut_reasons(session) == [Reason.EVICTED]
 
 
 @pytest.mark.parametrize("before", [(), (Hours(),)])
 async def test_keys_that_no_stage_reads_are_refused(before: tuple[object, ...]) -> None:
-    world = World()
-    await world.put(*before)
+    world = make_world()
+    await world.let("shop", stages=before)
     for stages in ((*before, DailyQuota(), DailyQuota()), (*before, 3), (Hours(until="8"),)):  # type: ignore[arg-type]
         with pytest.raises(SnapshotError, match=r"^services\.shop\.(stages|hours\.until)"):
-            await world.put(*stages)
-    world = World(NO_KEYS)
+            await world.let("shop", stages=stages)
+    world = Governed("enabled", stage_keys=NO_KEYS)
     with pytest.raises(SnapshotError, match="no stage of this edge reads Hours; stages name: none"):
-        await world.put(Hours())
+        await world.let("shop", stages=(Hours(),))
 
 
 def test_the_link_of_an_edge_has_the_keys_that_text_is_read_with() -> None:
-    assert World().applier.stage_keys is STAGE_KEYS
+    assert make_world().applier.stage_keys is STAGE_KEYS

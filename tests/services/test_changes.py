@@ -5,8 +5,8 @@ import attrs
 import pytest
 from hypothesis import given
 
-from tests.policies import FIELDS, HASHES, DailyQuota, Hours, some_settings, stages
 from tests.strategies import examples
+from tests.support.policies import FIELDS, HASHES, DailyQuota, Hours, some_settings, stages
 from trioedge.services.changes import ENTRIES_PER_STEP, changed_fields, fate_of, find_field
 from trioedge.services.credentials import Credentials
 from trioedge.services.policy import FATES, Fate, Policy, Settings
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def steps_of(generator: Generator[None, None, T]) -> tuple[int, T]:
-    """Run a generator to its end: how often it stopped, and what it returned."""
+    """Run a generator to its end; return how often it stopped, and its result."""
     steps = 0
     while True:
         try:
@@ -107,7 +107,7 @@ def test_keys_of_stages_come_behind_the_fields_of_the_policy_and_before_the_pass
 
 @attrs.frozen
 class Needy:
-    """No class of keys, because it cannot be made without an argument."""
+    """Not a class of keys, because it cannot be made without an argument."""
 
     argument: int
 
@@ -115,8 +115,8 @@ class Needy:
 @pytest.mark.parametrize(
     "after", [None, [Hours()], (Hours(), 3), (Hours(), Hours()), (Needy(1),), (Hours,), (DailyQuota(), Hours()), ()]
 )
-def test_stages_that_differ_and_no_key_of_them_are_named_as_such(after: Any) -> None:
-    """So that a faulty snapshot is no change of nothing, and is checked."""
+def test_stages_that_differ_without_a_key_that_differs_are_named_stages(after: Any) -> None:
+    """So that a faulty snapshot counts as a change, and is checked."""
     assert changed(keyed(Hours()), Settings(Policy(stages=after))) == ("stages",)
     assert fate_of("stages", keyed(Hours()), Settings(Policy(stages=after))) is Fate.KEEP
 
@@ -154,9 +154,28 @@ def test_a_key_of_a_private_attribute_is_named_as_its_argument_is() -> None:
         ("nothing.known", Fate.KEEP),
     ],
 )
-def test_the_fate_of_a_key_is_what_its_class_says(name: str, fate: Fate) -> None:
+def test_the_fate_of_a_key_is_that_of_the_field_of_its_class(name: str, fate: Fate) -> None:
     assert fate_of(name, keyed(Hours()), keyed(DailyQuota())) is fate
     assert fate_of(name, keyed(), keyed(Hours(), DailyQuota())) is fate
+
+
+@pytest.mark.parametrize("name", ["hours.until", "daily_quota.per_day"])
+def test_a_key_that_neither_side_carries_has_not_changed_and_its_fate_is_keep(name: str) -> None:
+    """Both sides have the defaults of the class, so there is nothing to judge again or to cut."""
+    before, after = keyed(), with_policy(keyed(), max_sessions=3)
+    assert before.policy[Hours] is after.policy[Hours]
+    assert changed(before, after) == ("max_sessions",)
+    assert fate_of(name, before, after) is Fate.KEEP
+    assert fate_of(name, None, after) is fate_of(name, before, None) is Fate.KEEP
+    assert find_field(name, before, after) is None
+
+
+@pytest.mark.parametrize(("before", "after"), [((), (Hours(until=24),)), ((Hours(until=24),), ())])
+def test_an_instance_of_the_defaults_that_comes_or_goes_changes_no_key(
+    before: tuple[object, ...], after: tuple[object, ...]
+) -> None:
+    assert changed(keyed(*before), keyed(*after)) == ("stages",)
+    assert fate_of("stages", keyed(*before), keyed(*after)) is Fate.KEEP
 
 
 def test_a_key_is_found_by_its_name_in_one_of_the_settings() -> None:

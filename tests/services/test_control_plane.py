@@ -31,23 +31,23 @@ class Counts(Speaks):
     ],
     ids=["speaks", "checks", "counts", "file", "memory", "http"],
 )
-def test_a_control_plane_is_what_it_can_do(control: object, checks: bool, counts: bool) -> None:
+def test_a_control_plane_is_known_by_its_methods(control: object, checks: bool, counts: bool) -> None:
     assert isinstance(control, ControlPlane)
     assert isinstance(control, ChecksDevices) is checks
     assert isinstance(control, TakesReports) is counts
 
 
-def test_what_cannot_run_is_no_control_plane() -> None:
+def test_an_object_without_run_is_no_control_plane() -> None:
     assert not isinstance(object(), ControlPlane)
 
 
-def test_a_refused_snapshot_says_everything_that_is_wrong() -> None:
+def test_the_error_of_a_refused_snapshot_has_every_fault() -> None:
     error = SnapshotError(("services.a.x = 1 is wrong", "services.b.y = 2 is too"))
     assert error.faults == ("services.a.x = 1 is wrong", "services.b.y = 2 is too")
     assert str(error) == "services.a.x = 1 is wrong; services.b.y = 2 is too"
     assert isinstance(error, EdgeError)
-    assert not isinstance(error, te.ConfigurationError), "an edge that runs goes on"
+    assert not isinstance(error, te.ConfigurationError), "because a serving edge goes on"
 
 
-def test_a_verdict_holds_for_a_minute_unless_it_says_how_long() -> None:
+def test_a_verdict_is_fresh_for_a_minute_by_default() -> None:
     assert DeviceVerdict(True) == DeviceVerdict(accept=True, seconds=60.0, detail="")

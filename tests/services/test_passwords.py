@@ -1,4 +1,7 @@
+"""Passwords: hashes, answers from memory, and slow hashes that callers share."""
+
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
@@ -7,12 +10,12 @@ import trio.testing
 
 from trioedge.errors import ConfigurationError
 from trioedge.services import passwords as module
-from trioedge.services.credentials import check_hash
+from trioedge.services.credentials import check_hash, read_hash
 from trioedge.services.passwords import REMEMBERED_SECONDS, Passwords, hash_password
 
 
 class Slowly:
-    """Stands before the slow hash: counts how often it is asked for, and holds it back while told to."""
+    """Counts the slow hashes, and delays them while `go_on` is not set."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -28,7 +31,7 @@ class Slowly:
 
 @pytest.fixture(autouse=True)
 def slowly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slowly]:
-    """Cheap hashes, and a hold on them."""
+    """Cheap hashes that a test can delay."""
     monkeypatch.setattr(module, "COST_LOG2", 1)
     slowly = Slowly()
     monkeypatch.setattr(module, "_matches", slowly)
@@ -42,10 +45,11 @@ async def until(thing: Slowly, asked: int) -> None:
             await trio.sleep(0.001)
 
 
-def test_a_hash_says_how_it_was_made_and_has_a_salt_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hash_is_a_phc_string_with_its_parameters_and_a_salt_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     hashed, again = hash_password("secret"), hash_password("secret")
-    assert hashed.startswith("scrypt:14:")
+    assert hashed.startswith("$scrypt$ln=14,r=8,p=1$")
+    assert "=" not in hashed.partition("p=1")[2]
     assert hashed != again
     assert "secret" not in hashed
     assert check_hash(hashed) == ""
@@ -66,7 +70,21 @@ async def test_the_right_password_is_right_and_others_are_wrong(password: str) -
     assert not await passwords.verify(password, None)
 
 
-async def test_what_cannot_be_a_password_costs_no_hash(slowly: Slowly) -> None:
+async def test_a_hash_of_the_former_form_is_verified() -> None:
+    cost, salt, key = read_hash(hash_password("secret"))
+    former = f"scrypt:{cost}:{b64encode(salt).decode()}:{b64encode(key).decode()}"
+    assert await Passwords().verify("secret", former)
+    assert not await Passwords().verify("wrong", former)
+
+
+async def test_a_hash_of_another_implementation_is_verified() -> None:
+    """The key is of ``openssl kdf SCRYPT``; the vectors of RFC 7914 have shorter salts."""
+    hashed = "$scrypt$ln=4,r=8,p=1$AAECAwQFBgcICQoLDA0ODw$FBYrbyejpsRMOOxNjJ4WhxLlIIkIxp/izmMfHJ7w9YU"
+    assert await Passwords().verify("secret", hashed)
+    assert not await Passwords().verify("wrong", hashed)
+
+
+async def test_a_password_that_is_too_long_costs_no_hash(slowly: Slowly) -> None:
     assert not await Passwords().verify("x" * 1025, hash_password("secret"))
     assert slowly.asked == 0
 
@@ -82,7 +100,7 @@ async def test_an_answer_is_remembered_for_ten_minutes(mock_clock: trio.testing.
     assert slowly.asked == 3
 
 
-async def test_an_answer_stops_being_used_at_the_very_moment_it_expires(
+async def test_an_answer_is_not_used_from_the_moment_at_which_it_expires(
     mock_clock: trio.testing.MockClock, slowly: Slowly
 ) -> None:
     passwords, hashed = Passwords(), hash_password("secret")
@@ -115,18 +133,20 @@ async def test_at_capacity_the_answer_that_expires_first_is_evicted_however_ofte
     assert len(passwords._known) == 2
 
 
-async def test_a_changed_hash_holds_at_once() -> None:
+async def test_a_changed_hash_applies_at_once() -> None:
     passwords, old, new = Passwords(), hash_password("old"), hash_password("new")
     assert await passwords.verify("old", old)
     assert not await passwords.verify("old", new)
     assert await passwords.verify("new", new)
 
 
-async def test_a_password_of_one_service_says_nothing_of_another() -> None:
-    """What is hashed together stays apart: a password cannot be moved into the hash before it."""
-    passwords, hashed = Passwords(), hash_password("secret")
-    assert await passwords.verify("secret", hashed)
-    assert not await passwords.verify("\0secret", hashed)
+async def test_a_hash_and_a_password_that_are_split_elsewhere_have_a_digest_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_matches", lambda _, password_hash: password_hash == "ab")
+    passwords = Passwords()
+    assert await passwords.verify("c", "ab")
+    assert not await passwords.verify("bc", "a")
 
 
 async def test_neither_passwords_nor_hashes_are_kept() -> None:
@@ -138,7 +158,7 @@ async def test_neither_passwords_nor_hashes_are_kept() -> None:
     assert hashed not in kept
 
 
-async def test_many_who_ask_at_once_cost_one_hash(slowly: Slowly) -> None:
+async def test_callers_that_ask_at_the_same_time_share_one_hash(slowly: Slowly) -> None:
     passwords, hashed = Passwords(), hash_password("secret")
     answers: list[bool] = []
 
@@ -155,7 +175,7 @@ async def test_many_who_ask_at_once_cost_one_hash(slowly: Slowly) -> None:
     assert slowly.asked == 1
 
 
-async def test_two_are_hashed_at_a_time(slowly: Slowly) -> None:
+async def test_two_hashes_run_at_the_same_time_and_others_wait(slowly: Slowly) -> None:
     passwords, hashed = Passwords(), hash_password("secret")
     slowly.go_on.clear()
     async with trio.open_nursery() as nursery:
@@ -168,7 +188,7 @@ async def test_two_are_hashed_at_a_time(slowly: Slowly) -> None:
     assert slowly.asked == 5
 
 
-async def test_a_cancel_does_not_wait_for_the_hash_and_others_ask_anew(slowly: Slowly) -> None:
+async def test_a_cancelled_caller_does_not_wait_for_its_hash_and_the_next_one_starts_another(slowly: Slowly) -> None:
     passwords, hashed = Passwords(), hash_password("secret")
     answers: list[bool] = []
 
@@ -194,7 +214,7 @@ async def test_a_cancel_does_not_wait_for_the_hash_and_others_ask_anew(slowly: S
     assert passwords._asking == {}
 
 
-async def test_whoever_waits_may_be_cancelled(slowly: Slowly) -> None:
+async def test_a_caller_that_waits_for_the_hash_of_another_may_be_cancelled(slowly: Slowly) -> None:
     passwords, hashed = Passwords(), hash_password("secret")
     slowly.go_on.clear()
     async with trio.open_nursery() as nursery:
@@ -207,9 +227,7 @@ async def test_whoever_waits_may_be_cancelled(slowly: Slowly) -> None:
     assert slowly.asked == 1
 
 
-async def test_a_hash_that_fails_fails_for_all_and_is_not_remembered(
-    slowly: Slowly, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hash_that_raises_is_not_remembered(slowly: Slowly, monkeypatch: pytest.MonkeyPatch) -> None:
     passwords, hashed = Passwords(), hash_password("secret")
 
     def fail(secret: bytes, password_hash: str) -> bool:
@@ -223,7 +241,7 @@ async def test_a_hash_that_fails_fails_for_all_and_is_not_remembered(
 
 
 @pytest.mark.parametrize(("password", "known"), [("secret", True), ("x" * 1025, False)])
-async def test_an_answer_that_costs_nothing_may_be_cancelled_too(password: str, known: bool, slowly: Slowly) -> None:
+async def test_an_answer_without_a_hash_may_be_cancelled_too(password: str, known: bool, slowly: Slowly) -> None:
     passwords, hashed = Passwords(), hash_password("secret")
     assert await passwords.verify(password, hashed) is known
     asked = slowly.asked

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policies import FIELDS, DailyQuota, Hours, any_policies, policies
 from tests.strategies import examples
+from tests.support.policies import FIELDS, DailyQuota, Hours, any_policies, policies
 from trioedge.arguments import MAX_NUMBER
 from trioedge.errors import ConfigurationError
 from trioedge.services.credentials import Credentials
@@ -17,7 +17,7 @@ from trioedge.structures.gcra import RateSpec
 LARGEST = MAX_NUMBER + 1
 
 
-def test_each_field_has_a_fate_of_live_sessions() -> None:
+def test_each_field_has_a_fate_for_live_sessions() -> None:
     assert FATES == {
         "enabled": Fate.EVICT,
         "session_rate": Fate.KEEP,
@@ -81,12 +81,33 @@ def test_a_wrong_value_is_named_by_its_path_and_quoted(field: str, value: Any, w
 
 
 def test_every_fault_of_a_policy_is_found() -> None:
-    policy = Policy(session_rate=0, max_sessions=0, preconnect=1, outbound=None)
+    policy = Policy(session_burst=5, max_sessions=0, up_rate=0, preconnect=1)
     assert list(faults(policy, "a")) == [
-        "a.session_rate = 0 must be a number above 0",
+        "a.session_burst = 5 needs a session_rate",
         "a.max_sessions = 0 must be a whole number of at least 1",
+        "a.up_rate = 0 must be a number of at least 1",
         "a.preconnect = 1 needs an outbound to connect to",
     ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [
+        (Policy(session_burst=5), ["a.session_burst = 5 needs a session_rate"]),
+        (Policy(session_burst=5, session_rate=1), []),
+        (Policy(session_burst=5, session_rate="1"), ["a.session_rate = '1' must be a number above 0"]),  # type: ignore[arg-type]
+        (Policy(session_burst=32), []),
+        (Policy(session_burst=0), ["a.session_burst = 0 must be a whole number of at least 1"]),
+        (Policy(preconnect=1), ["a.preconnect = 1 needs an outbound to connect to"]),
+        (Policy(preconnect=1, outbound="tcp://192.0.2.9:80"), []),
+        (Policy(preconnect=0), []),
+        (Policy(preconnect=-1), ["a.preconnect = -1 must be a whole number from 0 to 1000"]),
+    ],
+)
+def test_a_field_that_does_nothing_without_another_one_needs_it_unless_it_is_the_default(
+    policy: Policy, found: list[str]
+) -> None:
+    assert list(faults(policy, "a")) == found
 
 
 @pytest.mark.parametrize(
@@ -135,8 +156,8 @@ ARGUMENTS = DeviceRules(3, Handover.EVICT_OLDEST, 1.0, Unchecked.FAIL_OPEN, 2.0)
     ],
     ids=lambda said: " ".join(said) or "nothing",
 )
-def test_a_device_field_goes_before_the_argument_of_the_stage(said: dict[str, Any]) -> None:
-    """Even if the field is what the stage does without arguments."""
+def test_a_device_field_applies_instead_of_the_argument_of_the_stage(said: dict[str, Any]) -> None:
+    """Also if it is the default of the argument."""
     policy = Policy(**{f"device_{name}": value for name, value in said.items()})
     assert policy.device_rules(ARGUMENTS) == attrs.evolve(ARGUMENTS, **said)
 
@@ -191,7 +212,7 @@ def test_a_policy_has_no_keys_by_name() -> None:
         Policy()["hours"]  # type: ignore[index]
 
 
-def test_keys_of_stages_are_part_of_what_makes_policies_equal() -> None:
+def test_policies_with_other_keys_of_stages_differ() -> None:
     assert Policy(stages=(Hours(8),)) == Policy(stages=(Hours(8),))
     assert Policy(stages=(Hours(8),)) != Policy(stages=(Hours(9),))
     assert "stages" not in FIELDS

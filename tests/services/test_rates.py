@@ -1,3 +1,4 @@
+import re
 from math import inf, nan
 
 import pytest
@@ -44,30 +45,63 @@ def test_a_rate_is_read_as_bytes_per_second(value: object, bytes_per_second: flo
     [
         0, -1, 0.0, inf, -inf, nan, 10**400, True, False, None, b"10 MB/s", [10],
         "", "10", "MB/s", "0 MB/s", "-1 MB/s", "+1 MB/s", "inf B/s", "nan B/s", "1e400 B/s", "9" * 400 + " B/s",
-        "10 MB", "10 Mb/s", "10 Mbps", "10 MBit/s", "10 mB/s", "10 mbit/s", "10 gB/s", "10 miB/s", "10 iB/s", "10 PB/s",
+        "10 MB", "10 Mb", "10 Pb/s", "0 Mb/s", "1 b/s", "9e999 Mb/s", "10 MBit/s", "10 mB/s", "10 mbit/s",
+        "10 gB/s", "10 miB/s", "10 iB/s", "10 PB/s",
         "1,5 MB/s", "1_000 B/s", ".5 MB/s", "1. MB/s", "10 M B/s", "10 MB /s", "10 MB/s.", "10 MB/s 20 MB/s",
         "\u0661\u0660 MB/s", "0x10 B/s",
     ],
 )  # fmt: skip
-def test_a_wrong_rate_is_quoted_and_the_fault_shows_how_rates_are_written(value: object) -> None:
+def test_a_value_that_is_no_rate_is_quoted_and_the_message_shows_how_a_rate_is_written(value: object) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         parse_rate(value)
     assert str(refusal.value).startswith(f"rate {value!r} must be at least 1")
     assert "'10 MB/s'" in str(refusal.value)
 
 
-pieces = st.sampled_from(["0", "7", "10", ".", "e", "e-9", "e400", "-", " ", "k", "M", "i", "B", "bit", "/s", "/", "s"])
+@pytest.mark.parametrize(
+    ("text", "in_bytes", "in_bits"),
+    [
+        ("10 Mb/s", "10 MB/s", "10 Mbit/s"),
+        ("10Mb/s", "10 MB/s", "10 Mbit/s"),
+        ("10 Mbps", "10 MB/s", "10 Mbit/s"),
+        (" 10 mbps ", "10 MB/s", "10 Mbit/s"),
+        ("1.5 gb/s", "1.5 GB/s", "1.5 Gbit/s"),
+        ("500 kb/s", "500 kB/s", "500 kbit/s"),
+        ("500 Kb/s", "500 KB/s", "500 Kbit/s"),
+        ("2 mib/s", "2 MiB/s", "2 Mibit/s"),
+        ("800 b/s", "800 B/s", "800 bit/s"),
+    ],
+)
+def test_a_rate_in_b_is_refused_with_the_rates_in_bytes_and_in_bits_that_may_be_meant(
+    text: str, in_bytes: str, in_bits: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        parse_rate(text)
+    assert str(refusal.value) == (
+        f"rate {text!r} may be bits or bytes: did you mean '{in_bytes}' (bytes) or '{in_bits}' (bits)?"
+    )
+    assert parse_rate(in_bytes) == 8 * parse_rate(in_bits)
 
 
-@examples(100)
+pieces = st.sampled_from(
+    ["0", "7", "10", ".", "e", "e-9", "e400", "-", " ", "k", "M", "m", "i", "B", "b", "bit", "/s", "ps", "/", "s"]
+)
+
+
+@examples(200)
 @given(st.lists(pieces, max_size=8).map("".join) | st.floats() | st.integers())
-def test_any_value_is_a_rate_or_is_quoted(value: object) -> None:
+def test_any_value_is_a_rate_or_is_quoted_and_what_the_message_proposes_is_a_rate(value: object) -> None:
     said = ""
     try:
-        assert 0 < parse_rate(value) < inf
+        assert 1 <= parse_rate(value) < inf
     except ConfigurationError as refusal:
         said = str(refusal)
-    assert not said or repr(value) in said
+    if said:
+        assert said.startswith(f"rate {value!r} m")
+        proposed = re.findall(r"'([^']+)'", said.removeprefix(f"rate {value!r}"))
+        assert len(proposed) in (2, 3)
+        for text in proposed:
+            parse_rate(text)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +120,11 @@ def test_any_value_is_a_rate_or_is_quoted(value: object) -> None:
         (4e12, "4 TB/s"),
     ],
 )
-def test_a_rate_is_written_with_four_digits(bytes_per_second: float, text: str) -> None:
+def test_a_rate_is_formatted_with_four_digits(bytes_per_second: float, text: str) -> None:
     assert format_rate(bytes_per_second) == text
 
 
 @examples(100)
 @given(st.floats(1, 1e20))
-def test_a_written_rate_can_be_read_again(rate: float) -> None:
+def test_a_formatted_rate_is_parsed_to_the_same_rate(rate: float) -> None:
     assert parse_rate(format_rate(rate)) == pytest.approx(rate, rel=0.0006)

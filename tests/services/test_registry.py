@@ -1,37 +1,37 @@
-import gc
-import weakref
-from itertools import count
+"""Live sessions by service, source and device, over any sequence of changes."""
+
+import sys
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.strategies import examples, keys, make_session
-from trioedge.services.registry import Registry
-from trioedge.services.services import Services
-from trioedge.session.meter import Total
+from tests.strategies import examples, keys
+from tests.support.services import Tenants
+from trioedge.services.registry import Registry, SessionsView
+from trioedge.services.service import Service
 from trioedge.session.session import Session
 
 sources = st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "unix"])
 devices = st.sampled_from(["phone", "tv"])
 
 
-def services() -> Services:
-    """Any name will do."""
-    return Services(Total(), Total(), governed=False)
-
-
 class RegistryMachine(RuleBasedStateMachine):
+    """Sessions come, end, and change their service, source and device, while services are removed and named again."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.registry = Registry(services())
-        self.ids = count(1)
+        self.tenants = Tenants()
+        self.registry = self.tenants.registry
+        for name in "abc":
+            self.tenants.put(name)
         self.live: list[Session] = []
         self.gone: list[Session] = []
 
-    @rule(service=keys, source=sources)
-    def add(self, service: str, source: str) -> None:
-        session = make_session(id=next(self.ids), service=service, source=source)
+    @rule(service=st.none() | keys, source=sources, device=st.none() | devices)
+    def add(self, service: str | None, source: str, device: str | None) -> None:
+        session = self.tenants.session(service, source)
+        session.device = device
         self.registry.add(session)
         self.live.append(session)
 
@@ -43,17 +43,34 @@ class RegistryMachine(RuleBasedStateMachine):
         self.live.remove(session)
         self.gone.append(session)
 
+    @rule(name=keys)
+    def remove_a_service_and_name_it_again(self, name: str) -> None:
+        """Live sessions stay with the former incarnation."""
+        self.tenants.remove(name)
+        self.tenants.put(name)
+
     @precondition(lambda self: self.live)
     @rule(data=st.data(), service=keys)
     def name_the_service(self, data: st.DataObject, service: str) -> None:
         session = data.draw(st.sampled_from(self.live))
         session.service = service
-        assert session.service == service
+        assert session.service is self.tenants.services.get(service)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), source=sources)
+    def set_the_source(self, data: st.DataObject, source: str) -> None:
+        session = data.draw(st.sampled_from(self.live))
+        peer = session.peer
+        session.set_source(source, 7)
+        assert (session.source, session.source_port, session.peer) == (source, 7, peer)
 
     @precondition(lambda self: self.gone)
-    @rule(data=st.data(), service=keys)
-    def name_the_service_of_one_that_is_gone(self, data: st.DataObject, service: str) -> None:
-        data.draw(st.sampled_from(self.gone)).service = service
+    @rule(data=st.data(), service=keys, source=sources, device=devices)
+    def change_a_session_that_has_ended(self, data: st.DataObject, service: str, source: str, device: str) -> None:
+        session = data.draw(st.sampled_from(self.gone))
+        session.service = service
+        session.set_source(source)
+        session.device = device
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), device=st.none() | devices)
@@ -72,13 +89,13 @@ class RegistryMachine(RuleBasedStateMachine):
         expected = [
             each
             for each in self.live
-            if service in (None, each.service)
+            if service in (None, each.service.name)
             and source in (None, each.source)
             and device in (None, each.device)
             and session in (None, each.id)
         ]
         if (service, source, device, session) == (None, None, None, None):
-            expected = []  # to name nothing is not to mean everybody
+            expected = []  # without any condition, no session matches
         if device is not None and service is None:
             with pytest.raises(TypeError, match="name the service too"):
                 self.registry.matching(source=source, device=device, session=session)
@@ -86,110 +103,215 @@ class RegistryMachine(RuleBasedStateMachine):
             found = self.registry.matching(service=service, source=source, device=device, session=session)
             assert found == expected
 
-    @rule(service=keys)
-    def walk(self, service: str) -> None:
-        expected = {each for each in self.live if each.service == service}
-        found = list(self.registry.each(service))
-        assert len(found) == len(expected)
-        assert set(found) == expected
-        assert self.registry.sources(service) == len({each.source for each in expected})
+    @invariant()
+    def each_service_has_its_sessions(self) -> None:
+        services = {session.service for session in self.live} | set(self.tenants.services)
+        for service in services:
+            expected = {each for each in self.live if each.service is service}
+            found = list(self.registry.each(service))
+            assert len(found) == len(expected) == service.live
+            assert set(found) == expected
+            assert service.by_source.keys() == {each.source for each in expected}
 
     @invariant()
-    def the_live_are_held_and_nobody_else(self) -> None:
+    def live_sessions_are_there_and_no_others(self) -> None:
         assert len(self.registry) == len(self.live)
-        assert set(self.registry) == set(self.live)
+        assert list(self.registry) == self.live
         assert all(each in self.registry and self.registry[each.id] is each for each in self.live)
         assert not any(each in self.registry or self.registry.get(each.id) for each in self.gone)
+
+    def teardown(self) -> None:
+        """Without sessions nothing is remembered."""
+        services = {session.service for session in self.live}
+        for session in self.live:
+            self.registry.remove(session)
+        assert not self.registry._by_source
+        assert not self.registry._by_device
+        assert not any(service.by_source for service in services)
 
 
 TestRegistry = RegistryMachine.TestCase
 TestRegistry.settings = examples(60, steps=40)
 
 
-def fill(number: int, **changes: str) -> tuple[Registry, list[Session]]:
-    registry = Registry(services())
-    sessions = [make_session(id=each, **changes) for each in range(1, number + 1)]
-    for session in sessions:
-        registry.add(session)
-    return registry, sessions
+def fill(number: int) -> tuple[Tenants, list[Session]]:
+    """Register sessions of the default service, which is there without a control plane."""
+    tenants = Tenants(governed=False)
+    return tenants, [tenants.come() for _ in range(number)]
 
 
 @pytest.mark.parametrize("wanted", [{"service": "default"}, {"source": "192.0.2.1"}])
-def test_the_oldest_goes_first(wanted: dict[str, str]) -> None:
-    registry, sessions = fill(50)
-    assert registry.matching(service=wanted.get("service"), source=wanted.get("source")) == sessions
+def test_the_sessions_that_match_are_given_oldest_first(wanted: dict[str, str]) -> None:
+    tenants, sessions = fill(50)
+    found = tenants.registry.matching(service=wanted.get("service"), source=wanted.get("source"))
+    assert found == sessions
 
 
-def test_iteration_is_oldest_first_even_when_services_were_named_late() -> None:
-    registry, sessions = fill(3)
+def test_the_sessions_of_a_removed_service_are_found_by_its_name_beside_those_of_the_new_one() -> None:
+    tenants = Tenants()
+    tenants.put("shop")
+    old = [tenants.come("shop", source) for source in ("192.0.2.1", "192.0.2.2")]
+    old[0].device = "phone"
+    tenants.remove("shop")
+    matching = tenants.registry.matching
+    assert matching(service="shop") == old
+    tenants.put("shop")
+    new = tenants.come("shop")
+    new.device = "phone"
+    assert matching(service="shop") == [*old, new]
+    assert matching(service="shop", source="192.0.2.1") == [old[0], new]
+    assert matching(service="shop", device="phone") == [old[0], new]
+    assert matching(service="shop", session=old[1].id) == [old[1]]
+    for session in old:
+        tenants.registry.remove(session)
+    assert matching(service="shop") == [new]
+
+
+def test_iteration_is_oldest_first_even_when_services_are_named_late() -> None:
+    tenants, sessions = fill(3)
     sessions[0].service = "tenant"
-    assert list(registry) == sessions
+    assert list(tenants.registry) == sessions
 
 
 def test_sessions_may_be_removed_while_they_are_iterated() -> None:
-    registry, sessions = fill(3)
-    for session in registry:
-        registry.remove(session)
-    assert list(registry) == []
+    tenants, sessions = fill(3)
+    for session in tenants.registry:
+        tenants.registry.remove(session)
+    assert list(tenants.registry) == []
     assert [session.index for session in sessions] == [None] * 3
 
 
-def test_who_goes_or_moves_while_a_service_is_walked_through_is_left_out() -> None:
-    registry, sessions = fill(4)
-    walk = registry.each("default")
+def test_sessions_that_end_or_move_while_their_service_is_iterated_are_left_out() -> None:
+    tenants, sessions = fill(4)
+    walk = tenants.registry.each(tenants.services.unnamed)
     seen = [next(walk)]
-    gone, moved, last = (session for session in sessions if session not in seen)
-    registry.remove(gone)
+    ended, moved, last = (session for session in sessions if session not in seen)
+    tenants.registry.remove(ended)
     moved.service = "other"
-    registry.add(make_session(id=5, source="192.0.2.5"))
+    tenants.come(source="192.0.2.5")
     assert [*seen, *walk] == [*seen, last]
 
 
-def test_services_are_told_who_enters_and_who_leaves_and_nothing_of_a_name_that_stays() -> None:
-    told = services()
-    registry, session = Registry(told), make_session(service="a")
-    told.on_traffic.append(lambda service: log.append((service.name, service.live, service.opened)))
-    log: list[tuple[str, int, int]] = []
-    registry.add(session)
+def test_a_session_whose_device_is_named_while_its_service_is_iterated_is_given_once() -> None:
+    tenants, sessions = fill(4)
+    seen = []
+    for session in tenants.registry.each(tenants.services.unnamed):
+        seen.append(session)
+        for each in sessions:
+            each.device = f"device {len(seen)}"
+    assert sorted(seen, key=lambda each: each.id) == sessions
+
+
+def test_traffic_is_reported_for_sessions_that_come_move_and_end_and_not_for_a_name_that_stays() -> None:
+    tenants, log = Tenants(governed=False), list[tuple[str, int, int]]()
+    session = tenants.session("a")
+    tenants.services.on_traffic.append(lambda service: log.append((service.name, service.live, service.opened)))
+    tenants.registry.add(session)
     session.service = "a"
     session.device = "phone"
+    session.set_source("192.0.2.9")
     session.service = "b"
-    registry.remove(session)
+    tenants.registry.remove(session)
     session.service = "c"
     assert log == [("a", 1, 1), ("a", 0, 1), ("b", 1, 1), ("b", 0, 1)]
 
 
-def test_whoever_is_not_registered_is_not_found() -> None:
-    registry, _ = fill(1)
-    assert registry.get(2) is None
+def test_a_session_that_is_not_registered_is_not_found() -> None:
+    tenants, (registered,) = fill(1)
+    registry, other = tenants.registry, tenants.session()
+    assert registry.get(other.id) is None
     with pytest.raises(KeyError):
-        registry[2]
+        registry[other.id]
     with pytest.raises(KeyError):
-        registry.remove(make_session(id=2))
+        registry.remove(other)
     assert len(registry) == 1
+    assert registered in registry
 
 
-class Name(str):
-    """Text that can be watched: it is gone when nothing holds it."""
-
-    __slots__ = ("__weakref__",)
+def test_a_session_of_another_edge_with_the_same_id_is_not_in_the_registry() -> None:
+    one, other = fill(1), fill(1)
+    assert one[1][0].id == other[1][0].id
+    assert other[1][0] not in one[0].registry
 
 
 @pytest.mark.parametrize("way_out", ["removed", "moved"])
-def test_a_service_and_a_source_without_sessions_are_forgotten(way_out: str) -> None:
-    registry = Registry(services())
-    service, source, device = Name("tenant"), Name("192.0.2.9"), Name("phone")
-    session = make_session(service=service)
-    session.source = source
-    session.device = device
-    watched = [weakref.ref(service)]
-    registry.add(session)
+def test_a_service_without_sessions_remembers_no_source_and_no_device(way_out: str) -> None:
+    tenants = Tenants(governed=False)
+    session = tenants.come("tenant", "192.0.2.9")
+    service = session.service
+    session.device = "phone"
     if way_out == "removed":
-        watched += weakref.ref(source), weakref.ref(device)
-        registry.remove(session)
-        del session
+        tenants.registry.remove(session)
+        assert (tenants.registry._by_source, tenants.registry._by_device) == ({}, {})
     else:
         session.service = "other"
-    del service, source, device
-    gc.collect()
-    assert [reference() for reference in watched] == [None] * len(watched)
+        assert list(tenants.registry._by_device) == [(session.service.incarnation, "phone")]
+    assert (service.live, service.by_source) == (0, {})
+
+
+def test_a_session_that_is_removed_is_referred_to_no_more() -> None:
+    tenants = Tenants(governed=False)
+    session = tenants.session("tenant")
+    before = sys.getrefcount(session)
+    tenants.registry.add(session)
+    session.device = "phone"
+    session.set_source("192.0.2.9")
+    assert sys.getrefcount(session) > before
+    tenants.registry.remove(session)
+    assert sys.getrefcount(session) == before
+
+
+# Views.
+
+
+def shown(view: SessionsView, service: Service) -> list[object]:
+    return [
+        len(view),
+        list(view),
+        sorted(view.of(service), key=lambda each: each.id),
+        view.matching(service=service.name),
+        view.matching(source="192.0.2.1"),
+    ]
+
+
+def test_a_view_of_sessions_shows_the_sessions_of_the_moment() -> None:
+    tenants, (first,) = fill(1)
+    view, service = SessionsView(tenants.registry), tenants.services.unnamed
+    assert shown(view, service) == [1, [first], [first], [first], [first]]
+    second = tenants.come()
+    assert shown(view, service) == [2, *[[first, second]] * 4]
+    assert (view[second.id], view.get(first.id)) == (second, first)
+    tenants.registry.remove(first)
+    assert shown(view, service) == [1, *[[second]] * 4]
+    assert first not in view
+    assert second in view
+    assert view.get(first.id) is None
+    with pytest.raises(KeyError):
+        view[first.id]
+    with pytest.raises(TypeError, match="name the service too"):
+        view.matching(device="phone")
+
+
+def test_a_view_of_sessions_finds_a_device_and_an_id() -> None:
+    tenants, sessions = fill(3)
+    sessions[1].device = "phone"
+    view = SessionsView(tenants.registry)
+    assert view.matching(service="default", device="phone") == [sessions[1]]
+    assert view.matching(session=sessions[2].id) == [sessions[2]]
+
+
+def test_a_view_of_sessions_is_read_only() -> None:
+    tenants, (session,) = fill(1)
+    view = SessionsView(tenants.registry)
+    with pytest.raises(TypeError):
+        view[1] = session  # type: ignore[index]
+    with pytest.raises(TypeError):
+        del view[1]  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        view.more = 1  # type: ignore[attr-defined]
+    assert {name for name in dir(view) if not name.startswith("_")} == {"get", "matching", "of"}
+
+
+def test_a_view_without_an_edge_is_empty() -> None:
+    view = SessionsView(Registry(Tenants().services))
+    assert (len(view), list(view), view.matching(source="192.0.2.1")) == (0, [], [])

@@ -1,362 +1,288 @@
+"""The table of services: removed services, look-ups, notifications, views and differences."""
+
 import gc
 import weakref
-from collections import Counter
-from collections.abc import Sequence
-from itertools import count
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.strategies import examples, keys, make_session
+from tests.support.services import Tenants
 from trioedge.addresses.rules import SourceRules
 from trioedge.services.credentials import Credentials
-from trioedge.services.policy import FATES, Fate, Policy, Settings
-from trioedge.services.registry import Registry
-from trioedge.services.service import Service
-from trioedge.services.services import Services, diff
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.service import UNKNOWN_SERVICE, Service
+from trioedge.services.services import DEFAULT_SERVICE, MAX_NAME_LENGTH, MAX_NAMED, ServicesView, diff
 from trioedge.services.snapshot import Change, Snapshot
-from trioedge.session.meter import Total
-from trioedge.session.session import Session
-from trioedge.structures.gcra import RateSpec
+from trioedge.session.verdict import Reason, Reject
+from trioedge.stages.session_gate import SessionGate
+from trioedge.testing import make_context
 
-some_settings = st.sampled_from(
-    [
-        Settings(),
-        Settings(Policy(session_rate=5.0, session_burst=2, accept=("192.0.2.0/24",))),
-        Settings(Policy(session_rate=5.0, max_sessions=2), Credentials("one")),
-        Settings(Policy(enabled=False, device_limit=3), Credentials("other")),
-    ]
-)
-some_services = st.dictionaries(keys, some_settings, max_size=3)
-snapshots = st.builds(Snapshot, some_services) | st.builds(
-    lambda services, removed: Snapshot(services, removed - services.keys(), full=False),
-    some_services,
-    st.frozensets(keys, max_size=2),
-)
+# Removed services.
 
 
-def make_services(*, governed: bool = True) -> Services:
-    return Services(Total(), Total(), governed=governed)
+def test_a_service_removed_and_named_again_is_a_new_one_and_the_first_keeps_its_sessions() -> None:
+    tenants = Tenants()
+    first = tenants.put("shop")
+    session = tenants.come("shop")
+    tenants.remove("shop")
+    assert tenants.services.get("shop") is None
+    second = tenants.put("shop", Policy(max_sessions=3))
+    assert second is not first
+    assert second.incarnation != first.incarnation
+    assert tenants.services.named("shop") == [first, second]
+    session.service.up.add(5)
+    assert (first.live, first.opened, first.up.bytes) == (1, 1, 5)
+    assert (second.live, second.opened, second.up.bytes) == (0, 0, 0)
+    tenants.registry.remove(session)
+    assert tenants.services.named("shop") == [second]
+    assert (first.live, second.live) == (0, 0)
 
 
-def changes(services: Services, snapshot: Snapshot) -> list[Change]:
-    return [change for change in diff(services, snapshot) if change is not None]
+def test_removed_services_of_one_name_are_given_oldest_first() -> None:
+    tenants, expected = Tenants(), []
+    for _ in range(3):
+        expected.append(tenants.put("shop"))
+        tenants.come("shop")
+        tenants.remove("shop")
+    assert tenants.services.named("shop") == expected
+    assert tenants.services.named("cafe") == []
 
 
-def apply(services: Services, snapshot: Snapshot) -> list[Change]:
-    """Let a snapshot hold, whole."""
-    found = changes(services, snapshot)
-    for change in found:
-        for _ in services.tell(services.apply(change, None), change):
-            pass
-    return found
+def test_a_session_that_moves_away_from_a_removed_service_releases_it_when_it_is_the_last() -> None:
+    tenants, gone = Tenants(), list[Service]()
+    tenants.services.on_gone.append(gone.append)
+    shop, cafe = tenants.put("shop"), tenants.put("cafe")
+    one, other = tenants.come("shop"), tenants.come("shop")
+    tenants.remove("shop")
+    one.service = cafe
+    assert gone == []
+    other.service = cafe
+    assert gone == [shop]
+    assert (shop.live, cafe.live) == (0, 2)
 
 
-def put(services: Services, name: str, policy: Policy = Policy()) -> Service:  # noqa: B008 - frozen
-    apply(services, Snapshot({name: Settings(policy)}, full=False))
-    service = services.get(name)
-    assert service is not None
-    return service
+def test_bytes_of_the_unnamed_service_are_counted_for_the_edge_and_reported_by_no_hook() -> None:
+    tenants, traffic = Tenants(), list[Service]()
+    tenants.services.on_traffic.append(traffic.append)
+    session = tenants.come()
+    session.service.up.listen()
+    session.service.up.add(5)
+    assert tenants.up.bytes == 5
+    assert traffic == []
+    assert tenants.put("ghost").up.bytes == 0
 
 
-def remove(services: Services, name: str) -> None:
-    apply(services, Snapshot({}, frozenset({name}), full=False))
+# Look-ups.
 
 
-def settings_of(services: Services) -> dict[str, Settings]:
-    return {service.name: service.settings for service in services}
+def test_find_with_a_control_plane_gives_an_enabled_service_or_the_refusal() -> None:
+    tenants = Tenants()
+    shop, cafe = tenants.put("shop"), tenants.put("cafe", Policy(enabled=False))
+    other_edge = Tenants().put("shop")
+    tenants.put("bakery")
+    removed = tenants.services.get("bakery")
+    assert removed is not None
+    tenants.come("bakery")
+    tenants.remove("bakery")
+    find = tenants.services.find
+    assert find("shop") is shop
+    assert find(shop) is shop
+    assert find("cafe") == find(cafe) == Reject(Reason.SERVICE, "the service is disabled")
+    unknown = Reject(Reason.SERVICE, "no such service")
+    for each in ("ghost", "", "x" * 1_000, "default", "bakery", removed, other_edge):
+        assert find(each) == unknown
+    assert find(tenants.services.unnamed) is tenants.services.unnamed
+    assert find(Tenants().services.unnamed) == unknown
 
 
-# Any sequence of snapshots.
+def test_find_gives_a_service_again_once_it_is_enabled() -> None:
+    tenants = Tenants()
+    service = tenants.put("shop", Policy(enabled=False))
+    assert tenants.services.get("shop") is service
+    tenants.put("shop")
+    assert tenants.services.find("shop") is service
 
 
-@examples(50)
-@given(st.lists(snapshots, max_size=5))
-def test_after_any_sequence_of_snapshots_what_they_say_holds(said: Sequence[Snapshot]) -> None:
-    services, model = make_services(), dict[str, Settings]()
-    for snapshot in said:
-        kept = {} if snapshot.full else {name: model[name] for name in model.keys() - snapshot.removed}
-        model = {**kept, **snapshot.services}
-        apply(services, snapshot)
-        assert settings_of(services) == model
-        assert changes(services, Snapshot(model)) == []
-        assert len(services) == len(model)
-        assert all((name in services) is (name in model) for name in "abc")
+@pytest.mark.parametrize("governed", [True, False])
+@pytest.mark.parametrize("value", [None, 3, b"shop", ["shop"], object(), Service])
+def test_find_of_neither_a_name_nor_a_service_is_a_type_error(value: object, governed: bool) -> None:
+    with pytest.raises(TypeError, match=r"^session\.service = .* must be a service's name, or a Service$"):
+        Tenants(governed=governed).services.find(value)
 
 
-@examples(50)
-@given(st.lists(snapshots, max_size=4), some_services)
-def test_whatever_held_before_the_last_full_snapshot_is_what_holds(
-    before: Sequence[Snapshot], last: dict[str, Settings]
-) -> None:
-    services = make_services()
-    for snapshot in [*before, Snapshot(last)]:
-        apply(services, snapshot)
-    fresh = make_services()
-    apply(fresh, Snapshot(last))
-    assert settings_of(services) == settings_of(fresh) == last
-    for service in services:
-        other = fresh.get(service.name)
-        assert other is not None
-        assert service.policy == other.policy
-        assert (service.cadence is None) == (other.cadence is None)
+def test_find_without_a_control_plane_makes_a_service_of_every_name() -> None:
+    services = Tenants(governed=False).services
+    assert not services.governed
+    shop, longest = services.find("shop"), services.find("x" * MAX_NAME_LENGTH)
+    assert isinstance(shop, Service)
+    assert isinstance(longest, Service)
+    assert services.find("shop") is shop
+    assert services.find(shop) is shop
+    assert shop.policy == Policy()
+    assert services.find(DEFAULT_SERVICE) is services.unnamed
+    assert {each.name for each in services} == {"shop", "x" * MAX_NAME_LENGTH, "default"}
+    other = Tenants(governed=False).services.find("shop")
+    assert services.find(other) == UNKNOWN_SERVICE
 
 
-# A service and its sessions.
+@pytest.mark.parametrize("name", ["", "x" * (MAX_NAME_LENGTH + 1)])
+def test_find_without_a_control_plane_refuses_a_name_that_is_empty_or_too_long(name: str) -> None:
+    services = Tenants(governed=False).services
+    assert services.find(name) == Reject(Reason.SERVICE, "a service's name has 1 to 255 letters")
+    assert len(services) == 1
 
 
-class ServicesMachine(RuleBasedStateMachine):
-    """Sessions come, move and go while services do; every count is exact, and a service is one object for life."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total_up = Total()
-        self.services = Services(self.total_up, Total(), governed=True)
-        self.registry = Registry(self.services)
-        self.ids = count(1)
-        self.live: list[Session] = []
-        self.objects: dict[str, Service] = {}
-        """Services that are named, and those that are not any more and have sessions."""
-        self.lives: set[int] = set()
-        self.opened: Counter[str] = Counter()
-        self.bytes: Counter[str] = Counter()
-        self.sent = 0
-
-    def count_of(self, name: str) -> int:
-        return sum(session.service == name for session in self.live)
-
-    def forget(self) -> None:
-        for name in list(self.objects):
-            if name not in self.services and not self.count_of(name):
-                del self.objects[name]
-        for name in "abc":
-            if name not in self.objects:
-                self.opened[name], self.bytes[name] = self.count_of(name), 0
-
-    @rule(snapshot=snapshots)
-    def apply(self, snapshot: Snapshot) -> None:
-        apply(self.services, snapshot)
-        for service in self.services:
-            if service.name not in self.objects:
-                self.objects[service.name] = service
-                assert service.incarnation not in self.lives
-                self.lives.add(service.incarnation)
-            assert self.objects[service.name] is service
-        self.forget()
-
-    @rule(name=keys)
-    def come(self, name: str) -> None:
-        session = make_session(id=next(self.ids), service=name)
-        self.registry.add(session)
-        self.live.append(session)
-        self.opened[name] += 1
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data(), name=keys)
-    def move(self, data: st.DataObject, name: str) -> None:
-        session = data.draw(st.sampled_from(self.live))
-        self.opened[name] += session.service != name
-        session.service = name
-        self.forget()
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data())
-    def go(self, data: st.DataObject) -> None:
-        session = data.draw(st.sampled_from(self.live))
-        self.live.remove(session)
-        self.registry.remove(session)
-        self.forget()
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data(), number=st.integers(1, 100))
-    def send(self, data: st.DataObject, number: int) -> None:
-        name = data.draw(st.sampled_from(self.live)).service
-        self.services.meters(name)[0].add(number)
-        self.sent += number
-        self.bytes[name] += number * (name in self.objects)
-
-    @invariant()
-    def every_count_is_exact(self) -> None:
-        for name, service in self.objects.items():
-            assert (service.live, service.opened) == (self.count_of(name), self.opened[name])
-            assert service.up.bytes == self.bytes[name]
-        assert self.total_up.bytes == self.sent
-
-    @invariant()
-    def who_is_not_named_is_not_found(self) -> None:
-        assert {name: self.services.get(name) for name in "abc"} == {
-            name: self.objects[name] if name in self.services else None for name in "abc"
-        }
-
-    def teardown(self) -> None:
-        """Nothing is remembered of services that have gone."""
-        for session in self.live:
-            self.registry.remove(session)
-        apply(self.services, Snapshot({}))
-        assert not self.services._leaving
-        assert not self.services._unnamed
-        assert len(self.services) == 0
+def test_find_without_a_control_plane_refuses_the_name_after_10_000_for_capacity() -> None:
+    services = Tenants(governed=False).services
+    for number in range(MAX_NAMED - 1):  # and the default service
+        assert isinstance(services.find(f"{number}"), Service)
+    assert services.find("one more") == Reject(Reason.CAPACITY, "10,000 services have been named")
+    assert len(services) == MAX_NAMED == 10_000
+    found = services.find("7")
+    assert isinstance(found, Service)
+    assert found.name == "7"
 
 
-TestServices = ServicesMachine.TestCase
-TestServices.settings = examples(60, steps=30)
+def test_without_a_control_plane_a_service_keeps_its_gate_after_its_last_session() -> None:
+    tenants = Tenants(governed=False)
+    gate = SessionGate(1, burst=1).open(make_context())
+    first = tenants.come("shop")
+    service = first.service
+    assert not isinstance(gate.decide(first), Reject)
+    tenants.registry.remove(first)
+    assert (service.live, service.removed) == (0, False)
+    second = tenants.come("shop")
+    assert second.service is service
+    verdict = gate.decide(second)
+    assert isinstance(verdict, Reject)
+    assert verdict.reason is Reason.RATE
 
 
-def test_a_change_of_policy_swaps_fields_of_the_same_service() -> None:
-    services = make_services()
-    service = put(services, "shop", Policy(session_rate=1))
-    up, down, incarnation = service.up, service.down, service.incarnation
-    services.entered("shop")
-    assert put(services, "shop", Policy(session_rate=2, session_burst=3, device_limit=4)) is service
-    assert (service.up, service.down, service.incarnation) == (up, down, incarnation)
-    assert (service.live, service.opened) == (1, 1)
-    assert service.policy is service.settings.policy
-    assert isinstance(service.cadence, RateSpec)
-    assert service.cadence.interval == 0.5
-    assert service.cadence.tolerance == pytest.approx(2.01 * 0.5)
-    put(services, "shop")
-    assert service.cadence is None
-
-
-def test_rules_are_swapped_with_their_policy() -> None:
-    services, rules = make_services(), SourceRules(["192.0.2.1"])
-    service = services.apply(Change("shop", None, Settings()), rules)
-    assert service.rules is rules
-    services.apply(Change("shop", Settings(), Settings(), ("accept",)), None)
-    assert service.rules is None
-
-
-def test_a_service_that_comes_back_while_its_sessions_still_end_is_the_same() -> None:
-    services = make_services()
-    service = put(services, "shop")
-    services.entered("shop")
-    remove(services, "shop")
-    assert services.get("shop") is None
-    assert services.meters("shop") == (service.up, service.down), "its bytes are its own to the last one"
-    assert put(services, "shop", Policy(max_sessions=3)) is service
-    assert service.policy.max_sessions == 3
-    services.left("shop")
-    assert (service.live, service.opened) == (0, 1)
-    remove(services, "shop")
-    assert put(services, "shop") is not service, "and begins anew after its last session"
-
-
-def test_bytes_of_a_service_that_nobody_names_are_counted_for_the_edge_alone() -> None:
-    up = Total()
-    services = Services(up, Total(), governed=True)
-    services.entered("ghost")
-    services.meters("ghost")[0].add(5)
-    assert up.bytes == 5
-    assert put(services, "ghost").up.bytes == 0
-
-
-# Who is told.
+# Notifications.
 
 
 class Watcher:
     def __init__(self) -> None:
-        self.told: list[tuple[str, Settings | None, tuple[str, ...]]] = []
+        self.notified: list[tuple[str, Settings | None, tuple[str, ...]]] = []
 
     def changed(self, service: Service, change: Change) -> None:
         if change.after is not None:
-            assert service.settings is change.after, "its own fields are swapped already"
+            assert service.settings is change.after, "the settings are swapped before"
         assert service.name == change.name
-        self.told.append((change.name, change.after, change.fields))
+        self.notified.append((change.name, change.after, change.fields))
 
 
-def test_watchers_are_told_of_every_change_and_of_nothing_else() -> None:
-    services, watchers = make_services(), [Watcher(), Watcher()]
+def test_watchers_are_notified_of_every_change_and_of_nothing_else() -> None:
+    tenants, watchers = Tenants(), [Watcher(), Watcher()]
     one, two = Settings(), Settings(Policy(down_rate=1), Credentials("x"))
-    apply(services, Snapshot({"before": one}))
+    tenants.apply(Snapshot({"before": one}))
     for watcher in watchers:
-        services.watch(watcher)
-    apply(services, Snapshot({"before": one, "shop": one}))
-    apply(services, Snapshot({"before": one, "shop": two}))
-    apply(services, Snapshot({"before": one, "shop": two}))
-    apply(services, Snapshot({"before": one}))
+        tenants.services.watch(watcher)
+    tenants.apply(Snapshot({"before": one, "shop": one}))
+    tenants.apply(Snapshot({"before": one, "shop": two}))
+    tenants.apply(Snapshot({"before": one, "shop": two}))
+    tenants.apply(Snapshot({"before": one}))
     expected = [("shop", one, ()), ("shop", two, ("down_rate", "password_hash")), ("shop", None, ())]
-    assert [watcher.told for watcher in watchers] == [expected, expected]
+    assert [watcher.notified for watcher in watchers] == [expected, expected]
 
 
-def test_traffic_is_told_when_sessions_change_and_once_when_bytes_move() -> None:
-    services, told = make_services(), list[tuple[str, int]]()
-    services.on_traffic.append(lambda service: told.append((service.name, service.live)))
-    service = put(services, "shop")
-    assert told == []
-    services.entered("shop")
-    services.entered("ghost")
+def test_the_last_watcher_is_notified_first() -> None:
+    tenants, order = Tenants(), list[int]()
+
+    class Numbered:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def changed(self, service: Service, change: Change) -> None:
+            order.append(self.number)
+
+    for number in range(3):
+        tenants.services.watch(Numbered(number))
+    tenants.put("shop")
+    assert order == [2, 1, 0]
+
+
+def test_traffic_is_reported_when_sessions_change_and_once_when_bytes_move() -> None:
+    tenants, notified = Tenants(), list[tuple[str, int]]()
+    tenants.services.on_traffic.append(lambda service: notified.append((service.name, service.live)))
+    service = tenants.put("shop")
+    assert notified == []
+    session, unnamed = tenants.come("shop"), tenants.come()
     service.down.add(1)
-    assert told == [("shop", 1)], "nobody has listened to its meters yet"
+    assert notified == [("shop", 1)], "nothing has listened to its meters yet"
     for meter in (service.up, service.down):
         meter.listen()
     for meter in (service.up, service.down, service.down):
         meter.add(1)
-    assert told == [("shop", 1)] * 3, "once for each meter"
-    remove(services, "shop")
-    services.left("shop")
-    services.left("ghost")
-    assert told[3:] == [("shop", 0)]
+    assert notified == [("shop", 1)] * 3, "once for each meter"
+    tenants.remove("shop")
+    tenants.registry.remove(session)
+    tenants.registry.remove(unnamed)
+    assert notified[3:] == [("shop", 0)]
 
 
 @pytest.mark.parametrize("way", ["without sessions", "with a session"])
-def test_a_service_that_has_gone_is_no_work_for_the_collector(way: str) -> None:
-    services = make_services()
-    gone = weakref.ref(put(services, "shop"))
+def test_a_removed_service_is_freed_without_the_garbage_collector(way: str) -> None:
+    tenants = Tenants()
+    gone = weakref.ref(tenants.put("shop"))
     gc.disable()
     try:
-        if way == "with a session":
-            services.entered("shop")
-        remove(services, "shop")
-        if way == "with a session":
-            services.left("shop")
+        session = tenants.come("shop") if way == "with a session" else None
+        tenants.remove("shop")
+        if session is not None:
+            assert gone() is not None
+            tenants.registry.remove(session)
+            del session
         assert gone() is None
     finally:
         gc.enable()
 
 
-# Without a control plane.
+# Views.
 
 
-def test_every_name_is_one_service_without_limits() -> None:
-    services = make_services(governed=False)
-    assert not services.governed
-    one = services.get("a")
-    assert one is not None
-    assert one is services.get("b")
-    assert one.policy == Policy()
-    assert "a" not in services
-    services.entered("a")
-    services.left("a")
-    assert (one.live, len(services)) == (0, 0)
+def test_a_view_of_services_is_a_mapping_that_shows_the_services_of_the_moment() -> None:
+    tenants = Tenants()
+    view = ServicesView(tenants.services)
+    assert (len(view), list(view), "shop" in view, view.get("shop")) == (0, [], False, None)
+    shop = tenants.put("shop")
+    assert (len(view), list(view), "shop" in view) == (1, ["shop"], True)
+    assert view["shop"] is shop
+    assert dict(view) == {"shop": shop}
+    with pytest.raises(KeyError, match="cafe"):
+        view["cafe"]
 
 
-def test_where_traffic_is_followed_each_name_is_a_service_while_it_has_sessions() -> None:
-    services, told = make_services(governed=False), list[tuple[str, int]]()
-    services.on_traffic.append(lambda service: told.append((service.name, service.live)))
-    for name in ("a", "b", "a"):
-        services.entered(name)
-    one, other = services.get("a"), services.get("b")
-    assert one is not None
-    assert one is not other
-    assert services.meters("a") == (one.up, one.down)
-    services.left("a")
-    services.left("b")
-    assert told == [("a", 1), ("b", 1), ("a", 2), ("a", 1), ("b", 0)]
-    assert [service.name for service in services] == ["a"]
-    services.left("a")
-    assert len(services) == 0
+def test_a_view_of_services_may_be_iterated_while_services_are_removed() -> None:
+    tenants = Tenants()
+    for name in "abc":
+        tenants.put(name)
+    seen = []
+    for name in ServicesView(tenants.services):
+        seen.append(name)
+        tenants.remove(name)
+    assert seen == ["a", "b", "c"]
 
 
-# What differs.
+def test_a_view_of_services_is_read_only() -> None:
+    tenants = Tenants()
+    shop, view = tenants.put("shop"), ServicesView(tenants.services)
+    with pytest.raises(TypeError):
+        view["cafe"] = shop  # type: ignore[index]
+    with pytest.raises(TypeError):
+        del view["shop"]  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        view.more = 1  # type: ignore[attr-defined]
+    assert {name for name in dir(view) if not name.startswith("_")} == {"get", "items", "keys", "values"}
 
 
-def test_a_service_that_stays_as_it_is_gives_a_place_to_stop_and_no_change() -> None:
-    services = make_services()
-    apply(services, Snapshot({name: Settings() for name in "abc"}))
-    found = list(diff(services, Snapshot({"a": Settings(), "b": Settings(Policy(enabled=False)), "d": Settings()})))
-    assert found == [
+# Differences.
+
+
+def test_a_service_that_does_not_change_gives_a_place_to_stop_and_no_change() -> None:
+    tenants = Tenants()
+    tenants.apply(Snapshot({name: Settings() for name in "abc"}))
+    snapshot = Snapshot({"a": Settings(), "b": Settings(Policy(enabled=False)), "d": Settings()})
+    assert list(diff(tenants.services, snapshot)) == [
         None,
         Change("b", Settings(), Settings(Policy(enabled=False)), ("enabled",)),
         Change("d", None, Settings()),
@@ -366,31 +292,26 @@ def test_a_service_that_stays_as_it_is_gives_a_place_to_stop_and_no_change() -> 
     ]
 
 
+def test_a_snapshot_that_is_not_full_removes_only_the_services_that_it_names() -> None:
+    tenants = Tenants()
+    tenants.apply(Snapshot({name: Settings() for name in "abc"}))
+    found = list(diff(tenants.services, Snapshot({}, frozenset({"b", "ghost"}), full=False)))
+    assert [change for change in found if change] == [Change("b", Settings(), None)]
+    assert len(found) == 2
+
+
 def test_a_long_list_gives_places_to_stop() -> None:
-    services = make_services()
+    tenants = Tenants()
     one, equal = (Policy(accept=tuple(map(str, range(5000)))) for _ in range(2))
-    put(services, "a", one)
-    found = list(diff(services, Snapshot({"a": Settings(equal)})))
+    tenants.put("a", one)
+    found = list(diff(tenants.services, Snapshot({"a": Settings(equal)})))
     assert len(found) > 9
     assert set(found) == {None}
 
 
-@pytest.mark.parametrize("field", FATES)
-def test_the_fate_of_sessions_is_that_of_the_fields(field: str) -> None:
-    assert Change("a", Settings(), Settings(), (field,)).fates == {FATES[field]}
-    assert Change("a", Settings(), Settings(), (field, "enabled")).fates == {FATES[field], Fate.EVICT}
-
-
-def test_a_service_that_goes_takes_its_sessions_along_and_one_that_comes_touches_none() -> None:
-    assert Change("a", Settings(), None).fates == {Fate.EVICT}
-    assert Change("a", None, Settings()).fates == frozenset()
-
-
-def test_a_disabled_service_is_there_and_may_have_no_sessions() -> None:
-    services = Services(Total(), Total(), governed=True)
-    service = services.apply(Change("shop", None, Settings(Policy(enabled=False))), None)
-    assert (services.get("shop"), services.find("shop")) == (service, None)
-    assert services.refusal("shop").detail == "the service is disabled"
-    assert services.refusal("cafe").detail == "no such service"
-    services.apply(Change("shop", service.settings, Settings(), ("enabled",)), None)
-    assert services.find("shop") is service
+def test_rules_are_swapped_with_their_policy() -> None:
+    tenants, rules = Tenants(), SourceRules(["192.0.2.1"])
+    service = tenants.services.apply(Change("shop", None, Settings()), rules)
+    assert service.rules is rules
+    tenants.services.apply(Change("shop", Settings(), Settings(), ("accept",)), None)
+    assert service.rules is None

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trioedge as te
-from tests.policies import STAGE_KEYS, DailyQuota, Hours, anything, stages
 from tests.strategies import examples
-from trioedge.services.stage_keys import MAX_MESSAGE_LETTERS, NO_KEYS, StageKeys, keys_of
+from tests.support.policies import STAGE_KEYS, DailyQuota, Hours, anything, stages
+from trioedge.services.stage_keys import MAX_MESSAGE_LETTERS, NO_KEYS, StageKeys, rechecked_keys
 
 PATH = "services.shop"
 
@@ -26,7 +26,11 @@ def faults_of(*made: object, stage_keys: StageKeys = STAGE_KEYS) -> list[str]:
     return list(stage_keys.faults(made, PATH))
 
 
-# A user's side.
+# The keys of an edge's stages.
+
+
+def make_edge(*stages: object) -> te.Edge:
+    return te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://a.example:1"))
 
 
 class OpenHours:
@@ -46,10 +50,8 @@ class CountBytes:
 
 
 def test_the_stages_of_a_chain_name_the_tables_of_a_service() -> None:
-    chain = te.compile_chain(
-        [OpenHours(), te.SessionGate(), OpenHours(), CountBytes()], te.Forward("tcp://a.example:1")
-    )
-    stage_keys = keys_of(chain.parts)
+    edge = make_edge(OpenHours(), te.SessionGate(5), OpenHours(), CountBytes())
+    stage_keys = edge.stage_keys
     assert list(stage_keys) == ["hours", "daily_quota"]
     assert "hours" in stage_keys
     assert "session_gate" not in stage_keys
@@ -62,7 +64,40 @@ def test_a_stage_may_name_no_keys() -> None:
     class Silent(OpenHours):
         policy = None  # type: ignore[assignment]
 
-    assert list(keys_of([Silent(), te.SessionGate()])) == list(NO_KEYS) == []
+    assert list(make_edge(Silent(), te.SessionGate(5)).stage_keys) == list(NO_KEYS) == []
+
+
+def test_functions_name_the_tables_of_a_service_too() -> None:
+    @te.decision(policy=Hours)
+    def open_hours(session: te.Session) -> te.Verdict:
+        return te.CONTINUE
+
+    @te.middleware(policy=DailyQuota)
+    async def count_bytes(session: te.Session, call_next: te.Handler) -> te.Outcome:
+        return await call_next(session)
+
+    assert list(make_edge(open_hours, count_bytes).stage_keys) == ["hours", "daily_quota"]
+
+
+def test_an_edge_with_a_stage_whose_keys_cannot_be_a_table_is_refused() -> None:
+    class Wrong(OpenHours):
+        policy = NoAttrs  # type: ignore[assignment]
+
+    with pytest.raises(te.ConfigurationError, match="policy = NoAttrs must be an attrs class"):
+        make_edge(Wrong())
+
+
+def test_the_keys_to_recheck_are_named_with_their_table() -> None:
+    @attrs.frozen
+    class OpenShop:
+        _days: int = attrs.field(default=0, metadata={"fate": te.Fate.RECHECK})
+        hours: int = attrs.field(default=0, metadata={"fate": "recheck"})
+        token: str = attrs.field(default="", metadata={"fate": "evict"})
+        made: int = attrs.field(default=0, init=False, metadata={"fate": "recheck"})
+
+    assert rechecked_keys(OpenShop) == {"open_shop.days", "open_shop.hours"}
+    assert rechecked_keys(Hours) == {"hours.until"}
+    assert rechecked_keys(DailyQuota) == frozenset()
 
 
 # Classes.
@@ -147,7 +182,8 @@ def test_two_classes_of_one_table_are_refused() -> None:
     with pytest.raises(te.ConfigurationError) as raised:
         StageKeys([Hours, other])
     assert str(raised.value) == (
-        f"tests.policies.Hours and {other.__module__}.hours would both be the table 'hours' of a service: rename one"
+        f"{Hours.__module__}.Hours and {other.__module__}.hours would both be the table 'hours' of a service: "
+        "rename one"
     )
 
 

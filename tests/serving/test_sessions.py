@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.ports import deaf_port
 from tests.support.wires import connect, edge_to, receive_exactly, server, serving, silent
+from trioedge.edge import admit
 from trioedge.testing import open_edge
 
 
@@ -225,7 +226,7 @@ async def test_a_session_that_is_cut_before_its_task_begins_reaches_no_stage() -
 
     edge = edge_to(1, wait)
     async with open_edge(edge):
-        session = edge.admit(trio.testing.memory_stream_pair()[1], "192.0.2.1")
+        session = admit(edge, trio.testing.memory_stream_pair()[1], "192.0.2.1")
         assert edge.evict(session=session) == 1
         await trio.testing.wait_all_tasks_blocked()
         assert session.outcome == te.Completed(te.Reason.EVICTED)

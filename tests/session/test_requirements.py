@@ -1,46 +1,100 @@
-import attrs
+from typing import Any
+
 import pytest
 
 from trioedge.errors import ConfigurationError
 from trioedge.session.requirements import check_facts
+from trioedge.session.stage import Facts
 
 
-@attrs.frozen
-class Part:
-    name: str
-    requires: tuple[str, ...] = ()
-    provides: tuple[str, ...] = ()
+class Parts:
+    """Stages, and an endpoint at the end, by their names."""
+
+    def __init__(self, *parts: tuple[str, dict[str, Any]]) -> None:
+        self.names = [name for name, _ in parts]
+        self.facts = [Facts(**said) for _, said in parts]
+
+    def check(self) -> None:
+        *stages, endpoint = self.names
+        places = [f"stage {number} ({name})" for number, name in enumerate(stages, 1)]
+        check_facts(self.facts, self.names, [*places, f"endpoint ({endpoint})"])
+
+    @property
+    def fault(self) -> str:
+        with pytest.raises(ConfigurationError) as refusal:
+            self.check()
+        return str(refusal.value)
 
 
-def check(*parts: Part) -> None:
-    check_facts(parts, lambda part: part.name if isinstance(part, Part) else "?")
-
-
-TEXT = Part("text", requires="service")  # type: ignore[arg-type]
-NAMER, USER, END = Part("namer", provides=("service",)), Part("user", requires=("service",)), Part("end")
+NAMER, USER = ("namer", {"provides": ("service",)}), ("user", {"requires": ("service",)})
+END: tuple[str, dict[str, Any]] = ("end", {})
+PROXY = ("proxy", {"provides": ("source",)})
+MATCH = ("match", {"requires": ("source",)})
+ROUTE = ("route", {"provides": ("destination",)})
+ALIAS = ("alias", {"requires": ("service",), "provides": ("service",)})
+DIALS = ("dials", {"requires": ("destination",)})
 
 
 @pytest.mark.parametrize(
-    "parts", [(END,), (USER, END), (NAMER, USER, END), (NAMER, Part("end", requires=("service",)))]
-)
-def test_every_session_has_a_service_from_the_start_unless_a_part_names_it(parts: tuple[Part, ...]) -> None:
-    check(*parts)
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
+    "parts",
     [
-        ((USER, NAMER, END), r"stage 1 \(user\) needs .* service .*: move it behind namer, which names it"),
-        (
-            (Part("end", requires=("destination",)),),
-            r"endpoint \(end\) needs .*: put a stage before it that names the dest",
-        ),
-        (
-            (TEXT, END),
-            r"stage 1 \(text\): requires='service' is text: write requires=\('service',\)",
-        ),
+        (END,),
+        (USER, END),
+        (MATCH, END),
+        (NAMER, USER, END),
+        (NAMER, ("end", {"requires": ("service",)})),
+        (PROXY, MATCH, END),
+        (ROUTE, DIALS),
+        (NAMER, ALIAS, USER, END),
+        (("peer limit", {"requires": ()}), PROXY, MATCH, END),
     ],
 )
-def test_who_needs_what_nobody_has_named_is_told_how_to_mend_it(parts: tuple[Part, ...], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        check(*parts)
+def test_a_field_may_be_read_where_it_is_final(parts: Any) -> None:
+    Parts(*parts).check()
+
+
+def test_a_fact_that_no_part_provides_must_be_there_from_the_start() -> None:
+    assert Parts(DIALS).fault == (
+        "endpoint (dials) needs the session's destination before anything names it: put a stage before it that names "
+        "the destination"
+    )
+
+
+def test_a_stage_before_the_first_that_names_its_fact_is_moved_behind_that() -> None:
+    assert Parts(USER, NAMER, END).fault == (
+        "stage 1 (user) needs the session's service before anything names it: move it behind namer, which names it"
+    )
+
+
+@pytest.mark.parametrize("stages", [(PROXY, MATCH, PROXY), (("proxy v1", PROXY[1]), MATCH, ("again", {}), PROXY)])
+def test_a_stage_that_reads_a_fact_which_a_later_stage_changes_is_moved_behind_that(stages: Any) -> None:
+    assert Parts(*stages, END).fault == (
+        "stage 2 (match) reads the session's source, which proxy changes later: move it behind proxy"
+    )
+
+
+def test_a_stage_that_reads_and_changes_a_fact_counts_as_one_that_reads_it_early() -> None:
+    assert Parts(NAMER, ALIAS, NAMER, END).fault == (
+        "stage 2 (alias) reads the session's service, which namer changes later: move it behind namer"
+    )
+
+
+def test_a_stage_that_needs_the_relay_is_refused_before_an_endpoint_that_does_without() -> None:
+    idle = ("idle", {"needs_relay": True})
+    Parts(idle, ("end", {"relays": True})).check()
+    assert Parts(("first", {}), idle, ("echo", {})).fault == (
+        "stage 2 (idle) does nothing before an endpoint that moves bytes by itself: let echo await "
+        "context.relay(session, upstream) and say relays = True"
+    )
+
+
+def test_a_stage_that_may_be_there_once_is_refused_twice() -> None:
+    once = ("limit", {"once": True})
+    Parts(once, ("other", {"once": True}), END).check()
+    assert Parts(once, ("between", {}), once, END).fault == (
+        "limit is there twice, and each would undo the other: give one what both say"
+    )
+
+
+def test_other_stages_may_be_there_as_often_as_they_like() -> None:
+    Parts(USER, USER, USER, END).check()

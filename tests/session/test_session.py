@@ -1,14 +1,15 @@
 from collections.abc import Callable
+from typing import Any, cast
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import examples, make_session
-from trioedge.session.meter import Meter
+from tests.strategies import examples
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Reason, Reject
+from trioedge.testing import make_session
 
 
 @attrs.define
@@ -26,9 +27,6 @@ class FakeCarrier:
     def pace(self, down_rate: float, up_rate: float, /) -> None:
         self.log.append(f"carrier: {down_rate} down, {up_rate} up")
 
-    def count_by(self, meters: tuple[Meter, Meter], /) -> None:
-        self.log.append("carrier: other meters")
-
     def cut(self, reason: Reason, /) -> None:
         self.log.append(f"carrier: {reason}")
 
@@ -41,15 +39,15 @@ class FakeScope:
         self.log.append("scope")
 
 
-@attrs.define
-class FakeIndex:
-    log: list[tuple[Session, str]] = attrs.Factory(list)
+def session_with(*, carrier: FakeCarrier | None = None, scope: FakeScope | None = None) -> Session:
+    session = make_session()
+    session.carrier = carrier
+    if scope is not None:
+        session.scope = scope
+    return session
 
-    def move(self, session: Session, service: str, /) -> None:
-        self.log.append((session, service))
 
-    def identify(self, session: Session, device: str | None, /) -> None:
-        self.log.append((session, f"device {device}"))
+# Its end.
 
 
 def note(log: list[int], number: int, *, fault: bool = False) -> Callable[[Session], None]:
@@ -90,6 +88,27 @@ def test_a_clean_up_may_defer_another() -> None:
     assert log == [2, 1]
 
 
+@pytest.mark.parametrize("clean_up", [None, 5, "leave"])
+def test_a_clean_up_that_cannot_be_called_is_refused_where_it_is_deferred(clean_up: Any) -> None:
+    session = make_session()
+    with pytest.raises(TypeError) as refusal:
+        session.defer(clean_up)
+    assert str(refusal.value) == f"session.defer({clean_up!r}) must be a function of the session: pass it without ()"
+    assert session.end(Completed()) == []
+
+
+def test_an_async_clean_up_is_a_fault_that_says_so_and_the_others_run() -> None:
+    async def leave(session: Session) -> None:
+        raise AssertionError("it cannot run")
+
+    session, log = make_session(), list[int]()
+    session.defer(note(log, 1))
+    session.defer(leave)
+    (fault,) = session.end(Completed())
+    assert str(fault).endswith("leave is async, and a clean-up cannot wait: write def")
+    assert log == [1]
+
+
 def test_the_first_end_is_how_it_ended() -> None:
     session = make_session()
     assert session.end(Reject(Reason.RATE)) == []
@@ -97,9 +116,12 @@ def test_the_first_end_is_how_it_ended() -> None:
     assert session.outcome == Reject(Reason.RATE)
 
 
+# Its cut.
+
+
 def test_a_cut_frees_the_sockets_then_cancels_the_task_once() -> None:
     log: list[str] = []
-    session = make_session(carrier=FakeCarrier(log), scope=FakeScope(log))
+    session = session_with(carrier=FakeCarrier(log), scope=FakeScope(log))
     assert session.cut(Reason.EVICTED) is True
     assert session.cut(Reason.DRAINED) is False
     assert log == ["carrier: evicted", "scope"]
@@ -107,39 +129,39 @@ def test_a_cut_frees_the_sockets_then_cancels_the_task_once() -> None:
 
 
 @pytest.mark.parametrize("part", ["carrier", "scope", None])
-def test_a_cut_reaches_the_session_wherever_it_is(part: str | None) -> None:
+def test_a_cut_reaches_the_carrier_and_the_task_where_there_is_one(part: str | None) -> None:
     log: list[str] = []
-    parts = {"carrier": FakeCarrier(log), "scope": FakeScope(log)}
-    session = make_session(**{part: parts[part]} if part else {})
+    carrier, scope = FakeCarrier(log), FakeScope(log)
+    session = session_with(carrier=carrier if part == "carrier" else None, scope=scope if part == "scope" else None)
     assert session.cut(Reason.EVICTED) is True
     assert log == {"carrier": ["carrier: evicted"], "scope": ["scope"], None: []}[part]
     assert session.cut_reason is Reason.EVICTED
 
 
-def test_what_has_ended_cannot_be_cut() -> None:
+def test_an_ended_session_cannot_be_cut() -> None:
     log: list[str] = []
-    session = make_session(carrier=FakeCarrier(log), scope=FakeScope(log))
+    session = session_with(carrier=FakeCarrier(log), scope=FakeScope(log))
     session.end(Completed())
     assert session.cut(Reason.EVICTED) is False
     assert log == []
     assert session.cut_reason is None
 
 
-def test_naming_the_service_of_a_live_session_moves_it() -> None:
-    index = FakeIndex()
-    session = make_session(index=index)
-    session.service = "tenant"
-    assert index.log == [(session, "tenant")]
+@pytest.mark.parametrize("reason", ["evicted", None, 5, Reason])
+def test_a_cut_without_a_reason_is_refused_and_cuts_nothing(reason: Any) -> None:
+    log: list[str] = []
+    session = session_with(carrier=FakeCarrier(log))
+    with pytest.raises(TypeError) as refusal:
+        session.cut(reason)
+    assert str(refusal.value) == f"session.cut({reason!r}) needs a Reason: write session.cut(te.Reason.EVICTED)"
+    assert log == []
+    assert session.cut_reason is None
 
 
-def test_naming_the_service_of_a_session_nobody_registered_just_names_it() -> None:
-    session = make_session()
-    assert session.service == "default"
-    session.service = "tenant"
-    assert session.service == "tenant"
+# What people read of it.
 
 
-def test_the_phase_follows_whoever_has_the_session() -> None:
+def test_the_phase_follows_the_part_that_has_the_session() -> None:
     session = make_session()
     assert session.phase == "deciding"
     session.scope = FakeScope([])
@@ -158,23 +180,19 @@ def test_bytes_are_the_carriers_and_stay_when_the_session_has_ended() -> None:
     assert (session.bytes_up, session.bytes_down) == (3, 5)
 
 
-def test_sessions_are_compared_by_who_they_are() -> None:
+def test_two_sessions_are_never_equal() -> None:
     assert len({make_session(), make_session()}) == 2
 
 
-def test_a_misspelt_field_is_refused() -> None:
-    session = make_session()
-    with pytest.raises(AttributeError):
-        session.destinaton = "tcp://127.0.0.1:1"  # type: ignore[attr-defined]
+def test_a_session_prints_its_facts_and_nothing_of_the_edge() -> None:
+    session = session_with(carrier=FakeCarrier([]), scope=FakeScope([]))
+    assert repr(session) == f"Session({session.id}, service='default', source='192.0.2.1', relaying)"
 
 
-def test_a_session_prints_what_people_ask_for_and_nothing_that_points_back_at_it() -> None:
-    session = make_session(carrier=FakeCarrier([]), scope=FakeScope([]), index=FakeIndex())
-    assert "source='192.0.2.1'" in repr(session)
-    assert "Fake" not in repr(session)
+# Its rates.
 
 
-def test_rates_reach_whoever_moves_the_bytes() -> None:
+def test_rates_reach_the_carrier() -> None:
     session = make_session()
     session.pace(10.0, 20.0)
     assert (session.down_rate, session.up_rate, session.pacing) == (10.0, 20.0, "")
@@ -185,13 +203,19 @@ def test_rates_reach_whoever_moves_the_bytes() -> None:
     assert log == ["carrier: 30.0 down, 40.0 up"]
 
 
-def test_a_registered_session_is_moved_to_its_device() -> None:
-    session, index = make_session(), FakeIndex()
-    session.device = "phone"
-    assert session.device == "phone"
-    session.index = index
-    session.device = "laptop"
-    assert index.log == [(session, "device laptop")]
+@pytest.mark.parametrize("rate", [0, -1.0, float("nan"), "1 MB/s", None, True, 10**400])
+@pytest.mark.parametrize("direction", ["down_rate", "up_rate"])
+def test_a_rate_that_is_no_number_above_0_is_refused_and_changes_nothing(rate: Any, direction: str) -> None:
+    session, log = make_session(), list[str]()
+    session.carrier = FakeCarrier(log)
+    rates = {"down_rate": 1.0, "up_rate": 2.0} | {direction: rate}
+    with pytest.raises(TypeError, match=rf"session\.pace: {direction} = .* must be a number of bytes a second above 0"):
+        session.pace(**cast(Any, rates))
+    assert (session.down_rate, session.up_rate) == (float("inf"), float("inf"))
+    assert log == []
+
+
+# Its follower.
 
 
 class Follower:
@@ -212,7 +236,7 @@ def move(session: Session, times: int) -> None:
             session.wake()
 
 
-def test_a_follower_is_told_of_the_first_bytes_after_each_listen() -> None:
+def test_a_follower_is_notified_of_the_first_bytes_after_each_listen() -> None:
     session, follower = make_session(), Follower()
     session.follow(follower)
     move(session, 2)
@@ -229,7 +253,7 @@ def test_a_follower_is_told_of_the_first_bytes_after_each_listen() -> None:
     lambda session: session.follow(None),
     lambda session: session.follow(Follower()),
 ])  # fmt: skip
-def test_a_follower_is_told_once_that_a_session_left(leave: Callable[[Session], object]) -> None:
+def test_a_follower_is_notified_once_that_a_session_left(leave: Callable[[Session], object]) -> None:
     session, follower = make_session(), Follower()
     session.follow(follower)
     session.listen()
@@ -240,8 +264,33 @@ def test_a_follower_is_told_once_that_a_session_left(leave: Callable[[Session], 
     assert follower.log == ["left"]
 
 
-def test_a_session_that_nobody_follows_listens_to_nothing() -> None:
+def test_a_session_without_a_follower_listens_to_nothing() -> None:
     session = make_session()
     session.listen()
     assert not session.quiet
     session.wake()
+
+
+@pytest.mark.parametrize("follower", [5, "x", object(), print])
+def test_a_follower_without_its_two_methods_is_refused_and_the_one_before_stays(follower: Any) -> None:
+    session, before = make_session(), Follower()
+    session.follow(before)
+    with pytest.raises(TypeError, match=r"session\.follow\(.*\) must have moved\(\) and left\(\), or be None"):
+        session.follow(follower)
+    session.listen()
+    move(session, 1)
+    assert before.log == ["moved"]
+
+
+def test_a_follower_that_raises_is_a_fault_of_the_end_and_the_clean_ups_run() -> None:
+    class Clumsy(Follower):
+        def left(self) -> None:
+            raise LookupError("bug")
+
+    session, log = make_session(), list[int]()
+    session.follow(Clumsy())
+    session.defer(note(log, 1))
+    (fault,) = session.end(Completed())
+    assert isinstance(fault, LookupError)
+    assert log == [1]
+    assert session.outcome == Completed()

@@ -1,16 +1,33 @@
+from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
-from tests.strategies import make_session
 from trioedge.session.session import Session
-from trioedge.session.stage import Decision, Endpoint, Handler, Middleware, Worker, decision, middleware
+from trioedge.session.stage import (
+    Closing,
+    Decision,
+    Endpoint,
+    Facts,
+    Handler,
+    Middleware,
+    Recipe,
+    Worker,
+    decision,
+    middleware,
+)
 from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verdict
+from trioedge.testing import make_session
 
 
 def no_unix(session: Session) -> Verdict:
     return Reject(Reason.POLICY, "unix") if session.source == "unix" else CONTINUE
+
+
+def not_from(banned: str, session: Session) -> Verdict:
+    return Reject(Reason.POLICY, "banned") if session.source == banned else CONTINUE
 
 
 async def never(session: Session, call_next: Handler) -> Outcome:
@@ -26,10 +43,22 @@ class Working:
         task_status.started()
 
 
+class Opened:
+    def open(self, context: object) -> "Opened":
+        return self
+
+    def close(self) -> None: ...
+
+
+@attrs.frozen
+class Hours:
+    since: int = 0
+
+
 def test_a_lifted_decision_is_tested_as_the_function_it_is() -> None:
     stage = decision(no_unix)
     assert stage(make_session()) is CONTINUE
-    assert stage(make_session(source="unix")) == Reject(Reason.POLICY, "unix")
+    assert stage(make_session("unix")) == Reject(Reason.POLICY, "unix")
     assert stage.decide is no_unix
 
 
@@ -40,15 +69,22 @@ async def test_a_lifted_middleware_is_tested_as_the_function_it_is() -> None:
 
 
 @pytest.mark.parametrize(("lift", "function"), [(decision, no_unix), (middleware, never)])
-def test_a_function_says_what_it_needs_and_names_or_neither(lift: Any, function: Any) -> None:
-    plain, said = lift(function), lift(requires=("service",), provides=("destination",))(function)
-    assert (plain.requires, plain.provides) == ((), ())
-    assert (said.requires, said.provides) == (("service",), ("destination",))
+def test_a_function_says_what_it_requires_provides_and_reads_of_policies_or_nothing(lift: Any, function: Any) -> None:
+    plain = lift(function)
+    assert (plain.requires, plain.provides, plain.policy) == ((), (), None)
+    said = lift(requires=("service",), provides=("destination",), policy=Hours)(function)
+    assert (said.requires, said.provides, said.policy) == (("service",), ("destination",), Hours)
     assert lift()(function) == plain
 
 
 def test_a_lifted_function_prints_as_it_is_written() -> None:
     assert repr([decision(no_unix), middleware(never)]) == "[decision(no_unix), middleware(never)]"
+
+
+def test_a_function_with_arguments_bound_to_it_is_lifted_and_printed_too() -> None:
+    stage = decision(partial(not_from, "192.0.2.66"))
+    assert stage(make_session("192.0.2.66")) == Reject(Reason.POLICY, "banned")
+    assert repr(stage).startswith("decision(functools.partial(<function not_from")
 
 
 @pytest.mark.parametrize(
@@ -57,8 +93,27 @@ def test_a_lifted_function_prints_as_it_is_written() -> None:
         (decision(no_unix), {Decision}),
         (middleware(never), {Middleware, Endpoint}),  # a protocol compares names; the chain compares arguments
         (Working(), {Worker}),
+        (Opened(), {Recipe, Closing}),
         (no_unix, set()),
     ],
 )
 def test_a_part_is_told_by_its_shape(part: object, shapes: set[type]) -> None:
-    assert {shape for shape in (Decision, Middleware, Endpoint, Worker) if isinstance(part, shape)} == shapes
+    every = (Decision, Middleware, Endpoint, Recipe, Worker, Closing)
+    assert {shape for shape in every if isinstance(part, shape)} == shapes
+
+
+def test_a_part_that_says_nothing_asks_for_nothing() -> None:
+    assert Facts() == Facts(
+        kind="",
+        requires=(),
+        provides=(),
+        enforces=(),
+        rechecks=(),
+        once=False,
+        policy=None,
+        needs_relay=False,
+        relays=False,
+        needs_control=False,
+        listeners=(),
+        descriptors=0,
+    )

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -55,3 +56,34 @@ def test_an_answer_is_frozen_so_that_stages_can_share_one(value: Reject | Comple
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         value.detail = "changed"  # type: ignore[misc]
     assert value.detail == ""
+
+
+@pytest.mark.parametrize("answer", [Reject, Completed])
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        (("no",), "'no') needs a Reason: write te.{0}(te.Reason.{1}, 'no')"),
+        (("", "no"), "'') needs a Reason: write te.{0}(te.Reason.{1}, 'no')"),
+        (("busy", "later"), "'busy') needs a Reason: write te.{0}(te.Reason.{1}, 'later')"),
+        (("rate",), "'rate') needs a Reason: write te.{0}(te.Reason.RATE)"),
+        (("rate", "too fast"), "'rate') needs a Reason: write te.{0}(te.Reason.RATE, 'too fast')"),
+        ((None,), "None) needs a Reason: write te.{0}(te.Reason.{1})"),
+        ((7, 8), "7) needs a Reason: write te.{0}(te.Reason.{1})"),
+        ((Reason,), "<enum 'Reason'>) needs a Reason: write te.{0}(te.Reason.{1})"),
+        ((Reason.IDLE, None), "idle, None): the detail must be text"),
+        ((Reason.IDLE, b"raw"), "idle, b'raw'): the detail must be text"),
+    ],
+)
+def test_an_answer_without_a_reason_or_with_a_detail_that_is_no_text_is_refused_with_the_mend(
+    answer: type[Reject] | type[Completed], arguments: tuple[Any, ...], mend: str
+) -> None:
+    with pytest.raises(TypeError) as refusal:
+        answer(*arguments)
+    usual = "POLICY" if answer is Reject else "FINISHED"
+    assert str(refusal.value) == f"{answer.__name__}({mend.format(answer.__name__, usual)}"
+
+
+def test_the_message_of_a_refused_answer_is_short_however_long_the_value() -> None:
+    with pytest.raises(TypeError) as refusal:
+        Reject(cast(Any, "x" * 100_000))
+    assert len(str(refusal.value)) < 300

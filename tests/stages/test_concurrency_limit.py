@@ -1,22 +1,35 @@
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from tests.stages.governed import Governed
-from tests.strategies import make_session
+import trioedge as te
+from tests.support.governed import Governed
 from trioedge.errors import ConfigurationError
 from trioedge.session.session import Session
 from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
-from trioedge.stages.concurrency_limit import ConcurrencyLimit
+from trioedge.stages.concurrency_limit import ConcurrencyLimit, LiveConcurrencyLimit
+from trioedge.testing import check_decision, make_context
 
 TOO_MANY = Reject(Reason.CONCURRENCY, "2 sessions of this source are live")
+BY_POLICY = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy has are live")
 
 
-def come(limit: ConcurrencyLimit, number: int, **changes: str) -> list[Session]:
-    """That many sessions, all of which must be let in."""
-    sessions = [make_session(**changes) for _ in range(number)]
-    assert [limit.decide(session) for session in sessions] == [CONTINUE] * number
+def opened(limit: ConcurrencyLimit, *, governed: bool = True) -> tuple[LiveConcurrencyLimit, Governed]:
+    """The live limit of an edge, with the services of that edge."""
+    world = Governed(governed=governed)
+    return limit.open(world.context), world
+
+
+def admitted(
+    limit: LiveConcurrencyLimit, world: Governed, count: int, service: str = "shop", source: str = "192.0.2.1"
+) -> list[Session]:
+    """So many sessions, all of which the limit must admit."""
+    sessions = [world.session(service, source=source) for _ in range(count)]
+    assert [limit.decide(session) for session in sessions] == [CONTINUE] * count
     return sessions
+
+
+# The argument.
 
 
 @pytest.mark.parametrize(
@@ -24,67 +37,81 @@ def come(limit: ConcurrencyLimit, number: int, **changes: str) -> list[Session]:
     [Completed(), *map(Completed, (Reason.RESET, Reason.EVICTED, Reason.FAULT)), Reject(Reason.UPSTREAM_REFUSED)],
 )
 def test_a_session_counts_until_it_ends_however_it_ends(outcome: Outcome) -> None:
-    limit = ConcurrencyLimit(2)
-    first, _ = come(limit, 2)
-    assert limit.decide(make_session()) == TOO_MANY
+    limit, world = opened(ConcurrencyLimit(2), governed=False)
+    first, _ = admitted(limit, world, 2)
+    assert limit.decide(world.session()) == TOO_MANY
     assert first.end(outcome) == []
-    come(limit, 1)
-    assert limit.decide(make_session()) == TOO_MANY
+    admitted(limit, world, 1)
+    assert limit.decide(world.session()) == TOO_MANY
 
 
-def test_a_session_counts_no_longer_when_another_clean_up_of_it_raises() -> None:
-    limit = ConcurrencyLimit(1)
-    [session] = come(limit, 1)
+def test_a_session_is_counted_out_when_another_clean_up_of_it_raises() -> None:
+    limit, world = opened(ConcurrencyLimit(1), governed=False)
+    [session] = admitted(limit, world, 1)
     session.defer(lambda session: 1 / 0)
     session.end(Completed())
-    come(limit, 1)
+    admitted(limit, world, 1)
 
 
-def test_who_was_refused_gives_nothing_back() -> None:
-    limit = ConcurrencyLimit(2)
-    come(limit, 2)
-    refused = make_session()
+def test_a_refused_session_is_not_counted_out_when_it_ends() -> None:
+    limit, world = opened(ConcurrencyLimit(2), governed=False)
+    admitted(limit, world, 2)
+    refused = world.session()
     assert limit.decide(refused) == TOO_MANY
     assert refused.end(TOO_MANY) == []
-    assert limit.decide(make_session()) == TOO_MANY
+    assert limit.decide(world.session()) == TOO_MANY
 
 
-def test_each_source_is_counted_by_itself() -> None:
-    limit = ConcurrencyLimit(2)
-    come(limit, 1, service="one")
-    come(limit, 1, service="other")
-    assert limit.decide(make_session()) == TOO_MANY
-    come(limit, 2, source="192.0.2.2")
+def test_each_source_is_counted_by_itself_over_all_services() -> None:
+    limit, world = opened(ConcurrencyLimit(2), governed=False)
+    admitted(limit, world, 1, "one")
+    admitted(limit, world, 1, "other")
+    assert limit.decide(world.session()) == TOO_MANY
+    admitted(limit, world, 2, source="192.0.2.2")
 
 
-def test_each_service_is_counted_by_itself() -> None:
-    limit = ConcurrencyLimit(2, per="service")
-    come(limit, 1, source="192.0.2.1")
-    come(limit, 1, source="192.0.2.2")
-    assert limit.decide(make_session()) == Reject(Reason.CONCURRENCY, "2 sessions of this service are live")
-    come(limit, 2, service="tenant")
+def test_each_service_is_counted_by_itself_over_all_sources() -> None:
+    limit, world = opened(ConcurrencyLimit(2, per="service"), governed=False)
+    admitted(limit, world, 1, source="192.0.2.1")
+    admitted(limit, world, 1, source="192.0.2.2")
+    assert limit.decide(world.session("shop")) == Reject(Reason.CONCURRENCY, "2 sessions of this service are live")
+    admitted(limit, world, 2, "blog")
 
 
-def test_a_session_whose_service_is_named_later_is_taken_from_the_count_it_entered() -> None:
-    limit = ConcurrencyLimit(1, per="service")
-    [session] = come(limit, 1, service="before")
+def test_the_clients_of_one_balancer_count_together_per_peer_and_by_themselves_per_source() -> None:
+    per_peer, world = opened(ConcurrencyLimit(1, per="peer"), governed=False)
+    per_source = ConcurrencyLimit(1).open(world.context)
+    sessions = [world.session(source="192.0.2.1") for _ in range(2)]
+    for number, session in enumerate(sessions):
+        session.set_source(f"203.0.113.{number}")
+    assert [per_source.decide(session) for session in sessions] == [CONTINUE, CONTINUE]
+    too_many = Reject(Reason.CONCURRENCY, "1 sessions of this peer are live")
+    assert [per_peer.decide(session) for session in sessions] == [CONTINUE, too_many]
+
+
+@pytest.mark.parametrize("per", ["service", "source"])
+def test_a_session_is_counted_out_under_the_key_that_it_was_counted_in_by(per: Literal["service", "source"]) -> None:
+    limit, world = opened(ConcurrencyLimit(1, per=per), governed=False)
+    [session] = admitted(limit, world, 1, "before")
     session.service = "after"
+    session.set_source("203.0.113.1")
     assert session.end(Completed()) == []
-    come(limit, 1, service="before")
+    admitted(limit, world, 1, "before")
 
 
-def test_beyond_its_capacity_a_new_key_is_refused_until_an_old_one_is_gone() -> None:
-    limit = ConcurrencyLimit(2, capacity=1)
-    [session] = come(limit, 1)
-    other = make_session(source="192.0.2.2")
-    assert limit.decide(other) == Reject(Reason.CAPACITY, "1 keys of the concurrency limit have live sessions")
+def test_at_capacity_a_new_key_is_refused_until_a_known_key_has_no_session() -> None:
+    limit, world = opened(ConcurrencyLimit(2, capacity=1), governed=False)
+    [session] = admitted(limit, world, 1)
+    full = Reject(Reason.CAPACITY, "1 keys of the concurrency limit have live sessions")
+    assert limit.decide(world.session(source="192.0.2.2")) == full
     session.end(Completed())
-    come(limit, 1, source="192.0.2.2")
+    admitted(limit, world, 1, source="192.0.2.2")
 
 
-def test_it_needs_the_service_it_counts_by() -> None:
-    assert ConcurrencyLimit(1, per="service").requires == ("service",)
-    assert ConcurrencyLimit(1).requires == ()
+def test_the_limit_requires_the_field_that_it_counts_by_and_enforces_policies_per_service_only() -> None:
+    limits = [ConcurrencyLimit(1, per=per) for per in ("service", "source", "peer")]
+    assert [limit.requires for limit in limits] == [("service",), ("source",), ()]
+    assert [limit.enforces for limit in limits] == [("max_sessions",), (), ()]
 
 
 @pytest.mark.parametrize(
@@ -102,93 +129,98 @@ def test_a_bad_argument_is_named_and_quoted(argument: str, value: object) -> Non
     assert str(refusal.value).startswith(f"ConcurrencyLimit({argument}={value!r}) must be ")
 
 
-def test_it_prints_as_it_was_written() -> None:
+def test_a_limit_without_a_number_is_refused_at_start_on_an_edge_without_a_control_plane() -> None:
+    forward = te.Forward("tcp://192.0.2.9:1")
+    with pytest.raises(ConfigurationError) as refusal:
+        te.Edge("tcp://127.0.0.1:0", [te.ConcurrencyLimit(per="service")], forward)
+    assert str(refusal.value).startswith("stage 1 (ConcurrencyLimit) says no limit, and no control plane does: ")
+    te.Edge("tcp://127.0.0.1:0", [te.ConcurrencyLimit(2, per="service")], forward)
+    te.Edge("tcp://127.0.0.1:0", [te.ConcurrencyLimit(per="service")], forward, control=te.MemoryControl({}))
+
+
+def test_a_limit_prints_as_it_was_written() -> None:
     assert repr(ConcurrencyLimit(3)) == "ConcurrencyLimit(sessions=3, per='source')"
     assert repr(ConcurrencyLimit(1, "service")) == "ConcurrencyLimit(sessions=1, per='service')"
+    assert repr(ConcurrencyLimit(per="service")) == "ConcurrencyLimit(per='service')"
+
+
+def test_the_live_limit_is_a_decision() -> None:
+    check_decision(ConcurrencyLimit(1).open(make_context()))
+
+
+def test_each_opening_of_one_recipe_counts_for_itself() -> None:
+    recipe = ConcurrencyLimit(2)
+    for limit, world in (opened(recipe), opened(recipe)):
+        world.put()
+        admitted(limit, world, 2)
+        assert limit.decide(world.session("shop")) == TOO_MANY
 
 
 # The policy of a service.
 
-BY_POLICY = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy has are live")
 
-
-def governed(limit: ConcurrencyLimit) -> Governed:
-    world = Governed()
-    limit.bind(world.context)
-    return world
-
-
-def test_a_policy_goes_before_the_argument_which_holds_where_it_says_nothing() -> None:
-    limit = ConcurrencyLimit(1, per="service")
-    world = governed(limit)
+def test_a_policy_takes_precedence_and_the_argument_applies_where_it_says_nothing() -> None:
+    limit, world = opened(ConcurrencyLimit(1, per="service"))
     world.put("shop", max_sessions=2)
     world.put("blog")
-    come(limit, 2, service="shop")
-    assert limit.decide(make_session(service="shop")) == BY_POLICY
-    come(limit, 1, service="blog")
-    assert limit.decide(make_session(service="blog")) == Reject(
-        Reason.CONCURRENCY, "1 sessions of this service are live"
-    )
+    admitted(limit, world, 2, "shop")
+    assert limit.decide(world.session("shop")) == BY_POLICY
+    admitted(limit, world, 1, "blog")
+    assert limit.decide(world.session("blog")) == Reject(Reason.CONCURRENCY, "1 sessions of this service are live")
 
 
-def test_where_nothing_says_a_number_there_is_no_limit() -> None:
-    limit = ConcurrencyLimit(per="service")
-    come(limit, 100)
-    governed(limit).put()
-    come(limit, 100, service="shop")
-
-
-def test_a_new_number_counts_the_sessions_that_live_already() -> None:
-    limit = ConcurrencyLimit(per="service")
-    world = governed(limit)
+def test_without_a_number_in_argument_and_policy_there_is_no_limit() -> None:
+    limit, world = opened(ConcurrencyLimit(per="service"))
     world.put()
-    sessions = come(limit, 3, service="shop")
+    admitted(limit, world, 100)
+
+
+def test_a_new_number_counts_the_sessions_that_live_already_and_cuts_none() -> None:
+    limit, world = opened(ConcurrencyLimit(per="service"))
+    world.put()
+    sessions = admitted(limit, world, 3)
     world.put(max_sessions=3)
-    newcomer = make_session(service="shop")
-    assert limit.decide(newcomer) == BY_POLICY, "those from before there was a number live too"
+    assert limit.decide(world.session("shop")) == BY_POLICY, "the three from before there was a number count"
     world.put(max_sessions=4)
-    sessions += come(limit, 1, service="shop")
+    sessions += admitted(limit, world, 1)
     world.put(max_sessions=2)
     for session in sessions[:2]:
-        assert limit.decide(make_session(service="shop")) == BY_POLICY, "none is cut, and none comes"
+        assert limit.decide(world.session("shop")) == BY_POLICY, "none is cut, and none is admitted"
+        assert session.cut_reason is None
         session.end(Completed())
-    assert limit.decide(make_session(service="shop")) == BY_POLICY
+    assert limit.decide(world.session("shop")) == BY_POLICY
     sessions[2].end(Completed())
-    come(limit, 1, service="shop")
+    admitted(limit, world, 1)
 
 
-def test_who_has_no_limit_is_not_refused_for_want_of_room_to_count() -> None:
-    limit = ConcurrencyLimit(per="service", capacity=1)
-    world = governed(limit)
+def test_a_service_without_a_limit_is_not_refused_when_the_table_is_full() -> None:
+    limit, world = opened(ConcurrencyLimit(per="service", capacity=1))
     for name in ("shop", "blog"):
         world.put(name)
-    [first], [session] = come(limit, 1, service="shop"), come(limit, 1, service="blog")
+    [first], [session] = admitted(limit, world, 1, "shop"), admitted(limit, world, 1, "blog")
     assert session.end(Completed()) == []
     world.put("blog", max_sessions=5)
     full = Reject(Reason.CAPACITY, "1 keys of the concurrency limit have live sessions")
-    assert limit.decide(make_session(service="blog")) == full
+    assert limit.decide(world.session("blog")) == full
     first.end(Completed())
-    come(limit, 5, service="blog")
+    admitted(limit, world, 5, "blog")
 
 
-def test_a_service_that_is_not_named_has_no_sessions() -> None:
-    limit = ConcurrencyLimit(1, per="service")
-    governed(limit)
-    assert limit.decide(make_session(service="ghost")) == Reject(Reason.SERVICE, "no such service")
+def test_a_service_that_is_removed_and_named_again_counts_its_new_sessions_only() -> None:
+    limit, world = opened(ConcurrencyLimit(per="service"))
+    world.put(max_sessions=1)
+    [old] = admitted(limit, world, 1)
+    world.remove()
+    world.put(max_sessions=1)
+    [new] = admitted(limit, world, 1)
+    assert old.end(Completed()) == []
+    assert limit.decide(world.session("shop")) == BY_POLICY, "the old session was counted out of the old service"
+    assert new.end(Completed()) == []
+    admitted(limit, world, 1)
 
 
-def test_a_limit_for_each_source_knows_of_no_policy() -> None:
-    limit = ConcurrencyLimit(2)
-    governed(limit).put(max_sessions=1)
-    come(limit, 2, service="shop")
-    assert limit.decide(make_session(service="ghost")) == TOO_MANY
-    assert limit.enforces == ()
-    assert ConcurrencyLimit(per="service").enforces == ("max_sessions",)
-
-
-def test_without_a_control_plane_the_argument_holds() -> None:
-    limit = ConcurrencyLimit(1, per="service")
-    limit.bind(Governed(governed=False).context)
-    come(limit, 1, service="any")
-    assert limit.decide(make_session(service="any")).reason is Reason.CONCURRENCY  # type: ignore[union-attr]
-    assert repr(ConcurrencyLimit(per="service")) == "ConcurrencyLimit(per='service')"
+def test_a_limit_per_source_ignores_the_policy() -> None:
+    limit, world = opened(ConcurrencyLimit(2))
+    world.put(max_sessions=1)
+    admitted(limit, world, 2)
+    assert limit.decide(world.session("shop")) == TOO_MANY

@@ -1,112 +1,179 @@
 from typing import Any
 
 import pytest
+import trio.testing
 
 import trioedge as te
-from tests.stages.governed import Governed
-from tests.strategies import make_session
+from tests.support.governed import Governed
 from trioedge.errors import ConfigurationError
-from trioedge.session.session import Session
-from trioedge.session.verdict import CONTINUE, Reason, Reject, Verdict
-from trioedge.stages.identify import AS_NAMED, Identify
-from trioedge.testing import check_decision
+from trioedge.session.chain import compile_chain
+from trioedge.session.verdict import CONTINUE, Completed, Reason, Reject, Verdict
+from trioedge.stages.identify import Identify
+from trioedge.testing import check_decision, open_edge
 
 UNKNOWN = Reject(Reason.SERVICE, "no such service")
 DISABLED = Reject(Reason.SERVICE, "the service is disabled")
 ONE, OTHER = "tcp://127.0.0.1:6380", "unix:///run/edge.sock"
+FORWARD = te.Forward("tcp://192.0.2.9:1")
 
 
-def bound(stage: Identify, world: Governed) -> Identify:
-    stage.bind(world.context)
-    return stage
+async def nowhere(session: te.Session) -> te.Outcome:
+    return Completed()
 
 
-def answer(stage: Identify, **changes: str) -> tuple[Verdict, str]:
-    session = make_session(**changes)
-    return stage.decide(session), session.service
+def answer(stage: Identify, world: Governed, **session: str) -> tuple[Verdict, str]:
+    """What a chain with this stage decides, and the name of the session's service then."""
+    asked = world.session(**session)
+    return compile_chain([stage], nowhere).decide(asked), asked.service.name
 
 
-def test_all_sessions_are_one_services_unless_said() -> None:
+# Three sources of the name.
+
+
+def test_by_default_all_sessions_are_of_the_service_default() -> None:
     world = Governed()
     world.put("default")
+    assert answer(Identify(), world) == (CONTINUE, "default")
+
+
+def test_one_name_is_the_service_of_all_sessions() -> None:
+    world = Governed()
     world.put("shop")
-    assert answer(bound(Identify(), world)) == (CONTINUE, "default")
-    assert answer(bound(Identify("shop"), world), listener=OTHER) == (CONTINUE, "shop")
+    assert answer(Identify("shop"), world, listener=ONE) == (CONTINUE, "shop")
+    assert answer(Identify("shop"), world, listener=OTHER) == (CONTINUE, "shop")
 
 
-def test_a_listener_may_be_a_service() -> None:
+def test_names_by_listener_refuse_a_session_of_another_listener() -> None:
     world = Governed()
     world.put("shop")
     world.put("blog")
-    stage = bound(Identify({"tcp://127.0.0.1:6380": "shop", OTHER: "blog", "tcp://LocalHost:1": "shop"}), world)
-    assert answer(stage, listener=ONE) == (CONTINUE, "shop")
-    assert answer(stage, listener=OTHER) == (CONTINUE, "blog")
-    assert answer(stage, listener="tcp://localhost:1") == (CONTINUE, "shop"), "as the edge writes it"
-    assert answer(stage, listener="tcp://127.0.0.1:6381") == (UNKNOWN, "default"), "one that is not named"
+    stage = Identify({ONE: "shop", OTHER: "blog", "tcp://LocalHost:1": "shop"})
+    assert answer(stage, world, listener=ONE) == (CONTINUE, "shop")
+    assert answer(stage, world, listener=OTHER) == (CONTINUE, "blog")
+    assert answer(stage, world, listener="tcp://localhost:1") == (CONTINUE, "shop"), "in the spelling of the edge"
+    assert answer(stage, world, listener="tcp://127.0.0.1:6381") == (UNKNOWN, "")
 
 
-def test_a_function_may_say_whose_it_is_or_nobodys() -> None:
+def test_a_function_names_the_service_or_gives_none_for_a_refusal() -> None:
     world = Governed()
     world.put("shop")
 
-    def by_source(session: Session) -> str | None:
+    def by_source(session: te.Session) -> str | None:
         return {"192.0.2.1": "shop", "192.0.2.2": "ghost"}.get(session.source)
 
-    stage = bound(Identify(by_source), world)
-    assert answer(stage, source="192.0.2.1") == (CONTINUE, "shop")
-    assert answer(stage, source="192.0.2.2") == (UNKNOWN, "default")
-    assert answer(stage, source="192.0.2.3") == (UNKNOWN, "default")
+    stage = Identify(by_source)
+    assert answer(stage, world, source="192.0.2.1") == (CONTINUE, "shop")
+    assert answer(stage, world, source="192.0.2.2") == (UNKNOWN, "")
+    assert answer(stage, world, source="192.0.2.3") == (UNKNOWN, "")
 
 
-def test_who_is_unknown_or_disabled_changes_with_the_snapshot() -> None:
+def test_a_function_that_gives_no_text_is_a_fault_that_names_what_it_gave() -> None:
+    stage = Identify(lambda session: 7)  # type: ignore[arg-type,return-value]
+    with pytest.raises(TypeError, match=r"session\.service = 7 must be a service's name"):
+        stage.decide(Governed().session())
+
+
+# What becomes of the name.
+
+
+def test_a_service_is_refused_while_it_is_unknown_or_disabled() -> None:
     world = Governed()
-    stage = bound(Identify("shop"), world)
-    assert answer(stage)[0] == UNKNOWN
+    stage = Identify("shop")
+    assert answer(stage, world) == (UNKNOWN, "")
     world.put()
-    assert answer(stage)[0] is CONTINUE
+    assert answer(stage, world) == (CONTINUE, "shop")
     world.put(enabled=False)
-    assert answer(stage) == (DISABLED, "default")
+    assert answer(stage, world) == (DISABLED, "")
     world.put(enabled=True)
-    assert answer(stage)[0] is CONTINUE
+    assert answer(stage, world) == (CONTINUE, "shop")
     world.remove()
-    assert answer(stage)[0] == UNKNOWN
+    assert answer(stage, world) == (UNKNOWN, "")
 
 
-def test_without_a_control_plane_every_name_will_do() -> None:
-    stage = bound(
-        Identify(lambda session: session.source if session.source != "unix" else None), Governed(governed=False)
-    )
-    assert answer(stage, source="192.0.2.1") == (CONTINUE, "192.0.2.1")
-    assert answer(stage, source="unix") == (UNKNOWN, "default")
+def test_without_a_control_plane_every_name_is_a_service() -> None:
+    world = Governed(governed=False)
+    stage = Identify(lambda session: session.source if session.source != "unix" else None)
+    assert answer(stage, world, source="192.0.2.1") == (CONTINUE, "192.0.2.1")
+    assert answer(stage, world, source="unix") == (UNKNOWN, "default")
     check_decision(stage)
 
 
-def test_a_live_session_is_moved_to_its_service() -> None:
+def test_a_live_session_is_moved_to_its_service_once() -> None:
     world = Governed()
     shop = world.put()
-    session = make_session()
+    session = world.session()
     world.registry.add(session)
-    assert bound(Identify("shop"), world).decide(session) is CONTINUE
-    assert (shop.live, shop.opened) == (1, 1)
-    assert bound(Identify("shop"), world).decide(session) is CONTINUE
-    assert (shop.live, shop.opened) == (1, 1), "it is the same session still"
+    for _ in range(2):
+        assert Identify("shop").decide(session) is CONTINUE
+        assert (shop.live, shop.opened) == (1, 1)
+    assert list(world.registry.each(shop)) == [session]
 
 
-def test_it_names_the_service_and_enforces_that_it_is_enabled() -> None:
-    assert Identify.provides == ("service",)
-    assert Identify.enforces == ("enabled",)
-    assert not hasattr(Identify(), "needs")
+# Bad arguments.
 
 
 @pytest.mark.parametrize("by", [None, 7, ["shop"], b"shop"])
-def test_what_cannot_say_a_name_is_refused(by: Any) -> None:
-    with pytest.raises(ConfigurationError, match="must be a name, names by listener, or a function of a session"):
+def test_an_argument_that_cannot_give_a_name_is_refused(by: Any) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
         Identify(by)
+    assert str(refusal.value) == f"Identify({by!r}) must be a name, names by listener, or a function of a session"
 
 
-def test_a_listener_that_cannot_be_is_refused() -> None:
+@pytest.mark.parametrize("name", ["", "x" * 256, None, 7])
+def test_a_name_that_no_service_can_have_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        Identify({ONE: name})
+    assert str(refusal.value) == f"Identify: the service name {name!r} must be text of 1 to 255 letters"
+    if isinstance(name, str):
+        with pytest.raises(ConfigurationError, match="must be text of 1 to 255 letters"):
+            Identify(name)
+    assert repr(Identify("x" * 255)) == f"Identify('{'x' * 255}')"
+
+
+def test_a_listener_that_is_no_address_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"'127\.0\.0\.1:6380' must begin with tcp://"):
         Identify({"127.0.0.1:6380": "shop"})
+
+
+def test_a_listener_on_which_the_edge_does_not_listen_is_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        te.Edge(ONE, [te.IdleTimeout(9), Identify({ONE: "shop", "tcp://127.0.0.1:6381": "blog"})], FORWARD)
+    assert str(refusal.value) == (
+        "stage 2 (Identify) names tcp://127.0.0.1:6381, where the edge does not listen: it listens on "
+        "tcp://127.0.0.1:6380"
+    )
+    edge = te.Edge(
+        [OTHER, "tcp://LocalHost:6380"], [Identify({"tcp://localhost:6380": "shop", OTHER: "blog"})], FORWARD
+    )
+    assert set(edge.outline.facts[0].listeners) == {OTHER, "tcp://localhost:6380"}
+
+
+def test_a_listener_with_port_0_is_refused_at_start_because_its_address_is_not_known_yet() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        te.Edge("tcp://127.0.0.1:0", [Identify({"tcp://127.0.0.1:0": "shop"})], FORWARD)
+    assert str(refusal.value) == (
+        "stage 1 (Identify) names tcp://127.0.0.1:0, whose port the system chooses: it listens on tcp://127.0.0.1:0"
+    )
+
+
+def test_two_of_them_in_one_chain_are_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError, match="Identify is there twice, and each would undo the other"):
+        te.Edge(ONE, [Identify("shop"), Identify("blog")], FORWARD)
+
+
+# Within an edge.
+
+
+async def test_an_edge_counts_a_session_of_an_unknown_service_as_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    control = te.MemoryControl({"shop": te.Policy()})
+    stages = [Identify(lambda session: "shop" if session.source == "192.0.2.1" else "ghost")]
+    async with open_edge(te.Edge(ONE, stages, FORWARD, control=control)) as world:
+        client = await world.connect("192.0.2.1")
+        assert client.session.service is world.edge.services["shop"]
+        assert (await world.connect("192.0.2.2")).outcome == UNKNOWN
+        assert world.edge.statistics().refused == {Reason.SERVICE: 1}
 
 
 def test_it_prints_as_it_was_written() -> None:
@@ -116,7 +183,3 @@ def test_it_prints_as_it_was_written() -> None:
     assert repr(Identify()) == "Identify('default')"
     assert repr(Identify({ONE: "shop"})) == "Identify({'tcp://127.0.0.1:6380': 'shop'})"
     assert repr(Identify(by_source)) == "Identify(by_source)"
-
-
-def test_the_one_that_an_edge_puts_there_says_so() -> None:
-    assert repr(Identify(AS_NAMED)) == "Identify: put here by the edge, behind the stage that names the service"

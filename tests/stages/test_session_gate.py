@@ -3,57 +3,103 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.stages.governed import Governed
-from tests.strategies import make_session
+import trioedge as te
+from tests.support.governed import Governed
 from trioedge.errors import ConfigurationError
 from trioedge.session.verdict import CONTINUE, Reason, Reject, Verdict
-from trioedge.stages.session_gate import SessionGate
+from trioedge.stages.session_gate import LiveSessionGate, SessionGate
+from trioedge.testing import check_decision, make_context, make_session
 
 TOO_FAST = Reject(Reason.RATE, "more than 1 sessions a second per service")
+BY_POLICY = Reject(Reason.RATE, "more sessions a second than its service's policy has")
 
 
-def answers(gate: SessionGate, *sessions: dict[str, Any]) -> list[Verdict]:
-    return [gate.decide(make_session(**session)) for session in sessions]
+def opened(gate: SessionGate, *, governed: bool = True) -> tuple[LiveSessionGate, Governed]:
+    """The live gate of an edge, with the services of that edge."""
+    world = Governed(governed=governed)
+    return gate.open(world.context), world
 
 
-def test_a_burst_then_the_rate_by_the_time_each_session_started() -> None:
-    gate = SessionGate(1, burst=2)
-    moments = [0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 10.0, 10.0, 10.0]
-    assert answers(gate, *({"started_at": moment} for moment in moments)) == [
-        *(CONTINUE, CONTINUE, TOO_FAST),
-        *(TOO_FAST, CONTINUE, TOO_FAST),
-        *(CONTINUE, CONTINUE, TOO_FAST),
-    ]
+def answers(gate: LiveSessionGate, world: Governed, *sources: str, service: str = "shop") -> list[Verdict]:
+    """What the gate answers to a session of each source, now."""
+    return [gate.decide(world.session(service, source=source)) for source in sources]
 
 
-def test_a_burst_is_32_unless_said() -> None:
-    assert answers(SessionGate(1), *[{}] * 33) == [CONTINUE] * 32 + [TOO_FAST]
+def ask(gate: LiveSessionGate, world: Governed, count: int, service: str = "shop") -> list[Verdict]:
+    """What the gate answers to so many sessions, now."""
+    return answers(gate, world, *["192.0.2.1"] * count, service=service)
+
+
+# The arguments.
+
+
+def test_after_a_burst_the_gate_admits_at_its_rate() -> None:
+    gate, world = opened(SessionGate(1, burst=2), governed=False)
+    expected: dict[float, list[Verdict]] = {
+        0.0: [CONTINUE, CONTINUE, TOO_FAST],
+        0.5: [TOO_FAST],
+        1.0: [CONTINUE, TOO_FAST],
+        10.0: [CONTINUE, CONTINUE, TOO_FAST],
+    }
+    for now, verdicts in expected.items():
+        world.clock.now = now
+        assert ask(gate, world, len(verdicts)) == verdicts
+
+
+def test_the_gate_goes_by_the_time_at_which_it_is_asked_and_not_by_the_time_of_accept() -> None:
+    gate, world = opened(SessionGate(1, burst=1), governed=False)
+    early, late = world.session(), world.session()
+    assert gate.decide(early) is CONTINUE
+    world.clock.now = 5.0
+    assert gate.decide(late) is CONTINUE, "five seconds after the last one, though both were accepted at once"
+
+
+def test_the_default_burst_is_32() -> None:
+    gate, world = opened(SessionGate(1), governed=False)
+    assert ask(gate, world, 33) == [CONTINUE] * 32 + [TOO_FAST]
 
 
 def test_each_service_has_a_gate_of_its_own() -> None:
-    gate = SessionGate(1, burst=1)
-    one, other = {"service": "one"}, {"service": "other", "source": "192.0.2.2"}
-    elsewhere = one | {"source": "192.0.2.2"}
-    assert answers(gate, one, elsewhere, other, other) == [CONTINUE, TOO_FAST, CONTINUE, TOO_FAST]
+    gate, world = opened(SessionGate(1, burst=1), governed=False)
+    assert answers(gate, world, "192.0.2.1", "192.0.2.2", service="one") == [CONTINUE, TOO_FAST]
+    assert answers(gate, world, "192.0.2.1", "192.0.2.1", service="other") == [CONTINUE, TOO_FAST]
 
 
 def test_each_source_has_a_gate_of_its_own() -> None:
-    gate = SessionGate(2.5, burst=1, per="source")
-    one, other = {"source": "192.0.2.1"}, {"source": "192.0.2.2"}
+    gate, world = opened(SessionGate(2.5, burst=1, per="source"), governed=False)
     too_fast = Reject(Reason.RATE, "more than 2.5 sessions a second per source")
-    assert answers(gate, one, one | {"service": "tenant"}, other, one) == [CONTINUE, too_fast, CONTINUE, too_fast]
+    assert answers(gate, world, "192.0.2.1", service="one") == [CONTINUE]
+    assert answers(gate, world, "192.0.2.1", "192.0.2.2", "192.0.2.1", service="other") == [
+        too_fast,
+        CONTINUE,
+        too_fast,
+    ]
 
 
-def test_beyond_its_capacity_a_new_key_is_refused() -> None:
-    gate = SessionGate(1, burst=2, per="source", capacity=1)
-    one, other = {"source": "192.0.2.1"}, {"source": "192.0.2.2"}
+@pytest.mark.parametrize(("per", "second"), [("peer", Reject), ("source", type(CONTINUE))])
+def test_the_clients_of_one_balancer_share_its_gate_per_peer_and_have_their_own_per_source(
+    per: Literal["peer", "source"], second: type
+) -> None:
+    gate, world = opened(SessionGate(1, burst=1, per=per), governed=False)
+    verdicts = []
+    for client in ("203.0.113.1", "203.0.113.2"):
+        session = world.session(source="192.0.2.1")
+        session.set_source(client)
+        verdicts.append(gate.decide(session))
+    assert verdicts[0] is CONTINUE
+    assert isinstance(verdicts[1], second)
+
+
+def test_at_capacity_a_new_key_is_refused_and_a_known_one_is_not() -> None:
+    gate, world = opened(SessionGate(1, burst=2, per="source", capacity=1), governed=False)
     full = Reject(Reason.CAPACITY, "1 keys of the session gate are active")
-    assert answers(gate, one, other, one) == [CONTINUE, full, CONTINUE]
+    assert answers(gate, world, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [CONTINUE, full, CONTINUE]
 
 
-def test_it_needs_the_service_it_counts_by() -> None:
-    assert SessionGate(1).requires == ("service",)
-    assert SessionGate(1, per="source").requires == ()
+def test_the_gate_requires_the_field_that_it_counts_by_and_enforces_policies_per_service_only() -> None:
+    gates = [SessionGate(1, per=per) for per in ("service", "source", "peer")]
+    assert [gate.requires for gate in gates] == [("service",), ("source",), ()]
+    assert [gate.enforces for gate in gates] == [("session_rate", "session_burst"), (), ()]
 
 
 @pytest.mark.parametrize(
@@ -72,106 +118,92 @@ def test_a_bad_argument_is_named_and_quoted(argument: str, value: object) -> Non
     assert str(refusal.value).startswith(f"SessionGate({argument}={value!r}) must be ")
 
 
-def test_it_prints_as_it_was_written() -> None:
+@pytest.mark.parametrize("per", ["source", "peer"])
+def test_a_gate_per_address_without_a_rate_is_refused(per: Literal["source", "peer"]) -> None:
+    with pytest.raises(ConfigurationError, match=r"SessionGate\(rate=None\) must be a number above 0"):
+        SessionGate(per=per)
+
+
+def test_a_gate_without_a_rate_is_refused_at_start_on_an_edge_without_a_control_plane() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        te.Edge("tcp://127.0.0.1:0", [te.IdleTimeout(9), te.SessionGate()], te.Forward("tcp://192.0.2.9:1"))
+    assert str(refusal.value).startswith("stage 2 (SessionGate) says no limit, and no control plane does: ")
+    te.Edge("tcp://127.0.0.1:0", [te.SessionGate(5)], te.Forward("tcp://192.0.2.9:1"))
+    te.Edge("tcp://127.0.0.1:0", [te.SessionGate()], te.Forward("tcp://192.0.2.9:1"), control=te.MemoryControl({}))
+
+
+def test_a_gate_prints_as_it_was_written() -> None:
+    assert repr(SessionGate()) == "SessionGate()"
     assert repr(SessionGate(200)) == "SessionGate(rate=200, burst=32, per='service')"
     assert repr(SessionGate(0.5, 1, "source")) == "SessionGate(rate=0.5, burst=1, per='source')"
 
 
+def test_the_live_gate_is_a_decision() -> None:
+    check_decision(SessionGate(1).open(make_context()))
+
+
 # The policy of a service.
 
-BY_POLICY = Reject(Reason.RATE, "more sessions a second than its service's policy has")
-NO_SERVICE = Reject(Reason.SERVICE, "no such service")
 
-
-def governed(gate: SessionGate) -> Governed:
-    world = Governed()
-    gate.bind(world.context)
-    return world
-
-
-def test_a_policy_goes_before_the_arguments_and_they_hold_where_it_says_nothing() -> None:
-    gate = SessionGate(1, burst=1)
-    world = governed(gate)
+def test_a_policy_takes_precedence_and_the_arguments_apply_where_it_says_nothing() -> None:
+    gate, world = opened(SessionGate(1, burst=1))
     world.put("shop", session_rate=100, session_burst=2)
     world.put("blog", session_burst=5)
-    shop, blog = {"service": "shop"}, {"service": "blog"}
-    assert answers(gate, shop, shop, shop) == [CONTINUE, CONTINUE, BY_POLICY]
-    assert answers(gate, blog, blog) == [CONTINUE, TOO_FAST]
+    assert ask(gate, world, 3, "shop") == [CONTINUE, CONTINUE, BY_POLICY]
+    assert ask(gate, world, 2, "blog") == [CONTINUE, TOO_FAST]
 
 
-def test_where_nothing_says_a_rate_there_is_no_limit() -> None:
-    gate = SessionGate()
-    assert answers(gate, *[{}] * 100) == [CONTINUE] * 100, "bound to nothing"
-    governed(gate).put()
-    assert answers(gate, *[{"service": "shop"}] * 100) == [CONTINUE] * 100
-
-
-def test_another_policy_holds_from_the_next_session_on_and_forgets_nothing() -> None:
-    gate = SessionGate()
-    world = governed(gate)
-    world.put(session_rate=1, session_burst=3)
-    session = {"service": "shop"}
-    assert answers(gate, *[session] * 4) == [CONTINUE] * 3 + [BY_POLICY]
-    world.put(session_rate=1, session_burst=4, device_limit=3)
-    assert answers(gate, session, session) == [CONTINUE, BY_POLICY], "three of the four are spent"
-    world.put(session_rate=None)
-    assert answers(gate, *[session] * 9) == [CONTINUE] * 9
-    world.put(session_rate=1, session_burst=4)
-    assert answers(gate, session, session | {"started_at": 1.0}) == [BY_POLICY, CONTINUE]
-
-
-def test_a_service_that_is_not_named_has_no_sessions() -> None:
-    gate = SessionGate(1)
-    world = governed(gate)
-    assert answers(gate, {"service": "shop"}) == [NO_SERVICE]
+def test_without_a_rate_in_argument_and_policy_there_is_no_limit() -> None:
+    gate, world = opened(SessionGate())
     world.put()
-    world.remove()
-    assert answers(gate, {"service": "shop"}) == [NO_SERVICE]
+    assert ask(gate, world, 100) == [CONTINUE] * 100
 
 
-def test_a_gate_for_each_source_knows_of_no_policy() -> None:
-    gate = SessionGate(1, burst=1, per="source")
-    governed(gate).put(session_rate=100)
-    assert answers(gate, {"service": "shop"}, {"service": "ghost"}) == [
-        CONTINUE,
-        Reject(Reason.RATE, "more than 1 sessions a second per source"),
-    ]
-    assert gate.enforces == ()
-    assert SessionGate().enforces == ("session_rate", "session_burst")
+def test_a_new_policy_applies_from_the_next_session_on_and_what_was_spent_stays_spent() -> None:
+    gate, world = opened(SessionGate())
+    world.put(session_rate=1, session_burst=3)
+    assert ask(gate, world, 4) == [CONTINUE] * 3 + [BY_POLICY]
+    world.put(session_rate=1, session_burst=4, device_limit=3)
+    assert ask(gate, world, 2) == [CONTINUE, BY_POLICY], "three of the four are spent"
+    world.put(session_rate=None)
+    assert ask(gate, world, 9) == [CONTINUE] * 9
+    world.put(session_rate=1, session_burst=4)
+    assert ask(gate, world, 1) == [BY_POLICY]
+    world.clock.now = 1.0
+    assert ask(gate, world, 1) == [CONTINUE]
 
 
-def test_without_a_control_plane_the_arguments_hold() -> None:
-    gate = SessionGate(1, burst=1)
-    gate.bind(Governed(governed=False).context)
-    assert answers(gate, {"service": "any"}, {"service": "any"}) == [CONTINUE, TOO_FAST]
+def test_a_gate_per_source_ignores_the_policy() -> None:
+    gate, world = opened(SessionGate(1, burst=1, per="source"))
+    world.put(session_rate=100)
+    assert ask(gate, world, 2) == [CONTINUE, Reject(Reason.RATE, "more than 1 sessions a second per source")]
 
 
-def test_for_each_source_a_rate_must_be_said() -> None:
-    with pytest.raises(ConfigurationError, match=r"SessionGate\(rate=None\) must be a number above 0"):
-        SessionGate(per="source")
-    assert repr(SessionGate()) == "SessionGate()"
+def test_the_policy_of_make_session_is_a_policy_too() -> None:
+    gate = SessionGate(5).open(make_context())
+    session = make_session(policy=te.Policy(session_rate=1, session_burst=1))
+    assert [gate.decide(session), gate.decide(session)] == [CONTINUE, BY_POLICY]
 
 
-# Lives.
+# Several lives.
 
 
-def test_a_service_that_comes_back_owes_nothing_of_its_life_before() -> None:
-    gate = SessionGate()
-    world = governed(gate)
+def test_a_service_that_is_removed_and_named_again_has_its_whole_burst() -> None:
+    gate, world = opened(SessionGate())
     for name in ("shop", "blog"):
         world.put(name, session_rate=1, session_burst=2)
-        assert answers(gate, *[{"service": name}] * 3) == [CONTINUE] * 2 + [BY_POLICY]
+        assert ask(gate, world, 3, name) == [CONTINUE] * 2 + [BY_POLICY]
     world.remove("shop")
     world.put("shop", session_rate=1, session_burst=2)
-    assert answers(gate, *[{"service": "shop"}] * 3) == [CONTINUE] * 2 + [BY_POLICY]
-    assert answers(gate, {"service": "blog"}) == [BY_POLICY]
+    assert ask(gate, world, 3, "shop") == [CONTINUE] * 2 + [BY_POLICY]
+    assert ask(gate, world, 1, "blog") == [BY_POLICY]
 
 
-@pytest.mark.parametrize("per", ["service", "source"])
-def test_an_edge_that_is_opened_again_has_a_new_gate(per: Literal["service", "source"]) -> None:
-    """Its clock may begin at 0 again, and what was spent would lie in a future that never was."""
-    gate = SessionGate(1, burst=1, per=per)
-    for started_at in (1_000.0, 0.0):
-        gate.bind(Governed(governed=False).context)
-        session = {"started_at": started_at}
-        assert [type(each) for each in answers(gate, session, session)] == [type(CONTINUE), Reject]
+@pytest.mark.parametrize("per", ["service", "source", "peer"])
+def test_each_opening_of_one_recipe_has_a_gate_of_its_own(per: Literal["service", "source", "peer"]) -> None:
+    """Two edges at once, and one edge twice, whose clock may begin at 0 again."""
+    recipe = SessionGate(1, burst=1, per=per)
+    for now in (1_000.0, 0.0):
+        gate, world = opened(recipe, governed=False)
+        world.clock.now = now
+        assert [type(each) for each in ask(gate, world, 2)] == [type(CONTINUE), Reject]

@@ -35,11 +35,16 @@ class LiveCountsMachine(RuleBasedStateMachine):
         self.live[key] -= 1
 
     @invariant()
-    def counts_are_the_models(self) -> None:
-        assert {key: self.counts[key] for key in "abc"} == {key: self.live[key] for key in "abc"}
+    def each_key_has_the_count_of_the_model(self) -> None:
+        for key in "abc":
+            live = self.live[key]
+            assert self.counts.enter(key, live) is CountAnswer.TOO_MANY, "no fewer"
+            if live:
+                assert self.counts.enter(key, live + 1) is CountAnswer.ENTERED, "no more"
+                self.counts.leave(key)
 
     @invariant()
-    def a_key_without_sessions_is_not_remembered(self) -> None:
+    def only_keys_with_a_live_session_are_remembered(self) -> None:
         assert len(self.counts) == len(+self.live)
 
 
@@ -47,8 +52,39 @@ TestLiveCounts = LiveCountsMachine.TestCase
 TestLiveCounts.settings = examples(50, steps=30)
 
 
-def test_leaving_without_having_entered_is_a_fault_not_a_gift() -> None:
+def test_a_leave_without_an_enter_raises_and_leaves_no_credit() -> None:
     counts = LiveCounts(1)
     with pytest.raises(KeyError):
         counts.leave("a")
-    assert counts["a"] == 0
+    assert len(counts) == 0
+    assert counts.enter("a", 1) is CountAnswer.ENTERED
+    assert counts.enter("a", 1) is CountAnswer.TOO_MANY
+
+
+def test_at_capacity_a_new_key_is_refused_until_another_has_no_session() -> None:
+    counts = LiveCounts(1)
+    assert counts.enter("a", 9) is CountAnswer.ENTERED
+    assert counts.enter("b", 9) is CountAnswer.FULL
+    assert counts.enter("a", 9) is CountAnswer.ENTERED
+    counts.leave("a")
+    assert counts.enter("b", 9) is CountAnswer.FULL, "one session of the other key is live still"
+    counts.leave("a")
+    assert counts.enter("b", 9) is CountAnswer.ENTERED
+
+
+def test_a_key_over_its_limit_is_told_so_even_when_the_table_is_full() -> None:
+    counts = LiveCounts(1)
+    counts.enter("a", 1)
+    assert counts.enter("a", 1) is CountAnswer.TOO_MANY
+
+
+def test_a_lower_limit_refuses_the_next_session_and_keeps_those_that_live() -> None:
+    counts = LiveCounts(1)
+    for _ in range(3):
+        counts.enter("a", 3)
+    assert counts.enter("a", 1) is CountAnswer.TOO_MANY
+    counts.leave("a")
+    counts.leave("a")
+    assert counts.enter("a", 1) is CountAnswer.TOO_MANY
+    counts.leave("a")
+    assert counts.enter("a", 1) is CountAnswer.ENTERED

@@ -1,3 +1,5 @@
+"""The explanation of one session, and the times of stages over all sessions."""
+
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +17,7 @@ NOWHERE = Reject(Reason.SERVICE, "nowhere to go")
 
 
 class Clock:
-    """Every look at it is so many nanoseconds after the one before."""
+    """A clock that moves by `tick` nanoseconds at every reading."""
 
     def __init__(self, tick: int = 1000) -> None:
         self.now = 0
@@ -74,7 +76,7 @@ class Carrier:
 
 
 def run(chain: Chain, session: Session) -> None:
-    """Do with a session what an edge does, whose decisions cost it a session when they raise."""
+    """Run a session through a chain as an edge does; a decision that raises ends the session."""
     coroutine = chain(session)
     try:
         coroutine.send(None)
@@ -104,7 +106,7 @@ YES, AROUND = Step("yes", "continue", 1.0), Step("around", "continue", 1.0)
         ([make_up], finish, [Step("make_up", "continue", 1.0), Step("finish", "deadline", None)]),
     ],
 )
-def test_each_stage_says_what_it_decided_in_how_many_microseconds(
+def test_a_session_is_explained_by_the_answer_and_time_of_each_stage(
     stages: list[object], endpoint: Callable[[Session], Awaitable[Outcome]], steps: list[Step]
 ) -> None:
     session, chain = make_session(), compile_chain(stages, endpoint, clock=Clock())
@@ -112,7 +114,7 @@ def test_each_stage_says_what_it_decided_in_how_many_microseconds(
     assert list(explain(session, chain).steps) == steps
 
 
-def test_a_stage_is_timed_by_itself_and_a_middleware_until_it_calls_the_rest() -> None:
+def test_a_middleware_is_timed_until_it_calls_the_rest_of_the_chain() -> None:
     clock = Clock(tick=0)
 
     def spend(name: str, before: int, after: int = 0) -> Any:
@@ -139,7 +141,7 @@ def test_a_stage_is_timed_by_itself_and_a_middleware_until_it_calls_the_rest() -
 
 
 @pytest.mark.parametrize("took", [0, 1, 1500])
-def test_a_refusal_is_told_from_a_yes_however_little_time_it_took(took: int) -> None:
+def test_a_refusal_in_no_time_is_explained_as_a_refusal(took: int) -> None:
     chain, session = compile_chain([yes, no], finish, clock=Clock(tick=took)), make_session()
     run(chain, session)
     assert explain(session, chain).steps == (
@@ -148,7 +150,7 @@ def test_a_refusal_is_told_from_a_yes_however_little_time_it_took(took: int) -> 
     )
 
 
-def test_a_session_that_came_to_no_stage_has_no_steps() -> None:
+def test_a_session_that_reached_no_stage_has_no_steps() -> None:
     session = make_session()
     session.end(Reject(Reason.OVERLOAD))
     assert explain(session, compile_chain([yes], finish, clock=Clock())).steps == ()
@@ -157,7 +159,7 @@ def test_a_session_that_came_to_no_stage_has_no_steps() -> None:
 @pytest.mark.parametrize(
     ("began_at", "answer", "microseconds"), [(None, "relaying", None), (0.002, "connected", pytest.approx(2000.0))]
 )
-def test_an_endpoint_says_what_it_does_and_when_it_was_connected(
+def test_an_endpoint_is_explained_by_its_phase_or_as_connected(
     began_at: float | None, answer: str, microseconds: float | None
 ) -> None:
     session, chain = make_session(), compile_chain([yes], finish, clock=Clock())
@@ -174,13 +176,13 @@ def test_an_endpoint_says_what_it_does_and_when_it_was_connected(
     assert after.steps[1].answer == ("idle: no byte" if began_at is None else "connected")
 
 
-def test_a_session_that_lives_says_where_it_is() -> None:
+def test_a_live_session_is_explained_up_to_its_present_stage() -> None:
     session, chain = make_session(), compile_chain([yes, refuse], finish, clock=Clock())
     chain.decide(session)
     assert explain(session, chain).steps == (YES, Step("refuse", "deciding", None))
 
 
-def test_it_prints_a_line_for_each_step() -> None:
+def test_an_explanation_is_printed_with_a_line_for_each_step() -> None:
     steps = (Step("SessionGate", "continue", 0.44), Step("Forward", "relaying", None))
     assert str(Explanation(7, "shop", "192.0.2.1", steps, "relaying", "", "")).splitlines() == [
         "session 7 of shop from 192.0.2.1: relaying",
@@ -205,17 +207,17 @@ def times(**counts: int) -> StageTimes:
 @pytest.mark.parametrize(
     ("part", "microseconds"), [(0.0, 0.008), (0.5, 0.008), (0.9, 0.008), (0.91, 1.024), (0.99, 1.024), (1.0, 1048.576)]
 )
-def test_a_part_of_the_sessions_took_less_than_so_long(part: float, microseconds: float) -> None:
+def test_a_quantile_is_the_upper_end_of_its_bucket(part: float, microseconds: float) -> None:
     found = times(b3=90, b10=9, b20=1)
     assert found.sessions == 100
     assert found.below(part) == microseconds
 
 
-def test_of_no_sessions_no_time_is_said() -> None:
+def test_a_quantile_of_no_sessions_is_0() -> None:
     assert times().below(0.5) == 0
 
 
-def test_every_session_counts_with_each_stage_it_came_to() -> None:
+def test_every_session_is_counted_by_each_stage_that_it_reached() -> None:
     chain = compile_chain([yes, around, no], finish, clock=Clock(tick=1000))
     for _ in range(3):
         run(chain, make_session())

@@ -5,6 +5,7 @@ import trio
 from structlog.testing import capture_logs
 
 import trioedge as te
+from trioedge.edge import rehearse
 from trioedge.testing import Rehearsal, ScriptedUpstream, open_edge
 
 
@@ -154,7 +155,7 @@ async def test_drain_lets_sessions_finish_and_cuts_the_rest_at_its_deadline(
     cut: list[int] = []
 
     async def serve(*, task_status: trio.TaskStatus[te.Edge]) -> None:
-        cut.append(await server.rehearse(upstream, task_status=task_status))
+        cut.append(await rehearse(server, upstream, task_status=task_status))
 
     await nursery.start(serve)
     world = Rehearsal(server, upstream)

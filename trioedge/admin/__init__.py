@@ -1,1 +1,1 @@
-"""The operators' view of a running edge."""
+"""The operators' view of a running edge: the admin API."""

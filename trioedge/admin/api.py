@@ -1,7 +1,7 @@
-"""What an operator on this machine may ask a serving edge: HTTP on a local socket that only its user can open.
+"""The admin API of a serving edge: JSON over HTTP on a local socket that only the edge's user can open.
 
-Answers are JSON. ``POST /v1/plan``, with the lines of a snapshot, says what that would do, and does nothing.
-``GET /v1/state`` says how the edge stands with its control plane.
+``POST /v1/plan``, with the lines of a snapshot, gives the plan of that snapshot and applies nothing. ``GET /v1/state``
+gives the state of the edge's connection to its control plane.
 """
 
 import json
@@ -31,11 +31,11 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 @attrs.frozen
 class Admin:
-    """An ASGI application over one edge.
+    """The admin API as an ASGI application.
 
     Attributes:
-        plan: says what a snapshot would do.
-        state: says how the edge stands with its control plane.
+        plan: gives the plan of a snapshot; raises `SnapshotError` for a snapshot with faults.
+        state: gives the state of the connection to the control plane.
         address: the local socket.
         stage_keys: the tables of a service that the stages of the edge read.
     """
@@ -46,29 +46,29 @@ class Admin:
     stage_keys: StageKeys = NO_KEYS
 
     async def serve(self, *, task_status: trio.TaskStatus[object]) -> None:
-        """Answer on a local socket until cancelled; the socket is gone then.
+        """Answer on a local socket until cancelled; then the socket is closed and its path removed.
 
         Raises:
-            ListenError: the socket cannot be made.
+            ListenError: the system refuses the socket.
         """
-        import hypercorn.trio  # half of an edge's start, and few ask for it
+        import hypercorn.trio  # its import takes half of an edge's start, and few edges have an admin socket
         from hypercorn.config import Config, Sockets
 
         sock = listen_unix(self.address, mode=ONLY_ITS_USER)
         config = Config()
-        config.create_sockets = lambda: Sockets([], [sock], [])  # type: ignore[method-assign]  # ours, so that we can close it
+        config.create_sockets = lambda: Sockets([], [sock], [])  # type: ignore[method-assign]  # our own, to be closed below
         config.errorlog = None
         config.graceful_timeout = 0.0
         try:
             await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]
         finally:
-            sock.close()  # a cancel may come before it is served on
+            sock.close()  # Hypercorn closes it as well, unless a cancel comes first
             Path(self.address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, and the edge is stopping
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])  # how an application says that it has no lifespan
+            raise NotImplementedError(scope["type"])  # in ASGI: this application has no lifespan
         match scope["method"], scope["path"]:
             case "POST", "/v1/plan":
                 status, answer = await self._plan(receive)

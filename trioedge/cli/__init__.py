@@ -32,10 +32,10 @@ app.command(doctor_command, name="doctor", sort_key=5)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give the process's exit code.
+    """Run one command and give the exit code of the process.
 
     Args:
-        arguments: the command and its options; those of the process if None.
+        arguments: the command and its options; None for those of the process.
     """
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -49,15 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _fail(wrong, ExitCode.CONFIGURATION)
             case UnansweredError() as wrong:
                 return _fail(wrong, ExitCode.FAULT)
-            case BrokenPipeError():  # whoever read our output has left, as head does
+            case BrokenPipeError():  # the reader of our output has ended, as head does
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return ExitCode.FAULT
         raise
-    return code or 0  # None from --help and --version
+    return code or 0  # --help and --version give None
 
 
 def _only(error: Exception) -> Exception:
-    """Take an exception out of the groups that nurseries put around it."""
+    """Take a single exception out of the groups that nurseries put around it."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -1,4 +1,4 @@
-"""``trioedge check``: show what an edge would do, and what keeps it from starting; no socket is opened."""
+"""``trioedge check``: print the chain of an edge, or what is wrong with the edge; no socket is opened."""
 
 import sys
 
@@ -7,28 +7,27 @@ import structlog
 
 from ..control.file import FileControl
 from ..edge import Edge
-from ..endpoints.forward import Forward
+from ..process import logs
+from ..services.policy_warnings import PolicyWarnings
 from ..services.snapshot import Snapshot
-from ..services.unenforced import Unenforced
-from . import logs
 from .target import load
 
 _WHEN = {
     "leading decisions": "run in the accept loop, before a task exists",
     "decisions": "run in the session's task",
-    "middleware": "stands around everything below it",
+    "middleware": "wraps everything below it",
     "endpoint": "carries the session to its end",
 }
 
 
 @attrs.frozen
 class Section:
-    """A phase of the chain as people read it.
+    """One phase of the chain, in words.
 
     Attributes:
-        title: its kind, such as ``leading decisions``.
-        when: when it runs.
-        stages: its stages, numbered through the whole chain, and how each is set.
+        title: the kind of phase, such as ``leading decisions``.
+        when: when the phase runs.
+        stages: the number of each stage in the whole chain, and its description.
     """
 
     title: str
@@ -37,10 +36,10 @@ class Section:
 
 
 def check(target: str, /) -> int:
-    """Load an edge and print its chain, phase by phase; nothing is opened but its services file, if it has one.
+    """Load an edge and print its chain, phase by phase; a file of services is read, and nothing else is opened.
 
-    Exit codes: 0 what is written down can be, 2 it cannot, for the reason in one line on stderr. Whether its addresses
-    are free, and whether a control plane answers, is not looked at.
+    Exit codes: 0 the edge is in order, 2 it has faults, which one line on stderr names. Not checked are whether its
+    addresses are free and whether its control plane answers.
 
     Args:
         target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge.
@@ -48,24 +47,25 @@ def check(target: str, /) -> int:
     logs.configure()
     edge = load(target)
     if isinstance(edge.control, FileControl):
-        # A fault of the file would keep the edge from starting.
-        _warn(edge, edge.control.read(edge.stage_keys))
+        _warn(edge, edge.control.read(edge.stage_keys))  # a faulty file would keep the edge from starting
     (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
     return 0
 
 
 def _warn(edge: Edge, snapshot: Snapshot) -> None:
-    """Say what policies ask for and no stage of the chain does, as the edge will when it serves."""
-    unenforced = Unenforced(edge.outline.enforced)
+    """Log the warnings about policies that the edge will log when it serves."""
+    warnings = PolicyWarnings(edge.outline.enforced, needs_outbound=edge.outline.needs_outbound)
     for name, settings in snapshot.services.items():
-        unenforced.note(name, settings.policy)
-    if unenforced:
-        log = structlog.get_logger("trioedge")
-        log.warning("policy not enforced: no stage reads it", keys=unenforced.keys, services=unenforced.services)
+        warnings.note(name, settings.policy)
+    log = structlog.get_logger("trioedge")
+    if warnings.keys:
+        log.warning("policy not enforced: no stage reads it", keys=warnings.keys, services=warnings.services)
+    if warnings.without_outbound:
+        log.warning("policy has no outbound: its sessions will be refused", services=warnings.without_outbound)
 
 
 def sections(edge: Edge) -> list[Section]:
-    """Give the phases of an edge's chain with the stages in each."""
+    """Give the phases of an edge's chain, each with its stages."""
     parts = iter(enumerate(edge.outline.parts, 1))
     return [
         Section(
@@ -78,16 +78,16 @@ def sections(edge: Edge) -> list[Section]:
 
 
 def task_of(edge: Edge) -> str:
-    """Say whether a session needs a task of its own, and what for."""
+    """Say in words whether a session needs a task of its own, and which stage needs it."""
     chain = edge.outline
-    if chain.direct and isinstance(chain.parts[-1], Forward):
+    if chain.direct and chain.facts[-1].taskless:
         return "none for plain sockets: the relay loop carries them"
     kind = next(phase for phase in chain.phases if phase.kind != "leading decisions")
     return f"one each, after the leading decisions; {kind.stages[0]} needs it"
 
 
 def _describe(name: str, part: object) -> str:
-    """Give a stage's own words, if they begin with its name; a function's address says nothing to people."""
+    """Give the repr of a stage if it begins with the name of the stage, else the name alone."""
     text = repr(part)
     return text if text.startswith(name) else name
 
@@ -104,7 +104,7 @@ def _print_lines(target: str, edge: Edge) -> None:
 
 
 def _print_tree(target: str, edge: Edge) -> None:
-    from rich.console import Console  # other commands need not wait for rich
+    from rich.console import Console  # imported here, so that other commands need not wait for rich
     from rich.text import Text
     from rich.tree import Tree
 

@@ -14,6 +14,7 @@ from ..addresses.address import Address, parse_address
 from ..control.file import read_services
 from ..control.toml_lines import toml_lines
 from ..errors import ConfigurationError, EdgeError
+from ..process import logs
 from ..services.changes import fate_of, find_field
 from ..services.plan import Plan
 from ..services.policy import Fate
@@ -22,7 +23,6 @@ from ..services.services import Services, diff
 from ..services.snapshot import Change, Snapshot
 from ..services.stage_keys import StageKeys
 from ..session.meter import Total
-from . import logs
 from .target import load
 
 EDGE_SECONDS: Final = 60.0

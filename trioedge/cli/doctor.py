@@ -1,4 +1,4 @@
-"""``trioedge doctor``: say what this machine gives an edge."""
+"""``trioedge doctor``: examine this machine for running an edge; with ``--fix``, put the queue `fq` in place."""
 
 import platform
 import resource
@@ -13,10 +13,10 @@ from typing import Annotated, Final, Literal, TypeAlias
 import attrs
 from cyclopts import Parameter
 
+from ..process import logs
 from ..process.run import ExitCode
 from ..serving.run import SPARE_DESCRIPTORS
-from ..stages.pacing import fq as qdisc
-from . import logs
+from ..stages.pacing import fq
 from .words import count
 
 FEW_SESSIONS: Final = 1_000
@@ -30,12 +30,12 @@ Mark: TypeAlias = Literal["ok", "note", "problem"]
 
 @attrs.frozen
 class Finding:
-    """One thing about this machine.
+    """One result of the examination.
 
     Attributes:
-        mark: ``ok``, ``note`` for what could be better, ``problem`` for what no edge can run without.
-        subject: what it is about.
-        text: how it is, and what to do about it.
+        mark: ``ok``; ``note`` if it could be better; ``problem`` if no edge can run.
+        subject: a part of the machine, such as ``open files``.
+        text: the result, and how to improve it.
     """
 
     mark: Mark
@@ -44,13 +44,13 @@ class Finding:
 
 
 def doctor(*, fix: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Say what this machine gives an edge: who paces, how many sessions, how names and addresses are reached.
+    """Examine this machine: pacing, the number of sessions, names, and addresses.
 
-    Exit codes: 0 an edge can run here, 1 it cannot, for what is marked problem.
+    Exit codes: 0 an edge can run here, 1 it cannot, because of the lines marked problem.
 
     Args:
-        fix: Put the fq queue on interfaces that have the kernel's default one; takes CAP_NET_ADMIN. Nothing else
-            is changed.
+        fix: Put the fq queue on interfaces that have the kernel's default queue; takes CAP_NET_ADMIN. Nothing else is
+            changed.
     """
     logs.configure()
     findings = list(examine(fix=fix))
@@ -59,7 +59,7 @@ def doctor(*, fix: Annotated[bool, Parameter(negative="")] = False) -> int:
 
 
 def examine(*, fix: bool) -> Iterator[Finding]:
-    """Look at everything, and at `fix` put `fq` where it may be."""
+    """Examine everything; with `fix`, put `fq` on the interfaces that have the kernel's default queue."""
     yield _versions()
     yield _sockets()
     yield from _pacing(fix)
@@ -76,7 +76,7 @@ def _versions() -> Finding:
 
 
 def _sockets() -> Finding:
-    """Try what every edge does first: a sandbox may forbid it."""
+    """Open an epoll and a listening socket, as every edge does: a sandbox may forbid it."""
     try:
         with select.epoll(), socket.socket() as sock:
             sock.listen()
@@ -86,17 +86,17 @@ def _sockets() -> Finding:
 
 
 def _pacing(fix: bool) -> Iterator[Finding]:
-    if qdisc.pacing_support() == "kernel":
+    if fq.pacing_support() == "kernel":
         yield Finding("ok", "pacing", "kernel: sockets take a rate (SO_MAX_PACING_RATE), with fq or without")
     else:
         yield Finding("note", "pacing", "timeline: sockets take no rate here, so the edge times its writes")
-    for each in qdisc.survey(fix=fix):
+    for each in fq.survey(fix=fix):
         well = not each.eligible or each.state in ("ready", "installed")
         yield Finding("ok" if well else "note", f"fq on {each.name}", f"{each.state}: {each.detail}")
 
 
 def open_files(soft: int, hard: int) -> Finding:
-    """Judge the limit of open files; a session has two."""
+    """Judge the limit of open files; a session needs two."""
     sessions = (hard - SPARE_DESCRIPTORS) // 2
     if sessions < 1:
         return Finding("problem", "open files", f"{hard:,} at most leave none for a session; see ulimit -Hn")
@@ -107,18 +107,18 @@ def open_files(soft: int, hard: int) -> Finding:
 
 
 def backlog(text: str) -> Finding:
-    """Judge how many connections may wait to be accepted."""
+    """Judge the number of connections that may wait to be accepted, the content of `somaxconn`."""
     if not text.strip().isdecimal():
         return Finding("note", "backlog", f"not known: {BACKLOG} cannot be read")
-    most = int(text)
-    waiting = f"{most:,} connections may wait to be accepted"
-    if most < SHORT_BACKLOG:
+    limit = int(text)
+    waiting = f"{limit:,} connections may wait to be accepted"
+    if limit < SHORT_BACKLOG:
         return Finding("note", "backlog", f"only {waiting}; sysctl net.core.somaxconn={4 * SHORT_BACKLOG} lets more")
     return Finding("ok", "backlog", waiting)
 
 
 def _ipv6() -> Finding:
-    """Ask for the route to an address of the public internet; for UDP that sends nothing."""
+    """Look up the route to a public address; to connect a UDP socket sends nothing."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             sock.connect(("2000::1", 9))
@@ -129,7 +129,7 @@ def _ipv6() -> Finding:
 
 
 def nameservers(text: str) -> Finding:
-    """Judge whom names are asked of, from `resolv.conf`."""
+    """Judge the name servers, from the content of `resolv.conf`."""
     words = [line.split() for line in text.splitlines()]
     servers = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
     if not servers:
@@ -150,7 +150,7 @@ def _print_lines(findings: list[Finding]) -> None:
 
 
 def _print_table(findings: list[Finding]) -> None:
-    from rich.console import Console  # other commands need not wait for rich
+    from rich.console import Console  # imported here, so that other commands need not wait for rich
     from rich.table import Table
     from rich.text import Text
 

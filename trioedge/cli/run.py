@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from ..addresses.address import parse_address
 from ..errors import ConfigurationError
+from ..process import logs
 from ..process import run as process
-from . import logs
 from .target import load
 
 
@@ -29,8 +29,8 @@ def run(
         target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge.
         listen: Listen here instead, as in tcp://127.0.0.1:6380; may be repeated.
         drain_seconds: How long sessions may go on after the first signal.
-        log_format: Lines for people, or JSON for machines; both on stderr.
-        log_level: The least that is logged.
+        log_format: Plain lines, or JSON; both on stderr.
+        log_level: The lowest level that is logged.
     """
     logs.configure(log_format, log_level)
     edge = load(target)

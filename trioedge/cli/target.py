@@ -1,4 +1,4 @@
-"""From ``file.py:name`` to an edge. The only code that runs users' files; whatever is wrong is one line."""
+"""Load an edge from ``module:name`` or ``file.py[:name]``: the only code that runs users' files."""
 
 import importlib
 import inspect
@@ -12,26 +12,26 @@ from typing import Any, Final
 
 from ..edge import Edge
 from ..errors import ConfigurationError
+from ..process.run import loading
 
 FILE_MODULE: Final = "__trioedge_target__"
-"""A file's module name: never ``__main__``, and nothing that could hide another module."""
+"""The module name of a file: not ``__main__``, and no name that could hide another module."""
 
 _PACKAGE = Path(__file__).parents[1]
 _INSTALLED: Final = (*(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")), _PACKAGE)
 
 
 def load(target: str) -> Edge:
-    """Import what `target` names and give its edge.
+    """Import a target and give its edge.
 
-    A file's own folder becomes importable for its siblings, as ``python file.py`` would have it; for a module it
-    is the current folder.
+    A file may import its siblings, as with ``python file.py``. A module is found from the current folder.
 
     Args:
-        target: ``module:name`` or ``file.py[:name]``. The name is an Edge, or a function without arguments that
-            returns one. Without it: the Edge called ``edge``, or the only one at module level.
+        target: ``module:name`` or ``file.py[:name]``. The name is that of an Edge, or of a function without arguments
+            that returns an Edge. Without a name: the Edge called ``edge``, or the only Edge at module level.
 
     Raises:
-        ConfigurationError: one line that says what is wrong and where.
+        ConfigurationError: the target has no edge, or fails; one line says what is wrong and where.
     """
     where, name = _split(target)
     module = _import_file(where) if _is_file(where) else _import_module(where)
@@ -67,7 +67,8 @@ def _import_file(where: str) -> ModuleType:
     _importable(path.parent)
     module = sys.modules[FILE_MODULE] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with loading():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise _blame(error, where) from None
     return module
@@ -76,7 +77,8 @@ def _import_file(where: str) -> ModuleType:
 def _import_module(where: str) -> ModuleType:
     _importable(Path.cwd())
     try:
-        return importlib.import_module(where)
+        with loading():
+            return importlib.import_module(where)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{where}.".startswith(f"{error.name}."):
             raise ConfigurationError(f"no module named {error.name!r}; a file is written {where}.py") from None
@@ -91,7 +93,7 @@ def _importable(folder: Path) -> None:
 
 
 def _pick(module: ModuleType, where: str, name: str) -> object:
-    """Give what is called `name`, or without one the edge that must be meant."""
+    """Give the value called `name`; without a name, the edge called ``edge`` or the only one."""
     edges = {key: value for key, value in vars(module).items() if isinstance(value, Edge)}
     if not name and "edge" in edges:
         return edges["edge"]
@@ -133,7 +135,7 @@ def _kind(value: object) -> str:
 
 
 def _blame(error: BaseException, where: str) -> ConfigurationError:
-    """Make one line of what a user's file raised: the deepest line of theirs, and what happened there."""
+    """Make one line of an exception that a user's file raised: the deepest line of the user's code, and the error."""
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return ConfigurationError(
             f"{_shown(error.filename, where)}:{error.lineno}: {type(error).__name__}: {error.msg}"
@@ -143,13 +145,13 @@ def _blame(error: BaseException, where: str) -> ConfigurationError:
         filename = frame.f_code.co_filename
         if not filename.startswith("<") and not any(map(Path(filename).is_relative_to, _INSTALLED)):
             place = f"{_shown(filename, where)}:{line}"
-    # Our own errors say what is wrong in words; others need their name to be understood.
+    # Our own messages are complete; the messages of other errors need the name of their class.
     text = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
     return ConfigurationError(f"{place}: {text}")
 
 
 def _shown(filename: str, where: str) -> str:
-    """Give a file's name as the user wrote it, or seen from where the user is."""
+    """Give the name of a file as the user wrote it, or relative to the current folder."""
     path = Path(filename)
     if _is_file(where) and path == Path(where).resolve():
         return where

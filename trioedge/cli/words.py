@@ -1,4 +1,4 @@
-"""Counts and amounts in words, the same wherever they are shown."""
+"""Counts and amounts in words, for all commands."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Services out of a file, read again whenever it changes."""
+"""FileControl: services from a TOML file, which is read again whenever it changes."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
+from weakref import WeakSet
 
 import trio
 
@@ -16,6 +17,7 @@ from ..services.control_plane import Link, SnapshotError
 from ..services.snapshot import Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
 from . import toml_lines
+from .child_process import child_process
 from .snapshot_lines import KnownLines, SnapshotReader
 from .watched_file import WatchedFile
 
@@ -23,27 +25,29 @@ RETRY_SECONDS: Final = 0.5
 """Until a file that could not be read is read again."""
 
 SILENT_SECONDS: Final = 300.0
-"""Until the process that reads it says something; one that waits for a disk that is gone might never."""
+"""How long the reading process may print nothing before it is killed: it may wait for a disk that is gone."""
 
 
 def read_services(path: str | os.PathLike[str], stage_keys: StageKeys = NO_KEYS) -> Snapshot:
-    """Read a file of services, with a table ``[services.NAME]`` for each. Blocks while it does.
+    """Read a TOML file of services, with a table ``[services.NAME]`` for each.
+
+    Blocks the thread while it reads: some 10 s for 100,000 services.
 
     Args:
         path: of the file.
         stage_keys: the tables of a service that the stages of the edge read.
 
     Raises:
-        ConfigurationError: everything that is wrong with it: the first 100 faults, and how many more there are.
+        ConfigurationError: the first 100 faults of the file, and how many more there are.
     """
     reader = _read(path, KnownLines(), stage_keys)
     return Snapshot(reader.services, version=reader.version)
 
 
 def _read(path: str | os.PathLike[str], known: KnownLines, stage_keys: StageKeys) -> SnapshotReader:
-    """Read the whole file here and now; raises as :func:`read_services` does."""
+    """Read the whole file in this thread; raises as :func:`read_services` does."""
     reader = SnapshotReader(known, stage_keys)
-    with suppress(SnapshotError):  # there may be more to say
+    with suppress(SnapshotError):  # the entries of the services read so far may have faults as well
         for line in toml_lines.toml_lines(path):
             deque(reader.read(f"{line}\n".encode()), maxlen=0)
         deque(reader.finish(), maxlen=0)
@@ -54,11 +58,14 @@ def _read(path: str | os.PathLike[str], known: KnownLines, stage_keys: StageKeys
 
 
 class FileControl:
-    """Services as a file of TOML says, read again whenever it changes.
+    """A control plane that is a TOML file, read again whenever the file changes.
 
-    The first reading is over before anybody is accepted. Later ones happen in a process of their own. A file with
-    faults is refused whole, and one that is gone changes nothing: what it said last holds on, and the log says why.
-    It has no devices and takes no reports.
+    The edge accepts no client before the file was read once. Later readings happen in a child process, so a large file
+    does not delay sessions. A file with faults is refused whole; while the file has faults or is missing, the services
+    stay as they are and the log says why. It checks no devices and takes no reports.
+
+    One object may serve several edges at once. The first reading for an edge blocks the event loop, so start edges that
+    share a large file together.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -66,41 +73,41 @@ class FileControl:
 
         Args:
             path: of the file, a table ``[services.NAME]`` for each service; see :func:`read_services`. A relative path
-                begins at the working directory of the process. Replace the file by a rename. One that is written in
-                place is read once it has been left alone for a tenth of a second.
+                begins at the working directory of the process. Replace the file by a rename; a file that is written in
+                place is read once it has been the same for 0.1 s.
         """
         self._path = Path(path)
-        self._served: Link | None = None
+        self._served: WeakSet[Link] = WeakSet()
+        """Links whose first snapshot was applied: sessions live on these edges, so no later run may block."""
 
     def __repr__(self) -> str:
         return f"FileControl({os.fspath(self._path)!r})"
 
     def read(self, stage_keys: StageKeys = NO_KEYS) -> Snapshot:
-        """Read what the file says now, as :func:`read_services` does; nothing changes."""
+        """Read the file now, as :func:`read_services` does; nothing is applied."""
         return read_services(self._path, stage_keys)
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Apply the file, and every change of it, until cancelled; nothing is left then but what was applied.
+        """Apply the file, and every change of the file, until cancelled.
 
-        Run again for the same link, which is being served then, it reads the file as after a change.
+        After a cancel the services stay as they were applied last. A run for a link that was served before, whose edge
+        accepts clients already, reads the file as after a change.
 
         Raises:
-            ConfigurationError: the file has faults at the start, or is missing.
+            ConfigurationError: at the start the file has faults, or is missing.
         """
         file = WatchedFile(self._path)
-        known = KnownLines(serving=link is self._served)
-        if link is self._served:
+        known = KnownLines(serving=link in self._served)
+        if link in self._served:
             file.forget()
         else:
             try:
                 await _read(self._path, known, link.stage_keys).apply(link)
             except SnapshotError as error:
                 raise ConfigurationError(f"{self._path}: {error}") from None
-            self._served = link
+            self._served.add(link)
         task_status.started()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(file.run)
-            await self._follow(file, known, link)
+        await self._follow(file, known, link)
 
     async def _follow(self, file: WatchedFile, known: KnownLines, link: Link) -> NoReturn:
         """Apply every change of the file."""
@@ -110,12 +117,12 @@ class FileControl:
                 continue
             try:
                 async with SnapshotReader(known, link.stage_keys) as reader:
-                    async with _lines(self._path) as chunks:
+                    async with _chunks(self._path) as chunks:
                         await reader.receive(chunks)
                     await reader.apply(link)
             except SnapshotError as error:
                 link.failed(f"snapshot refused: {self._path}: {error}")
-            except OSError as error:  # the machine has no other process for us, or no memory
+            except OSError as error:  # the system has no process or no memory left
                 link.failed(f"{self._path} cannot be read now: {error}")
                 await trio.sleep(RETRY_SECONDS)
                 file.forget()
@@ -124,24 +131,19 @@ class FileControl:
 
 
 @asynccontextmanager
-async def _lines(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Read the file in a process of its own, which is gone when the context ends.
+async def _chunks(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Read the file in a child process, and give the lines of its snapshot in chunks.
 
     Raises:
-        OSError: there is no such process, or it is silent, or came to a bad end, which says nothing of the file.
+        OSError: the child does not start, prints nothing for too long, or fails. The file may be in order.
     """
     command = (sys.executable, "-IS", toml_lines.__file__, os.fspath(path))
-    process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        async with process.stdout, aclosing(_in_time(process.stdout)) as chunks:
+    async with child_process(command, stdin=subprocess.DEVNULL) as child:
+        assert child.stdout is not None
+        async with aclosing(_in_time(child.stdout)) as chunks:
             yield chunks
-        if code := await process.wait():
+        if code := await child.wait():
             raise OSError(f"its reader ended with {code}")
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
 
 async def _in_time(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
@@ -149,7 +151,7 @@ async def _in_time(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None
         with trio.move_on_after(SILENT_SECONDS) as silence:
             chunk = await stream.receive_some()
         if silence.cancelled_caught:
-            raise OSError(f"its reader says nothing for {SILENT_SECONDS:g} s")
+            raise OSError(f"its reader printed nothing for {SILENT_SECONDS:g} s")
         if not chunk:
             return
         yield bytes(chunk)

@@ -1,8 +1,10 @@
-"""Services out of a control plane over HTTP; the contract is in ``docs/reference/control-plane.md``."""
+"""HttpControl: a control plane over HTTP. The contract is in ``docs/reference/control-plane.md``."""
 
+import ipaddress
 import json
 import os
 import random
+import ssl
 from collections.abc import Generator
 from math import inf
 from typing import Any, Final
@@ -11,38 +13,42 @@ import attrs
 import trio
 
 from ..arguments import check_number, number_fault
+from ..errors import ConfigurationError
 from ..loop.slices import in_slices
 from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.report import Report
 from ..structures.backoff import Backoff
-from .http_client import HttpClient, NoAnswerError, short
+from .http_client import HttpClient, NoAnswerError, Url, parse_url, short
 from .snapshot_lines import KnownLines, SnapshotReader
 
 SNAPSHOT_SECONDS: Final = 300.0
-"""For a snapshot to come in full, beyond the wait for news."""
+"""For a whole snapshot, in addition to the wait for news."""
 
 READ_SECONDS: Final = 10.0
-"""For the next bytes to come, beyond the wait for news."""
+"""For the next bytes of an answer, in addition to the wait for news."""
 
 REPORT_SECONDS: Final = 10.0
 
 SOONEST_SECONDS: Final = 0.1
-"""Between two requests for a snapshot, for a control plane that does not wait or changes all the time."""
+"""Between two requests for a snapshot, because a control plane may answer at once or change all the time."""
 
 FIRST_RETRY_SECONDS: Final = 0.5
 MAX_RETRY_SECONDS: Final = 30.0
 
 MAX_CHECKS: Final = 32
-"""Device checks under way; more wait their turn. Two more connections are for snapshots and reports."""
+"""Device checks under way; more wait their turn. Each edge has two connections more, for snapshots and reports."""
 
 MAX_VERDICT_SECONDS: Final = 86_400.0
 
 
 class HttpControl:
-    """Services as a control plane over HTTP says, which also checks devices and takes reports.
+    """A control plane over HTTP. It names the services, checks devices and takes reports.
 
-    It is asked for news all the time, and answers when there are any. While it cannot be reached, and while what it
-    says has faults, what it said last holds on; it is asked again after 0.5 to 30 s.
+    The edge asks for news by long polls. While the control plane cannot be reached, and while its snapshots have
+    faults, the services stay as they were applied last; the edge asks again after 0.5 to 30 s.
+
+    One object may serve several edges at once: each has its own long poll, and the limit of 32 device checks is
+    for all of them together.
     """
 
     def __init__(
@@ -55,39 +61,42 @@ class HttpControl:
         check_seconds: float = 3.0,
         plain_http: bool = False,
     ) -> None:
-        """Describe where it is; nothing is opened before the edge serves.
+        """Describe the control plane; nothing is opened before the edge serves.
 
         Args:
-            url: ``https://control.example``, and a path if it does not stand at the root.
-            token: shown with each request; it is never logged.
-            ca: a file of certificates in PEM, to trust instead of those that the system does.
-            wait_seconds: how long the control plane may wait for news before it answers that there are none.
-            check_seconds: how long the check of a device may take, above 0.
-            plain_http: allow ``http://`` to other machines than this one; then without a token.
+            url: ``https://control.example``, with a path if the routes are below one.
+            token: sent with every request as a bearer token; never logged.
+            ca: a file of PEM certificates to trust in place of the system's.
+            wait_seconds: how long the control plane may wait for news before it answers that there is none, at least 0.
+            check_seconds: how long a device check may take, above 0.
+            plain_http: allow ``http://`` to other machines than this one, without a token.
 
         Raises:
-            ConfigurationError: what cannot be, and how to mend it.
+            ConfigurationError: an argument is wrong; the message says how to mend it.
         """
         check_number("HttpControl", "wait_seconds", wait_seconds)
         check_number("HttpControl", "check_seconds", check_seconds, above=0)
+        base = _check_url(url, token, plain_http)
         self._client = HttpClient(
-            "HttpControl",
-            url,
+            base,
             token=token,
-            ca=ca,
-            plain_http=plain_http,
-            connections=MAX_CHECKS + 2,
+            trust=_trust(ca) if base.scheme == "https" else None,
             read_seconds=wait_seconds + READ_SECONDS,
         )
+        self._has_token = token is not None
         self._wait_seconds = wait_seconds
         self._check_seconds = check_seconds
         self._checks = trio.CapacityLimiter(MAX_CHECKS)
 
     def __repr__(self) -> str:
-        return f"HttpControl({self._client!r})"
+        return f"HttpControl({self._client.url!r}{', token=...' * self._has_token})"
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Ask for snapshots and apply them, until cancelled; every connection is closed then."""
+        """Ask for snapshots and apply them, until cancelled.
+
+        After a cancel the services stay as they were applied last, and the connections are closed, unless another run
+        uses them.
+        """
         backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
         known, version, wait = KnownLines(), "", 0.0
         async with self._client.open():
@@ -98,7 +107,7 @@ class HttpControl:
                 except (NoAnswerError, SnapshotError) as error:
                     refused = isinstance(error, SnapshotError)
                     link.failed(f"snapshot refused: {self._client.url}: {error}" if refused else str(error))
-                    wait = 0.0  # whether it is back is to be known before there are news
+                    wait = 0.0  # the next answer comes at once, so the edge knows that the control plane is back
                     await trio.sleep(backoff.failed())
                 else:
                     backoff.succeeded()
@@ -109,10 +118,11 @@ class HttpControl:
                     await trio.sleep_until(soonest)
 
     async def check_device(self, service: str, device: str, /) -> DeviceVerdict:
-        """Ask whether a device may use a service; at most 32 are asked for at a time, the others wait for that.
+        """Ask whether a device may use a service. At most 32 checks are under way; more wait their turn.
 
         Raises:
-            NoAnswerError: there was none within `check_seconds`, or one that is against the contract.
+            NoAnswerError: there was no answer within `check_seconds`, the wait for a turn included, or one that breaks
+                the contract; or no edge is running with this control plane.
         """
         body = json.dumps({"service": service, "device": device}).encode()
         try:
@@ -128,17 +138,23 @@ class HttpControl:
         """Send a report.
 
         Raises:
-            NoAnswerError: it was not acknowledged.
+            NoAnswerError: the report was not acknowledged within 10 s.
         """
         answer = await self._client.post("/v1/report", REPORT_SECONDS, await in_slices(_encoded(report)))
         if answer != {"acknowledged": report.sequence}:
             raise NoAnswerError(f"{self._client.url}: report {report.sequence} was answered by {short(answer)}")
 
     async def _news(self, link: Link, known: KnownLines, version: str, wait: float) -> str:
-        """Wait so long for what is newer than `version`, and let it hold; give the version that holds then.
+        """Ask for a snapshot newer than `version`, apply it, and give the version that the edge has then.
+
+        Args:
+            link: applies the snapshot.
+            known: the lines of the snapshot applied last.
+            version: of that snapshot; empty before the first.
+            wait: how many seconds the control plane may wait for news.
 
         Raises:
-            NoAnswerError: there was no answer, or one that is against the contract.
+            NoAnswerError: there was no answer, or one that breaks the contract.
             SnapshotError: the snapshot was refused.
         """
         query = {"wait": f"{wait:g}"} if wait else {}
@@ -159,6 +175,43 @@ class HttpControl:
         return version
 
 
+def _check_url(url: str, token: str | None, plain_http: bool) -> Url:
+    """Refuse a URL that is wrong, or that would send policies or the token over a network in clear text."""
+    try:
+        base = parse_url(url)
+    except ValueError as error:
+        raise ConfigurationError(f"HttpControl(url=...) is no URL: {error}") from None
+    if base.userinfo:
+        raise ConfigurationError("HttpControl(url=...) has a user in it: a password goes into token=")
+    strange = base.query or base.fragment or not 0 < (base.port or 1) < 65536
+    if base.scheme not in ("https", "http") or not base.host or strange:
+        raise ConfigurationError(f"HttpControl({url!r}) must be like 'https://control.example' or '.../path'")
+    if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
+        raise ConfigurationError("HttpControl(token=...) must be printable ASCII without spaces")
+    if base.scheme == "http" and not _on_this_machine(base.host):
+        if token is not None:
+            raise ConfigurationError(f"HttpControl({url!r}) would send the token in clear text: use https://")
+        if not plain_http:
+            raise ConfigurationError(
+                f"HttpControl({url!r}) lets the network in between change policies: use https://, or plain_http=True"
+            )
+    return base
+
+
+def _on_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _trust(ca: str | os.PathLike[str] | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ConfigurationError(f"HttpControl(ca={ca!r}) cannot be read: {error}") from None
+
+
 def _verdict(answer: object) -> DeviceVerdict:
     match answer:
         case {"accept": bool(accept), **more}:
@@ -170,7 +223,7 @@ def _verdict(answer: object) -> DeviceVerdict:
 
 
 def _encoded(report: Report) -> Generator[None, None, bytes]:
-    """Write a report as JSON, a service a step."""
+    """Write a report as JSON, one service a step."""
     head = {"edge": report.edge, "epoch": report.epoch, "sequence": report.sequence}
     services = []
     for usage in report.services:

@@ -1,19 +1,17 @@
-"""JSON over HTTP to one place, with a limit on everything. All that knows of httpx is in here."""
+"""A client for JSON over HTTP, for one server, with a limit on everything. The only module that imports httpx."""
 
-import ipaddress
 import json
-import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import trio
 
-from ..errors import ConfigurationError, EdgeError
+from ..errors import EdgeError
 
-if TYPE_CHECKING:  # a fifth of the time in which an edge starts, so it is imported by whoever needs it
+if TYPE_CHECKING:  # httpx takes a fifth of the time in which an edge starts, so it is imported where it is used
     import httpx
 
 CONNECT_SECONDS: Final = 5.0
@@ -24,19 +22,35 @@ KEEP_ALIVE_SECONDS: Final = 4.0
 MAX_ANSWER_BYTES: Final = 65_536
 """Of an answer that is one piece of JSON."""
 
+Url: TypeAlias = "httpx.URL"
+
+
+def parse_url(text: str) -> Url:
+    """Parse a URL as the client will understand it.
+
+    Raises:
+        ValueError: the text is no URL.
+    """
+    import httpx
+
+    try:
+        return httpx.URL(text)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise ValueError(str(error)) from None
+
 
 class NoAnswerError(EdgeError):
-    """There was no answer, or none that may be given; says to what and why."""
+    """A request got no answer, or an answer that breaks the contract; the message names the request and the reason."""
 
 
 @attrs.frozen
 class Answer:
-    """What a server answers.
+    """A server's answer to one request.
 
     Attributes:
-        status: of HTTP.
-        headers: by name, whatever its case.
-        chunks: the body as it comes.
+        status: the status code.
+        headers: by name, in any case.
+        chunks: the body, in pieces as they arrive.
     """
 
     status: int
@@ -45,91 +59,84 @@ class Answer:
 
 
 class HttpClient:
-    """Asks one server. Redirects, proxies of the environment and compressed answers are not used.
+    """Sends requests to one server. Redirects, proxies of the environment and compressed answers are not used.
+
+    There are at most as many connections as requests under way at once; the caller limits these.
 
     Attributes:
         url: of the server, with the path before all routes.
     """
 
     def __init__(
-        self,
-        owner: str,
-        url: str,
-        *,
-        token: str | None,
-        ca: str | os.PathLike[str] | None,
-        plain_http: bool,
-        connections: int,
-        read_seconds: float,
+        self, url: Url, *, token: str | None = None, trust: ssl.SSLContext | None = None, read_seconds: float
     ) -> None:
-        """Describe where the server is; nothing is opened before :meth:`open`.
+        """Describe the server; nothing is opened before :meth:`open`.
 
         Args:
-            owner: whose arguments these are, for messages.
-            url: ``https://control.example``, and a path if it does not stand at the root.
-            token: shown with each request, and to nobody else.
-            ca: a file of certificates in PEM, to trust instead of those that the system does.
-            plain_http: allow ``http://`` to other machines than this one; then without a token.
-            connections: open at once.
-            read_seconds: until the next bytes come.
-
-        Raises:
-            ConfigurationError: what cannot be, and how to mend it.
+            url: of the server; a path is put before all routes.
+            token: sent with every request, and never logged.
+            trust: the certificates to trust; needed for ``https``.
+            read_seconds: the longest wait for the next bytes of an answer.
         """
-        self._base = _read_url(owner, url, token, plain_http)
+        self._base = url.copy_with(path=url.path.rstrip("/"))
         self.url = str(self._base)
-        self._context = _trust(owner, ca) if self._base.scheme == "https" else None
+        self._trust = trust
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "trioedge"}
         if token is not None:
-            if not (token.isascii() and token.isprintable() and token and " " not in token):
-                raise ConfigurationError(f"{owner}(token=...) must be printable ASCII without spaces")
             self._headers["Authorization"] = f"Bearer {token}"
-        self._connections = connections
         self._read_seconds = read_seconds
         self._client: httpx.AsyncClient | None = None
-
-    def __repr__(self) -> str:
-        return f"{self.url!r}, token=..." if "Authorization" in self._headers else repr(self.url)
+        self._open_blocks = 0
+        """Blocks of :meth:`open` that have not ended; the client is there while this is above 0."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Allow requests until the block ends; every connection is closed then."""
+        """Allow requests until the block ends.
+
+        Blocks may overlap and share their connections, which are closed when the last block ends, also by a cancel.
+        """
         import httpx
 
-        async with httpx.AsyncClient(
-            base_url=self._base,
-            headers=self._headers,
-            verify=self._context or False,  # there is no context for http:// alone, and redirects are not followed
-            timeout=httpx.Timeout(CONNECT_SECONDS, read=self._read_seconds),
-            limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS),
-            trust_env=False,
-        ) as self._client:
-            try:
-                yield
-            finally:
-                self._client = None
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                base_url=self._base,
+                headers=self._headers,
+                verify=self._trust or False,  # False is for http:// alone, because redirects are not followed
+                timeout=httpx.Timeout(CONNECT_SECONDS, read=self._read_seconds),
+                limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
+                trust_env=False,
+            )
+        self._open_blocks += 1
+        try:
+            yield
+        finally:
+            self._open_blocks -= 1
+            if self._open_blocks == 0:
+                client, self._client = self._client, None
+                await client.aclose()
 
     @asynccontextmanager
     async def ask(
         self, method: str, path: str, seconds: float, *, good: tuple[int, ...] = (200,), **more: Any
     ) -> AsyncIterator[Answer]:
-        """Send a request and give what is answered, its body still to come.
+        """Send a request and give the answer, whose body is received within the block.
 
         Args:
-            method: of HTTP.
+            method: ``GET``, for example.
             path: behind :attr:`url`.
-            seconds: for all of it, the body included.
-            good: the statuses that are answers.
+            seconds: for the whole block, the body included.
+            good: the status codes to accept.
             more: `params`, `headers` and `content`, as httpx takes them.
 
         Raises:
-            NoAnswerError: there is no answer, or not all of it. One that is raised in the block is told what was asked.
+            NoAnswerError: there is no answer, or part of it is missing. An error of this class that the block raises is
+                raised again with the name of the request before it.
         """
         import httpx
 
         asked = f"{method} {self.url}{path}"
         if self._client is None:
-            raise NoAnswerError(f"{asked}: nobody may ask now")
+            raise NoAnswerError(f"{asked}: the client is not open")
         try:
             with trio.fail_after(seconds):
                 async with self._client.stream(method, path, **more) as response:
@@ -145,7 +152,7 @@ class HttpClient:
             raise NoAnswerError(f"{asked}: {_why(error)}") from None
 
     async def post(self, path: str, seconds: float, body: bytes) -> Any:
-        """Send JSON, and give the JSON that answers it, of 65,536 bytes at most; raises as :meth:`ask` does."""
+        """Send JSON and give the answer, JSON of at most 65,536 bytes; raises as :meth:`ask` does."""
         headers = {"Content-Type": "application/json"}
         async with self.ask("POST", path, seconds, content=body, headers=headers) as answer:
             text = bytearray()
@@ -164,49 +171,12 @@ class HttpClient:
         return f"status {status}"
 
 
-def _read_url(owner: str, url: str, token: str | None, plain_http: bool) -> "httpx.URL":
-    """Read the URL, and see that nobody on the way can read along."""
-    import httpx
-
-    try:
-        base = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ConfigurationError(f"{owner}(url=...) is no URL: {error}") from None
-    if base.userinfo:
-        raise ConfigurationError(f"{owner}(url=...) has a user in it: a password goes into token=")
-    strange = base.query or base.fragment or not 0 < (base.port or 1) < 65536
-    if base.scheme not in ("https", "http") or not base.host or strange:
-        raise ConfigurationError(f"{owner}({url!r}) must be like 'https://control.example' or '.../path'")
-    if base.scheme == "http" and not _on_this_machine(base.host):
-        if token is not None:
-            raise ConfigurationError(f"{owner}({url!r}) would show the token to everybody on the way: use https://")
-        if not plain_http:
-            raise ConfigurationError(
-                f"{owner}({url!r}) lets everybody on the way change policies: use https://, or say plain_http=True"
-            )
-    return base.copy_with(path=base.path.rstrip("/"))
-
-
-def _on_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _trust(owner: str, ca: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as error:
-        raise ConfigurationError(f"{owner}(ca={ca!r}) cannot be read: {error}") from None
-
-
 @asynccontextmanager
 async def _body(response: "httpx.Response") -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the body as it comes.
+    """Give the body in pieces, and close it if the block fails.
 
-    It is a generator of a generator of a generator; left early, only the first would be closed. A cancel reaches the
-    last one first, and ends them all.
+    httpx nests three generators for a body, and to close the outer one leaves the inner ones open. A cancel is raised
+    in the innermost, and so ends all three.
     """
     chunks = response.aiter_raw()
     try:
@@ -220,7 +190,7 @@ async def _body(response: "httpx.Response") -> AsyncIterator[AsyncIterator[bytes
 
 
 def _why(error: BaseException) -> str:
-    """Give the words of an exception, or of what caused it if it has none of its own."""
+    """Give the message of an exception, or if it is empty that of its cause."""
     cause: BaseException | None = error
     while cause is not None:
         if str(cause):
@@ -230,6 +200,6 @@ def _why(error: BaseException) -> str:
 
 
 def short(answer: object) -> str:
-    """Quote an answer, or its beginning."""
+    """Quote an answer in at most 103 letters."""
     text = repr(answer)
     return text if len(text) <= 100 else f"{text[:100]}..."

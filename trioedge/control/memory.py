@@ -1,8 +1,8 @@
-"""Services out of a program's memory: for tests, and for programs that are their own control plane."""
+"""MemoryControl: a control plane in the program's memory, for tests and for programs that are their own."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 
@@ -13,34 +13,41 @@ from ..services.policy import Policy, Settings
 from ..services.report import Report, Usage
 from ..services.snapshot import Snapshot
 
+T = TypeVar("T")
 Check: TypeAlias = Callable[[str, str], "DeviceVerdict | bool | Awaitable[DeviceVerdict | bool]"]
+
+MAX_REMEMBERED: Final = 10_000
+"""Device checks, and reports, that are remembered; of more, the oldest are forgotten."""
 
 
 class MemoryControl:
-    """Services that a program puts and removes; it remembers what it was asked and told.
+    """A control plane in memory: the program puts and removes services, and reads which checks and reports came.
 
-    Before the edge runs, changes make up the first snapshot; while it runs each holds once it returns.
+    While no edge runs, changes collect for the first snapshot. While edges run, a change is in force on all of them
+    when the call returns. One object may serve several edges at once.
 
     Attributes:
-        checked: the device checks that were asked for, as (service, device); those that were never answered too.
-        reports: the reports that came, the oldest first; those that were refused too.
-        down: set it to True, and checks and reports fail as if nobody answered.
-        delay: seconds before anything is answered, 0 at first.
+        checked: the last 10,000 device checks as (service, device), the oldest first, with or without an answer.
+        reports: the last 10,000 reports, the oldest first, refused ones included.
+        down: while True, checks and reports fail as if the control plane did not answer.
+        delay: seconds before a check or a report is answered; 0 by default.
     """
 
     def __init__(self, services: Mapping[str, Policy | Settings] | None = None, *, check: Check | None = None) -> None:
-        """Begin with these services.
+        """Start with these services.
 
         Args:
-            services: by name.
-            check: says whether a service may be used by a device; may be async, and may raise, which is no answer.
-                Without one every device is accepted.
+            services: policies or settings by service name.
+            check: called with service and device; returns whether the device may use the service. It may be async, and
+                an exception counts as no answer. Without one every device is accepted.
         """
         self._services = {name: _settings(each) for name, each in (services or {}).items()}
         self._check = check
-        self._link: Link | None = None
+        self._links: list[Link] = []
+        """Of the edges that run now; each has applied `_services`."""
         self._one_at_a_time = trio.Lock()
         self._usage: dict[tuple[str, str, str, int], tuple[int, Usage]] = {}
+        """The newest usage and its report's sequence, by edge, epoch, service and incarnation."""
         self.checked: list[tuple[str, str]] = []
         self.reports: list[Report] = []
         self.down = False
@@ -50,53 +57,65 @@ class MemoryControl:
         return f"MemoryControl({len(self._services)} services)"
 
     async def put(self, name: str, settings: Policy | Settings) -> Plan:
-        """Let a service be there, or be otherwise; see :meth:`apply`."""
+        """Add a service, or replace its settings; see :meth:`apply`."""
         return await self.apply(Snapshot({name: _settings(settings)}, full=False))
 
     async def remove(self, name: str) -> Plan:
-        """Let a service be no more; see :meth:`apply`."""
+        """Remove a service; see :meth:`apply`."""
         return await self.apply(Snapshot({}, frozenset({name}), full=False))
 
     async def apply(self, snapshot: Snapshot) -> Plan:
-        """Let a snapshot hold. After a cancel it may or may not.
+        """Apply a snapshot to every edge that runs, one after another, and keep it for edges that start later.
+
+        After a cancel some of the edges may have applied it; edges that start later do not get it.
 
         Returns:
-            What it did; nothing while no edge runs.
+            The plan of all edges together; an empty plan while no edge runs.
 
         Raises:
-            SnapshotError: it has faults, and an edge runs. Nothing has changed.
+            SnapshotError: an edge refuses the snapshot, so later edges do not get it. All edges check alike, so as a
+                rule the first one refuses and nothing has changed; if not, the last fault says how many edges have
+                applied it, and these keep it.
         """
         async with self._one_at_a_time:
-            plan = Plan() if self._link is None else await self._link.apply(snapshot)
+            plans: list[Plan] = []
+            for link in tuple(self._links):
+                if link in self._links:  # its edge has not stopped meanwhile
+                    try:
+                        plans.append(await link.apply(snapshot))
+                    except SnapshotError as error:
+                        if not plans:
+                            raise
+                        raise SnapshotError([*error.faults, f"edges that have applied it: {len(plans)}"]) from None
             if snapshot.full:
                 self._services = dict(snapshot.services)
             else:
                 self._services.update(snapshot.services)
                 for name in snapshot.removed:
                     self._services.pop(name, None)
-            return plan
+            return plans[0] if len(plans) == 1 else _together(plans)
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Apply the services as they are, and every change from then on, until cancelled.
+        """Apply the services, and every change from then on, until cancelled; then the link is told nothing more.
 
         Raises:
-            ConfigurationError: they have faults.
+            ConfigurationError: the edge refuses the first snapshot.
         """
         async with self._one_at_a_time:
             try:
                 await link.apply(Snapshot(self._services))
             except SnapshotError as error:
                 raise ConfigurationError(str(error)) from None
-            self._link = link
+            self._links.append(link)
         try:
             task_status.started()
             await trio.sleep_forever()
         finally:
-            self._link = None
+            self._links.remove(link)
 
     async def check_device(self, service: str, device: str, /) -> DeviceVerdict:
-        """Answer as `check` does."""
-        self.checked.append((service, device))
+        """Answer with the result of `check`."""
+        _remember(self.checked, (service, device))
         await self._answer()
         answer = True if self._check is None else self._check(service, device)
         if isawaitable(answer):
@@ -105,7 +124,7 @@ class MemoryControl:
 
     async def report(self, report: Report, /) -> None:
         """Remember a report and acknowledge it."""
-        self.reports.append(report)
+        _remember(self.reports, report)
         await self._answer()
         for usage in report.services:
             key = report.edge, report.epoch, usage.service, usage.incarnation
@@ -118,7 +137,7 @@ class MemoryControl:
             raise EdgeError("the control plane is down")
 
     def totals(self, service: str) -> Usage:
-        """Add up what was acknowledged of a service: the last word of each of its lives in each run of each edge."""
+        """Add up the acknowledged usage of a service: the newest of each incarnation in each run of each edge."""
         last = [usage for _, usage in self._usage.values() if usage.service == service]
         return Usage(
             service,
@@ -133,3 +152,24 @@ class MemoryControl:
 
 def _settings(settings: Policy | Settings) -> Settings:
     return Settings(settings) if isinstance(settings, Policy) else settings
+
+
+def _remember(past: list[T], new: T) -> None:
+    past.append(new)
+    if len(past) > MAX_REMEMBERED:
+        del past[0]
+
+
+def _together(plans: list[Plan]) -> Plan:
+    """Join the plans of several edges: every name once, the numbers of sessions added up."""
+    changed: dict[str, tuple[str, ...]] = {}
+    for plan in plans:
+        changed |= plan.changed
+    return Plan(
+        added=tuple(dict.fromkeys(name for plan in plans for name in plan.added)),
+        changed=changed,
+        removed=tuple(dict.fromkeys(name for plan in plans for name in plan.removed)),
+        retuned=sum(plan.retuned for plan in plans),
+        rechecked=sum(plan.rechecked for plan in plans),
+        evicted=sum(plan.evicted for plan in plans),
+    )

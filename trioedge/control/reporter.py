@@ -1,4 +1,4 @@
-"""Report what services used: only those that changed, and until it is acknowledged."""
+"""Send usage reports: only of services that changed, and until they are acknowledged."""
 
 import random
 from typing import Final
@@ -14,30 +14,30 @@ from ..telemetry.observer import Observer
 from .reports import Reports
 
 SERVICES_PER_REPORT: Final = 1_000
-"""More make another report, at once."""
+"""With more, the next report follows at once."""
 
 REPORT_SECONDS: Final = 10.0
-"""How long one report may take; after that nobody knows, and it comes again."""
+"""For one report; after that its services are due again, because it may have been lost."""
 
 FIRST_RETRY_SECONDS: Final = 0.5
 MAX_RETRY_SECONDS: Final = 30.0
 
 
 class Reporter:
-    """Sends reports; does nothing while nothing changes.
+    """The worker that sends reports. It sleeps while no service changes.
 
     Attributes:
-        error: why the last report was not acknowledged; empty when it was.
+        error: why the last report was not acknowledged; empty if it was.
     """
 
     def __init__(self, control: TakesReports, reports: Reports, observer: Observer, seconds: float) -> None:
-        """Owe nothing.
+        """Start with no report to send.
 
         Args:
-            control: takes the reports.
-            reports: knows what is due.
-            observer: told of what people should know.
-            seconds: between two rounds of reports, so that a busy service is reported once in it.
+            control: the control plane that takes the reports.
+            reports: the services that are due.
+            observer: logs events.
+            seconds: between two rounds of reports; a busy service is in one report of each round.
         """
         self._control = control
         self._reports = reports
@@ -49,23 +49,28 @@ class Reporter:
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
 
     def mark(self, service: Service) -> None:
-        """Something of this service has changed."""
+        """Note that the usage of a service has changed."""
         self._reports.mark(service)
         self._wakeup.value = True
 
     def gone(self, service: Service) -> None:
-        """A service is no more; its totals are still reported."""
+        """Note that a service was removed; its last totals are still reported."""
         if not self._reports.gone(service):
             self._observer.notice("totals lost: too many services that are no more wait to be reported")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Report every so many seconds while something is due, until cancelled; a report cut short comes again."""
+        """Send a round of reports every so many seconds while services are due, until cancelled.
+
+        After a cancel the services of a report under way are due again.
+        """
         task_status.started()
         while True:
             await self._wakeup.wait_value(True)
             self._wakeup.value = False
             await trio.sleep(self._seconds)
-            due = -(-len(self._reports) // SERVICES_PER_REPORT)  # what changes meanwhile is for the next round
+            due = -(
+                -len(self._reports) // SERVICES_PER_REPORT
+            )  # services that change meanwhile belong to the next round
             while due:
                 if await self._send():
                     self._backoff.succeeded()
@@ -74,13 +79,13 @@ class Reporter:
                     await trio.sleep(self._backoff.failed())
 
     async def flush(self, seconds: float) -> None:
-        """Report all that is due, once, at the end; within `seconds`, the report that is under way included."""
+        """Send all reports that are due, after one under way, within `seconds`; stop at the first that fails."""
         with trio.move_on_after(seconds):
             while await self._send() and self._reports:
                 pass
 
     async def _send(self) -> bool:
-        """Send one report, after the one that is under way, and say whether it was acknowledged."""
+        """Send one report, after a report under way; return whether it was acknowledged, or nothing was due."""
         async with self._one_at_a_time:
             composed = self._reports.compose(SERVICES_PER_REPORT)
             return composed is None or await self._deliver(*composed)

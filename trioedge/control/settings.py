@@ -15,7 +15,7 @@ from ..arguments import MAX_TEXT_LETTERS, size_fault, unknown_keys
 from ..errors import ConfigurationError, Faults, RulesError, quote
 from ..services.credentials import Credentials, check_hash
 from ..services.device_rules import Handover, Unchecked
-from ..services.policy import FIELDS, NO_OUTBOUND, Policy, Settings
+from ..services.policy import DEFAULTS, FIELDS, NEEDS, Policy, Settings
 from ..services.rates import parse_rate
 from ..services.stage_keys import NO_KEYS, StageKeys
 
@@ -54,9 +54,9 @@ def read_settings(table: object, path: str, stage_keys: StageKeys = NO_KEYS) -> 
     found = list[str]()
     if others:
         values["stages"], found = _read_stages(table, others, path, stage_keys)
-    preconnect = table.get("preconnect")
-    if preconnect and table.get("outbound") is None and "preconnect" not in wrong:
-        wrong["preconnect"] = f" = {preconnect!r} {NO_OUTBOUND}"
+    for key, (other, fault) in NEEDS.items():
+        if key in values and values[key] != getattr(DEFAULTS, key) and table.get(other) is None:
+            wrong[key] = f" = {quote(values[key])} {fault}"
     if wrong:
         found += [f"{path}.{key}{wrong[key]}" for key in KEYS if key in wrong]
     password_hash = values.pop("password_hash", None)

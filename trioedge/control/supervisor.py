@@ -1,4 +1,4 @@
-"""The governed side of an edge: its services, its sessions, and the line to its control plane."""
+"""Run an edge's control plane: wait for its first snapshot, restart it after a fault, send its reports."""
 
 import random
 import secrets
@@ -22,25 +22,25 @@ from .reports import Reports
 
 FIRST_RETRY_SECONDS: Final = 0.5
 MAX_RETRY_SECONDS: Final = 30.0
-"""Before a control plane that crashed is run again."""
+"""Before a control plane that crashed is run again; a run that lasts longer resets the pauses."""
 
 FLUSH_SECONDS: Final = 2.0
-"""How long the last reports may take when the edge stops."""
+"""For the last reports, when the edge stops."""
 
 
 @attrs.frozen
 class ControlState:
-    """How an edge stands with its control plane.
+    """The state of an edge's connection to its control plane.
 
     Attributes:
-        version: of the snapshot that holds; empty before the first.
-        applied_at: when it was applied, in seconds of trio's clock; None before the first.
-        services: how many there are.
-        error: why there is no news of it, or what was wrong with the last; empty when all is well.
-        failing_since: since when; None when all is well.
-        report_error: why the last report was not acknowledged; empty when it was.
-        unreported: services whose totals wait to be reported.
-        reported: the number of the last report that was acknowledged.
+        version: of the snapshot applied last; empty before the first.
+        applied_at: the time of that snapshot, in seconds of Trio's clock; None before the first.
+        services: the number of services.
+        error: why the control plane cannot be reached, or why its last snapshot was refused; empty if neither is so.
+        failing_since: when `error` began, in seconds of Trio's clock; None if it is empty.
+        report_error: why the last report was not acknowledged; empty if it was.
+        unreported: the number of services whose totals wait to be reported.
+        reported: the sequence of the last report that was acknowledged.
     """
 
     version: str
@@ -53,26 +53,26 @@ class ControlState:
     reported: int
 
 
-class _FirstWord:
-    """Tells the edge that the control plane has spoken, once, however often that is run."""
+class _FirstSnapshot:
+    """The task status of every run of one control plane; passes the first `started` on, and ignores the rest."""
 
     def __init__(self, task_status: trio.TaskStatus[None]) -> None:
         self._task_status = task_status
-        self.said = False
+        self.applied = False
 
     def started(self, value: None = None) -> None:  # noqa: ARG002 - the shape of a task status
-        if not self.said:
-            self.said = True
+        if not self.applied:
+            self.applied = True
             self._task_status.started()
 
 
 class ControlSupervisor:
-    """What one run of an edge knows of services and sessions.
+    """The services and sessions of one run of an edge, and the control plane that changes them.
 
     Attributes:
         services: every service.
-        live: every session.
-        applier: applies snapshots.
+        live: every live session.
+        applier: applies snapshots; the link of the control plane.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class ControlSupervisor:
         snapshots: AsyncValue[int],
         stage_keys: StageKeys,
     ) -> None:
-        """Know no service and no session.
+        """Start without services and sessions.
 
         Args:
-            control: says which services there are; without one, every name is one.
-            observer: told of what people should know.
+            control: the control plane; without one, every name is a service.
+            observer: logs events.
             totals: the edge's bytes up and down.
             name: the edge's name in reports.
-            enforced: the policy fields that some stage reads.
+            enforced: the policy fields that a stage of the chain reads.
             report_seconds: between two rounds of reports.
             snapshots: counts those that were applied.
             stage_keys: the keys that stages read in a policy.
@@ -115,7 +115,7 @@ class ControlSupervisor:
             self.services.on_gone.append(self._reporter.gone)
 
     async def start(self, workers: trio.Nursery, give_up: trio.Event) -> None:
-        """Wait for the control plane's first word, or until `give_up`; it goes on in `workers`."""
+        """Run the control plane in `workers`; return after its first snapshot, or when `give_up` is set."""
         if self._reporter is not None:
             await workers.start(self._reporter.run)
         if self._control is not None:
@@ -131,18 +131,21 @@ class ControlSupervisor:
         self.applier.serving()
 
     async def _keep(self, control: ControlPlane, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run the control plane; one that fails after its first word is run again, and what it said still holds."""
-        first_word = _FirstWord(task_status)
+        """Run the control plane until it ends before its first snapshot; after that, run it again whenever it ends.
+
+        The services stay as they are between two runs. A fault before the first snapshot is raised.
+        """
+        first_snapshot = _FirstSnapshot(task_status)
         backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
         while True:
             began = trio.current_time()
             try:
-                await control.run(self.applier, task_status=first_word)
+                await control.run(self.applier, task_status=first_snapshot)
             except Exception as fault:
-                if not first_word.said:
+                if not first_snapshot.applied:
                     raise
                 self._observer.fault("control plane crashed", fault)
-            if not first_word.said:
+            if not first_snapshot.applied:
                 return
             if trio.current_time() - began > MAX_RETRY_SECONDS:
                 backoff.succeeded()
@@ -150,12 +153,12 @@ class ControlSupervisor:
             await trio.sleep(backoff.failed())
 
     async def finish(self) -> None:
-        """Report what is due, once no session is left; within two seconds."""
+        """Send the reports that are due, within 2 s; call it when no session is left."""
         if self._reporter is not None:
             await self._reporter.flush(FLUSH_SECONDS)
 
     def state(self) -> ControlState:
-        """Say how the edge stands with its control plane."""
+        """Give the state of the connection to the control plane."""
         applier = self.applier
         return ControlState(
             version=applier.version,

@@ -1,7 +1,8 @@
-"""A file of services in TOML, to the lines of a snapshot.
+"""Convert a TOML file of services into the lines of a snapshot.
 
-Also a program of its own, ``python -IS toml_lines.py services.toml``: `tomllib` is pure Python and takes seconds for a
-large file, which is not for the process that carries bytes. It needs nothing but the standard library, to start fast.
+It is also a program, ``python -IS toml_lines.py services.toml``, because `tomllib` is pure Python and takes seconds for
+a large file, which would delay every session in the process of an edge. It imports only the standard library, so that
+it starts fast.
 """
 
 import hashlib
@@ -14,9 +15,9 @@ from pathlib import Path
 
 
 def toml_lines(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Give the lines of the snapshot that a file is; everything wrong with the file is a line too.
+    """Give the snapshot of a file, line by line; every fault of the file is a line as well.
 
-    A service's line is as long as its table, and the same as long as its table says the same in the same order.
+    The line of a service is the same in two files if its table has the same keys in the same order.
     """
     try:
         content = Path(path).read_bytes()
@@ -38,7 +39,7 @@ def _services(document: dict[str, object]) -> Iterator[str]:
     if document:
         yield _line(fault=f"has no key {', '.join(map(repr, document))}: there is services")
     if not isinstance(services, dict):
-        # So that a file that somebody has emptied to write it anew is not taken for the end of all services.
+        # A file that was emptied, to be written anew, must not remove all services.
         said = "has no table [services]" if services is None else f"services = {services!r:.100} is no table"
         yield _line(fault=f"{said}: for no services, write an empty [services]")
         services = {}
@@ -50,12 +51,13 @@ def _services(document: dict[str, object]) -> Iterator[str]:
         if "name" in table:
             yield _line(fault=f"services.{name} has no key 'name': the table has it")
         count += 1
-        yield _line(**({"name": name} | table | {"name": name}))  # first, for who reads no further
+        # The name comes first, because a reader refuses a line that is too long by its start.
+        yield _line(**({"name": name} | table | {"name": name}))
     yield _line(end=count)
 
 
 def _line(**said: object) -> str:
-    return json.dumps(said, default=str)  # dates and times, which no key takes
+    return json.dumps(said, default=str)  # dates and times become text, which no key accepts as a number
 
 
 if __name__ == "__main__":

@@ -85,9 +85,10 @@ class Forward:
         self.connect_seconds = connect_seconds
         self.outbound = outbound
         self.needs_control = to is None
+        self.taskless = isinstance(outbound, Recipe | None)  # a user's own connect is awaited in the session's task
         self.enforces: tuple[str, ...] = ()
-        if to is None:  # an outbound without open() connects in a task, when a session needs it and not before
-            self.enforces = ("outbound", "preconnect") if isinstance(outbound, Recipe | None) else ("outbound",)
+        if to is None:
+            self.enforces = ("outbound", "preconnect") if self.taskless else ("outbound",)
         self.descriptors = max_idle() if to is None else preconnect
 
     def __repr__(self) -> str:

@@ -1,1 +1,1 @@
-"""What is true of a process: signals, exit codes, descriptor limits."""
+"""A process that runs an edge: signals, exit codes, limits of open files, logs."""

@@ -1,9 +1,11 @@
-"""An edge as a process of its own: open files, signals, exit codes."""
+"""Run an edge as a process of its own: open files, signals, exit codes."""
 
 import gc
 import resource
 import signal
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import Final
 
@@ -12,54 +14,65 @@ import trio
 
 from ..edge import Edge
 from ..errors import ConfigurationError
+from . import logs
 
 COLLECT: Final = (700, 10, 1_000)
-"""The collector's thresholds: it looks at everything a hundred times less often than by default, for with 50,000 new
-devices or sessions that takes a tenth of a second."""
+"""The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
+new devices or sessions one takes 0.1 s."""
 
 
 class ExitCode(IntEnum):
-    """What the process says when it ends."""
+    """Exit codes of a process that runs an edge."""
 
     DRAINED = 0
     """Stopped by a signal; every session finished by itself."""
     FAULT = 1
-    """Ended by an exception nobody expected."""
+    """Ended by an unexpected exception."""
     CONFIGURATION = 2
-    """The target or the configuration cannot be; nothing was started."""
+    """The target or the configuration has faults; nothing was started."""
     LISTEN = 3
     """An address cannot be listened on."""
     CUT = 4
     """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
 
 
-def run(edge: Edge) -> ExitCode:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal cuts at once.
+_loading: ContextVar[bool] = ContextVar("_loading", default=False)
 
-    For a process that is an edge and nothing else: the soft limit of open files is raised to the hard one, what is
-    there when the edge is ready is taken out of the garbage collector's sight, and log lines go to stderr unless
-    structlog was configured otherwise.
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Refuse :func:`run` in this block, in which a command imports a program for the edge in it."""
+    token = _loading.set(True)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
+def run(edge: Edge) -> ExitCode:
+    """Serve an edge until SIGTERM or SIGINT, then drain it; a second signal cuts its sessions at once.
+
+    It is for a process that does nothing else: the soft limit of open files is raised to the hard one, the objects that
+    exist when the edge is ready are hidden from the garbage collector, and log lines of level info and above go to
+    stderr unless the program has configured structlog.
 
     Returns:
         DRAINED or CUT.
 
     Raises:
+        ConfigurationError: the edge cannot start, because of its control plane for example; or a command of `trioedge`
+            is importing this program, and would serve instead.
         ListenError: an address cannot be listened on.
     """
+    if _loading.get():
+        raise ConfigurationError('te.run(edge) is called at import: write it below if __name__ == "__main__":')
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not structlog.is_configured():
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )  # a traceback with local variables would show secrets
-        stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-        structlog.configure(
-            processors=[structlog.processors.add_log_level, stamp, renderer],
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        )
+        logs.configure_structlog()
     try:
         cut = trio.run(serve_until_signal, edge)
-    except BaseExceptionGroup as group:  # out of its nurseries, as one line
+    except BaseExceptionGroup as group:  # a fault of configuration is one exception, without the groups of nurseries
         configuration, others = group.split(ConfigurationError)
         if configuration is None or others is not None:
             raise
@@ -76,9 +89,10 @@ def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:
 
 
 class _Settled:
-    """Told that the edge is ready: what is there now, the services of its first snapshot among it, is there to stay.
+    """The task status of an edge: once the edge is ready, hide all present objects from the garbage collector.
 
-    So it is taken out of the collector's sight, which would look at all of it while sessions wait.
+    They stay for the life of the process, the services of the first snapshot among them. A full pass over them would
+    delay every session.
     """
 
     def started(self, value: object = None) -> None:  # noqa: ARG002 - the shape of a task status
@@ -88,7 +102,7 @@ class _Settled:
 
 
 async def serve_until_signal(edge: Edge) -> int:
-    """Serve until a signal, drain, and give how many sessions were cut."""
+    """Serve an edge until a signal, drain it, and give the number of sessions that were cut."""
     cut = 0
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:

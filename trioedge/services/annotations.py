@@ -18,8 +18,8 @@ class Reader:
 
     Attributes:
         read: returns a value as the annotation has it: a tuple for a list, a member for the text of a StrEnum. Raises
-            ConfigurationError with what stands behind the name of the value: `` = '8' must be a whole number``.
-        wants: what the value must be; empty if it may be anything.
+            ConfigurationError with the text that follows the name of the value: `` = '8' must be a whole number``.
+        wants: the kind of value in words, as in ``a whole number``; empty if it may be anything.
     """
 
     read: Callable[[Any], Any]

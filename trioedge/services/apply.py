@@ -1,46 +1,38 @@
-"""Let snapshots hold: examined whole, then applied a service at a time, and never at the cost of a session's bytes.
+"""Applies snapshots: examines one whole, then applies it service by service without blocking the event loop.
 
-Seed, layer six. Everything here is a generator that stops often, so that the loop is free again within a millisecond
-however large a snapshot is; see `slices`.
+The work is generators that yield often. They run in short slices, so the loop is free again within a millisecond
+however large a snapshot is.
 """
 
-from collections import deque
-from collections.abc import Callable, Collection, Generator
-from typing import Final, TypeAlias
-from weakref import WeakValueDictionary
+from collections.abc import Callable, Collection, Generator, Sequence
+from typing import Final
 
 import attrs
 import trio
 
-from ..addresses.rules import SourceRules, compile_rules
-from ..errors import Faults, RulesError
+from ..addresses.rules import SourceRules
 from ..loop.collector import MANY, no_full_pass, settle
-from ..loop.slices import REST, in_slices
+from ..loop.slices import REST, Stepwise, in_slices
 from ..session.session import Session
-from ..session.verdict import Reason, Reject, Verdict
+from ..session.stage import DecisionFunction
+from ..session.verdict import CONTINUE, Reason, Reject
 from ..telemetry.observer import Observer
-from .changes import ENTRIES_PER_STEP
 from .control_plane import SnapshotError
-from .credentials import check_hash
+from .examine import Examiner, Found
 from .plan import Plan
-from .policy import FATES, Fate, Policy, Settings, faults
+from .policy import FATES, Fate, Settings
+from .policy_warnings import PolicyWarnings
 from .registry import Registry
-from .services import MAX_NAME_LENGTH, Services, diff
+from .service import Service
+from .services import Services
 from .snapshot import Change, Snapshot
 from .stage_keys import NO_KEYS, StageKeys
-from .unenforced import Unenforced
 
 APPLY_REST: Final = 4
-"""How many times longer than its work the applying of changes rests; no more, for no cancel ends it."""
+"""How many times longer the applying of changes rests than it works. Not more, because no cancel ends it."""
 
 _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
-_SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
-
-Decide: TypeAlias = Callable[[Session], Verdict]
-
-_Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
-"""Changes and the rules of what is to be; taken from its left end, so that nothing long is freed at once."""
 
 
 @attrs.frozen(slots=True)
@@ -48,24 +40,32 @@ class Recheck:
     """A decision that is asked again about live sessions when a policy changes.
 
     Attributes:
-        fields: of a policy, after whose change it is asked.
-        decide: the live stage's answer; a Reject cuts the session.
+        fields: names of fields of a policy; when one changes, the decision is asked.
+        decide: the live stage's decision; a Reject cuts the session. It must not count, spend or write anything.
+        stage: the index of the stage in the chain. It judges a session that has not passed it when that arrives.
     """
 
     fields: frozenset[str]
-    decide: "Decide"
+    decide: DecisionFunction
+    stage: int
+
+    def concerns(self, session: Session) -> bool:
+        """Return whether a session has passed the stage; an untimed one counts as having passed every stage."""
+        return session.trace is None or len(session.trace) > self.stage
 
 
 class SnapshotApplier:
-    """The edge's end of the line to its control plane.
+    """The :class:`Link` of one run of an edge.
 
     Attributes:
+        stage_keys: the keys of users' stages that the chain reads; others are faults.
         rechecks: the decisions of the chain that are asked again when a policy changes.
+        needs_outbound: whether sessions are refused if their policy names no outbound, which earns a warning.
         on_applied: called after each snapshot that was applied.
-        version: of the snapshot that is applied; empty before the first.
+        version: of the last snapshot; empty before the first.
         applied_at: when it was applied, in seconds of trio's clock; None before the first.
-        error: why there is no news of the control plane; empty when all is well.
-        failing_since: since when; None when all is well.
+        error: the reason why there is no news of the control plane; empty when all is well.
+        failing_since: the time of the first of these errors; None when all is well.
     """
 
     def __init__(
@@ -77,25 +77,26 @@ class SnapshotApplier:
         enforced: Collection[str],
         stage_keys: StageKeys = NO_KEYS,
     ) -> None:
-        """Let nothing hold yet.
+        """Start without a snapshot.
 
         Args:
-            services: what snapshots are applied to.
-            live: the sessions that they concern.
-            observer: told of what people should know.
+            services: the services to change.
+            live: the live sessions.
+            observer: the log.
             enforced: the policy fields that some stage of the chain reads; others earn a warning.
-            stage_keys: the keys of users' stages that the chain reads; others are faults.
+            stage_keys: the keys of users' stages that the chain reads.
         """
         self.stage_keys = stage_keys
         self._services = services
         self._live = live
         self._observer = observer
         self._enforced = frozenset(enforced)
-        self._compiled: WeakValueDictionary[tuple[int, ...], SourceRules] = WeakValueDictionary()
+        self._examiner = Examiner(services, stage_keys)
         self._one_at_a_time = trio.Lock()
         self._rest = 0.0
         self._new = 0  # services added or changed since the last gc.freeze()
         self.rechecks: tuple[Recheck, ...] = ()
+        self.needs_outbound = False
         self.on_applied: list[Callable[[], object]] = []
         self.version = ""
         self.applied_at: float | None = None
@@ -103,118 +104,74 @@ class SnapshotApplier:
         self.failing_since: float | None = None
 
     def serving(self) -> None:
-        """From now on there are sessions, which must not notice."""
+        """Rest between slices from now on, because there are sessions."""
         self._rest = REST
 
     async def apply(self, snapshot: Snapshot) -> Plan:
-        """Let a snapshot hold, all of it or nothing. After a cancel it holds whole, or not at all.
-
-        Returns:
-            What it did.
-
-        Raises:
-            SnapshotError: every fault. Nothing has changed.
-        """
+        """Apply a snapshot, all of it or nothing; see :meth:`Link.apply`."""
         async with self._one_at_a_time:
-            unenforced = Unenforced(self._enforced)
+            warnings = PolicyWarnings(self._enforced, needs_outbound=self.needs_outbound)
             with no_full_pass():
-                found = await in_slices(self._examine(snapshot, unenforced), rest=self._rest)
-                with trio.CancelScope(shield=True):  # half of it would leave sessions that nobody finds again
-                    plan = await in_slices(self._converge(found, hold=True), rest=min(self._rest, APPLY_REST))
+                found = await self._examine(snapshot, warnings)
+                with trio.CancelScope(shield=True):  # half of it would leave sessions that the next one does not find
+                    plan = await in_slices(self._converge(found, dry_run=False), rest=min(self._rest, APPLY_REST))
                     self._new += len(plan.added) + len(plan.changed)
                     if self._new > MANY:
                         self._new = 0
-                        await trio.lowlevel.checkpoint()  # what comes takes as long as some slices
+                        await trio.lowlevel.checkpoint()  # `settle` takes as long as some slices
                         settle()
                         await trio.lowlevel.checkpoint()
             self.version, self.applied_at = snapshot.version, trio.current_time()
             self.reached()
             for hook in self.on_applied:
                 hook()
-        if unenforced:
-            self._observer.notice(
-                "policy not enforced: no stage reads it", keys=unenforced.keys, services=unenforced.services
-            )
+        self._warn(warnings)
         if plan:
-            version = {"version": snapshot.version} if snapshot.version else {}  # a program's own need not have one
+            version = {"version": snapshot.version} if snapshot.version else {}
             self._observer.say("snapshot applied", **version, does=str(plan))
         return plan
 
     async def plan(self, snapshot: Snapshot) -> Plan:
-        """Say what a snapshot would do now; nothing changes.
+        """Return the effect that a snapshot would have now; nothing changes.
 
         Raises:
-            SnapshotError: every fault.
+            SnapshotError: it has faults.
         """
         async with self._one_at_a_time:
             with no_full_pass():
-                found = await in_slices(self._examine(snapshot, Unenforced(FATES)), rest=self._rest)
-                return await in_slices(self._converge(found, hold=False), rest=self._rest)
+                found = await self._examine(snapshot, PolicyWarnings(FATES))
+                return await in_slices(self._converge(found, dry_run=True), rest=self._rest)
+
+    def _warn(self, found: PolicyWarnings) -> None:
+        if found.keys:
+            self._observer.notice("policy not enforced: no stage reads it", keys=found.keys, services=found.services)
+        if found.without_outbound:
+            self._observer.notice(
+                "policy has no outbound: its sessions will be refused", services=found.without_outbound
+            )
 
     def reached(self) -> None:
-        """The control plane answers."""
+        """Note that the control plane answers."""
         if self.error:
             self._observer.say("control plane is back")
         self.error, self.failing_since = "", None
 
     def failed(self, error: str) -> None:
-        """It does not, or what it says cannot be; what it said before still holds."""
+        """Note that the control plane does not answer, or has no good snapshot."""
         waiting = {} if self.applied_at is not None else {"so": "the edge waits for its services and listens nowhere"}
         self._observer.notice("control plane failed", error=error, **waiting)
         if not self.error:
             self.failing_since = trio.current_time()
         self.error = error
 
-    def _examine(self, snapshot: Snapshot, unenforced: Unenforced) -> Generator[None, None, _Found]:
-        """Find what changes, check all of it and compile its rules, before any of it holds."""
-        found: _Found = deque()
-        wrong = Faults()
-        for change in diff(self._services, snapshot):
-            yield
-            if change is None:
-                continue
-            path, rules = f"services.{change.name}", None
-            both = change.name in snapshot.services and change.name in snapshot.removed
-            if both and not snapshot.full and not change.fields:
-                wrong.note(f"{path} is both there and removed")
-            if change.after is not None:
-                if not (isinstance(change.name, str) and 0 < len(change.name) <= MAX_NAME_LENGTH):
-                    wrong.note(f"{path}: a service's name is text of 1 to {MAX_NAME_LENGTH} letters")
-                wrong.extend(_faults(change.after, path, self.stage_keys))
-                unenforced.note(change.name, change.after.policy)
-                try:
-                    rules = yield from self._rules(change, change.after.policy)
-                except RulesError as error:
-                    wrong.extend((f"{path}.{fault}" for fault in error.faults), error.more)
-            found.append((change, rules))
+    async def _examine(self, snapshot: Snapshot, warnings: PolicyWarnings) -> Found:
+        found, wrong = await in_slices(self._examiner.examine(snapshot, warnings), rest=self._rest)
         if wrong:
-            while found:
-                found.popleft()
-                yield
             raise SnapshotError(wrong)
         return found
 
-    def _rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
-        """Give a policy's source rules: those it had, or those of another one that are equal, or compiled now."""
-        if change.before is not None and not _SOURCE_FIELDS & set(change.fields):
-            service = self._services.get(change.name)
-            return None if service is None else service.rules
-        if not (isinstance(policy.accept, tuple) and isinstance(policy.reject, tuple)):
-            return None
-        if not policy.accept and not policy.reject:
-            return None
-        try:
-            accept, reject = (yield from _hash(policy.accept)), (yield from _hash(policy.reject))
-        except TypeError:  # there is one that is no text, which the compiler says better
-            return (yield from compile_rules(policy.accept, policy.reject))
-        key = len(policy.accept), accept, len(policy.reject), reject
-        rules = self._compiled.get(key)
-        if rules is None:
-            rules = self._compiled[key] = yield from compile_rules(policy.accept, policy.reject)
-        return rules
-
-    def _converge(self, found: _Found, *, hold: bool) -> Generator[None, None, Plan]:
-        """Count what changes mean for live sessions and, with `hold`, let them mean it."""
+    def _converge(self, found: Found, *, dry_run: bool) -> Stepwise[Plan]:
+        """Apply the changes and cut sessions by their fates; with `dry_run`, only count."""
         added, changed, removed = [], {}, []
         retuned = rechecked = evicted = 0
         while found:
@@ -227,31 +184,29 @@ class SnapshotApplier:
                 changed[change.name] = change.fields
             service = self._services.get(change.name)
             enforced = self._enforced & set(change.fields)
-            rechecks = [each.decide for each in self.rechecks if not each.fields.isdisjoint(change.fields)]
             staying = 0 if service is None else service.live
             foreseen: set[Session] = set()
             if service is not None and (enforced & _DEVICE_FIELDS or change.after is None):
                 for session in self._services.foresee(service, change.after):
                     if session is not None and session.cut_reason is None:
                         foreseen.add(session)
-                        staying -= session.service is service  # it may be of another service since it came in
+                        staying -= session.service is service  # it may have moved to another service
                     yield
             cut = len(foreseen)
-            if hold:
+            if not dry_run:
                 yield from self._services.tell(self._services.apply(change, rules), change)
             yield
-            if service is not None and (rechecks or Fate.EVICT in change.fates):
-                for session in self._live.each(service):
-                    reason = self._condemns(change, rules, rechecks, session)
-                    if reason is not None and session not in foreseen:
-                        gone = session.cut(reason) if hold else session.cut_reason is None
+            if service is not None:
+                for session, reason in self._condemned(service, change, rules):
+                    if reason is not None and session.cut_reason is None and session not in foreseen:
+                        gone = dry_run or session.cut(reason)
                         cut += gone
                         staying -= gone
                     yield
             evicted += cut
             retuned += staying if enforced & _RETUNED else 0
             rechecked += staying if enforced & _DEVICE_FIELDS else 0
-        if hold:
+        if not dry_run:
             yield from self._services.settle()
         return Plan(
             added=tuple(added),
@@ -262,37 +217,32 @@ class SnapshotApplier:
             evicted=evicted,
         )
 
-    def _condemns(
-        self, change: Change, rules: SourceRules | None, rechecks: list[Decide], session: Session
-    ) -> Reason | None:
-        """Give the reason to cut a live session under its service's new settings, or None."""
+    def _condemned(
+        self, service: Service, change: Change, rules: SourceRules | None
+    ) -> Generator[tuple[Session, Reason | None], None, None]:
+        """Give the live sessions that a change may cut, each with the reason to cut it, or None to keep it."""
         if change.after is None or Fate.EVICT in change.fates:
-            return Reason.EVICTED
-        with session.service.under(change.after, rules):  # a plan asks before they are applied
-            for decide in rechecks:
+            for session in self._live.each(service):
+                yield session, Reason.EVICTED
+        elif rechecks := [each for each in self.rechecks if not each.fields.isdisjoint(change.fields)]:
+            for session in self._live.each(service):
+                yield session, self._recheck(session, change.after, rules, rechecks)
+
+    def _recheck(
+        self, session: Session, after: Settings, rules: SourceRules | None, rechecks: Sequence[Recheck]
+    ) -> Reason | None:
+        """Judge a live session under other settings; a decision that raises costs this session, and no other."""
+        with session.service.under(after, rules):  # they are applied already, unless this is a plan
+            for recheck in rechecks:
+                if not recheck.concerns(session):
+                    continue
                 try:
-                    verdict = decide(session)
+                    verdict = recheck.decide(session)
+                    if verdict is not CONTINUE and type(verdict) is not Reject:
+                        raise TypeError(f"the decision returned {verdict!r:.100}; it must return CONTINUE or Reject")
                 except Exception as fault:
-                    self._observer.fault("recheck failed", fault, session=session.id, service=change.name)
+                    self._observer.fault("recheck failed", fault, session=session.id, service=session.service.name)
                     return Reason.FAULT
-                if isinstance(verdict, Reject):
+                if verdict is not CONTINUE:
                     return verdict.reason
         return None
-
-
-def _faults(settings: Settings, path: str, stage_keys: StageKeys) -> list[str]:
-    """Give everything that is wrong with settings but their source entries."""
-    found = [*faults(settings.policy, path), *stage_keys.faults(settings.policy.stages, path)]
-    password_hash = settings.credentials.password_hash
-    if password_hash is not None and (wrong := check_hash(password_hash)):
-        found.append(f"{path}.password_hash {wrong}")
-    return found
-
-
-def _hash(entries: tuple[str, ...]) -> Generator[None, None, int]:
-    """Hash a long list in short steps; Python keys its hashes of text anew in each process."""
-    digest = 0
-    for start in range(0, len(entries), ENTRIES_PER_STEP):
-        digest = hash((digest, entries[start : start + ENTRIES_PER_STEP]))
-        yield
-    return digest

@@ -1,4 +1,4 @@
-"""Which fields differ between two settings of a service, and what becomes of its live sessions."""
+"""The fields that differ between two settings of a service, and the fates of its live sessions."""
 
 from collections.abc import Generator
 from typing import Any, Final
@@ -12,17 +12,17 @@ ENTRIES_PER_STEP: Final = 512
 """Source entries that are compared between two yields, which takes some 10 µs."""
 
 _NAMES: Final = tuple((field.name, field.name in ("accept", "reject")) for field in FIELDS)
-"""The fields of a policy, and whether each is a list, which may be long."""
+"""The fields of a policy, and whether each is a list of sources, which may be long."""
 
 
 def changed_fields(before: Settings, after: Settings) -> Generator[None, None, tuple[str, ...]]:
-    """Name the fields in which two settings differ, in short steps, however long the lists of sources are.
+    """Return the names of the fields in which two settings differ, in short steps however long their lists are.
 
-    A key of a user's stage is named ``hours.since``. ``stages`` is named where that differs and no key does: with an
-    instance too many, say.
+    A key of a user's stage is named ``hours.since``. The name is ``stages`` if those differ and no key does, because of
+    a duplicate instance, for example.
 
     Returns:
-        No name for equal settings.
+        The names; none for equal settings.
     """
     old, new = before.policy, after.policy
     short = len(old.accept) + len(old.reject) <= ENTRIES_PER_STEP
@@ -52,7 +52,7 @@ def _equal(entries: tuple[str, ...], others: tuple[str, ...]) -> Generator[None,
 
 
 def _changed_keys(old: Policy, new: Policy) -> list[str]:
-    """Name the keys of stages in which two policies differ. The new one may have anything among its `stages`."""
+    """Return the names of the keys in which two policies differ; the `stages` of the new one are not checked yet."""
     if not isinstance(new.stages, tuple):
         return ["stages"]
     changed: list[str] = []
@@ -60,7 +60,7 @@ def _changed_keys(old: Policy, new: Policy) -> list[str]:
     for keys in classes:
         try:
             one, other = old[keys], new[keys]
-        except Exception:  # no class of keys: a fault of the snapshot, which is refused when this change is checked
+        except Exception:  # no class of keys: the snapshot is refused when this change is checked
             return ["stages"]
         for name, field in stage_fields(keys).items():
             if getattr(one, field.name) != getattr(other, field.name):
@@ -75,7 +75,7 @@ def find_field(name: str, *settings: Settings | None) -> "tuple[type, attrs.Attr
 
     Args:
         name: ``hours.since``.
-        settings: those that differ, one of which has the class.
+        settings: the settings that differ; one of them has an instance of the class.
 
     Returns:
         The class and its field; None for a field of the policy or the credentials.
@@ -90,7 +90,10 @@ def find_field(name: str, *settings: Settings | None) -> "tuple[type, attrs.Attr
 
 
 def fate_of(name: str, *settings: Settings | None) -> Fate:
-    """Return what becomes of live sessions when a field changes; see :func:`find_field` for the arguments."""
+    """Return the fate of live sessions when a field changes; the arguments are those of :func:`find_field`.
+
+    A field of no known class cannot have changed, and its fate is ``keep``.
+    """
     if name in FATES:
         return FATES[name]
     found = find_field(name, *settings)

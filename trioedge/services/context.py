@@ -1,4 +1,4 @@
-"""The context of one run of an edge: what its stages, its endpoint and its outbounds are opened with."""
+"""The context of one run of an edge, with which its stages, its endpoint and its outbounds are opened."""
 
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,40 +21,42 @@ from .services import Services, ServicesView
 from .snapshot import Watcher
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
-"""A family and an address of it, as `socket.connect` takes it."""
+"""An address family and an address of it, as `socket.connect` takes it."""
 
 Upstream: TypeAlias = "str | Address | socket.socket | trio.abc.HalfCloseableStream"
-"""Where a session is relayed to: an address to connect to, or a connection that is there."""
+"""The other end of a relay: an address to connect to, or a connection."""
 
 
 @runtime_checkable
 class Outbound(Protocol):
-    """A way out: how connections to upstreams are made.
+    """Makes connections to upstreams.
 
-    One that keeps something while an edge serves is a recipe: its ``open(context)`` makes the live outbound, which may
-    have ``run`` and ``close`` as live stages have.
+    An outbound that keeps something while an edge serves is a recipe: its ``open(context)`` makes the live outbound,
+    which may have ``run`` and ``close`` as live stages have.
     """
 
     async def connect(self, address: Address, /) -> "socket.socket | trio.abc.HalfCloseableStream":
-        """Connect to `address`; the caller cancels it after its own limit, and nothing may be left open then.
+        """Connect to `address`. The caller has a limit of its own and cancels; nothing may be left open then.
 
-        A connected TCP or local stream socket is relayed by the reactor, at full speed; a stream by two tasks.
+        Returns:
+            A connected TCP or local stream socket, which the reactor relays at full speed; or a stream, which two tasks
+            relay.
 
         Raises:
-            UpstreamError: there is no connection, with the reason that the session ends with.
-            OSError: the same, with a reason that follows from its number.
+            UpstreamError: there is no connection; the session ends with the reason of the error.
+            OSError: there is no connection; the session ends with the reason that belongs to the error number.
         """
 
 
 class Resolving(Protocol):
-    """Names to addresses, from memory."""
+    """A resolver of names that remembers answers."""
 
     def ask(self, address: Address, on_answer: Callable[[Any], object], /) -> None:
-        """Call `on_answer` with the addresses or the error: now, if memory has either, else once it is known."""
+        """Call `on_answer` with the addresses or the error: at once if one is remembered, else when there is one."""
 
 
 class EdgeFunctions(Protocol):
-    """What a run of an edge does for its context."""
+    """The functions of a run of an edge that its context offers."""
 
     async def relay(self, session: Session, upstream: Upstream, /) -> Outcome:
         """See :meth:`EdgeContext.relay`."""
@@ -71,18 +73,17 @@ class EdgeFunctions(Protocol):
 
 @attrs.frozen(eq=False, repr=False)
 class EdgeContext:
-    """One serving edge, as its stages, its endpoint and its outbounds see it.
-
-    A live stage keeps it for as long as its run lasts, and not longer.
+    """One run of an edge, as its stages, its endpoint and its outbounds see it. It is of no use after the run.
 
     Attributes:
-        log: ``say(event, **facts)`` for what happens once, ``notice(event, **facts)`` for what may come in storms (a
-            line a second at most), ``fault(event, error, **facts)`` for exceptions, with the traceback.
+        log: ``say(event, **facts)`` logs something that happens once; ``notice(event, **facts)`` something that may
+            happen very often, at most one line a second; ``fault(event, error, **facts)`` an exception, with its
+            traceback.
         control: the control plane; None where there is none.
-        outbound: the way out of an endpoint that names none.
+        outbound: the outbound of an endpoint that names none.
         relays: whether the endpoint relays with the edge's relay, so that limits on bytes work.
-        reactor: carries plain sockets without a task, and has the edge's deadlines.
-        resolver: answers names from memory, for code that cannot await :meth:`resolve`.
+        reactor: carries plain sockets without a task, and keeps the edge's deadlines.
+        resolver: resolves names by a callback, in code that cannot await :meth:`resolve`.
     """
 
     log: Observer
@@ -96,7 +97,7 @@ class EdgeContext:
     _edge: EdgeFunctions
 
     def now(self) -> float:
-        """Read the edge's clock, in seconds. In a decision, ``session.now`` is cheaper."""
+        """Read the edge's clock, in seconds. In a decision ``session.now`` is cheaper."""
         return self.reactor.refresh()
 
     @property
@@ -111,24 +112,24 @@ class EdgeContext:
 
     @property
     def governed(self) -> bool:
-        """Whether a control plane says which services there are."""
+        """Whether a control plane names the services. If not, every name is a service from its first use."""
         return self._services.governed
 
     @property
     def listeners(self) -> tuple[str, ...]:
-        """The addresses that the edge listens on now, ports filled in."""
+        """The addresses that the edge listens on, with their real ports; none in a rehearsal."""
         return self._edge.addresses()
 
     def gate(self, capacity: int) -> Gate:
-        """Make a gate: how often each key may have a session.
+        """Make a gate, which limits how often each key may open a session.
 
         Args:
-            capacity: keys remembered at most, at least 1.
+            capacity: keys in memory at most, at least 1.
         """
         return Gate(capacity)
 
     def counter(self, capacity: int) -> LiveCounts:
-        """Make a table that counts live sessions by key.
+        """Make a counter, which limits how many live sessions each key has.
 
         Args:
             capacity: keys with a live session at most, at least 1.
@@ -136,28 +137,31 @@ class EdgeContext:
         return LiveCounts(capacity)
 
     def watch(self, watcher: Watcher) -> None:
-        """Have ``watcher.changed(service, change)`` called for every change of a service from now on."""
+        """Call ``watcher.changed(service, change)`` after every change of a service from now on."""
         self._services.watch(watcher)
 
     def follow_traffic(self, notify: Callable[[Service], object]) -> None:
-        """Have `notify` called when a service's sessions change, and when its bytes move after a silence."""
+        """Call `notify` when sessions of a service come or go, and when its bytes move.
+
+        Bytes are reported once after each ``service.up.listen()`` or ``service.down.listen()``. `notify` must not wait.
+        """
         self._services.on_traffic.append(notify)
 
     def relay(self, session: Session, upstream: Upstream) -> Awaitable[Outcome]:
-        """Carry a session's bytes to `upstream` and back until both sides have finished; an async method.
+        """Relay a session's bytes to `upstream` and back until both sides have finished; an async method.
 
         The session's rates, idle limits, allowance and cuts apply, and its service's bytes are counted, as with
-        `Forward`. Two plain sockets are relayed by the reactor; anything else by two tasks. Bytes that the endpoint has
-        read go first if it gives them back: ``session.stream.unread(data)``.
+        `Forward`. The reactor relays between two plain sockets, two tasks between anything else. Bytes that the
+        endpoint has read are relayed first if it gives them back: ``session.stream.unread(data)``.
 
         Args:
-            session: its `stream` is the client.
-            upstream: ``tcp://host:port``, ``unix:///path`` or an :class:`Address`, connected by the edge's own
-                outbound within 5 s; or a connected socket or stream.
+            session: a session with a task; its `stream` is the client.
+            upstream: ``tcp://host:port``, ``unix:///path`` or an :class:`Address`, which the edge's own outbound
+                connects within 5 s; or a connected socket or stream.
 
         Returns:
-            How it ended; an upstream that cannot be reached is a `Completed` with its reason. Both sides are closed,
-            also after a cancel.
+            The outcome, for the endpoint to return. An upstream that cannot be reached gives a `Completed` with its
+            reason. Both sides are closed, also after a cancel.
 
         Raises:
             ConfigurationError: `upstream` is text and no address.
@@ -165,7 +169,9 @@ class EdgeContext:
         return self._edge.relay(session, upstream)
 
     def resolve(self, address: str | Address) -> Awaitable[Sequence[SocketAddress]]:
-        """Look an address's name up, from memory if it is known; an async method.
+        """Resolve the name of an address, from memory if it was resolved lately; an async method.
+
+        After a cancel the look-up goes on, and its answer is remembered.
 
         Args:
             address: ``tcp://host:port``.
@@ -174,10 +180,11 @@ class EdgeContext:
             The families and addresses to connect to, the best one first.
 
         Raises:
+            ConfigurationError: `address` is text and no address.
             UpstreamError: the name has no address, or there was no answer in time.
         """
         return self._edge.resolve(parse_address(address) if isinstance(address, str) else address)
 
     def verify(self, service: str, password: str) -> Awaitable[bool]:
-        """Say whether a password is a service's; an async method, see :meth:`Edge.verify`."""
+        """Return whether a password is a service's; an async method, see :meth:`Edge.verify`."""
         return self._edge.verify(service, password)

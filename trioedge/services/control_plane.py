@@ -1,4 +1,4 @@
-"""What an edge wants of a control plane, and what it gives it."""
+"""The protocols between an edge and its control plane."""
 
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from .stage_keys import StageKeys
 
 
 class SnapshotError(EdgeError):
-    """A snapshot with faults, refused whole; what held before still holds.
+    """A snapshot with faults. It is refused whole, and the snapshot before it still applies.
 
     Attributes:
         faults: the first 100 faults, each beginning with its path, and then, as text, how many more there are.
@@ -27,13 +27,13 @@ class SnapshotError(EdgeError):
 
 @attrs.frozen(slots=True)
 class DeviceVerdict:
-    """What a checker says of a device.
+    """The answer to the check of a device.
 
     Attributes:
-        accept: whether it may use the service.
-        seconds: how long that is fresh, above 0; the edge goes by 90 to 100 % of it, so that devices that came at once
-            are not all due again at once.
-        detail: why, for people. Never a secret.
+        accept: whether the device may use the service.
+        seconds: how long the verdict is fresh, above 0. The edge uses 90 to 100 % of it, so that devices that came at
+            the same time are not all checked again at the same time.
+        detail: the reason, for people. Never a secret.
     """
 
     accept: bool
@@ -42,54 +42,59 @@ class DeviceVerdict:
 
 
 class Link(Protocol):
-    """The edge's end of the line: what a control plane calls."""
+    """The methods of an edge that its control plane calls."""
 
     @property
     def stage_keys(self) -> StageKeys:
-        """The keys of users' stages that a service may have. Text is read with them, see `control.settings`."""
+        """The keys of users' stages that a service may have; text is read with them, see `control.settings`."""
 
     async def apply(self, snapshot: Snapshot, /) -> Plan:
-        """Let a snapshot hold, all of it or nothing. The loop is never held for long.
+        """Apply a snapshot, all of it or nothing, without blocking the event loop. After a cancel the same is true.
 
         Returns:
-            What it did.
+            Its effect.
 
         Raises:
             SnapshotError: it has faults. Nothing has changed.
         """
 
     def reached(self) -> None:
-        """The control plane answers."""
+        """Note that the control plane answers."""
 
     def failed(self, error: str, /) -> None:
-        """It does not; `error` says why, for people. Sessions go on as they were told last."""
+        """Note that the control plane does not answer, or has no good snapshot. The last one still applies.
+
+        Args:
+            error: the reason, for people.
+        """
 
 
 @runtime_checkable
 class ControlPlane(Protocol):
-    """Says which services there are and what holds for them."""
+    """Names the services of an edge and their settings."""
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None]) -> None:
         """Apply snapshots as they come, until cancelled.
 
-        The edge accepts nobody before `task_status.started()`, which is called after the first good snapshot.
+        Call `task_status.started()` after the first good snapshot: the edge accepts no session before.
 
         Raises:
-            ConfigurationError: there never can be a snapshot (a file that is missing at start, say).
+            ConfigurationError: there can never be a snapshot, because a file is missing at start, for example. The edge
+                does not start.
         """
 
 
 @runtime_checkable
 class ChecksDevices(Protocol):
-    """A control plane that can be asked about a device."""
+    """A control plane that checks devices."""
 
     async def check_device(self, service: str, device: str, /) -> DeviceVerdict:
-        """Say whether a device may use a service. Any exception counts as no answer."""
+        """Return whether a device may use a service. An exception counts as no answer."""
 
 
 @runtime_checkable
 class TakesReports(Protocol):
-    """A control plane that wants to know what services used."""
+    """A control plane that takes usage reports."""
 
     async def report(self, report: Report, /) -> None:
-        """Store a report; return when it is safe. Any exception means that nobody knows, and it comes again."""
+        """Store a report, and return once it is safe. After an exception the same totals are reported again."""

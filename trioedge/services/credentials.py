@@ -1,6 +1,11 @@
-"""The credentials of a service, and the check of a password hash that a control plane made."""
+"""The credentials of a service, and the text of a password hash (the PHC string format).
+
+A hash is ``$scrypt$ln=14,r=8,p=1$SALT$KEY``, with salt and key in base64 without padding. Its former text,
+``scrypt:14:SALT:KEY`` with padding, is still read.
+"""
 
 import base64
+import re
 from typing import Final
 
 import attrs
@@ -8,13 +13,19 @@ import attrs
 MAX_COST_LOG2: Final = 17
 """The largest cost of a hash that is accepted: 128 MiB and about half a second."""
 
+BLOCK, LANES = 8, 1
+"""The parameters r and p of scrypt; a hash with others is refused."""
+
 KEY_BYTES: Final = 32
 SALT_BYTES: Final = 16
+
+_PHC: Final = re.compile(rf"\$scrypt\$ln=([0-9]{{1,2}}),r={BLOCK},p={LANES}\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
+_FORMER: Final = re.compile(r"scrypt:([0-9]{1,2}):([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)")
 
 
 @attrs.frozen(slots=True)
 class Credentials:
-    """How a client proves that it belongs to a service.
+    """Proofs that a client belongs to a service.
 
     Attributes:
         password_hash: as `trioedge.hash_password` returns it; None if no password is right.
@@ -24,7 +35,7 @@ class Credentials:
 
 
 def check_hash(text: object) -> str:
-    """Return what is wrong with a `password_hash`, or "". The hash itself is never quoted."""
+    """Return the fault of a `password_hash`, or "" for a good one. The hash itself is never quoted."""
     if isinstance(text, str):
         try:
             read_hash(text)
@@ -35,16 +46,32 @@ def check_hash(text: object) -> str:
     return "is not what `trioedge.hash_password` gives"
 
 
+def write_hash(cost: int, salt: bytes, key: bytes) -> str:
+    """Write a hash as text; the arguments are as :func:`read_hash` returns them."""
+    return f"$scrypt$ln={cost},r={BLOCK},p={LANES}${_encode(salt)}${_encode(key)}"
+
+
 def read_hash(text: str) -> tuple[int, bytes, bytes]:
-    """Return the cost (log2 of scrypt's n), the salt and the key of a hash.
+    """Read a hash in either form.
+
+    Returns:
+        The cost (the logarithm to base 2 of scrypt's N), the salt and the key.
 
     Raises:
-        ValueError: the text is no hash, or one of a larger cost.
+        ValueError: the text is no hash, or the hash is of a larger cost or of other parameters.
     """
-    scheme, cost, salt, key = text.split(":")
-    if scheme != "scrypt" or not cost.isdecimal() or not 1 <= int(cost) <= MAX_COST_LOG2:
+    if match := _PHC.fullmatch(text):
+        parts = [part + "=" * (-len(part) % 4) for part in (match[2], match[3])]
+    elif match := _FORMER.fullmatch(text):
+        parts = [match[2], match[3]]
+    else:
         raise ValueError
-    parts = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
-    if len(parts[0]) < SALT_BYTES or len(parts[1]) != KEY_BYTES:
+    cost = int(match[1])
+    salt, key = (base64.b64decode(part, validate=True) for part in parts)
+    if not 1 <= cost <= MAX_COST_LOG2 or len(salt) < SALT_BYTES or len(key) != KEY_BYTES:
         raise ValueError
-    return int(cost), *parts
+    return cost, salt, key
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).rstrip(b"=").decode()

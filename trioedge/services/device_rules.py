@@ -1,4 +1,4 @@
-"""The device rules of a service: a limit, what happens beyond it, and what an unanswered check means."""
+"""The device rules of a service: a limit, what happens beyond the limit, and what happens without a verdict."""
 
 from enum import StrEnum
 
@@ -6,25 +6,25 @@ import attrs
 
 
 class Handover(StrEnum):
-    """What happens when a new device comes and the device limit is reached."""
+    """The rule for one device too many: it comes when as many are online as the limit allows."""
 
     REJECT_NEW = "reject_new"
     """The new device is refused."""
     EVICT_OLDEST = "evict_oldest"
-    """The new device is accepted, and the oldest is cut."""
+    """The new device is accepted, and the sessions of the oldest device are cut."""
     HOLD = "hold"
-    """The new device is accepted. After a while the oldest is cut, if there are still too many."""
+    """The new device is accepted. After a while the oldest device is cut, if there are still too many."""
 
 
 class Unchecked(StrEnum):
-    """How a device is treated when its check is not answered within the grace."""
+    """The rule for a device whose check is not answered within the grace."""
 
     FAIL_OPEN = "fail_open"
     """The device is accepted for a while."""
     FAIL_CLOSED = "fail_closed"
     """The device is denied for a while."""
     STALE_FOR = "stale_for"
-    """Its expired verdict is used for some time longer. A device that never had one is denied."""
+    """Its expired verdict is used for some more time. A device that never had a verdict is denied for a while."""
 
 
 @attrs.frozen(slots=True)
@@ -32,11 +32,11 @@ class DeviceRules:
     """The device rules of one service.
 
     Attributes:
-        limit: devices online at once; None for no limit.
-        handover: what happens when one more device comes.
-        hold_seconds: how long ``hold`` tolerates one device too many.
-        unchecked: how a device is treated whose check is not answered.
-        stale_seconds: how long ``stale_for`` uses a verdict after it expired.
+        limit: the maximum number of devices online; None for no limit.
+        handover: what happens when one device too many comes.
+        hold_seconds: how long ``hold`` tolerates one device too many, at least 0.
+        unchecked: what happens to a device whose check is not answered.
+        stale_seconds: how long ``stale_for`` uses an expired verdict, at least 0.
     """
 
     limit: int | None = None

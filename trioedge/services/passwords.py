@@ -1,6 +1,5 @@
-"""Passwords: a slow hash once, in a thread; after that a keyed digest answers from memory."""
+"""Passwords: one slow hash in a thread, then a keyed digest answers from memory."""
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -12,12 +11,10 @@ from typing import Final
 import trio
 
 from ..errors import ConfigurationError
-from .credentials import KEY_BYTES, SALT_BYTES, read_hash
+from .credentials import BLOCK, KEY_BYTES, LANES, SALT_BYTES, read_hash, write_hash
 
 COST_LOG2: Final = 14
-"""scrypt's N is two to this power: 16 MiB and some 50 ms."""
-
-BLOCK, LANES = 8, 1
+"""The logarithm of scrypt's N to base 2: 16 MiB and some 50 ms."""
 
 REMEMBERED_SECONDS: Final = 600.0
 CAPACITY: Final = 65_536
@@ -29,7 +26,7 @@ def hash_password(password: str) -> str:
     """Hash a password for `password_hash` (scrypt, RFC 7914). Blocks for some 50 ms.
 
     Returns:
-        ``scrypt:14:salt:key``, salt and key in base64.
+        ``$scrypt$ln=14,r=8,p=1$salt$key``, the PHC string format: salt and key in base64 without padding.
 
     Raises:
         ConfigurationError: the password is empty, or longer than 1,024 bytes.
@@ -38,12 +35,11 @@ def hash_password(password: str) -> str:
     if not 0 < len(secret) <= MAX_PASSWORD_BYTES:
         raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
     salt = secrets.token_bytes(SALT_BYTES)
-    key = _derive(secret, salt, COST_LOG2)
-    return f"scrypt:{COST_LOG2}:{base64.b64encode(salt).decode()}:{base64.b64encode(key).decode()}"
+    return write_hash(COST_LOG2, salt, _derive(secret, salt, COST_LOG2))
 
 
 def _encode(password: str) -> bytes:
-    return password.encode(errors="surrogatepass")  # a client may send anything, and nothing is a fault
+    return password.encode(errors="surrogatepass")  # a client may send any text, and none is a fault
 
 
 def _derive(password: bytes, salt: bytes, cost: int) -> bytes:
@@ -57,24 +53,31 @@ def _matches(password: bytes, text: str) -> bool:
 
 
 class Passwords:
-    """Verifies passwords without holding the loop. One slow hash per password and hash, however many ask at once.
+    """Verifies passwords without blocking the event loop: one slow hash for each pair of password and hash.
 
-    What is remembered, for ten minutes and of 65,536 at most, is a digest under a key that lives and dies with the
-    process; neither passwords nor hashes are kept. A changed `password_hash` is another digest, so it holds at once.
+    Callers that ask at the same time share it, and its answer is remembered for ten minutes, of 65,536 pairs at most.
+    Memory has digests under a key of this object, and neither passwords nor hashes. A changed `password_hash` gives
+    another digest, so it applies at once.
     """
+
+    # A digest in `_asking` has a slow hash under way, whose end is the event; one in `_known` has an answer and the
+    # time at which it expires, the oldest first. All answers last equally long, so the first one in `_known` is the one
+    # that expires first, and it is evicted at capacity.
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        # Answers by digest and until when each holds, the oldest first. All hold equally long, so the one that is
-        # evicted at capacity is the one that expired or will expire first.
         self._known: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         self._asking: dict[bytes, trio.Event] = {}
         self._threads = trio.CapacityLimiter(THREADS)
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Say whether the password is the one that was hashed; from memory if it was asked before.
+        """Return whether the password is the one that was hashed; from memory if it was asked lately.
 
-        After a cancel the thread ends by itself, and the next who asks begins anew.
+        After a cancel the thread ends by itself, and the next caller starts a new hash.
+
+        Args:
+            password: any text; one that is longer than 1,024 bytes is wrong.
+            password_hash: a good one, as :func:`hash_password` returns it; None if no password is right.
         """
         secret = _encode(password)
         if password_hash is None or len(secret) > MAX_PASSWORD_BYTES:

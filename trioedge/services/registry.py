@@ -1,6 +1,7 @@
-"""The live sessions, sharded by service and indexed by source and device, so that an eviction scans nothing else."""
+"""The live sessions, indexed by service, source and device, so that an eviction looks at no other session."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from ..session.session import Session
 from .service import Service
@@ -10,19 +11,21 @@ from .services import Services
 class Registry:
     """Every live session, found by id, service, source, device, or several of these.
 
-    Adding and removing are O(1); :meth:`matching` costs what it returns, and with a source and a device what the
-    smaller of the two has.
+    Adding, removing and moving are O(1). :meth:`matching` takes time in proportion to the sessions that it gives; with
+    a source and a device, to those of the device.
     """
 
-    # A session is in `_sessions`, in `_by_source` and its service's `by_source` under its source, and in `_by_device`
-    # if it has a device. Only this class changes these three of a registered session, so it finds its own keys again.
+    # A registered session is in `_sessions` under its id, in `_by_source` and in its service's `by_source` under its
+    # source, and in `_by_device` under its service's incarnation and its device, if it has one. Its `index` is this
+    # registry, and its service counts it as live. No set is empty. Service, source and device of a registered session
+    # change only by `move`, `move_source` and `identify`, so its keys are found again.
     __slots__ = ("_by_device", "_by_source", "_services", "_sessions")
 
     def __init__(self, services: Services) -> None:
-        """Have no session.
+        """Start without sessions.
 
         Args:
-            services: count the sessions of each service.
+            services: the services of the sessions; each is notified of its own.
         """
         self._services = services
         self._sessions: dict[int, Session] = {}
@@ -37,7 +40,7 @@ class Registry:
         return iter(tuple(self._sessions.values()))
 
     def __contains__(self, session: Session) -> bool:
-        return session.id in self._sessions
+        return self._sessions.get(session.id) is session  # ids are unique within one edge
 
     def __getitem__(self, session_id: int) -> Session:
         return self._sessions[session_id]
@@ -47,7 +50,7 @@ class Registry:
         return self._sessions.get(session_id)
 
     def add(self, session: Session) -> None:
-        """Register a session under the service, source and device it has now."""
+        """Register a session under its present service, which is not removed, and its present source and device."""
         self._enter(session)
         self._enter_device(session)
         self._sessions[session.id] = session
@@ -55,11 +58,16 @@ class Registry:
         self._services.entered(session.service)
 
     def remove(self, session: Session) -> None:
-        """Forget a session that was added."""
+        """Remove a session that was added; from now on its fields change without this registry.
+
+        Raises:
+            KeyError: it is not registered.
+        """
+        del self._sessions[session.id]
         session.index = None
+        del self._sessions[session.id]
         self._leave(session)
         self._leave_device(session)
-        del self._sessions[session.id]
         self._services.left(session.service)
 
     def move(self, session: Session, service: Service) -> None:
@@ -81,7 +89,7 @@ class Registry:
 
     def identify(self, session: Session, device: str | None) -> None:
         """Register a live session under another device; assigning ``session.device`` comes here."""
-        self._leave_device(session)  # and no other index: an iteration over a service's sessions still finds it
+        self._leave_device(session)  # it stays in the other indices, so that `each` does not lose it
         session.use(device)
         self._enter_device(session)
 
@@ -115,7 +123,10 @@ class Registry:
                 del self._by_device[key]
 
     def each(self, service: Service) -> Iterator[Session]:
-        """Give the live sessions of a service one after the other; those that come meanwhile may be left out."""
+        """Give the live sessions of a service one by one, without those that end or move to another service meanwhile.
+
+        In no order; sessions that come meanwhile may be given or not.
+        """
         for sessions in tuple(service.by_source.values()):
             for session in tuple(sessions):
                 if session.index is self and session.service is service:
@@ -129,11 +140,11 @@ class Registry:
         device: str | None = None,
         session: int | None = None,
     ) -> list[Session]:
-        """Give the sessions that match everything named, oldest first.
+        """Give the sessions that match everything named, oldest first; none if nothing is named.
 
         Args:
-            service: sessions of the services of this name, a removed one's last sessions among them.
-            source: sessions of this address, in the form sessions carry it.
+            service: sessions of every service of this name, also those of a removed one that are ending.
+            source: sessions of this address, written as in ``session.source``.
             device: sessions of this device; devices are a service's own, so name the service too.
             session: the session with this id.
 
@@ -157,13 +168,15 @@ class Registry:
                         found += sessions
         else:
             found = list(self._by_source.get(source, ())) if source is not None else []
-        return sorted(
-            (each for each in found if source in (None, each.source) and device in (None, each.device)), key=_age
-        )
+        matches = [each for each in found if source in (None, each.source) and device in (None, each.device)]
+        return sorted(matches, key=attrgetter("id"))
 
 
 class SessionsView:
-    """The live sessions, to read: iterate, count, look one up by id, or find those that match."""
+    """The live sessions, to read: iterate, count, look one up by id, or find those that match.
+
+    It shows the sessions of the moment.
+    """
 
     __slots__ = ("_registry",)
 
@@ -188,7 +201,10 @@ class SessionsView:
         return self._registry.get(session_id)
 
     def of(self, service: Service) -> Iterator[Session]:
-        """Give the live sessions of a service one after the other; those that come meanwhile may be left out."""
+        """Give the live sessions of a service one by one, without those that end or move to another service meanwhile.
+
+        In no order; sessions that come meanwhile may be given or not.
+        """
         return self._registry.each(service)
 
     def matching(
@@ -199,11 +215,13 @@ class SessionsView:
         device: str | None = None,
         session: int | None = None,
     ) -> list[Session]:
-        """Give the live sessions that match everything named, oldest first; costs what it returns.
+        """Give the live sessions that match everything named, oldest first; none if nothing is named.
+
+        Takes time in proportion to the sessions that it gives; with a source and a device, to those of the device.
 
         Args:
-            service: sessions of the services of this name, a removed one's last sessions among them.
-            source: sessions of this address, in the form sessions carry it.
+            service: sessions of every service of this name, also those of a removed one that are ending.
+            source: sessions of this address, written as in ``session.source``.
             device: sessions of this device; devices are a service's own, so name the service too.
             session: the session with this id.
 
@@ -211,7 +229,3 @@ class SessionsView:
             TypeError: a device without a service.
         """
         return self._registry.matching(service=service, source=source, device=device, session=session)
-
-
-def _age(session: Session) -> int:
-    return session.id

@@ -5,7 +5,7 @@ import attrs
 
 @attrs.frozen(slots=True)
 class Usage:
-    """Totals of one service since it was added to the edge, and what is live now.
+    """Totals of one service since it was added to the edge, and its present counts.
 
     Attributes:
         service: the name of the service.

@@ -28,22 +28,24 @@ class Service:
     and named again is a new object with a new `incarnation`.
 
     Comparing a service with text raises TypeError, because a silent False would open a gate: compare its `name`.
+    :class:`Services` has the table of its states.
 
     Attributes:
-        name: the control plane's name for it.
-        incarnation: unique in the process; totals in reports begin at 0 with each.
-        settings: what the last snapshot said of it.
-        policy: the policy among that, one look-up nearer.
+        name: the control plane's name for it, 1 to 255 letters; empty for the unnamed service of an edge with a control
+            plane.
+        incarnation: unique within one run of an edge; totals in reports begin at 0 with each.
+        settings: the settings of the last snapshot.
+        policy: the policy of the settings, one look-up nearer.
         session_rate: its session rate and burst, as a gate takes them; None where the policy has none.
         rules: its source rules, compiled; None where it has none.
         upstream: the live object behind ``policy.outbound``, which the endpoint keeps; None where there is none.
         up: bytes to its upstream.
         down: bytes to its clients.
-        opened: sessions since it is here, those among them that began as another service's.
+        opened: sessions so far, those included that began as another service's.
         live: sessions now.
-        refusal: why it may have no sessions; None if it may.
-        removed: the control plane names it no more; its last sessions are ending.
-        by_source: its live sessions by their source; the registry keeps it.
+        refusal: the refusal of new sessions; None if it may have sessions.
+        removed: whether the control plane has removed it; sessions that are still live are ending.
+        by_source: its live sessions by their source; the registry changes it.
     """
 
     name: str
@@ -76,21 +78,23 @@ class Service:
         return self is other
 
     def __hash__(self) -> int:
-        return hash(self.name)  # so that a look-up by name in a dict of services meets `__eq__`, and raises
+        return hash(self.name)  # so that a look-up by name in a dict of services calls `__eq__`, which raises
 
     @property
     def state(self) -> State:
-        """What stages keep for the service, one value of each type; it ends with the service."""
+        """Data that stages keep for the service, one value of each type; it is dropped with the service."""
         if self._state is None:
             self._state = State()
         return self._state
+
+    # The edge calls these; stages do not.
 
     def swap(self, settings: Settings, rules: SourceRules | None) -> None:
         """Apply other settings from now on.
 
         Args:
-            settings: all that a snapshot says of it.
-            rules: the source rules among that, compiled.
+            settings: policy and credentials.
+            rules: the source rules of the policy, compiled.
         """
         self.settings = settings
         self.policy = policy = settings.policy
@@ -100,7 +104,10 @@ class Service:
 
     @contextmanager
     def under(self, settings: Settings, rules: SourceRules | None) -> Iterator[None]:
-        """Have other settings for the length of a block that waits for nothing, so that a decision answers by them."""
+        """Apply other settings within a block that waits for nothing, so that a decision in it answers by them.
+
+        After the block, also after an exception, the former settings and rules apply again.
+        """
         before = self.settings, self.rules
         if settings is before[0]:
             yield
@@ -112,12 +119,12 @@ class Service:
             self.swap(*before)
 
     def remove(self) -> None:
-        """Have no more sessions from now on; those that live are cut by the snapshot that removes the service."""
+        """Refuse every session from now on. The snapshot that removes the service evicts its live sessions."""
         self.removed = True
         self.refusal = UNKNOWN_SERVICE
 
     def release(self) -> None:
-        """Notify no listener any more: the service is removed and its last session has ended."""
+        """Drop the data of stages and detach the meters, once the service is removed and its last session has ended."""
         self.up.attach(None)
         self.down.attach(None)
         self._state = None

@@ -1,7 +1,21 @@
 """The services of one run of an edge, by name.
 
-Each service is one object whose policy a snapshot swaps in place, so a change of policy moves one field of one object:
-its gate, its counts, its meters and its connections stay.
+Each service is one object whose policy a snapshot swaps in place, so a change of policy changes one object and nothing
+else: its gate, its counts, its meters and its connections stay.
+
+| state | event | action | then |
+| --- | --- | --- | --- |
+| none | a snapshot names it | make a service with an incarnation of its own | named, or disabled |
+| none | a stage names it, without a control plane, at most 10,000 times | the same, with the default policy | named |
+| named, disabled | a snapshot changes it | swap its settings in place | named, or disabled |
+| named, disabled | a snapshot removes it; it has no session | release it, call `on_gone` | gone |
+| named, disabled | a snapshot removes it; it has sessions | refuse new ones; the snapshot evicts its own | removed |
+| removed | its last session ends, or moves to another service | release it, call `on_gone` | gone |
+| removed, gone | its name is named again | make a new service; this object never comes back | as it was |
+
+A named service may have sessions. A disabled one (``enabled = false``) is found and refused with its own words; its
+sessions are evicted when it is disabled. A removed or gone one is refused as unknown. Without a control plane a service
+is named for the length of the run, so that its gate does not refill when its last session ends.
 """
 
 import itertools
@@ -23,8 +37,7 @@ DEFAULT_SERVICE: Final = "default"
 MAX_NAME_LENGTH: Final = 255
 
 MAX_NAMED: Final = 10_000
-"""Services that stages may name on an edge without a control plane; each lives as long as the run, so that its gate
-does not refill when its last session ends."""
+"""Services on an edge without a control plane, ``default`` included."""
 
 _TOO_MANY: Final = Reject(Reason.CAPACITY, f"{MAX_NAMED:,} services have been named")
 _NO_NAME: Final = Reject(Reason.SERVICE, f"a service's name has 1 to {MAX_NAME_LENGTH} letters")
@@ -39,21 +52,23 @@ class Services:
     Attributes:
         governed: whether a control plane says which services there are.
         unnamed: the service of a session before a stage names one. Without a control plane it is the service
-            ``default``; with one it has no name and stands in no table.
+            ``default``. With one it has no name, its policy is the default one, and no look-up finds it.
         on_traffic: called with a service when its sessions change, and when its bytes move after its meters listened.
         on_gone: called with a service that was removed, once its last session has ended.
     """
 
-    # A service is in `_by_name`, or was removed and is in `_leaving` until its last session ends, or is `unnamed`.
+    # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
+    # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
+    # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
     __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_up", "_watchers", "governed", "on_gone",
                  "on_traffic", "unnamed")  # fmt: skip
 
     def __init__(self, up: Total, down: Total, *, governed: bool) -> None:
-        """Know no service yet.
+        """Start with the unnamed service only.
 
         Args:
             up: bytes to upstreams, of the whole edge.
-            down: bytes to clients.
+            down: bytes to clients, of the whole edge.
             governed: whether a control plane says which services there are.
         """
         self._up, self._down = up, down
@@ -76,20 +91,26 @@ class Services:
         return iter(tuple(self._by_name.values()))
 
     def unchanging(self) -> Iterator[Service]:
-        """Give every service without a copy first, which takes long; none may come or go meanwhile."""
+        """Give every named service, without making a copy first, which takes long. None may be added or removed yet."""
         return iter(self._by_name.values())
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
     def get(self, name: str) -> Service | None:
-        """Give the service of this name, or None. O(1)."""
+        """Give the service of this name, disabled or not, or None. O(1)."""
         return self._by_name.get(name)
 
     def find(self, service: object) -> Service | Reject:
-        """Give the service that a session may have, or the refusal: it is unknown, or disabled. O(1).
+        """Give the service that a session may have, or the refusal of one that is unknown or disabled. O(1).
 
-        Without a control plane, a name that is new makes a service, up to 10,000.
+        Without a control plane, a new name makes a service, unless there are 10,000.
+
+        Args:
+            service: a name, or a service of this edge.
+
+        Returns:
+            The service, or a Reject with reason ``service``; with reason ``capacity`` beyond 10,000.
 
         Raises:
             TypeError: `service` is neither a name nor a service.
@@ -107,40 +128,51 @@ class Services:
         return found if found.refusal is None else found.refusal
 
     def named(self, name: str) -> list[Service]:
-        """Give every service of this name that has sessions or may have: the present one, and removed ones."""
+        """Give every service of this name: removed ones whose sessions are ending, oldest first, then the named one."""
         found = self._by_name.get(name)
         return [*self._leaving.get(name, ()), *([] if found is None else [found])]
 
     def watch(self, watcher: Watcher) -> None:
-        """Notify `watcher` of every change from now on."""
+        """Notify `watcher` of every change from now on, before the watchers that came earlier."""
         self._watchers.append(watcher)
 
     def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
-        """Give the live sessions that watchers would cut under these settings, in short steps, some with None."""
+        """Give the live sessions that watchers would cut under these settings, in short steps.
+
+        Args:
+            service: a named one.
+            after: its new settings; None if it is to be removed.
+
+        Yields:
+            A session, maybe one that another watcher gave already; or None, as a place to stop.
+        """
         for watcher in self._watchers:
             if isinstance(watcher, Foreseeing):
                 yield from watcher.foresee(service, after)
 
     def tell(self, service: Service, change: Change) -> Generator[None, None, None]:
-        """Notify the watchers of a change that is applied, in short steps; the last one first, which is the endpoint.
+        """Notify the watchers of a change that was applied, in short steps; the last watcher first.
 
-        The endpoint comes first because where sessions go changes at once; judging devices may take long.
+        The last one is the endpoint: sessions must go to another upstream at once, and judging devices may take long.
         """
         for watcher in reversed(self._watchers):
             yield from watcher.changed(service, change) or ()
 
     def settle(self) -> Generator[None, None, None]:
-        """Notify the watchers that all changes of a snapshot are applied, in short steps."""
+        """Notify the watchers that every change of a snapshot was applied, in short steps."""
         for watcher in self._watchers:
             if isinstance(watcher, Settling):
                 yield from watcher.settle()
 
     def apply(self, change: Change, rules: SourceRules | None) -> Service:
-        """Apply one change; :meth:`tell` comes next. O(1).
+        """Apply one change; the caller notifies the watchers by :meth:`tell` next. O(1).
 
         Args:
-            change: of this table, as :func:`diff` gives it.
+            change: one that :func:`diff` gave.
             rules: the source rules of ``change.after``, compiled.
+
+        Returns:
+            The service that was added, changed or removed.
         """
         name = change.name
         if change.after is None:
@@ -157,13 +189,13 @@ class Services:
         return service
 
     def entered(self, service: Service) -> None:
-        """Count one more live session of this service; the registry calls this."""
+        """Count one more live session of a service that is not removed; the registry calls this."""
         service.opened += 1
         service.live += 1
         self._notify(service)
 
     def left(self, service: Service) -> None:
-        """Count one live session less; the last one of a removed service takes it along."""
+        """Count one live session less; the last one of a removed service releases it. The registry calls this."""
         service.live -= 1
         self._notify(service)
         if service.removed and not service.live:
@@ -186,7 +218,7 @@ class Services:
             self._notify(service)
 
         service = Service(name, next(self._incarnations), settings, Meter(self._up, wake), Meter(self._down, wake))
-        return service
+        return service  # `wake` and the service refer to each other until `Service.release`
 
     def _gone(self, service: Service) -> None:
         service.release()
@@ -194,13 +226,16 @@ class Services:
             hook(service)
 
     def _notify(self, service: Service) -> None:
-        if service.incarnation:  # the unnamed service of a governed edge has no limits and no reports
+        if service.incarnation:  # the unnamed service of an edge with a control plane has no limits and no reports
             for hook in self.on_traffic:
                 hook(service)
 
 
 class ServicesView(Mapping[str, Service]):
-    """The services by name, to read: iterate, count, look up. A snapshot that changes a service keeps the object."""
+    """The services by name, to read: iterate, count, look up.
+
+    It shows the services of the moment. A snapshot that changes a service keeps the object.
+    """
 
     __slots__ = ("_services",)
 
@@ -221,10 +256,10 @@ class ServicesView(Mapping[str, Service]):
 
 
 def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, None, None]:
-    """Compare a snapshot with what holds, in short steps.
+    """Compare a snapshot with the named services, in short steps. None of them may be added or removed meanwhile.
 
     Yields:
-        The change of a service, or None for one that stays as it is and amid long lists, to stop at.
+        The change of a service; or None, as a place to stop, for a service that stays as it is and within long lists.
     """
     for name, after in snapshot.services.items():
         service = services.get(name)

@@ -1,4 +1,4 @@
-"""Snapshots: what a control plane says of services, what that changes, and the parts that follow changes."""
+"""Snapshots of a control plane, the changes that they make, and the protocols of code that follows changes."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen(slots=True)
 class Snapshot:
-    """What a control plane says, of all services or of some.
+    """The settings of all services of an edge, or of some.
 
     Attributes:
         services: settings by name.
-        removed: services that are no more; says something only when not `full`.
-        full: whether services that it does not name are no more.
+        removed: names of services to remove. Only for a snapshot that is not `full`; unknown names are ignored.
+        full: whether services that it does not name are removed.
         version: the control plane's own name for this state, for people and for the next request.
     """
 
@@ -32,13 +32,13 @@ class Snapshot:
 
 @attrs.frozen(slots=True)
 class Change:
-    """What a snapshot changes of one service.
+    """The change of one service by a snapshot.
 
     Attributes:
-        name: which.
-        before: its settings now; None for a new service.
-        after: its settings to be; None for one that goes.
-        fields: which fields differ; none for a service that comes or goes.
+        name: the name of the service.
+        before: its present settings; None for a new service.
+        after: its new settings; None for a service that is removed.
+        fields: the names of the fields that differ; none for a service that is new or removed.
     """
 
     name: str
@@ -48,33 +48,39 @@ class Change:
 
     @property
     def fates(self) -> frozenset[Fate]:
-        """What happens to the sessions that live."""
+        """The fates of live sessions, one of each field that differs; ``evict`` for a service that is removed."""
         if self.after is None:
             return frozenset({Fate.EVICT})
         return frozenset(fate_of(name, self.before, self.after) for name in self.fields)
 
 
 class Watcher(Protocol):
-    """Who keeps something live for each service: an outbound, a rate, device verdicts."""
+    """Code that keeps something live for each service: an outbound, a rate, device verdicts."""
 
     def changed(self, service: Service, change: Change, /) -> Iterable[None] | None:
-        """`service` has come, goes or has other settings, swapped already. What takes long is given in steps."""
+        """Follow a change of `service`, whose settings are swapped already. Long work is returned as steps."""
 
 
 @runtime_checkable
 class Foreseeing(Protocol):
-    """A watcher that cuts sessions when settings change, or when a service goes."""
+    """A watcher that cuts sessions when the settings of a service change, or when it is removed."""
 
     def foresee(self, service: Service, after: Settings | None, /) -> "Iterable[Session | None]":
-        """Give the live sessions that it would cut if these settings held, or the service went, with None between.
+        """Give the live sessions that it would cut under these settings; nothing changes.
 
-        Those that are of a service that goes are not the watcher's to give.
+        Args:
+            service: a named one.
+            after: its new settings. None if it is to be removed: then its own sessions are cut in any case and need not
+                be given, but others may be.
+
+        Returns:
+            Sessions, with None in between as places to stop.
         """
 
 
 @runtime_checkable
 class Settling(Protocol):
-    """A watcher that tidies up once all changes of a snapshot hold."""
+    """A watcher that tidies up after a snapshot."""
 
     def settle(self) -> Iterable[None]:
-        """Do so, in steps."""
+        """Tidy up, in steps: every change of a snapshot was applied."""

@@ -1,7 +1,7 @@
-"""The keys of users' stages in a service: which tables there are, and how one is read and checked.
+"""The keys of users' stages in a service: the tables that there are, and the reading and checking of one.
 
-A stage names an attrs class, and reads its keys from the policy of a session; a service has them in a table of that
-class's name in snake_case::
+A stage names an attrs class, and reads its keys from the policy of a session. In a services file they are a table whose
+name is that of the class in snake_case::
 
     @attrs.frozen
     class Hours:
@@ -30,7 +30,7 @@ from .key_classes import defaults_of, key_of, stage_fields
 from .policy import FATES, Fate
 
 MAX_MESSAGE_LETTERS: Final = 200
-"""Of the message of a validator, which may quote a value of any length."""
+"""Letters of a validator's message that a fault quotes; the message may quote a value of any length."""
 
 _RESERVED: Final = frozenset({*FATES, "stages", "name"})
 _ALLOWED_FATES: Final = (Fate.KEEP, Fate.RECHECK, Fate.EVICT)
@@ -47,11 +47,11 @@ class StageKeys:
 
         Args:
             classes: attrs classes that stages name as their `policy`.
-            otherwise: ends the fault of a table that none of them reads. By default it names the tables that there are.
+            otherwise: the end of the fault of a table that none of them reads. By default it names their tables.
 
         Raises:
-            ConfigurationError: ``policy = Hours must be an attrs class: write @attrs.frozen above it``. So are refused
-                a field without a default, a wrong fate, and a table of a name that is taken.
+            ConfigurationError: ``policy = Hours must be an attrs class: write @attrs.frozen above it``. Also for a
+                field without a default, a wrong fate, and a table whose name is taken.
         """
         self._by_class: dict[type, _Table] = {}
         self._by_key: dict[str, _Table] = {}
@@ -76,8 +76,8 @@ class StageKeys:
         """Read a table that these keys contain, as `tomllib` or `json` give it.
 
         Args:
-            key: the name of the table.
-            table: keys and values.
+            key: the name of the table, one of these.
+            table: its keys and values.
             path: of the table, as in ``services.shop.hours``.
 
         Returns:
@@ -122,7 +122,7 @@ class StageKeys:
 
 
 def rechecked_keys(keys: type) -> frozenset[str]:
-    """Name the keys of a class whose change has live sessions judged again, as `changed_fields` names them."""
+    """Return the keys of a class whose fate is ``recheck``, named as `changed_fields` names them: ``hours.until``."""
     return frozenset(
         f"{key_of(keys)}.{name}"
         for name, field in stage_fields(keys).items()
@@ -132,7 +132,7 @@ def rechecked_keys(keys: type) -> frozenset[str]:
 
 @attrs.frozen
 class _Field:
-    """A key of a table; `shown` is False for ``attrs.field(repr=False)``, whose value no message quotes."""
+    """A key of a table; `shown` is False for ``attrs.field(repr=False)``, because no message may quote its value."""
 
     attribute: "attrs.Attribute[Any]"
     reader: Reader
@@ -148,7 +148,7 @@ class _Field:
         raise ConfigurationError(f" {size_fault(value) or f'must be {self.reader.wants}'}")
 
     def refused(self, value: object, error: Exception) -> str:
-        """Return what a validator says, to be put behind the name of the field."""
+        """Return the message of a validator as text that follows the name of the field."""
         return f" = {quote(value)}: {_message(error)}" if self.shown else " is refused"
 
 
@@ -195,7 +195,7 @@ class _Table:
         return (None, found) if found else (made, found)
 
     def _refusals(self, values: Mapping[str, Any], path: str) -> list[str]:
-        """Find the values that the class refuses one by one. There is none if only all of them together are wrong."""
+        """Return the faults of values that the class refuses alone; none if only several together are wrong."""
         found = []
         for name, value in values.items():
             try:
@@ -227,7 +227,7 @@ def _field(attribute: "attrs.Attribute[Any]", hints: Mapping[str, Any], where: s
         )
     if fault := choice_fault(fate := attribute.metadata.get("fate", Fate.KEEP), _ALLOWED_FATES):
         raise ConfigurationError(f"{where}: the fate {quote(fate)} of its field {attribute.name} {fault}")
-    # The annotation tells what a converter returns, and not what it takes.
+    # The annotation is that of the value which a converter returns, and says nothing about the value which it takes.
     reader = _ANY if attribute.converter is not None else reader_of(hints.get(attribute.name, attribute.type))
     return _Field(attribute, reader, bool(attribute.repr))
 
@@ -237,7 +237,7 @@ def _full_name(keys: type) -> str:
 
 
 def _message(error: Exception) -> str:
-    """Return the words of an exception in one line. Those of attrs' validators come first of several arguments."""
+    """Return the message of an exception in one line. A validator of attrs puts it before several other arguments."""
     said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
     words = " ".join(said[: 2 * MAX_MESSAGE_LETTERS].split()) or type(error).__name__
     return words if len(words) <= MAX_MESSAGE_LETTERS else f"{words[:MAX_MESSAGE_LETTERS]}..."

@@ -31,11 +31,11 @@ from ..services.context import EdgeContext, SocketAddress, Upstream
 from ..services.control_plane import ControlPlane
 from ..services.passwords import Passwords
 from ..services.stage_keys import StageKeys, rechecked_keys
-from ..session.chain import Chain, Outline, link, open_parts
-from ..session.kinds import name_of
+from ..session.chain import Chain, Outline, open_chain
+from ..session.kinds import close_parts, name_of
 from ..session.meter import Total
 from ..session.session import Session
-from ..session.stage import Closing, Decision, Worker
+from ..session.stage import Decision, Worker
 from ..session.verdict import Completed, Outcome, Reason
 from ..telemetry.observer import Observer, Statistics
 from ..upstreams.connector import Target
@@ -100,7 +100,6 @@ class Run:
         self._log = Observer()
         self._totals = (Total(), Total())
         self._passwords = Passwords()
-        self._parts: list[object] = []  # opened, and to be closed
         self._drain = trio.Event()
         self.supervisor = ControlSupervisor(
             description.control,
@@ -187,10 +186,9 @@ class Run:
             edge=self,
         )
         self._way_out = open_outbound(outbound, context)
-        for part in open_parts(outline, context):
-            self._parts.append(part)  # at once, because the next one may raise
-        self.chain = chain = link(outline, self._parts, clock=time.perf_counter_ns)
+        self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
         supervisor.applier.rechecks = _rechecks(chain)
+        supervisor.applier.needs_outbound = outline.needs_outbound
         self.sessions = sessions = Sessions(
             chain,
             reactor,
@@ -200,12 +198,11 @@ class Run:
             max_sessions=self._edge.max_sessions or self._affordable(),
             graceful_refuse=self._edge.graceful_refuse,
         )
-        for part in chain.parts:
-            if isinstance(part, Worker):
-                await self._start_worker(nursery, part)
+        for worker in chain.workers:
+            await self._start_worker(nursery, worker)
         await nursery.start(sessions.run)
-        for worker in workers:
-            await nursery.start(worker)
+        for background in workers:
+            await nursery.start(background)
         await supervisor.start(nursery, self._drain)
         return sessions
 
@@ -224,13 +221,9 @@ class Run:
             watching.cancel_scope.cancel()
 
     def _close(self) -> None:
-        """Close the live parts, the last one first."""
-        for part in reversed(self._parts):
-            if isinstance(part, Closing):
-                try:
-                    part.close()
-                except Exception as fault:
-                    self._log.fault("close failed", fault, stage=name_of(part))
+        """Free what live stages have, last in first out."""
+        if self.chain is not None:
+            close_parts(self.chain.parts, self._log)
 
     def _shed(self) -> None:
         self._log.accepted += 1
@@ -285,8 +278,8 @@ class Run:
 def _rechecks(chain: Chain) -> tuple[Recheck, ...]:
     """Give the decisions to ask again when a policy changes, with the fields that they read."""
     found = []
-    for facts, part in zip(chain.outline.facts, chain.parts, strict=True):
+    for stage, (facts, part) in enumerate(zip(chain.outline.facts, chain.parts, strict=True)):
         keys = frozenset() if facts.policy is None else rechecked_keys(facts.policy)
         if isinstance(part, Decision) and (fields := keys.union(facts.rechecks)):
-            found.append(Recheck(fields, part.decide))
+            found.append(Recheck(fields, part.decide, stage))
     return tuple(found)

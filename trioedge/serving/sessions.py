@@ -28,6 +28,7 @@ from ..services.service import Service
 from ..services.services import Services
 from ..session.chain import Chain
 from ..session.session import Session
+from ..session.surroundings import Clock
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import Observer
 
@@ -58,12 +59,25 @@ class ReactorEndpoint(Protocol):
         """
 
 
+class FreshClock:
+    """The edge's clock for code in tasks, read each time: the reactor's own is as old as its last batch of events."""
+
+    __slots__ = ("_reactor",)
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    @property
+    def now(self) -> float:
+        return self._reactor.refresh()
+
+
 class EdgeHome:
     """The running edge, as sessions see it: the clock, and services by name."""
 
     __slots__ = ("clock", "find")
 
-    def __init__(self, clock: Reactor, services: Services) -> None:
+    def __init__(self, clock: Clock, services: Services) -> None:
         self.clock = clock
         self.find = services.find
 
@@ -96,6 +110,8 @@ class Endings:
                 for fault in ended.end(outcome):
                     self._log.fault("clean-up failed", fault, session=ended.id)
                 self._log.count(outcome)
+                if self._log.debugs:
+                    self._log.session(ended, outcome)
                 self.recent.append(ended)
         finally:
             self._busy = False
@@ -129,6 +145,7 @@ class Sessions:
         self._reactor = reactor
         self._log = log
         self._home = EdgeHome(reactor, services)
+        self._home_of_tasks = EdgeHome(FreshClock(reactor), services)
         self._unnamed: Service = services.unnamed
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
@@ -235,6 +252,8 @@ class Sessions:
             return Reject(Reason.FAULT, repr(fault))
         if session.cut_reason is not None:
             return Reject(session.cut_reason, "cut by a decision")
+        if session.outcome is not None:
+            return Reject(session.outcome.reason, "ended by a decision")
         return None if verdict is CONTINUE else verdict
 
     def _spawn(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
@@ -243,6 +262,7 @@ class Sessions:
 
     def _start_task(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
         session.stream = stream
+        session.live_in(self._home_of_tasks)
         self._tasks.start_soon(self._carry, session, stream)
 
     @property
@@ -254,9 +274,10 @@ class Sessions:
         """Run a session's task, with one cancel scope and one guard; its stream is closed at the end."""
         outcome: Outcome = Completed(Reason.DRAINED)
         try:
-            with trio.CancelScope() as session.scope:
+            with trio.CancelScope() as scope:
+                session.scope = scope
                 if session.cut_reason is not None:  # before its task began
-                    session.scope.cancel()
+                    scope.cancel()
                 outcome = await self._handle(session)
             if session.cut_reason is not None:
                 outcome = Completed(session.cut_reason)
@@ -294,7 +315,10 @@ class Sessions:
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """Unregister a session whose sockets are closed, and settle it."""
-        self.live.remove(session)
+        try:
+            self.live.remove(session)
+        except Exception as fault:  # a stage has called what only the edge calls
+            self._log.fault("session was not where it was registered", fault, session=session.id)
         self._endings.add(session, outcome)
         if self._emptied is not None and not self.live:
             self._emptied.set()

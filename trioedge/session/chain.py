@@ -5,7 +5,7 @@ list is the order of execution, outermost first. Behind each stage the chain loo
 unknown or disabled (:attr:`Session.refusal`).
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 
 from ..errors import ConfigurationError
-from .kinds import DECISION, check_endpoint, endpoint_handler, facts_of, kind_of, live_endpoint, live_stage, name_of
+from .kinds import (
+    DECISION,
+    check_endpoint,
+    close_parts,
+    each_once,
+    endpoint_handler,
+    facts_of,
+    kind_of,
+    live_endpoint,
+    live_stage,
+    name_of,
+)
 from .requirements import check_facts
 from .session import Session
-from .stage import DecisionFunction, Facts, Handler
+from .stage import DecisionFunction, Facts, Handler, Worker
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
 
 if TYPE_CHECKING:
@@ -73,6 +84,12 @@ class Outline:
         return frozenset(field for facts in self.facts for field in facts.enforces)
 
     @property
+    def needs_outbound(self) -> bool:
+        """Whether sessions are refused if their policy names no outbound: neither endpoint nor stage has another."""
+        endpoint = self.facts[-1]
+        return endpoint.needs_control and "outbound" in endpoint.enforces and "destination" not in self.provided
+
+    @property
     def policies(self) -> tuple[type[Any], ...]:
         """The classes of policy keys that stages name."""
         return tuple(facts.policy for facts in self.facts if facts.policy is not None)
@@ -111,6 +128,11 @@ class Chain:
     def direct(self) -> bool:
         """True when only the endpoint is behind the leading decisions."""
         return self.outline.direct
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The parts that work in the background, in order; an object that the chain has twice is there once."""
+        return tuple(part for part in each_once(self.parts) if isinstance(part, Worker))
 
     async def __call__(self, session: Session) -> Outcome:
         """Run the whole chain; a chain whose decisions refuse makes no checkpoint."""
@@ -174,37 +196,16 @@ def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: Nanose
     Raises:
         ConfigurationError: a recipe opened something else than it says.
     """
-    return link(outline, tuple(open_parts(outline, context)), clock=clock)
-
-
-def open_parts(outline: Outline, context: "EdgeContext | None") -> Iterator[object]:
-    """Open the recipes one after the other, so that the caller can close the live parts if a later one fails.
-
-    Args:
-        outline: the recipes, checked.
-        context: the running edge.
-
-    Yields:
-        The live stages in order, then the live endpoint.
-
-    Raises:
-        ConfigurationError: a recipe opened something else than it says.
-    """
     *recipes, endpoint = outline.parts
-    for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1):
-        yield live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})")
-    yield live_endpoint(endpoint, context)
-
-
-def link(outline: Outline, parts: Sequence[object], *, clock: NanosecondClock | None = None) -> Chain:
-    """Compile live parts into a chain.
-
-    Args:
-        outline: the recipes.
-        parts: what :func:`open_parts` gave.
-        clock: as in :func:`compile_chain`.
-    """
-    *stages, endpoint = parts
+    stages: list[object] = []
+    try:
+        for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1):
+            stages.append(live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})"))
+        endpoint = live_endpoint(endpoint, context)
+    except BaseException:
+        if context is not None:
+            close_parts(stages, context.log)
+        raise
     runs = [
         (kind, [stage for _, stage in run])
         for kind, run in groupby(zip(outline.kinds, stages, strict=True), key=itemgetter(0))
@@ -248,7 +249,7 @@ def _time(stage: Any, call_next: Handler, clock: NanosecondClock, counts: list[i
     handle = _wrap(stage, timed_next)
 
     def handler(session: Session) -> Awaitable[Outcome]:
-        session.stamp = clock()
+        session.enter_middleware(clock())
         return handle(session)
 
     return handler
@@ -307,7 +308,7 @@ def _fuse(stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence
     def decide_and_time(session: Session) -> Verdict:
         trace = session.trace
         if trace is None:
-            trace = session.trace = []
+            trace = session.begin_trace()
         before = clock()
         for each, buckets in timed:
             verdict = each(session)

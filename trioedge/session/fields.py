@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from math import inf
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..addresses.address import Address, parse_address
+from ..errors import MAX_FAULT_LETTERS, ConfigurationError
 from .allowance import Allowance
-from .notifier import Notifier
+from .edge_fields import EdgeFields, read_only, use_c_getters
 from .state import State
-from .surroundings import Carrier, Follower, Home, Index, Scope
-from .verdict import Outcome, Reason, Reject
+from .surroundings import Home
+from .verdict import Outcome, Reason
 
 if TYPE_CHECKING:
     from ..services.policy import Policy
@@ -37,40 +37,53 @@ class ByteStream(Protocol):
         """Close the stream."""
 
 
-def _read_only(slot: str) -> Any:
-    """Make a field that stages may read and not write; reading it costs 30 ns."""
-    return property(attrgetter(slot))
-
-
-class SessionFields(Notifier):
+class SessionFields(EdgeFields):
     """A session's fields, each read-only or checked at the assignment; it notifies its follower that bytes move."""
 
     __slots__ = (
-        "_allowance", "_cut_reason", "_deferred", "_destination", "_device", "_down_rate", "_half_closed_seconds",
-        "_home", "_id", "_idle_seconds", "_listener", "_outcome", "_peer", "_service", "_source", "_source_bytes",
-        "_source_port", "_started_at", "_state", "_stream", "_up_rate",
-        "began", "carrier", "follower", "index", "refusal", "scope", "stamp", "trace",
+        "_allowance",
+        "_clock",
+        "_cut_reason",
+        "_deferred",
+        "_destination",
+        "_device",
+        "_down_rate",
+        "_find",
+        "_half_closed_seconds",
+        "_id",
+        "_idle_seconds",
+        "_listener",
+        "_outcome",
+        "_peer",
+        "_service",
+        "_source",
+        "_source_bytes",
+        "_source_port",
+        "_started_at",
+        "_state",
+        "_stream",
+        "_up_rate",
     )  # fmt: skip
 
-    id: Final[int] = _read_only("_id")
+    id: Final[int] = read_only("_id")
     """Unique within the process, counting up from 1."""
-    listener: Final[str] = _read_only("_listener")
+    listener: Final[str] = read_only("_listener")
     """The address it was accepted on, such as ``tcp://127.0.0.1:6380``."""
-    source: Final[str] = _read_only("_source")
+    source: Final[str] = read_only("_source")
     """The client's address as text, IPv4-mapped IPv6 written as IPv4; ``unix`` for a local socket."""
-    source_bytes: Final[bytes] = _read_only("_source_bytes")
+    source_bytes: Final[bytes] = read_only("_source_bytes")
     """The same, packed: 4 bytes, 16 bytes, or none for a local socket. Matchers compare it."""
-    source_port: Final[int] = _read_only("_source_port")
+    source_port: Final[int] = read_only("_source_port")
     """The client's port; 0 for a local socket, or where it is not known."""
-    started_at: Final[float] = _read_only("_started_at")
+    started_at: Final[float] = read_only("_started_at")
     """When it was accepted, in seconds of the edge's clock."""
-    down_rate: Final[float] = _read_only("_down_rate")
+    down_rate: Final[float] = read_only("_down_rate")
     """Bytes a second to the client; infinity for no limit. :meth:`pace` changes it."""
-    up_rate: Final[float] = _read_only("_up_rate")
+    up_rate: Final[float] = read_only("_up_rate")
     """Bytes a second to the upstream."""
-    outcome: Final[Outcome | None] = _read_only("_outcome")
+    outcome: Final[Outcome | None] = read_only("_outcome")
     """How it ended; None while it lives."""
-    cut_reason: Final[Reason | None] = _read_only("_cut_reason")
+    cut_reason: Final[Reason | None] = read_only("_cut_reason")
     """Why it was cut; None unless it was."""
 
     def __init__(
@@ -82,7 +95,7 @@ class SessionFields(Notifier):
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
         self._peer: tuple[str, bytes] | None = None  # who connected, once a stage has moved the source
-        self._service, self._home = service, home
+        self._service, self._clock, self._find = service, home.clock, home.find
         self._destination: str | None = None
         self._device: str | None = None
         self._idle_seconds, self._half_closed_seconds = IDLE_SECONDS, HALF_CLOSED_SECONDS
@@ -93,15 +106,6 @@ class SessionFields(Notifier):
         self._deferred: list[CleanUp] | None = None
         self._outcome: Outcome | None = None
         self._cut_reason: Reason | None = None
-        # The edge's own, from here on.
-        self.began = False  # its endpoint has begun: the service is final
-        self.refusal: Reject | None = None  # of the service that a stage named; the chain looks behind each stage
-        self.carrier: Carrier | None = None  # None before and outside an endpoint
-        self.scope: Scope | None = None  # what its task runs in; None while it has no task
-        self.index: Index | None = None  # where it is registered; None before it is accepted
-        self.follower: Follower | None = None
-        self.trace: list[int] | None = None  # nanoseconds of each stage, in order of execution
-        self.stamp = 0  # when the latest stage was entered or left, for `trace`
 
     @property
     def peer(self) -> str:
@@ -116,7 +120,7 @@ class SessionFields(Notifier):
     @property
     def now(self) -> float:
         """The edge's clock in seconds; for leading decisions, the time of the current batch of events."""
-        return self._home.clock.now if self.scope is None else self._home.clock.refresh()
+        return self._clock.now
 
     @property
     def policy(self) -> "Policy":
@@ -137,9 +141,12 @@ class SessionFields(Notifier):
 
     @destination.setter
     def destination(self, destination: str | Address | None) -> None:
-        if destination is not None:
-            destination = str(destination if isinstance(destination, Address) else parse_address(destination))
-        self._destination = destination
+        if destination is not None and not isinstance(destination, Address):
+            try:
+                destination = parse_address(destination)
+            except ConfigurationError as error:
+                raise misread("session.destination", error) from None
+        self._destination = None if destination is None else str(destination)
 
     @property
     def idle_seconds(self) -> float:
@@ -148,7 +155,7 @@ class SessionFields(Notifier):
 
     @idle_seconds.setter
     def idle_seconds(self, seconds: float) -> None:
-        self._idle_seconds = _seconds("idle_seconds", seconds)
+        self._idle_seconds = above_zero("session.idle_seconds", seconds, "seconds")
 
     @property
     def half_closed_seconds(self) -> float:
@@ -157,7 +164,7 @@ class SessionFields(Notifier):
 
     @half_closed_seconds.setter
     def half_closed_seconds(self, seconds: float) -> None:
-        self._half_closed_seconds = _seconds("half_closed_seconds", seconds)
+        self._half_closed_seconds = above_zero("session.half_closed_seconds", seconds, "seconds")
 
     @property
     def allowance(self) -> Allowance | None:
@@ -187,7 +194,28 @@ class SessionFields(Notifier):
         self._stream = stream
 
 
-def _seconds(name: str, value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise TypeError(f"session.{name} = {value!r:.100} must be a number of seconds above 0")
-    return value
+use_c_getters(
+    SessionFields, now="_clock.now", policy="_service.policy", destination="_destination",
+    idle_seconds="_idle_seconds", half_closed_seconds="_half_closed_seconds", allowance="_allowance", stream="_stream",
+)  # fmt: skip
+
+
+def above_zero(name: str, value: object, unit: str) -> float:
+    """Check a number that is above 0; infinity is one.
+
+    Raises:
+        TypeError: names it, and says what it must be.
+    """
+    if type(value) is float and value > 0:  # in the usual case, 60 ns
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        try:
+            return float(value)
+        except OverflowError:  # an integer larger than every float
+            pass
+    raise TypeError(f"{name} = {value!r:.100} must be a number of {unit} above 0")
+
+
+def misread(name: str, error: ConfigurationError) -> ConfigurationError:
+    """Put the name of a field before what is wrong with its text, which may be as long as a client likes."""
+    return ConfigurationError(f"{name}: {error!s:.{MAX_FAULT_LETTERS}}")

@@ -1,19 +1,22 @@
 """Which kind of stage an object is, what it says of itself, or why it is no stage."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
 
+from ..arguments import count_fault, flag_fault
 from ..errors import ConfigurationError
-from .stage import Endpoint, Facts, Handler, Recipe
+from .stage import Closing, Endpoint, Facts, Handler, Recipe
+from .surroundings import FaultLog
 
 DECISION, MIDDLEWARE = "decision", "middleware"
 KINDS: Final = (DECISION, MIDDLEWARE)
 
 _FIELDS: Final = tuple((field.name, field.default) for field in attrs.fields(Facts))
 _TUPLES: Final = ("requires", "provides", "enforces", "rechecks", "listeners")
+_FLAGS: Final = ("once", "needs_relay", "relays", "needs_control")
 
 
 def name_of(part: object) -> str:
@@ -46,6 +49,13 @@ def facts_of(part: object, where: str) -> Facts:
         if not isinstance(value, (tuple, list, frozenset, set)) or not all(isinstance(each, str) for each in value):
             raise ConfigurationError(f"{where}: {name}={value!r} must be a tuple of names")
         said[name] = tuple(value)
+    for name in _FLAGS:
+        if not isinstance(said[name], bool):
+            raise ConfigurationError(f"{where}: {name}={said[name]!r:.100} {flag_fault(said[name])}")
+    if fault := count_fault(said["descriptors"], minimum=0):
+        raise ConfigurationError(f"{where}: descriptors={said['descriptors']!r:.100} {fault}")
+    if said["policy"] is not None and not isinstance(said["policy"], type):
+        raise ConfigurationError(f"{where}: policy={said['policy']!r:.100} must be a class, of keys in every policy")
     return Facts(**said)
 
 
@@ -55,18 +65,24 @@ def kind_of(stage: object, where: str) -> str:
     Raises:
         ConfigurationError: it is neither, or both, and how to mend it.
     """
+    if not isinstance(stage, Recipe) or isinstance(stage, type):
+        return _live_kind(stage, where)
+    _check_open(stage, where)
+    kind = facts_of(stage, where).kind
+    if kind not in KINDS:
+        raise ConfigurationError(
+            f"{where} has open() and must say what it opens: write kind = 'decision', or 'middleware'"
+        )
+    return kind
+
+
+def _live_kind(stage: object, where: str) -> str:
+    """Tell the kind of a stage by its methods, whether or not it has ``open``."""
     if isinstance(stage, type):
         raise ConfigurationError(f"{where} is a class, not a stage: call it, {stage.__name__}(...)")
     if inspect.iscoroutine(stage):
         stage.close()
         raise ConfigurationError(f"{where} is a coroutine, already called: pass the function, without ()")
-    if isinstance(stage, Recipe):
-        kind = facts_of(stage, where).kind
-        if kind not in KINDS:
-            raise ConfigurationError(
-                f"{where} has open() and must say what it opens: write kind = 'decision', or 'middleware'"
-            )
-        return kind
     decide: Any = getattr(stage, "decide", None)
     handle: Any = getattr(stage, "handle", None)
     if decide is None and handle is None:
@@ -108,7 +124,7 @@ def live_stage(stage: object, context: Any, kind: str, where: str) -> object:
     if not isinstance(stage, Recipe):
         return stage
     live = _opened(stage, context, where)
-    opened = kind_of(live, f"{where}: what open() returned")
+    opened = _live_kind(live, f"{where}: open() returned {live!r:.100}, which")
     if opened != kind:
         raise ConfigurationError(f"{where} says kind = {kind!r}, and open() returned a {opened}: make them agree")
     return live
@@ -122,7 +138,10 @@ def live_endpoint(endpoint: object, context: Any) -> object:
     """
     if not isinstance(endpoint, Recipe):
         return endpoint
-    live = _opened(endpoint, context, f"endpoint ({name_of(endpoint)})")
+    where = f"endpoint ({name_of(endpoint)})"
+    live = _opened(endpoint, context, where)
+    if live is None:
+        raise ConfigurationError(f"{where}: open() returned None: let it return an object with async handle(session)")
     endpoint_handler(live)
     return live
 
@@ -133,8 +152,41 @@ def _opened(recipe: Recipe, context: Any, where: str) -> object:
     live = recipe.open(context)
     if inspect.iscoroutine(live):
         live.close()
-        raise ConfigurationError(f"{where}: open() is async; make it a plain def, and wait in run()")
+        raise _async_open(where)
     return live
+
+
+def close_parts(parts: Sequence[object], log: FaultLog) -> None:
+    """Free what live parts have, the last one first, each object once; a fault keeps no other part open.
+
+    Args:
+        parts: stages and endpoints; one object may be there twice.
+        log: takes the faults.
+    """
+    for part in reversed(each_once(parts)):
+        if isinstance(part, Closing):
+            try:
+                part.close()
+            except Exception as fault:
+                log.fault("close failed", fault, stage=name_of(part))
+
+
+def each_once(parts: Sequence[object]) -> tuple[object, ...]:
+    """Give the parts in order; an object that is there twice is given once."""
+    return tuple({id(part): part for part in parts}.values())
+
+
+def _check_open(recipe: Recipe, where: str) -> None:
+    """Refuse an ``open`` that cannot be called before the edge accepts."""
+    if not callable(recipe.open):
+        raise ConfigurationError(f"{where}: open={recipe.open!r:.100} is no method, and open() makes the live stage")
+    if inspect.iscoroutinefunction(recipe.open):
+        raise _async_open(where)
+    _check_arity(recipe.open, 1, f"{where}: open() must take the context and nothing else")
+
+
+def _async_open(where: str) -> ConfigurationError:
+    return ConfigurationError(f"{where}: open() is async; make it a plain def, and wait in run()")
 
 
 def check_endpoint(endpoint: object) -> None:
@@ -145,6 +197,8 @@ def check_endpoint(endpoint: object) -> None:
     """
     if not isinstance(endpoint, Recipe) or isinstance(endpoint, type):
         endpoint_handler(endpoint)
+    else:
+        _check_open(endpoint, f"endpoint ({name_of(endpoint)})")
 
 
 def endpoint_handler(endpoint: object) -> Handler:

@@ -1,13 +1,16 @@
-"""Stages and the session fields that they read and write: in which order they may stand."""
+"""The order of stages, which follows from the session fields that each reads and writes."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError
 from .stage import Facts
 
+if TYPE_CHECKING:
+    from .chain import Outline
+
 FROM_THE_START: Final = frozenset({"service", "source"})
-"""Session fields that have a value at accept; a stage that writes one makes the value before it provisional."""
+"""Session fields that have a value at accept. Where a stage writes one, its value before that stage is provisional."""
 
 
 def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[str]) -> None:
@@ -21,9 +24,9 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
     Raises:
         ConfigurationError: which part is wrong, and how to mend it.
     """
-    lonely = [name for name, each in zip(names, facts, strict=True) if each.once]
-    for name in lonely:
-        if lonely.count(name) > 1:
+    single = [name for name, each in zip(names, facts, strict=True) if each.once]
+    for name in single:
+        if single.count(name) > 1:
             raise ConfigurationError(f"{name} is there twice, and each would undo the other: give one what both say")
     written = {fact for each in facts for fact in each.provides}
     known = set(FROM_THE_START - written)
@@ -53,3 +56,37 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
                     f"{name} does nothing before an endpoint that moves bytes by itself: let {names[-1]} await "
                     "context.relay(session, upstream) and say relays = True"
                 )
+
+
+def check_parts(outline: "Outline", listen: Sequence[str], *, governed: bool) -> None:
+    """Refuse parts that would do nothing on an edge.
+
+    Args:
+        outline: its chain.
+        listen: its addresses.
+        governed: whether it has a control plane.
+
+    Raises:
+        ConfigurationError: which part, why, and how to mend it.
+    """
+    *stages, endpoint = zip(outline.names, outline.facts, strict=True)
+    for number, (name, facts) in enumerate(stages, 1):
+        for address in facts.listeners:
+            if address.endswith(":0"):
+                raise ConfigurationError(f"stage {number} ({name}) names {address}, whose port the system chooses")
+            if address not in listen:
+                raise ConfigurationError(
+                    f"stage {number} ({name}) names {address}, where the edge does not listen: it listens on "
+                    f"{', '.join(listen)}"
+                )
+        if facts.needs_control and not governed:
+            raise ConfigurationError(
+                f"stage {number} ({name}) says no limit, and no control plane does: give it one, or give the edge "
+                "control=…"
+            )
+    name, facts = endpoint
+    if facts.needs_control and not governed and "destination" not in outline.provided:
+        raise ConfigurationError(
+            f"{name}() names no destination, and no control plane names one: write {name}('tcp://…'), or give the edge "
+            "control=…"
+        )

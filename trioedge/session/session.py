@@ -1,10 +1,13 @@
-"""A session: one client from accept to close, as the stages see it. No socket is in here."""
+"""A session: one client from accept to close, as the stages see it. It has no socket."""
 
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Final
 
 from ..addresses.address import normalise_source
-from .fields import CleanUp, SessionFields
-from .surroundings import Follower
+from ..errors import ConfigurationError
+from .edge_fields import use_c_getters
+from .fields import CleanUp, SessionFields, above_zero, misread
+from .surroundings import Home
 from .verdict import Outcome, Reason, Reject
 
 if TYPE_CHECKING:
@@ -36,19 +39,21 @@ class Session(SessionFields):
 
     @service.setter
     def service(self, service: "Service | str") -> None:
-        found = self._home.find(service)
-        if self.began:
+        if self._began:
             raise RuntimeError("session.service is final once the endpoint has begun: name it in a stage")
+        found = self._find(service)
         if type(found) is Reject:
-            self.refusal = found
+            self._refusal = found
             return
-        self.refusal = None
+        self._refusal = None
         if found is self._service:
             return
-        if self.index is None:
+        if self._index is None:
             self.enter(found)  # type: ignore[arg-type]  # no Reject, as just seen
         else:
-            self.index.move(self, found)  # type: ignore[arg-type]
+            self._index.move(self, found)  # type: ignore[arg-type]
+        if self._follower is not None:
+            self.follow(None)
 
     @property
     def device(self) -> str | None:
@@ -59,34 +64,34 @@ class Session(SessionFields):
     def device(self, device: str | None) -> None:
         if device is not None and not (isinstance(device, str) and len(device) <= MAX_DEVICE_LETTERS):
             raise TypeError(f"session.device = {device!r:.100} must be text of at most 255 letters, or None")
-        if self.index is None:
+        if self._index is None:
             self._device = device
         else:
-            self.index.identify(self, device)
+            self._index.identify(self, device)
 
     @property
     def phase(self) -> str:
         """``deciding``, ``handling``, ``connecting``, ``relaying`` or ``ended``."""
         if self._outcome is not None:
             return "ended"
-        if self.carrier is not None:
-            return self.carrier.phase
-        return "deciding" if self.scope is None else "handling"
+        if self._carrier is not None:
+            return self._carrier.phase
+        return "deciding" if self._scope is None else "handling"
 
     @property
     def pacing(self) -> str:
         """What keeps its rates: ``kernel``, ``timeline``, or an empty text for neither."""
-        return "" if self.carrier is None else self.carrier.pacing
+        return "" if self._carrier is None else self._carrier.pacing
 
     @property
     def bytes_up(self) -> int:
         """Bytes handed to the upstream so far; still there when the session has ended."""
-        return 0 if self.carrier is None else self.carrier.bytes_up
+        return 0 if self._carrier is None else self._carrier.bytes_up
 
     @property
     def bytes_down(self) -> int:
         """Bytes handed to the client so far; still there when the session has ended."""
-        return 0 if self.carrier is None else self.carrier.bytes_down
+        return 0 if self._carrier is None else self._carrier.bytes_down
 
     def set_source(self, address: str, port: int = 0) -> None:
         """Change who the client is, as a balancer says; `peer` stays.
@@ -97,17 +102,22 @@ class Session(SessionFields):
 
         Raises:
             ConfigurationError: `address` is none.
-            TypeError: `port` is no whole number from 0 to 65,535.
+            TypeError: `address` is no text, or `port` no whole number from 0 to 65,535.
         """
+        if not isinstance(address, str):
+            raise TypeError(f"session.set_source({address!r:.100}) must be an IP address as text, or 'unix'")
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
             raise TypeError(f"session.set_source(port={port!r:.100}) must be a whole number from 0 to 65535")
-        source, packed = normalise_source(address)
+        try:
+            source, packed = normalise_source(address)
+        except ConfigurationError as error:
+            raise misread("session.set_source()", error) from None
         if self._peer is None:
             self._peer = self._source, self._source_bytes
-        if self.index is None:
+        if self._index is None:
             self.come_from(source, packed, port)
         else:
-            self.index.move_source(self, source, packed, port)
+            self._index.move_source(self, source, packed, port)
 
     def pace(self, down_rate: float, up_rate: float) -> None:
         """Apply other rates from now on, also to bytes that wait already.
@@ -115,27 +125,27 @@ class Session(SessionFields):
         Args:
             down_rate: bytes a second to the client, above 0; infinity for no limit.
             up_rate: the same to the upstream.
+
+        Raises:
+            TypeError: one of them is no number above 0.
         """
+        down_rate = above_zero("session.pace: down_rate", down_rate, "bytes a second")
+        up_rate = above_zero("session.pace: up_rate", up_rate, "bytes a second")
         self._down_rate, self._up_rate = down_rate, up_rate
-        if self.carrier is not None:
-            self.carrier.pace(down_rate, up_rate)
-
-    def follow(self, follower: Follower | None) -> None:
-        """Have another follower, or none; the one before is notified that the session left.
-
-        ``session.listen()`` then notifies the follower of the next byte, either way, and of no further one.
-        """
-        before, self.follower = self.follower, follower
-        self.attach(None if follower is None else follower.moved)
-        if before is not None:
-            before.left()
+        if self._carrier is not None:
+            self._carrier.pace(down_rate, up_rate)
 
     def defer(self, clean_up: CleanUp) -> None:
         """Have `clean_up(session)` called when the session ends, however it ends; last in, first out.
 
         A bound method does: ``session.defer(self._leave)``. It must not wait and should not raise; one that
         raises is logged and the others still run. Costs a list append.
+
+        Raises:
+            TypeError: `clean_up` is not callable.
         """
+        if not callable(clean_up):
+            raise TypeError(f"session.defer({clean_up!r:.100}) must be a function of the session: pass it without ()")
         if self._deferred is None:
             self._deferred = [clean_up]
         else:
@@ -146,14 +156,19 @@ class Session(SessionFields):
 
         Returns:
             False if it had ended, or was being cut already.
+
+        Raises:
+            TypeError: `reason` is no :class:`Reason`.
         """
+        if not isinstance(reason, Reason):
+            raise TypeError(f"session.cut({reason!r:.100}) needs a Reason: write session.cut(te.Reason.EVICTED)")
         if self._outcome is not None or self._cut_reason is not None:
             return False
         self._cut_reason = reason
-        if self.carrier is not None:
-            self.carrier.cut(reason)
-        if self.scope is not None:
-            self.scope.cancel()
+        if self._carrier is not None:
+            self._carrier.cut(reason)
+        if self._scope is not None:
+            self._scope.cancel()
         return True
 
     # The edge calls these; stages do not.
@@ -161,8 +176,10 @@ class Session(SessionFields):
     def enter(self, service: "Service") -> None:
         """Belong to another service; a registered session is moved by its registry, which calls this."""
         self._service = service
-        if self.follower is not None:
-            self.follow(None)
+
+    def live_in(self, home: Home) -> None:
+        """Have another clock and another look-up of services: a session with a task reads the clock each time."""
+        self._clock, self._find = home.clock, home.find
 
     def come_from(self, source: str, packed: bytes, port: int) -> None:
         """Have another source; the registry calls this."""
@@ -173,20 +190,34 @@ class Session(SessionFields):
         self._device = device
 
     def end(self, outcome: Outcome) -> list[Exception]:
-        """Store `outcome` and run the deferred clean-ups.
+        """Store `outcome`, notify the follower and run the deferred clean-ups. A second call does nothing.
 
         Returns:
-            Exceptions that the clean-ups raised. A second call does nothing.
+            Exceptions that the follower and the clean-ups raised.
+
+        Raises:
+            RuntimeError: it is still registered.
         """
         faults: list[Exception] = []
         if self._outcome is not None:
             return faults
+        if self._index is not None:
+            raise RuntimeError("only the edge ends a session: return Completed or Reject, or call session.cut(reason)")
         self._outcome = outcome
-        if self.follower is not None:
-            self.follow(None)
+        if self._follower is not None:
+            try:
+                self.follow(None)
+            except Exception as fault:
+                faults.append(fault)
         while self._deferred:
             try:
-                self._deferred.pop()(self)
+                left = self._deferred.pop()(self)
+                if left is not None and iscoroutine(left):
+                    left.close()
+                    raise TypeError(f"clean-up {left.__qualname__} is async, and a clean-up cannot wait: write def")
             except Exception as fault:
                 faults.append(fault)
         return faults
+
+
+use_c_getters(Session, service="_service", device="_device")

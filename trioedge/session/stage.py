@@ -94,6 +94,7 @@ class Facts:
         policy: an attrs class with keys of its own in every policy; ``session.policy[Hours]`` gives them.
         needs_relay: whether it works only where the edge relays the bytes.
         relays: of an endpoint, whether it relays with the edge's relay: ``context.relay``.
+        taskless: of an endpoint, whether it carries plain sockets without a task of the session's.
         needs_control: whether it does nothing unless a control plane's policies say what.
         listeners: addresses of the edge that it names; one that the edge does not listen on is refused.
         descriptors: file descriptors that it keeps open beside those of sessions.
@@ -108,6 +109,7 @@ class Facts:
     policy: type[Any] | None = None
     needs_relay: bool = False
     relays: bool = False
+    taskless: bool = False
     needs_control: bool = False
     listeners: tuple[str, ...] = ()
     descriptors: int = 0
@@ -126,7 +128,7 @@ class FunctionDecision:
         return self.decide(session)
 
     def __repr__(self) -> str:
-        return f"decision({self.decide.__name__})"
+        return f"decision({_name(self.decide)})"
 
 
 @attrs.frozen(slots=True, repr=False)
@@ -142,7 +144,11 @@ class FunctionMiddleware:
         return self.handle(session, call_next)
 
     def __repr__(self) -> str:
-        return f"middleware({self.handle.__name__})"
+        return f"middleware({_name(self.handle)})"
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__name__", None) or repr(function)
 
 
 DecisionFunction: TypeAlias = Callable[[Session], Verdict]

@@ -35,10 +35,12 @@ class State:
         """Store a value, in place of an earlier one of the same type.
 
         Raises:
-            TypeError: `value` is not an instance of `kind`.
+            TypeError: `kind` is no class, or `value` is not an instance of it.
         """
+        if not isinstance(kind, type):
+            raise TypeError(f"state[{kind!r:.100}] must be keyed by a class, as in state[Login] = Login()")
         if not isinstance(value, kind):
-            raise TypeError(f"state[{kind.__name__}] = {value!r}: the value must be a {kind.__name__}")
+            raise TypeError(f"state[{kind.__name__}] = {value!r:.100}: the value must be a {kind.__name__}")
         self._values[kind] = value
 
     def __delitem__(self, kind: type[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The objects around a session, as protocols: its edge, its registry, its carrier and its follower."""
+"""The objects around a session, as protocols: its edge, its registry, its carrier, its follower, its log."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,12 +10,11 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """The edge's clock, read once for each batch of events."""
+    """The edge's clock."""
 
-    now: float
-
-    def refresh(self) -> float:
-        """Read the clock, store it as `now`, and give it."""
+    @property
+    def now(self) -> float:
+        """Seconds."""
 
 
 class Home(Protocol):
@@ -97,3 +96,10 @@ class Scope(Protocol):
 
     def cancel(self) -> None:
         """Cancel the code inside."""
+
+
+class FaultLog(Protocol):
+    """Takes the exceptions that the code of users raised."""
+
+    def fault(self, event: str, fault: BaseException, **facts: object) -> None:
+        """Log an exception with its traceback."""

@@ -76,10 +76,17 @@ class Reject:
     Attributes:
         reason: why; refusals are counted by it.
         detail: the details for people, such as the rule that matched. Never a secret.
+
+    Raises:
+        TypeError: `reason` is no :class:`Reason`, or `detail` is no text.
     """
 
     reason: Reason
     detail: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.reason, Reason) or not isinstance(self.detail, str):
+            raise _fault("Reject", self.reason, self.detail, Reason.POLICY)
 
 
 @attrs.frozen(slots=True)
@@ -89,10 +96,27 @@ class Completed:
     Attributes:
         reason: how it ended; :attr:`Reason.FINISHED` when both sides closed by themselves.
         detail: the details for people. Never a secret.
+
+    Raises:
+        TypeError: `reason` is no :class:`Reason`, or `detail` is no text.
     """
 
     reason: Reason = Reason.FINISHED
     detail: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.reason, Reason) or not isinstance(self.detail, str):
+            raise _fault("Completed", self.reason, self.detail, Reason.FINISHED)
+
+
+def _fault(name: str, reason: object, detail: object, example: Reason) -> TypeError:
+    """Say what is wrong with the arguments of an answer, and what to write instead."""
+    if isinstance(reason, Reason):
+        return TypeError(f"{name}({reason!s}, {detail!r:.100}): the detail must be text")
+    meant = next((each for each in Reason if each == reason), example)
+    words = detail or (reason if meant != reason else "")
+    text = f", {words!r:.100}" if isinstance(words, str) and words else ""
+    return TypeError(f"{name}({reason!r:.100}) needs a Reason: write te.{name}(te.Reason.{meant.name}{text})")
 
 
 Verdict: TypeAlias = Literal[Continue.CONTINUE] | Reject

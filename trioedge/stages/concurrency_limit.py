@@ -1,8 +1,7 @@
-"""How many sessions may be live at once."""
+"""A limit of live sessions."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..arguments import check_choice, check_count
@@ -16,22 +15,18 @@ if TYPE_CHECKING:
 CAPACITY: Final = 65_536
 
 UNLIMITED: Final = 1 << 62
-"""The limit where no number is set: sessions are counted still, because a policy may set one later."""
+"""The limit where no number is set. Sessions are counted all the same, because a policy may set a limit later."""
 
 _POLICY_TOO_MANY: Final = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy has are live")
 
-_KEYS: Final[dict[str, Callable[[Session], Hashable]]] = {
-    "source": attrgetter("source"),
-    "service": attrgetter("service.incarnation"),
-    "peer": attrgetter("peer"),
-}
-
 
 class ConcurrencyLimit:
-    """Admit at most so many live sessions of each source, service or peer; the next is refused with ``concurrency``.
+    """Admit at most `sessions` live sessions of each source, service or peer.
 
-    A session counts from this stage until it ends, however it ends. Per service, the policy's `max_sessions` goes
-    before the argument; where neither says a number there is no limit. O(1), about half a microsecond.
+    Every further session is refused with reason ``concurrency``. A session counts from this stage until it ends,
+    however it ends, and under the source and service that it has at this stage. Per service, the policy's
+    `max_sessions` takes precedence over the argument; where neither names a number, there is no limit. A lower number
+    cuts no session. O(1), about half a microsecond.
     """
 
     kind = "decision"
@@ -46,16 +41,16 @@ class ConcurrencyLimit:
         """Set the limit.
 
         Args:
-            sessions: live at once, at least 1. None, with ``per="service"``, leaves it to the policies.
-            per: what is counted by itself: each ``source``, the client's address; each ``service``; or each ``peer``,
+            sessions: the maximum, at least 1. None, with ``per="service"``, leaves it to the policies.
+            per: the key that is limited: each ``source``, the client's address; each ``service``; or each ``peer``,
                 the address that connected.
-            capacity: keys with a live session, 65,536 by default; beyond, a new key is refused with reason
-                ``capacity``.
+            capacity: keys in memory, at least 1; when so many have a live session, a new one is refused with reason
+                ``capacity``, unless it has no limit.
 
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        check_choice("ConcurrencyLimit", "per", per, tuple(_KEYS))
+        check_choice("ConcurrencyLimit", "per", per, ("source", "service", "peer"))
         if sessions is not None or per != "service":
             check_count("ConcurrencyLimit", "sessions", sessions)
         check_count("ConcurrencyLimit", "capacity", capacity)
@@ -69,36 +64,39 @@ class ConcurrencyLimit:
         return f"ConcurrencyLimit({count}per={self.per!r})"
 
     def open(self, context: "EdgeContext") -> "LiveConcurrencyLimit":
-        """Make the counts of one run of an edge."""
+        """Open the counts of one run of an edge."""
         return LiveConcurrencyLimit(self, context)
 
 
 class LiveConcurrencyLimit:
-    """The live counts."""
+    """The counts of one run of an edge."""
 
-    __slots__ = ("_by_policy", "_counts", "_full", "_key", "_limit", "_too_many")
+    __slots__ = ("_by_peer", "_by_source", "_enter", "_full", "_leave", "_limit", "_too_many")
 
     def __init__(self, recipe: ConcurrencyLimit, context: "EdgeContext") -> None:
-        self._counts = context.counter(recipe.capacity)
-        self._key = _KEYS[recipe.per]
-        self._by_policy = recipe.per == "service"
+        counts = context.counter(recipe.capacity)
+        self._enter, self._leave = counts.enter, counts.leave
+        self._by_source, self._by_peer = recipe.per == "source", recipe.per == "peer"
         self._limit = UNLIMITED if recipe.sessions is None else recipe.sessions
         self._too_many = Reject(Reason.CONCURRENCY, f"{recipe.sessions} sessions of this {recipe.per} are live")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the concurrency limit have live sessions")
 
     def decide(self, session: Session) -> Verdict:
-        """Count the session in, or refuse."""
+        """Count the session, or refuse it."""
         limit, too_many = self._limit, self._too_many
-        if self._by_policy and (by_policy := session.policy.max_sessions) is not None:
-            limit, too_many = by_policy, _POLICY_TOO_MANY
-        key = self._key(session)
-        answer = self._counts.enter(key, limit)
+        if self._by_source:
+            key: Hashable = session.source
+        elif self._by_peer:
+            key = session.peer
+        else:
+            service = session.service
+            key = service.incarnation
+            if service.policy.max_sessions is not None:
+                limit, too_many = service.policy.max_sessions, _POLICY_TOO_MANY
+        answer = self._enter(key, limit)
         if answer is ENTERED:
-            session.defer(partial(self._leave, key))  # under the key that it was counted by, whatever it becomes
+            session.defer(partial(self._leave, key))  # under the key that it was counted by, whatever changes later
             return CONTINUE
-        if limit is UNLIMITED:  # no room to count it, and no reason to refuse it
+        if limit is UNLIMITED:  # the table is full: it is not counted, and not refused
             return CONTINUE
         return too_many if answer is TOO_MANY else self._full
-
-    def _leave(self, key: Hashable, session: Session) -> None:  # noqa: ARG002 - a clean-up's shape
-        self._counts.leave(key)

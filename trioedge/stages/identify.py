@@ -1,19 +1,20 @@
-"""Whose session it is."""
+"""The stage that names a session's service."""
 
 from collections.abc import Callable, Mapping
 
 from ..addresses.address import parse_address
 from ..errors import ConfigurationError
 from ..services.service import UNKNOWN_SERVICE
-from ..services.services import DEFAULT_SERVICE
+from ..services.services import DEFAULT_SERVICE, MAX_NAME_LENGTH
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Verdict
 
 
 class Identify:
-    """Name the session's service; one that the control plane does not name, or has disabled, is refused.
+    """Name the session's service.
 
-    With reason ``service``. On an edge without a control plane every name is a service. About half a microsecond.
+    A service that the control plane does not name, or has disabled, is refused with reason ``service``. On an edge
+    without a control plane every name is a service. O(1), about half a microsecond.
     """
 
     __slots__ = ("_name_of", "_text", "listeners")
@@ -22,23 +23,25 @@ class Identify:
     once = True
 
     def __init__(self, by: str | Mapping[str, str] | Callable[[Session], str | None] = DEFAULT_SERVICE) -> None:
-        """Set where the name comes from.
+        """Set the source of the name.
 
         Args:
-            by: one name for all sessions; or names by listener, as the edge's `listen` has them, where other
-                listeners' sessions are refused; or a function of the session that answers from memory, with None for
-                a session that is refused.
+            by: one name for all sessions; or names by listener, as the edge's `listen` has them, so that sessions of
+                all other listeners are refused; or a function of the session that answers from memory, and gives None
+                for a session that is refused.
 
         Raises:
-            ConfigurationError: `by` is none of these, or names a listener that cannot be.
+            ConfigurationError: `by` is none of these, or has a listener that is no address, or a name that is no text
+                of 1 to 255 letters. The edge refuses a listener on which it does not listen.
         """
         self.listeners: frozenset[str] = frozenset()
-        """The listeners that it names; the edge refuses one that it does not listen on."""
+        """The listeners that are named."""
         if isinstance(by, str):
+            _check_name(by)
             self._text = f"Identify({by!r})"
             self._name_of: Callable[[Session], str | None] = lambda _: by
         elif isinstance(by, Mapping):
-            by_listener = {str(parse_address(address, listening=True)): name for address, name in by.items()}
+            by_listener = {str(parse_address(address, listening=True)): _check_name(by[address]) for address in by}
             self.listeners = frozenset(by_listener)
             self._text = f"Identify({by_listener!r})"
             self._name_of = lambda session: by_listener.get(session.listener)
@@ -52,9 +55,15 @@ class Identify:
         return self._text
 
     def decide(self, session: Session) -> Verdict:
-        """Name the service, or refuse."""
+        """Name the service; refuse a session without a name. The chain refuses an unknown or disabled service."""
         name = self._name_of(session)
         if name is None:
             return UNKNOWN_SERVICE
         session.service = name
         return CONTINUE
+
+
+def _check_name(name: object) -> str:
+    if isinstance(name, str) and 0 < len(name) <= MAX_NAME_LENGTH:
+        return name
+    raise ConfigurationError(f"Identify: the service name {name!r} must be text of 1 to {MAX_NAME_LENGTH} letters")

@@ -1,4 +1,4 @@
-"""How long a session may be silent."""
+"""The idle timeout of sessions."""
 
 from ..arguments import check_number
 from ..session.fields import HALF_CLOSED_SECONDS
@@ -7,11 +7,11 @@ from ..session.verdict import CONTINUE, Verdict
 
 
 class IdleTimeout:
-    """Cut a session with reason ``idle`` when no byte has moved either way for so long.
+    """Cut a session with reason ``idle`` when no byte has moved in either direction for `seconds`.
 
-    A decision, not a middleware: it writes two numbers into the session and the relay does the rest, so that
-    silence costs no task and no timer. Without it the limits are 600 and 60 seconds. A slow reader is not silent: while
-    bytes that the edge has sent already are still being delivered, the limit begins anew.
+    A decision, not a middleware: it writes two numbers into the session, and the relay applies them without a task or
+    a timer for each session. Without this stage the limits are 600 and 60 seconds. A slow reader is not idle: the time
+    begins anew while bytes that the edge has sent are still being delivered.
 
     It needs an endpoint that relays with the edge's relay, as `Forward` and ``context.relay`` do.
     """
@@ -24,8 +24,8 @@ class IdleTimeout:
         """Set the limits.
 
         Args:
-            seconds: silence in both directions, above 0. It is noticed at most 0.05 s late.
-            half_closed_seconds: the same once one side has finished sending; 60, or `seconds` if less, when None.
+            seconds: without a byte in either direction, above 0; infinity for no limit. Noticed at most 0.05 s late.
+            half_closed_seconds: the same once one side has finished sending. None for 60, or `seconds` if that is less.
 
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
@@ -41,7 +41,7 @@ class IdleTimeout:
         return f"IdleTimeout(seconds={self._seconds:g}, half_closed_seconds={self._half_closed_seconds:g})"
 
     def decide(self, session: Session) -> Verdict:
-        """Write the limits into the session; always CONTINUE."""
+        """Write the limits into the session. Always CONTINUE."""
         session.idle_seconds = self._seconds
         session.half_closed_seconds = self._half_closed_seconds
         return CONTINUE

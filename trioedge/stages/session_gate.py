@@ -1,7 +1,6 @@
-"""How often sessions may be opened: a time gate that never waits and shares nothing with byte rates."""
+"""A rate limit of new sessions: it never waits, and is independent of byte rates."""
 
-from collections.abc import Callable, Hashable
-from operator import attrgetter
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..arguments import check_choice, check_count, check_number
@@ -16,20 +15,15 @@ CAPACITY: Final = 65_536
 
 _POLICY_TOO_FAST: Final = Reject(Reason.RATE, "more sessions a second than its service's policy has")
 
-_KEYS: Final[dict[str, Callable[[Session], Hashable]]] = {
-    "service": attrgetter("service.incarnation"),
-    "source": attrgetter("source"),
-    "peer": attrgetter("peer"),
-}
-
 
 class SessionGate:
-    """Admit at most `rate` sessions a second of each service, source or peer, and a short burst beyond that.
+    """Admit at most `rate` new sessions a second of each service, source or peer, and a short burst beyond that.
 
-    In any stretch of time a key opens at most ``rate * seconds + burst`` sessions; the others are refused with
-    reason ``rate`` at once, before they have a task. Per service, the policy's `session_rate` goes before the
-    argument; where neither says a rate there is no limit. The generic cell rate algorithm (ITU-T I.371, annex A). O(1),
-    about half a microsecond.
+    In any stretch of time a key opens at most ``rate * seconds + burst`` sessions; every further session is refused
+    with reason ``rate`` at once, before it has a task. Per service, the policy's `session_rate` and `session_burst`
+    take precedence over the arguments; where neither names a rate, there is no limit. A service that is removed and
+    named again has its whole burst. The generic cell rate algorithm (ITU-T I.371, annex A). O(1), about half a
+    microsecond.
     """
 
     kind = "decision"
@@ -45,17 +39,17 @@ class SessionGate:
         """Set the gate.
 
         Args:
-            rate: sessions a second, above 0. None leaves it to the policies of services.
-            burst: sessions at once after a rest, at least 1.
-            per: what has a gate of its own: each ``service``; each ``source``, the client's address; or each ``peer``,
+            rate: sessions a second, above 0. None, with ``per="service"``, leaves it to the policies.
+            burst: sessions at once after a pause, at least 1.
+            per: the key that is limited: each ``service``; each ``source``, the client's address; or each ``peer``,
                 the address that connected.
-            capacity: keys remembered, 65,536 by default; when so many are active, a new one is refused with reason
+            capacity: keys in memory, at least 1; when so many are active, a new one is refused with reason
                 ``capacity``.
 
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        check_choice("SessionGate", "per", per, tuple(_KEYS))
+        check_choice("SessionGate", "per", per, ("service", "source", "peer"))
         if rate is not None or per != "service":
             check_number("SessionGate", "rate", rate, above=0)
         check_count("SessionGate", "burst", burst)
@@ -71,31 +65,37 @@ class SessionGate:
         return f"SessionGate(rate={self.rate:g}, burst={self.burst}, per={self.per!r})"
 
     def open(self, context: "EdgeContext") -> "LiveSessionGate":
-        """Make the gate of one run of an edge; no key has spent anything."""
+        """Open the gate of one run of an edge; every key has its whole burst."""
         return LiveSessionGate(self, context)
 
 
 class LiveSessionGate:
-    """The live gate."""
+    """The gate of one run of an edge."""
 
-    __slots__ = ("_by_policy", "_full", "_gate", "_key", "_rate", "_too_fast")
+    __slots__ = ("_admit", "_by_peer", "_by_source", "_full", "_rate", "_too_fast")
 
     def __init__(self, recipe: SessionGate, context: "EdgeContext") -> None:
-        self._gate = context.gate(recipe.capacity)
-        self._key = _KEYS[recipe.per]
-        self._by_policy = recipe.per == "service"
+        self._admit = context.gate(recipe.capacity).admit
+        self._by_source, self._by_peer = recipe.per == "source", recipe.per == "peer"
         self._rate = None if recipe.rate is None else RateSpec(recipe.rate, recipe.burst)
         self._too_fast = Reject(Reason.RATE, f"more than {recipe.rate or 0:g} sessions a second per {recipe.per}")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the session gate are active")
 
     def decide(self, session: Session) -> Verdict:
-        """Spend one session, or refuse."""
+        """Admit the session by the time of this call, or refuse it."""
         rate, too_fast = self._rate, self._too_fast
-        if self._by_policy and (by_policy := session.service.session_rate) is not None:
-            rate, too_fast = by_policy, _POLICY_TOO_FAST
+        if self._by_source:
+            key: Hashable = session.source
+        elif self._by_peer:
+            key = session.peer
+        else:
+            service = session.service
+            key = service.incarnation
+            if service.session_rate is not None:
+                rate, too_fast = service.session_rate, _POLICY_TOO_FAST
         if rate is None:
             return CONTINUE
-        answer = self._gate.admit(self._key(session), session.now, rate)
+        answer = self._admit(key, session.now, rate)
         if answer is ADMITTED:
             return CONTINUE
         return too_fast if answer is TOO_FAST else self._full

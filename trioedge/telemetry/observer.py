@@ -1,18 +1,20 @@
-"""What an edge tells people: log lines for what is rare, counts for everything."""
+"""Log lines for rare events, and counts of everything."""
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import structlog
 import trio
 
+from ..session.session import Session
 from ..session.verdict import Outcome, Reason, Reject
 
 NOTICE_SECONDS: Final = 1.0
-"""The same notice is logged once in this time; the next one says how many were left out."""
+"""The shortest time between two lines of one notice; the later line says how many were left out."""
 
 
 @attrs.frozen
@@ -45,6 +47,8 @@ class Observer:
         self.ended: Counter[Reason] = Counter()
         self._log = structlog.get_logger("trioedge")
         self._noticed: dict[str, tuple[float, int]] = {}
+        self.debugs = _debugs(self._log)
+        """Whether sessions that are refused or do not finish are logged one by one: see :meth:`session`."""
 
     def count(self, outcome: Outcome) -> None:
         """Count one session's end under its reason."""
@@ -54,23 +58,36 @@ class Observer:
         """Give the counts as they are now; costs the same however many sessions are live."""
         return Statistics(self.accepted, live, dict(self.refused), dict(self.ended), bytes_up, bytes_down)
 
+    def session(self, session: Session, outcome: Outcome) -> None:
+        """Log a session that was refused or did not finish, at level debug: at most one a second of each reason."""
+        if outcome.reason is Reason.FINISHED:
+            return
+        refused = type(outcome) is Reject
+        if (left_out := self._quiet(f"{refused} {outcome.reason}")) is not None:
+            facts: dict[str, object] = {
+                "reason": str(outcome.reason), "detail": outcome.detail, "session": session.id,
+                "source": session.source, "service": session.service.name,
+            }  # fmt: skip
+            facts |= {"left_out": left_out} if left_out else {}
+            self._write(self._log.debug, "session refused" if refused else "session ended", facts)
+
     def say(self, event: str, **facts: object) -> None:
-        """Log something that happens once."""
+        """Log an event that happens once."""
         self._write(self._log.info, event, facts)
 
     def notice(self, event: str, **facts: object) -> None:
-        """Log something that may come in storms: at most once a second each."""
+        """Log an event that may come in storms: at most one line a second."""
         if (left_out := self._quiet(event)) is not None:
             self._write(self._log.warning, event, facts | ({"left_out": left_out} if left_out else {}))
 
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
-        """Log an exception that nobody expected, with its traceback, at most once a second."""
+        """Log an unexpected exception with its traceback, at most one line a second."""
         if (left_out := self._quiet(event)) is not None:
             facts |= {"left_out": left_out} if left_out else {}
             self._write(self._log.error, event, facts | {"exc_info": fault})
 
     def _write(self, write: Callable[..., object], event: str, facts: dict[str, object]) -> None:
-        """Log, unless nobody reads the log any more: that is no reason to stop serving."""
+        """Log a line. A log that cannot be written is no reason to stop serving."""
         with contextlib.suppress(OSError, ValueError):
             write(event, **facts)
 
@@ -83,3 +100,9 @@ class Observer:
             return None
         self._noticed[event] = (now, 0)
         return left_out
+
+
+def _debugs(log: Any) -> bool:
+    """Tell whether a logger writes lines of level debug; structlog's own and the standard library's are asked alike."""
+    ask = getattr(log, "is_enabled_for", None) or getattr(log, "isEnabledFor", None)
+    return ask is not None and bool(ask(logging.DEBUG))

@@ -1,8 +1,8 @@
-"""What each stage decided, and how long it took: for one session, and over all of them.
+"""Explain a session stage by stage, and give the times of each stage over all sessions.
 
-Times are counted in buckets of powers of two, which costs a stage half a microsecond at most. A session's own
-trace has the nanoseconds of every stage that it has passed, and of a decision that refused it their complement, which
-is below 0: a middleware or an endpoint that refuses has not been passed.
+Times are counted in buckets of powers of two, which costs at most 0.5 µs a stage. The trace of a session has the
+nanoseconds of every stage that the session has passed. For a decision that refused the session it has the complement
+(``~ns``, below 0). A middleware or an endpoint that refuses has no entry.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from ..session.session import Session
 
 @attrs.frozen(slots=True)
 class StageTimes:
-    """How long a stage took, over all sessions that came to it.
+    """The times of one stage, over all sessions that reached it.
 
     Attributes:
         stage: its name.
-        counts: ``counts[n]`` sessions took less than ``2 ** n`` nanoseconds, and not less than half of that.
+        counts: ``counts[n]`` sessions took less than ``2 ** n`` nanoseconds and at least half of that.
     """
 
     stage: str
@@ -27,11 +27,18 @@ class StageTimes:
 
     @property
     def sessions(self) -> int:
-        """How many sessions came to it."""
+        """How many sessions reached the stage."""
         return sum(self.counts)
 
     def below(self, part: float) -> float:
-        """Give the microseconds that `part` of the sessions, 0 to 1, took less than; to a factor of two. 0 for none."""
+        """Give a quantile of the times in microseconds, rounded up to a power of two of nanoseconds.
+
+        Args:
+            part: of the sessions, from 0 to 1; 0.5 gives the median.
+
+        Returns:
+            A time that `part` of the sessions took less than; 0 if no session reached the stage.
+        """
         wanted, seen = part * self.sessions, 0
         for bucket, count in enumerate(self.counts):
             seen += count
@@ -42,14 +49,14 @@ class StageTimes:
 
 @attrs.frozen(slots=True)
 class Step:
-    """One stage that a session came to.
+    """One stage that a session reached.
 
     Attributes:
         stage: its name.
-        answer: ``continue``; or of the stage that the session came to last what it is doing there, or how it ended as
-            ``reason: detail``; ``connected`` of an endpoint that carries it, or did.
-        microseconds: how long it took. For a middleware until it called the rest of the chain; for the endpoint from
-            accept to the first byte it could carry; None where it is still at it, or never came so far.
+        answer: ``continue`` for a stage that the session passed; ``connected`` for an endpoint that connected it;
+            otherwise, for the last stage, the session's phase or its outcome as ``reason: detail``.
+        microseconds: the time that the stage took: for a middleware, until it called the rest of the chain; for the
+            endpoint, from accept until the upstream was connected. None if the stage has not come so far.
     """
 
     stage: str
@@ -58,22 +65,22 @@ class Step:
 
     @property
     def took(self) -> str:
-        """Write the time, or nothing where there is none."""
+        """The time as text, or empty if there is none."""
         return "" if self.microseconds is None else f"{self.microseconds:.1f} µs"
 
 
 @attrs.frozen(slots=True)
 class Explanation:
-    """How a session came to be where it is.
+    """The way of one session through the chain.
 
     Attributes:
-        session: its id.
-        service: its service.
-        source: its address.
-        steps: the stages that it came to, in order.
-        phase: what it is doing, or ``ended``.
-        pacing: who keeps its rates, as in :attr:`Session.pacing`.
-        outcome: how it ended as ``reason: detail``; empty while it lives.
+        session: the session's id.
+        service: the name of its service.
+        source: the client's address.
+        steps: the stages that the session reached, in order.
+        phase: as in :attr:`Session.phase`; ``ended`` for a session that has ended.
+        pacing: as in :attr:`Session.pacing`.
+        outcome: ``reason: detail``; empty while the session lives.
     """
 
     session: int
@@ -85,19 +92,19 @@ class Explanation:
     outcome: str
 
     def __str__(self) -> str:
-        """Write a line for each step."""
+        """Write a heading, and a line for each step."""
         head = f"session {self.session} of {self.service} from {self.source}: {self.outcome or self.phase}"
         width = max((len(step.stage) for step in self.steps), default=0)
         return "\n".join([head, *(f"  {step.stage:<{width}}  {step.took:>10}  {step.answer}" for step in self.steps)])
 
 
 def explain(session: Session, outline: Outline) -> Explanation:
-    """Put together what a session's trace says. Costs nothing before it is asked."""
+    """Explain a session from its trace. A session that is not explained costs no more than its trace."""
     names = outline.names
     ended = session.outcome
     at_last = session.phase if ended is None else _words(ended.reason, ended.detail)
     steps: list[Step] = []
-    if session.trace is not None:  # it came to the first stage
+    if session.trace is not None:  # it reached the first stage
         for name, took in zip(names, session.trace, strict=False):
             steps.append(Step(name, "continue", took / 1e3) if took >= 0 else Step(name, at_last, ~took / 1e3))
         if len(steps) < len(names) and min(session.trace, default=0) >= 0:
@@ -120,5 +127,5 @@ def _words(reason: str, detail: str) -> str:
 
 
 def stage_times(outline: Outline, counts: Sequence[Sequence[int]]) -> Sequence[StageTimes]:
-    """Give the times of every stage of a chain, in order."""
+    """Give the times of every stage of a chain, in order; empty if the chain has no clock."""
     return [StageTimes(name, tuple(each)) for name, each in zip(outline.names, counts, strict=False)]

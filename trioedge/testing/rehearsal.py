@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from ..edge import Edge
+from ..edge import Edge, admit, rehearse
 from ..session.session import Session
 from ..session.verdict import Outcome
 from .upstream import Script, ScriptedUpstream, echo, memory_pair
@@ -93,7 +93,7 @@ class Rehearsal:
             lockstep: hand over bytes only when the other side receives, as a full buffer would.
         """
         ours, theirs = memory_pair(lockstep=lockstep)
-        session = self.edge.admit(theirs, source)
+        session = admit(self.edge, theirs, source)
         await trio.lowlevel.checkpoint()
         return Client(session, ours)
 
@@ -113,6 +113,6 @@ async def open_edge(edge: Edge, upstream: ScriptedUpstream | Script = echo) -> A
         upstream = ScriptedUpstream(upstream)
     async with trio.open_nursery() as nursery:
         await nursery.start(upstream.run)
-        await nursery.start(edge.rehearse, upstream)
+        await nursery.start(rehearse, edge, upstream)
         yield Rehearsal(edge, upstream)
         nursery.cancel_scope.cancel()

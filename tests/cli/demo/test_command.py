@@ -1,3 +1,5 @@
+"""The demo as a command, in a pipe and on a terminal, and its parts."""
+
 import os
 import pty
 import re
@@ -10,8 +12,8 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cli.command import COMMAND, PATIENCE, finished
 from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.command_line import COMMAND, PATIENCE, finished
 from trioedge.cli import main
 from trioedge.cli.demo import edge as demo_edge
 from trioedge.cli.demo.clients import visit
@@ -19,7 +21,7 @@ from trioedge.cli.demo.upstream import DemoServer
 from trioedge.cli.words import amount, count, reasons
 
 
-async def test_a_pipe_gets_lines_and_an_end() -> None:
+async def test_in_a_pipe_the_demo_prints_lines_and_ends() -> None:
     code, out, error = await finished("demo", "--seconds", "4")
     assert (code, error) == (0, "")
     assert re.search(r"evicted [1-9] sessions? of 127\.0\.0\.4", out)
@@ -34,7 +36,7 @@ async def test_a_pipe_gets_lines_and_an_end() -> None:
     assert re.fullmatch(r"[1-9]\d* sessions evicted\.", evicted)
 
 
-async def test_a_reader_that_leaves_ends_it() -> None:
+async def test_a_reader_that_closes_the_pipe_ends_the_demo() -> None:
     with trio.fail_after(PATIENCE):
         process = await trio.lowlevel.open_process([*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout is not None
@@ -51,7 +53,7 @@ async def test_a_reader_that_leaves_ends_it() -> None:
             await process.stderr.aclose()
 
 
-async def test_a_terminal_gets_a_table_until_a_signal() -> None:
+async def test_on_a_terminal_the_demo_shows_a_table_until_a_signal() -> None:
     ours, theirs = pty.openpty()
     shown = b""
     try:
@@ -101,7 +103,7 @@ def test_wrong_options_are_one_line(options: list[str], capsys: pytest.CaptureFi
 
 def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
     control = te.MemoryControl()
-    chain = demo_edge.build("tcp://127.0.0.1:0", control, control.check_device).chain
+    chain = demo_edge.build("tcp://127.0.0.1:0", control, control.check_device).outline
     assert [(phase.kind, len(phase.stages)) for phase in chain.phases] == [
         ("leading decisions", 6),
         ("middleware", 1),
@@ -118,13 +120,13 @@ def test_amounts_have_about_three_digits(size: int, text: str) -> None:
     assert amount(size) == text
 
 
-def test_counts_in_words() -> None:
+def test_counts_and_reasons_are_written_in_words() -> None:
     assert (count(0, "session"), count(1, "session"), count(2, "session")) == ("0 sessions", "1 session", "2 sessions")
     assert reasons({}) == "none"
     assert reasons({te.Reason.SOURCE: 3, te.Reason.RATE: 12}) == "rate 12, source 3"
 
 
-async def test_the_upstream_and_a_visit_leave_nothing_open_wherever_a_cancel_comes() -> None:
+async def test_a_cancel_at_any_step_of_a_visit_leaves_nothing_open() -> None:
     async def live() -> None:
         async with trio.open_nursery() as nursery:
             port = await nursery.start(DemoServer().run)

@@ -1,4 +1,4 @@
-"""The demo with a control plane: what travels through it, how its books agree, and that it never outlives the demo."""
+"""The demo with a control plane in a child process, which never outlives the demo."""
 
 import os
 import re
@@ -13,8 +13,8 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.cli.command import COMMAND, PATIENCE
 from tests.support.cancels import left_open
+from tests.support.command_line import COMMAND, PATIENCE
 from trioedge.cli import main
 from trioedge.cli.demo.control import ControlProcess, settled
 from trioedge.cli.demo.view import Lines
@@ -27,14 +27,14 @@ DEAF = "print('http://127.0.0.1:1', flush=True); input()"
 
 
 class Demo:
-    """`trioedge demo` with a control plane, as a process with pipes."""
+    """`trioedge demo` with a control plane, as a child process."""
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
         self.said = ""
 
     async def says(self, pattern: str) -> re.Match[str]:
-        """Wait for a line that matches."""
+        """Wait for a line of stdout that matches, and give the match."""
         assert self.process.stdout is not None
         while not (found := re.search(pattern + r".*\n", self.said)):
             chunk = await self.process.stdout.receive_some()
@@ -68,7 +68,7 @@ async def demo(module: str = MODULE) -> AsyncIterator[Demo]:
 
 
 async def gone(pid: int) -> None:
-    """Wait until a process that is no child of ours has ended; one that does not is ended when the test fails."""
+    """Wait until a process has ended that is no child of this one; kill it if the test fails first."""
     with suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
@@ -79,8 +79,10 @@ async def gone(pid: int) -> None:
             os.close(descriptor)
 
 
-async def test_the_file_travels_and_the_books_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes four seconds: people have to be able to follow what happens."""
+async def test_changes_of_the_file_reach_the_edge_and_the_books_agree_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes four seconds, because the demo is slow enough to be followed by eye."""
     monkeypatch.chdir(ROOT)
     async with demo() as watched:
         services = trio.Path((await watched.says(r"nano (\S+)"))[1])
@@ -100,7 +102,7 @@ async def test_the_file_travels_and_the_books_agree(monkeypatch: pytest.MonkeyPa
         assert not await services.parent.exists()
 
 
-async def test_a_control_plane_that_is_killed_is_missed_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sessions_go_on_after_the_control_plane_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes three seconds: its processes start, and lines come once a second."""
     monkeypatch.chdir(ROOT)
     async with demo() as watched:
@@ -117,8 +119,8 @@ async def test_a_control_plane_that_is_killed_is_missed_by_nobody(monkeypatch: p
         assert "Traceback" not in watched.said
 
 
-async def test_it_does_not_outlive_a_demo_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes two seconds: two processes start, and one says farewell for a second."""
+async def test_the_control_plane_ends_when_the_demo_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes two seconds: two processes start, and one takes a second to stop."""
     monkeypatch.chdir(ROOT)
     async with demo() as watched:
         folder = Path((await watched.says(r"nano (\S+)"))[1]).parent
@@ -130,7 +132,7 @@ async def test_it_does_not_outlive_a_demo_that_is_killed(monkeypatch: pytest.Mon
     folder.rmdir()
 
 
-async def test_a_cancel_while_its_process_is_made_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancel_while_the_child_starts_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[subprocess.Popen[bytes]] = []
     make = subprocess.Popen
 
@@ -149,7 +151,7 @@ async def test_a_cancel_while_its_process_is_made_ends_it(tmp_path: Path, monkey
     assert left_open() == before
 
 
-async def test_a_signal_while_it_starts_ends_both(tmp_path: Path) -> None:
+async def test_a_signal_while_the_control_plane_starts_ends_both(tmp_path: Path) -> None:
     """It takes a second: two processes start."""
     (tmp_path / "asleep.py").write_text(ASLEEP)
     async with demo("asleep") as watched:
@@ -166,12 +168,12 @@ async def test_a_signal_while_it_starts_ends_both(tmp_path: Path) -> None:
     [
         (None, "does not start: .*No module named other"),
         ("1 / 0", "does not start: ZeroDivisionError: division by zero"),
-        ("pass", "does not start: it has said nothing"),
-        (DEAF, "denies nobody: PUT http://127.0.0.1:1/services/chat/denied/127.0.6.*: "),
+        ("pass", "does not start: it printed nothing"),
+        (DEAF, "refuses to deny a device: PUT http://127.0.0.1:1/services/chat/denied/127.0.6.*: "),
     ],
     ids=["no module", "fault", "silent", "deaf"],
 )
-def test_one_that_cannot_be_is_one_line(
+def test_a_control_plane_that_does_not_work_is_one_line(
     program: str | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It takes the time in which a process starts."""
@@ -184,7 +186,7 @@ def test_one_that_cannot_be_is_one_line(
     assert error.count("\n") == 1
 
 
-async def test_the_books_in_words(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_books_are_compared_in_words(autojump_clock: trio.testing.MockClock) -> None:
     control = te.MemoryControl({"chat": te.Policy(), "web": te.Policy()})
     edge = te.Edge("tcp://127.0.0.1:0", [te.Identify("chat")], te.Forward("tcp://127.0.0.1:1"), control=control)
     async with open_edge(edge) as world:
@@ -194,15 +196,15 @@ async def test_the_books_in_words(autojump_clock: trio.testing.MockClock) -> Non
         await client.close()
         await client.ended()
         chat, web = {"bytes_up": 5, "bytes_down": 5, "opened": 1}, {"bytes_up": 0, "bytes_down": 0, "opened": 0}
-        assert settled(edge.services, {"chat": chat, "web": web}) == (
+        assert settled(edge.services.values(), {"chat": chat, "web": web}) == (
             "The control plane's books: chat 10 B, web 0 B; to the byte what the edge counted."
         )
-        assert settled(edge.services, {"chat": chat | {"bytes_down": 4}, "web": web}) == (
+        assert settled(edge.services.values(), {"chat": chat | {"bytes_down": 4}, "web": web}) == (
             "The control plane's books: chat 9 B, web 0 B; but the edge counted chat 10 B, web 0 B."
         )
-        assert settled(edge.services, {"chat": chat | {"opened": 0}, "web": web}).endswith(
+        assert settled(edge.services.values(), {"chat": chat | {"opened": 0}, "web": web}).endswith(
             "but the edge counted chat 10 B, web 0 B."
         )
-        assert settled(edge.services, None) == (
+        assert settled(edge.services.values(), None) == (
             "The control plane has ended, and its books with it; the edge counted chat 10 B, web 0 B."
         )

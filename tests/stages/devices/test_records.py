@@ -2,17 +2,19 @@ from math import inf
 
 import pytest
 
+from tests.support.devices import make_service
 from trioedge.services.device_rules import DeviceRules, Unchecked
 from trioedge.stages.devices.answers import NOT_ANSWERED
 from trioedge.stages.devices.grace import Grace
 from trioedge.stages.devices.records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, Knowledge, ServiceRecord
+from trioedge.testing import make_session
 
 OPEN, CLOSED, STALE_FOR = (DeviceRules(unchecked=each, stale_seconds=300.0) for each in Unchecked)
 ALL = (OPEN, CLOSED, STALE_FOR)
 
 
 def make_device(fresh_until: float = -inf) -> DeviceRecord:
-    return DeviceRecord(ServiceRecord("a", Grace(seconds=5.0)), "d", fresh_until)
+    return DeviceRecord(ServiceRecord(make_service(), Grace(seconds=5.0)), "d", fresh_until)
 
 
 @pytest.mark.parametrize(
@@ -30,10 +32,10 @@ def make_device(fresh_until: float = -inf) -> DeviceRecord:
         ((OPEN, CLOSED), 105.0, 100.0, UNKNOWN),
     ],
 )
-def test_a_verdict_ages(
+def test_a_verdict_that_is_fresh_until_100_ages(
     rules: tuple[DeviceRules, ...], now: float, asked_at: float | None, knowledge: Knowledge
 ) -> None:
-    """Fresh until 100; stale for 300 s by one rule, and for a grace of 5 s while it is refreshed by all."""
+    """It may be used stale for 300 s by one rule, and by all for a grace of 5 s while it is refreshed."""
     for each in rules:
         device = make_device(100.0)
         device.asked_at = asked_at
@@ -41,7 +43,7 @@ def test_a_verdict_ages(
 
 
 @pytest.mark.parametrize("rules", ALL)
-def test_of_a_new_device_nothing_is_known(rules: DeviceRules) -> None:
+def test_a_new_device_is_unknown_unless_it_is_fresh_for_ever(rules: DeviceRules) -> None:
     assert make_device().knowledge(-1e9, rules) is UNKNOWN
     assert make_device(inf).knowledge(1e9, rules) is FRESH
 
@@ -55,32 +57,30 @@ def test_a_provisional_verdict_is_never_stale() -> None:
     assert device.knowledge(10.0, STALE_FOR) is STALE
 
 
-def test_a_verdict_asked_for_before_a_recheck_is_stale_since_then() -> None:
+def test_a_verdict_asked_for_before_a_recheck_is_stale_from_the_recheck_on() -> None:
     device = make_device(100.0)
-    device.service.rechecks += 1
-    device.service.rechecked_at = 50.0
+    device.owner.recheck(50.0)
     assert device.knowledge(60.0, STALE_FOR) is STALE
     assert device.knowledge(350.0, STALE_FOR) is UNKNOWN
     device.set_verdict(None, 500.0)
-    assert device.fresh_until == 50.0, "for it was asked for before, and came after"
-    device.asked_after = device.service.rechecks
+    assert device.fresh_until == 50.0, "it was asked for before the recheck, and came after it"
+    device.asked_after = device.owner.rechecks
     device.set_verdict(None, 500.0)
     assert device.knowledge(60.0, STALE_FOR) is FRESH
 
 
-def test_a_recheck_leaves_provisional_verdicts() -> None:
+def test_a_recheck_does_not_change_a_provisional_verdict() -> None:
     device = make_device()
     device.set_verdict(None, 100.0, provisional=True)
-    device.service.rechecks += 1
-    device.service.rechecked_at = 50.0
+    device.owner.recheck(50.0)
     assert device.knowledge(60.0, STALE_FOR) is FRESH
 
 
-def test_a_grace_begins_and_ends() -> None:
+def test_a_grace_lasts_until_it_is_ended_and_returns_what_was_not_spent() -> None:
     device = make_device()
-    pool = device.service.pool
+    pool = device.owner.pool
     device.begin_grace(1.0)
-    assert device.knowledge(1e9, OPEN) is IN_GRACE, "until somebody ends it"
+    assert device.knowledge(1e9, OPEN) is IN_GRACE
     assert (device.grace_until, pool.devices) == (6.0, 1)
     allowance = device.allowance
     assert allowance is not None
@@ -88,7 +88,7 @@ def test_a_grace_begins_and_ends() -> None:
     allowance.left -= 62_144
     assert device.end_grace(2.0) is allowance
     assert (device.allowance, pool.devices) == (None, 0)
-    assert pool.full_at == pytest.approx(2.0 + 60.0 * 62_144 / (64 * 262_144)), "it is charged what it moved"
+    assert pool.full_at == pytest.approx(2.0 + 60.0 * 62_144 / (64 * 262_144)), "only the spent bytes are charged"
     assert device.end_grace(3.0) is None
 
 
@@ -101,4 +101,14 @@ def test_a_refused_device_keeps_no_bytes() -> None:
     device.set_verdict(NOT_ANSWERED, 10.0)
     assert device.end_grace(2.0) is None
     assert (allowance.left, allowance.lifted) == (0, False)
-    assert device.service.pool.full_at == 0.0
+    assert device.owner.pool.full_at == 0.0
+
+
+def test_a_device_waits_for_an_answer_while_it_has_a_session_or_a_grace() -> None:
+    device = make_device()
+    assert not device.waits
+    device.begin_grace(0.0)
+    assert device.waits
+    device.end_grace(0.0)
+    device.sessions[make_session()] = None
+    assert device.waits

@@ -1,51 +1,19 @@
-import ctypes
 import errno
-import os
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pyroute2  # type: ignore[import-untyped]
 import pytest
-import trio
-import trio.testing
 from pyroute2.netlink.rtnl.tcmsg import plugins  # type: ignore[import-untyped]
-from structlog.testing import capture_logs
 
+from tests.support.network_namespace import in_a_new_network
 from trioedge.stages.pacing import fq as qdisc
-from trioedge.stages.pacing.fq import Interface, State, pacing_support, prepare_fq, survey
-from trioedge.telemetry.observer import Observer
+from trioedge.stages.pacing.fq import Interface, State, pacing_support, survey
 
-T = TypeVar("T")
 UP, LOOPBACK, ROOT = 0x1, 0x8, 0xFFFFFFFF
-CLONE_NEWNET = 0x40000000
-
-
-def in_a_new_network(function: Callable[[], T]) -> T:
-    """Run a function in a thread of its own, whose network has a loopback that is down, and what it adds."""
-    done: list[T] = []
-    faults: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-            done.append(function())
-        except BaseException as fault:
-            faults.append(fault)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    if faults and isinstance(faults[0], PermissionError):
-        pytest.skip("needs CAP_SYS_ADMIN, to make a network of its own")
-    if faults:
-        raise faults[0]
-    return done[0]
 
 
 @attrs.define
@@ -63,11 +31,11 @@ class Message(dict[str, Any]):
 
 
 class Machine:
-    """A kernel behind netlink, as far as a survey asks it. It knows `add` and `del` of qdiscs, as Linux has them.
+    """A kernel behind netlink, as far as a survey uses it: it lists interfaces, and adds and deletes qdiscs.
 
     Attributes:
         knows: kinds that it has modules for.
-        refuses: what it says to any change, as an errno; 0 lets it be.
+        refuses: the errno with which it refuses any change; 0 for none.
     """
 
     def __init__(self, **interfaces: tuple[int, list[Queue]]) -> None:
@@ -156,7 +124,7 @@ def kinds(machine: Machine, index: int = 1) -> list[str]:
         (0, [], "down", "noop"),
     ],
 )
-def test_what_is_there(
+def test_an_interface_has_the_state_of_its_queues_and_only_a_missing_fq_is_changed(
     flags: int, queues: list[Queue], state: State, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(eth0=(flags, queues))
@@ -170,7 +138,7 @@ def test_what_is_there(
         assert machine.changes == []
 
 
-def test_a_default_gives_way_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_replaces_the_default_queue_of_an_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(lo=(UP | LOOPBACK, []), eth0=(UP, [Queue("pfifo_fast")]), veth0=(UP, [Queue("noqueue")]))
     found = machine.surveyed(monkeypatch, fix=True)
     assert [(each.state, each.qdisc) for each in found.values()] == [
@@ -181,7 +149,7 @@ def test_a_default_gives_way_when_asked(monkeypatch: pytest.MonkeyPatch) -> None
     assert [again["eth0"].state, again["veth0"].state] == ["ready", "ready"]
 
 
-def test_every_queue_of_several_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_installs_fq_on_each_of_several_hardware_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(eth0=(UP, default_mq()))
     found = machine.surveyed(monkeypatch, fix=True)["eth0"]
     assert (found.state, found.qdisc) == ("installed", "mq")
@@ -197,11 +165,11 @@ def test_every_queue_of_several_has_its_own(monkeypatch: pytest.MonkeyPatch) -> 
         (errno.EACCES, "needs CAP_NET_ADMIN", "pfifo_fast", "CAP_NET_ADMIN"),
         (errno.ENOENT, "kernel lacks it", "pfifo_fast", "sch_fq"),
         (errno.EOPNOTSUPP, "kernel lacks it", "pfifo_fast", "sch_fq"),
-        (errno.EEXIST, "left alone", "", "someone chose a queue here"),
+        (errno.EEXIST, "left alone", "", "a queue was set here on purpose"),
         (errno.ENODEV, "failed", "pfifo_fast", "No such device"),
     ],
 )
-def test_a_refusal_is_said_and_not_raised(
+def test_an_error_of_the_kernel_is_the_state_of_the_interface_and_is_not_raised(
     refusal: int, state: State, kind: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(eth0=(UP, [Queue("pfifo_fast")]), eth1=(UP, [Queue("fq")]))
@@ -212,7 +180,7 @@ def test_a_refusal_is_said_and_not_raised(
     assert found["eth1"].state == "ready"
 
 
-def test_several_queues_get_their_default_back_if_one_cannot_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_queues_get_their_default_back_if_one_of_them_cannot_have_fq(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(eth0=(UP, default_mq()))
     machine.knows = {"mq"}
     assert machine.surveyed(monkeypatch, fix=True)["eth0"].state == "kernel lacks it"
@@ -231,7 +199,7 @@ def _sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_sysfs")
 @pytest.mark.parametrize("fix", [False, True])
-def test_without_pyroute2_the_interfaces_are_listed_all_the_same(fix: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyroute2_the_interfaces_are_listed_from_sys(fix: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyroute2", None)
     found = {each.name: (each.eligible, each.qdisc, each.state) for each in survey(fix=fix)}
     assert found == {"eth0": (True, "", "needs pyroute2"), "eth1": (False, "", "down"), "lo": (False, "", "loopback")}
@@ -241,7 +209,7 @@ def test_without_pyroute2_the_interfaces_are_listed_all_the_same(fix: bool, monk
 @pytest.mark.parametrize(
     "fault", [OSError(errno.EAFNOSUPPORT, "Address family not supported"), pyroute2.NetlinkError(errno.EPERM)]
 )
-def test_without_netlink_too(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_netlink_the_interfaces_are_listed_from_sys(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> Machine:
         raise fault
 
@@ -251,14 +219,14 @@ def test_without_netlink_too(fault: Exception, monkeypatch: pytest.MonkeyPatch) 
     assert eth0.detail in ("netlink: Address family not supported", "netlink: Operation not permitted")
 
 
-def test_this_machine_is_surveyed() -> None:
+def test_the_survey_of_this_machine_has_its_loopback() -> None:
     found = {each.name: each for each in survey()}
     assert found["lo"].state in ("loopback", "down")
     assert not found["lo"].eligible
 
 
-def test_this_kernel_answers_for_new_interfaces() -> None:
-    """One queue, three queues, and one that someone chose; `fq` is installed wherever the kernel has it."""
+def test_this_kernel_gives_the_state_of_new_interfaces() -> None:
+    """One queue, three queues, and one that was set on purpose; `fq` is installed if the kernel has it."""
 
     def look() -> tuple[dict[str, Interface], dict[str, Interface], dict[str, Interface]]:
         with pyroute2.IPRoute() as ip:
@@ -284,8 +252,8 @@ def test_this_kernel_answers_for_new_interfaces() -> None:
         assert (after["one"].state, after["three"].state) == ("ready", "ready")
 
 
-def test_this_kernel_takes_the_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kind that every kernel has stands in for `fq`, which this one may lack; pyroute2 knows no more of it."""
+def test_this_kernel_accepts_the_changes_of_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a kind that every kernel has, in the place of `fq`, which this one may lack; pyroute2 knows neither."""
     monkeypatch.setattr(qdisc, "FQ", "pfifo")
     monkeypatch.delitem(plugins, "pfifo")
 
@@ -305,7 +273,7 @@ def test_this_kernel_takes_the_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
 
 
-def test_the_kernel_paces_where_sockets_keep_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_paces_if_sockets_keep_a_rate_and_else_the_timeline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pacing_support() == "kernel"  # Linux since 3.13
 
     def refuse(sock: object, rate: float) -> None:
@@ -315,35 +283,3 @@ def test_the_kernel_paces_where_sockets_keep_a_rate(monkeypatch: pytest.MonkeyPa
     assert pacing_support() == "timeline"
     monkeypatch.setattr(qdisc, "pace", lambda sock, rate: None)  # accepted and forgotten
     assert pacing_support() == "timeline"
-
-
-async def test_the_result_is_logged_once_for_each_interface_but_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(lo=(UP | LOOPBACK, []), eth0=(UP, [Queue("pfifo_fast")]), eth1=(UP, [Queue("htb", 0x10000)]))
-    monkeypatch.setattr(pyroute2, "IPRoute", machine)
-    with capture_logs() as lines:
-        await prepare_fq(Observer())
-    assert [(each["event"], each["interface"], each["state"]) for each in lines] == [
-        ("fq", "eth0", "installed"), ("fq", "eth1", "left alone"),
-    ]  # fmt: skip
-    assert all(each["detail"] and each["log_level"] == "info" for each in lines)
-    assert kinds(machine, 2) == ["fq"]
-
-
-async def test_a_cancel_does_not_wait_for_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, allowed, left = trio.Event(), threading.Event(), threading.Event()
-    token = trio.lowlevel.current_trio_token()
-
-    def wait(*, fix: bool) -> list[Interface]:
-        token.run_sync_soon(asked.set)
-        allowed.wait(10)
-        left.set()
-        return []
-
-    monkeypatch.setattr(qdisc, "survey", wait)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(prepare_fq, Observer())
-        await asked.wait()
-        nursery.cancel_scope.cancel()
-    assert not left.is_set()
-    allowed.set()
-    assert left.wait(10)

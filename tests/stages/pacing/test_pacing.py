@@ -7,23 +7,24 @@ import trio
 import trio.testing
 
 import trioedge as te
-from trioedge.testing import Client, Rehearsal, ScriptedUpstream, check_decision, make_session, open_edge
+from trioedge.testing import Client, Rehearsal, ScriptedUpstream, open_edge
 
 RATE = 100_000.0
 
 
 def edge(*stages: object, control: te.MemoryControl | None = None) -> te.Edge:
-    """Sources of 198.51.100.0/24 are the bank's, all others the shop's."""
+    """Make an edge: sources of 198.51.100.0/24 are of the bank, all others of the shop."""
 
     def by_network(session: te.Session) -> str:
         return "bank" if session.source.startswith("198.51.100.") else "shop"
 
-    everything = [te.Identify(by_network), *stages]
-    return te.Edge("tcp://127.0.0.1:0", everything, te.Forward("tcp://192.0.2.9:6379"), control=control)
+    return te.Edge(
+        "tcp://127.0.0.1:0", [te.Identify(by_network), *stages], te.Forward("tcp://192.0.2.9:6379"), control=control
+    )
 
 
 async def pour(stream: trio.abc.HalfCloseableStream) -> None:
-    """Send ten times the rate, as far as it is taken, and take whatever comes."""
+    """Send ten times the rate, as far as it is accepted, and receive everything."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(drink, stream)
         while True:
@@ -37,12 +38,12 @@ async def drink(stream: trio.abc.HalfCloseableStream) -> None:
 
 
 def upstream(script: Any = pour) -> ScriptedUpstream:
-    """Holds nothing back between the two, so that who is slow is waited for."""
+    """Make an upstream without a buffer between the two, so that a fast side waits for a slow one."""
     return ScriptedUpstream(script, lockstep=True)
 
 
 class Crowd:
-    """Clients that pour and drink for as long as the edge lives."""
+    """Clients that send and receive as fast as they can, for as long as the edge serves."""
 
     def __init__(self, world: Rehearsal, nursery: trio.Nursery) -> None:
         self._world = world
@@ -63,7 +64,7 @@ class Crowd:
             pass
 
     async def rates(self, seconds: float, clients: list[Client] | None = None) -> tuple[float, float]:
-        """Measure what these, or all, move down and up, in bytes a second."""
+        """Measure what these clients, or all, move down and up, in bytes a second."""
         sessions = [client.session for client in (self.clients if clients is None else clients)]
         before = [(session.bytes_down, session.bytes_up) for session in sessions]
         began = trio.current_time()
@@ -78,7 +79,7 @@ def near(rate: float) -> object:
 
 
 @pytest.mark.parametrize("flows", [1, 3])
-async def test_a_services_rate_is_the_sum_over_its_sessions_both_ways(
+async def test_the_rate_of_a_service_is_the_sum_over_its_sessions_in_both_directions(
     flows: int, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_edge(edge(te.Pacing(RATE, RATE / 2)), upstream()) as world:
@@ -90,7 +91,7 @@ async def test_a_services_rate_is_the_sum_over_its_sessions_both_ways(
     nursery.cancel_scope.cancel()
 
 
-async def test_one_service_at_its_limit_is_nothing_to_another(
+async def test_a_service_at_its_limit_does_not_slow_another(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_edge(edge(te.Pacing(RATE, RATE)), upstream()) as world:
@@ -102,7 +103,7 @@ async def test_one_service_at_its_limit_is_nothing_to_another(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_policy_that_changes_retunes_those_who_live(
+async def test_a_policy_that_changes_retunes_live_sessions(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     control = te.MemoryControl({"shop": te.Policy(down_rate=RATE)})
@@ -113,14 +114,14 @@ async def test_a_policy_that_changes_retunes_those_who_live(
         for rate in (4 * RATE, RATE / 2):
             plan = await control.put("shop", te.Policy(down_rate=rate))
             assert plan.retuned == 2
-            await trio.sleep(1.5)  # a tick, and the wait that is under way
+            await trio.sleep(1.5)  # a tick, and the wait of the timeline that is under way
             down, up = await crowd.rates(4)
             assert down == near(rate)
-            assert up > 10 * RATE, "which has no rate"
+            assert up > 10 * RATE, "because it has no limit"
     nursery.cancel_scope.cancel()
 
 
-async def test_a_policy_gains_a_rate_and_loses_it_while_sessions_live(
+async def test_a_policy_may_gain_a_rate_and_lose_it_while_sessions_live(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     control = te.MemoryControl({"shop": te.Policy()})
@@ -140,7 +141,7 @@ async def test_a_policy_gains_a_rate_and_loses_it_while_sessions_live(
     nursery.cancel_scope.cancel()
 
 
-async def test_the_policy_goes_before_the_arguments(
+async def test_the_policy_takes_precedence_over_the_arguments(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     control = te.MemoryControl({"shop": te.Policy(down_rate=2 * RATE), "bank": te.Policy()})
@@ -153,10 +154,10 @@ async def test_the_policy_goes_before_the_arguments(
     nursery.cancel_scope.cancel()
 
 
-async def test_the_gate_and_the_rates_share_nothing(
+async def test_a_service_at_its_byte_limit_opens_sessions_as_fast_as_an_idle_one(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """A service at its byte limit has all of its burst, and its new sessions answer as soon as an idle one's."""
+    """It has its whole burst too, and its new sessions are answered as soon."""
 
     async def pour_or_echo(stream: trio.abc.HalfCloseableStream) -> None:
         if await stream.receive_some(1) == b"?":
@@ -172,21 +173,21 @@ async def test_the_gate_and_the_rates_share_nothing(
         assert await crowd.rates(2) == (near(RATE), near(RATE))
         took: dict[str, list[float]] = {}
         for source in ("192.0.2.1", "198.51.100.1"):
-            let_in = 0
+            admitted = 0
             for _ in range(6):
                 began = trio.current_time()
                 client = await world.connect(source, lockstep=True)
                 if client.outcome is None:
-                    let_in += 1
+                    admitted += 1
                     await client.send(b"?")
                     assert await client.receive(1) == b"!"
                     took.setdefault(source, []).append(trio.current_time() - began)
-            assert let_in == 5
+            assert admitted == 5
         assert [max(times) for times in took.values()] == [pytest.approx(0, abs=0.02)] * 2
     nursery.cancel_scope.cancel()
 
 
-async def test_who_is_refused_later_takes_no_share(
+async def test_sessions_that_a_later_decision_refuses_take_no_share(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     @te.decision
@@ -205,7 +206,7 @@ async def test_who_is_refused_later_takes_no_share(
     nursery.cancel_scope.cancel()
 
 
-async def test_sessions_behind_a_middleware_are_paced_too(
+async def test_sessions_are_paced_behind_a_middleware(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     @te.middleware
@@ -221,7 +222,7 @@ async def test_sessions_behind_a_middleware_are_paced_too(
     nursery.cancel_scope.cancel()
 
 
-async def test_an_edge_that_stops_leaves_nobody_behind_and_may_be_opened_again(
+async def test_an_edge_that_stops_leaves_no_task_and_may_serve_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     once_more = edge(te.Pacing(RATE, RATE))
@@ -237,52 +238,69 @@ async def test_an_edge_that_stops_leaves_nobody_behind_and_may_be_opened_again(
         assert trio.lowlevel.current_statistics().tasks_living == tasks
 
 
-async def test_the_queue_discipline_is_prepared_before_anybody_is_accepted_if_asked_for(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+async def test_one_recipe_paces_each_of_two_edges_by_itself(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    trail: list[str] = []
-
-    async def prepare(observer: object) -> None:
+    pacing = te.Pacing(RATE, RATE)
+    async with open_edge(edge(pacing), upstream()) as one, open_edge(edge(pacing), upstream()) as other:
+        crowds = [Crowd(world, nursery) for world in (one, other)]
+        for crowd in crowds:
+            await crowd.join(2)
         await trio.sleep(1)
-        trail.append("prepared")
-
-    monkeypatch.setattr("trioedge.stages.pacing.pacing.prepare_fq", prepare)
-    async with open_edge(edge(te.Pacing())):
-        assert trail == []
-    async with open_edge(edge(te.Pacing(RATE, prepare_fq=True))):
-        assert trail == ["prepared"]
-
-
-async def test_it_is_a_decision_that_always_says_yes(autojump_clock: trio.testing.MockClock) -> None:
-    pacing = te.Pacing(RATE, RATE / 2)
-    async with open_edge(te.Edge("tcp://127.0.0.1:0", [pacing], te.Forward("tcp://192.0.2.9:6379"))):
-        check_decision(pacing)
-        session = make_session(now=trio.current_time())
-        assert pacing.decide(session) is te.CONTINUE
-        assert (session.down_rate, session.up_rate) == (RATE, RATE / 2)
+        for crowd in crowds:
+            assert await crowd.rates(3) == (near(RATE), near(RATE))
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("argument", ["down_rate", "up_rate"])
-@pytest.mark.parametrize("rate", [0, -1, "fast", "10 Mb/s", float("nan"), float("inf"), True])
-def test_a_rate_that_is_none_is_quoted(argument: str, rate: Any) -> None:
-    with pytest.raises(te.ConfigurationError, match=f"rate {rate!r} must be at least 1"):
+@pytest.mark.parametrize("rate", [0, -1, "fast", "10 MB", float("nan"), float("inf"), True])
+def test_a_bad_rate_is_quoted_with_its_argument(argument: str, rate: Any) -> None:
+    with pytest.raises(te.ConfigurationError) as refusal:
         te.Pacing(**{argument: rate})
+    assert str(refusal.value).startswith(f"Pacing({argument}=...): rate {rate!r} must be at least 1, in bytes a second")
 
 
-def test_it_prints_as_it_was_written() -> None:
-    assert repr(te.Pacing()) == "Pacing()"
-    assert repr(te.Pacing("10 MB/s")) == "Pacing(down_rate='10 MB/s')"
-    assert repr(te.Pacing(1e6, "8 Mbit/s", prepare_fq=True)) == (
-        "Pacing(down_rate='1 MB/s', up_rate='1 MB/s', prepare_fq=True)"
+def test_a_rate_that_may_be_bits_or_bytes_is_refused_with_both() -> None:
+    with pytest.raises(te.ConfigurationError) as refusal:
+        te.Pacing(up_rate="10 Mb/s")
+    assert str(refusal.value) == (
+        "Pacing(up_rate=...): rate '10 Mb/s' may be bits or bytes: "
+        "did you mean '10 MB/s' (bytes) or '10 Mbit/s' (bits)?"
     )
 
 
-def test_it_says_what_it_needs_and_which_policies_it_enforces() -> None:
+def test_pacing_prints_its_rates_in_bytes() -> None:
+    assert repr(te.Pacing()) == "Pacing()"
+    assert repr(te.Pacing("10 MB/s")) == "Pacing(down_rate='10 MB/s')"
+    assert repr(te.Pacing(1e6, "8 Mbit/s")) == "Pacing(down_rate='1 MB/s', up_rate='1 MB/s')"
+
+
+def test_pacing_requires_the_service_and_enforces_the_rates_of_policies() -> None:
     assert te.Pacing.requires == ("service",)
     assert te.Pacing.enforces == ("down_rate", "up_rate")
 
 
-def test_two_in_one_chain_would_undo_each_other() -> None:
+FORWARD = te.Forward("tcp://192.0.2.9:1")
+
+
+def test_two_pacings_in_one_chain_are_refused_at_start() -> None:
     stages = [te.Pacing(down_rate="1 MB/s"), te.Pacing(up_rate="1 MB/s")]
     with pytest.raises(te.ConfigurationError, match="Pacing is there twice"):
-        te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:1"))
+        te.Edge("tcp://127.0.0.1:0", stages, FORWARD)
+
+
+def test_pacing_without_a_rate_is_refused_at_start_on_an_edge_without_a_control_plane() -> None:
+    with pytest.raises(te.ConfigurationError) as refusal:
+        te.Edge("tcp://127.0.0.1:0", [te.Pacing()], FORWARD)
+    assert str(refusal.value).startswith("stage 1 (Pacing) says no limit, and no control plane does: ")
+    for pacing in (te.Pacing(down_rate=1e6), te.Pacing(up_rate=1e6)):
+        te.Edge("tcp://127.0.0.1:0", [pacing], FORWARD)
+    te.Edge("tcp://127.0.0.1:0", [te.Pacing()], FORWARD, control=te.MemoryControl({}))
+
+
+def test_pacing_before_an_endpoint_without_the_relay_of_the_edge_is_refused_at_start() -> None:
+    async def echo(session: te.Session) -> te.Outcome:
+        return te.Completed()
+
+    with pytest.raises(te.ConfigurationError, match=r"stage 1 \(Pacing\) does nothing before an endpoint that moves"):
+        te.Edge("tcp://127.0.0.1:0", [te.Pacing(1e6)], echo)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from trioedge.stages.pacing.shares import DEBT_SECONDS, GRAIN, RUN, Debt, Division, Flow, divide
+from trioedge.stages.pacing.shares import DEBT_SECONDS, DEMANDS_PER_STEP, GRAIN, Debt, Division, Flow, divide
 
 TICK = 0.1
 
@@ -25,20 +25,20 @@ def done(steps: Generator[None, None, Division]) -> Division:
             return division
 
 
-def split(rate: float, demands: Sequence[float]) -> list[float]:
-    """Each one's part of the rate."""
+def fair_parts(rate: float, demands: Sequence[float]) -> list[float]:
+    """The fair part of each flow."""
     division = done(divide(rate, demands, len(demands) or 1))
     return [division.fair(demand) for demand in demands]
 
 
-def resplit(rate: float, demands: Sequence[float]) -> list[float]:
-    """Each one's share, none of which is below an equal one."""
+def shares_of(rate: float, demands: Sequence[float]) -> list[float]:
+    """The share of each flow."""
     division = done(divide(rate, demands, len(demands) or 1))
     return [division.share(demand) for demand in demands]
 
 
 def filled(rate: float, demands: Sequence[float]) -> list[float]:
-    """Progressive filling as the book has it: all rise together, and who has enough stops rising."""
+    """Progressive filling, as the book has it: all parts rise together, and each stops at its demand."""
     shares = [0.0] * len(demands)
     rising = set(range(len(demands)))
     left = rate
@@ -53,8 +53,8 @@ def filled(rate: float, demands: Sequence[float]) -> list[float]:
 
 @examples(120)
 @given(rates, demands)
-def test_a_split_is_max_min_fair_and_whole(rate: float, demands: list[float]) -> None:
-    shares = split(rate, demands)
+def test_fair_parts_are_max_min_fair_and_add_up_to_the_rate(rate: float, demands: list[float]) -> None:
+    shares = fair_parts(rate, demands)
     assert shares == pytest.approx(filled(rate, demands), rel=1e-6, abs=rate * 1e-9)
     assert sum(shares) == pytest.approx(rate)
     for share, demand in zip(shares, demands, strict=True):
@@ -75,15 +75,17 @@ def test_a_split_is_max_min_fair_and_whole(rate: float, demands: list[float]) ->
         ([4, 4, 4], [4, 4, 4]),
     ],
 )
-def test_splits_of_twelve(demands: list[float], shares: list[float]) -> None:
-    assert split(12, demands) == pytest.approx(shares)
+def test_fair_parts_of_a_rate_of_12(demands: list[float], shares: list[float]) -> None:
+    assert fair_parts(12, demands) == pytest.approx(shares)
 
 
 @examples(120)
 @given(rates, demands)
-def test_a_resplit_starves_nobody_and_exceeds_the_rate_less_than_twofold(rate: float, demands: list[float]) -> None:
-    shares, number = resplit(rate, demands), len(demands)
-    assert all(share >= max(rate / number, fair) for share, fair in zip(shares, split(rate, demands), strict=True))
+def test_no_share_is_below_an_equal_one_and_together_they_exceed_the_rate_less_than_twofold(
+    rate: float, demands: list[float]
+) -> None:
+    shares, number = shares_of(rate, demands), len(demands)
+    assert all(share >= max(rate / number, fair) for share, fair in zip(shares, fair_parts(rate, demands), strict=True))
     assert rate * (1 - 1e-9) <= sum(shares) <= rate * (2 - 1 / number) * (1 + 1e-9)
     used = sum(min(share, demand) for share, demand in zip(shares, demands, strict=True))
     if all(demand in (0, inf) for demand in demands):
@@ -92,10 +94,10 @@ def test_a_resplit_starves_nobody_and_exceeds_the_rate_less_than_twofold(rate: f
 
 @examples(60)
 @given(rates, demands, st.integers(0, 5), st.randoms(use_true_random=False))
-def test_flows_that_want_nothing_need_not_be_named_and_their_order_is_nothing(
+def test_flows_without_demand_need_not_be_named_and_the_order_does_not_matter(
     rate: float, demands: list[float], idle: int, chance: random.Random
 ) -> None:
-    """So a tick costs what the flows cost that move."""
+    """So a tick costs what the flows whose bytes move cost."""
     shuffled = [*demands, *[0.0] * idle]
     chance.shuffle(shuffled)
     number = len(shuffled)
@@ -104,24 +106,24 @@ def test_flows_that_want_nothing_need_not_be_named_and_their_order_is_nothing(
         assert named.share(demand) == pytest.approx(all_of_them.share(demand))
 
 
-def test_ten_thousand_flows_are_divided_in_short_steps() -> None:
+def test_a_rate_is_divided_among_ten_thousand_flows_in_short_steps() -> None:
     demands = [float(1 + 7919 * number % 10_007) for number in range(10_000)]
     steps = divide(sum(demands) / 2, demands, len(demands))
     division = done(steps)
     assert sum(map(division.fair, demands)) == pytest.approx(sum(demands) / 2)
-    assert sum(1 for _ in divide(sum(demands) / 2, demands, len(demands))) > len(demands) / RUN
+    assert sum(1 for _ in divide(sum(demands) / 2, demands, len(demands))) > len(demands) / DEMANDS_PER_STEP
 
 
-def test_a_flow_alone_has_the_whole_rate_whatever_it_wants() -> None:
-    assert [resplit(12, [demand]) for demand in (0, 1, inf)] == [[12]] * 3
+def test_the_only_flow_has_the_whole_rate_whatever_its_demand() -> None:
+    assert [shares_of(12, [demand]) for demand in (0, 1, inf)] == [[12]] * 3
 
 
-def test_no_limit_is_shared_as_no_limit() -> None:
-    assert resplit(inf, [0, 1, inf]) == [inf] * 3
+def test_without_a_limit_every_share_is_infinite() -> None:
+    assert shares_of(inf, [0, 1, inf]) == [inf] * 3
     assert Debt().settle(1e9, inf, TICK) == inf
 
 
-def test_who_is_ahead_of_its_rate_by_less_than_a_train_of_packets_owes_nothing() -> None:
+def test_a_service_that_is_ahead_by_at_most_the_grain_has_no_debt() -> None:
     debt = Debt()
     debt.settle(GRAIN, 1.0, 1e-9)
     assert not debt
@@ -129,26 +131,26 @@ def test_who_is_ahead_of_its_rate_by_less_than_a_train_of_packets_owes_nothing()
     assert debt
 
 
-def test_idle_flows_keep_an_equal_share_and_the_others_have_it_all() -> None:
-    assert resplit(12, [0, inf, 0, inf]) == [3, 6, 3, 6]
+def test_idle_flows_keep_an_equal_share_and_the_others_divide_the_whole_rate() -> None:
+    assert shares_of(12, [0, inf, 0, inf]) == [3, 6, 3, 6]
 
 
 def observed(flow: Flow, *deliveries: int) -> list[float]:
-    """What a flow wants after each tick of a second, its share left alone."""
+    """The demand of a flow after each tick of a second, with the same share."""
     totals = accumulate(deliveries)
     return [flow.observe(total, 0, 1.0) for total in totals]
 
 
-def test_a_flow_that_uses_most_of_its_share_wants_all_there_is() -> None:
+def test_a_flow_that_uses_three_quarters_of_its_share_has_an_infinite_demand() -> None:
     assert observed(Flow(1000), 750) == [inf]
     assert observed(Flow(1000), 749) == [749 * 1.5]
 
 
-def test_a_pause_lets_a_demand_fade_and_does_not_end_it() -> None:
+def test_a_demand_fades_in_a_pause_tick_by_tick() -> None:
     assert observed(Flow(10_000), 1000, 0, 0, 500) == pytest.approx([1500, 1200, 960, 768])
 
 
-def test_a_flow_that_stays_silent_is_idle_in_the_end() -> None:
+def test_a_flow_that_stays_silent_becomes_idle() -> None:
     flow = Flow(10_000)
     wants = observed(flow, 1000, *[0] * 40)
     assert wants.index(0) == 31
@@ -156,7 +158,7 @@ def test_a_flow_that_stays_silent_is_idle_in_the_end() -> None:
     assert flow.demand == 0
 
 
-def test_bytes_that_the_kernel_holds_are_not_delivered() -> None:
+def test_bytes_in_the_queue_of_the_kernel_are_not_delivered() -> None:
     flow = Flow(10_000, moved=5000, queued=1000)
     for moved, queued, seconds, delivered, demand in [
         (5000, 1000, 0.5, 0, 0),
@@ -169,22 +171,22 @@ def test_bytes_that_the_kernel_holds_are_not_delivered() -> None:
         assert flow.delivered == delivered
 
 
-def test_a_flow_that_ends_in_order_delivered_all_that_it_moved() -> None:
+def test_a_flow_that_ends_in_order_has_delivered_all_its_bytes() -> None:
     flow = Flow(10_000)
     flow.observe(5000, 1000, 0.1)
     assert flow.end(9000) == 5000
     assert flow.end(3000) == 0
 
 
-def test_a_flow_that_is_reset_delivered_what_its_share_carries_at_most() -> None:
-    """For the kernel drops what it has not sent, which nobody can ask for any more."""
+def test_a_flow_that_is_reset_has_delivered_at_most_what_its_share_carries() -> None:
+    """Because the kernel drops the bytes that it has not sent, and does not say how many."""
     flow = Flow(1e6)
     assert flow.end(10_000_000, 0.1) == GRAIN + 1e5
     assert flow.end(5000, 0.1) == 5000
 
 
 class Service:
-    """A service on a kernel that gives every flow `excess` times what it is asked for, if the flow has that much."""
+    """A service on a kernel that sends `excess` times the share of each flow, if the flow has that many bytes."""
 
     def __init__(self, rate: float, flows: int, excess: float) -> None:
         self.rate, self.excess = rate, excess
@@ -200,29 +202,31 @@ class Service:
         delivered = [flow.delivered for flow in self.flows]
         self.delivered.append(sum(delivered))
         rate = self.debt.settle(sum(delivered), self.rate, TICK)
-        for flow, share in zip(self.flows, resplit(rate, demands), strict=True):
+        for flow, share in zip(self.flows, shares_of(rate, demands), strict=True):
             flow.share = share
         return delivered
 
 
 @pytest.mark.parametrize("flows", [1, 3, 20])
 @pytest.mark.parametrize("rate", [1e6, 1e7, 1e8])
-def test_a_kernel_that_gives_16_percent_too_much_gives_less_than_2_over_ten_seconds(rate: float, flows: int) -> None:
+def test_a_kernel_that_exceeds_shares_by_16_percent_exceeds_the_rate_by_less_than_2_over_ten_seconds(
+    rate: float, flows: int
+) -> None:
     service = Service(rate, flows, excess=1.16)
     for _ in range(100):
         service.tick([inf] * flows)
     assert rate * 10 * 0.999 < sum(service.delivered) < rate * 10 * 1.02
-    assert sum(service.delivered[50:]) == pytest.approx(rate * 5, rel=0.002), "and nothing too much in the long run"
+    assert sum(service.delivered[50:]) == pytest.approx(rate * 5, rel=0.002), "and not at all in the long run"
 
 
-def test_a_kernel_that_gives_too_little_is_not_asked_for_more() -> None:
+def test_a_kernel_that_sends_too_little_is_not_asked_for_more() -> None:
     service = Service(1e6, 2, excess=0.9)
     for _ in range(50):
         service.tick([inf, inf])
     assert [flow.share for flow in service.flows] == [5e5, 5e5]
 
 
-def test_trains_of_packets_are_no_debt() -> None:
+def test_trains_of_packets_make_no_debt() -> None:
     debt = Debt()
     for _ in range(10):
         assert debt.settle(GRAIN, 81_920.0, 0.1) == 81_920
@@ -236,7 +240,7 @@ def test_unused_rate_is_not_saved_up() -> None:
     assert debt.settle(GRAIN + 1e6 * TICK + 1000, 1e6, TICK) == pytest.approx(1e6 - 1000)
 
 
-def test_a_long_tick_carries_as_many_bytes_as_its_short_ones() -> None:
+def test_a_long_tick_carries_as_many_bytes_as_several_short_ones() -> None:
     debt = Debt()
     assert debt.settle(3e6 + GRAIN, 1e6, 3.0) == 1e6
     assert debt.settle(2e6 + 1000, 1e6, 2.0) == pytest.approx(1e6 - 1000)
@@ -249,7 +253,7 @@ def test_a_debt_is_bounded_and_repaid() -> None:
     assert rates == pytest.approx([6e5, 7e5, 8e5, 9e5, 1e6, 1e6])
 
 
-def test_a_debt_of_a_rate_that_was_lowered_is_half_of_a_second_of_the_new_one() -> None:
+def test_after_a_rate_is_lowered_the_debt_is_at_most_half_a_second_of_the_new_rate() -> None:
     debt = Debt()
     debt.settle(2e6, 1e6, TICK)
     assert debt.settle(1e4, 1e5, TICK) == 5e4
@@ -264,19 +268,19 @@ wants_per_second = st.sampled_from([0.0, 0.1, 0.3, 0.5, 2.0])
     st.floats(0.5, 1.16),
     st.lists(st.tuples(*[wants_per_second] * 4, st.integers(1, 12)), min_size=1, max_size=25),
 )
-def test_whoever_wakes_up_whenever_no_stretch_of_time_is_far_ahead_of_the_rate(
+def test_whichever_flows_wake_up_no_stretch_of_time_exceeds_the_rate_by_more_than_the_maximum_debt(
     rate: float, excess: float, phases: list[tuple[float, ...]]
 ) -> None:
-    """Four flows, each of which wants another part of the rate every few ticks."""
+    """Four flows, each with another demand every few ticks."""
     service = Service(rate, 4, excess)
     for *wants, ticks in phases:
         for _ in range(int(ticks)):
             service.tick([want * rate for want in wants])
-    ahead = most = 0.0
-    for delivered in service.delivered:  # the stretch that is the furthest ahead, Kadane's way
+    ahead = furthest = 0.0
+    for delivered in service.delivered:  # the stretch with the largest excess, by Kadane's algorithm
         ahead = max(ahead + delivered - rate * TICK, 0.0)
-        most = max(most, ahead)
-    assert most <= rate * DEBT_SECONDS + GRAIN
+        furthest = max(furthest, ahead)
+    assert furthest <= rate * DEBT_SECONDS + GRAIN
 
 
 @pytest.mark.parametrize("flows", [2, 5, 50])
@@ -289,7 +293,7 @@ def test_a_flow_that_wakes_up_has_an_equal_share_at_once_and_the_whole_rate_a_ti
 
 
 @pytest.mark.parametrize("part", [number / 20 for number in range(20)])
-def test_what_a_light_flow_leaves_is_anothers_and_shares_do_not_swing(part: float) -> None:
+def test_the_rate_that_a_light_flow_does_not_use_goes_to_the_other_and_shares_do_not_swing(part: float) -> None:
     service = Service(1e6, 2, 1.0)
     for _ in range(60):
         service.tick([part * 1e6, inf])
@@ -301,11 +305,11 @@ def test_what_a_light_flow_leaves_is_anothers_and_shares_do_not_swing(part: floa
     assert service.flows[1].delivered >= min(0.5, 1 - 1.5 * part) * 1e6 * TICK * 0.99
 
 
-def test_two_that_take_turns_both_get_on() -> None:
-    """A download that pauses between its requests: its share is there when the next one comes."""
+def test_a_flow_that_pauses_between_its_requests_has_an_equal_share_when_it_sends() -> None:
+    """Such as a download with a pause between two requests."""
     service = Service(1e6, 2, 1.0)
     for number in range(100):
         first, _ = service.tick([inf if number % 3 else 0.0, inf])
         if number % 3:
-            assert first >= 0.48e6 * TICK, "an equal share, but for what was too much when it first woke"
+            assert first >= 0.48e6 * TICK, "an equal share, but for the debt of the first time that it woke up"
     assert sum(service.delivered) > 0.8e6 * 10

@@ -1,4 +1,4 @@
-"""The demo's clients: each comes from a loopback address of its own and has manners of its own."""
+"""The demo's clients: each kind has a loopback address and a pattern of requests of its own."""
 
 import itertools
 from collections.abc import Awaitable, Callable
@@ -11,29 +11,29 @@ import trio
 from .edge import BURSTING, POLITE, STAYING, STRANGERS, UNWANTED, WATCHING
 
 BURST: Final = 20
-"""Connections that the bursting client opens at once; the gate lets fewer in."""
+"""Connections that the bursting client opens at once; the gate admits fewer."""
 
 
 Arrived: TypeAlias = Callable[[int], None]
-"""Told of bytes as they arrive."""
+"""Called with the number of bytes that have arrived."""
 
 
 async def run(port: int, watched: Arrived) -> None:
-    """Be all the clients of the edge at `port`, until cancelled; `watched` is told what those that watch get."""
+    """Run all clients of the edge at `port` until cancelled; `watched` is called for bytes of the video clients."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_again_and_again, 1.0, partial(visit, POLITE, port, requests=2, pause=0.4, size=2_000))
-        nursery.start_soon(_again_and_again, 0.8, partial(visit, UNWANTED, port, requests=1))
-        nursery.start_soon(_again_and_again, 4.0, partial(_burst, port))
+        nursery.start_soon(_repeat, 1.0, partial(visit, POLITE, port, requests=2, pause=0.4, size=2_000))
+        nursery.start_soon(_repeat, 0.8, partial(visit, UNWANTED, port, requests=1))
+        nursery.start_soon(_repeat, 4.0, partial(_burst, port))
         nursery.start_soon(_stray, port)
         for _ in range(2):
             watch = partial(visit, WATCHING, port, requests=1_000_000, size=900_000, arrived=watched)
-            nursery.start_soon(_again_and_again, 1.0, watch)
+            nursery.start_soon(_repeat, 1.0, watch)
         for _ in range(3):
             stay = partial(visit, STAYING, port, requests=1_000_000, pause=0.5, size=200)
-            nursery.start_soon(_again_and_again, 1.0, stay)
+            nursery.start_soon(_repeat, 1.0, stay)
 
 
-async def _again_and_again(pause: float, act: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(pause: float, act: Callable[[], Awaitable[None]]) -> None:
     while True:
         await act()
         await trio.sleep(pause)
@@ -46,7 +46,7 @@ async def _burst(port: int) -> None:
 
 
 async def _stray(port: int) -> None:
-    """Come from one address after the other, and stay until cut."""
+    """Connect from one address after another, and stay until the edge cuts the sessions."""
     for number in itertools.cycle(range(1, 255)):
         await trio.sleep(1)
         async with trio.open_nursery() as nursery:
@@ -58,7 +58,7 @@ async def _stray(port: int) -> None:
 async def visit(
     source: str, port: int, *, requests: int, pause: float = 0.0, size: int = 100, arrived: Arrived = lambda _: None
 ) -> None:
-    """Make some requests on one connection and leave; being refused or cut ends the visit."""
+    """Make some requests on one connection, then close it; a refusal or a cut ends the visit as well."""
     with suppress(OSError, trio.BrokenResourceError), trio.socket.socket() as sock:
         await sock.bind((source, 0))
         await sock.connect(("127.0.0.1", port))

@@ -1,8 +1,10 @@
-"""``trioedge demo``: an upstream, an edge of seven stages before it, and clients, on loopback."""
+"""``trioedge demo``: an upstream, an edge of seven stages and clients, all on loopback."""
 
 import math
 import signal
 import sys
+from functools import partial
+from operator import lt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -13,7 +15,8 @@ from cyclopts import Parameter, validators
 from ...control.file import FileControl
 from ...edge import Edge
 from ...errors import ConfigurationError
-from .. import logs
+from ...process import logs
+from ...services.service import Service
 from ..words import count, reasons
 from . import clients as demo_clients
 from . import edge as demo_edge
@@ -31,7 +34,7 @@ def demo(
     seconds: float | None = None,
     control_plane: str | None = None,
 ) -> int:
-    """See an edge of seven stages at work: a device is denied, a rate changes, a source is evicted.
+    """Show an edge of seven stages at work: a device is denied, a rate changes, a source is evicted.
 
     Args:
         port: The port to listen on, on 127.0.0.1; 0 lets the system choose.
@@ -50,7 +53,7 @@ def demo(
 
 
 async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -> None:
-    """Start from the upstream to the clients, and end in the other order."""
+    """Start the parts from the upstream to the clients, and stop them in reverse order."""
     upstream = DemoServer()
     view = LiveTable() if terminal else Lines()
     with TemporaryDirectory(prefix="trioedge-demo-") as folder:
@@ -78,22 +81,34 @@ async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -
                 edge = demo_edge.build(listen, control, story.watch(control.check_device))
             async with trio.open_nursery() as edges:
                 await edges.start(edge.serve)
-                at_first = dict(edge.services)
+                first = dict[str, Service]()
+                edges.start_soon(_note_services, edge, first)
                 print(_introduction(edge, services, process, seconds), flush=True)
                 with trio.move_on_after(seconds) as ending:
                     await _live(edge, upstream, story, view)
-                ending = nursery.cancel_scope  # who cannot wait for the end sends another signal
+                ending = nursery.cancel_scope  # a second signal does not wait for the drain
                 edge.drain()
+                await edge.phase.wait_value("stopped")
+                edges.cancel_scope.cancel()
             if process is not None:
                 # A service that was removed and named again is another object, whose counts began at 0.
-                stayed = [service for name, service in edge.services.items() if at_first.get(name) is service]
+                stayed = [service for name, service in edge.services.items() if first.get(name) is service]
                 print(settled(stayed, await process.books(service.name for service in stayed)))
             print(_summary(edge, upstream, story))
             nursery.cancel_scope.cancel()
 
 
+async def _note_services(edge: Edge, first: dict[str, Service]) -> None:
+    """Note the first object of each service name, until cancelled."""
+    applied = -1
+    while True:
+        applied = await edge.snapshots.wait_value(partial(lt, applied))
+        for name, service in edge.services.items():
+            first.setdefault(name, service)
+
+
 async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View) -> None:
-    """Let clients come, the story happen and the view follow, until cancelled."""
+    """Run the clients, the story and the view, until cancelled."""
     with view.open():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(demo_clients.run, int(edge.addresses[0].rpartition(":")[2]), story.arrived)
@@ -102,7 +117,7 @@ async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View) -> N
                 while True:
                     await trio.sleep(view.seconds)
                     view.show(edge, upstream.answered, story.speed)
-            except trio.Cancelled:  # the last picture, with the sessions that are cut next
+            except trio.Cancelled:  # show the last state, before the sessions are cut
                 view.show(edge, upstream.answered, story.speed)
                 raise
 
@@ -112,8 +127,8 @@ def _introduction(edge: Edge, services: Path, process: ControlProcess | None, se
     tries = {
         f"curl {address}": "is answered",
         f"curl --interface {demo_edge.UNWANTED} {address}": "SourceMatch refuses it",
-        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "SessionGate lets 8 by, and ConcurrencyLimit 6 of them",
-        f"nano {services}": "change what holds",
+        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "SessionGate admits 8, and ConcurrencyLimit 6 of them",
+        f"nano {services}": "change the policies",
     }
     if process is not None:
         tries[f"kill {process.pid}"] = "end the control plane"

@@ -1,4 +1,4 @@
-"""The demo's control plane: a program of its own, which is there for as long as the demo is."""
+"""The demo's control plane: a child process that runs as long as the demo."""
 
 import json
 import os
@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 import trio
 
+from ...control.child_process import child_process
 from ...control.http import HttpControl
-from ...control.http_client import HttpClient, NoAnswerError
+from ...control.http_client import HttpClient, NoAnswerError, parse_url
 from ...errors import ConfigurationError
 from ...services.service import Service
 from ..words import amount
@@ -22,29 +23,29 @@ from .story import CHECK_SECONDS
 from .view import View
 
 START_SECONDS: Final = 20.0
-"""Until it says where it listens."""
+"""Until the control plane prints where it listens."""
 
 ASK_SECONDS: Final = 3.0
-"""For an answer to an operator."""
+"""For an answer to a request of the operator."""
 
 Totals: TypeAlias = Mapping[str, int]
-"""What a service used: ``bytes_up``, ``bytes_down``, and sessions ``opened``."""
+"""The usage of one service: ``bytes_up``, ``bytes_down``, and sessions ``opened``."""
 
 
 class ControlProcess:
-    """A control plane such as ``examples.control_plane`` in a process of its own, and its operator.
+    """A control plane such as ``examples.control_plane`` in a child process, and a client in its operator's role.
 
     Attributes:
         pid: of the process, once it runs.
     """
 
     def __init__(self, module: str, services: Path, view: View) -> None:
-        """Describe it; :meth:`run` starts it.
+        """Describe the process; :meth:`run` starts it.
 
         Args:
-            module: its name, as after ``python -m``. It takes the options of ``examples.control_plane``.
-            services: the file of services that it goes by. Its database is beside it.
-            view: shows what it says, and that it has ended.
+            module: the module to run, as after ``python -m``. It takes the options of ``examples.control_plane``.
+            services: the file of services that the control plane reads. Its database is beside the file.
+            view: shows the lines that the control plane prints, and that it has ended.
         """
         self._module = module
         self._services = services
@@ -54,47 +55,43 @@ class ControlProcess:
         self.pid = 0
 
     async def run(self, service: str, devices: str, *, task_status: trio.TaskStatus[HttpControl]) -> None:
-        """Start it, have it deny `devices` to `service`, and give what an edge asks it by.
+        """Start the control plane, deny `devices` to `service`, give an `HttpControl` for it, and run until cancelled.
 
-        It is gone when this is cancelled. If this process dies otherwise, it ends by itself, for its stdin does.
+        The process is killed when this is cancelled. If the demo dies without a cancel, the control plane ends by
+        itself, because its stdin ends.
 
         Raises:
-            ConfigurationError: it does not start; says why.
+            ConfigurationError: the control plane does not start; the message says why.
         """
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", self._module, "--port", "0", "--services", self._services,
-             "--database", self._services.with_name("control.db"), "--delay", str(CHECK_SECONDS), "--until-eof"],
+        command: list[str | os.PathLike[str]] = [
+            sys.executable, "-m", self._module, "--port", "0", "--services", self._services,
+            "--database", self._services.with_name("control.db"), "--delay", str(CHECK_SECONDS), "--until-eof",
+        ]  # fmt: skip
+        async with child_process(
+            command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "CONTROL_TOKEN": self._token},  # where nobody else can read it
-            start_new_session=True,  # a Ctrl-C is for the demo, which wants the last reports to arrive
-        )  # fmt: skip
-        self.pid = process.pid
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            async with process.stdin, process.stdout, aclosing(_lines(process.stdout)) as lines:
+            env={**os.environ, "CONTROL_TOKEN": self._token},  # other users can read a command line, but no environment
+            start_new_session=True,  # a Ctrl-C stops the demo alone, so that the last reports still arrive
+        ) as process:
+            self.pid = process.pid
+            assert process.stdout is not None
+            async with aclosing(_lines(process.stdout)) as lines:
                 url = await self._address(lines)
-                self._operator = HttpClient(
-                    "demo", url, token=self._token, ca=None, plain_http=False, connections=1, read_seconds=ASK_SECONDS
-                )
+                control = HttpControl(url, token=self._token)
+                self._operator = HttpClient(parse_url(url), token=self._token, read_seconds=ASK_SECONDS)
                 async with self._operator.open():
                     await self._deny(self._operator, service, devices)
-                    task_status.started(HttpControl(url, token=self._token))
+                    task_status.started(control)
                     async for line in lines:
                         self._view.note(f"control plane: {line}")
                     code = await process.wait()
                     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                    self._view.note(f"the control plane has ended ({how}); what it said last holds on")
+                    self._view.note(f"the control plane has ended ({how}); the services stay as they are")
                     await trio.sleep_forever()
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
 
     async def books(self, services: Iterable[str]) -> dict[str, Totals] | None:
-        """Give what the services used as it has been told, or None if it does not answer."""
+        """Give the usage of services as the control plane knows it, or None if it does not answer."""
         assert self._operator is not None
         books: dict[str, Totals] = {}
         try:
@@ -107,7 +104,7 @@ class ControlProcess:
         return books
 
     async def _address(self, lines: AsyncIterator[str]) -> str:
-        said = f"it has said nothing in {START_SECONDS:g} s"
+        said = f"it printed nothing in {START_SECONDS:g} s"
         with trio.move_on_after(START_SECONDS):
             async for line in lines:
                 if line.startswith("http://"):
@@ -120,15 +117,15 @@ class ControlProcess:
             async with operator.ask("PUT", f"/services/{service}/denied/{devices}", ASK_SECONDS, good=(204,)):
                 pass
         except NoAnswerError as error:
-            raise ConfigurationError(f"--control-plane {self._module} denies nobody: {error}") from None
+            raise ConfigurationError(f"--control-plane {self._module} refuses to deny a device: {error}") from None
 
 
 def settled(services: Iterable[Service], books: Mapping[str, Totals] | None) -> str:
-    """Say in words how a control plane's books agree with what an edge counted that has ended.
+    """Say in words whether a control plane's books agree with the counts of an edge that has stopped.
 
     Args:
-        services: those that stayed since they came; one that came back has begun to count anew.
-        books: what these used, or None if nobody knows any more.
+        services: of the edge, without those that were removed and added again, whose counts began anew.
+        books: the control plane's, or None if it does not answer.
     """
     counted = {
         service.name: {"bytes_up": service.up.bytes, "bytes_down": service.down.bytes, "opened": service.opened}

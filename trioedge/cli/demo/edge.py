@@ -12,7 +12,7 @@ BURSTING: Final = "127.0.0.3"
 STAYING: Final = "127.0.0.4"
 WATCHING: Final = "127.0.0.5"
 STRANGERS: Final = "127.0.6."
-"""Each comes from another address that begins like this."""
+"""The prefix of the strangers' addresses; each stranger has another one."""
 
 UNWANTED: Final = "127.0.0.66"
 
@@ -27,20 +27,20 @@ Check: TypeAlias = Callable[[str, str], Awaitable[te.DeviceVerdict]]
 
 
 def service_of(session: te.Session) -> str:
-    """Tell services apart by who comes; a real edge does so by server name or token."""
+    """Give the service of a client, by its address; a real edge takes a server name or a token."""
     return "chat" if session.source.startswith(STRANGERS) else SERVICES.get(session.source, "guest")
 
 
 @te.middleware
 async def at_most_a_minute(session: te.Session, call_next: te.Handler) -> te.Outcome:
-    """End sessions that go on for too long."""
+    """End a session after a minute."""
     with trio.move_on_after(60):
         return await call_next(session)
     return te.Completed(te.Reason.DEADLINE, "a minute")
 
 
 def build(listen: str, control: te.ControlPlane, check: Check) -> te.Edge:
-    """Put the edge together: six decisions, which run before a session has a task, and a middleware."""
+    """Make the edge: six decisions, which run before a session has a task, and a middleware."""
     return te.Edge(
         listen,
         stages=[

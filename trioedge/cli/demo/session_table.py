@@ -1,4 +1,4 @@
-"""The live sessions as a table, and what became of the others: what a person watches on a terminal."""
+"""A table of the live sessions, with counts of the refused and the ended ones, for a terminal."""
 
 from typing import Final
 
@@ -15,12 +15,12 @@ PHASE_STYLES: Final = {"relaying": "green", "connecting": "yellow", "handling": 
 
 
 def render(edge: Edge, *, now: float, rows: int) -> RenderableType:
-    """Show an edge as it is now: its sessions, oldest first, and its counts.
+    """Render the sessions of an edge, oldest first, and its counts.
 
     Args:
-        edge: an edge that serves.
-        now: trio's clock.
-        rows: how many sessions to show. The table is as high with fewer, so that nothing jumps.
+        edge: a serving edge.
+        now: the time of Trio's clock.
+        rows: the number of sessions to show. With fewer sessions the table has empty rows, so that its height is fixed.
     """
     sessions = list(edge.sessions)
     return Group(_table(sessions, now, rows), _left_out(len(sessions) - rows), _counts(edge))

@@ -1,4 +1,4 @@
-"""What happens in the demo while you watch: a device is denied, a rate changes, a source is evicted."""
+"""The events of the demo: a device is denied, a rate changes, a source is evicted."""
 
 import re
 from collections import deque
@@ -17,7 +17,7 @@ from .edge import SERVICES, STAYING, STRANGERS, WATCHING, Check
 from .view import View
 
 CHECK_SECONDS: Final = 0.3
-"""How long a device check takes in the demo: nobody waits for it."""
+"""How long a device check takes in the demo; no session waits for it."""
 
 FIRST_EVICTION_SECONDS: Final = 1.5
 EVICTION_SECONDS: Final = 6.0
@@ -26,13 +26,13 @@ FIRST_CHANGE_SECONDS: Final = 2.5
 CHANGE_SECONDS: Final = 6.0
 RATES: Final = (2_000_000, 6_000_000)
 ARRIVAL_SECONDS: Final = 3.0
-"""After which a change that is not in force will not be: nobody hears of it."""
+"""How long a change of the file may take to be in force; after that the edge gets no more changes."""
 
 SPEED_SECONDS: Final = 2.0
-"""Over which the speed is taken; the kernel takes bytes by the hundred kilobytes."""
+"""The time over which a speed is measured, because the kernel takes bytes in pieces of 100 kB."""
 
 FILE: Final = """\
-# The services of trioedge demo. Change them and save: what you change holds within a second.
+# The services of trioedge demo. Change them and save: a change is in force within a second.
 
 [services.web]
 session_rate = 50
@@ -61,31 +61,31 @@ outbound = "{upstream}"
 
 VIDEO: Final = SERVICES[WATCHING]
 RATE: Final = re.compile(rf'(?<=^\[services\.{VIDEO}\]\ndown_rate = ")[^"]*', re.MULTILINE)
-"""Where the file has the rate that changes."""
+"""Finds the rate that changes in the file."""
 
 
-async def check_device(service: str, device: str) -> DeviceVerdict:  # noqa: ARG001 - a check's shape
-    """Say, after a while, that strangers may not come, and everybody else may: for want of a control plane."""
+async def check_device(service: str, device: str) -> DeviceVerdict:  # noqa: ARG001 - the signature of a check
+    """Deny strangers and accept all other devices, after a while; in place of a control plane."""
     await trio.sleep(CHECK_SECONDS)
     return DeviceVerdict(not device.startswith(STRANGERS))
 
 
 class Story:
-    """The events, and who is told of them.
+    """The events of one demo.
 
     Attributes:
         evicted: sessions evicted so far.
         denied: sessions cut so far because their device was denied.
-        speed: what the clients of the video service get at this moment, in words.
+        speed: the present speed of the video service, in words.
     """
 
     def __init__(self, services: Path, upstream: str, view: View) -> None:
         """Write the services file.
 
         Args:
-            services: where.
-            upstream: where its services go.
-            view: shows what happens.
+            services: the path of the file.
+            upstream: the address of the upstream of all services.
+            view: shows the events.
         """
         self._services = services
         self._view = view
@@ -97,17 +97,17 @@ class Story:
         self._write(FILE.format(upstream=upstream, rate=format_rate(RATES[0])))
 
     def _write(self, text: str) -> None:
-        """Put a new file in the place of the old one, so that nobody reads half of it."""
+        """Replace the file by a rename, so that no reader sees half of it."""
         new = self._services.with_suffix(".new")
         new.write_text(text)
         new.rename(self._services)
 
     def arrived(self, count: int) -> None:
-        """Note what clients of the video service got; the edge's books have it when the kernel takes it."""
+        """Count bytes that clients of the video service received; the edge counts when the kernel takes them."""
         self._arrived += count
 
     def watch(self, check: Check) -> Check:
-        """Give the same device check, with an eye on what it denies."""
+        """Wrap a device check, to show which devices it denies."""
 
         async def watched(service: str, device: str) -> DeviceVerdict:
             asked = trio.current_time()
@@ -125,7 +125,7 @@ class Story:
         return watched
 
     async def run(self, edge: Edge) -> None:
-        """Let it happen, until cancelled."""
+        """Run the events, until cancelled."""
         self._edge = edge
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._evict, edge)
@@ -150,12 +150,12 @@ class Story:
             await trio.sleep_until(next_turn)
 
     async def _change_rate(self, edge: Edge, rate: int) -> None:
-        """Change it in the file, as you might, and say what that does and when it is in force."""
+        """Change the rate in the file, as a user would; show the plan, and when the change is in force."""
         news = f"services.toml gives {VIDEO} {format_rate(rate)}: "
         try:
             text = self._services.read_text()
             if not RATE.search(text):
-                return  # you have other plans for it
+                return  # the user has changed this part of the file
             self._write(RATE.sub(format_rate(rate), text))
             plan = await edge.plan(read_services(self._services))
         except (OSError, ConfigurationError, SnapshotError) as error:
@@ -163,11 +163,11 @@ class Story:
             return
         written = trio.current_time()
         with trio.move_on_after(ARRIVAL_SECONDS):
-            while (video := edge.services.get(VIDEO)) is None or video.policy.down_rate != rate:  # noqa: ASYNC110 - as you would
+            while (video := edge.services.get(VIDEO)) is None or video.policy.down_rate != rate:  # noqa: ASYNC110 - a user would look as well
                 await trio.sleep(0.02)
             self._view.note(f"{news}{plan}; in force after {trio.current_time() - written:.1f} s")
             return
-        self._view.note(f"{news}the edge has not heard of it, and goes on as before")
+        self._view.note(f"{news}the edge got no change, and goes on as before")
 
     async def _measure(self, edge: Edge) -> None:
         video = edge.services[VIDEO]

@@ -21,14 +21,14 @@ class DemoServer:
         self.answered = 0
 
     async def run(self, *, task_status: trio.TaskStatus[int]) -> None:
-        """Answer on a loopback port that the system chooses, given to `task_status`, until cancelled."""
+        """Answer on a loopback port that the system chooses, until cancelled; `task_status` is given the port."""
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, self._converse, listeners)
             task_status.started(listeners[0].socket.getsockname()[1])
 
     async def _converse(self, stream: trio.SocketStream) -> None:
-        """Answer one request after the other until the client leaves, or is cut."""
+        """Answer one request after another, until the connection ends."""
         received = b""
         with suppress(trio.BrokenResourceError):
             async for chunk in stream:

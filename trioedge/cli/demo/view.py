@@ -1,4 +1,4 @@
-"""How the demo shows itself: a table that lives on a terminal, plain lines in a pipe."""
+"""The demo's output: a live table on a terminal, plain lines in a pipe."""
 
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -10,33 +10,33 @@ from ...edge import Edge
 from ..words import reasons
 
 NOTES: Final = 3
-"""The latest are shown."""
+"""The number of notes that are shown, the latest ones."""
 
 FIXED_LINES: Final = 16 + NOTES
-"""What is on the screen besides the rows of the table: the introduction, heads, counts, the notes, the cursor."""
+"""Lines of the screen besides the rows of the table: introduction, headings, counts, notes, cursor."""
 
 MAX_ROWS: Final = 16
-"""More would be empty: there are hardly more sessions at a time."""
+"""More rows would be empty: the demo has hardly more sessions at a time."""
 
 
 class View(Protocol):
-    """Where the demo shows what happens."""
+    """An output of the demo."""
 
     seconds: float
     """The time between two calls of `show`."""
 
     def open(self) -> AbstractContextManager[object]:
-        """Begin to show, until the context ends."""
+        """Show until the context ends."""
 
     def note(self, text: str) -> None:
-        """Show, with the next `show`, something that has just been done."""
+        """Show an event, together with the next `show`."""
 
     def show(self, edge: Edge, answered: int, speed: str) -> None:
-        """Show how things are now, `speed` among them."""
+        """Show the state of the edge, the number of requests that the upstream answered, and a speed in words."""
 
 
 class Lines:
-    """One line for each status and each note."""
+    """A line for each state and each note."""
 
     seconds = 1.0
 
@@ -63,12 +63,12 @@ class Lines:
 
 
 class LiveTable:
-    """The table of sessions, redrawn in place, with the latest note under it."""
+    """The table of sessions, redrawn in place, with the latest notes below it."""
 
     seconds = 0.25
 
     def __init__(self) -> None:
-        from rich.live import Live  # a pipe need not wait for rich
+        from rich.live import Live  # imported here, so that a pipe need not wait for rich
 
         self._live = Live(auto_refresh=False)
         self._notes = deque([""] * NOTES, maxlen=NOTES)
@@ -79,7 +79,7 @@ class LiveTable:
     def note(self, text: str) -> None:
         self._notes.append(text)
 
-    def show(self, edge: Edge, answered: int, speed: str) -> None:  # noqa: ARG002 - said at the end
+    def show(self, edge: Edge, answered: int, speed: str) -> None:  # noqa: ARG002 - the summary has the number
         from rich.console import Group
         from rich.text import Text
 
@@ -93,7 +93,7 @@ class LiveTable:
 
 
 def _control(edge: Edge) -> tuple[str, str]:
-    """Say how the edge stands with its control plane, and in which style."""
+    """Give the state of the connection to the control plane in words, and a style."""
     state = edge.control_state()
     if state.failing_since is not None:
         return f"services as they were {trio.current_time() - state.failing_since:.0f} s ago: {state.error}", "red"

@@ -1,30 +1,31 @@
-"""What the device table answers: whether a session is let in, and what is to be done about a device."""
+"""The answers of the device table: whether a session is admitted, and what the caller must do about a device."""
 
 from enum import Enum
 from typing import Final
 
 import attrs
 
+from ...services.service import Service
 from ...session.allowance import Allowance
 from ...session.session import Session
 
 
 class Admission(Enum):
-    """Whether a session is let in, and why not."""
+    """Whether a session is admitted, and why not."""
 
     ADMITTED = "admitted"
     DENIED = "denied"
-    """The checker said no."""
+    """The checker denied the device."""
     UNCHECKED = "unchecked"
-    """The checker did not answer within the grace, and the rules say no."""
+    """The check was not answered within the grace, and the rules deny such a device."""
     LIMIT = "limit"
-    """As many devices as may be are online."""
+    """The service has as many devices online as it may have."""
     GRACE_SESSIONS = "grace sessions"
-    """The device is unknown yet, and has as many sessions as it may have until it is known."""
+    """The device is in its grace and has as many sessions as it may have meanwhile."""
     GRACE_DEVICES = "grace devices"
-    """As many devices of the service as may be are unknown yet."""
+    """The service has as many devices in their grace as it may have."""
     FULL = "full"
-    """Every device in the table is live or about to be known, and none is forgotten for a new one."""
+    """The table is full, and every device in it has a session, a grace or a check in flight."""
 
 
 # A look-up in an Enum costs 60 ns.
@@ -34,13 +35,13 @@ GRACE_SESSIONS, GRACE_DEVICES, FULL = Admission.GRACE_SESSIONS, Admission.GRACE_
 
 @attrs.frozen(slots=True)
 class DeviceEntry:
-    """The answer to a session that wants in.
+    """The answer for a session that asks for admission.
 
     Attributes:
-        admission: yes, or why not.
-        check: the checker is to be asked about this device now, whether or not the session is let in.
-        allowance: what the session may move until the device is known; None for no bound.
-        evict: sessions that must go to make room, oldest device first. The table has forgotten them already.
+        admission: admitted, or why not.
+        check: the caller must ask the checker about the device now, also if the session is refused.
+        allowance: the bytes that the session may move until the device is checked; None for no bound.
+        evict: sessions that the caller must end to make room. The table has removed them already.
         detail: what the checker said, for people.
     """
 
@@ -52,28 +53,28 @@ class DeviceEntry:
 
 
 ENTERED: Final = DeviceEntry(ADMITTED)
-"""The answer to nearly everybody: let in, nothing to do, and no deadline has moved."""
+"""The answer for most sessions: admitted, nothing to do, and no deadline has changed."""
 
 AT_LIMIT: Final = DeviceEntry(LIMIT)
 TOO_MANY_SESSIONS: Final = DeviceEntry(GRACE_SESSIONS)
 TOO_MANY_UNKNOWN: Final = DeviceEntry(GRACE_DEVICES)
 TABLE_FULL: Final = DeviceEntry(FULL)
-NOT_ANSWERED: Final = DeviceEntry(UNCHECKED, detail="the check was not answered in time")
+NOT_ANSWERED: Final = DeviceEntry(UNCHECKED)
 
 
 @attrs.frozen(slots=True)
 class DeviceChange:
-    """What is to be done about a device.
+    """What the caller must do about a device.
 
     Attributes:
-        service: whose device.
-        device: which.
-        check: the checker is to be asked about it now.
-        evict: its live sessions, all of them, if they must go. The table has forgotten them already.
-        cause: why they must: DENIED, UNCHECKED or LIMIT. ADMITTED if they stay.
+        service: the service of the device.
+        device: the name of the device.
+        check: ask the checker about it now.
+        evict: end these sessions, which are all that it had. The table has removed them already.
+        cause: why they end: DENIED, UNCHECKED or LIMIT; ADMITTED if the device is accepted.
     """
 
-    service: str
+    service: Service
     device: str
     check: bool = False
     evict: tuple[Session, ...] = ()

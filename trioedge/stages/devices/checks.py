@@ -1,4 +1,14 @@
-"""Ask a checker about devices, in the background: one question a device, so many at a time, each with a deadline."""
+"""Questions to the device checker, asked in the background: bounded in number and time, repeated while needed.
+
+| a question | event | then |
+| --- | --- | --- |
+| waits | a place is free | in flight |
+| in flight | a verdict | done; the asker is notified |
+| in flight | an error, no answer in time, or no verdict | the asker is notified: pausing if it asks again, else done |
+| pausing | its delay is over, which grows with each failure | waits |
+| any | its service is removed | dropped at its next step; the asker is not notified |
+| any | cancel | dropped |
+"""
 
 import inspect
 import random
@@ -6,12 +16,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol, TypeAlias
-from weakref import WeakValueDictionary
 
 import trio
 from trio_util import AsyncBool
 
 from ...services.control_plane import DeviceVerdict
+from ...services.service import Service
 from ...structures.backoff import Backoff
 from ...telemetry.observer import Observer
 
@@ -20,75 +30,58 @@ CHECKS_AT_A_TIME: Final = 64
 FIRST_RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 5.0
 
+MAX_DETAIL_LETTERS: Final = 300
+"""The maximum length of a verdict's detail, which the table keeps with its device; the rest is dropped."""
+
 Check: TypeAlias = Callable[[str, str], Awaitable[DeviceVerdict]]
-"""Asked about a service and a device."""
+"""The checker: an async function of the name of a service and of a device."""
 
 
 def is_check(value: object) -> bool:
-    """Say whether a value is an async function, an object that is called like one, or a partial of these."""
+    """Tell whether a value is an async function, an object that is called like one, or a partial of these."""
     while isinstance(value, partial):
         value = value.func
     return inspect.iscoroutinefunction(value) or (callable(value) and inspect.iscoroutinefunction(type(value).__call__))
 
 
 class Asker(Protocol):
-    """Who wants to know. Told once of every question that it asked, unless the checks are cancelled, or it forgets."""
+    """The object that asks, notified once of every question, unless its service is removed or the checks end."""
 
-    def answered(self, service: str, device: str, verdict: DeviceVerdict, /) -> None:
-        """The checker has spoken."""
+    def answered(self, service: Service, device: str, verdict: DeviceVerdict, /) -> None:
+        """Apply the checker's verdict, whose fields have the types that they should have."""
 
-    def unanswered(self, service: str, device: str, /) -> bool:
-        """It has not, in time or at all; True to ask again after a pause."""
-
-
-class _Subject:
-    """A service, for as long as a question about it is open: what they all hold, and who forgets it does not find."""
-
-    __slots__ = ("__weakref__",)
+    def unanswered(self, service: Service, device: str, /) -> bool:
+        """Note that the checker did not answer; return True to ask again after a pause."""
 
 
 class DeviceChecks:
-    """The questions that wait and those under way. That a device is asked about once is the asker's to see to."""
+    """The questions that wait and those in flight. The asker sees to it that there is one question for each device."""
 
     def __init__(self, check: Check, asker: Asker, observer: Observer, seconds: float) -> None:
-        """Ask nothing yet.
+        """Start without a question.
 
         Args:
             check: the checker.
-            asker: told what it said.
-            observer: told, at most once a second, that it fails.
-            seconds: the deadline of one question, above 0.
+            asker: notified of what it answers.
+            observer: logs failures, at most one a second.
+            seconds: the time limit of one question, above 0.
         """
         self._check = check
         self._asker = asker
         self._observer = observer
         self._seconds = seconds
-        self._waiting: deque[tuple[str, str, _Subject]] = deque()
-        self._subjects: WeakValueDictionary[str, _Subject] = WeakValueDictionary()
-        self._wakeup = AsyncBool()
+        self._waiting: deque[tuple[Service, str]] = deque()  # first in, first out
+        self._wakeup = AsyncBool()  # True while the worker has not looked at the latest question
         self._places = trio.Semaphore(CHECKS_AT_A_TIME)
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
 
-    def ask(self, service: str, device: str) -> None:
-        """Put a question; its answer comes from the worker. O(1)."""
-        subject = self._subjects.get(service)
-        if subject is None:
-            subject = self._subjects[service] = _Subject()
-        self._put(service, device, subject)
-
-    def _put(self, service: str, device: str, subject: _Subject) -> None:
-        self._waiting.append((service, device, subject))
+    def ask(self, service: Service, device: str) -> None:
+        """Ask about a device; the asker is notified later, from within :meth:`run`. O(1)."""
+        self._waiting.append((service, device))
         self._wakeup.value = True
 
-    def forget(self, service: str) -> None:
-        """Ask no more about a service, and tell nobody what comes of what was asked; later questions are others. O(1).
-
-        Checks under way go on to their end, and take their places until then.
-        """
-        self._subjects.pop(service, None)
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Ask what there is to ask, until cancelled; questions under way are dropped then."""
+        """Ask until cancelled. A cancel also cancels the questions in flight; the asker is not notified of them."""
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
@@ -98,32 +91,36 @@ class DeviceChecks:
                     await self._places.acquire()
                     nursery.start_soon(self._ask, *self._waiting.popleft())
 
-    async def _ask(self, service: str, device: str, subject: _Subject) -> None:
+    async def _ask(self, service: Service, device: str) -> None:
         try:
-            verdict = await self._verdict(service, device) if self._stands(service, subject) else None
+            verdict = None if service.removed else await self._verdict(service.name, device)
         finally:
             self._places.release()
-        if not self._stands(service, subject):
-            return
-        if verdict is not None:
+        if not service.removed and self._notify(service, device, verdict):
+            await trio.sleep(self._backoff.failed())
+            self.ask(service, device)
+
+    def _notify(self, service: Service, device: str, verdict: DeviceVerdict | None) -> bool:
+        """Notify the asker and return whether to ask again. An exception costs this question and no other."""
+        try:
+            if verdict is None:
+                return self._asker.unanswered(service, device)
             self._backoff.succeeded()
             self._asker.answered(service, device, verdict)
-        elif self._asker.unanswered(service, device):
-            await trio.sleep(self._backoff.failed())
-            self._put(service, device, subject)
-
-    def _stands(self, service: str, subject: _Subject) -> bool:
-        return self._subjects.get(service) is subject
+        except Exception as fault:
+            self._observer.fault("device limit failed", fault, service=service.name)
+        return False
 
     async def _verdict(self, service: str, device: str) -> DeviceVerdict | None:
         error = f"no answer within {self._seconds:g} s"
         try:
             with trio.move_on_after(self._seconds):
                 verdict = await self._check(service, device)
-                # What is no number raises, what is too large for a float does, and NaN is not at least 0.
-                if isinstance(verdict, DeviceVerdict) and verdict.seconds >= 0 and float(verdict.seconds) >= 0:
-                    return verdict
-                error = f"the checker answered {verdict!r}, which is no DeviceVerdict"
+                # A value that is no number raises, and so does one that is too large for a float; NaN is not >= 0.
+                if isinstance(verdict, DeviceVerdict) and verdict.seconds >= 0:
+                    detail = str(verdict.detail or "")[:MAX_DETAIL_LETTERS]
+                    return DeviceVerdict(bool(verdict.accept), float(verdict.seconds), detail)
+                error = f"the checker answered {verdict!r:.200}, which is no DeviceVerdict"
         except Exception as fault:
             error = repr(fault)
         self._observer.notice("device check failed", service=service, error=error)

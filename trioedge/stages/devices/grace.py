@@ -1,6 +1,7 @@
-"""What devices that nobody knows yet may do meanwhile: so long, so many sessions, and bytes from a pool that refills.
+"""The grace of unknown devices: how long, how many sessions, and how many bytes before their check is answered.
 
-Without a pool, sources that rotate would move bytes for ever, a few each, and nobody would ever have said yes.
+The bytes of a service's devices come from one pool that refills slowly. Without it, a client that changes its address
+for every session could move bytes for ever, a few from each address.
 """
 
 from typing import Final
@@ -10,7 +11,7 @@ import attrs
 from ...arguments import check_count, check_number
 
 REFILL_SECONDS: Final = 60.0
-"""In which what was spent comes back to an empty pool."""
+"""The time in which an empty pool becomes full again."""
 
 
 @attrs.frozen(slots=True)
@@ -18,10 +19,12 @@ class Grace:
     """What an unknown device may do before its check is answered.
 
     Attributes:
-        seconds: how long, from its first session on; above 0.
-        sessions: its live sessions at most; at least 1.
-        bytes: what all of them may move, both ways together. With 0 they wait for the answer, connected.
-        devices: unknown devices of one service at a time; at least 1. A service's pool holds ``devices * bytes``.
+        seconds: how long the grace lasts, from the first session of the device; above 0.
+        sessions: the maximum number of its live sessions; at least 1.
+        bytes: how many bytes its sessions may move together, both ways; at least 0. With 0 they are connected and
+            wait for the answer.
+        devices: the maximum number of unknown devices of one service at a time; at least 1. The pool of a service has
+            ``devices * bytes``.
     """
 
     seconds: float = 5.0
@@ -38,37 +41,37 @@ class Grace:
 
 
 class GracePool:
-    """The grace of one service: a place and some bytes for each unknown device, given back when it is known.
+    """The bytes for the unknown devices of one service: reserved when a grace begins, returned when it ends.
 
-    In any stretch of time the devices of a service spend at most ``pool * (1 + seconds / 60)`` bytes, because bytes
-    that are reserved cannot be reserved again, and only those that were spent come back by time. What is still to
-    come back is one float, as in the gate: when the pool would be full.
+    Within any `seconds` the devices spend at most ``pool * (1 + seconds / 60)`` bytes, because reserved bytes cannot
+    be reserved again, and only spent bytes return with time. As in the generic cell rate algorithm, one float says how
+    many are still missing: the time at which the pool would be full.
     """
 
-    __slots__ = ("_capacity", "_most", "_rate", "_reserved", "devices", "full_at")
+    __slots__ = ("_capacity", "_device_bytes", "_rate", "_reserved", "devices", "full_at")
 
     def __init__(self, grace: Grace) -> None:
-        self._most = grace.bytes
+        self._device_bytes = grace.bytes
         self._capacity = grace.devices * grace.bytes
         self._rate = self._capacity / REFILL_SECONDS
         self._reserved = 0
         self.devices = 0
-        """Unknown devices that have a place now."""
+        """Devices that are in their grace now."""
         self.full_at = 0.0
-        """When everything that was spent is back; 0 if nothing ever was."""
+        """When all spent bytes have returned, in seconds; 0 if none was ever spent."""
 
-    def open(self, now: float) -> int:
-        """Take a place, and give the bytes that are reserved with it: fewer than asked, or 0, if the pool is low."""
+    def reserve(self, now: float) -> int:
+        """Reserve the bytes of one more device: fewer than a grace has, or none, if the pool is low."""
         missing = max(0.0, self.full_at - now) * self._rate
-        granted = min(self._most, max(0, int(self._capacity - self._reserved - missing)))
-        self._reserved += granted
+        reserved = min(self._device_bytes, max(0, int(self._capacity - self._reserved - missing)))
+        self._reserved += reserved
         self.devices += 1
-        return granted
+        return reserved
 
-    def close(self, granted: int, left: int, now: float) -> None:
-        """Give a place back, and what is `left` of the bytes `granted` with it; the rest is spent."""
-        self._reserved -= granted
+    def give_back(self, reserved: int, left: int, now: float) -> None:
+        """Return the `left` of the bytes that were `reserved` for a device; the others are spent."""
+        self._reserved -= reserved
         self.devices -= 1
-        spent = granted - left
+        spent = reserved - left
         if spent:
             self.full_at = max(self.full_at, now) + spent / self._rate

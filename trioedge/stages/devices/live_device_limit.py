@@ -1,4 +1,4 @@
-"""The live device limit: its decision, and the worker that asks the checker and cuts sessions."""
+"""The live device limit: its decision, and the worker that applies deadlines and cuts sessions."""
 
 import socket
 from collections import deque
@@ -13,7 +13,7 @@ from trio_util import AsyncBool
 from ...loop.slices import in_slices
 from ...services.context import EdgeContext
 from ...services.control_plane import ChecksDevices, DeviceVerdict
-from ...services.device_rules import DeviceRules, Handover
+from ...services.device_rules import DeviceRules
 from ...services.policy import FATES, Fate, Settings
 from ...services.service import Service
 from ...services.snapshot import Change
@@ -27,14 +27,11 @@ if TYPE_CHECKING:
     from .device_limit import DeviceLimit
 
 SPREAD: Final = 0.1
-"""The part of its time by which a verdict ends earlier, more or less, device by device, so that devices that were
-checked at once are not all due again at once."""
-
-MAX_DETAIL_LETTERS: Final = 300
-"""Of a verdict's detail, which is remembered with its device."""
+"""The maximum part of its time by which a verdict ends earlier. Each device has its own part, so that devices that were
+checked at the same time are not checked again at the same time."""
 
 REST: Final = 4
-"""How many times longer than its work the worker rests, when thousands of devices are due or sessions are to be cut."""
+"""How many times longer than its work the worker rests when thousands of devices are due or sessions are to be cut."""
 
 FIELDS: Final = (
     "device_limit", "device_handover", "device_hold_seconds", "device_unchecked", "device_stale_seconds",
@@ -53,8 +50,14 @@ _REFUSALS: Final = {
 class LiveDeviceLimit:
     """The device table of one run of an edge, and what the edge does about its answers."""
 
+    # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
+    # `_condemned` are live sessions that the table has removed; the worker cuts them, first in, first out.
+    # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
+    __slots__ = ("_checks", "_condemned", "_due", "_key", "_log", "_otherwise", "_reactor", "_rules", "_table", "_tick",
+                 "_wakeup")  # fmt: skip
+
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
-        """Know no device.
+        """Start without devices.
 
         Args:
             recipe: the arguments.
@@ -63,112 +66,107 @@ class LiveDeviceLimit:
         check = recipe.check
         if check is None and isinstance(context.control, ChecksDevices):
             check = context.control.check_device
-        self._rules = recipe.rules
         key = recipe.key
         self._key: Callable[[Session], str] | None = None if key == "source" else _network if key == "network" else key
         self._reactor = context.reactor
         self._log = context.log
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None)
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
-        self._rules_by_service: dict[str, DeviceRules] = {}  # of services whose policy says anything of devices
+        self._otherwise = recipe.rules
+        self._rules: dict[int, DeviceRules] = {}
         self._condemned: deque[Session] = deque()
         self._wakeup = AsyncBool()
-        self._due, self._tick = inf, 0  # the deadline that is set in the reactor
+        self._due, self._tick = inf, 0
         context.watch(self)
 
     def decide(self, session: Session) -> Verdict:
-        """Let the session's device in, or refuse."""
-        name = session.service.name
+        """Admit the session of a device, or refuse it."""
+        service = session.service
+        if service.refusal is not None:  # removed or disabled since a stage named it
+            return service.refusal
         device = session.source if self._key is None else _checked(self._key(session))
-        rules = self._rules_by_service.get(name, self._rules)
-        entry = self._table.enter(name, device, session, session.now, rules)
-        if entry is not ENTERED or rules.handover == Handover.HOLD:  # a hold may have begun
-            self._arm()
+        rules = self._rules.get(service.incarnation, self._otherwise)
+        entry = self._table.enter(service, device, session, session.now, rules)
         if entry is not ENTERED:
+            self._arm()
             if entry.check:
-                self._ask(name, device)
+                self._ask(service, device)
             self._condemn(entry.evict)
             if entry.admission is not ADMITTED:
                 if entry.admission is DENIED:
                     return Reject(Reason.DEVICE, entry.detail or "denied")
                 return _REFUSALS[entry.admission]
             session.allowance = entry.allowance
-        session.defer(partial(self._leave, name, device))
+        session.defer(partial(self._table.leave, service, device))
         session.device = device
         return CONTINUE
 
-    def _leave(self, service: str, device: str, session: Session) -> None:
-        self._table.leave(service, device, session)
-
-    def _rules_of(self, name: str) -> DeviceRules:
-        return self._rules_by_service.get(name, self._rules)
-
     def changed(self, service: Service, change: Change) -> Generator[None, None, None]:
-        """Apply a policy: it goes before the arguments, field by field. A device or a session a step.
+        """Apply a policy, whose fields go before the arguments, in steps of one device or one session.
 
-        Devices are judged again if the change is about their number. Nothing is remembered of a removed service.
+        If a field changed that limits their number, devices are checked again. A removed service is forgotten.
         """
-        name = service.name
-        rules = self._rules if change.after is None else change.after.policy.device_rules(self._rules)
-        if rules == self._rules:
-            self._rules_by_service.pop(name, None)
-        else:
-            self._rules_by_service[name] = rules
         if change.after is None:
-            yield from self._forget(name)
-        elif not _RECHECKED.isdisjoint(change.fields):
-            for each in self._table.recheck(name, self._reactor.refresh(), rules):
+            self._rules.pop(service.incarnation, None)
+            yield from self._forget(service)
+            return
+        rules = change.after.policy.device_rules(self._otherwise)
+        if rules == self._otherwise:
+            self._rules.pop(service.incarnation, None)
+        else:
+            self._rules[service.incarnation] = rules
+        if not _RECHECKED.isdisjoint(change.fields):
+            for each in self._table.recheck(service, self._reactor.refresh(), rules):
                 if each is not None:
-                    self._carry_out(each)
+                    self._apply(each)
                     yield from self._cut()
                 yield
             self._arm()
 
-    def _forget(self, name: str) -> Generator[None, None, None]:
-        """Forget a service; the snapshot cuts its sessions, but those that moved to another service are cut here."""
-        if self._checks is not None:
-            self._checks.forget(name)
-        for session in self._table.forget(name):
-            if session is not None and session.service.name != name:
+    def _forget(self, service: Service) -> Generator[None, None, None]:
+        """Forget a service, and cut the sessions of its devices that moved to another one; the edge cuts its own."""
+        for session in self._table.forget(service):
+            if session is not None and session.service is not service:
                 session.cut(Reason.EVICTED)
             yield
 
     def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
-        """Give the sessions of devices that would be too many, or those that :meth:`_forget` would cut."""
-        if after is not None:
-            yield from self._table.surplus(service.name, after.policy.device_rules(self._rules))
-        else:
-            for session in self._table.sessions(service.name):
-                yield session if session.service is not service else None
+        """Give the sessions that :meth:`changed` would cut at once, with None between."""
+        rules = None if after is None else after.policy.device_rules(self._otherwise)
+        for session in self._table.foresee(service, rules):
+            yield None if after is None and session.service is service else session
 
-    def answered(self, service: str, device: str, verdict: DeviceVerdict) -> None:
-        """Apply the checker's verdict, to live sessions and to those to come."""
+    def answered(self, service: Service, device: str, verdict: DeviceVerdict) -> None:
+        """Apply the checker's verdict to live sessions and to those that come."""
+        seconds = verdict.seconds * (1 - SPREAD * _part(service.name, device))
         now = self._reactor.refresh()
-        seconds = float(verdict.seconds) * (1 - SPREAD * _part(service, device))
-        detail = str(verdict.detail or "")[:MAX_DETAIL_LETTERS]
-        self._carry_out(self._table.answer(service, device, verdict.accept, seconds, now, detail))
+        self._apply(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
         self._arm()
 
-    def unanswered(self, service: str, device: str) -> bool:
-        """Take note that the checker did not answer; True to ask again after a pause."""
+    def unanswered(self, service: Service, device: str) -> bool:
+        """Note that the checker did not answer; True to ask again after a pause."""
         return self._table.failed(service, device)
 
-    def _carry_out(self, change: DeviceChange) -> None:
+    def _rules_of(self, service: Service) -> DeviceRules:
+        return self._rules.get(service.incarnation, self._otherwise)
+
+    def _apply(self, change: DeviceChange) -> None:
+        """Do what the table says about a device."""
         if change.evict:
             self._log.notice(
-                "device cut", service=change.service, device=change.device, cause=change.cause.value,
+                "device cut", service=change.service.name, device=change.device, cause=change.cause.value,
                 sessions=len(change.evict),
             )  # fmt: skip
             self._condemn(change.evict)
         if change.check:
             self._ask(change.service, change.device)
 
-    def _ask(self, service: str, device: str) -> None:
+    def _ask(self, service: Service, device: str) -> None:
         if self._checks is not None:
             self._checks.ask(service, device)
 
     def _condemn(self, sessions: Iterable[Session]) -> None:
-        """Have the worker cut sessions soon: a device may have thousands, and each takes its time."""
+        """Have the worker cut sessions: a device may have thousands of them, and each takes its time."""
         if sessions:
             self._condemned.extend(sessions)
             self._wakeup.value = True
@@ -179,7 +177,7 @@ class LiveDeviceLimit:
             yield
 
     def _arm(self) -> None:
-        """Have the reactor call :meth:`expire` when the table has something to do."""
+        """Set the table's next deadline in the reactor, if it is earlier than the one that is set."""
         due = self._table.next_due()
         if due < self._due:
             if self._due < inf:
@@ -192,7 +190,7 @@ class LiveDeviceLimit:
         self._wakeup.value = True
 
     def crashed(self, fault: Exception) -> None:
-        """Do nothing: the reactor has logged it."""
+        """Do nothing, because the reactor has logged the exception."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Ask the checker, apply deadlines and cut condemned sessions, until cancelled."""
@@ -207,34 +205,34 @@ class LiveDeviceLimit:
                     await in_slices(self._catch_up(), rest=REST)
                 except Exception as fault:
                     self._log.fault("device limit failed", fault)
-                    self._wakeup.value = True  # because of those behind it
+                    self._wakeup.value = True  # more may be due behind it
                 self._arm()
 
     def _catch_up(self) -> Generator[None, None, None]:
-        """Apply every deadline that has passed, one a step; condemned sessions are cut before the next one."""
+        """Apply every deadline that has passed, one a step; cut condemned sessions before the next one."""
         yield from self._cut()
         while self._table.next_due() <= (now := self._reactor.refresh()):
             change = self._table.expire(now, self._rules_of)
             if change is not None:
-                self._carry_out(change)
+                self._apply(change)
             yield
             yield from self._cut()
 
 
 def _checked(device: object) -> str:
-    """Refuse what a user's key function gave if it is no device, before the table knows it."""
+    """Refuse the result of a user's key function that is no device, before the table remembers it."""
     if not isinstance(device, str) or len(device) > MAX_DEVICE_LETTERS:
         raise TypeError(f"DeviceLimit(key=…) returned {device!r:.100}: a device is text of at most 255 letters")
     return device
 
 
 def _part(service: str, device: str) -> float:
-    """Give a number below 1 that is the device's own, in this process."""
+    """Return a number from 0 to below 1 that is always the same for a device in this process."""
     return hash((service, device)) % 1024 / 1024
 
 
 def _network(session: Session) -> str:
-    """Give an IPv6 client's /64, which is one household's, and any other client's address."""
+    """Return the /64 of an IPv6 client, which one household has, and the address of any other client."""
     packed = session.source_bytes
     if len(packed) != 16:
         return session.source

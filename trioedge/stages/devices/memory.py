@@ -1,169 +1,197 @@
-"""Where devices are remembered: so many and no more, and each looked at again when it is due."""
+"""The memory of the device table: a bounded number of devices, found by service and name, with their deadlines."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from math import inf
 from typing import Final
 
+from ...services.service import Service
 from ...session.session import Session
 from ...structures.deadlines import Deadlines
 from .grace import Grace
 from .records import DeviceRecord, ServiceRecord, Timed
 
 TICK: Final = 0.1
-"""How late, in seconds, a deadline may be noticed."""
+"""The resolution of deadlines in seconds: never early, at most so late."""
 
 
 class DeviceMemory:
-    """At most `capacity` devices of at most as many services, found by name, and the deadlines of both.
+    """At most `capacity` devices, of at most as many services.
 
-    At capacity the device that has been idle longest makes room; one with a session, a check in flight or a grace is
-    never forgotten for a new one. A service is forgotten with its last device, but not
-    before its grace pool is full again, for a new pool would be a gift.
+    A device with a session, a check in flight or a grace is *pinned*. At capacity a new device takes the place of the
+    device that has been unpinned for longest; where every device is pinned, the new one is refused. A service is
+    forgotten with its last device, but not before its grace pool is full, because a new record has a full pool.
+
+    A service is found by its incarnation: one that was removed and named again shares nothing with the former one.
     """
 
+    # A device is in `devices` of a record in `services`, or its service is being cleared. `_size` counts both.
+    # `_idle` has those of both that are not pinned, in the order in which they were unpinned.
+    # `_deadlines` has every item whose `due` is finite, once.
     __slots__ = ("_capacity", "_deadlines", "_fresh_until", "_grace", "_idle", "_size", "services")
 
-    def __init__(self, grace: Grace, capacity: int, fresh_until: float) -> None:
-        """Remember nobody.
+    def __init__(self, grace: Grace, capacity: int, *, checked: bool) -> None:
+        """Start empty.
 
         Args:
-            grace: what unknown devices may do.
-            capacity: devices at most, and services.
-            fresh_until: until when a new device is as good as accepted: minus infinity for not at all; or infinity,
-                and then nothing is remembered of one that is not online, for there is nothing to know.
+            grace: the grace of unknown devices.
+            capacity: the maximum number of devices, and of services; at least 1.
+            checked: whether there is a checker. If not, every device has an acceptance that never expires, and is
+                forgotten with its last session.
         """
-        self.services: dict[str, ServiceRecord] = {}
+        self.services: dict[int, ServiceRecord] = {}
         self._grace = grace
-        self._fresh_until = fresh_until
+        self._fresh_until = -inf if checked else inf
         self._capacity = capacity
-        self._idle: OrderedDict[DeviceRecord, None] = OrderedDict()  # a dict is slow to give its first key
+        self._idle: OrderedDict[DeviceRecord, None] = OrderedDict()  # a dict gets slow when its first key is taken
         self._deadlines: Deadlines[Timed] = Deadlines(TICK)
         self._size = 0
 
-    def __len__(self) -> int:
-        """Devices remembered."""
-        return self._size
+    def find(self, service: Service, device: str) -> DeviceRecord | None:
+        """Return a device, or None if it is not remembered."""
+        owner = self.services.get(service.incarnation)
+        return None if owner is None else owner.devices.get(device)
 
-    def find(self, service: str, device: str) -> DeviceRecord | None:
-        """Give a device that is remembered."""
-        found = self.services.get(service)
-        return None if found is None else found.devices.get(device)
-
-    def find_or_make(self, service: str, device: str) -> DeviceRecord:
-        """Give a device; one that is not remembered is new, and stays out until :meth:`remember`."""
-        owner = self.services.get(service)
+    def find_or_make(self, service: Service, device: str) -> DeviceRecord:
+        """Return a device; a new one is not remembered before :meth:`remember`."""
+        owner = self.services.get(service.incarnation)
         if owner is None:
             owner = ServiceRecord(service, self._grace)
         return owner.devices.get(device) or DeviceRecord(owner, device, self._fresh_until)
 
     def remember(self, device: DeviceRecord) -> bool:
-        """Take a device in, if it is not in. False if there is no room."""
-        service = device.service
-        if device.name in service.devices:
+        """Remember a device; it does nothing if the device is remembered already.
+
+        Returns:
+            False if there is no place for it.
+        """
+        owner = device.owner
+        if device.name in owner.devices:
             return True
         if self._size >= self._capacity:
             if not self._idle:
                 return False
             self.forget(next(iter(self._idle)))
-        if service.name not in self.services:
+        incarnation = owner.service.incarnation
+        if incarnation not in self.services:
             if len(self.services) >= self._capacity:
                 return False
-            self.services[service.name] = service
-        service.devices[device.name] = device
+            self.services[incarnation] = owner
+        owner.devices[device.name] = device
         self._size += 1
         return True
 
     def forget(self, device: DeviceRecord) -> None:
-        """Put a device out, which is remembered."""
-        service = device.service
-        del service.devices[device.name]
+        """Forget a device, and its service if it was the last one."""
+        del device.owner.devices[device.name]
         self._drop(device)
-        self.forget_service(service, 0.0)
+        self.forget_service(device.owner, 0.0)
 
-    def clear(self, name: str) -> Iterator[DeviceRecord]:
-        """Put a service out with all that is known of it, at once; its devices follow, each before it is given.
-
-        Until then they take their places, but nobody finds them: who asks for the service by name gets a new one.
-        """
-        service = self.services.pop(name, None)
-        if service is None:
+    def forget_service(self, owner: ServiceRecord, now: float) -> None:
+        """Forget a service if it has no devices and its pool is full at `now`; at 0, if its pool was never used."""
+        if owner.devices:
             return
-        self._drop_deadline(service)
-        while service.devices:
-            device = service.devices.popitem()[1]
+        if self.has(owner):
+            if owner.pool.full_at > now:
+                self.bring_forward(owner, owner.pool.full_at)
+                return
+            del self.services[owner.service.incarnation]
+        self._drop_deadline(owner)
+
+    def clear(self, service: Service) -> Iterator[DeviceRecord]:
+        """Forget a service at the first step, and yield its devices one by one as they are freed.
+
+        Until a device is freed it counts against the capacity, but it cannot be found.
+        """
+        owner = self.services.pop(service.incarnation, None)
+        if owner is None:
+            return
+        self._drop_deadline(owner)
+        while owner.devices:
+            _, device = owner.devices.popitem()
             self._drop(device)
             yield device
+
+    def has(self, owner: ServiceRecord) -> bool:
+        """Return whether this record of a service is in use; False if it was forgotten or is being cleared."""
+        return self.services.get(owner.service.incarnation) is owner
 
     def _drop(self, device: DeviceRecord) -> None:
         self._size -= 1
         self._idle.pop(device, None)
         self._drop_deadline(device)
 
-    def forget_service(self, service: ServiceRecord, now: float) -> None:
-        """Put a service out, if it has no devices and its pool is full; by time 0, if the pool was never used."""
-        if service.devices:
-            return
-        if self.knows(service):
-            if service.pool.full_at > now:
-                self.bring_forward(service, service.pool.full_at)
-                return
-            del self.services[service.name]
-        self._drop_deadline(service)
+    # Sessions and checks pin a device.
 
-    def knows(self, service: ServiceRecord) -> bool:
-        """Say whether a service is the one of its name: not if it was put out, even if there is a new one."""
-        return self.services.get(service.name) is service
+    def add_session(self, device: DeviceRecord, session: Session) -> None:
+        """Add a session to a device that is remembered; the first one puts it online."""
+        if not device.sessions:
+            device.owner.online.add(device)
+            self._idle.pop(device, None)
+        device.sessions[session] = None
 
-    def hold(self, device: DeviceRecord) -> None:
-        """Do not let a device be forgotten: it gets a session, a check or a grace."""
+    def remove_session(self, device: DeviceRecord, session: Session) -> None:
+        """Remove a session that the device has; the last one takes it offline."""
+        del device.sessions[session]
+        if not device.sessions:
+            device.owner.online.remove(device)
+            self.unpin(device)
+
+    def remove_sessions(self, device: DeviceRecord) -> tuple[Session, ...]:
+        """Remove all sessions of a device, which takes it offline, and return them."""
+        sessions = tuple(device.sessions)
+        if sessions:
+            device.sessions.clear()
+            device.owner.online.remove(device)
+            self.unpin(device)
+        return sessions
+
+    def begin_check(self, device: DeviceRecord, now: float) -> bool:
+        """Note that a check of a device begins; False if one is in flight already."""
+        if device.asked_at is not None:
+            return False
+        device.asked_at = now
+        device.asked_after = device.owner.rechecks
         self._idle.pop(device, None)
+        return True
 
-    def release(self, device: DeviceRecord) -> None:
-        """Let a device be forgotten when there is need, if it has no session, no check and no grace any more."""
-        if device.sessions or device.asked_at is not None or device.allowance is not None:
+    def end_check(self, device: DeviceRecord) -> None:
+        """Note that the check of a device has ended without an answer."""
+        device.asked_at = None
+        self.unpin(device)
+
+    def unpin(self, device: DeviceRecord) -> None:
+        """Let a device be forgotten when its place is needed, unless a session, a check or a grace still pins it.
+
+        Without a checker it is forgotten now, because there is nothing to remember.
+        """
+        if device.waits or device.asked_at is not None:
             return
         if self._fresh_until == inf:
             self.forget(device)
         else:
             self._idle[device] = None
 
-    def begin_check(self, device: DeviceRecord, now: float) -> bool:
-        """Write down that a device is asked about, and hold it until somebody has answered; False if it is already."""
-        if device.asked_at is not None:
-            return False
-        device.asked_at = now
-        device.asked_after = device.service.rechecks
-        self.hold(device)
-        return True
-
-    def take_offline(self, device: DeviceRecord) -> tuple[Session, ...]:
-        """Forget the sessions of a device, and give them."""
-        sessions = tuple(device.sessions)
-        if sessions:
-            device.sessions.clear()
-            device.service.online.go(device)
-            self.release(device)
-        return sessions
+    # Deadlines.
 
     def bring_forward(self, item: Timed, due: float) -> None:
-        """Have it looked at by then; who finds it too early brings it forward anew."""
+        """Have :meth:`take_due` return an item at `due` seconds; an earlier deadline remains instead."""
         if due < item.due:
             self._drop_deadline(item)
             item.due = due
             item.tick = self._deadlines.add(item, due)
 
-    def _drop_deadline(self, item: Timed) -> None:
-        self._deadlines.discard(item, item.tick)
-        item.due = inf
-
     def next_due(self) -> float:
-        """When to take what is due, in seconds; infinity for never. May be early."""
+        """Return when to call :meth:`take_due`, in seconds; infinity for never. May be too early, never too late."""
         return self._deadlines.next_due()
 
     def take_due(self, now: float) -> Timed | None:
-        """Give something that is due at `now`, if anything is; no deadline of it stands any more."""
+        """Return one item that is due at `now` seconds, and remove its deadline; None if no item is due."""
         item = self._deadlines.take(now)
         if item is not None:
             item.due = inf
         return item
+
+    def _drop_deadline(self, item: Timed) -> None:
+        self._deadlines.discard(item, item.tick)
+        item.due = inf

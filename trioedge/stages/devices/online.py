@@ -1,4 +1,8 @@
-"""The devices of one service that are online, in the order in which they came, and which of them a limit sends away."""
+"""The online devices of one service, oldest first, and which of them exceed its limit.
+
+Under the rule ``hold`` a device beyond the limit is tolerated for a while. Such a *hold* belongs to no particular
+device: when it ends, the oldest device exceeds the limit, if the service still has too many.
+"""
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
@@ -12,84 +16,93 @@ D = TypeVar("D", bound=Hashable)
 
 
 class OnlineDevices(Generic[D]):
-    """Devices with a live session, oldest first, and how long one too many of them may be.
+    """Devices with a live session, in the order in which they came online, and the holds that run.
 
-    Under ``hold`` each device that comes beyond the limit starts a hold. While so many run, so many devices too many
-    may be online, but never more than as many again as the limit: else a client that changes its device every second
-    would have as many as fit into a hold. Coming, going and :meth:`surplus` are O(1).
+    A device exceeds the limit if the number of devices beyond the limit is larger than the number of holds. At most
+    as many holds run as the limit has devices. Without this bound, a client that changes its address every second would
+    have one device for each second of a hold. Every method is O(1), but for those that return a list and for the
+    change of a limit, which may begin or end many holds.
     """
 
+    # `_holds` has the end of each hold, in seconds, in the order in which they began. After a change to shorter holds
+    # this is not the order of their ends; a new hold then lasts as long as those before it.
     __slots__ = ("_devices", "_holds")
 
     def __init__(self) -> None:
-        self._devices: OrderedDict[D, None] = OrderedDict()  # a dict is slow to give its first key, over and over
-        self._holds: deque[float] = deque()  # when each ends, in the order they began
+        self._devices: OrderedDict[D, None] = OrderedDict()  # a dict gets slow when its first key is taken repeatedly
+        self._holds: deque[float] = deque()
 
     def __len__(self) -> int:
         return len(self._devices)
 
-    def come(self, device: D) -> None:
-        """Put a device online; it is the newest."""
+    def add(self, device: D) -> None:
+        """Add a device as the newest."""
         self._devices[device] = None
 
-    def go(self, device: D) -> None:
-        """Take a device offline."""
+    def remove(self, device: D) -> None:
+        """Remove a device that is online."""
         del self._devices[device]
 
     def oldest_first(self) -> list[D]:
-        """Give all of them."""
+        """Return all devices."""
         return list(self._devices)
 
     def next_due(self) -> float:
-        """When :meth:`settle` has something to do, in seconds; infinity without a hold."""
+        """Return when the earliest hold ends, in seconds; infinity without a hold."""
         return self._holds[0] if self._holds else inf
 
-    def hold(self, coming: int, now: float, rules: DeviceRules) -> None:
-        """Let as many holds run as the rules let devices be too many; some end, or others begin.
+    def adjust_holds(self, coming: int, now: float, rules: DeviceRules) -> None:
+        """Begin or end holds, so that each device that `rules` tolerate beyond the limit has one.
 
         Args:
-            coming: 1 for a device that is let in; 0 after the rules have changed.
+            coming: 1 for a device that is about to be added; 0 after a change of rules.
             now: seconds.
-            rules: what holds from now on.
+            rules: the rules from now on.
         """
-        held = self._held(coming, rules)
-        while len(self._holds) > max(0, held - coming):  # of devices that have gone since
+        tolerated = self._tolerated(coming, rules)
+        while len(self._holds) > max(0, tolerated - coming):  # some devices have gone offline since
             self._holds.popleft()
-        self._holds.extend(repeat(now + rules.hold_seconds, held - len(self._holds)))
+        self._holds.extend(repeat(now + rules.hold_seconds, tolerated - len(self._holds)))
 
-    def settle(self, now: float) -> None:
-        """End the holds that are due at `now`."""
+    def end_holds(self, now: float) -> None:
+        """End the holds that are due at `now` seconds."""
         while self._holds and self._holds[0] <= now:
             self._holds.popleft()
 
-    def surplus(self, rules: DeviceRules, coming: int = 0) -> D | None:
-        """Say who must go first so that, besides those on hold, no more are online than the rules let; None for nobody.
+    def first_to_evict(self, rules: DeviceRules, coming: int = 0) -> D | None:
+        """Return the device that must go offline first, because it exceeds the limit and no hold tolerates it.
 
-        One at a time, for it may be thousands, and others come and go between two of them.
+        The device stays online until the caller removes it. The caller repeats this, because thousands of devices may
+        exceed the limit, and others come and go between two calls.
+
+        Args:
+            rules: the rules of the service.
+            coming: 1 for a device that is about to be added.
 
         Returns:
-            A device that is online still: the oldest one, or with ``reject_new`` the newest, last in first out,
-            because had the rules been these before, it is they who would not be here.
+            The oldest device; with ``reject_new`` the newest, which the limit would have refused; None if no device
+            must go.
         """
         if self._excess(coming, rules) <= len(self._holds):
             return None
         return next(self._in_order(rules), None)
 
-    def would_go(self, rules: DeviceRules) -> list[D]:
-        """Give all that would have to go at once if these rules held; nothing begins or ends.
+    def all_to_evict(self, rules: DeviceRules) -> list[D]:
+        """Return every device that would have to go offline at once under other rules; no hold begins or ends.
 
-        It is one list, for it must not notice who comes and goes: a thousandth of a second for 65,536.
+        One list, because an iterator would notice devices that come and go. It takes 1 ms for 65,536 devices.
         """
-        return list(islice(self._in_order(rules), self._excess(0, rules) - self._held(0, rules)))
+        return list(islice(self._in_order(rules), self._excess(0, rules) - self._tolerated(0, rules)))
 
     def _in_order(self, rules: DeviceRules) -> Iterator[D]:
         return reversed(self._devices) if rules.handover == Handover.REJECT_NEW else iter(self._devices)
 
     def _excess(self, coming: int, rules: DeviceRules) -> int:
+        """Return how many devices are beyond the limit."""
         return 0 if rules.limit is None else max(0, len(self._devices) + coming - rules.limit)
 
-    def _held(self, coming: int, rules: DeviceRules) -> int:
-        """How many of those that are too many may stay for a while."""
+    def _tolerated(self, coming: int, rules: DeviceRules) -> int:
+        """Return how many of the devices beyond the limit may stay for a while."""
         if rules.limit is None or rules.handover != Handover.HOLD:
             return 0
         return min(self._excess(coming, rules), rules.limit)

@@ -1,13 +1,15 @@
-"""What is remembered of one device and of one service: records for the device table, which moves them.
+"""The records of one device and of one service, which the device table keeps in its memory.
 
-A verdict is fresh, then stale, and then as good as none. Expired, it may be used for as long as the rules say, and
-always while it is refreshed, but for no longer than a grace: whoever is online is not cut because a verdict ran out.
+A verdict is fresh, then stale, and then of no use. How long a stale verdict may be used is a rule of the service. While
+it is being refreshed it may always be used, but not longer than a grace: sessions are not ended only because a verdict
+expired.
 """
 
 from enum import Enum
 from math import inf
 
 from ...services.device_rules import DeviceRules, Unchecked
+from ...services.service import Service
 from ...session.allowance import Allowance
 from ...session.session import Session
 from ...structures.deadlines import NEVER
@@ -17,14 +19,16 @@ from .online import OnlineDevices
 
 
 class Knowledge(Enum):
-    """What is known of a device."""
+    """The state of a device, as far as its verdict and its grace are concerned."""
 
     FRESH = "fresh"
+    """A verdict that is used as it is."""
     STALE = "stale"
+    """A verdict that is used while the device is checked again."""
     GRACE = "grace"
-    """Nothing, and it is in its grace."""
+    """No verdict that can be used; the device is in its grace."""
     UNKNOWN = "unknown"
-    """Nothing, and it has no grace yet, or no more."""
+    """No verdict that can be used, and no grace."""
 
 
 FRESH, STALE = Knowledge.FRESH, Knowledge.STALE  # a look-up in an Enum costs 60 ns
@@ -32,7 +36,12 @@ IN_GRACE, UNKNOWN = Knowledge.GRACE, Knowledge.UNKNOWN
 
 
 class Timed:
-    """Something with a deadline that stands, or none."""
+    """An item with at most one deadline.
+
+    Attributes:
+        due: the deadline in seconds; infinity for none.
+        tick: where the deadline is kept; see :class:`~trioedge.structures.deadlines.Deadlines`.
+    """
 
     __slots__ = ("due", "tick")
 
@@ -42,13 +51,16 @@ class Timed:
 
 
 class ServiceRecord(Timed):
-    """A service that has devices, or grace bytes that are still to come back."""
+    """A service that has devices, or spent grace bytes that have not returned yet.
 
-    __slots__ = ("devices", "grace", "name", "online", "pool", "rechecked_at", "rechecks")
+    Its deadline is the end of a hold, or the time at which its pool is full and it may be forgotten.
+    """
 
-    def __init__(self, name: str, grace: Grace) -> None:
+    __slots__ = ("devices", "grace", "online", "pool", "rechecked_at", "rechecks", "service")
+
+    def __init__(self, service: Service, grace: Grace) -> None:
         super().__init__()
-        self.name = name
+        self.service = service
         self.grace = grace
         self.pool = GracePool(grace)
         self.devices: dict[str, DeviceRecord] = {}
@@ -56,81 +68,96 @@ class ServiceRecord(Timed):
         self.rechecks = 0
         """How often all verdicts were declared stale."""
         self.rechecked_at = -inf
-        """When that was last."""
+        """When that was the last time, in seconds."""
+
+    def recheck(self, now: float) -> None:
+        """Declare every verdict stale from `now` on; see :meth:`DeviceRecord.apply_recheck`."""
+        self.rechecks += 1
+        self.rechecked_at = now
 
 
 class DeviceRecord(Timed):
-    """A device: its live sessions, the latest verdict on it, the check that is in flight, its grace."""
+    """A device: its live sessions, its latest verdict, its check in flight, its grace.
 
-    __slots__ = ("_granted", "allowance", "asked_after", "asked_at", "fresh_until", "grace_until", "name",
-                 "provisional", "refusal", "service", "sessions")  # fmt: skip
+    Its deadline is the next time at which the table must decide something about it.
+    """
 
-    def __init__(self, service: ServiceRecord, name: str, fresh_until: float) -> None:
+    __slots__ = ("_reserved", "allowance", "asked_after", "asked_at", "fresh_until", "grace_until", "name", "owner",
+                 "provisional", "refusal", "sessions")  # fmt: skip
+
+    def __init__(self, owner: ServiceRecord, name: str, fresh_until: float) -> None:
         super().__init__()
-        self.service = service
+        self.owner = owner
+        """The record of its service."""
         self.name = name
         self.sessions: dict[Session, None] = {}
         self.refusal: DeviceEntry | None = None
-        """What a session gets by the verdict; None if that accepts, or if there is none."""
+        """The answer for its sessions if the verdict denies the device; None if it accepts, or without a verdict."""
         self.fresh_until = fresh_until
-        """When the verdict expires; minus infinity if there is none."""
+        """When the verdict expires, in seconds; minus infinity without a verdict."""
         self.provisional = False
-        """The verdict is not the checker's, who did not answer."""
+        """The verdict is the table's own, because the checker did not answer."""
         self.asked_at: float | None = None
-        """Since when a check is in flight; None if none is."""
-        self.asked_after = service.rechecks
-        """How many rechecks there had been when the checker was asked last."""
+        """When the check in flight began; None without one."""
+        self.asked_after = owner.rechecks
+        """How many rechecks came before the latest question to the checker."""
         self.allowance: Allowance | None = None
-        """There is one during the grace, and only then."""
+        """The bytes of its grace; None outside of a grace."""
         self.grace_until = -inf
-        self._granted = 0
+        """When its grace ends, in seconds; the time has no meaning outside of a grace."""
+        self._reserved = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether a session or a grace waits for the answer to its check."""
+        return bool(self.sessions) or self.allowance is not None
 
     def set_verdict(self, refusal: DeviceEntry | None, fresh_until: float, *, provisional: bool = False) -> None:
-        """Write a verdict down."""
+        """Store a verdict, in place of an earlier one."""
         self.refusal = refusal
         self.fresh_until = fresh_until
         self.provisional = provisional
-        self.catch_up()
+        self.apply_recheck()
 
-    def catch_up(self) -> None:
-        """Count a verdict that was asked for before the latest recheck as stale since then."""
-        if self.asked_after != self.service.rechecks and not self.provisional:
-            self.fresh_until = min(self.fresh_until, self.service.rechecked_at)
+    def apply_recheck(self) -> None:
+        """Make a verdict stale from the latest recheck on, if the checker was asked for it before that."""
+        if self.asked_after != self.owner.rechecks and not self.provisional:
+            self.fresh_until = min(self.fresh_until, self.owner.rechecked_at)
 
     def knowledge(self, now: float, rules: DeviceRules) -> Knowledge:
-        """Say what is known; a grace lasts until somebody ends it, be it a tick late."""
+        """Return what is known at `now` seconds. A grace lasts until :meth:`end_grace`, also beyond its time."""
         if self.allowance is not None:
             return IN_GRACE
-        self.catch_up()
+        self.apply_recheck()
         if now < self.fresh_until:
             return FRESH
         return STALE if now < self.usable_until(rules) else UNKNOWN
 
     def usable_until(self, rules: DeviceRules) -> float:
-        """When the verdict stops being of any use."""
+        """Return when the verdict stops to be of use: when it expires, or later if it may be used stale."""
         until = self.fresh_until
         if rules.unchecked == Unchecked.STALE_FOR and not self.provisional:
             until += rules.stale_seconds
-        return until if self.asked_at is None else max(until, self.asked_at + self.service.grace.seconds)
+        return until if self.asked_at is None else max(until, self.asked_at + self.owner.grace.seconds)
 
     def begin_grace(self, now: float) -> None:
-        """Take a place and bytes from the service's pool."""
-        self._granted = self.service.pool.open(now)
-        self.allowance = Allowance(self._granted)
-        self.grace_until = now + self.service.grace.seconds
+        """Begin a grace, with bytes from the pool of the service."""
+        self._reserved = self.owner.pool.reserve(now)
+        self.allowance = Allowance(self._reserved)
+        self.grace_until = now + self.owner.grace.seconds
 
     def end_grace(self, now: float) -> Allowance | None:
-        """Give back what was not spent, once there is a verdict.
+        """End the grace, if there is one, and return the bytes that were not spent to the pool.
 
         Returns:
-            The allowance, if it is to be lifted.
+            The allowance that the caller must lift, because the verdict accepts the device; else None.
         """
         allowance = self.allowance
         if allowance is None:
             return None
-        self.service.pool.close(self._granted, allowance.left, now)
+        self.owner.pool.give_back(self._reserved, allowance.left, now)
         self.allowance = None
         if self.refusal is None:
             return allowance
-        allowance.left = 0  # the pool has it
+        allowance.left = 0  # these bytes are the pool's again, so the sessions must not move them while they end
         return None

@@ -1,4 +1,4 @@
-"""Devices that are too many for the limit: one at a time they go, for others come and go in between."""
+"""Eviction of devices that exceed the limit of their service, one at a time, because others come and go meanwhile."""
 
 from collections.abc import Iterator
 
@@ -10,47 +10,52 @@ from .records import ServiceRecord
 
 
 class DeviceSurplus:
-    """Sends devices away for the limit's sake, by the order and the holds of :class:`OnlineDevices`."""
+    """Takes devices offline that exceed a limit, as :class:`OnlineDevices` orders them, and keeps holds' deadlines."""
 
     __slots__ = ("_memory",)
 
     def __init__(self, memory: DeviceMemory) -> None:
-        """Take devices out of `memory`, and keep the deadlines of holds there."""
+        """Work on the devices of `memory`."""
         self._memory = memory
 
-    def make_room(self, service: ServiceRecord, now: float, rules: DeviceRules) -> tuple[Session, ...]:
-        """Take out the device that must go so that one more fits, if one must; give its sessions. O(1) but for them.
+    def make_room(self, owner: ServiceRecord, now: float, rules: DeviceRules) -> tuple[Session, ...]:
+        """Take at most one device offline, if the next device needs its place, and return its sessions.
 
-        After a limit was lowered there may be more than one, and :meth:`reduce` sees to the others.
+        O(1) for each session. After the limit was lowered more devices may exceed it; :meth:`reduce` evicts them.
         """
-        self._hold(service, 1, now, rules)
-        device = service.online.surplus(rules, coming=1)
-        return () if device is None else self._memory.take_offline(device)
+        self._adjust_holds(owner, 1, now, rules)
+        device = owner.online.first_to_evict(rules, coming=1)
+        return () if device is None else self._memory.remove_sessions(device)
 
-    def reduce(self, service: ServiceRecord, now: float, rules: DeviceRules) -> Iterator[DeviceChange]:
-        """Let other rules hold: take out those too many, but for those on hold, one a step."""
-        self._hold(service, 0, now, rules)
-        while (change := self._send_away(service, rules)) is not None:
+    def reduce(self, owner: ServiceRecord, now: float, rules: DeviceRules) -> Iterator[DeviceChange]:
+        """Apply other rules: take the devices offline that exceed the limit and that no hold tolerates, one a step."""
+        self._adjust_holds(owner, 0, now, rules)
+        while (change := self._evict_first(owner, rules)) is not None:
             yield change
 
-    def settle(self, service: ServiceRecord, now: float, rules: DeviceRules) -> DeviceChange | None:
-        """End the holds that are due and take one device out; while there may be more it is due again at once."""
-        service.online.settle(now)
-        change = self._send_away(service, rules)
-        self._memory.bring_forward(service, service.online.next_due() if change is None else now - TICK)
+    def expire(self, owner: ServiceRecord, now: float, rules: DeviceRules) -> DeviceChange | None:
+        """Handle the deadline of a service: end the holds that are due and take one device offline.
+
+        While more devices may exceed the limit, the service is due again at once. One that has no devices and a full
+        pool is forgotten.
+        """
+        owner.online.end_holds(now)
+        change = self._evict_first(owner, rules)
+        self._memory.bring_forward(owner, owner.online.next_due() if change is None else now - TICK)
+        self._memory.forget_service(owner, now)
         return change
 
-    def foresee(self, service: ServiceRecord, rules: DeviceRules) -> Iterator[Session]:
-        """Give the sessions of devices that :meth:`reduce` would take out at once."""
-        for device in service.online.would_go(rules):
+    def foresee(self, owner: ServiceRecord, rules: DeviceRules | None) -> Iterator[Session]:
+        """Yield the sessions of all devices that :meth:`reduce` would take offline, or of all; nothing changes."""
+        for device in owner.online.oldest_first() if rules is None else owner.online.all_to_evict(rules):
             yield from tuple(device.sessions)
 
-    def _hold(self, service: ServiceRecord, coming: int, now: float, rules: DeviceRules) -> None:
-        service.online.hold(coming, now, rules)
-        self._memory.bring_forward(service, service.online.next_due())
+    def _adjust_holds(self, owner: ServiceRecord, coming: int, now: float, rules: DeviceRules) -> None:
+        owner.online.adjust_holds(coming, now, rules)
+        self._memory.bring_forward(owner, owner.online.next_due())
 
-    def _send_away(self, service: ServiceRecord, rules: DeviceRules) -> DeviceChange | None:
-        device = service.online.surplus(rules)
+    def _evict_first(self, owner: ServiceRecord, rules: DeviceRules) -> DeviceChange | None:
+        device = owner.online.first_to_evict(rules)
         if device is None:
             return None
-        return DeviceChange(service.name, device.name, False, self._memory.take_offline(device), LIMIT)
+        return DeviceChange(owner.service, device.name, False, self._memory.remove_sessions(device), LIMIT)

@@ -1,17 +1,48 @@
-"""Which devices are online, and what happens when one comes, goes, is checked or is not.
+"""The device table: which devices of which services are online, and what happens when a session or an answer comes.
 
-Seed, layer three: whoever comes is answered from memory, now. What memory cannot say is asked in the background, once
-a device, and meanwhile it has a grace. Every transition lives here; asking and cutting are the caller's.
+A device is answered from memory, at once. If memory has no answer, the device is admitted for a grace while the checker
+is asked in the background. Every transition is in this file; asking the checker and ending sessions is the caller's.
+
+| a device is | event | it is then | action |
+| --- | --- | --- | --- |
+| unknown | a session comes | in grace | admit within the bounds of the grace and the device limit; ask the checker |
+| in grace | a session comes | in grace | admit with the same allowance, within the grace and the device limit |
+| in grace | the last session goes | in grace | none: the next session has what is left |
+| in grace | no answer | in grace | ask again after a pause |
+| in grace | its time is up | provisional | decide by ``unchecked`` |
+| fresh, accepted | a session comes | the same | admit within the device limit |
+| fresh, denied | a session comes | the same | refuse |
+| fresh | the verdict expires | stale | ask the checker if the device is online |
+| stale, accepted | a session comes | the same | admit within the device limit; ask the checker |
+| stale, denied | a session comes | the same | refuse; ask the checker |
+| stale | no answer | stale | ask again after a pause if the device is online |
+| stale, offline | the stale verdict is of no more use | unknown | forget the device, unless a check is in flight |
+| stale, online | the stale verdict is of no more use | provisional | decide by ``unchecked`` |
+| provisional | a session comes | the same | admit or refuse, as for a fresh verdict |
+| provisional, offline | the verdict expires | unknown | forget the device, unless a check is in flight |
+| provisional, online | the verdict expires, a check is in flight | provisional | decide by ``unchecked`` again |
+| provisional, online | the verdict expires, no check is in flight | stale, as long as a grace | ask the checker |
+| any | an answer: accepted | fresh, accepted | lift the allowance of a grace |
+| any | an answer: denied | fresh, denied | evict its sessions |
+| any with the checker's verdict | recheck | stale | ask the checker if the device is online |
+| in grace | recheck | in grace | none: the answer to come is stale at once, and the checker is asked again |
+| online | the device limit falls, or a hold ends | offline | evict its sessions if the device exceeds the limit |
+| any | forget | unknown | give its sessions to the caller |
+
+*Decide by* ``unchecked``: with ``fail_open`` accept the device and lift the allowance, else deny it and evict its
+sessions; an older verdict that changed rules allow to be used is used instead. *Ask the checker*: unless a check is in
+flight. How long a stale verdict is of use: see :mod:`~trioedge.stages.devices.records`. A session is refused as well if
+memory has no place for its device. Without a checker every device is fresh and accepted, and is forgotten with its last
+session.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from math import inf
 from typing import Final
 
 import attrs
 
 from ...services.device_rules import DeviceRules, Handover, Unchecked
-from ...session.allowance import Allowance
+from ...services.service import Service
 from ...session.session import Session
 from .answers import (
     ADMITTED,
@@ -33,93 +64,79 @@ from .surplus import DeviceSurplus
 CAPACITY: Final = 65_536
 
 MIN_SECONDS: Final = 1.0
-"""A verdict is fresh for as long as this at least, so that a checker that says 0 is not asked without pause."""
+"""The minimum time for which a verdict is fresh, so that a checker that answers 0 is not asked without pause."""
 
 PROVISIONAL_SECONDS: Final = 10.0
-"""How long it holds that nobody answered: the checker has time to recover, and who was denied need not wait long."""
+"""How long a provisional verdict is fresh: the checker can recover, and a denied device does not wait long."""
 
 
 class DeviceTable:
     """At most `capacity` devices, each with its live sessions, its verdict and at most one check in flight.
 
-    The caller does what it is told, and tells the table what comes of it:
+    The caller does what the answers say, and keeps to these rules:
 
-    - a `check` is asked for once, and then not before :meth:`answer`, or :meth:`failed` with False;
-    - sessions to evict are forgotten already, and a :meth:`leave` of one of them does nothing;
-    - :meth:`expire` is called when :meth:`next_due` says so, which all but an ENTERED may bring forward;
-    - :meth:`recheck` is called when the rules of a service have changed, and :meth:`forget` when it is no more.
+    - after a `check` it asks the checker once, and reports :meth:`answer`, or :meth:`failed` until that is False;
+    - it ends the sessions in `evict`, which the table has removed; :meth:`leave` of one of them does nothing;
+    - it calls :meth:`expire` at :meth:`next_due`, which every call may bring forward, unless it returned ENTERED;
+    - it calls :meth:`recheck` when the rules of a service have changed, and :meth:`forget` when a service is removed.
 
-    At capacity the device that has been idle longest is forgotten: known, without session and without check. If there
-    is none the new one is refused, so sources that rotate cannot wash out a live one. What concerns many devices goes
-    in steps, a device each; all else is O(1), but for the sessions of one device that it returns.
+    At capacity a new device takes the place of one that has no session, no grace and no check in flight, or is refused;
+    so clients that change their addresses displace no device that is online. Work on many devices is done in steps of
+    one device. Every other method is O(1), plus the sessions of one device that it returns.
     """
 
     __slots__ = ("_checked", "_grace", "_memory", "_services", "_surplus")
 
     def __init__(self, grace: Grace, capacity: int = CAPACITY, *, checked: bool = True) -> None:
-        """Know nobody.
+        """Start without devices.
 
         Args:
             grace: what unknown devices may do.
-            capacity: devices remembered at most, and services.
-            checked: there is somebody to ask. If not, every device is as good as accepted for ever, only limits
-                count, and nothing is remembered of a device that is not online.
+            capacity: the maximum number of devices, and of services; at least 1.
+            checked: whether there is a checker. If not, every device is accepted for ever and only the limits apply.
         """
         self._grace = grace
         self._checked = checked
-        self._memory = DeviceMemory(grace, capacity, -inf if checked else inf)
+        self._memory = DeviceMemory(grace, capacity, checked=checked)
         self._surplus = DeviceSurplus(self._memory)
-        self._services = self._memory.services  # one look-up less for nearly everybody
+        self._services = self._memory.services  # saves most sessions a look-up
 
-    def __len__(self) -> int:
-        """Devices remembered."""
-        return len(self._memory)
+    def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
+        """Admit a session at `now` seconds under the `rules` of its service, or refuse it.
 
-    def online(self, service: str) -> int:
-        """Devices of `service` with a live session."""
-        found = self._services.get(service)
-        return 0 if found is None else len(found.online)
-
-    def enter(self, service: str, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
-        """Let a session in at `now` seconds, under the service's `rules`, or say why not.
-
-        It comes once, and if it is let in, it is remembered until :meth:`leave`. About 0.2 µs for a device that is
-        online and fresh.
+        A session enters once. If it is admitted, it counts until :meth:`leave` or until the table evicts it. The
+        service must not be removed. About 0.2 µs for a device that is online and fresh.
         """
-        found = self._services.get(service)
-        if found is not None:
-            known = found.devices.get(device)
-            if known is not None and known.sessions and now < known.fresh_until:  # online, so it is not refused
+        owner = self._services.get(service.incarnation)
+        if owner is not None:
+            known = owner.devices.get(device)
+            if known is not None and known.sessions and now < known.fresh_until:  # online, so it is not denied
                 known.sessions[session] = None
                 return ENTERED
         return self._enter(self._memory.find_or_make(service, device), session, now, rules)
 
     def _enter(self, device: DeviceRecord, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
-        """Judge by what is known, then by the limit; nothing moves before nothing can refuse any more."""
-        service = device.service
+        """Decide by the verdict, then by the limit. No session or grace begins before the admission is certain."""
+        owner = device.owner
         knowledge = device.knowledge(now, rules)
         if knowledge is UNKNOWN and device.sessions:
-            knowledge = STALE  # its time is up, and `expire` is about to decide on all of its sessions
+            knowledge = STALE  # `expire` is about to decide on all of its sessions
         if knowledge is IN_GRACE:
             if len(device.sessions) >= self._grace.sessions:
                 return TOO_MANY_SESSIONS
         elif knowledge is UNKNOWN:
-            if service.pool.devices >= self._grace.devices:
+            if owner.pool.devices >= self._grace.devices:
                 return TOO_MANY_UNKNOWN
         elif device.refusal is not None:
-            if knowledge is STALE and self._memory.begin_check(device, now):
-                return attrs.evolve(device.refusal, check=True)
-            return device.refusal
-        crowded = not device.sessions and rules.limit is not None and len(service.online) >= rules.limit
+            check = knowledge is STALE and self._memory.begin_check(device, now)
+            return attrs.evolve(device.refusal, check=True) if check else device.refusal
+        crowded = not device.sessions and rules.limit is not None and len(owner.online) >= rules.limit
         if crowded and rules.handover == Handover.REJECT_NEW:
             return AT_LIMIT
         if not self._memory.remember(device):
             return TABLE_FULL
-        evict = self._surplus.make_room(service, now, rules) if crowded else ()
-        if not device.sessions:
-            service.online.come(device)
-            self._memory.hold(device)
-        device.sessions[session] = None
+        evict = self._surplus.make_room(owner, now, rules) if crowded else ()
+        self._memory.add_session(device, session)
         if knowledge is FRESH:
             return DeviceEntry(ADMITTED, evict=evict) if crowded else ENTERED
         if knowledge is UNKNOWN:
@@ -130,146 +147,122 @@ class DeviceTable:
             self._memory.bring_forward(device, device.usable_until(rules))
         return DeviceEntry(ADMITTED, check, device.allowance, evict)
 
-    def leave(self, service: str, device: str, session: Session) -> None:
-        """Forget a session that has ended; nothing happens if the table has forgotten it already.
-
-        A grace goes on without sessions, and the next one gets what is left of it: it is the device's.
-        """
+    def leave(self, service: Service, device: str, session: Session) -> None:
+        """Remove a session that has ended; does nothing if it was evicted or its service was forgotten."""
         known = self._memory.find(service, device)
-        if known is None or session not in known.sessions:
-            return
-        del known.sessions[session]
-        if not known.sessions:
-            known.service.online.go(known)
-            self._memory.release(known)
+        if known is not None and session in known.sessions:
+            self._memory.remove_session(known, session)
 
     def answer(
-        self, service: str, device: str, accept: bool, seconds: float, now: float, detail: str = ""
+        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = ""
     ) -> DeviceChange:
-        """Write the checker's verdict down. Sessions that waited for it go on before this returns.
+        """Store a verdict of the checker and apply it to the device's sessions.
 
-        One that nobody waits for any more is remembered, if there is room. One that was asked for before a
-        :meth:`recheck` is stale from the start, and the checker is to be asked again.
+        If there is room, it is also stored when no session waits for it. If the checker was asked before the latest
+        :meth:`recheck`, the verdict is stale, and the checker must be asked again.
 
         Args:
-            service: whose device.
-            device: which.
-            accept: whether it may have sessions.
-            seconds: how long that is fresh; less than 1 counts as 1.
+            service: the service of the device.
+            device: the name of the device.
+            accept: whether the device may have sessions.
+            seconds: how long the verdict is fresh; less than 1 counts as 1.
             now: seconds.
-            detail: why, for people.
+            detail: the reason, for people.
 
         Returns:
-            With a denial, the live sessions of the device.
+            The sessions to end, after a denial. After an acceptance, sessions that waited have continued already.
         """
         known = self._memory.find_or_make(service, device)
         if not self._memory.remember(known):
             return DeviceChange(service, device)
-        wanted = bool(known.sessions) or known.allowance is not None
-        if known.asked_at is None:
-            known.asked_after = known.service.rechecks
+        waited = known.waits
+        if known.asked_at is None:  # an answer without a question is as good as a new one
+            known.asked_after = known.owner.rechecks
         known.asked_at = None
         known.set_verdict(None if accept else DeviceEntry(DENIED, detail=detail), now + max(seconds, MIN_SECONDS))
-        evict, allowance = self._conclude(known, now)
-        check = wanted and known.fresh_until <= now and self._memory.begin_check(known, now)
-        if allowance is not None:
-            allowance.lift()
-        return DeviceChange(service, device, check, evict, ADMITTED if accept else DENIED)
+        check = waited and known.fresh_until <= now and self._memory.begin_check(known, now)
+        return self._conclude(known, now, check)
 
-    def failed(self, service: str, device: str) -> bool:
-        """Take note that the checker did not answer.
+    def failed(self, service: Service, device: str) -> bool:
+        """Note that the checker did not answer.
 
         Returns:
-            True if somebody waits for it: ask again after a pause, during which the check counts as in flight.
-            False if nobody does; the check is over.
+            True to ask again after a pause, because a session or a grace waits: the check is still in flight.
         """
         known = self._memory.find(service, device)
         if known is None or known.asked_at is None:
             return False
-        if known.sessions or known.allowance is not None:
-            known.asked_after = known.service.rechecks
+        if known.waits:
+            known.asked_after = known.owner.rechecks
             return True
-        known.asked_at = None
-        self._memory.release(known)
+        self._memory.end_check(known)
         return False
 
-    def surplus(self, service: str, rules: DeviceRules) -> Iterator[Session]:
-        """Give the live sessions that :meth:`recheck` would have cut at once; whoever iterates can stop in between."""
-        found = self._services.get(service)
-        return iter(()) if found is None else self._surplus.foresee(found, rules)
+    def foresee(self, service: Service, rules: DeviceRules | None) -> Iterator[Session]:
+        """Yield the sessions that :meth:`recheck` would evict under `rules`, or that :meth:`forget` would give."""
+        owner = self._services.get(service.incarnation)
+        return iter(()) if owner is None else self._surplus.foresee(owner, rules)
 
-    def sessions(self, service: str) -> Iterator[Session]:
-        """Give the live sessions of its devices; whoever iterates can stop in between."""
-        found = self._services.get(service)
-        for device in () if found is None else found.online.oldest_first():
-            yield from tuple(device.sessions)
+    def recheck(self, service: Service, now: float, rules: DeviceRules) -> Generator[DeviceChange | None, None, None]:
+        """Apply changed rules to a service: every verdict is stale from `now` on, and a lower limit evicts devices.
 
-    def recheck(self, service: str, now: float, rules: DeviceRules) -> Generator[DeviceChange | None, None, None]:
-        """Let new rules hold for a service: every verdict on its devices is stale from `now` on.
-
-        Devices online keep their sessions while they are checked again. If they are more than the limit, those too
-        many go at once: the newest with ``reject_new``, which would not have let them in, and the oldest with
-        ``evict_oldest``. With ``hold`` the oldest go after the hold, and those beyond twice the limit at once.
+        Devices keep their sessions while they are checked again. Devices that exceed the limit are evicted at once, but
+        for those that a hold tolerates: with ``reject_new`` the newest, else the oldest.
 
         Yields:
-            What is to be done about a device, or None; a device a step, so that whoever iterates can stop in between.
+            What the caller must do about a device, or None; one device a step.
         """
-        found = self._services.get(service)
-        if found is None:
+        owner = self._services.get(service.incarnation)
+        if owner is None:
             return
-        yield from self._surplus.reduce(found, now, rules)
+        yield from self._surplus.reduce(owner, now, rules)
         if not self._checked:
             return
-        found.rechecks += 1
-        found.rechecked_at = now
-        for device in found.online.oldest_first():
+        owner.recheck(now)
+        for device in owner.online.oldest_first():
             change = None
-            if device.sessions:  # it may have gone meanwhile
-                device.catch_up()
+            if device.sessions:  # it may have gone offline since the step before
+                device.apply_recheck()
                 if device.fresh_until <= now and self._memory.begin_check(device, now):
                     change = DeviceChange(service, device.name, check=True)
                 self._memory.bring_forward(device, device.usable_until(rules))
             yield change
 
-    def forget(self, service: str) -> Generator[Session | None, None, None]:
-        """Forget a service that is no more, all of it with the first step; the others free a device or give a session.
-
-        One that comes back by its name begins anew, be it in between. Checks from before are the caller's to drop.
+    def forget(self, service: Service) -> Generator[Session | None, None, None]:
+        """Forget a removed service at the first step. The caller drops the answers to checks in flight.
 
         Yields:
-            Each live session, and None. One whose grace is used up will not go on any more.
+            Each live session of its devices, or None; one device or session a step. No allowance is lifted.
         """
         for device in self._memory.clear(service):
             yield None
             yield from tuple(device.sessions)
 
     def next_due(self) -> float:
-        """When :meth:`expire` has something to do, in seconds; infinity for never. May be early."""
+        """Return when to call :meth:`expire`, in seconds; infinity for never. May be too early, never too late."""
         return self._memory.next_due()
 
-    def expire(self, now: float, rules_of: Callable[[str], DeviceRules]) -> DeviceChange | None:
-        """Do one thing that is due, of which there may be thousands: call again while :meth:`next_due` says so.
+    def expire(self, now: float, rules_of: Callable[[Service], DeviceRules]) -> DeviceChange | None:
+        """Handle one deadline that has passed at `now` seconds; `rules_of` gives the device rules of a service.
 
-        Refresh the verdict of a device online, end a grace or a hold, forget what is of no use. Sessions whose grace
-        ends well go on before this returns. `now` is in seconds, and `rules_of` gives the rules of a service.
+        Thousands may have passed, so call it again while :meth:`next_due` is not later. Sessions whose grace ends with
+        an acceptance have continued when this returns.
+
+        Returns:
+            What the caller must do about a device, or None.
         """
         item = self._memory.take_due(now)
-        if isinstance(item, DeviceRecord) and self._memory.knows(item.service):
-            change = self._expire(item, now, rules_of(item.service.name))
+        if isinstance(item, DeviceRecord) and self._memory.has(item.owner):
+            change = self._expire(item, now, rules_of(item.owner.service))
             return change if change.check or change.evict else None
-        if isinstance(item, ServiceRecord) and self._memory.knows(item):
-            leaves = self._surplus.settle(item, now, rules_of(item.name))
-            self._memory.forget_service(item, now)
-            return leaves
-        return None  # dropped meanwhile, or being forgotten
+        if isinstance(item, ServiceRecord):
+            return self._surplus.expire(item, now, rules_of(item.service))
+        return None  # no item is due, or the service of the device is being forgotten
 
     def _expire(self, device: DeviceRecord, now: float, rules: DeviceRules) -> DeviceChange:
         refresh = bool(device.sessions) and device.fresh_until <= now
-        # First, for while it is young the verdict may be used.
-        check = refresh and self._memory.begin_check(device, now)
+        check = refresh and self._memory.begin_check(device, now)  # first: a verdict may be used while it is refreshed
         knowledge = device.knowledge(now, rules)
-        evict: tuple[Session, ...] = ()
-        allowance = None
         if knowledge is FRESH:
             self._memory.bring_forward(device, device.fresh_until)
         elif knowledge is STALE:
@@ -277,23 +270,23 @@ class DeviceTable:
         elif knowledge is IN_GRACE and now < device.grace_until:
             self._memory.bring_forward(device, device.grace_until)
         elif knowledge is IN_GRACE or device.sessions:
-            if device.usable_until(rules) <= now:  # else there is an old verdict, which new rules make good
+            if device.usable_until(rules) <= now:  # else an older verdict can be used, because the rules changed
                 refusal = None if rules.unchecked == Unchecked.FAIL_OPEN else NOT_ANSWERED
                 device.set_verdict(refusal, now + PROVISIONAL_SECONDS, provisional=True)
-            evict, allowance = self._conclude(device, now)
+            return self._conclude(device, now, check)
         elif device.asked_at is not None:
-            self._memory.bring_forward(device, now + self._grace.seconds)  # look again when the check may have ended
+            self._memory.bring_forward(device, now + self._grace.seconds)  # the check may have ended by then
         else:
             self._memory.forget(device)
-        if allowance is not None:
-            allowance.lift()  # last, for who goes on may end, and come back here
-        cause = ADMITTED if device.refusal is None else device.refusal.admission
-        return DeviceChange(device.service.name, device.name, check, evict, cause)
+        return DeviceChange(device.owner.service, device.name, check)
 
-    def _conclude(self, device: DeviceRecord, now: float) -> tuple[tuple[Session, ...], Allowance | None]:
-        """Act on a new verdict; give the sessions that must go, or the allowance that is to be lifted."""
+    def _conclude(self, device: DeviceRecord, now: float, check: bool) -> DeviceChange:
+        """Apply a new verdict to the sessions and the grace of its device."""
         allowance = device.end_grace(now)
-        evict = () if device.refusal is None else self._memory.take_offline(device)
+        evict = () if device.refusal is None else self._memory.remove_sessions(device)
         self._memory.bring_forward(device, device.fresh_until)
-        self._memory.release(device)
-        return evict, allowance
+        self._memory.unpin(device)
+        if allowance is not None:
+            allowance.lift()  # last, because a session that continues may end, and call `leave`
+        cause = ADMITTED if device.refusal is None else device.refusal.admission
+        return DeviceChange(device.owner.service, device.name, check, evict, cause)

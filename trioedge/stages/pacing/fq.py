@@ -1,10 +1,10 @@
-"""What the machine has for pacing: sockets that take a rate, and `fq`, the queue that spreads paced packets best.
+"""Pacing support of the machine: whether sockets keep a rate, and whether interfaces have `fq`, the queue for it.
 
-`fq` is a luxury: without it TCP paces itself, with a timer for each socket. So what is missing here is said, and is
-never an error.
+`fq` is optional: without it TCP paces itself, with a timer for each socket. So a missing `fq` is reported and is never
+an error.
 
-What someone chose stays: only the kernel's own default, which has no handle, gives way to `fq`. The kernel sees to
-that as well: `add` fails where a queue has a handle.
+A queue that an administrator has set is left alone: only the kernel's own default, which has no handle, is replaced.
+The kernel makes sure of it as well: `add` fails where a queue has a handle.
 """
 
 import errno
@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
-import trio
 
 from ...loop.sockets import SO_MAX_PACING_RATE, pace
-from ...telemetry.observer import Observer
 
 FQ: Final = "fq"
 DEFAULTS: Final = frozenset({"noop", "noqueue", "pfifo", "pfifo_fast", "fq_codel", "mq"})
-"""Kinds that a kernel puts on an interface by itself."""
+"""Kinds that a kernel sets on an interface by default."""
 
 SYSFS: Final = Path("/sys/class/net")
 
@@ -34,15 +32,15 @@ State: TypeAlias = Literal[
 ]  # fmt: skip
 
 _WORDS: Final[dict[State, str]] = {
-    "ready": "fq paces what leaves here",
-    "loopback": "nothing leaves the machine here",
-    "down": "nothing leaves while the interface is down",
-    "installed": "fq is here now, until the machine starts anew",
-    "left alone": "someone chose {qdisc} here, and it stays",
+    "ready": "fq paces the packets that leave here",
+    "loopback": "no packet leaves the machine here",
+    "down": "no packet leaves while the interface is down",
+    "installed": "fq was installed, until the machine restarts",
+    "left alone": "{qdisc} was set here on purpose, and stays",
     "missing": "{qdisc} is here, the kernel's default; trioedge doctor --fix puts fq in its place",
     "kernel lacks it": "this kernel has no module sch_fq",
-    "needs CAP_NET_ADMIN": "only a process with CAP_NET_ADMIN may put fq here",
-    "needs pyroute2": "pip install 'trioedge[fq]' brings what it takes to see and change this",
+    "needs CAP_NET_ADMIN": "only a process with CAP_NET_ADMIN may install fq here",
+    "needs pyroute2": "pip install 'trioedge[fq]' installs what it takes to see and change queues",
     "failed": "{error}",
 }
 _REFUSALS: Final[dict[int, State]] = {
@@ -50,7 +48,7 @@ _REFUSALS: Final[dict[int, State]] = {
     errno.EOPNOTSUPP: "kernel lacks it",
     errno.EPERM: "needs CAP_NET_ADMIN",
     errno.EACCES: "needs CAP_NET_ADMIN",
-    errno.EEXIST: "left alone",  # by someone who was quicker than we
+    errno.EEXIST: "left alone",  # a queue was set meanwhile
 }
 _UP: Final = 0x1
 _LOOPBACK: Final = 0x8
@@ -59,15 +57,15 @@ _ROOT: Final = 0xFFFFFFFF
 
 @attrs.frozen
 class Interface:
-    """A network interface, and what became of `fq` on it.
+    """A network interface, and the state of `fq` on it.
 
     Attributes:
         name: as in ``eth0``.
-        eligible: it is up and not loopback; a container's end of a `veth` pair is.
-        qdisc: the kind of the one at its root now; empty where that is not known.
-        state: ``ready``: `fq` is there, on every queue if there are several. ``installed``: this call put it there.
-            ``left alone``: someone set another kind. ``missing``: `fix` would try. ``failed``: `detail` says how.
-        detail: the same for people, in a sentence.
+        eligible: it is up and not loopback, so `fq` is of use there. A container's end of a `veth` pair is eligible.
+        qdisc: the kind of the queue at its root now; empty where that is not known.
+        state: ``ready``: `fq` is there, on every hardware queue. ``installed``: this call installed it. ``left alone``:
+            an administrator set another kind. ``missing``: `fix` would try. ``failed``: `detail` has the error.
+        detail: the state for people, in a sentence.
     """
 
     name: str
@@ -78,7 +76,7 @@ class Interface:
 
 
 def pacing_support() -> Literal["kernel", "timeline"]:
-    """Say who paces: the kernel, if a socket keeps the rate it is given, else the edge's own timeline."""
+    """Return what paces: the kernel, if a socket keeps the rate it is given, else the edge's own timeline."""
     with suppress(OSError), socket.socket() as sock:
         pace(sock, 1_000_000)
         if sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) == 1_000_000:
@@ -87,15 +85,15 @@ def pacing_support() -> Literal["kernel", "timeline"]:
 
 
 def survey(*, fix: bool = False) -> list[Interface]:
-    """Look at every interface; blocks for milliseconds, and for the import of pyroute2 the first time.
+    """List every interface; blocks for some milliseconds, and for the import of pyroute2 the first time.
 
     Args:
-        fix: put `fq` where the kernel's default is. Several hardware queues have one each; if one of them cannot
-            have it, the interface is given its default back.
+        fix: replace the kernel's default queue by `fq`. Each of several hardware queues gets one; if one of them
+            cannot have it, the interface gets its default back.
 
     Returns:
-        One for each, in the kernel's order. Without pyroute2, or where the process may not talk netlink, what
-        `/sys` tells.
+        The interfaces, in the kernel's order. Without pyroute2, or where the process may not use netlink, the
+        interfaces that `/sys` lists, without their queues.
     """
     try:
         from pyroute2 import IPRoute, NetlinkError  # type: ignore[import-untyped]
@@ -108,18 +106,8 @@ def survey(*, fix: bool = False) -> list[Interface]:
         return list(_from_sysfs("failed", f"netlink: {_reason(error)}"))
 
 
-async def prepare_fq(observer: Observer) -> None:
-    """Put `fq` where it may be, and log the result for each interface but loopback, once.
-
-    After a cancel the thread is left to end by itself; what it puts in place stays.
-    """
-    for each in await trio.to_thread.run_sync(partial(survey, fix=True), abandon_on_cancel=True):
-        if each.state != "loopback":
-            observer.say("fq", interface=each.name, state=each.state, detail=each.detail)
-
-
 class _Qdisc(NamedTuple):
-    """A queue as the kernel lists it."""
+    """A queue, as the kernel lists it."""
 
     kind: str
     handle: int
@@ -127,12 +115,12 @@ class _Qdisc(NamedTuple):
 
 
 _NOOP: Final = _Qdisc("noop", 0, _ROOT)
-"""What is there where the kernel lists nothing."""
+"""The queue of an interface for which the kernel lists none."""
 
 
 @attrs.frozen
 class _Link:
-    """An interface as the kernel lists it, with its root qdisc and, below `mq`, one qdisc for each hardware queue."""
+    """An interface, as the kernel lists it, with its root queue and, below `mq`, one for each hardware queue."""
 
     index: int
     name: str
@@ -182,31 +170,31 @@ def _look(ip: Any, link: _Link, fix: bool) -> Interface:
 
 
 def _install(ip: Any, link: _Link) -> None:
-    """Put `fq` at the root, or on each queue below `mq`, all of them or none."""
+    """Set `fq` at the root, or on each queue below `mq`, on all of them or none."""
     from pyroute2.netlink.rtnl.tcmsg import plugins, sched_template  # type: ignore[import-untyped]
 
-    plugins.setdefault(FQ, sched_template)  # pyroute2 puts kinds that it does not know at the root, whatever we say
+    plugins.setdefault(FQ, sched_template)  # pyroute2 sets a kind that it does not know at the root only
     if not link.queues:
         ip.tc("add", FQ, link.index)
         return
-    ip.tc("add", "mq", link.index)  # with a handle: the default `mq` has none, and so no place for children
+    ip.tc("add", "mq", link.index)  # with a handle: the default `mq` has none, so it cannot have children
     try:
         (again,) = (each for each in _links(ip) if each.index == link.index)
         for queue in again.queues:
             ip.tc("add", FQ, link.index, parent=queue.parent)
     except BaseException:
-        ip.tc("del", index=link.index, parent=_ROOT)  # the kernel puts its default back
+        ip.tc("del", index=link.index, parent=_ROOT)  # the kernel restores its default
         raise
 
 
 def _from_sysfs(state: State, error: str = "") -> Iterator[Interface]:
     for path in sorted(SYSFS.glob("*/flags")):
-        with suppress(OSError, ValueError):  # an interface that leaves
+        with suppress(OSError, ValueError):  # the interface was removed meanwhile
             yield _interface(path.parent.name, int(path.read_text(), 16), state, "", error)
 
 
 def _interface(name: str, flags: int, state: State, qdisc: str, error: str = "") -> Interface:
-    """Make the record; `state` is for what is eligible."""
+    """Make the record of an interface; `state` applies if it is eligible."""
     eligible = _eligible(flags)
     if not eligible:
         state = "loopback" if flags & _LOOPBACK else "down"
@@ -218,5 +206,5 @@ def _eligible(flags: int) -> bool:
 
 
 def _reason(error: Any) -> str:
-    """Give the words of an error; pyroute2's say the number only."""
+    """Return the text of an error; pyroute2's own has the number only."""
     return os.strerror(error.code) if hasattr(error, "code") else str(error.strerror or error)

@@ -1,7 +1,16 @@
-"""The sessions of one service that has a rate: what they carry, and which share of it each has.
+"""The sessions of one service with a rate: what each delivers, and its share of the rate.
 
-Whoever brings it looks at most every tenth of a second: :meth:`RateGroup.observe`, then :meth:`RateGroup.share`. Both
-are in short steps, and cost what the sessions that move cost: one that rests says when its bytes move again.
+The pacer looks at a group at most every 0.1 s: :meth:`RateGroup.observe`, then :meth:`RateGroup.share`. Both run in
+short steps and cost what the sessions whose bytes move cost. A silent session notifies its group of its next byte.
+
+| a session is | event | then |
+| --- | --- | --- |
+| not in the group | enter | active |
+| active | a look finds demand | active, with its fair share |
+| active | a look finds no demand | silent |
+| silent | a byte moves | active |
+| silent | the equal share changes | silent, with that share |
+| active or silent | it ends, or gets another service or follower | not in the group |
 """
 
 from collections.abc import Callable, Generator
@@ -12,21 +21,21 @@ from ...session.session import Session
 from ...session.verdict import Reason
 from .shares import Debt, Flow, divide
 
-EACH: Final = 8
-"""Sessions that are looked at in one step. It takes 50 µs."""
+SESSIONS_PER_STEP: Final = 8
+"""Sessions that are looked at in one step. A step takes 50 µs."""
 
 TOLERANCE: Final = 0.02
-"""The part of a share by which it has to differ before the kernel is told."""
+"""The part by which a share must differ before the kernel is told."""
 
 IDLE_TOLERANCE: Final = 0.1
-"""The part of an equal share by which it has to differ before sessions that rest are told, for they may be many."""
+"""The part by which an equal share must differ before silent sessions are told. There may be many of them."""
 
 RESET_SECONDS: Final = 0.1
-"""What a session that was reset moved since the last look counts as if it had been paced for this long."""
+"""A session that was reset is charged for at most this time at its share, since the last look."""
 
 
 class Member:
-    """A session that has a rate, and its two flows; follows the session."""
+    """One session of a group and its two flows; the follower of the session."""
 
     __slots__ = ("_group", "_moved", "_queued", "down", "session", "up")
 
@@ -39,9 +48,9 @@ class Member:
         self.up = Flow(shares[1], self._moved[1])
 
     def observe(self, seconds: float) -> bool:
-        """Look at what the session moved, and say whether it wants anything; else it will say when it moves again.
+        """Account for the bytes of a tick and return whether there is demand; if not, listen for the next byte.
 
-        The kernel is asked only about a session that moved something, or that had something queued.
+        The kernel is asked only about a session that moved bytes, or had bytes queued.
         """
         session = self.session
         moved, carrier = (session.bytes_down, session.bytes_up), session.carrier
@@ -55,8 +64,8 @@ class Member:
         session.listen()
         return False
 
-    def tell(self, down: float, up: float, tolerance: float = TOLERANCE) -> None:
-        """Tell the kernel the session's shares, if they are others."""
+    def apply(self, down: float, up: float, tolerance: float = TOLERANCE) -> None:
+        """Tell the kernel the session's shares, if they differ enough."""
         if _differs(down, self.down.share, tolerance) or _differs(up, self.up.share, tolerance):
             self.session.pace(down, up)
             self.down.share, self.up.share = down, up
@@ -69,10 +78,20 @@ class Member:
 
 
 class RateGroup:
-    """The sessions of one service, and what each direction owes."""
+    """The sessions of one service with a rate.
 
+    Attributes:
+        members: every session of the group.
+        active: the members that the next look looks at.
+        rates: the limits down and up, in bytes a second; infinity for none.
+        effective: the rates to divide; below `rates` while there is a debt.
+        looked_at: when the last look began, in seconds.
+    """
+
+    # A member is in `active`, or its session is quiet and puts it there at the next byte. `_delivered` is what members
+    # and former members delivered since `_settled_at` and no debt was charged for yet.
     __slots__ = (
-        "_delivered", "_fresh", "_idle", "_mark_dirty", "_release", "active", "debts", "effective",
+        "_debts", "_delivered", "_idle", "_mark_dirty", "_release", "_retuned", "_settled_at", "active", "effective",
         "looked_at", "members", "rates",
     )  # fmt: skip
 
@@ -83,32 +102,27 @@ class RateGroup:
         mark_dirty: Callable[[], object],
         release: Callable[[Session], object],
     ) -> None:
-        """Have no session yet.
+        """Start without a session.
 
         Args:
             rates: bytes a second down and up; infinity for no limit.
-            now: seconds, of the clock that looks at it are timed by.
+            now: seconds, of the clock that :meth:`observe` is called with.
             mark_dirty: asks for a look at the next tick.
-            release: told of a session that goes elsewhere, and so takes no part in these rates.
+            release: called with a session that left the group and has not ended.
         """
         self._mark_dirty = mark_dirty
         self._release = release
         self.members: dict[Session, Member] = {}
         self.active: dict[Member, None] = {}
-        """Those to look at."""
-        self.debts = Debt(), Debt()
         self.rates = self.effective = rates
-        """What there is to divide: less than `rates` while something is owed."""
-        self._delivered = [0.0, 0.0]
-        """Bytes down and up since the last look, also of those who came and went meanwhile."""
-        self.looked_at = now
-        self._fresh = False
-        """What was delivered went in part at other rates."""
-        self._idle = 0.0, 0.0
-        """The shares that those who rest were told."""
+        self.looked_at = self._settled_at = now
+        self._debts = Debt(), Debt()
+        self._delivered = [0.0, 0.0]  # bytes down and up
+        self._retuned = False  # part of what was delivered went at other rates
+        self._idle = 0.0, 0.0  # the shares of silent sessions
 
     def enter(self, session: Session, rates: tuple[float, float], count: int) -> None:
-        """Let a session in with the equal share of so many."""
+        """Add a session with an equal share, as one of `count`."""
         if rates == self.rates:
             rates = self.effective
         shares = rates[0] / count, rates[1] / count
@@ -119,12 +133,12 @@ class RateGroup:
         self.mark_active(member)
 
     def mark_active(self, member: Member) -> None:
-        """Look at a session next time, which is soon."""
+        """Look at a session at the next tick."""
         self.active[member] = None
         self._mark_dirty()
 
     def leave(self, member: Member) -> None:
-        """A session has ended or gone elsewhere: what it moved was the service's; its limits go."""
+        """Remove a session that has ended or has another service; what it delivered is charged to the group."""
         session = member.session
         del self.members[session]
         self.active.pop(member, None)
@@ -138,19 +152,23 @@ class RateGroup:
 
     @property
     def owes(self) -> bool:
-        """Whether it is ahead of its rates, or may be: what was delivered since the last look is not accounted for."""
-        return any(self._delivered) or any(self.debts)
+        """Whether there is a debt, or bytes that may become one."""
+        return any(self._delivered) or any(self._debts)
 
     def retune(self, rates: tuple[float, float]) -> None:
-        """Let other rates hold; what went at the old ones is no debt."""
+        """Have other rates; the bytes that went at the old ones are no debt."""
         self.rates = self.effective = rates
-        self.debts = Debt(), Debt()
-        self._fresh = True
+        self._debts = Debt(), Debt()
+        self._retuned = True
 
     def observe(self, now: float) -> Generator[None, None, list[Member]]:
-        """Look at those whose bytes move, account for what was delivered, and give those who were looked at.
+        """Look at the active members, account for what was delivered, and return those that were looked at.
 
-        One that is closed in the middle has lost nothing: those who were not looked at still wait for it.
+        Closed before its end, it loses nothing: the next call looks at the other members, and charges for the whole
+        time since the last call that came to its end.
+
+        Args:
+            now: seconds, later than :attr:`looked_at`.
         """
         seconds, self.looked_at = now - self.looked_at, now
         observed: list[Member] = []
@@ -162,33 +180,37 @@ class RateGroup:
                 observed.append(member)
                 delivered[0] += member.down.delivered
                 delivered[1] += member.up.delivered
-            if number % EACH == 0:
+            if number % SESSIONS_PER_STEP == 0:
                 yield
-        if self._fresh:
-            seconds, self._fresh = inf, False
-        (down, up), rates = self.debts, self.rates
+        seconds, self._settled_at = (inf if self._retuned else now - self._settled_at), now
+        self._retuned = False
+        (down, up), rates = self._debts, self.rates
         self.effective = down.settle(delivered[0], rates[0], seconds), up.settle(delivered[1], rates[1], seconds)
         self._delivered = [0.0, 0.0]
         return observed
 
     def share(self, members: list[Member]) -> Generator[None, None, None]:
-        """Tell these their shares, and those who rest theirs if an equal share is another now."""
+        """Apply the shares of these members, and the equal share of silent ones if it has changed.
+
+        Args:
+            members: as :meth:`observe` returned them; the group has at least one session.
+        """
         count = len(self.members)
         down = yield from divide(self.effective[0], (member.down.demand for member in members), count)
         up = yield from divide(self.effective[1], (member.up.demand for member in members), count)
         for number, member in enumerate(members):
             if member.session in self.members:
-                member.tell(down.share(member.down.demand), up.share(member.up.demand))
-            if number % EACH == 0:
+                member.apply(down.share(member.down.demand), up.share(member.up.demand))
+            if number % SESSIONS_PER_STEP == 0:
                 yield
         idle = self.rates[0] / count, self.rates[1] / count
         if any(_differs(new, old, IDLE_TOLERANCE) for new, old in zip(idle, self._idle, strict=True)):
-            self._idle = idle
             for number, member in enumerate(tuple(self.members.values())):
                 if member not in self.active and member.session in self.members:
-                    member.tell(*idle, IDLE_TOLERANCE)
-                if number % EACH == 0:
+                    member.apply(*idle, IDLE_TOLERANCE)
+                if number % SESSIONS_PER_STEP == 0:
                     yield
+            self._idle = idle  # last, so that a division that is closed before is applied by the next
 
 
 def _differs(new: float, old: float, tolerance: float) -> bool:

@@ -1,8 +1,8 @@
-"""A service's rate divided among its flows, for the kernel paces sockets and not services.
+"""Divide the rate of a service among its flows, because the kernel paces sockets and not services.
 
-A flow is one direction of one session. Every tick, a tenth of a second or so, whoever drives this looks at the flows
-of a service that moved bytes, and at no others: :meth:`Flow.observe` guesses what each could use, :meth:`Debt.settle`
-says what rate there is to divide, :func:`divide` divides it.
+A flow is one direction of one session. At each tick, about every 0.1 s, the pacer looks at the flows of a service that
+moved bytes: :meth:`Flow.observe` estimates the demand of each, :meth:`Debt.settle` gives the rate there is to divide,
+and :func:`divide` divides it.
 """
 
 from collections.abc import Generator, Iterable
@@ -14,44 +14,45 @@ from typing import Final
 import attrs
 
 SATURATED: Final = 0.75
-"""The part of its share from which a flow counts as held back by it. Deliveries of one tick to the next differ."""
+"""A flow that uses this part of its share is limited by it: its demand is taken for infinite. Deliveries vary from tick
+to tick, so this is less than 1."""
 
 HEADROOM: Final = 1.5
-"""What a flow that is not held back is offered, in times of what it used. Its use is then two thirds of its share,
-below :data:`SATURATED`: were it not, shares would swing at every tick."""
+"""The demand of every other flow, in multiples of the rate that it uses. It then uses two thirds of its share, which is
+below :data:`SATURATED`, so shares do not swing from tick to tick."""
 
-MEMORY: Final = 0.8
-"""What is left of a flow's highest rate a tick later, so that a pause between two requests is no loss of demand."""
+DECAY: Final = 0.8
+"""The factor by which a flow's highest rate fades at each tick. A pause between two requests costs little demand."""
 
 IDLE_RATE: Final = 1.0
-"""Bytes a second below which a flow wants nothing."""
+"""Bytes a second below which a flow has no demand."""
 
 GRAIN: Final = 16384
-"""Bytes by which a service may be ahead of its rate and owe nothing. The kernel sends packets in trains; a debt that
-counts each train as too much, and each gap as nothing, would hold slow services below their rate."""
+"""Bytes by which a service may be ahead of its rate without a debt. The kernel sends packets in trains; if each train
+counted as too much and each gap as nothing, slow services would stay below their rate."""
 
 DEBT_SECONDS: Final = 0.5
-"""A service owes at most what its rate carries in this time; what is beyond is forgotten."""
+"""The maximum debt: the bytes of the service's rate in this time. The rest is forgotten."""
 
 REPAY_SECONDS: Final = 1.0
-"""What is owed now would be repaid in this time."""
+"""The time in which the present debt would be repaid."""
 
 
-RUN: Final = 64
-"""Demands that are sorted in one step, or merged. It takes 30 µs."""
+DEMANDS_PER_STEP: Final = 64
+"""Demands that are sorted in one step, or merged. A step takes 30 µs."""
 
 
 @attrs.frozen(slots=True)
 class Division:
-    """How a rate is divided, for flows of any demand: nobody's share is worked out who does not ask.
+    """A rate divided among flows; the share of a flow is computed from its demand when it is asked for.
 
     Attributes:
-        equal: bytes a second that each flow would have if all had the same. None has less, however little it used: a
-            packet sent at a trickle's pace holds up what follows it for seconds, and the kernel does not take that back
-            when the pace is raised. So a flow alone always has the whole rate; and if all that use less than an equal
-            share want more at one moment, the service exceeds its rate until the next tick, less than twofold.
-        level: what a flow that wants more has; infinity when every demand is met.
-        spare: what each flow has beyond its demand when every demand is met.
+        equal: bytes a second, an equal share. No flow has less, however small its demand: a packet that was sent at a
+            very low rate delays those behind it for seconds, and the kernel does not reschedule it when the rate rises.
+            So the only flow of a service has the whole rate. If all flows with a smaller demand want more at the same
+            moment, the service exceeds its rate until the next tick, by less than a factor of two.
+        level: bytes a second, the share of a flow with a larger demand; infinity when every demand is met.
+        spare: bytes a second that each flow has beyond its demand when every demand is met, else 0.
     """
 
     equal: float
@@ -59,35 +60,35 @@ class Division:
     spare: float
 
     def share(self, demand: float) -> float:
-        """Give a flow's share, in bytes a second; a flow that wants nothing has :attr:`equal`."""
+        """Return a flow's share, in bytes a second; :attr:`equal` for a flow without demand."""
         return max(self.equal, self.fair(demand))
 
     def fair(self, demand: float) -> float:
-        """Give its part of the rate; these add up to the rate, and what flows use at a time adds up to no more."""
+        """Return a flow's max-min fair part; these parts add up to the rate."""
         return min(demand, self.level) + self.spare
 
 
 def divide(rate: float, demands: Iterable[float], flows: int) -> Generator[None, None, Division]:
-    """Divide a rate max-min fairly: nobody can get more but at the cost of one who gets less.
+    """Divide a rate max-min fairly: no part can grow without a smaller or equal one shrinking.
 
-    Water-filling (Bertsekas and Gallager, Data Networks, section 6.5.2), for one link. O(n log n) of the flows that
-    want something, in steps of 30 µs; those that want nothing cost nothing.
+    Water-filling (Bertsekas and Gallager, Data Networks, section 6.5.2) for one link. O(n log n) in the number of
+    demands, in steps of 30 µs.
 
     Args:
         rate: bytes a second, above 0; infinity for no limit.
-        demands: what flows can use, in bytes a second, 0 to infinity, as :meth:`Flow.observe` gives them.
-        flows: how many there are, those included that want nothing and are not among the demands; at least 1.
+        demands: what flows can use, in bytes a second, 0 to infinity, as :meth:`Flow.observe` returns it.
+        flows: the number of flows, at least 1. Flows without demand count, and need not be among `demands`.
 
     Returns:
-        How it is divided. Nobody gets less than the smaller of its demand and an equal share. What is left when every
-        demand is met is divided equally, so that the sum of the fair parts is always the rate.
+        The division. Each fair part is at least the smaller of the flow's demand and an equal share. What is left when
+        every demand is met is divided equally, so the sum of the fair parts is always the rate.
     """
     equal = rate / flows
     if rate == inf:
         return Division(equal, inf, 0.0)
     runs: list[list[float]] = []
     coming = iter(demands)
-    while run := list(islice(coming, RUN)):
+    while run := list(islice(coming, DEMANDS_PER_STEP)):
         runs.append(sorted(filter(None, run)))
         yield
     wanting = sum(map(len, runs))
@@ -97,29 +98,29 @@ def divide(rate: float, demands: Iterable[float], flows: int) -> Generator[None,
         if demand >= level:
             return Division(equal, level, 0.0)
         left -= demand
-        if position % RUN == 0:
+        if position % DEMANDS_PER_STEP == 0:
             yield
     return Division(equal, inf, left / flows)
 
 
 class Flow:
-    """What one flow uses, and from that what it could use.
+    """The use of one flow, and its estimated demand.
 
     Attributes:
-        share: bytes a second it may use at present, for the driver to write.
-        delivered: bytes that left in the last tick.
-        demand: bytes a second it could use: 0 for an idle flow, infinity for one that its share holds back.
+        share: bytes a second that it may use at present; the pacer writes it.
+        delivered: bytes that the kernel sent in the last tick.
+        demand: bytes a second that it could use: 0 for an idle flow, infinity for one that is limited by its share.
     """
 
     __slots__ = ("_rate", "_sent", "delivered", "demand", "share")
 
     def __init__(self, share: float, moved: int = 0, queued: int = 0) -> None:
-        """Begin with an idle flow.
+        """Start with an idle flow.
 
         Args:
-            share: bytes a second it may use at first.
-            moved: bytes handed to the kernel before it was looked at.
-            queued: bytes of these that the kernel holds still.
+            share: bytes a second that it may use at first.
+            moved: bytes handed to the kernel before.
+            queued: bytes among these that the kernel has not sent yet.
         """
         self.share = share
         self.delivered = 0
@@ -128,20 +129,20 @@ class Flow:
         self._rate = 0.0
 
     def observe(self, moved: int, queued: int, seconds: float) -> float:
-        """Look at a flow after a tick.
+        """Account for the bytes of a tick.
 
         Args:
             moved: bytes handed to the kernel since the socket was opened.
-            queued: bytes of these that the kernel holds still (SIOCOUTQ or SIOCOUTQNSD).
-            seconds: since the last look, above 0.
+            queued: bytes among these that the kernel has not sent yet (SIOCOUTQ or SIOCOUTQNSD).
+            seconds: since the last call, above 0.
 
         Returns:
             :attr:`demand`.
         """
-        sent = max(moved - queued, self._sent)  # the end of the stream is a byte in the queue that nobody handed over
+        sent = max(moved - queued, self._sent)  # the end of the stream is a byte in the queue that was never moved
         self.delivered = sent - self._sent
         self._sent = sent
-        self._rate = rate = max(self.delivered / seconds, self._rate * MEMORY)
+        self._rate = rate = max(self.delivered / seconds, self._rate * DECAY)
         if rate >= self.share * SATURATED:
             self.demand = inf
         elif rate >= IDLE_RATE:
@@ -151,41 +152,43 @@ class Flow:
         return self.demand
 
     def end(self, moved: int, seconds: float = inf) -> float:
-        """Say what a flow that is over delivered since it was last looked at.
+        """Return the bytes that a flow which has ended delivered since the last :meth:`observe`.
 
         Args:
             moved: bytes handed to the kernel since the socket was opened.
-            seconds: since about when, if it was reset: nobody knows what the kernel dropped, so it counts what its
-                share carries in this time, and :data:`GRAIN`. Infinity if all of them arrive.
+            seconds: infinity if all of them arrive. After a reset, the time since about the last `observe`: the kernel
+                dropped an unknown number of bytes, so at most what the share carries in this time counts, and
+                :data:`GRAIN`.
         """
         return min(max(moved - self._sent, 0), GRAIN + self.share * seconds)
 
 
 class Debt:
-    """What a service used beyond its rate, repaid from what it gets next.
+    """The bytes that a service used beyond its rate, repaid from its rate in the next ticks.
 
-    Kernels are not exact (one asked for 1 MB/s gave 1.16), and :class:`Division` lets flows wake up. A debt grows until
-    what is taken off for it equals what is given too much; so over any stretch of time a service is ahead of its rate
-    by at most :data:`GRAIN` and the debt at its end. A kernel that gives more than twice what it is asked for is
-    beyond this.
+    Kernels are not exact (asked for 1 MB/s, one sent 1.16), and :class:`Division` lets flows wake up at an equal share.
+    A debt grows until the rate is reduced by as much as the kernel sends too much. So over any stretch of time a
+    service is ahead of its rate by at most :data:`GRAIN` and the debt at its end, unless the kernel sends more than
+    twice the rate that it is asked for.
     """
 
     __slots__ = ("_ahead",)
 
     def __init__(self) -> None:
+        """Start without a debt."""
         self._ahead = 0.0
 
     def __bool__(self) -> bool:
-        """Whether anything is owed."""
+        """Whether there is a debt."""
         return self._ahead > GRAIN
 
     def settle(self, delivered: float, rate: float, seconds: float) -> float:
-        """Account for a tick and say what rate there is to divide in the next.
+        """Account for a tick and return the rate to divide in the next one.
 
         Args:
             delivered: bytes of all flows in the tick.
             rate: the service's limit in bytes a second, above 0; infinity for none.
-            seconds: the tick, above 0.
+            seconds: the length of the tick, above 0; infinity to forget the debt.
 
         Returns:
             Bytes a second, from half of the limit to all of it. Unused rate is not saved up.

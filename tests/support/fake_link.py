@@ -1,4 +1,4 @@
-"""The link of a control plane to an edge, without an edge."""
+"""A link of a control plane without an edge: it keeps what it is told."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,19 @@ from trioedge.services.snapshot import Snapshot
 from trioedge.services.stage_keys import NO_KEYS, StageKeys
 
 PATIENCE = 10
-"""Seconds after which a test has failed. Every test takes far less."""
+"""Seconds after which a test has failed; no test comes near."""
 
 
 class FakeLink:
-    """Applies snapshots to a dict, and records the calls."""
+    """Applies snapshots to a dict, and records every call.
+
+    Attributes:
+        services: as the snapshots applied so far leave them.
+        snapshots: all that came, refused ones included.
+        errors: the arguments of `failed`.
+        refuses: faults to refuse every snapshot with; none at first.
+        reaches: how many times `reached` was called.
+    """
 
     def __init__(self, stage_keys: StageKeys = NO_KEYS) -> None:
         self.stage_keys = stage_keys
@@ -53,7 +61,7 @@ class FakeLink:
         self._told = trio.Event()
 
     async def until(self, done: Callable[["FakeLink"], object]) -> None:
-        """Wait until `done(link)` is true. It is called after each call of the link."""
+        """Wait until a condition is true; it is looked at after every call of the link."""
         with trio.fail_after(PATIENCE):
             while not done(self):
                 await self._told.wait()

@@ -2,12 +2,14 @@ import io
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
 import structlog
 
-from trioedge.cli import logs
+from tests.support.logging_state import logging_restored
+from trioedge.process import logs
 
 
 class Terminal(io.StringIO):
@@ -15,12 +17,18 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    with logging_restored():
+        yield
+
+
 def fail() -> None:
-    secret = "hunter2"  # noqa: F841 - what a log must not show
-    raise ValueError("nobody expected this")
+    secret = "hunter2"  # noqa: F841 - a log must not show it
+    raise ValueError("an unexpected fault")
 
 
-def test_console_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_console_line_has_a_time_a_level_an_event_and_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure()
     structlog.get_logger("trioedge").info("listening", addresses=["tcp://127.0.0.1:1"])
     out, error = capsys.readouterr()
@@ -30,7 +38,7 @@ def test_console_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> Non
     assert rest.split() == ["[info", "]", "listening", "addresses=['tcp://127.0.0.1:1']"]
 
 
-def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_line_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     structlog.get_logger("trioedge").warning("shedding", live=3)
     event = json.loads(capsys.readouterr().err)
@@ -39,30 +47,32 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_exceptions_are_shown_without_local_variables(form: logs.LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_is_written_without_local_variables(
+    form: logs.LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs.configure(form)
     try:
         fail()
     except ValueError as fault:
         structlog.get_logger("trioedge").error("stage failed", exc_info=fault)
     error = capsys.readouterr().err
-    assert "nobody expected this" in error
+    assert "an unexpected fault" in error
     assert "ValueError" in error
     assert "hunter2" not in error.replace('secret = "hunter2"', "")
     if form == "json":
         assert error.count("\n") == 1
 
 
-def test_what_libraries_say_of_each_request_or_file_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_libraries_that_log_every_request_only_warnings_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(level="debug")
-    for library in ("httpx", "watchfiles.main"):
+    for library in ("httpx", "hypercorn.access"):
         logging.getLogger(library).info("something happened")
         logging.getLogger(library).warning("%s is worried", library)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split("] ")[1].strip() for line in lines] == ["httpx is worried", "watchfiles.main is worried"]
+    assert [line.split("] ")[1].strip() for line in lines] == ["httpx is worried", "hypercorn.access is worried"]
 
 
-def test_what_libraries_log_looks_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_of_a_library_has_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     logging.getLogger("some.library").error("gave up after %d tries", 3, extra={"host": "x"})
     event = json.loads(capsys.readouterr().err)
@@ -70,7 +80,7 @@ def test_what_libraries_log_looks_the_same(capsys: pytest.CaptureFixture[str]) -
     assert event == {"event": "gave up after 3 tries", "level": "error", "host": "x"}
 
 
-def test_below_the_level_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(level="warning")
     structlog.get_logger("trioedge").info("listening")
     logging.getLogger("some.library").info("listening")
@@ -85,3 +95,11 @@ def test_only_a_terminal_gets_colours(no_color: str, coloured: bool, monkeypatch
     logs.configure()
     structlog.get_logger("trioedge").info("listening")
     assert ("\x1b[" in terminal.getvalue()) is coloured
+
+
+def test_structlog_alone_leaves_logging_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.root.handlers[:], logging.root.level
+    logs.configure_structlog()
+    structlog.get_logger("trioedge").info("listening")
+    assert capsys.readouterr().err.count("listening") == 1
+    assert (logging.root.handlers[:], logging.root.level) == before

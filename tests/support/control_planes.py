@@ -1,4 +1,4 @@
-"""Control planes to talk to: the example, served in this process, and one that answers as a test tells it to."""
+"""Control planes over HTTP for tests: the example, served in this process, and one with scripted answers."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -12,7 +12,9 @@ from hypercorn.config import Config
 
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
+from tests.support.fake_link import FakeLink
 from tests.support.wires import server
+from trioedge.control.http import HttpControl
 
 Answer: TypeAlias = bytes | Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -21,7 +23,7 @@ Answer: TypeAlias = bytes | Callable[[trio.SocketStream], Awaitable[None]]
 async def example(
     store: Store, *, token: str = "", delay: float = 0.0, port: int = 0, **config: Any
 ) -> AsyncIterator[str]:
-    """Serve the example for the length of the block and give its URL."""
+    """Serve the example until the block ends, and give its URL."""
     settings = Config.from_mapping(
         {"bind": f"127.0.0.1:{port}", "loglevel": "WARNING", "graceful_timeout": 0, **config}
     )
@@ -33,7 +35,7 @@ async def example(
 
 
 class Request:
-    """What a client asked."""
+    """One request, as it was received."""
 
     def __init__(self, head: bytes, body: bytes) -> None:
         line, *lines = head.decode().split("\r\n")
@@ -46,7 +48,7 @@ class Request:
 
 
 class Scripted:
-    """Gives each request the next of its answers; when there are no more, it holds its tongue."""
+    """A server that gives each request the next of its answers, and no answer when none are left."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -82,23 +84,44 @@ class Scripted:
 
 
 def answer(body: bytes, *, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """Make an HTTP answer; `length` is what it says its body's is, if that is not so."""
+    """Make an HTTP answer; `length` is the Content-Length, if it is to be wrong."""
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def said(value: object) -> bytes:
-    """Make an answer of JSON."""
+def json_answer(value: object) -> bytes:
+    """Make an answer with a body of JSON."""
     return answer(json.dumps(value).encode())
 
 
-def lines(*said: object) -> bytes:
-    return b"".join(json.dumps(each).encode() + b"\n" for each in said)
+def lines(*values: object) -> bytes:
+    """Write a line of JSON for each value."""
+    return b"".join(json.dumps(each).encode() + b"\n" for each in values)
 
 
 def snapshot(services: Iterable[dict[str, Any]], version: str = "1", *, full: bool = True) -> bytes:
-    """Make the answer that a snapshot is."""
+    """Make an answer with a snapshot."""
     services = list(services)
     body = lines({"version": version, "full": full}, *services, {"end": len(services)})
     return answer(body, etag=f'"{version}"')
+
+
+@asynccontextmanager
+async def running(control: HttpControl) -> AsyncIterator[FakeLink]:
+    """Run a control plane for a link of its own until the block ends."""
+    link = FakeLink()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(control.run, link)
+        yield link
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def scripted(*answers: Answer, **options: Any) -> AsyncIterator[tuple[Scripted, FakeLink, HttpControl]]:
+    """Run an `HttpControl` with these options against a server with these answers."""
+    plane = Scripted(*answers)
+    async with plane.serving() as url:
+        control = HttpControl(url, **options)
+        async with running(control) as link:
+            yield plane, link, control

@@ -1,4 +1,4 @@
-"""`trioedge` as a process of its own, with real signals; nothing here waits by the clock."""
+"""Run `trioedge` as a child process, with real signals; no helper waits by the clock."""
 
 import signal
 import subprocess
@@ -10,32 +10,32 @@ import trio
 
 COMMAND = (sys.executable, "-m", "trioedge")
 PATIENCE = 20
-"""Seconds after which a test has failed; nothing comes near."""
+"""Seconds after which a test has failed; no test comes near."""
 
 
 class Running:
-    """A command that was started; its stderr is read as it comes."""
+    """A command that runs; its stderr is read on demand."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
         self.stderr = ""
 
     async def says(self, text: str) -> str:
-        """Wait for a whole line with `text` on stderr, and give it."""
+        """Wait for a whole line of stderr that contains `text`, and give it."""
         assert self._process.stderr is not None
         while True:
             for line in self.stderr.splitlines(keepends=True):
                 if text in line and line.endswith("\n"):
                     return line
             chunk = await self._process.stderr.receive_some()
-            assert chunk, f"ended without saying {text!r}:\n{self.stderr}"
+            assert chunk, f"ended without a line with {text!r}:\n{self.stderr}"
             self.stderr += chunk.decode()
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     async def ends(self) -> int:
-        """Wait for its exit code, with all of stderr read."""
+        """Read the rest of stderr, and wait for the exit code."""
         assert self._process.stderr is not None
         async for chunk in self._process.stderr:
             self.stderr += chunk.decode()
@@ -44,7 +44,7 @@ class Running:
 
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[Running]:
-    """Run a command for as long as the context lasts."""
+    """Run a command until the block ends."""
     with trio.fail_after(PATIENCE):
         process = await trio.lowlevel.open_process([*COMMAND, *arguments], stderr=subprocess.PIPE)
         try:
@@ -58,7 +58,7 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
 
 
 async def finished(*arguments: str) -> tuple[int, str, str]:
-    """Run a command to its end in pipes; give its exit code, stdout and stderr."""
+    """Run a command to its end; give its exit code, stdout and stderr."""
     with trio.fail_after(PATIENCE):
         result = await trio.run_process([*COMMAND, *arguments], capture_stdout=True, capture_stderr=True, check=False)
     return result.returncode, result.stdout.decode(), result.stderr.decode()

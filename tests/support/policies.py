@@ -43,14 +43,17 @@ def policies(draw: st.DrawFn) -> Policy:
         "reject": st.just(tuple(each for each in reject if each not in accept)),
         "preconnect": st.integers(0, 1000) if outbound else st.just(0),
     }
-    said = draw(st.sets(st.sampled_from(sorted(values)), max_size=4))
-    return Policy(outbound=outbound, **{name: draw(values[name]) for name in sorted(said)})
+    fields = draw(st.sets(st.sampled_from(sorted(values)), max_size=4))
+    said = {name: draw(values[name]) for name in sorted(fields)}
+    if said.get("session_rate") is None:
+        said.pop("session_burst", None)  # which needs the rate
+    return Policy(outbound=outbound, **said)
 
 
 HASHES = (
     None,
     "scrypt:1:MDEyMzQ1Njc4OWFiY2RlZg==:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-    "scrypt:1:ZmVkY2JhOTg3NjU0MzIxMA==:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    "$scrypt$ln=1,r=8,p=1$ZmVkY2JhOTg3NjU0MzIxMA$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY",
 )
 
 some_settings = st.builds(Settings, policies(), st.builds(Credentials, st.sampled_from(HASHES)))

@@ -1,0 +1,77 @@
+"""Changes and their fates, and watchers."""
+
+import pytest
+
+from tests.support.policies import DailyQuota, Hours
+from tests.support.services import Tenants
+from trioedge.services.policy import FATES, Fate, Policy, Settings
+from trioedge.services.service import Service
+from trioedge.services.snapshot import Change, Foreseeing, Settling, Snapshot
+from trioedge.session.session import Session
+
+
+def test_a_snapshot_is_full_and_has_no_version_by_default() -> None:
+    assert Snapshot({}) == Snapshot({}, removed=frozenset(), full=True, version="")
+
+
+@pytest.mark.parametrize("field", FATES)
+def test_the_fates_of_a_change_are_those_of_its_fields(field: str) -> None:
+    assert Change("a", Settings(), Settings(), (field,)).fates == {FATES[field]}
+    assert Change("a", Settings(), Settings(), (field, "enabled")).fates == {FATES[field], Fate.EVICT}
+
+
+@pytest.mark.parametrize(("before", "after"), [((Hours(),), ()), ((), (Hours(),)), ((Hours(),), (Hours(),))])
+def test_the_fate_of_a_key_of_a_stage_is_read_from_either_side(
+    before: tuple[object, ...], after: tuple[object, ...]
+) -> None:
+    change = Change("a", Settings(Policy(stages=before)), Settings(Policy(stages=after)), ("hours.until",))
+    assert change.fates == {Fate.RECHECK}
+
+
+def test_the_fates_of_several_keys_are_all_there() -> None:
+    before, after = Settings(Policy(stages=(Hours(), DailyQuota(1)))), Settings()
+    fields = ("hours.since", "hours.until", "daily_quota.per_day")
+    assert Change("a", before, after, fields).fates == {Fate.KEEP, Fate.RECHECK, Fate.EVICT}
+
+
+def test_a_removed_service_has_its_sessions_evicted_and_a_new_one_has_none() -> None:
+    assert Change("a", Settings(), None).fates == {Fate.EVICT}
+    assert Change("a", None, Settings()).fates == frozenset()
+
+
+class Silent:
+    """A watcher that only follows changes."""
+
+    def changed(self, service: Service, change: Change) -> None:
+        """Do nothing."""
+
+
+class Thorough(Silent):
+    """A watcher that does all that one may do, in steps."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.settled = 0
+
+    def foresee(self, service: Service, after: Settings | None) -> list[Session | None]:
+        return [None, self.session, None]
+
+    def settle(self) -> list[None]:
+        self.settled += 1
+        return [None, None]
+
+
+def test_foresight_and_tidying_up_are_asked_only_of_the_watchers_that_have_them() -> None:
+    tenants = Tenants()
+    service = tenants.put("a")
+    thorough = Thorough(tenants.come("a"))
+    assert isinstance(thorough, Foreseeing)
+    assert isinstance(thorough, Settling)
+    assert not isinstance(Silent(), (Foreseeing, Settling))
+    tenants.services.watch(Silent())
+    assert list(tenants.services.foresee(service, None)) == []
+    assert list(tenants.services.settle()) == []
+    tenants.services.watch(thorough)
+    assert list(tenants.services.foresee(service, None)) == [None, thorough.session, None]
+    assert list(tenants.services.settle()) == [None, None]
+    assert thorough.settled == 1

@@ -1,0 +1,62 @@
+"""What a newcomer meets: pages begin with installing, search finds the usual words, the English stays plain."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "plugins/README.md",
+    ROOT / "examples/README.md",
+    *sorted(DOCS.rglob("*.md")),
+]
+NOT_PLAIN = re.compile(r"(?i)\b(?:nobody|somebody|anybody|everybody|whoever|whom)\b|, for (?:it|they|there)\b")
+WORDS = ("SNI", "TLS", "plugin", "Docker", "Prometheus", "Troubleshooting", "access log", "PROXY protocol", "UDP")
+
+
+def prose(page: Path) -> str:
+    """The text of a page without blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if name_of(page) != "docs/explanation/architecture.md"], ids=name_of
+)
+def test_a_page_names_its_actors(page: Path) -> None:
+    assert [found[0] for found in NOT_PLAIN.finditer(prose(page))] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_installing_comes_before_the_first_command(page: str) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    commands = "".join(blocks)
+    assert commands.index("pip install .") < commands.index("trioedge ")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_search_finds_a_word_in_a_heading_or_a_table(word: str) -> None:
+    place = re.compile(rf"(?im)^(?:#+ |\|).*\b{word}")
+    assert [name_of(page) for page in PAGES if place.search(page.read_text())]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    pages = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert pages == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+
+
+def test_the_documentation_is_built_with_ruff_which_formats_signatures() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    assert any(package.startswith("ruff") for package in groups["docs"])
+
+
+def test_the_page_of_plugins_promises_no_entry_points_while_none_are_read() -> None:
+    read = [file for file in (ROOT / "trioedge").rglob("*.py") if "entry_points" in file.read_text()]
+    assert bool(read) == ("reads no entry points" not in (ROOT / "plugins/README.md").read_text())

@@ -1,0 +1,110 @@
+"""Examines snapshots: the changes that one makes, everything that is wrong with it, and the rules of its sources."""
+
+from collections import deque
+from collections.abc import Generator
+from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
+
+from ..addresses.rules import SourceRules, compile_rules
+from ..errors import Faults, RulesError
+from .changes import ENTRIES_PER_STEP
+from .credentials import check_hash
+from .policy import Policy, Settings, faults
+from .policy_warnings import PolicyWarnings
+from .services import MAX_NAME_LENGTH, Services, diff
+from .snapshot import Change, Snapshot
+from .stage_keys import StageKeys
+
+Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
+"""Changes with the compiled rules of their new settings; taken from the left end, so that no step frees many."""
+
+_SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
+
+
+class Examiner:
+    """Examines the snapshots of one run of an edge; nothing of the edge changes."""
+
+    # Rules by the lengths and hashes of their lists, for as long as a service has them.
+    __slots__ = ("_compiled", "_services", "_stage_keys")
+
+    def __init__(self, services: Services, stage_keys: StageKeys) -> None:
+        """Start without compiled rules.
+
+        Args:
+            services: the services that snapshots are compared with.
+            stage_keys: the keys of users' stages that the chain reads; others are faults.
+        """
+        self._services = services
+        self._stage_keys = stage_keys
+        self._compiled: WeakValueDictionary[tuple[int, ...], SourceRules] = WeakValueDictionary()
+
+    def examine(self, snapshot: Snapshot, warnings: PolicyWarnings) -> Generator[None, None, tuple[Found, Faults]]:
+        """Find the changes that a snapshot makes, check them and compile their rules, in short steps.
+
+        Args:
+            snapshot: any snapshot; the values in its settings need not be right.
+            warnings: is given each policy that is new or changed.
+
+        Returns:
+            The changes, and the faults. With faults there are no changes.
+        """
+        found: Found = deque()
+        wrong = Faults()
+        for change in diff(self._services, snapshot):
+            yield
+            if change is None:
+                continue
+            path, rules = f"services.{change.name}", None
+            both = change.name in snapshot.services and change.name in snapshot.removed
+            if both and not snapshot.full and not change.fields:
+                wrong.note(f"{path} is both there and removed")
+            if change.after is not None:
+                if not (isinstance(change.name, str) and 0 < len(change.name) <= MAX_NAME_LENGTH):
+                    wrong.note(f"{path}: a service's name is text of 1 to {MAX_NAME_LENGTH} letters")
+                wrong.extend(self._faults(change.after, path))
+                warnings.note(change.name, change.after.policy)
+                try:
+                    rules = yield from self._rules(change, change.after.policy)
+                except RulesError as error:
+                    wrong.extend((f"{path}.{fault}" for fault in error.faults), error.more)
+            found.append((change, rules))
+        while wrong and found:
+            found.popleft()
+            yield
+        return found, wrong
+
+    def _faults(self, settings: Settings, path: str) -> list[str]:
+        """Give the faults of settings, except those of source entries."""
+        found = [*faults(settings.policy, path), *self._stage_keys.faults(settings.policy.stages, path)]
+        password_hash = settings.credentials.password_hash
+        if password_hash is not None and (wrong := check_hash(password_hash)):
+            found.append(f"{path}.password_hash {wrong}")
+        return found
+
+    def _rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
+        """Give the source rules of a policy: its present ones, equal ones of another policy, or newly compiled ones."""
+        if change.before is not None and not _SOURCE_FIELDS & set(change.fields):
+            service = self._services.get(change.name)
+            return None if service is None else service.rules
+        if not (isinstance(policy.accept, tuple) and isinstance(policy.reject, tuple)):
+            return None
+        if not policy.accept and not policy.reject:
+            return None
+        try:
+            accept, reject = (yield from _hash(policy.accept)), (yield from _hash(policy.reject))
+        except TypeError:  # an entry is no text: the compiler has the message
+            return (yield from compile_rules(policy.accept, policy.reject))
+        key = len(policy.accept), accept, len(policy.reject), reject
+        rules = self._compiled.get(key)
+        if rules is None:
+            rules = self._compiled[key] = yield from compile_rules(policy.accept, policy.reject)
+        return rules
+
+
+def _hash(entries: tuple[str, ...]) -> Generator[None, None, int]:
+    """Hash a long list in short steps. Python keys its hashes of text anew in each process."""
+    digest = 0
+    for start in range(0, len(entries), ENTRIES_PER_STEP):
+        digest = hash((digest, entries[start : start + ENTRIES_PER_STEP]))
+        yield
+    return digest

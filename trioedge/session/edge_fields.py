@@ -1,0 +1,124 @@
+"""The fields of a session that only the edge writes: where it is registered, what carries it, how it was timed."""
+
+from operator import attrgetter
+from typing import Any, Final
+
+from .notifier import Notifier
+from .surroundings import Carrier, Follower, Index, Scope
+from .verdict import Reject
+
+
+def read_only(slot: str) -> Any:
+    """Make a field that is read and not written; reading it costs 30 ns."""
+    return property(attrgetter(slot))
+
+
+def use_c_getters(cls: type, **slots: str) -> None:
+    """Give properties getters in C: 30 ns instead of 60 to 100, and several are read in each session."""
+    for name, slot in slots.items():
+        written = cls.__dict__[name]
+        setattr(cls, name, property(attrgetter(slot), written.fset, None, written.__doc__))
+
+
+class EdgeFields(Notifier):
+    """A session's place in its edge.
+
+    A stage that writes one of these fields would break the edge, so each refuses a value that the edge cannot mean.
+    """
+
+    __slots__ = ("_began", "_carrier", "_follower", "_index", "_refusal", "_scope", "_stamp", "_trace")
+
+    refusal: Final[Reject | None] = read_only("_refusal")
+    """The refusal of the service that a stage has named; the chain reads it behind each stage."""
+    trace: Final[list[int] | None] = read_only("_trace")
+    """Nanoseconds of each stage, in order of execution; None before the first stage, and without a clock."""
+    stamp: Final[int] = read_only("_stamp")
+    """When the latest middleware was entered, for `trace`."""
+
+    def __init__(self) -> None:
+        """Begin outside of every index, task and endpoint."""
+        self.quiet, self._callback = False, None
+        self._began = False
+        self._refusal: Reject | None = None
+        self._carrier: Carrier | None = None
+        self._scope: Scope | None = None
+        self._index: Index | None = None
+        self._follower: Follower | None = None
+        self._trace: list[int] | None = None
+        self._stamp = 0
+
+    @property
+    def began(self) -> bool:
+        """Whether its endpoint has begun; `service` is final from then on."""
+        return self._began
+
+    @began.setter
+    def began(self, began: bool) -> None:
+        if not isinstance(began, bool):
+            raise _not_for_stages("began", began)
+        self._began = began
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """What moves its bytes; None before and outside an endpoint."""
+        return self._carrier
+
+    @carrier.setter
+    def carrier(self, carrier: Carrier | None) -> None:
+        if carrier is not None and not hasattr(carrier, "cut"):
+            raise _not_for_stages("carrier", carrier)
+        self._carrier = carrier
+
+    @property
+    def scope(self) -> Scope | None:
+        """The cancel scope of its task; None while it has no task."""
+        return self._scope
+
+    @scope.setter
+    def scope(self, scope: Scope) -> None:
+        if not hasattr(scope, "cancel"):
+            raise _not_for_stages("scope", scope)
+        self._scope = scope
+
+    @property
+    def index(self) -> Index | None:
+        """Where it is registered; None before it is accepted and once it has ended."""
+        return self._index
+
+    @index.setter
+    def index(self, index: Index | None) -> None:
+        if index is not None and not hasattr(index, "move"):
+            raise _not_for_stages("index", index)
+        self._index = index
+
+    def begin_trace(self) -> list[int]:
+        """Make the list in which the chain notes how long each stage took."""
+        trace: list[int] = []
+        self._trace = trace
+        return trace
+
+    def enter_middleware(self, now: int) -> None:
+        """Note when a middleware was entered, in nanoseconds."""
+        self._stamp = now
+
+    def follow(self, follower: Follower | None) -> None:
+        """Have another follower, or none; the one before is notified that the session left.
+
+        ``session.listen()`` then notifies the follower of the next byte, either way, and of no further one.
+
+        Raises:
+            TypeError: `follower` has no ``moved()`` or no ``left()``.
+        """
+        if follower is not None and not (hasattr(follower, "moved") and hasattr(follower, "left")):
+            raise TypeError(f"session.follow({follower!r:.100}) must have moved() and left(), or be None")
+        before, self._follower = self._follower, follower
+        self.attach(None if follower is None else follower.moved)
+        if before is not None:
+            before.left()
+
+
+use_c_getters(EdgeFields, began="_began", carrier="_carrier", scope="_scope", index="_index")
+
+
+def _not_for_stages(name: str, value: object) -> TypeError:
+    return TypeError(f"session.{name} = {value!r:.100}: only the edge writes this field")
