@@ -111,7 +111,7 @@ async def test_a_control_plane_that_is_killed_costs_no_session_and_no_byte(
 
             await ask("PUT", f"{url}/services/default", {"down_rate": "20 MB/s", "reject": ["127.0.0.9"]})
             await until(lambda: customers["127.0.0.9"].cut)
-            assert edge.service("default").policy.down_rate == 20e6
+            assert edge.services["default"].policy.down_rate == 20e6
             process.send_signal(signal.SIGKILL)
             await process.wait()
 
@@ -126,7 +126,7 @@ async def test_a_control_plane_that_is_killed_costs_no_session_and_no_byte(
         async with control_plane(port, database):
             await until(lambda: not edge.control_state().error)
             await ask("PUT", f"{url}/services/default", {"down_rate": "30 MB/s"})
-            await until(lambda: edge.service("default").policy.down_rate == 30e6)
+            await until(lambda: edge.services["default"].policy.down_rate == 30e6)
             for customer in customers.values():
                 customer.close()
             await until(lambda: len(edge.sessions) == 0)
@@ -135,7 +135,7 @@ async def test_a_control_plane_that_is_killed_costs_no_session_and_no_byte(
             with trio.fail_after(10):
                 while edge.addresses:
                     await trio.sleep(0.01)
-            service = edge.service("default")
+            service = edge.services["default"]
             totals = await ask("GET", f"{url}/services/default/totals")
             assert totals == {"bytes_up": service.up.bytes, "bytes_down": service.down.bytes, "opened": 10}
             said_in_all = sum(customer.said for customer in customers.values())

@@ -69,6 +69,8 @@ class LiveTraced:
 
 
 class TracedEndpoint(Traced):
+    kind = ""  # an endpoint says none
+
     def open(self, context: te.EdgeContext) -> "LiveTracedEndpoint":  # type: ignore[override]  # an endpoint
         self.step("open")
         return LiveTracedEndpoint(self)

@@ -105,7 +105,7 @@ class WatchedPacer(Pacer):
         for service, group in self._groups.items():
             assert group.members or group.owes or service in self._dirty, f"the group of {service} is of no use"
             for session, member in group.members.items():
-                assert session.follower is member
+                assert session._follower is member
                 assert session.service is service
                 assert session.outcome is None
                 assert member in group.active or session.quiet, "it is silent, and will not notify"

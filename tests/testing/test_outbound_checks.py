@@ -228,7 +228,7 @@ async def test_an_outbound_must_raise_where_there_is_no_connection(
 @pytest.mark.parametrize(
     ("outbound", "address", "why"),
     [
-        (5, ANYWHERE, "check_outbound: outbound=5 is no outbound: it needs async connect(address)"),
+        (5, ANYWHERE, "check_outbound: outbound = 5 is no outbound: it needs async connect(address)"),
         (InMemory, ANYWHERE, "check_outbound: outbound is a class, not an outbound: call it, InMemory(...)"),
         (InMemory(), "192.0.2.9:1", "address '192.0.2.9:1' must begin with tcp:// or unix://"),
     ],

@@ -18,7 +18,7 @@ def use_c_getters(cls: type, **slots: str) -> None:
     for name, slot in slots.items():
         written = cls.__dict__[name]
         faster = property(attrgetter(slot), written.fset, None, written.__doc__)
-        faster.__set_name__(cls, name)  # so that messages name the field
+        faster.__set_name__(cls, name)  # type: ignore[attr-defined]  # so that messages name the field
         setattr(cls, name, faster)
 
 

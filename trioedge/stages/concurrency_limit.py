@@ -71,11 +71,11 @@ class ConcurrencyLimit:
 class LiveConcurrencyLimit:
     """The counts of one run of an edge."""
 
-    __slots__ = ("_by_peer", "_by_source", "_enter", "_full", "_leave", "_limit", "_too_many")
+    __slots__ = ("_by_peer", "_by_source", "_counts", "_enter", "_full", "_leave", "_limit", "_too_many")
 
     def __init__(self, recipe: ConcurrencyLimit, context: "EdgeContext") -> None:
-        counts = context.counter(recipe.capacity)
-        self._enter, self._leave = counts.enter, counts.leave
+        self._counts = context.counter(recipe.capacity)
+        self._enter, self._leave = self._counts.enter, self._counts.leave  # bound once
         self._by_source, self._by_peer = recipe.per == "source", recipe.per == "peer"
         self._limit = UNLIMITED if recipe.sessions is None else recipe.sessions
         self._too_many = Reject(Reason.CONCURRENCY, f"{recipe.sessions} sessions of this {recipe.per} are live")

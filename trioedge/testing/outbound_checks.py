@@ -126,7 +126,7 @@ class _WatchedOutbound(Nowhere):
     async def _close(self, connection: object) -> None:
         """Check that it is a connection, and close it."""
         try:
-            stream = as_stream(connection, self.name)
+            stream = as_stream(connection, f"{self.name} returned")
         except UpstreamError as error:
             raise AssertionError(error.detail) from error
         connected = not isinstance(stream, PlainStream) or _is_connected(stream.socket)

@@ -92,7 +92,7 @@ async def test_a_rate_that_comes_and_goes_many_times_leaves_no_callback_in_a_ses
             for rate in (RATE, None):
                 world.put(down_rate=rate)
                 await trio.sleep(SOON)
-        assert line.session.follower is None
+        assert line.session._follower is None
         assert not line.session.quiet
         assert line.session._deferred is None
         assert world.pacer.groups == {}
@@ -109,7 +109,7 @@ async def test_the_group_of_a_removed_service_ends_though_its_last_sessions_live
         world.remove()
         await trio.sleep(SOON)
         assert world.pacer.groups == {}
-        assert [line.session.follower for line in lines] == [None] * 3
+        assert [line.session._follower for line in lines] == [None] * 3
         await trio.sleep(1)
         assert world.pacer.idle, "though their bytes move"
         for line in lines:

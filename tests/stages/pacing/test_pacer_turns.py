@@ -99,7 +99,7 @@ async def test_a_service_that_is_removed_within_a_look_leaves_no_group(
             world.close(line)
         await trio.sleep(3 * SOON)
         assert world.pacer.groups == {"bank": 1}
-        assert {line.session.follower for line in lines} == {None}
+        assert {line.session._follower for line in lines} == {None}
         for line in lines[50:]:
             world.close(line)
         await trio.sleep(3 * SOON)
@@ -123,7 +123,7 @@ async def test_a_session_that_enters_while_its_removed_service_is_dissolved_lose
         assert late.follower is not None
         await trio.sleep(2 * SOON)
         assert world.pacer.groups == {}
-        assert {session.follower for session in (late, *(line.session for line in lines))} == {None}
+        assert {session._follower for session in (late, *(line.session for line in lines))} == {None}
 
 
 async def test_sessions_that_come_while_a_service_loses_its_rate_and_gets_it_back_are_paced(
