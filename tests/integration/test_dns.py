@@ -38,7 +38,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch) -> Resolving:
             resolvers.append(Resolver(reactor, names, HostsFile(Path("/nonexistent/hosts"))))
             return resolvers[-1]
 
-        monkeypatch.setattr("trioedge.edge.Resolver", make)
+        monkeypatch.setattr("trioedge.serving.run.Resolver", make)
         return resolvers
 
     return use

@@ -152,7 +152,8 @@ def test_a_listener_with_port_0_is_refused_at_start_because_its_address_is_not_k
     with pytest.raises(ConfigurationError) as refusal:
         te.Edge("tcp://127.0.0.1:0", [Identify({"tcp://127.0.0.1:0": "shop"})], FORWARD)
     assert str(refusal.value) == (
-        "stage 1 (Identify) names tcp://127.0.0.1:0, whose port the system chooses: it listens on tcp://127.0.0.1:0"
+        "stage 1 (Identify) names tcp://127.0.0.1:0, whose port is known only once the edge listens: "
+        "give the listener a port of its own"
     )
 
 

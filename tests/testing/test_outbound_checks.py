@@ -121,9 +121,9 @@ class MakesNothingOfTheCancel(GivesAStream):
     [
         (LeavesASocket(), "LeavesASocket left it to the garbage collector to close: unclosed <socket.socket"),
         (NeverConnects(), "NeverConnects returned a socket that is not connected"),
-        (Datagrams(), "Datagrams returned <socket.socket"),
+        (Datagrams(), "Datagrams returned a socket that is no stream"),
         (MakesAnErrorOfTheCancel(), "MakesAnErrorOfTheCancel made OSError('gone') of a cancel"),
-        (MakesNothingOfTheCancel(), "MakesNothingOfTheCancel returned None: it must return a connected socket or a"),
+        (MakesNothingOfTheCancel(), "MakesNothingOfTheCancel returned None: it must be a connected socket or a"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -178,8 +178,8 @@ def fail() -> object:
 @pytest.mark.parametrize(
     ("make", "fault"),
     [
-        (lambda: None, "Returns returned None: it must return a connected socket or a stream"),
-        (lambda: "tcp://a:1", "Returns returned 'tcp://a:1': it must return a connected socket or a stream"),
+        (lambda: None, "Returns returned None: it must be a connected socket or a stream"),
+        (lambda: "tcp://a:1", "Returns returned 'tcp://a:1': it must be a connected socket or a stream"),
         (fail, "Returns raised LookupError('bug') for tcp://192.0.2.9:1, which accepts"),
     ],
 )
@@ -214,7 +214,7 @@ def give_a_stream() -> object:
     [
         (fail, "RefusesWith raised LookupError('bug') where there is no connection: raise UpstreamError or OSError"),
         (give_a_stream, "RefusesWith gave a connection to tcp://192.0.2.9:9, which refuses: raise UpstreamError"),
-        (lambda: None, "RefusesWith returned None: it must return a connected socket or a stream"),
+        (lambda: None, "RefusesWith returned None: it must be a connected socket or a stream"),
     ],
 )
 async def test_an_outbound_must_raise_where_there_is_no_connection(

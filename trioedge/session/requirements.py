@@ -73,7 +73,10 @@ def check_parts(outline: "Outline", listen: Sequence[str], *, governed: bool) ->
     for number, (name, facts) in enumerate(stages, 1):
         for address in facts.listeners:
             if address.endswith(":0"):
-                raise ConfigurationError(f"stage {number} ({name}) names {address}, whose port the system chooses")
+                raise ConfigurationError(
+                    f"stage {number} ({name}) names {address}, whose port is known only once the edge listens: "
+                    "give the listener a port of its own"
+                )
             if address not in listen:
                 raise ConfigurationError(
                     f"stage {number} ({name}) names {address}, where the edge does not listen: it listens on "

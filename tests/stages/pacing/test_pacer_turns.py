@@ -120,7 +120,7 @@ async def test_a_session_that_enters_while_its_removed_service_is_dissolved_lose
         world.remove()
         await until_a_look_is_under_way(world)
         world.pacer.decide(late)
-        assert late.follower is not None
+        assert late._follower is not None
         await trio.sleep(2 * SOON)
         assert world.pacer.groups == {}
         assert {session._follower for session in (late, *(line.session for line in lines))} == {None}

@@ -120,6 +120,7 @@ def test_bytes_that_move_between_a_look_and_its_end_are_seen_by_the_next() -> No
     world.move(0, 50_000)
     done(steps)
     assert world.group.active, "the session was woken after it was looked at"
+    world.now = 1.0
     world.look()
     assert world.carriers[0].asked == 2
 
