@@ -65,7 +65,6 @@ class Registry:
         """
         del self._sessions[session.id]
         session.index = None
-        del self._sessions[session.id]
         self._leave(session)
         self._leave_device(session)
         self._services.left(session.service)
