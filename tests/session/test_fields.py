@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from math import inf, nan
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -199,10 +200,11 @@ def test_for_leading_decisions_the_time_is_that_of_the_batch() -> None:
     assert [session.now, session.now] == [10.0, 10.0]
 
 
-def test_in_a_task_the_clock_is_read_each_time() -> None:
-    session = session_on(TickingClock())
-    session.scope = Scope()
-    assert [session.now, session.now] == [11.0, 12.0]
+def test_a_session_that_lives_elsewhere_has_the_clock_and_the_services_of_its_new_home() -> None:
+    session, other = session_on(TickingClock()), make_session(now=99.0)
+    session.live_in(SimpleNamespace(clock=SimpleNamespace(now=99.0), find=lambda name: other.service))
+    session.service = "any"
+    assert (session.now, session.service) == (99.0, other.service)
 
 
 def test_the_state_is_made_when_it_is_first_asked_for_and_stays() -> None:

@@ -1,4 +1,4 @@
-"""Which upstreams there are, and how many connections they keep ready over all policies; from a fake way out."""
+"""The upstreams of policies, and their idle connections over all policies; with a connector that never connects."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,28 +8,24 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from trioedge.addresses.address import Address
+from trioedge.control.memory import MemoryControl
 from trioedge.loop.reactor import Reactor
-from trioedge.services.context import EdgeContext
 from trioedge.services.policy import Policy, Settings
-from trioedge.services.registry import Registry
 from trioedge.services.service import Service
 from trioedge.services.services import Services
 from trioedge.services.snapshot import Change
-from trioedge.session.meter import Total
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams import by_policy as upstreams_module
-from trioedge.upstreams.by_policy import MAX_READY, PolicyUpstreams, most_ready
-from trioedge.upstreams.connector import Attempt, ConnectCallback
-from trioedge.upstreams.direct import Direct
+from trioedge.testing import make_context
+from trioedge.upstreams import by_policy
+from trioedge.upstreams.by_policy import MAX_IDLE, PolicyUpstreams, max_idle
+from trioedge.upstreams.connector import Attempt, ConnectCallback, Target
 from trioedge.upstreams.errors import UpstreamError
-from trioedge.upstreams.resolver import Resolver
 from trioedge.upstreams.upstream import Upstream
 
 
 class Asked:
-    """A way out that never gets there, and remembers whom it was asked for."""
+    """A connector that never connects, and notes what it is asked for."""
 
     plain = True
 
@@ -39,16 +35,16 @@ class Asked:
         self.connecting: list[str] = []
         self.forbidden = ""
 
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
-        self.warmed.append(str(address))
-        if address.host == self.forbidden:
-            failed(UpstreamError(Reason.UPSTREAM_FORBIDDEN, f"{address}: not there"))
+    def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:
+        self.warmed.append(str(target.address))
+        if target.address.host == self.forbidden:
+            failed(UpstreamError(Reason.UPSTREAM_FORBIDDEN, f"{target.address}: not there"))
 
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
-        self.connecting.append(str(address))
-        return Attempt(self._reactor, address, self._reactor.now + 1e9, waiter)
+    def start(self, target: Target, callback: ConnectCallback) -> Attempt:
+        self.connecting.append(str(target.address))
+        return Attempt(self._reactor, target.address, self._reactor.now + 1e9, callback)
 
-    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
+    async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         raise NotImplementedError
 
 
@@ -59,15 +55,15 @@ class World:
     asked: Asked
 
     def put(self, name: str, policy: Policy | None) -> Upstream | None:
-        """Let a policy hold; None for a service that goes."""
+        """Apply a policy; None removes the service."""
         upstream = self.apply(name, policy)
         for _ in self.services.settle():
             pass
         return upstream
 
     def apply(self, name: str, policy: Policy | None) -> Upstream | None:
-        """The same as one of several in a snapshot."""
-        found = self.services.get(name) if name in self.services else None
+        """Apply it as one of several in a snapshot, which is not settled yet."""
+        found = self.services.get(name)
         before = None if found is None else found.settings
         after = None if policy is None else Settings(policy)
         fields = ("outbound", "preconnect") if before and after else ()
@@ -80,13 +76,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(monkeypatch: pytest.MonkeyPatch, most: int = 10) -> AsyncIterator[World]:
-    monkeypatch.setattr(upstreams_module, "most_ready", lambda: most)
+async def open_world(monkeypatch: pytest.MonkeyPatch, units: int = 10) -> AsyncIterator[World]:
+    monkeypatch.setattr(by_policy, "max_idle", lambda: units)
     reactor = Reactor(Observer())
-    services = Services(Total(), Total(), governed=True)
-    context = EdgeContext(reactor, Resolver(reactor), Observer(), Direct(), services, Registry(services))
+    control = MemoryControl({})
+    context = attrs.evolve(make_context(control=control), reactor=reactor)
+    services = context._services
     asked = Asked(reactor)
-    upstreams = PolicyUpstreams(asked, context, 5.0)
+    upstreams = PolicyUpstreams(asked, context, 5.0, lambda _, answer: answer)
     async with trio.open_nursery() as nursery:
         await nursery.start(upstreams.run)
         yield World(services, upstreams, asked)
@@ -98,7 +95,7 @@ def to(host: str, preconnect: int = 0) -> Policy:
     return Policy(outbound=f"tcp://{host}.test:1", preconnect=preconnect)
 
 
-async def test_a_destination_is_one_object_for_as_long_as_a_policy_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_destination_is_one_object_while_a_policy_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_world(monkeypatch) as world:
         one = world.put("a", to("one"))
         assert one is not None
@@ -116,7 +113,7 @@ async def test_a_destination_is_one_object_for_as_long_as_a_policy_names_it(monk
         assert world.asked.warmed == ["tcp://one.test:1", "tcp://two.test:1", "tcp://one.test:1"]
 
 
-async def test_one_that_another_service_names_in_the_same_snapshot_stays_as_it_is(
+async def test_an_upstream_that_another_service_names_in_the_same_snapshot_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with open_world(monkeypatch) as world:
@@ -132,10 +129,10 @@ async def test_one_that_another_service_names_in_the_same_snapshot_stays_as_it_i
         assert world.asked.warmed == ["tcp://one.test:1", "tcp://two.test:1"]
 
 
-async def test_what_all_policies_keep_ready_is_bounded_and_goes_to_who_came_first(
+async def test_idle_connections_are_bounded_over_all_policies_and_granted_first_come_first_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with open_world(monkeypatch, most=10) as world:
+    async with open_world(monkeypatch, units=10) as world:
         with capture_logs() as logs:
             one, two, three = (world.put(name, to(name, 6)) for name in ("one", "two", "three"))
         assert one is not None is not two
@@ -153,7 +150,7 @@ async def test_what_all_policies_keep_ready_is_bounded_and_goes_to_who_came_firs
         assert len(world.upstreams) == 0
 
 
-async def test_an_upstream_that_is_forbidden_is_known_when_its_policy_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_forbidden_upstream_is_logged_when_its_policy_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_world(monkeypatch) as world:
         world.asked.forbidden = "one.test"
         with capture_logs() as logs:
@@ -162,7 +159,7 @@ async def test_an_upstream_that_is_forbidden_is_known_when_its_policy_arrives(mo
         assert [(each["event"], each["reason"]) for each in logs] == [("upstream failed", "upstream_forbidden")]
 
 
-async def test_at_its_end_nothing_is_warmed_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_upstreams_that_are_named_while_the_edge_stops_are_not_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_world(monkeypatch) as world:
         world.put("a", to("one", 2))
     world.put("b", to("two", 2))
@@ -171,7 +168,9 @@ async def test_at_its_end_nothing_is_warmed_any_more(monkeypatch: pytest.MonkeyP
     assert len(world.upstreams) == 1
 
 
-@pytest.mark.parametrize(("files", "most"), [(1024, 128), (64, 8), (1_048_576, MAX_READY)])
-def test_it_takes_an_eighth_of_what_may_be_open(files: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("files", "units"), [(1024, 128), (64, 8), (1_048_576, MAX_IDLE)])
+def test_idle_connections_take_an_eighth_of_the_file_descriptors(
+    files: int, units: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
-    assert most_ready() == most
+    assert max_idle() == units

@@ -11,22 +11,24 @@ from tests.support.cancels import cancel_at_every_step
 from tests.support.connectors import HeldConnector
 from tests.support.ports import closed_port
 from tests.support.wires import echo, server
-from trioedge.addresses.address import Address, parse_address
+from trioedge.addresses.address import parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
 from trioedge.structures.backoff import Backoff
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams.connector import Attempt, ConnectCallback, Connector
+from trioedge.upstreams.connector import Attempt, ConnectCallback, Connector, Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.pool import IdlePool
 from trioedge.upstreams.resolver import Resolver
+
+NOWHERE = Target(parse_address("tcp://127.0.0.1:1"), 5.0)
 
 
 @asynccontextmanager
 async def open_pool(port: int, size: int = 3) -> AsyncIterator[tuple[IdlePool, Reactor]]:
     reactor = Reactor(Observer())
     connector = Connector(reactor, Resolver(reactor))
-    pool = IdlePool(connector, reactor, Observer(), parse_address(f"tcp://127.0.0.1:{port}"), size=size, seconds=5.0)
+    pool = IdlePool(connector, reactor, Observer(), Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0), size=size)
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(pool.run)
@@ -164,12 +166,12 @@ async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> 
 async def test_connect_attempts_that_a_resize_makes_surplus_are_cancelled() -> None:
     reactor = Reactor(Observer())
     held = HeldConnector(reactor)
-    pool = IdlePool(held, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=4, seconds=5.0)
+    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=4)
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(pool.run)
         await trio.testing.wait_all_tasks_blocked()
-        assert len(held.waiters) == 4
+        assert len(held.callbacks) == 4
         pairs = [held.connect()]
         pool.resize(2)
         pairs += [held.connect() for _ in range(3)]
@@ -177,7 +179,7 @@ async def test_connect_attempts_that_a_resize_makes_surplus_are_cancelled() -> N
         assert len(pool) == len(reactor) == 2
         pool.resize(3)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert len(held.waiters) == 1, "only the connection that is missing is made"
+        assert len(held.callbacks) == 1, "only the connection that is missing is made"
         for _, far in pairs:
             far.close()
         nursery.cancel_scope.cancel()
@@ -199,24 +201,24 @@ class Faulty(HeldConnector):
         self.tries_at: list[float] = []
         self._faults = faults
 
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
+    def start(self, target: Target, callback: ConnectCallback) -> Attempt:
         self.tries_at.append(trio.current_time())
         if len(self.tries_at) <= self._faults:
             raise LookupError("bug")
-        return super().start(address, seconds, waiter)
+        return super().start(target, callback)
 
 
 async def test_an_outbound_that_raises_is_logged_and_tried_again_after_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trioedge.upstreams.pool.FIRST_RETRY_SECONDS", 0.02)
     reactor = Reactor(Observer())
     faulty = Faulty(reactor, faults=2)
-    pool = IdlePool(faulty, reactor, Observer(), parse_address("tcp://127.0.0.1:1"), size=2, seconds=5.0)
+    pool = IdlePool(faulty, reactor, Observer(), NOWHERE, size=2)
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
             await nursery.start(pool.run)
             with trio.fail_after(5):
-                while len(faulty.waiters) < 2:
+                while len(faulty.callbacks) < 2:
                     await trio.sleep(0.005)
             pairs = [faulty.connect() for _ in range(2)]
             assert len(pool) == 2
@@ -237,23 +239,23 @@ async def test_an_outbound_that_raises_is_logged_and_tried_again_after_pauses(mo
 
 async def test_a_cancel_at_any_step_closes_every_connection() -> None:
     """While the pool starts to connect, waits, pauses after a failure, and closes surplus connections."""
-    address, pools, connectors = parse_address("tcp://127.0.0.1:1"), list[IdlePool](), list[HeldConnector]()
+    pools, connectors = list[IdlePool](), list[HeldConnector]()
     made: list[tuple[socket.socket, socket.socket]] = []
 
     async def live() -> None:
         reactor = Reactor(Observer())
         connectors.append(held := HeldConnector(reactor))
-        pools.append(IdlePool(held, reactor, Observer(), address, size=40, seconds=5.0))
+        pools.append(IdlePool(held, reactor, Observer(), NOWHERE, size=40))
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
             await nursery.start(pools[-1].run)
-            while len(held.waiters) < 40:
+            while len(held.callbacks) < 40:
                 await trio.lowlevel.checkpoint()
             made.extend(held.connect() for _ in range(20))
             pools[-1].resize(60)
-            while len(held.waiters) < 40:
+            while len(held.callbacks) < 40:
                 await trio.lowlevel.checkpoint()
-            held.waiters.pop(0).failed(UpstreamError(Reason.UPSTREAM_REFUSED, "no"))
+            held.callbacks.pop(0).failed(UpstreamError(Reason.UPSTREAM_REFUSED, "no"))
             for size in (30, 0):
                 pools[-1].resize(size)
                 while len(pools[-1]._idle) + len(pools[-1]._refills) > size:
@@ -264,7 +266,7 @@ async def test_a_cancel_at_any_step_closes_every_connection() -> None:
         assert (len(pools[-1]), pools[-1]._refills) == (0, set())
         assert [near.fileno() for near, _ in made] == [-1] * len(made)
         held = connectors[-1]
-        assert all(held.attempts[each]._waiter is None for each in held.waiters), "no attempt goes on"
+        assert all(held.attempts[each]._callback is None for each in held.callbacks), "no attempt goes on"
         for _, far in made:
             far.close()
         made.clear()

@@ -1,4 +1,4 @@
-"""An upstream as an object: what it has ready, what it lets go of, over real sockets; what it asks for, from a fake."""
+"""An upstream: its idle connections over real sockets, and what it asks of its connector."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -12,15 +12,13 @@ import trio.testing
 
 from tests.support.ports import closed_port, deaf_port
 from tests.support.wires import echo, server
-from trioedge.addresses.address import Address, parse_address
+from trioedge.addresses.address import parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext
-from trioedge.services.registry import Registry
-from trioedge.services.services import Services
-from trioedge.session.meter import Total
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams.connector import Attempt, ConnectCallback, Connecting
+from trioedge.testing import make_context
+from trioedge.upstreams.connector import Attempt, ConnectCallback, Connecting, Target
 from trioedge.upstreams.direct import Direct
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.resolver import Resolver
@@ -29,13 +27,13 @@ from trioedge.upstreams.upstream import Upstream
 
 @attrs.define
 class Place:
-    """Where upstreams live for the length of a test."""
+    """The context and the nursery of upstreams, for the length of a test."""
 
     context: EdgeContext
     nursery: trio.Nursery
 
     def upstream(self, port: int, *, preconnect: int = 0, connector: Connecting | None = None) -> Upstream:
-        connector = connector or Direct().open(self.context, None)
+        connector = connector or Direct().open(self.context)
         upstream = Upstream(parse_address(f"tcp://127.0.0.1:{port}"), connector, self.context, 5.0)
         upstream.preconnect = preconnect
         return upstream
@@ -43,11 +41,10 @@ class Place:
 
 @asynccontextmanager
 async def open_place() -> AsyncIterator[Place]:
-    """Give a place to live; afterwards neither a task nor a descriptor is left of what lived there."""
+    """Give a place for upstreams; afterwards they have left neither a task nor a descriptor."""
     tasks, files = living(), open_files()
     reactor = Reactor(Observer())
-    services = Services(Total(), Total(), governed=False)
-    context = EdgeContext(reactor, Resolver(reactor), Observer(), Direct(), services, Registry(services))
+    context = attrs.evolve(make_context(), reactor=reactor, resolver=Resolver(reactor))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         async with trio.open_nursery() as homes:
@@ -66,8 +63,8 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def ready(upstream: Upstream) -> int:
-    return len(upstream._pool)
+def idle(upstream: Upstream) -> int:
+    return 0 if upstream._pool is None else len(upstream._pool)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -77,7 +74,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Counter:
-    """A server that remembers its connections."""
+    """A server that notes its connections."""
 
     def __init__(self) -> None:
         self.connections: list[trio.SocketStream] = []
@@ -92,21 +89,21 @@ class Counter:
             self.live -= 1
 
 
-async def test_it_has_connections_ready_before_anyone_asks_and_replaces_those_taken() -> None:
+async def test_idle_connections_are_made_in_advance_and_replaced_when_taken() -> None:
     async with server() as port, open_place() as place:
         upstream = place.upstream(port, preconnect=2)
         assert upstream.take() is None
         upstream.warm(place.nursery)
-        await until(lambda: ready(upstream) == 2)
+        await until(lambda: idle(upstream) == 2)
         assert repr(upstream) == f"Upstream('tcp://127.0.0.1:{port}', preconnect=2, ready=2)"
         taken = upstream.take()
         assert taken is not None
-        await until(lambda: ready(upstream) == 2)
+        await until(lambda: idle(upstream) == 2)
         place.context.reactor.remove(taken[0].fileno())
         taken[0].close()
 
 
-async def test_without_preconnect_nothing_is_connected() -> None:
+async def test_without_preconnect_there_is_no_connection_and_no_task() -> None:
     counter = Counter()
     async with server(counter) as port, open_place() as place:
         upstream = place.upstream(port)
@@ -118,18 +115,18 @@ async def test_without_preconnect_nothing_is_connected() -> None:
         upstream.close()
 
 
-async def test_more_and_fewer_are_kept_as_it_is_told_by_one_task() -> None:
+async def test_the_number_of_idle_connections_follows_preconnect_with_one_task() -> None:
     counter = Counter()
     async with server(counter) as port, open_place() as place:
         upstream = place.upstream(port)
         for preconnect in (1, 4, 2, 0, 3):
             upstream.preconnect = preconnect
             upstream.warm(place.nursery)
-            await until(lambda preconnect=preconnect: counter.live == ready(upstream) == preconnect)  # type: ignore[misc]
+            await until(lambda preconnect=preconnect: counter.live == idle(upstream) == preconnect)  # type: ignore[misc]
         assert len(place.nursery.child_tasks) == 1
 
 
-async def test_connections_that_were_on_their_way_when_fewer_were_wanted_are_not_kept() -> None:
+async def test_connect_attempts_that_a_lower_preconnect_makes_surplus_are_not_kept() -> None:
     counter = Counter()
     async with server(counter) as port, open_place() as place:
         upstream = place.upstream(port, preconnect=5)
@@ -139,20 +136,20 @@ async def test_connections_that_were_on_their_way_when_fewer_were_wanted_are_not
         upstream.preconnect = 1
         upstream.warm(place.nursery)
         await until(lambda: len(counter.connections) == 5 and counter.live == 1)
-        assert ready(upstream) == len(place.context.reactor) == 1
+        assert idle(upstream) == len(place.context.reactor) == 1
 
 
-async def test_closed_it_lets_go_of_what_is_idle_and_not_of_what_is_in_use() -> None:
+async def test_a_closed_upstream_closes_its_idle_connections_and_not_those_in_use() -> None:
     counter = Counter()
     async with server(counter) as port, open_place() as place:
         upstream = place.upstream(port, preconnect=3)
         upstream.warm(place.nursery)
-        await until(lambda: ready(upstream) == 3)
+        await until(lambda: idle(upstream) == 3)
         taken = upstream.take()
         assert taken is not None
         sock, _ = taken
         upstream.close()
-        await until(lambda: ready(upstream) == 0)
+        await until(lambda: idle(upstream) == 0)
         await until(lambda: counter.live == 1)
         sock.send(b"still here")
         await until(lambda: not place.nursery.child_tasks)
@@ -163,7 +160,7 @@ async def test_closed_it_lets_go_of_what_is_idle_and_not_of_what_is_in_use() -> 
 
 
 @pytest.mark.parametrize("moment", ["its task has not begun", "connecting", "pausing", "twice"])
-async def test_it_can_be_closed_at_any_moment(moment: str) -> None:
+async def test_an_upstream_may_be_closed_at_any_moment(moment: str) -> None:
     async with deaf_port() as deaf, server() as live, open_place() as place:
         port = {"connecting": deaf, "pausing": closed_port()}.get(moment, live)
         upstream = place.upstream(port, preconnect=3)
@@ -174,38 +171,38 @@ async def test_it_can_be_closed_at_any_moment(moment: str) -> None:
         if moment == "twice":
             upstream.close()
         await until(lambda: not place.nursery.child_tasks)
-        assert ready(upstream) == len(place.context.reactor) == 0
+        assert idle(upstream) == len(place.context.reactor) == 0
 
 
-async def test_one_that_is_made_anew_for_the_same_address_has_its_own_connections() -> None:
+async def test_two_upstreams_of_one_address_have_connections_of_their_own() -> None:
     counter = Counter()
     async with server(counter) as port, open_place() as place:
         before, after = place.upstream(port, preconnect=2), place.upstream(port, preconnect=2)
         before.warm(place.nursery)
-        await until(lambda: ready(before) == 2)
+        await until(lambda: idle(before) == 2)
         after.warm(place.nursery)
         before.close()
-        await until(lambda: ready(after) == 2 and counter.live == 2)
+        await until(lambda: idle(after) == 2 and counter.live == 2)
         assert len(place.nursery.child_tasks) == 1
 
 
-async def test_a_cancel_closes_what_is_ready_and_what_is_on_its_way() -> None:
+async def test_a_cancel_closes_idle_connections_and_connect_attempts() -> None:
     async with deaf_port() as deaf, server() as live, open_place() as place:
         upstreams = [place.upstream(port, preconnect=2) for port in (deaf, live)]
         for upstream in upstreams:
             upstream.warm(place.nursery)
-        await until(lambda: ready(upstreams[1]) == 2)
+        await until(lambda: idle(upstreams[1]) == 2)
         assert len(place.context.reactor) == 4
 
 
-async def test_a_connect_of_a_stream_is_cancelled_without_a_trace() -> None:
+async def test_a_cancelled_connect_of_a_stream_leaves_nothing_open() -> None:
     async with deaf_port() as deaf, open_place() as place:
         with trio.move_on_after(0.02) as scope:
             await place.upstream(deaf).open_stream()
         assert scope.cancelled_caught
 
 
-async def test_an_upstream_that_refuses_says_so() -> None:
+async def test_an_upstream_that_refuses_raises_with_its_reason() -> None:
     async with open_place() as place:
         with pytest.raises(UpstreamError) as raised:
             await place.upstream(closed_port()).open_stream()
@@ -213,25 +210,25 @@ async def test_an_upstream_that_refuses_says_so() -> None:
 
 
 class Asked:
-    """A connector that writes down what it is asked for."""
+    """A connector that notes what it is asked for."""
 
     def __init__(self, *, plain: bool) -> None:
         self.plain = plain
         self.asked: list[tuple[Any, ...]] = []
 
-    def warm(self, address: Address, failed: Callable[[UpstreamError], object]) -> None:
-        self.asked.append(("warm", str(address)))
+    def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:
+        self.asked.append(("warm", str(target.address)))
 
-    def start(self, address: Address, seconds: float, waiter: ConnectCallback) -> Attempt:
-        self.asked.append(("start", str(address), seconds, waiter))
-        return Attempt(Reactor(Observer()), address, 0.0, waiter)
+    def start(self, target: Target, callback: ConnectCallback) -> Attempt:
+        self.asked.append(("start", str(target.address), target.seconds, callback))
+        return Attempt(Reactor(Observer()), target.address, 0.0, callback)
 
-    async def open_stream(self, address: Address, seconds: float) -> trio.abc.HalfCloseableStream:
-        self.asked.append(("open", str(address), seconds))
+    async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
+        self.asked.append(("open", str(target.address), target.seconds))
         return trio.testing.memory_stream_pair()[0]
 
 
-async def test_it_is_resolved_once_when_it_is_named() -> None:
+async def test_an_upstream_is_resolved_once() -> None:
     async with open_place() as place:
         asked = Asked(plain=True)
         upstream = place.upstream(1, connector=asked)
@@ -240,7 +237,7 @@ async def test_it_is_resolved_once_when_it_is_named() -> None:
         assert asked.asked == [("warm", "tcp://127.0.0.1:1")]
 
 
-async def test_an_outbound_of_streams_keeps_none_ready() -> None:
+async def test_an_outbound_that_connects_in_a_task_keeps_no_idle_connection() -> None:
     async with open_place() as place:
         asked = Asked(plain=False)
         upstream = place.upstream(1, preconnect=3, connector=asked)

@@ -41,7 +41,7 @@ class Forward:
 
     def __init__(
         self,
-        to: str | Choose | None = None,
+        to: str | Address | Choose | None = None,
         *,
         preconnect: int = 0,
         connect_seconds: float = 5.0,
@@ -52,7 +52,7 @@ class Forward:
 
         Args:
             to: ``tcp://host:port`` or ``unix:///path``, whose name is resolved in the background; or a plain function
-                of the session that returns such an address or a :class:`Reject`; or None for the session's own
+                of the session that returns an address or a :class:`Reject`; or None for the session's own
                 `destination`, and else the `outbound` of its policy.
             preconnect: idle connections to keep, 0 to 10,000; a policy has its own number. A session takes one and
                 never waits for one. All policies together may have an eighth of the process's file descriptors, and
@@ -67,9 +67,9 @@ class Forward:
         Raises:
             ConfigurationError: names the argument and what is wrong with it.
         """
-        self.to: Address | Choose | None = to if to is None or callable(to) else parse_address(to)
         if callable(to):
             _check_choose(to)
+        self.to = to if callable(to) or isinstance(to, Address | None) else parse_address(to)
         check_count("Forward", "preconnect", preconnect, minimum=0, maximum=10_000)
         check_number("Forward", "connect_seconds", connect_seconds, above=0)
         self.allow = (allow,) if isinstance(allow, str) else tuple(allow)

@@ -70,10 +70,11 @@ async def test_at_the_end_of_a_hold_no_device_is_cut_if_one_has_left(autojump_cl
 
 async def test_an_unknown_device_counts_and_cuts_the_oldest(autojump_clock: trio.testing.MockClock) -> None:
     control = make_control(device_limit=2, device_handover=EVICT_OLDEST)
-    control.delay = 3.0
-    async with open_edge(make_edge(te.DeviceLimit(), control)) as world:
+    control.delay = 4.0
+    async with open_edge(make_edge(te.DeviceLimit(check_seconds=10), control)) as world:
         clients = await three_devices(world)
         assert [client.outcome for client in clients] == [te.Completed(REFUSED)] * 2 + [None, None]
+        assert clients[3].session.allowance is not None
 
 
 async def test_a_device_is_refused_with_capacity_when_all_in_the_table_are_online(
@@ -176,7 +177,9 @@ async def test_a_lower_limit_with_a_hold_cuts_the_oldest_after_the_hold(autojump
         clients = [await world.connect(f"192.0.2.{number}") for number in range(1, 4)]
         await trio.sleep(10)
         await control.put("shop", te.Policy(device_limit=2, device_handover=HOLD, device_hold_seconds=7))
-        await ends_at(clients[0], 17)
+        applied_at = trio.current_time()
+        assert (await clients[0].ended()).reason is REFUSED
+        assert 17 <= trio.current_time() <= applied_at + 7 + LATE
         assert await talks(clients[1])
         assert await talks(clients[2])
 

@@ -248,7 +248,7 @@ async def test_sessions_are_cut_in_slices(devices: int, sessions: int, autojump_
         for number in range(200):
             limit.admit(f"{number // sessions}", Carrier(seconds=2e-4))
         max_cuts = 0
-        while Carrier.cuts < 200 and trio.current_time() < 1:
+        while Carrier.cuts < 200 and trio.current_time() < 60:  # rests are longer on a busy machine
             before = Carrier.cuts
             await trio.sleep(0.0005)
             max_cuts = max(max_cuts, Carrier.cuts - before)

@@ -1,0 +1,215 @@
+"""Forward to destinations that a function or a stage gives."""
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+import trioedge as te
+from tests.support.middlewares import read_ahead
+from tests.support.wires import connect, receive_all, receive_exactly, server, serving
+from trioedge.addresses.address import parse_address
+from trioedge.endpoints.forwarding import MAX_DESTINATIONS
+from trioedge.testing import ScriptedUpstream, make_session, open_edge
+
+LISTEN = "tcp://127.0.0.1:6380"
+
+with_and_without_a_task = pytest.mark.parametrize("stages", [[], [read_ahead]], ids=["without a task", "with a task"])
+
+
+async def exchange(port: int) -> bytes:
+    async with await connect(port) as client:
+        await client.send_all(b"ping")
+        return await receive_exactly(client, 4)
+
+
+async def is_reset(port: int) -> bool:
+    async with await connect(port) as client:
+        try:
+            await client.send_all(b"ping")
+            return await receive_all(client) != b""
+        except trio.BrokenResourceError:
+            return True
+
+
+async def asked_for(to: Any, *stages: object, **session: str) -> list[str]:
+    """Give the destinations that an edge in memory asks its outbound for, for one client."""
+    upstream = ScriptedUpstream()
+    async with open_edge(te.Edge(LISTEN, stages, te.Forward(to, **session)), upstream) as world:  # type: ignore[arg-type]
+        client = await world.connect()
+        await client.send(b"ping")
+        assert await client.receive(4) == b"ping"
+    return [str(address) for address in upstream.asked]
+
+
+@with_and_without_a_task
+@pytest.mark.parametrize("kind", ["text", "address"])
+async def test_a_session_goes_to_the_address_that_the_function_returns(stages: list[object], kind: str) -> None:
+    async with server() as upstream_port:
+        address = f"tcp://127.0.0.1:{upstream_port}"
+        edge = te.Edge(
+            "tcp://127.0.0.1:0", stages, te.Forward(lambda _: address if kind == "text" else parse_address(address))
+        )
+        async with serving(edge) as port:
+            assert await exchange(port) == b"ping"
+
+
+async def test_the_function_sees_the_session_behind_all_stages(autojump_clock: trio.testing.MockClock) -> None:
+    @te.decision(provides=("service",))
+    def name(session: te.Session) -> te.Verdict:
+        session.service = "shop"
+        return te.CONTINUE
+
+    def by_service(session: te.Session) -> str:
+        return f"tcp://{session.service.name}.test:80"
+
+    assert await asked_for(by_service, name) == ["tcp://shop.test:80"]
+
+
+@with_and_without_a_task
+async def test_a_reject_of_the_function_refuses_the_session(stages: list[object]) -> None:
+    edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward(lambda _: te.Reject(te.Reason.POLICY, "closed today")))
+    async with serving(edge) as port:
+        assert await is_reset(port)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert edge.statistics().refused == {te.Reason.POLICY: 1}
+
+
+def raises(session: te.Session) -> str:
+    raise LookupError("no such table")
+
+
+@with_and_without_a_task
+@pytest.mark.parametrize(
+    ("to", "detail"),
+    [
+        (lambda _: "127.0.0.1:80", "must begin with tcp://"),
+        (lambda _: "tcp://127.0.0.1:0", "nothing answers on port 0"),
+        (lambda _: None, r"Forward(to=<lambda>) returned None: it must return an address or Reject"),
+        (lambda _: 80, "returned 80"),
+        (lambda _: te.CONTINUE, "returned CONTINUE"),
+        (lambda _: b"tcp://127.0.0.1:80", "returned b'tcp://127.0.0.1:80'"),
+        (raises, "no such table"),
+    ],
+)
+async def test_a_function_that_fails_costs_that_session_only(to: Any, detail: str, stages: list[object]) -> None:
+    edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward(to))
+    with capture_logs() as logs:
+        async with serving(edge) as port:
+            for _ in range(2):
+                assert await is_reset(port)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert edge.statistics().ended == {te.Reason.FAULT: 2}
+            (session, _) = edge._run.sessions.recent  # type: ignore[union-attr]
+            assert detail in session.outcome.detail  # type: ignore[union-attr]
+    (entry, *_) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert entry["event"] == ("stage failed" if stages else "endpoint failed")
+
+
+async def test_tens_of_thousands_of_destinations_are_kept_in_bounds(autojump_clock: trio.testing.MockClock) -> None:
+    """A few microseconds each; the least recently used ones are dropped."""
+    edge = te.Edge(LISTEN, [], te.Forward(lambda session: f"tcp://{session.source}:{session.id % 60_000 + 1}"))
+    async with open_edge(edge):
+        forwarding: Any = edge._run.chain.parts[-1]  # type: ignore[union-attr]
+        first = forwarding.upstream(make_session("10.0.0.0"))
+        for number in range(3 * MAX_DESTINATIONS):
+            upstream = forwarding.upstream(make_session(f"10.1.{number // 256}.{number % 256}"))
+            assert upstream.destination.host == f"10.1.{number // 256}.{number % 256}"
+        assert forwarding._named.cache_info().currsize == MAX_DESTINATIONS
+        assert first is not forwarding.upstream(make_session("10.0.0.0"))
+
+
+async def test_a_destination_that_is_chosen_again_is_the_same_upstream(autojump_clock: trio.testing.MockClock) -> None:
+    edge = te.Edge(LISTEN, [], te.Forward(lambda _: "tcp://one.test:80"))
+    async with open_edge(edge):
+        forwarding: Any = edge._run.chain.parts[-1]  # type: ignore[union-attr]
+        assert forwarding.upstream(make_session()) is forwarding.upstream(make_session())
+
+
+# Destinations that a stage writes.
+
+
+@te.decision(provides=("destination",))
+def to_example(session: te.Session) -> te.Verdict:
+    session.destination = "tcp://192.0.2.80:80"
+    return te.CONTINUE
+
+
+@te.decision(provides=("destination",))
+def to_nowhere(session: te.Session) -> te.Verdict:
+    return te.CONTINUE
+
+
+def to(address: str) -> object:
+    @te.decision(provides=("destination",))
+    def decide(session: te.Session) -> te.Verdict:
+        session.destination = address
+        return te.CONTINUE
+
+    return decide
+
+
+async def test_without_a_control_plane_a_session_goes_where_its_stage_says(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    assert await asked_for(None, to_example) == ["tcp://192.0.2.80:80"]
+
+
+@with_and_without_a_task
+async def test_a_session_goes_to_a_loopback_destination_only_if_it_is_allowed(stages: list[object]) -> None:
+    async with server() as upstream_port:
+        address = f"tcp://127.0.0.1:{upstream_port}"
+        edge = te.Edge("tcp://127.0.0.1:0", [to(address), *stages], te.Forward(allow=["loopback"]))
+        async with serving(edge) as port:
+            assert await exchange(port) == b"ping"
+        edge = te.Edge("tcp://127.0.0.1:0", [to(address), *stages], te.Forward())
+        with capture_logs() as logs:
+            async with serving(edge) as port:
+                assert await is_reset(port)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                assert edge.statistics().ended == {te.Reason.UPSTREAM_FORBIDDEN: 1}
+        (entry,) = [entry for entry in logs if entry["event"] == "upstream failed"]
+        assert "127.0.0.1 is a loopback address; allow=['loopback'] lets it through" in entry["error"]
+
+
+async def test_a_name_is_judged_by_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = te.Edge("tcp://127.0.0.1:0", [to("tcp://localhost:1")], te.Forward(allow=["private"]))
+    with capture_logs():
+        async with serving(edge) as port:
+            assert await is_reset(port)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert edge.statistics().ended == {te.Reason.UPSTREAM_FORBIDDEN: 1}
+
+
+@with_and_without_a_task
+async def test_a_session_without_a_destination_and_without_a_policy_is_refused(stages: list[object]) -> None:
+    edge = te.Edge("tcp://127.0.0.1:0", [to_nowhere, *stages], te.Forward())
+    async with serving(edge) as port:
+        assert await is_reset(port)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert edge.statistics().refused == {te.Reason.SERVICE: 1}
+        (session,) = edge._run.sessions.recent  # type: ignore[union-attr]
+        assert session.outcome == te.Reject(
+            te.Reason.SERVICE, "no stage wrote a destination, and its policy names no outbound"
+        )
+
+
+async def test_a_destination_goes_before_the_policy_and_the_policy_before_nothing() -> None:
+    async def answer(connection: trio.SocketStream) -> None:
+        await connection.receive_some()
+        await connection.send_all(b"pong")
+
+    async with server() as echoes, server(answer) as answers:
+        control = te.MemoryControl({"default": te.Policy(outbound=f"tcp://127.0.0.1:{answers}")})
+        for stage, reply in ((to(f"tcp://127.0.0.1:{echoes}"), b"ping"), (to_nowhere, b"pong")):
+            edge = te.Edge("tcp://127.0.0.1:0", [stage], te.Forward(allow=["loopback"]), control=control)
+            async with serving(edge) as port:
+                assert await exchange(port) == reply
+
+
+async def test_a_destination_does_not_move_a_forward_with_a_destination_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    assert await asked_for("tcp://one.test:1", to_example) == ["tcp://one.test:1"]
