@@ -240,7 +240,10 @@ def test_what_a_stage_may_have_stands_in_its_protocols() -> None:
     report("members of stages are read in session/kinds.py only", rows, "ask Facts, or isinstance of a Protocol")
 
 
-BANNED = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whom)\b|, for (it|they|there)\b", re.IGNORECASE)
+BANNED = re.compile(
+    r"\b(nobody|somebody|anybody|everybody|whoever|whom)\b|, for (it|they|there)\b|(^|[.:;]) *what (is|was|it)\b",
+    re.IGNORECASE,
+)
 
 
 def prose(module: Path) -> Iterator[tuple[int, str]]:
@@ -262,8 +265,8 @@ def prose(module: Path) -> Iterator[tuple[int, str]]:
 
 def test_sentences_have_nouns_for_their_actors() -> None:
     rows = [
-        f"{name_of(module)}:{line} says {found[0]!r}"
-        for module in MODULES
+        f"{module.relative_to(ROOT.parent)}:{line} says {found[0]!r}"
+        for module in [*MODULES, *TESTS.rglob("*.py")]
         for line, text in prose(module)
         for found in BANNED.finditer(text)
     ]

@@ -20,7 +20,7 @@ from trioedge.testing import Rehearsal, ScriptedUpstream, echo, open_edge
 
 @pytest.fixture(autouse=True)
 def _nothing_raises() -> Iterator[None]:
-    """No part says that anything raised what nobody expected."""
+    """No part logs an error."""
     with capture_logs() as logs:
         yield
     assert [entry for entry in logs if entry["log_level"] == "error"] == []

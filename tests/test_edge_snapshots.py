@@ -244,7 +244,7 @@ class LongestStep(trio.abc.Instrument):
 
 
 async def test_a_large_snapshot_never_holds_the_loop_for_long(autojump_clock: MockClock) -> None:
-    """Half a second, for it is done thrice: a neighbour on this machine may make one step long, and hardly three."""
+    """Half a second, because it is done three times: another process may make one step long, and hardly three."""
     entries = tuple(f"10.0.{number >> 8}.{number & 255}" for number in range(5000))
     control = services()
 

@@ -1,6 +1,6 @@
 """Checks of what users write: numbers, counts, choices and keys, each with one message.
 
-A function ``..._fault`` returns what is wrong with a value, to be put behind its name, or "" for a good value. The
+A function ``..._fault`` describes the fault of a value, to be put behind its name; "" for a good value. The
 functions ``check_...`` raise the same text for an argument.
 """
 
@@ -15,7 +15,7 @@ MAX_NUMBER: Final = 2**63 - 1
 """TOML promises no larger integer, and every number up to it has a float."""
 
 MAX_TEXT_LETTERS: Final = 1_000
-"""Of one value. To find out what is wrong with a text of half a mebibyte takes 50 ms."""
+"""Of one value. To find the fault of a text of half a mebibyte takes 50 ms."""
 
 MAX_UNKNOWN_KEYS: Final = 3
 """Unknown keys of one table that are named; the others are counted."""
@@ -32,10 +32,10 @@ def is_whole_number(value: object) -> TypeGuard[int]:
 
 
 def number_fault(value: Any, *, above: float | None = None, minimum: float = 0, maximum: float = MAX_NUMBER) -> str:
-    """Return what is wrong with a number.
+    """Describe the fault of a number.
 
     Args:
-        value: what was written.
+        value: the value as written.
         above: the number must be larger; None to go by `minimum`.
         minimum: the smallest good number.
         maximum: the largest good number; the message names it where it is below :data:`MAX_NUMBER`.
@@ -49,7 +49,7 @@ def number_fault(value: Any, *, above: float | None = None, minimum: float = 0, 
 
 
 def count_fault(value: object, *, minimum: int = 1, maximum: int = MAX_NUMBER) -> str:
-    """Return what is wrong with a whole number from `minimum` to `maximum`."""
+    """Describe the fault of a whole number from `minimum` to `maximum`."""
     if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
         return ""
     bounds = f"from {minimum} to {maximum}" if maximum < MAX_NUMBER else f"of at least {minimum}"
@@ -57,17 +57,17 @@ def count_fault(value: object, *, minimum: int = 1, maximum: int = MAX_NUMBER) -
 
 
 def flag_fault(value: object) -> str:
-    """Return what is wrong with a bool."""
+    """Describe the fault of a bool."""
     return "" if isinstance(value, bool) else "must be true or false"
 
 
 def choice_fault(value: object, choices: Collection[str]) -> str:
-    """Return what is wrong with a text that must be one of `choices`."""
+    """Describe the fault of a text that must be one of `choices`."""
     return "" if value in choices else f"must be {' or '.join(repr(str(each)) for each in choices)}"
 
 
 def size_fault(value: object) -> str:
-    """Return what is wrong with the size of a text or a number, which is then too large even to be quoted."""
+    """Describe the fault of the size of a text or a number, which is then too large even to be quoted."""
     if isinstance(value, str):
         return f"has more than {MAX_TEXT_LETTERS:,} letters" if len(value) > MAX_TEXT_LETTERS else ""
     if isinstance(value, int) and not -MAX_NUMBER <= value <= MAX_NUMBER:

@@ -1,4 +1,4 @@
-"""The edge: what it is, and its face while it serves."""
+"""The edge: its description, and its face while it serves."""
 
 import socket
 from collections.abc import Iterable, Sequence
@@ -43,7 +43,7 @@ class Edge:
         stage_keys: the keys that its stages read in every policy beside those of trioedge.
         control: the control plane, if any.
         drain_seconds: how long sessions may go on after :meth:`drain`.
-        phase: what it is doing, as an `AsyncValue` of trio-util: ``idle``, ``starting``, ``serving``, ``draining``,
+        phase: its state, as an `AsyncValue` of trio-util: ``idle``, ``starting``, ``serving``, ``draining``,
             ``stopped``. Programs and tests wait with ``await edge.phase.wait_value("serving")``.
         snapshots: how many snapshots it has applied since it was made, as an `AsyncValue`.
     """
@@ -83,7 +83,7 @@ class Edge:
                 ``close`` closes them in order.
 
         Raises:
-            ConfigurationError: what is wrong, where, and how to mend it.
+            ConfigurationError: names the fault, its place, and the cure.
         """
         self.listen = _addresses(listen)
         check_number("Edge", "drain_seconds", drain_seconds)

@@ -64,7 +64,7 @@ SOURCES = sources()
 
 
 def match(count: int) -> te.SourceMatch:
-    """A source match that refuses `count` prefixes and accepts everybody else: nothing stops early."""
+    """A source match that refuses `count` prefixes and accepts every other: nothing stops early."""
     return te.SourceMatch(reject=prefixes(count))
 
 
@@ -74,7 +74,7 @@ def gate() -> te.SessionGate:
 
 
 def concurrency() -> te.ConcurrencyLimit:
-    """A limit that nobody reaches."""
+    """A limit that no session reaches."""
     return te.ConcurrencyLimit(20_000, per="source")
 
 

@@ -16,10 +16,10 @@ from tests.bench.probe import Values, ask, echoing, percentile, run, serving
 
 CHECK_SECONDS = 0.3
 BURST = 60
-"""Sessions of a burst, each from an address that nobody has seen; within the grace that a service has by default."""
+"""Sessions of a burst, each from a new address; within the grace that a service has by default."""
 AWAITED_BURST = 2
 PAUSE = 300e-6
-"""Between two sessions of a burst, in which the edge can begin the check: some 50 µs, for whoever comes at once."""
+"""Between two sessions of a burst, in which the edge can begin the check: some 50 µs."""
 ONLOOKERS = 200
 CUT = 3
 """Sessions of each device that is denied."""
@@ -29,7 +29,7 @@ PING = b"p" * 64
 
 
 async def slow_check(service: str, device: str) -> te.DeviceVerdict:
-    """Accept everybody, late."""
+    """Accept every device, late."""
     await trio.sleep(CHECK_SECONDS)
     return te.DeviceVerdict(accept=True)
 

@@ -1,9 +1,9 @@
 """The edges under test, as a user would write them: `python -m tests.bench.edges KIND LISTEN UPSTREAM`.
 
 - `forward`: gate, 1,001-prefix source match and concurrency limit in front of a `Forward`, with limits that
-  never fire. It answers every measure, so that no figure is of an edge nobody would run.
+  never fire. It answers every measure, so that no figure is of an edge without a use.
 - `preconnect`: the same with idle upstream connections held ready.
-- `refuse`: a source match that refuses loopback, and so everybody.
+- `refuse`: a source match that refuses loopback, and so every client.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def preconnect(listen: str, upstream: str) -> te.Edge:
 
 
 def refuse(listen: str, upstream: str) -> te.Edge:
-    """Refuse everybody on this machine."""
+    """Refuse every client on this machine."""
     return te.Edge(listen=listen, stages=[te.SourceMatch(reject=[LOOPBACK])], endpoint=te.Forward(upstream))
 
 

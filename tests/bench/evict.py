@@ -20,7 +20,7 @@ import trioedge as te
 from tests.bench.edges import limits
 
 CROWD, EVICTED = "127.0.0.1", "127.0.0.2"
-"""Sources: everybody else, and the sessions that are cut."""
+"""Sources: of the sessions that stay, and of those that are cut."""
 CUT = 3
 REPEATS = 10
 """Evictions for each line that is read; their median is answered."""

@@ -60,7 +60,7 @@ def answering(echo: Path, plan: Plan) -> Iterator[int]:
 
 @contextmanager
 def silent() -> Iterator[int]:
-    """The port of an upstream whose backlog is full: Linux drops whatever knocks, and nobody hears a no."""
+    """The port of an upstream whose backlog is full: Linux drops each SYN, without an answer."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

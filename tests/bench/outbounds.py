@@ -27,7 +27,7 @@ HEAD_START_SECONDS = 0.5
 AT_ONCE = 20
 """Services that get a policy at the same time, and as many that had theirs from the start."""
 CROWD = 50
-"""Sessions at once to a name that nobody has asked for yet."""
+"""Sessions at once to a name that was not looked up yet."""
 CROWD_SOURCE = "127.5.0.1"
 FIRST_SOURCE = int(IPv4Address("127.1.0.0"))
 """Where `load cold` counts from."""
@@ -73,7 +73,7 @@ def service_of(session: te.Session) -> str:
 
 async def first_sessions(control: te.MemoryControl, policy: Callable[[str], te.Settings], load: str, port: int,
                          turns: int) -> Values:  # fmt: skip
-    """Sessions in turn to an old and to a new upstream, whose name nobody had asked for half a second ago."""
+    """Sessions in turn to an old and to a new upstream, whose name was first looked up half a second ago."""
     first, others = [], []
     for turn in range(-1, turns):
         start = (turn + 1) * AT_ONCE

@@ -176,7 +176,7 @@ PEERS = {
 
 @contextmanager
 def started(peer: Peer, echo: Path, core: int, folder: Path) -> Iterator[Running]:
-    """Run a peer in front of an upstream of its own; ports in TIME_WAIT are then nobody else's."""
+    """Run a peer in front of an upstream of its own; no other peer shares its ports in TIME_WAIT."""
     own = Path(mkdtemp(prefix=f"{peer.name}-", dir=folder))
     with pinned([str(echo)], core, talks=True) as server:
         assert server.stdout is not None
@@ -191,7 +191,7 @@ def started(peer: Peer, echo: Path, core: int, folder: Path) -> Iterator[Running
 
 
 def versions() -> Mapping[str, str]:
-    """What was measured, exactly; empty for a peer that is not here."""
+    """The version that was measured; empty for a peer that is not here."""
     found = {}
     for name, option in (("haproxy", "-v"), ("nginx", "-v")):
         if _program(name):

@@ -1,4 +1,4 @@
-"""What is measured against whom, and how long it takes."""
+"""The measures, their peers, and the time that they take."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Plan:
     """How much of everything. Seconds are of measuring, after `warmup` seconds that are not counted.
 
     Turns are short and many, because a neighbour on the same physical core slows this one down by half for
-    seconds at a time: whoever compares two peers must measure both within the same seconds, and often.
+    seconds at a time: a comparison must measure both peers within the same seconds, and often.
     """
 
     core: int = 0

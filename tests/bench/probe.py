@@ -1,7 +1,7 @@
 """What the probes share. A probe is a process that holds the edges it asks about, and prints one line of JSON.
 
 `python -m tests.bench.NAME ECHO LOAD TURNS`, with the paths of the two programs of `load/` and how often to repeat.
-What is compared takes turns, so that both are asked within the same seconds.
+Peers take turns, so that both are asked within the same seconds.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def raise_open_files() -> int:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
+    """A TCP port of 127.0.0.1 without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -80,7 +80,7 @@ def _end(child: subprocess.Popen[str]) -> None:
     try:
         child.wait(2.0)
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)  # its own session: it and the workers it forked, nobody else
+        os.killpg(child.pid, signal.SIGKILL)  # its own session: it and the workers it forked, no other process
         child.wait()
 
 

@@ -135,7 +135,7 @@ def metrics_table(results: Results, plan: Plan) -> Table:
 
 
 def bars_table(verdicts: Sequence[Verdict]) -> Table:
-    """What was promised beside what was found."""
+    """The bars beside the figures."""
     table = Table(title="trioedge against its bars", title_justify="left")
     table.add_column("what", no_wrap=True)
     for heading in ("found", "middle half", "bar", "aim", "unit"):

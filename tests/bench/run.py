@@ -22,7 +22,7 @@ FAULTS = (RuntimeError, OSError, ValueError, subprocess.SubprocessError)
 
 
 class Bench:
-    """One run over a plan; what it finds is in `results`, and who is not in it in `left_out` or
+    """One run over a plan; its figures are in `results`, and the absent peers in `left_out` or
     `failures`.
     """
 
@@ -52,7 +52,7 @@ class Bench:
         self.stolen = (stolen_after - stolen) / max(1, busy_after - busy)
 
     def _fast_round(self, number: int, chosen: list[Measure]) -> None:
-        """Start everybody, then let them take turns at one measure after the other."""
+        """Start every peer, then let them take turns at one measure after the other."""
         wanted = dict.fromkeys(name for measure in chosen for name in self._present(measure))
         running: dict[str, Running] = {}
         with ExitStack() as stack:
@@ -114,6 +114,6 @@ class Bench:
 
 
 def _rotated(names: list[str], turn: int) -> list[str]:
-    """An order that moves on with every turn: nobody is always first."""
+    """An order that moves on with every turn, so that no peer is always first."""
     first = turn % len(names) if names else 0
     return names[first:] + names[:first]

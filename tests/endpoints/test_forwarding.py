@@ -272,8 +272,8 @@ class Way:
 
     Attributes:
         port: where it connects, whatever address it is asked for.
-        trail: what was done with it.
-        error: what it raises in place of a connection.
+        trail: the calls so far.
+        error: raised in place of a connection.
     """
 
     port: int = 0

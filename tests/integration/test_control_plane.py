@@ -25,7 +25,7 @@ TOKEN = "of-the-test"
 
 @asynccontextmanager
 async def control_plane(port: int, database: Path) -> AsyncIterator[trio.Process]:
-    """Run the example until the block ends, or somebody kills it."""
+    """Run the example until the block ends, or the test kills it."""
     command = [sys.executable, "-m", "examples.control_plane", "--port", str(port), "--database", str(database)]
     process = await trio.lowlevel.open_process(
         command, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ | {"CONTROL_TOKEN": TOKEN}

@@ -21,7 +21,7 @@ ZONE = "redis.test. 0 IN A 127.0.0.1"
 PROMPTLY = 0.5
 """Seconds in which a session with a known address has its first byte, however busy this machine is.
 
-Waiting for a name that nobody answers for would take 3.
+Waiting for a name without an answer would take 3.
 """
 
 Resolving = Callable[[NameServers], list[Resolver]]
@@ -96,7 +96,7 @@ async def test_a_stale_address_serves_while_nobody_answers_and_a_moved_one_is_fo
             before = names.asked.total()
             for _ in range(10):
                 assert await ping(port) < PROMPTLY
-                assert names.asked.total() <= before + 1  # whoever asks while nobody answers
+                assert names.asked.total() <= before + 1  # one question at most, however many sessions wait
 
 
 async def test_two_hundred_hung_names_hold_up_neither_addresses_nor_known_names(resolving: Resolving) -> None:

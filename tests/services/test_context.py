@@ -1,4 +1,4 @@
-"""The context of a run: what it gives to stages, and what it asks of its edge."""
+"""The context of a run: its services to stages, and its questions to the edge."""
 
 import socket
 from collections.abc import Awaitable, Callable

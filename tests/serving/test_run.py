@@ -26,7 +26,7 @@ class Traced:
     """A stage or endpoint that writes down what is done with it.
 
     Attributes:
-        name: what it is called there.
+        name: its name there.
         trail: where it writes.
         fails: the step that raises: ``open``, ``run`` or ``close``.
         starts_after: seconds until its worker has started.

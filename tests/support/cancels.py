@@ -38,7 +38,7 @@ async def cancel_at_every_step(act: Callable[[], Awaitable[object]], check: Call
     """Do something again and again, each time cancelled a step later, until it is done before the cancel comes.
 
     Args:
-        act: what is done; it begins anew each time.
+        act: the action; it begins anew each time.
         check: called after each cancel, and after the life that went to its end; asserts what is true.
 
     Returns:

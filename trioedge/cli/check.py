@@ -1,4 +1,4 @@
-"""``trioedge check``: print the chain of an edge, or what is wrong with the edge; no socket is opened."""
+"""``trioedge check``: print the chain of an edge, or its fault; no socket is opened."""
 
 import sys
 

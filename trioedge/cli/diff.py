@@ -126,7 +126,7 @@ class _LocalConnection(HTTPConnection):
 
 
 def _ask(path: str, edge: Address) -> str:
-    """Send a file to a serving edge and return what it would do there, in words.
+    """Send a file to a serving edge and return the changes that it would make there, in words.
 
     Raises:
         ConfigurationError: the edge names the faults of the file.

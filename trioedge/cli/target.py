@@ -31,7 +31,7 @@ def load(target: str) -> Edge:
             that returns an Edge. Without a name: the Edge called ``edge``, or the only Edge at module level.
 
     Raises:
-        ConfigurationError: the target has no edge, or fails; one line says what is wrong and where.
+        ConfigurationError: the target has no edge, or fails; one line names the fault and its place.
     """
     where, name = _split(target)
     module = _import_file(where) if _is_file(where) else _import_module(where)

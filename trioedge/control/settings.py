@@ -149,7 +149,7 @@ _CONVERT: Final[dict[str, Read]] = {
     "device_unchecked": _choice(Unchecked),
     "outbound": _text,
 }
-"""Keys whose values are written otherwise than a policy has them, or whose fault is better told of what was written."""
+"""Keys whose values are written otherwise than a policy has them, or whose fault names the value as written."""
 
 
 def _reading(field: "attrs.Attribute[Any]") -> Read:

@@ -80,8 +80,8 @@ class KnownLines:
 class SnapshotReader:
     """Reads one snapshot: :meth:`receive` its lines, then :meth:`apply` it. No step is longer than a line takes.
 
-    A context that is left by an error frees what was read in steps as well, because 100,000 services at once would
-    block the loop for 30 ms. After a cancel they are freed at once.
+    A context that is left by an error frees the services read so far in steps as well, because 100,000 services at
+    once would block the loop for 30 ms. After a cancel they are freed at once.
     """
 
     def __init__(self, known: KnownLines, stage_keys: StageKeys = NO_KEYS) -> None:
@@ -178,7 +178,7 @@ class SnapshotReader:
             yield
 
     def free(self) -> Generator[None, None, None]:
-        """Free what was read, a service in each step. A snapshot that was made of it is empty then."""
+        """Free the services read so far, one in each step. A snapshot that was made of it is empty then."""
         for table in (self.services, self._hashes):
             while table:
                 table.popitem()

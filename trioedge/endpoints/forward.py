@@ -65,7 +65,7 @@ class Forward:
                 you write yourself may be any address.
 
         Raises:
-            ConfigurationError: names the argument and what is wrong with it.
+            ConfigurationError: names the argument and its fault.
         """
         if callable(to):
             _check_choose(to)

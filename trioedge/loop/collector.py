@@ -14,7 +14,8 @@ MANY: Final = 1_000
 
 _NEVER: Final = 1 << 30
 
-# While `_spared` contexts are open, the threshold of the oldest generation is _NEVER, and `_threshold` is what it was.
+# While `_spared` contexts are open, the threshold of the oldest generation is _NEVER, and `_threshold` is the value
+# from before.
 _spared = 0
 _threshold = 0
 

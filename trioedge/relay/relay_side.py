@@ -122,7 +122,7 @@ class RelaySide:
                 return
             self._relay.active_at = self._reactor.now
             peer.write(self._reactor.buffer[:count])
-            # A short read has emptied the socket, and what comes later is a new event.
+            # A short read has emptied the socket, and later bytes are a new event.
             if count < BUFFER_BYTES and not self.read_on and allowance is None:
                 return
         self.ask_again()

@@ -75,7 +75,7 @@ class StreamRelay:
         self.orderly = False
 
     def queued(self) -> tuple[int, int]:
-        """Give 0 and 0, because a stream does not say what it has not sent yet."""
+        """Give 0 and 0, because a stream does not say how many bytes it has yet to send."""
         return 0, 0
 
     def pace(self, down_rate: float, up_rate: float) -> None:

@@ -40,7 +40,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
         return self._sock
 
     def unread(self, data: bytes) -> None:
-        """Put `data` before what is received next."""
+        """Put `data` before the bytes that are received next."""
         self._unread = bytes(data) + self._unread
 
     def detach(self) -> tuple[Socket, bytes]:
@@ -147,7 +147,7 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         self._unread = b""
 
     def unread(self, data: bytes) -> None:
-        """Put `data` before what is received next."""
+        """Put `data` before the bytes that are received next."""
         self._unread = bytes(data) + self._unread
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

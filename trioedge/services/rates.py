@@ -53,7 +53,7 @@ def _read(value: object) -> float | None:
 
 
 def _fault(value: object) -> str:
-    """Return what is wrong with a value that is no rate."""
+    """Describe the fault of a value that is no rate."""
     match = _BITS_OR_BYTES.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
         number, prefix = match[1], match[2] if match[2][:1] == "k" else match[2].capitalize()

@@ -10,7 +10,7 @@ UNLIMITED: Final = 1 << 62
 class Allowance:
     """A number of bytes, shared by all sessions of a device in both directions, until it is lifted.
 
-    A relay reads at most :attr:`left` bytes and subtracts what it read. When no byte is left it stops and waits.
+    A relay reads at most :attr:`left` bytes and subtracts the bytes it read. When no byte is left it stops and waits.
     An allowance does not refuse: the sessions of a device that is denied are cut, and each forgets its callback.
 
     | state | event | action |

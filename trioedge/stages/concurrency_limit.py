@@ -48,7 +48,7 @@ class ConcurrencyLimit:
                 ``capacity``, unless it has no limit.
 
         Raises:
-            ConfigurationError: names the argument and what is wrong with it.
+            ConfigurationError: names the argument and its fault.
         """
         check_choice("ConcurrencyLimit", "per", per, ("source", "service", "peer"))
         if sessions is not None or per != "service":

@@ -28,7 +28,7 @@ class IdleTimeout:
             half_closed_seconds: the same once one side has finished sending. None for 60, or `seconds` if that is less.
 
         Raises:
-            ConfigurationError: names the argument and what is wrong with it.
+            ConfigurationError: names the argument and its fault.
         """
         check_number("IdleTimeout", "seconds", seconds, above=0)
         if half_closed_seconds is None:

@@ -47,7 +47,7 @@ class SessionGate:
                 ``capacity``.
 
         Raises:
-            ConfigurationError: names the argument and what is wrong with it.
+            ConfigurationError: names the argument and its fault.
         """
         check_choice("SessionGate", "per", per, ("service", "source", "peer"))
         if rate is not None or per != "service":

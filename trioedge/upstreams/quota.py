@@ -58,7 +58,7 @@ class Quota(Generic[K]):
             yield waiting
 
     def _grant(self, key: K) -> int:
-        """Grant `key`, which has nothing, what is left up to its request, and return the number."""
+        """Grant `key`, which has nothing, its request or the rest, and return the number."""
         wanted = self._wanted[key]
         granted = min(wanted, self._left)
         self._left -= granted

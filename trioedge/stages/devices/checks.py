@@ -62,7 +62,7 @@ class DeviceChecks:
 
         Args:
             check: the checker.
-            asker: notified of what it answers.
+            asker: notified of the answers.
             observer: logs failures, at most one a second.
             seconds: the time limit of one question, above 0.
         """

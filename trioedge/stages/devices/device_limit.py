@@ -77,7 +77,7 @@ class DeviceLimit:
                 reason ``capacity``.
 
         Raises:
-            ConfigurationError: names the argument and what is wrong with it.
+            ConfigurationError: names the argument and its fault.
         """
         if devices is not None:
             check_count("DeviceLimit", "devices", devices)

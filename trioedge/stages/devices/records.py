@@ -125,7 +125,7 @@ class DeviceRecord(Timed):
             self.fresh_until = min(self.fresh_until, self.owner.rechecked_at)
 
     def knowledge(self, now: float, rules: DeviceRules) -> Knowledge:
-        """Return what is known at `now` seconds. A grace lasts until :meth:`end_grace`, also beyond its time."""
+        """Return the record at `now` seconds. A grace lasts until :meth:`end_grace`, also beyond its time."""
         if self.allowance is not None:
             return IN_GRACE
         self.apply_recheck()

@@ -7,7 +7,7 @@ is asked in the background. Every transition is in this file; asking the checker
 | --- | --- | --- | --- |
 | unknown | a session comes | in grace | admit within the bounds of the grace and the device limit; ask the checker |
 | in grace | a session comes | in grace | admit with the same allowance, within the grace and the device limit |
-| in grace | the last session goes | in grace | none: the next session has what is left |
+| in grace | the last session goes | in grace | none: the next session has the rest |
 | in grace | no answer | in grace | ask again after a pause |
 | in grace | its time is up | provisional | decide by ``unchecked`` |
 | fresh, accepted | a session comes | the same | admit within the device limit |

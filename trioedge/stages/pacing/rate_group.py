@@ -138,7 +138,7 @@ class RateGroup:
         self._mark_dirty()
 
     def leave(self, member: Member) -> None:
-        """Remove a session that has ended or has another service; what it delivered is charged to the group."""
+        """Remove a session that has ended or has another service; its delivered bytes are charged to the group."""
         session = member.session
         del self.members[session]
         self.active.pop(member, None)
@@ -162,7 +162,7 @@ class RateGroup:
         self._retuned = True
 
     def observe(self, now: float) -> Generator[None, None, list[Member]]:
-        """Look at the active members, account for what was delivered, and return those that were looked at.
+        """Look at the active members, account for their bytes, and return those that were looked at.
 
         Closed before its end, it loses nothing: the next call looks at the other members, and charges for the whole
         time since the last call that came to its end.

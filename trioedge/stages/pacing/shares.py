@@ -80,8 +80,8 @@ def divide(rate: float, demands: Iterable[float], flows: int) -> Generator[None,
         flows: the number of flows, at least 1. Flows without demand count, and need not be among `demands`.
 
     Returns:
-        The division. Each fair part is at least the smaller of the flow's demand and an equal share. What is left when
-        every demand is met is divided equally, so the sum of the fair parts is always the rate.
+        The division. Each fair part is at least the smaller of the flow's demand and an equal share. When every
+        demand is met, the rest is divided equally, so the sum of the fair parts is always the rate.
     """
     equal = rate / flows
     if rate == inf:
