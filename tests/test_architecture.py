@@ -7,7 +7,7 @@ import ast
 import io
 import re
 import tokenize
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,7 +125,7 @@ ONE_PLACE = {
 }
 """The one module, or folder, that knows a third-party library."""
 
-MAX_MODULE_LINES, MAX_CLASS_LINES = 350, 220
+MAX_MODULE_LINES, MAX_CLASS_LINES, MAX_MODULES = 350, 220, 18
 
 
 def test_imports_go_down() -> None:
@@ -286,6 +286,12 @@ def test_modules_and_classes_are_short() -> None:
                 if lines > MAX_CLASS_LINES:
                     rows.append(f"{name}.{node.name} has {lines} lines")
     report(f"modules to {MAX_MODULE_LINES} lines, classes to {MAX_CLASS_LINES}", rows, "it is more than one idea")
+
+
+def test_a_folder_can_be_read_at_a_glance() -> None:
+    found = Counter(module.parent for module in MODULES)
+    rows = [f"{folder.relative_to(ROOT.parent)} has {count}" for folder, count in found.items() if count > MAX_MODULES]
+    report(f"folders to {MAX_MODULES} modules", rows, "give a part of it a folder of its own")
 
 
 def test_private_names_stay_in_their_module() -> None:

@@ -13,10 +13,9 @@ from .arguments import check_choice, check_count, check_number
 from .control.supervisor import ControlState
 from .errors import ConfigurationError
 from .services.control_plane import ControlPlane
-from .services.plan import Plan
 from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
-from .services.snapshot import Snapshot
+from .services.snapshot import Plan, Snapshot
 from .services.stage_keys import StageKeys
 from .serving.listener import Listener, bind
 from .serving.run import Description, Run

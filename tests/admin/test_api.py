@@ -17,8 +17,7 @@ from trioedge.addresses.address import Address
 from trioedge.admin.api import Admin
 from trioedge.control.supervisor import ControlState
 from trioedge.services.control_plane import SnapshotError
-from trioedge.services.plan import Plan
-from trioedge.services.snapshot import Snapshot
+from trioedge.services.snapshot import Plan, Snapshot
 
 STATE = ControlState("7", 1.5, 2, "", None, "", 3, 4)
 LINES = b'{"version": "8", "full": true}\n{"name": "shop", "down_rate": 10}\n{"end": 1}\n'

@@ -15,9 +15,8 @@ from trioedge.control import watched_file
 from trioedge.control.file import FileControl, read_services
 from trioedge.errors import MAX_FAULTS, ConfigurationError
 from trioedge.services.control_plane import ChecksDevices, ControlPlane, SnapshotError, TakesReports
-from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
-from trioedge.services.snapshot import Snapshot
+from trioedge.services.snapshot import Plan, Snapshot
 
 SHOP = "[services.shop]\nsession_rate = 20\n"
 CAFE = "[services.cafe]\n"

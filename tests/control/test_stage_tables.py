@@ -17,8 +17,7 @@ from trioedge.addresses.address import Address
 from trioedge.admin.api import Admin
 from trioedge.control import http, watched_file
 from trioedge.control.file import read_services
-from trioedge.services.plan import Plan
-from trioedge.services.snapshot import Snapshot
+from trioedge.services.snapshot import Plan, Snapshot
 
 SHOP = "[services.shop]\nsession_rate = 5\n\n[services.shop.hours]\nsince = 8\n"
 

@@ -17,10 +17,9 @@ from tests.support.policies import FIELDS, HASHES, some_settings
 from tests.support.services import FakeCarrier, Governed, cut_reasons
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.credentials import Credentials
-from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import UNKNOWN_SERVICE, Service
-from trioedge.services.snapshot import Change, Snapshot
+from trioedge.services.snapshot import Change, Plan, Snapshot
 from trioedge.session.session import Session
 from trioedge.session.verdict import Reason
 

@@ -5,7 +5,7 @@ import pytest
 from tests.support.policies import STAGE_KEYS, DailyQuota, Hours
 from tests.support.services import Governed, cut_reasons
 from trioedge.services.control_plane import SnapshotError
-from trioedge.services.plan import Plan
+from trioedge.services.snapshot import Plan
 from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.verdict import Reason
 

@@ -12,9 +12,8 @@ import trioedge as te
 from tests.support.policies import STAGE_KEYS, DailyQuota, Hours
 from tests.support.services import Governed, cut_reasons
 from trioedge.services.apply import Recheck
-from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
-from trioedge.services.snapshot import Snapshot
+from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import rechecked_keys
 from trioedge.session.session import Session
 from trioedge.session.verdict import CONTINUE, Completed, Reason, Reject, Verdict

@@ -6,7 +6,7 @@ from tests.support.policies import DailyQuota, Hours
 from tests.support.services import Tenants
 from trioedge.services.policy import FATES, Fate, Policy, Settings
 from trioedge.services.service import Service
-from trioedge.services.snapshot import Change, Foreseeing, Settling, Snapshot
+from trioedge.services.snapshot import Change, Foreseeing, Plan, Settling, Snapshot
 from trioedge.session.session import Session
 
 
@@ -75,3 +75,24 @@ def test_foresight_and_tidying_up_are_asked_only_of_the_watchers_that_have_them(
     assert list(tenants.services.foresee(service, None)) == [None, thorough.session, None]
     assert list(tenants.services.settle()) == [None, None]
     assert thorough.settled == 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "text"),
+    [
+        (Plan(), "changes nothing"),
+        (Plan(added=("a",)), "adds 1 service; touches no session"),
+        (Plan(removed=("a", "b"), evicted=1), "removes 2 services; evicts 1 session"),
+        (
+            Plan(changed={"a": ("down_rate",), "b": ("reject",)}, retuned=812, evicted=3),
+            "changes 2 services; retunes 812 sessions, evicts 3 sessions",
+        ),
+        (
+            Plan(added=("a",), changed={"b": ("device_limit",)}, removed=("c",), rechecked=2, evicted=3),
+            "adds 1 service, changes 1 service, removes 1 service; rechecks 2 sessions, evicts 3 sessions",
+        ),
+    ],
+)
+def test_a_plan_is_described_in_one_line(plan: Plan, text: str) -> None:
+    assert str(plan) == text
+    assert bool(plan) is (text != "changes nothing")

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import trio
 
 from trioedge.services.control_plane import SnapshotError
-from trioedge.services.plan import Plan
 from trioedge.services.policy import Settings
-from trioedge.services.snapshot import Snapshot
+from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS, StageKeys
 
 PATIENCE = 10

@@ -7,12 +7,11 @@ from typing import Any
 from tests.support.policies import FIELDS
 from trioedge.addresses.address import normalise_source
 from trioedge.services.apply import Recheck, SnapshotApplier
-from trioedge.services.plan import Plan
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.service import Service
 from trioedge.services.services import Services, diff
-from trioedge.services.snapshot import Change, Snapshot
+from trioedge.services.snapshot import Change, Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS, StageKeys
 from trioedge.session.meter import Total
 from trioedge.session.session import Session

@@ -17,8 +17,7 @@ from ..control.snapshot_lines import KnownLines, SnapshotReader
 from ..control.supervisor import ControlState
 from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
-from ..services.plan import Plan
-from ..services.snapshot import Snapshot
+from ..services.snapshot import Plan, Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
 from ..serving.listener import listen_unix
 

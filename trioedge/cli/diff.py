@@ -16,11 +16,10 @@ from ..control.toml_lines import toml_lines
 from ..errors import ConfigurationError, EdgeError
 from ..process import logs
 from ..services.changes import fate_of, find_field
-from ..services.plan import Plan
 from ..services.policy import Fate
 from ..services.rates import format_rate
 from ..services.services import Services, diff
-from ..services.snapshot import Change, Snapshot
+from ..services.snapshot import Change, Plan, Snapshot
 from ..services.stage_keys import StageKeys
 from ..session.meter import Total
 from .target import load

@@ -7,11 +7,9 @@ from typing import Final, TypeAlias, TypeVar
 import trio
 
 from ..errors import ConfigurationError, EdgeError
-from ..services.control_plane import DeviceVerdict, Link, SnapshotError
-from ..services.plan import Plan
+from ..services.control_plane import DeviceVerdict, Link, Report, SnapshotError, Usage
 from ..services.policy import Policy, Settings
-from ..services.report import Report, Usage
-from ..services.snapshot import Snapshot
+from ..services.snapshot import Plan, Snapshot
 
 T = TypeVar("T")
 Check: TypeAlias = Callable[[str, str], "DeviceVerdict | bool | Awaitable[DeviceVerdict | bool]"]

@@ -19,13 +19,12 @@ from ..session.verdict import CONTINUE, Reason, Reject
 from ..telemetry.observer import Observer
 from .control_plane import SnapshotError
 from .examine import Examiner, Found
-from .plan import Plan
 from .policy import FATES, Fate, Settings
 from .policy_warnings import PolicyWarnings
 from .registry import Registry
 from .service import Service
 from .services import Services
-from .snapshot import Change, Snapshot
+from .snapshot import Change, Plan, Snapshot
 from .stage_keys import NO_KEYS, StageKeys
 
 APPLY_REST: Final = 4

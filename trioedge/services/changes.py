@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from .key_classes import key_of, stage_fields
-from .policy import FATES, FIELDS, Fate, Policy, Settings
+from .policy import FATES, FIELDS, Fate, Policy, Settings, key_of, stage_fields
 
 ENTRIES_PER_STEP: Final = 512
 """Source entries that are compared between two yields, which takes some 10 µs."""

@@ -1,11 +1,14 @@
 """The settings of one service, and the fate of its live sessions when a field changes.
 
-Policy and credentials are two parts of the settings: a change of one never touches the other.
+Policy and credentials are two parts of the settings: a change of one never touches the other. The keys of a user's
+stage are an attrs class; its instances are part of a policy.
 """
 
-from collections.abc import Callable, Generator
+import re
+from collections.abc import Callable, Generator, Mapping
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
 
 import attrs
 
@@ -14,7 +17,6 @@ from ..arguments import choice_fault, count_fault, flag_fault, number_fault
 from ..errors import ConfigurationError
 from .credentials import Credentials
 from .device_rules import DeviceRules, Handover, Unchecked
-from .key_classes import defaults_of
 from .rates import parse_rate
 
 T = TypeVar("T")
@@ -224,3 +226,31 @@ def faults(policy: Policy, path: str) -> Generator[str, None, None]:
             wrong = fault if getattr(policy, other) is None else ""
         if wrong:
             yield f"{path}.{name} = {value!r} {wrong}"
+
+
+_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+@lru_cache
+def key_of(keys: type) -> str:
+    """Return the name of a class's table, its own in snake_case: ``OpenHours`` gives ``open_hours``."""
+    return _WORD.sub("_", keys.__name__).lower().strip("_")
+
+
+@lru_cache
+def stage_fields(keys: type) -> Mapping[str, "attrs.Attribute[Any]"]:
+    """Return the fields of an attrs class that its constructor takes, by the names that it takes them by."""
+    fields = attrs.fields(cast(type[attrs.AttrsInstance], keys))
+    return {field.alias or field.name: field for field in fields if field.init}
+
+
+@lru_cache
+def defaults_of(keys: Any) -> Any:
+    """Return the defaults of a class: one instance, shared by all policies without an instance of their own.
+
+    Raises:
+        TypeError: `keys` is no such class.
+    """
+    if not (isinstance(keys, type) and attrs.has(keys)):
+        raise TypeError(f"policy[...] takes the attrs class that a stage names as its policy, not {keys!r}")
+    return keys()

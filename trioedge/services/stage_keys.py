@@ -26,8 +26,7 @@ import attrs
 from ..arguments import choice_fault, size_fault, unknown_keys
 from ..errors import ConfigurationError, quote
 from .annotations import Reader, reader_of
-from .key_classes import defaults_of, key_of, stage_fields
-from .policy import FATES, Fate
+from .policy import FATES, Fate, defaults_of, key_of, stage_fields
 
 MAX_MESSAGE_LETTERS: Final = 200
 """Letters of a validator's message that a fault quotes; the message may quote a value of any length."""
