@@ -29,9 +29,7 @@ from .services.context import Outbound as Outbound
 from .services.control_plane import ControlPlane as ControlPlane
 from .services.control_plane import DeviceVerdict as DeviceVerdict
 from .services.control_plane import Link as Link
-from .services.control_plane import Report as Report
 from .services.control_plane import SnapshotError as SnapshotError
-from .services.control_plane import Usage as Usage
 from .services.credentials import Credentials as Credentials
 from .services.device_rules import DeviceRules as DeviceRules
 from .services.device_rules import Handover as Handover
@@ -40,6 +38,8 @@ from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
 from .services.policy import Policy as Policy
 from .services.policy import Settings as Settings
+from .services.report import Report as Report
+from .services.report import Usage as Usage
 from .services.service import Service as Service
 from .services.snapshot import Plan as Plan
 from .services.snapshot import Snapshot as Snapshot

@@ -18,8 +18,9 @@ from trioedge.control import http as module
 from trioedge.control.http import MAX_CHECKS, HttpControl
 from trioedge.control.http_client import NoAnswerError
 from trioedge.errors import ConfigurationError
-from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, Report, TakesReports, Usage
+from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, TakesReports
 from trioedge.services.policy import Policy, Settings
+from trioedge.services.report import Report, Usage
 from trioedge.services.snapshot import Snapshot
 
 SHOP, CAFE = {"name": "shop", "session_rate": 20}, {"name": "cafe"}

@@ -9,8 +9,9 @@ import trio
 from tests.support.control_planes import answer, json_answer, lines, scripted, snapshot
 from trioedge.control import http as module
 from trioedge.control.http_client import NoAnswerError
-from trioedge.services.control_plane import DeviceVerdict, Report, Usage
+from trioedge.services.control_plane import DeviceVerdict
 from trioedge.services.policy import Policy, Settings
+from trioedge.services.report import Report, Usage
 
 SHOP, CAFE = {"name": "shop", "session_rate": 20}, {"name": "cafe"}
 HAS_SHOP = {"shop": Settings(Policy(session_rate=20))}

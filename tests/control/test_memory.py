@@ -14,17 +14,10 @@ from trioedge.control import memory as module
 from trioedge.control.memory import MemoryControl
 from trioedge.control.supervisor import ControlSupervisor
 from trioedge.errors import ConfigurationError, EdgeError
-from trioedge.services.control_plane import (
-    ChecksDevices,
-    ControlPlane,
-    DeviceVerdict,
-    Report,
-    SnapshotError,
-    TakesReports,
-    Usage,
-)
+from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports
 from trioedge.services.credentials import Credentials
 from trioedge.services.policy import Policy, Settings
+from trioedge.services.report import Report, Usage
 from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.meter import Total

@@ -14,8 +14,8 @@ from trio.testing import MockClock
 from trioedge.control import reporter as reporter_module
 from trioedge.control.reporter import REPORT_SECONDS, SERVICES_PER_REPORT, Reporter
 from trioedge.control.reports import Reports
-from trioedge.services.control_plane import Report
 from trioedge.services.policy import Settings
+from trioedge.services.report import Report
 from trioedge.services.service import Service
 from trioedge.services.services import Services
 from trioedge.services.snapshot import Change

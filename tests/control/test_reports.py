@@ -13,8 +13,8 @@ from tests.strategies import examples, keys
 from tests.support.services import Tenants
 from trioedge.control import reports as report_module
 from trioedge.control.reports import Reports
-from trioedge.services.control_plane import Report, Usage
 from trioedge.services.policy import Settings
+from trioedge.services.report import Report, Usage
 from trioedge.services.service import Service
 from trioedge.services.services import Services
 from trioedge.services.snapshot import Change

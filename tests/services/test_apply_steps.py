@@ -11,9 +11,8 @@ from trio.testing import MockClock
 from tests.support.services import Governed
 from tests.support.steps import STEP_SECONDS, best_of_three, longest_step
 from trioedge.loop.slices import REST, SLICE_SECONDS
-from trioedge.services.examine import Examiner, Found
+from trioedge.services.examine import Examiner, Found, PolicyWarnings
 from trioedge.services.policy import Policy, Settings
-from trioedge.services.policy_warnings import PolicyWarnings
 from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS
 

@@ -1,17 +1,9 @@
-import attrs
 import pytest
 
 import trioedge as te
 from trioedge.errors import EdgeError
-from trioedge.services.control_plane import (
-    ChecksDevices,
-    ControlPlane,
-    DeviceVerdict,
-    Report,
-    SnapshotError,
-    TakesReports,
-    Usage,
-)
+from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports
+from trioedge.services.report import Report
 
 
 class Speaks:
@@ -59,16 +51,3 @@ def test_the_error_of_a_refused_snapshot_has_every_fault() -> None:
 
 def test_a_verdict_is_fresh_for_a_minute_by_default() -> None:
     assert DeviceVerdict(True) == DeviceVerdict(accept=True, seconds=60.0, detail="")
-
-
-USAGE = Usage("shop", incarnation=1, bytes_up=2, bytes_down=3, opened=4, live=5, sources=6)
-
-
-def test_equal_totals_make_equal_reports() -> None:
-    assert Report("edge", "epoch", 1, (USAGE,)) == Report("edge", "epoch", 1, (attrs.evolve(USAGE),))
-    assert Report("edge", "epoch", 1, (USAGE,)) != Report("edge", "epoch", 1, (attrs.evolve(USAGE, incarnation=2),))
-
-
-def test_usage_cannot_be_changed() -> None:
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        USAGE.bytes_up = 0  # type: ignore[misc]

@@ -35,7 +35,7 @@ async def echo(connection: trio.SocketStream) -> None:
 
 
 async def silent(connection: trio.SocketStream) -> None:
-    """Never say a word."""
+    """Send nothing and receive nothing."""
     await trio.sleep_forever()
 
 
@@ -58,7 +58,7 @@ async def server(script: Script = echo) -> AsyncIterator[int]:
 
 
 def edge_to(port: int, *stages: object, **changes: object) -> te.Edge:
-    """Describe an edge on port 0 before a server on `port`; `changes` go to Forward or else to Edge."""
+    """Make an edge on port 0 in front of a server on `port`; `changes` are arguments of Forward, or else of Edge."""
     forward = {key: changes.pop(key) for key in ("preconnect", "connect_seconds") if key in changes}
     endpoint = te.Forward(f"tcp://127.0.0.1:{port}", **forward)  # type: ignore[arg-type]
     return te.Edge("tcp://127.0.0.1:0", list(stages), endpoint, **changes)  # type: ignore[arg-type]

@@ -152,9 +152,9 @@ async def test_the_second_address_is_tried_at_once_if_the_first_refuses() -> Non
 
 
 async def test_a_name_without_an_address_fails_as_unresolved() -> None:
-    async with open_connector(FakeNames(nobody=Absent("Name not known", 30.0))) as (connector, _):
+    async with open_connector(FakeNames(absent=Absent("Name not known", 30.0))) as (connector, _):
         with pytest.raises(UpstreamError, match="Name not known") as raised:
-            await connector.open_stream(Target(Address("tcp", "nobody.test", 1), 5.0))
+            await connector.open_stream(Target(Address("tcp", "absent.test", 1), 5.0))
         assert raised.value.reason is Reason.UPSTREAM_UNRESOLVED
 
 

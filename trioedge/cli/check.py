@@ -8,7 +8,7 @@ import structlog
 from ..control.file import FileControl
 from ..edge import Edge
 from ..process import logs
-from ..services.policy_warnings import PolicyWarnings
+from ..services.examine import PolicyWarnings
 from ..services.snapshot import Snapshot
 from .target import load
 

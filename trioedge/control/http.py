@@ -15,7 +15,8 @@ import trio
 from ..arguments import check_number, number_fault
 from ..errors import ConfigurationError
 from ..loop.slices import in_slices
-from ..services.control_plane import DeviceVerdict, Link, Report, SnapshotError
+from ..services.control_plane import DeviceVerdict, Link, SnapshotError
+from ..services.report import Report
 from ..structures.backoff import Backoff
 from .http_client import HttpClient, NoAnswerError, Url, parse_url, short
 from .snapshot_lines import KnownLines, SnapshotReader

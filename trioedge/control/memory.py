@@ -7,8 +7,9 @@ from typing import Final, TypeAlias, TypeVar
 import trio
 
 from ..errors import ConfigurationError, EdgeError
-from ..services.control_plane import DeviceVerdict, Link, Report, SnapshotError, Usage
+from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.policy import Policy, Settings
+from ..services.report import Report, Usage
 from ..services.snapshot import Plan, Snapshot
 
 T = TypeVar("T")

@@ -6,7 +6,8 @@ from typing import Final
 import trio
 from trio_util import AsyncBool
 
-from ..services.control_plane import Report, TakesReports
+from ..services.control_plane import TakesReports
+from ..services.report import Report
 from ..services.service import Service
 from ..structures.backoff import Backoff
 from ..telemetry.observer import Observer

@@ -19,7 +19,7 @@ due          removed                        due; forgotten first, when too many 
 from collections import OrderedDict
 from typing import Final
 
-from ..services.control_plane import Report, Usage
+from ..services.report import Report, Usage
 from ..services.service import Service
 from ..structures.dirty_set import DirtySet
 

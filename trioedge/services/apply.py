@@ -18,9 +18,8 @@ from ..session.stage import DecisionFunction
 from ..session.verdict import CONTINUE, Reason, Reject
 from ..telemetry.observer import Observer
 from .control_plane import SnapshotError
-from .examine import Examiner, Found
+from .examine import Examiner, Found, PolicyWarnings
 from .policy import FATES, Fate, Settings
-from .policy_warnings import PolicyWarnings
 from .registry import Registry
 from .service import Service
 from .services import Services
