@@ -1,4 +1,4 @@
-"""Checks of what users write: numbers, counts, choices and keys, each with one message.
+"""Checks of values that users write: numbers, counts, choices and keys, each with one message.
 
 A function ``..._fault`` describes the fault of a value, to be put behind its name; "" for a good value. The
 functions ``check_...`` raise the same text for an argument.
@@ -6,6 +6,7 @@ functions ``check_...`` raise the same text for an argument.
 
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from math import inf
 from typing import Any, Final, TypeGuard
 
@@ -121,6 +122,39 @@ def check_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) ->
         ConfigurationError: ``SessionGate(per='all') must be 'service' or 'source'``.
     """
     _refuse(owner, name, value, choice_fault(value, choices))
+
+
+class Fixed:
+    """An object whose attributes cannot be set or deleted once it is made.
+
+    Base of the recipes that ship: an edge copies the arguments of a recipe when it starts, so a later change would have
+    no effect. A subclass may set attributes of its own in its ``__init__``.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        initialize = cls.__init__
+
+        @wraps(initialize)
+        def initialize_and_fix(self: Any, *arguments: Any, **options: Any) -> None:
+            initialize(self, *arguments, **options)
+            if type(self) is cls:
+                vars(self)["_is_fixed"] = True
+
+        cls.__init__ = initialize_and_fix  # type: ignore[method-assign]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._check_unfixed(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._check_unfixed(name)
+        super().__delattr__(name)
+
+    def _check_unfixed(self, name: str) -> None:
+        if "_is_fixed" in vars(self):
+            kind = type(self).__name__
+            raise AttributeError(f"{kind}.{name} cannot be set, because an edge may use this {kind}: make another one")
 
 
 def _refuse(owner: str, name: str, value: object, fault: str) -> None:

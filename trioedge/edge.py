@@ -73,8 +73,8 @@ class Edge:
                 names the service, ``Identify()`` is put first, and the only service is ``default``.
             name: what reports call this edge, the same after a restart; the machine's name if None.
             report_seconds: between two reports of a busy service, above 0.
-            admin: a local socket, ``unix:///run/edge.sock``, on which the edge tells its own user how it is and what a
-                snapshot would do; ``trioedge diff --edge`` asks there. None for none.
+            admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user reads its state and
+                plans snapshots; ``trioedge diff --edge`` asks there. None for none.
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
             max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as
                 file descriptors allow: half of the limit less 64, with the endpoint's idle connections set aside.
@@ -145,7 +145,7 @@ class Edge:
         return await self._present().supervisor.applier.plan(snapshot)
 
     def control_state(self) -> ControlState:
-        """Say how the edge stands with its control plane."""
+        """Return the state of the connection to the control plane."""
         return self._present().supervisor.state()
 
     async def verify(self, service: str, password: str) -> bool:

@@ -175,10 +175,18 @@ def admitted(chain: Chain, count: int) -> int:
     return sum(chain.decide(make_session()) is te.CONTINUE for _ in range(count))
 
 
-@pytest.mark.parametrize("recipe", [te.SessionGate(1, burst=4, per="source"), te.ConcurrencyLimit(4)])
-def test_a_recipe_given_twice_is_two_live_stages_with_counts_of_their_own(recipe: object) -> None:
-    """With one count for both, every session would count double."""
-    chain = opened(recipe, recipe)
+@pytest.mark.parametrize(
+    "recipe", [te.SessionGate(1, burst=4, per="source"), te.ConcurrencyLimit(4), te.Pacing("1 MB/s")]
+)
+def test_the_same_recipe_twice_is_refused_with_both_places(recipe: object) -> None:
+    name = type(recipe).__name__
+    assert refusal_of(recipe, te.IdleTimeout(5), recipe, endpoint=Relays()) == (
+        f"stage 3 ({name}) is the same object as stage 1 ({name}): remove one, or make another {name}"
+    )
+
+
+def test_two_equal_recipes_are_two_live_stages_with_counts_of_their_own() -> None:
+    chain = opened(te.ConcurrencyLimit(4), te.ConcurrencyLimit(4))
     assert chain.parts[0] is not chain.parts[1]
     assert admitted(chain, 9) == 4
 
@@ -189,11 +197,11 @@ def test_a_recipe_in_two_chains_has_counts_of_its_own_in_each(recipe: object) ->
     assert (admitted(one, 9), admitted(other, 9)) == (4, 4)
 
 
-@pytest.mark.parametrize("recipe", [te.DeviceLimit(3), te.Pacing("1 MB/s"), te.Identify()])
-def test_a_recipe_that_a_chain_may_have_once_is_refused_twice(recipe: object) -> None:
-    name = type(recipe).__name__
-    assert refusal_of(recipe, recipe, endpoint=Relays()) == (
-        f"{name} is there twice, and each would undo the other: give one what both say"
+@pytest.mark.parametrize("make", [lambda: te.DeviceLimit(3), lambda: te.Pacing("1 MB/s"), te.Identify])
+def test_a_recipe_that_a_chain_may_have_once_is_refused_twice(make: Callable[[], object]) -> None:
+    name = type(make()).__name__
+    assert refusal_of(make(), make(), endpoint=Relays()) == (
+        f"{name} is in the chain twice: use one, with the arguments of both"
     )
 
 
@@ -206,29 +214,50 @@ class Works(Decides):
     async def run(self, *, task_status: Any) -> None: ...
 
 
-def test_a_recipe_that_opens_itself_works_once_however_often_the_chain_has_it() -> None:
+def test_a_recipe_may_open_itself() -> None:
     one, other = Works(), Works()
-    chain = opened(one, other, one)
-    assert chain.parts[:3] == (one, other, one)
+    chain = opened(one, other)
+    assert chain.parts[:2] == (one, other)
     assert chain.workers == (one, other)
 
 
-# A recipe that is changed is another recipe; the live stage has copied what it needs.
+# A recipe cannot be changed: an edge has copied its arguments.
+
+RECIPES: list[object] = [
+    te.SessionGate(1, burst=4, per="source"),
+    te.ConcurrencyLimit(4),
+    te.DeviceLimit(3),
+    te.Identify(),
+    te.IdleTimeout(9),
+    te.Pacing("1 MB/s"),
+    te.SourceMatch(["10.0.0.0/8"]),
+    te.Forward("tcp://192.0.2.9:1"),
+]
 
 
-@pytest.mark.parametrize(
-    ("recipe", "changes"),
-    [
-        (te.SessionGate(1, burst=4, per="source"), {"rate": 1e6, "burst": 1_000, "per": "service", "capacity": 1}),
-        (te.ConcurrencyLimit(4), {"sessions": 1_000, "per": "service", "capacity": 1}),
-    ],
-)
-def test_a_recipe_that_is_changed_changes_no_live_stage(recipe: object, changes: dict[str, object]) -> None:
-    chain = opened(recipe)
-    for name, value in changes.items():
-        assert hasattr(recipe, name)
-        setattr(recipe, name, value)
-    assert admitted(chain, 9) == 4
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_writing_or_deleting_an_attribute_of_a_recipe_says_to_make_another(recipe: object) -> None:
+    kind, before = type(recipe).__name__, dict(vars(recipe))
+    for name in [*before, "typo"]:
+        for write in (partial(setattr, recipe, name, 5), partial(delattr, recipe, name)):
+            with pytest.raises(AttributeError) as refusal:
+                write()
+            assert str(refusal.value) == (
+                f"{kind}.{name} cannot be set, because an edge may use this {kind}: make another one"
+            )
+    assert vars(recipe) == before
+
+
+def test_a_subclass_of_a_recipe_may_set_attributes_in_its_init_and_none_later() -> None:
+    class Office(te.SessionGate):
+        def __init__(self, hours: int) -> None:
+            super().__init__(5)
+            self.hours = hours
+
+    office = Office(8)
+    assert (office.rate, office.hours) == (5, 8)
+    with pytest.raises(AttributeError, match="hours cannot be set"):
+        office.hours = 9
 
 
 def test_the_list_of_stages_may_be_changed_once_the_edge_is_made() -> None:

@@ -92,7 +92,7 @@ def test_a_stage_that_may_be_there_once_is_refused_twice() -> None:
     once = ("limit", {"once": True})
     Parts(once, ("other", {"once": True}), END).check()
     assert Parts(once, ("between", {}), once, END).fault == (
-        "limit is there twice, and each would undo the other: give one what both say"
+        "limit is in the chain twice: use one, with the arguments of both"
     )
 
 

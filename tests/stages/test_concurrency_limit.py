@@ -133,7 +133,9 @@ def test_a_limit_without_a_number_is_refused_at_start_on_an_edge_without_a_contr
     forward = te.Forward("tcp://192.0.2.9:1")
     with pytest.raises(ConfigurationError) as refusal:
         te.Edge("tcp://127.0.0.1:0", [te.ConcurrencyLimit(per="service")], forward)
-    assert str(refusal.value).startswith("stage 1 (ConcurrencyLimit) says no limit, and no control plane does: ")
+    assert str(refusal.value).startswith(
+        "stage 1 (ConcurrencyLimit) has no limit: give it an argument, or give the edge control=…"
+    )
     te.Edge("tcp://127.0.0.1:0", [te.ConcurrencyLimit(2, per="service")], forward)
     te.Edge("tcp://127.0.0.1:0", [te.ConcurrencyLimit(per="service")], forward, control=te.MemoryControl({}))
 

@@ -158,7 +158,7 @@ def test_a_listener_with_port_0_is_refused_at_start_because_its_address_is_not_k
 
 
 def test_two_of_them_in_one_chain_are_refused_at_start() -> None:
-    with pytest.raises(ConfigurationError, match="Identify is there twice, and each would undo the other"):
+    with pytest.raises(ConfigurationError, match="Identify is in the chain twice"):
         te.Edge(ONE, [Identify("shop"), Identify("blog")], FORWARD)
 
 

@@ -127,7 +127,9 @@ def test_a_gate_per_address_without_a_rate_is_refused(per: Literal["source", "pe
 def test_a_gate_without_a_rate_is_refused_at_start_on_an_edge_without_a_control_plane() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         te.Edge("tcp://127.0.0.1:0", [te.IdleTimeout(9), te.SessionGate()], te.Forward("tcp://192.0.2.9:1"))
-    assert str(refusal.value).startswith("stage 2 (SessionGate) says no limit, and no control plane does: ")
+    assert str(refusal.value).startswith(
+        "stage 2 (SessionGate) has no limit: give it an argument, or give the edge control=…"
+    )
     te.Edge("tcp://127.0.0.1:0", [te.SessionGate(5)], te.Forward("tcp://192.0.2.9:1"))
     te.Edge("tcp://127.0.0.1:0", [te.SessionGate()], te.Forward("tcp://192.0.2.9:1"), control=te.MemoryControl({}))
 

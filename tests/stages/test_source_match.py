@@ -130,7 +130,9 @@ def test_a_match_without_entries_is_refused_at_start_on_an_edge_without_a_contro
     forward = te.Forward("tcp://192.0.2.9:1")
     with pytest.raises(ConfigurationError) as refusal:
         te.Edge("tcp://127.0.0.1:0", [te.SourceMatch()], forward)
-    assert str(refusal.value).startswith("stage 1 (SourceMatch) says no limit, and no control plane does: ")
+    assert str(refusal.value).startswith(
+        "stage 1 (SourceMatch) has no limit: give it an argument, or give the edge control=…"
+    )
     te.Edge("tcp://127.0.0.1:0", [te.SourceMatch(["10.0.0.1"])], forward)
     te.Edge("tcp://127.0.0.1:0", [te.SourceMatch()], forward, control=te.MemoryControl({}))
 

@@ -1,7 +1,7 @@
 """The command line: ``trioedge run``, ``check``, ``diff``, ``demo`` and ``doctor``.
 
 Output goes to stdout, logs and errors to stderr. An error is one line, and the process ends with an
-:class:`~trioedge.process.ExitCode`.
+:class:`~trioedge.process.run.ExitCode`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""MemoryControl: a control plane in the program's memory, for tests and for programs that are their own."""
+"""MemoryControl: a control plane in memory, for tests and for programs that set policies themselves."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable

@@ -149,7 +149,7 @@ _CONVERT: Final[dict[str, Read]] = {
     "device_unchecked": _choice(Unchecked),
     "outbound": _text,
 }
-"""Keys whose values are written otherwise than a policy has them, or whose fault names the value as written."""
+"""Keys with a reader of their own: the written form differs from the policy's value, or the fault quotes it."""
 
 
 def _reading(field: "attrs.Attribute[Any]") -> Read:

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from ..addresses.address import Address, parse_address
 from ..addresses.classes import AddressClass
-from ..arguments import check_choice, check_count, check_number
+from ..arguments import Fixed, check_choice, check_count, check_number
 from ..errors import ConfigurationError
 from ..services.context import EdgeContext
 from ..session.kinds import name_of
@@ -23,7 +23,7 @@ Choose: TypeAlias = Callable[[Session], "str | Address | Reject"]
 """Gives a session's destination, or refuses the session; a plain function, which cannot wait."""
 
 
-class Forward:
+class Forward(Fixed):
     """Connect to an upstream and carry bytes both ways until both sides have finished.
 
     A session whose upstream refuses, does not answer in time or has no address ends with a reset and with the reason

@@ -41,7 +41,7 @@ LONG_YIELD_SECONDS: Final = 0.002
 """A process that keeps the processor for longer has work of its own, and is no peer that answers."""
 
 YIELDS_FORGONE: Final = 200
-"""How many times the reactor then parks without yielding the processor, before it tries again."""
+"""Parks without `sched_yield` after one took longer than `LONG_YIELD_SECONDS`."""
 
 TICK_SECONDS: Final = 0.05
 """The resolution of deadlines: they expire at most so late."""
@@ -51,7 +51,7 @@ WRITABLE: Final = select.EPOLLOUT
 FAILED: Final = select.EPOLLERR
 HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 READ_ON: Final = HUNG_UP | select.EPOLLPRI
-"""After these a short read does not mean an empty socket: the end of the stream or urgent data may follow."""
+"""After these events a short read does not prove an empty socket: read on."""
 _SOCKET: Final = READABLE | WRITABLE | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 
 

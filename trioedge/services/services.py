@@ -91,7 +91,7 @@ class Services:
         return iter(tuple(self._by_name.values()))
 
     def unchanging(self) -> Iterator[Service]:
-        """Give every named service, without making a copy first, which takes long. None may be added or removed yet."""
+        """Iterate over the named services without a copy. Add and remove none meanwhile."""
         return iter(self._by_name.values())
 
     def __contains__(self, name: object) -> bool:

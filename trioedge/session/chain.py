@@ -27,7 +27,7 @@ from .kinds import (
 )
 from .requirements import check_facts
 from .session import Session
-from .stage import DecisionFunction, Facts, Handler, Worker
+from .stage import DecisionFunction, Facts, Handler, Recipe, Worker
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
 
 if TYPE_CHECKING:
@@ -156,6 +156,12 @@ def outline(stages: Sequence[object], endpoint: object) -> Outline:
         raise ConfigurationError(f"stages must be a list of stages, not {name_of(stages)}: write stages=[...]")
     places = [f"stage {number} ({name_of(stage)})" for number, stage in enumerate(stages, 1)]
     kinds = tuple(kind_of(stage, where) for stage, where in zip(stages, places, strict=True))
+    for where, stage in zip(places, stages, strict=True):
+        first = next(number for number, other in enumerate(stages) if other is stage)
+        if isinstance(stage, Recipe) and where != places[first]:
+            raise ConfigurationError(
+                f"{where} is the same object as {places[first]}: remove one, or make another {name_of(stage)}"
+            )
     check_endpoint(endpoint)
     parts = (*stages, endpoint)
     places.append(f"endpoint ({name_of(endpoint)})")

@@ -25,7 +25,7 @@ def use_c_getters(cls: type, **slots: str) -> None:
 class EdgeFields(Notifier):
     """A session's place in its edge.
 
-    A stage that writes one of these fields would break the edge, so each refuses a value that the edge cannot mean.
+    Only the edge writes these fields. Each refuses a value of the wrong type.
     """
 
     __slots__ = ("_began", "_carrier", "_follower", "_index", "_refusal", "_scope", "_stamp", "_trace")
@@ -104,9 +104,9 @@ class EdgeFields(Notifier):
         self._stamp = now
 
     def follow(self, follower: Follower | None) -> None:
-        """Have another follower, or none; the one before is notified that the session left.
+        """Replace the follower, or remove it with None, and notify the former one that the session left.
 
-        ``session.listen()`` then notifies the follower of the next byte, either way, and of no further one.
+        After ``session.listen()`` the follower is notified once, at the next byte in either direction.
 
         Raises:
             TypeError: `follower` has no ``moved()`` or no ``left()``.

@@ -27,7 +27,7 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
     single = [name for name, each in zip(names, facts, strict=True) if each.once]
     for name in single:
         if single.count(name) > 1:
-            raise ConfigurationError(f"{name} is there twice, and each would undo the other: give one what both say")
+            raise ConfigurationError(f"{name} is in the chain twice: use one, with the arguments of both")
     written = {fact for each in facts for fact in each.provides}
     known = set(FROM_THE_START - written)
     for number, each in enumerate(facts):
@@ -84,8 +84,7 @@ def check_parts(outline: "Outline", listen: Sequence[str], *, governed: bool) ->
                 )
         if facts.needs_control and not governed:
             raise ConfigurationError(
-                f"stage {number} ({name}) says no limit, and no control plane does: give it one, or give the edge "
-                "control=…"
+                f"stage {number} ({name}) has no limit: give it an argument, or give the edge control=…"
             )
     name, facts = endpoint
     if facts.needs_control and not governed and "destination" not in outline.provided:

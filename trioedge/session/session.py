@@ -174,11 +174,11 @@ class Session(SessionFields):
     # The edge calls these; stages do not.
 
     def enter(self, service: "Service") -> None:
-        """Belong to another service; a registered session is moved by its registry, which calls this."""
+        """Set the service. For a registered session only the registry calls this."""
         self._service = service
 
     def live_in(self, home: Home) -> None:
-        """Have another clock and another look-up of services: a session with a task reads the clock each time."""
+        """Replace the clock and the look-up of services; a session with a task reads the clock each time."""
         self._clock, self._find = home.clock, home.find
 
     def come_from(self, source: str, packed: bytes, port: int) -> None:

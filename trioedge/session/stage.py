@@ -55,8 +55,8 @@ class Recipe(Protocol):
         """Make the live stage of one run of one edge: a decision, a middleware or an endpoint.
 
         It is called before the edge accepts and must not wait. The recipe of a stage has ``kind = "decision"`` or
-        ``kind = "middleware"``. The live stage copies what it needs: a recipe that is changed while the edge serves
-        changes nothing.
+        ``kind = "middleware"``. A recipe does not change once an edge has it: the recipes that ship refuse a
+        change, and `attrs.frozen` does so for yours.
         """
 
 

@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from ..arguments import check_choice, check_count
+from ..arguments import Fixed, check_choice, check_count
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
 from ..structures.live_counts import ENTERED, TOO_MANY
@@ -20,7 +20,7 @@ UNLIMITED: Final = 1 << 62
 _POLICY_TOO_MANY: Final = Reject(Reason.CONCURRENCY, "as many sessions as its service's policy has are live")
 
 
-class ConcurrencyLimit:
+class ConcurrencyLimit(Fixed):
     """Admit at most `sessions` live sessions of each source, service or peer.
 
     Every further session is refused with reason ``concurrency``. A session counts from this stage until it ends,

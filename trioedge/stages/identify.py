@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ..addresses.address import parse_address
+from ..arguments import Fixed
 from ..errors import ConfigurationError
 from ..services.service import UNKNOWN_SERVICE
 from ..services.services import DEFAULT_SERVICE, MAX_NAME_LENGTH
@@ -10,7 +11,7 @@ from ..session.session import Session
 from ..session.verdict import CONTINUE, Verdict
 
 
-class Identify:
+class Identify(Fixed):
     """Name the session's service.
 
     A service that the control plane does not name, or has disabled, is refused with reason ``service``. On an edge

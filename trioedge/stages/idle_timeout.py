@@ -1,12 +1,12 @@
 """The idle timeout of sessions."""
 
-from ..arguments import check_number
+from ..arguments import Fixed, check_number
 from ..session.fields import HALF_CLOSED_SECONDS
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Verdict
 
 
-class IdleTimeout:
+class IdleTimeout(Fixed):
     """Cut a session with reason ``idle`` when no byte has moved in either direction for `seconds`.
 
     A decision, not a middleware: it writes two numbers into the session, and the relay applies them without a task or

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final, Literal
 
-from ..arguments import check_choice, check_count, check_number
+from ..arguments import Fixed, check_choice, check_count, check_number
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
 from ..structures.gcra import ADMITTED, TOO_FAST, RateSpec
@@ -16,7 +16,7 @@ CAPACITY: Final = 65_536
 _POLICY_TOO_FAST: Final = Reject(Reason.RATE, "more sessions a second than its service's policy has")
 
 
-class SessionGate:
+class SessionGate(Fixed):
     """Admit at most `rate` new sessions a second of each service, source or peer, and a short burst beyond that.
 
     In any stretch of time a key opens at most ``rate * seconds + burst`` sessions; every further session is refused

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from ..addresses.rules import SourceRules
-from ..arguments import check_choice
+from ..arguments import Fixed, check_choice
 from ..errors import ConfigurationError, Faults, RulesError
 from ..session.session import Session
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
@@ -12,7 +12,7 @@ from ..session.verdict import CONTINUE, Reason, Reject, Verdict
 _UNMATCHED: Final = Reject(Reason.SOURCE, "matches no accepted entry")
 
 
-class SourceMatch:
+class SourceMatch(Fixed):
     """Accept or reject by the client's address; the longest matching prefix wins.
 
     With `accept` entries, an address that matches none is refused; with `reject` entries only, it is accepted.

@@ -217,7 +217,7 @@ class Nowhere:
 
 
 def naming(facts: tuple[str, ...]) -> FunctionDecision:
-    """Make a decision that says that it names these session fields, for a part that requires them."""
+    """Return a decision that `provides` these fields, for a part that `requires` them."""
     return FunctionDecision(lambda _: CONTINUE, provides=facts)
 
 

@@ -117,7 +117,7 @@ class PolicyUpstreams:
             yield
 
     def _grant(self, upstream: Upstream) -> Generator[None, None, None]:
-        """Give an upstream as many idle connections as its policies want, as far as there are so many."""
+        """Give an upstream the idle connections that its policies want, or as many as are left."""
         for each in self._idle.ask(upstream, upstream.wanted):
             each.preconnect = self._idle.granted(each)
             self._warm(each)

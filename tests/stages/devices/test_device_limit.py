@@ -69,7 +69,7 @@ def test_its_facts_are_what_it_reads_and_writes() -> None:
 
 
 def test_two_device_limits_in_one_chain_are_refused() -> None:
-    with pytest.raises(te.ConfigurationError, match="DeviceLimit is there twice"):
+    with pytest.raises(te.ConfigurationError, match="DeviceLimit is in the chain twice"):
         te.Edge("tcp://127.0.0.1:0", [te.DeviceLimit(1), te.DeviceLimit(2)], te.Forward("tcp://192.0.2.9:6379"))
 
 

@@ -285,14 +285,16 @@ FORWARD = te.Forward("tcp://192.0.2.9:1")
 
 def test_two_pacings_in_one_chain_are_refused_at_start() -> None:
     stages = [te.Pacing(down_rate="1 MB/s"), te.Pacing(up_rate="1 MB/s")]
-    with pytest.raises(te.ConfigurationError, match="Pacing is there twice"):
+    with pytest.raises(te.ConfigurationError, match="Pacing is in the chain twice"):
         te.Edge("tcp://127.0.0.1:0", stages, FORWARD)
 
 
 def test_pacing_without_a_rate_is_refused_at_start_on_an_edge_without_a_control_plane() -> None:
     with pytest.raises(te.ConfigurationError) as refusal:
         te.Edge("tcp://127.0.0.1:0", [te.Pacing()], FORWARD)
-    assert str(refusal.value).startswith("stage 1 (Pacing) says no limit, and no control plane does: ")
+    assert str(refusal.value).startswith(
+        "stage 1 (Pacing) has no limit: give it an argument, or give the edge control=…"
+    )
     for pacing in (te.Pacing(down_rate=1e6), te.Pacing(up_rate=1e6)):
         te.Edge("tcp://127.0.0.1:0", [pacing], FORWARD)
     te.Edge("tcp://127.0.0.1:0", [te.Pacing()], FORWARD, control=te.MemoryControl({}))

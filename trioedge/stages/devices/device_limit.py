@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
-from ...arguments import check_choice, check_count, check_number
+from ...arguments import Fixed, check_choice, check_count, check_number
 from ...errors import ConfigurationError
 from ...services.control_plane import ChecksDevices
 from ...services.device_rules import DeviceRules, Handover, Unchecked
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _KEYS: Final = ("source", "network")
 
 
-class DeviceLimit:
+class DeviceLimit(Fixed):
     """Admit devices that the checker accepts, up to a number for each service; refuse others with reason ``device``.
 
     A device is a source address, unless `key` says otherwise. No session waits for the checker. A fresh verdict is

@@ -120,7 +120,7 @@ class DeviceRecord(Timed):
         self.apply_recheck()
 
     def apply_recheck(self) -> None:
-        """Make a verdict stale from the latest recheck on, if the checker was asked for it before that."""
+        """Expire a verdict at the latest recheck, if its check began before that."""
         if self.asked_after != self.owner.rechecks and not self.provisional:
             self.fresh_until = min(self.fresh_until, self.owner.rechecked_at)
 

@@ -39,7 +39,7 @@ REST: Final = 4
 not end before the next."""
 
 STEPS_PER_TURN: Final = 32
-"""Steps of one look before the looks at other services go on, so that a small service never waits for a large one."""
+"""Maximum steps for one service before the others continue."""
 
 _NO_RATES: Final = inf, inf
 

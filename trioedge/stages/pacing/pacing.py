@@ -3,6 +3,7 @@
 from math import inf
 from typing import TYPE_CHECKING
 
+from ...arguments import Fixed
 from ...errors import ConfigurationError
 from ...services.rates import format_rate, parse_rate
 from .pacer import Pacer
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from ...services.context import EdgeContext
 
 
-class Pacing:
+class Pacing(Fixed):
     """Limit each service to a rate down and a rate up; the kernel paces, so no byte waits in the edge.
 
     The rate of a service is the sum over its sessions. Each session has a share, which is computed anew from the bytes
