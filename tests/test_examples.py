@@ -12,11 +12,22 @@ import trio
 import trioedge as te
 from examples.control_plane.store import Store
 from examples.custom_decision import SilenceBan
+from examples.custom_endpoint import Rooms
 from examples.custom_middleware import at_most_an_hour
+from examples.custom_outbound import FromAddress
 from tests.support.command_line import running
 from tests.support.control_planes import example
 from tests.support.wires import server
-from trioedge.testing import check_decision, check_middleware, echo, make_context, make_session, open_edge
+from trioedge.testing import (
+    check_decision,
+    check_endpoint,
+    check_middleware,
+    check_outbound,
+    echo,
+    make_context,
+    make_session,
+    open_edge,
+)
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -136,6 +147,17 @@ async def test_a_line_that_names_no_room_is_refused(autojump_clock: trio.testing
         client = await world.connect()
         await client.send(line)
         assert await client.ended() == te.Reject(te.Reason.POLICY, "no such room")
+
+
+async def test_the_rooms_are_a_good_endpoint(autojump_clock: trio.testing.MockClock) -> None:
+    await check_endpoint(Rooms({"redis": "tcp://203.0.113.7:6379"}), client_says=b"redis\nPING")
+
+
+async def test_the_outbound_is_a_good_one() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    host, port = listeners[0].socket.getsockname()
+    await check_outbound(FromAddress("127.0.0.1"), f"tcp://{host}:{port}", refused="tcp://127.0.0.1:1")
+    await listeners[0].aclose()
 
 
 async def test_connections_leave_from_the_given_address() -> None:
