@@ -123,7 +123,8 @@ async def test_a_serving_edge_says_how_many_sessions_would_be_touched(write: Wri
         code, out, error = await finished("diff", faulty, "--edge", local)
         assert (code, out) == (te.ExitCode.CONFIGURATION, "")
         assert error == (
-            f"trioedge: {faulty}: services.default has no table 'hours': no stage names a class of keys; "
+            f"trioedge: {faulty}: services.default has no table 'hours': no stage names a class of keys, as in "
+            "@te.decision(policy=Hours); "
             "services.default.session_rate = 0 must be a number above 0\n"
         )
         missing = await finished("diff", "missing.toml", "--edge", local)

@@ -75,7 +75,11 @@ def test_dataclasses_in_a_file_find_their_module() -> None:
         ([], "absent:edge", "no module named 'absent'; a file is written absent.py"),
         ([], "", "target '' must be module:name or file.py[:name]"),
         ([], "x.py:", "target 'x.py:' must be module:name or file.py[:name]"),
-        ([], "x.py", "x.py: no Edge at module level; write edge = te.Edge(...), or name what returns one"),
+        (
+            [],
+            "x.py",
+            "x.py: no Edge at module level; write edge = te.Edge(...), or name a function, as in x.py:build",
+        ),
         ([], "x.py:foo", "x.py: no Edge named 'foo'; it has none; write edge = te.Edge(...)"),
         ([f"edge = {MADE}", f"admin = {MADE}"], "x.py:foo", "x.py: no Edge named 'foo'; it has: edge, admin"),
         ([f"a = {MADE}", f"b = {MADE}"], "x.py", "x.py: which Edge? it has: a, b; write x.py:a"),

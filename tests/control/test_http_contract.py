@@ -37,7 +37,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (answer(lines(HEAD, {"end": 0}), etag='"2"', content_encoding="gzip"), None),
         (snapshot([CAFE], full=False), "says only what changed"),
         (snapshot([CAFE, {"name": "x", "session_rate": 0}]), "services.x.session_rate = 0 must be a number above 0"),
-        (snapshot([CAFE, CAFE]), "services.cafe is in the chain twice"),
+        (snapshot([CAFE, CAFE]), "services.cafe is there twice"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "illegal status line"),
         (answer(b"x" * 1_100_000, etag='"2"'), "line 1 has more than 524,288 bytes"),
     ],

@@ -336,7 +336,9 @@ def test_faults_of_a_table_are_found_beside_all_others() -> None:
 
 def test_a_table_that_no_stage_reads_is_a_fault() -> None:
     faults = read_settings({"hours": {"since": 8}}, "services.shop")[1]
-    assert faults == ["services.shop has no table 'hours': no stage names a class of keys"]
+    assert faults == [
+        "services.shop has no table 'hours': no stage names a class of keys, as in @te.decision(policy=Hours)"
+    ]
 
 
 @pytest.mark.usefixtures("no_collector")

@@ -180,9 +180,9 @@ async def test_a_service_that_comes_back_as_it_was_is_a_change(known: KnownLines
         ([HEAD, {"name": "a" * 256}, {"end": 1}], [f"services.'{'a' * 99}...: {NAME}"]),
         ([HEAD, {"removed": "a\n"}, {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, {"removed": ["shop"]}, {"end": 0}], ["line 2 names no service, and is no end"]),
-        ([HEAD, {"name": "shop"}, {"name": "shop"}, {"end": 2}], ["services.shop is in the chain twice"]),
-        ([HEAD, {"name": "shop"}, {"removed": "shop"}, {"end": 2}], ["services.shop is in the chain twice"]),
-        ([HEAD, {"removed": "shop"}, {"removed": "shop"}, {"end": 2}], ["services.shop is in the chain twice"]),
+        ([HEAD, {"name": "shop"}, {"name": "shop"}, {"end": 2}], ["services.shop is there twice"]),
+        ([HEAD, {"name": "shop"}, {"removed": "shop"}, {"end": 2}], ["services.shop is there twice"]),
+        ([HEAD, {"removed": "shop"}, {"removed": "shop"}, {"end": 2}], ["services.shop is there twice"]),
         ([HEAD, {"fault": "the database is gone"}], ["the database is gone", "cut short: it has no end"]),
         ([{"fault": "the database is gone"}], ["the database is gone"]),
         (
@@ -213,9 +213,9 @@ def test_an_empty_answer_is_no_snapshot() -> None:
 
 async def test_a_service_that_is_applied_may_be_named_only_once(known: KnownLines) -> None:
     line = {"name": "shop", "session_rate": 1}
-    assert faults_of(whole(line, line), known) == ("services.shop is in the chain twice",)
-    assert faults_of(whole(line, {"name": "shop"}), known) == ("services.shop is in the chain twice",)
-    assert faults_of(whole({"name": "shop"}, line), known) == ("services.shop is in the chain twice",)
+    assert faults_of(whole(line, line), known) == ("services.shop is there twice",)
+    assert faults_of(whole(line, {"name": "shop"}), known) == ("services.shop is there twice",)
+    assert faults_of(whole({"name": "shop"}, line), known) == ("services.shop is there twice",)
 
 
 def test_faults_are_bounded_and_counted() -> None:
@@ -411,7 +411,9 @@ def test_a_line_has_the_tables_of_stages() -> None:
     read(reader, whole({"name": "shop", "hours": {"since": 8}}))
     assert outcome(reader.finish()).services == {"shop": Settings(Policy(stages=(Hours(8),)))}
     faults = faults_of(whole({"name": "shop", "hours": {"since": 8}}))
-    assert faults == ("services.shop has no table 'hours': no stage names a class of keys",)
+    assert faults == (
+        "services.shop has no table 'hours': no stage names a class of keys, as in @te.decision(policy=Hours)",
+    )
 
 
 async def test_a_line_whose_table_differs_is_a_change() -> None:

@@ -338,7 +338,11 @@ def test_a_field_without_repr_is_quoted_in_no_message() -> None:
 @pytest.mark.parametrize(
     ("stage_keys", "tables", "fault"),
     [
-        (NO_KEYS, ["hours"], "has no table 'hours': no stage names a class of keys"),
+        (
+            NO_KEYS,
+            ["hours"],
+            "has no table 'hours': no stage names a class of keys, as in @te.decision(policy=Hours)",
+        ),
         (STAGE_KEYS, ["hourz"], "has no table 'hourz' (did you mean hours?): stages read hours, daily_quota"),
         (STAGE_KEYS, ["acept"], "has no table 'acept' (did you mean accept?): stages read hours, daily_quota"),
         (StageKeys(otherwise="say --target"), ["a", "b"], "has no table 'a', 'b': say --target"),
@@ -370,8 +374,14 @@ def test_instances_of_what_stages_name_have_no_faults(made: tuple[object, ...]) 
 @pytest.mark.parametrize(
     ("made", "faults"),
     [
-        ((Everything(),), ["stages: no stage of this edge reads Everything; stages name: Hours, DailyQuota"]),
-        ((3, Hours()), ["stages: no stage of this edge reads int; stages name: Hours, DailyQuota"]),
+        (
+            (Everything(),),
+            ["stages: no stage of this edge has policy = Everything; stages name: Hours, DailyQuota"],
+        ),
+        (
+            (3, Hours()),
+            ["stages: no stage of this edge has policy = int; stages name: Hours, DailyQuota"],
+        ),
         ((Hours,), ["stages: Hours is a class: write Hours(...)"]),
         ((Hours(8), Hours(9)), ["stages has two Hours: a service has one"]),
         (
@@ -390,7 +400,7 @@ def test_each_fault_of_instances_is_named(made: tuple[object, ...], faults: list
 
 def test_no_instance_is_right_where_no_stage_names_a_class() -> None:
     (fault,) = faults_of(Hours(), stage_keys=NO_KEYS)
-    assert fault == f"{PATH}.stages: no stage of this edge reads Hours; stages name: none"
+    assert fault == f"{PATH}.stages: no stage of this edge has policy = Hours; stages name: none"
 
 
 @pytest.mark.parametrize("made", [None, [Hours()], Hours(), "Hours"])

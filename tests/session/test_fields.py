@@ -15,8 +15,8 @@ from trioedge.session.verdict import Completed, Reason
 from trioedge.testing import make_session
 
 READ_ONLY = [
-    "id", "listener", "source", "source_bytes", "source_port", "peer", "peer_bytes", "started_at", "now", "policy",
-    "state", "down_rate", "up_rate", "outcome", "cut_reason", "phase", "pacing", "bytes_up", "bytes_down", "refusal",
+    "id", "listener", "source_bytes", "source_port", "peer", "peer_bytes", "started_at", "now", "policy",
+    "state", "outcome", "cut_reason", "phase", "pacing", "bytes_up", "bytes_down", "refusal",
     "trace", "stamp",
 ]  # fmt: skip
 
@@ -27,6 +27,21 @@ def test_a_field_that_stages_only_read_cannot_be_written(field: str) -> None:
     before = getattr(session, field)
     with pytest.raises(AttributeError, match=rf"property '{field}' of 'Session' object has no setter"):
         setattr(session, field, before)
+
+
+@pytest.mark.parametrize(
+    ("field", "mend"),
+    [
+        ("source", "call session.set_source(address)"),
+        ("down_rate", "call session.pace(down, up)"),
+        ("up_rate", "call session.pace(down, up)"),
+    ],
+)
+def test_a_field_that_a_method_changes_names_the_method_when_it_is_assigned(field: str, mend: str) -> None:
+    session = make_session()
+    with pytest.raises(AttributeError) as refusal:
+        setattr(session, field, 5)
+    assert str(refusal.value) == f"session.{field} cannot be assigned: {mend}"
 
 
 def test_a_misspelt_field_is_refused() -> None:

@@ -105,7 +105,7 @@ def _pick(module: ModuleType, where: str, name: str) -> object:
             raise ConfigurationError(f"{where}: no Edge named {name!r}; {has}") from None
     if not edges:
         raise ConfigurationError(
-            f"{where}: no Edge at module level; write edge = te.Edge(...), or name what returns one"
+            f"{where}: no Edge at module level; write edge = te.Edge(...), or name a function, as in {where}:build"
         )
     if len(set(map(id, edges.values()))) > 1:
         raise ConfigurationError(f"{where}: which Edge? {has}; write {where}:{next(iter(edges))}")

@@ -61,7 +61,11 @@ class StageKeys:
                 both = f"{_full_name(other.keys)} and {_full_name(keys)}"
                 raise ConfigurationError(f"{both} would both be the table {table.key!r} of a service: rename one")
             self._by_class[keys] = table
-        named = f"stages read {', '.join(self._by_key)}" if self._by_key else "no stage names a class of keys"
+        named = (
+            f"stages read {', '.join(self._by_key)}"
+            if self._by_key
+            else "no stage names a class of keys, as in @te.decision(policy=Hours)"
+        )
         self._otherwise = otherwise or named
 
     def __iter__(self) -> Iterator[str]:
@@ -117,7 +121,8 @@ class StageKeys:
         if isinstance(value, type):
             return f"{value.__name__} is a class: write {value.__name__}(...)"
         names = ", ".join(keys.__name__ for keys in self._by_class) or "none"
-        return f"no stage of this edge reads {type(value).__name__}; stages name: {names}"
+        name = type(value).__name__
+        return f"no stage of this edge has policy = {name}; stages name: {names}"
 
 
 def rechecked_keys(keys: type) -> frozenset[str]:

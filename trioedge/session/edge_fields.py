@@ -8,9 +8,20 @@ from .surroundings import Carrier, Follower, Index, Scope
 from .verdict import Reject
 
 
-def read_only(slot: str) -> Any:
-    """Make a field that is read and not written; reading it costs 30 ns."""
-    return property(attrgetter(slot))
+def read_only(slot: str, mend: str = "") -> Any:
+    """Make a field that is read and not written; reading it costs 30 ns.
+
+    Args:
+        slot: keeps the value.
+        mend: names the method that changes it, for the message of a refused assignment.
+    """
+    if not mend:
+        return property(attrgetter(slot))
+
+    def refuse(*_: object) -> None:
+        raise AttributeError(f"session.{slot[1:]} cannot be assigned: {mend}")
+
+    return property(attrgetter(slot), refuse)
 
 
 def use_c_getters(cls: type, **slots: str) -> None:

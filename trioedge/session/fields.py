@@ -66,10 +66,10 @@ class SessionFields(EdgeFields):
     )  # fmt: skip
 
     id: Final[int] = read_only("_id")
-    """Unique within the process, counting up from 1."""
+    """Unique within a run of the edge, counting up from 1."""
     listener: Final[str] = read_only("_listener")
     """The address it was accepted on, such as ``tcp://127.0.0.1:6380``."""
-    source: Final[str] = read_only("_source")
+    source: Final[str] = read_only("_source", "call session.set_source(address)")
     """The client's address as text, IPv4-mapped IPv6 written as IPv4; ``unix`` for a local socket."""
     source_bytes: Final[bytes] = read_only("_source_bytes")
     """The same, packed: 4 bytes, 16 bytes, or none for a local socket. Matchers compare it."""
@@ -77,9 +77,9 @@ class SessionFields(EdgeFields):
     """The client's port; 0 for a local socket, or where it is not known."""
     started_at: Final[float] = read_only("_started_at")
     """When it was accepted, in seconds of the edge's clock."""
-    down_rate: Final[float] = read_only("_down_rate")
+    down_rate: Final[float] = read_only("_down_rate", "call session.pace(down, up)")
     """Bytes a second to the client; infinity for no limit. :meth:`pace` changes it."""
-    up_rate: Final[float] = read_only("_up_rate")
+    up_rate: Final[float] = read_only("_up_rate", "call session.pace(down, up)")
     """Bytes a second to the upstream."""
     outcome: Final[Outcome | None] = read_only("_outcome")
     """How it ended; None while it lives."""
