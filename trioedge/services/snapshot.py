@@ -36,10 +36,10 @@ class Change:
 
     Attributes:
         name: the name of the service.
-        before: its present settings; None for a new service.
+        before: its settings until now; None for a new service.
         after: its new settings; None for a service that is removed.
-        fields: the names of the fields that differ, written as in :attr:`Plan.changed`; none for a service that is new
-            or removed.
+        fields: the names of the fields that differ, written as in the `changed` of a :class:`Plan`; none for a service that
+            is new or removed.
     """
 
     name: str

@@ -107,7 +107,7 @@ class Gate:
             ``ADMITTED``, ``TOO_FAST`` or ``FULL``. Only an admitted session counts.
 
         Raises:
-            TypeError: `rate` is no :class:`RateSpec`; seen at a new key.
+            TypeError: `rate` is no :class:`RateSpec`, and the key is not in memory.
         """
         arrivals = self._arrivals
         arrival = arrivals.get(key)
