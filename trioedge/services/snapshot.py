@@ -38,8 +38,8 @@ class Change:
         name: the name of the service.
         before: its settings until now; None for a new service.
         after: its new settings; None for a service that is removed.
-        fields: the names of the fields that differ, written as in the `changed` of a :class:`Plan`; none for a service that
-            is new or removed.
+        fields: the names of the fields that differ, written as in the `changed` of a :class:`Plan`; none for a service
+            that is new or removed.
     """
 
     name: str
