@@ -17,8 +17,8 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 RANK = {
     "errors": 0,
-    "arguments": 1, "structures": 1,
-    "addresses": 2,
+    "arguments": 1,
+    "addresses": 2, "structures": 2,
     "session": 3,
     "telemetry": 4,
     "loop": 5,

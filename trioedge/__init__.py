@@ -13,6 +13,7 @@ A folder a topic; a folder imports only those above it in this list:
 """
 
 from .addresses.address import Address as Address
+from .addresses.rules import SourceRules as SourceRules
 from .control.file import FileControl as FileControl
 from .control.http import HttpControl as HttpControl
 from .control.memory import MemoryControl as MemoryControl
@@ -22,10 +23,14 @@ from .endpoints.forward import Forward as Forward
 from .errors import ConfigurationError as ConfigurationError
 from .errors import EdgeError as EdgeError
 from .errors import ListenError as ListenError
+from .loop.reactor import Reactor as Reactor
 from .process.run import ExitCode as ExitCode
 from .process.run import run as run
 from .services.context import EdgeContext as EdgeContext
 from .services.context import Outbound as Outbound
+from .services.context import Resolving as Resolving
+from .services.context import SocketAddress as SocketAddress
+from .services.context import Upstream as Upstream
 from .services.control_plane import ControlPlane as ControlPlane
 from .services.control_plane import DeviceVerdict as DeviceVerdict
 from .services.control_plane import Link as Link
@@ -38,13 +43,22 @@ from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
 from .services.policy import Policy as Policy
 from .services.policy import Settings as Settings
+from .services.registry import SessionsView as SessionsView
 from .services.report import Report as Report
 from .services.report import Usage as Usage
 from .services.service import Service as Service
+from .services.services import ServicesView as ServicesView
+from .services.snapshot import Change as Change
 from .services.snapshot import Plan as Plan
 from .services.snapshot import Snapshot as Snapshot
+from .services.snapshot import Watcher as Watcher
+from .services.stage_keys import StageKeys as StageKeys
+from .session.allowance import Allowance as Allowance
 from .session.chain import Chain as Chain
+from .session.chain import Outline as Outline
 from .session.chain import compile_chain as compile_chain
+from .session.fields import CleanUp as CleanUp
+from .session.meter import Meter as Meter
 from .session.session import Session as Session
 from .session.stage import Decision as Decision
 from .session.stage import Endpoint as Endpoint
@@ -54,6 +68,8 @@ from .session.stage import Recipe as Recipe
 from .session.stage import Worker as Worker
 from .session.stage import decision as decision
 from .session.stage import middleware as middleware
+from .session.state import State as State
+from .session.surroundings import Follower as Follower
 from .session.verdict import CONTINUE as CONTINUE
 from .session.verdict import Completed as Completed
 from .session.verdict import Outcome as Outcome
@@ -68,6 +84,12 @@ from .stages.idle_timeout import IdleTimeout as IdleTimeout
 from .stages.pacing.pacing import Pacing as Pacing
 from .stages.session_gate import SessionGate as SessionGate
 from .stages.source_match import SourceMatch as SourceMatch
+from .structures.gcra import Gate as Gate
+from .structures.gcra import GateAnswer as GateAnswer
+from .structures.gcra import RateSpec as RateSpec
+from .structures.live_counts import CountAnswer as CountAnswer
+from .structures.live_counts import LiveCounts as LiveCounts
+from .telemetry.observer import Observer as Observer
 from .telemetry.observer import Statistics as Statistics
 from .telemetry.trace import Explanation as Explanation
 from .telemetry.trace import StageTimes as StageTimes
@@ -77,12 +99,16 @@ from .upstreams.errors import UpstreamError as UpstreamError
 __all__ = [
     "CONTINUE",
     "Address",
+    "Allowance",
     "Chain",
+    "Change",
+    "CleanUp",
     "Completed",
     "ConcurrencyLimit",
     "ConfigurationError",
     "ControlPlane",
     "ControlState",
+    "CountAnswer",
     "Credentials",
     "Decision",
     "DeviceLimit",
@@ -97,7 +123,10 @@ __all__ = [
     "Explanation",
     "Fate",
     "FileControl",
+    "Follower",
     "Forward",
+    "Gate",
+    "GateAnswer",
     "Grace",
     "Handler",
     "Handover",
@@ -106,30 +135,45 @@ __all__ = [
     "IdleTimeout",
     "Link",
     "ListenError",
+    "LiveCounts",
     "MemoryControl",
+    "Meter",
     "Middleware",
+    "Observer",
     "Outbound",
     "Outcome",
+    "Outline",
     "Pacing",
     "Plan",
     "Policy",
+    "RateSpec",
+    "Reactor",
     "Reason",
     "Recipe",
     "Reject",
     "Report",
+    "Resolving",
     "Service",
+    "ServicesView",
     "Session",
     "SessionGate",
+    "SessionsView",
     "Settings",
     "Snapshot",
     "SnapshotError",
+    "SocketAddress",
     "SourceMatch",
+    "SourceRules",
+    "StageKeys",
     "StageTimes",
+    "State",
     "Statistics",
     "Unchecked",
+    "Upstream",
     "UpstreamError",
     "Usage",
     "Verdict",
+    "Watcher",
     "Worker",
     "compile_chain",
     "decision",

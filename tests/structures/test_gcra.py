@@ -1,11 +1,14 @@
 from collections import defaultdict
 from collections.abc import Hashable
+from math import nan
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples, keys
+from trioedge.errors import ConfigurationError
 from trioedge.structures.gcra import Gate as AnyGate
 from trioedge.structures.gcra import GateAnswer, RateSpec
 
@@ -186,3 +189,37 @@ def test_a_rate_close_to_0_is_still_a_limit(rate: float) -> None:
     gate, spec = AnyGate(1), RateSpec(rate, 2)
     answers = [gate.admit("a", float(now), spec) for now in range(4)]
     assert answers == [GateAnswer.ADMITTED] * 2 + [GateAnswer.TOO_FAST] * 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "fault"),
+    [
+        (0, 1, "RateSpec(rate=0) must be a number above 0"),
+        (nan, 1, "RateSpec(rate=nan) must be a number above 0"),
+        ("5", 1, "RateSpec(rate='5') must be a number above 0"),
+        (5, 0, "RateSpec(burst=0) must be a whole number of at least 1"),
+        (5, 1.5, "RateSpec(burst=1.5) must be a whole number of at least 1"),
+    ],
+)
+def test_a_wrong_rate_is_refused(rate: Any, burst: Any, fault: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        RateSpec(rate, burst)
+    assert str(refusal.value) == fault
+
+
+def test_a_rate_shows_its_numbers() -> None:
+    assert repr(RateSpec(0.5, 20)) == "RateSpec(0.5, burst=20)"
+
+
+@pytest.mark.parametrize("capacity", [0, 1.5, None])
+def test_a_wrong_capacity_is_refused(capacity: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^Gate\(capacity=.*\) must be a whole number of at least 1$"):
+        AnyGate(capacity)
+
+
+@pytest.mark.parametrize("rate", [5, None, (5, 1)])
+def test_a_number_in_place_of_a_rate_is_refused_and_uses_no_place(rate: Any) -> None:
+    gate = AnyGate(capacity=1)
+    with pytest.raises(TypeError, match=r"^gate\.admit\(rate=.*\) must be te\.RateSpec\(rate, burst\)$"):
+        gate.admit("a", 0.0, rate)
+    assert len(gate) == 0

@@ -1,10 +1,12 @@
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.strategies import examples, keys
+from trioedge.errors import ConfigurationError
 from trioedge.structures.live_counts import CountAnswer, LiveCounts
 
 LIMIT, CAPACITY = 3, 2
@@ -88,3 +90,9 @@ def test_a_lower_limit_refuses_the_next_session_and_keeps_those_that_live() -> N
     assert counts.enter("a", 1) is CountAnswer.TOO_MANY
     counts.leave("a")
     assert counts.enter("a", 1) is CountAnswer.ENTERED
+
+
+@pytest.mark.parametrize("capacity", [0, 1.5, None])
+def test_a_wrong_capacity_is_refused(capacity: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^LiveCounts\(capacity=.*\) must be a whole number of at least 1$"):
+        LiveCounts(capacity)

@@ -44,7 +44,7 @@ class Rule(NamedTuple):
 
 
 class SourceRules:
-    """Compiled rules.
+    """The addresses that a service accepts and rejects, compiled: ``rules.match(session.source_bytes)``.
 
     Attributes:
         accepted: number of entries that accept.
@@ -69,10 +69,13 @@ class SourceRules:
             pass
 
     def match(self, source: bytes) -> Rule | None:
-        """Return the rule of the longest prefix that contains an address, or None.
+        """Return the rule of the longest prefix that contains an address, or None. O(log n).
 
         Args:
             source: a packed address of 4 or 16 bytes, or none for a client on a local socket.
+
+        Returns:
+            A tuple: `accept`, which is True to accept and False to reject, and `text`, the entry as the user wrote it.
         """
         rule = self._exact.get(source)
         if rule is not None or not source:

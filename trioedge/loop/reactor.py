@@ -162,7 +162,12 @@ class Reactor:
         self._again.append(resumable)
 
     def set_deadline(self, item: Expiring, due: float) -> int:
-        """Set a deadline: call `item.expire()` once, at `due` seconds or up to :data:`TICK_SECONDS` later.
+        """Set a deadline: call ``item.expire(now)`` once, at `due` or up to 0.05 s later.
+
+        Args:
+            item: an object with ``expire(now)``, which must not wait, and ``crashed(fault)``, which is called with the
+                exception if ``expire`` raises one.
+            due: the time in seconds of the edge's clock, as ``session.now`` and :meth:`refresh` give it.
 
         Returns:
             The tick that :meth:`drop_deadline` needs.
@@ -172,7 +177,12 @@ class Reactor:
         return self._deadlines.add(item, due)
 
     def drop_deadline(self, item: Expiring, tick: int) -> None:
-        """Cancel a deadline; does nothing if it has expired."""
+        """Cancel a deadline; does nothing if it has expired.
+
+        Args:
+            item: the object whose deadline it is.
+            tick: the result of :meth:`set_deadline`.
+        """
         self._deadlines.discard(item, tick)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -21,10 +21,10 @@ from .services import Services, ServicesView
 from .snapshot import Watcher
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
-"""An address family and an address of it, as `socket.connect` takes it."""
+"""An address family and an address of it: ``socket.socket(family).connect(address)``."""
 
 Upstream: TypeAlias = "str | Address | socket.socket | trio.abc.HalfCloseableStream"
-"""The other end of a relay: an address to connect to, or a connection."""
+"""The other end of a relay: an address to connect to, as text or :class:`Address`; or a connected socket or stream."""
 
 
 @runtime_checkable
@@ -49,10 +49,16 @@ class Outbound(Protocol):
 
 
 class Resolving(Protocol):
-    """A resolver of names that remembers answers."""
+    """A resolver of names that remembers answers; :meth:`EdgeContext.resolve` is the same for code that can await."""
 
     def ask(self, address: Address, on_answer: Callable[[Any], object], /) -> None:
-        """Call `on_answer` with the addresses or the error: at once if one is remembered, else when there is one."""
+        """Call `on_answer` once: before this returns if the answer is remembered, and later if it is not.
+
+        Args:
+            address: ``tcp://host:port``, parsed.
+            on_answer: called with the families and addresses to connect to, the best one first, or with an
+                :class:`UpstreamError`. It must not wait.
+        """
 
 
 class EdgeFunctions(Protocol):
@@ -82,7 +88,7 @@ class EdgeContext:
         control: the control plane; None where there is none.
         outbound: the outbound of an endpoint that names none.
         relays: whether the endpoint relays with the edge's relay, so that limits on bytes work.
-        reactor: carries plain sockets without a task, and keeps the edge's deadlines.
+        reactor: the event loop, which has the edge's deadlines and carries plain sockets without a task.
         resolver: resolves names by a callback, in code that cannot await :meth:`resolve`.
     """
 
@@ -121,18 +127,24 @@ class EdgeContext:
         return self._edge.addresses()
 
     def gate(self, capacity: int) -> Gate:
-        """Make a gate, which limits how often each key may open a session.
+        """Make a gate, which limits how often each key may open a session: ``gate.admit(key, session.now, rate)``.
 
         Args:
-            capacity: keys in memory at most, at least 1.
+            capacity: the maximum of keys in memory, at least 1. A key has a place until it has its whole burst again.
+
+        Raises:
+            ConfigurationError: `capacity` is no whole number of at least 1.
         """
         return Gate(capacity)
 
     def counter(self, capacity: int) -> LiveCounts:
-        """Make a counter, which limits how many live sessions each key has.
+        """Make a counter, which limits how many live sessions each key has: ``counter.enter(key, limit)``.
 
         Args:
-            capacity: keys with a live session at most, at least 1.
+            capacity: the maximum of keys with a live session, at least 1.
+
+        Raises:
+            ConfigurationError: `capacity` is no whole number of at least 1.
         """
         return LiveCounts(capacity)
 

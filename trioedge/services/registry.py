@@ -172,9 +172,10 @@ class Registry:
 
 
 class SessionsView:
-    """The live sessions, to read: iterate, count, look one up by id, or find those that match.
+    """The live sessions of an edge, read-only: iterate, oldest first; count; look one up by id; find those that match.
 
-    It shows the sessions of the moment.
+    ``view[17]`` raises KeyError if no live session has the id 17. The view follows the edge: it shows the sessions that
+    are live at each call.
     """
 
     __slots__ = ("_registry",)
@@ -200,9 +201,13 @@ class SessionsView:
         return self._registry.get(session_id)
 
     def of(self, service: Service) -> Iterator[Session]:
-        """Give the live sessions of a service one by one, without those that end or move to another service meanwhile.
+        """Give the live sessions of a service one by one, in no order; the loop may wait and may cut sessions.
 
-        In no order; sessions that come meanwhile may be given or not.
+        A session that ends or moves to another service during the loop is left out. One that comes during the loop may
+        be given or not.
+
+        Args:
+            service: a service of this edge.
         """
         return self._registry.each(service)
 

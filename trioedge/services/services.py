@@ -232,9 +232,10 @@ class Services:
 
 
 class ServicesView(Mapping[str, Service]):
-    """The services by name, to read: iterate, count, look up.
+    """The services of an edge, as a read-only mapping of names to :class:`Service`.
 
-    It shows the services of the moment. A snapshot that changes a service keeps the object.
+    ``view["shop"]`` raises KeyError and ``view.get("shop")`` returns None if no service has the name. The view follows
+    the edge: it shows the services that there are at each call. A snapshot that changes a service keeps its object.
     """
 
     __slots__ = ("_services",)

@@ -36,9 +36,10 @@ class Change:
 
     Attributes:
         name: the name of the service.
-        before: its present settings; None for a new service.
+        before: its settings until now; None for a new service.
         after: its new settings; None for a service that is removed.
-        fields: the names of the fields that differ; none for a service that is new or removed.
+        fields: the names of the fields that differ, written as in the `changed` of a :class:`Plan`; none for a service
+            that is new or removed.
     """
 
     name: str
@@ -55,10 +56,21 @@ class Change:
 
 
 class Watcher(Protocol):
-    """Code that keeps something live for each service: an outbound, a rate, device verdicts."""
+    """An object that keeps something for each service and follows its changes; see :meth:`EdgeContext.watch`.
+
+    For example a stage that keeps an outbound, a rate or device verdicts.
+    """
 
     def changed(self, service: Service, change: Change, /) -> Iterable[None] | None:
-        """Follow a change of `service`, whose settings are swapped already. Long work is returned as steps."""
+        """Follow a change of a service. It must not wait.
+
+        Args:
+            service: the service that was added, changed or removed; it has its new settings already.
+            change: the settings before and after.
+
+        Returns:
+            None, or a generator that does long work in steps: the edge serves sessions between two ``yield``.
+        """
 
 
 @runtime_checkable

@@ -37,7 +37,10 @@ _ANY: Final = reader_of(Any)
 
 
 class StageKeys:
-    """The tables that the stages of a chain read."""
+    """The tables of keys that the stages of a chain read from a service.
+
+    Iterating gives the names of the tables, and ``"hours" in keys`` says whether a stage reads that table.
+    """
 
     __slots__ = ("_by_class", "_by_key", "_otherwise")
 

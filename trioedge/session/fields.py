@@ -21,6 +21,7 @@ IDLE_SECONDS: Final = 600.0
 HALF_CLOSED_SECONDS: Final = 60.0
 
 CleanUp: TypeAlias = "Callable[[Session], object]"
+"""A function that is called with a session when it has ended; it must not wait."""
 
 
 @runtime_checkable

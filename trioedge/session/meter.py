@@ -15,7 +15,7 @@ class Total:
 
 
 class Meter(Notifier):
-    """Bytes in one direction, of one service.
+    """Bytes in one direction, of one service: stages read ``session.service.down.bytes``.
 
     The code that moves bytes adds them to `bytes` and to ``total.bytes``, and then calls :meth:`wake` if `quiet`. So a
     service whose bytes move is marked as changed once for each report, and not with every chunk.

@@ -82,13 +82,13 @@ class Carrier(Protocol):
 
 
 class Follower(Protocol):
-    """A divider of rates, notified when a quiet session's bytes move again and when the session leaves."""
+    """The follower of one session, such as a divider of rates; see :meth:`Session.follow`. It must not wait."""
 
     def moved(self) -> None:
-        """Its bytes move, for the first time since :meth:`Session.listen`."""
+        """Note that bytes of the session moved, either way, for the first time since ``session.listen()``."""
 
     def left(self) -> None:
-        """It has ended or belongs to another service now; it is not followed any more."""
+        """Note that the session has ended, moved to another service or got another follower: this one is released."""
 
 
 class Scope(Protocol):

@@ -3,13 +3,18 @@
 from collections.abc import Hashable
 from enum import Enum
 
+from ..arguments import check_count
+
 
 class CountAnswer(Enum):
-    """The answer to one more session."""
+    """The answer of :meth:`LiveCounts.enter`."""
 
     ENTERED = "entered"
+    """The session is counted; call :meth:`LiveCounts.leave` when it ends."""
     TOO_MANY = "too many"
+    """The key has as many live sessions as its limit. This one is not counted."""
     FULL = "full"
+    """The key is new, and as many keys as the capacity have live sessions. This session is not counted."""
 
 
 # A look-up in an Enum costs 60 ns.
@@ -17,7 +22,11 @@ ENTERED, TOO_MANY, FULL = CountAnswer.ENTERED, CountAnswer.TOO_MANY, CountAnswer
 
 
 class LiveCounts:
-    """Counts live sessions by key, at most `capacity` keys."""
+    """Counts of live sessions by key; :meth:`EdgeContext.counter` makes one.
+
+    A key is dropped with its last session. At capacity a new key is refused. ``len(counts)`` is the number of keys that
+    have a live session.
+    """
 
     __slots__ = ("_capacity", "_counts")
 
@@ -26,7 +35,11 @@ class LiveCounts:
 
         Args:
             capacity: the maximum of keys with a live session, at least 1.
+
+        Raises:
+            ConfigurationError: `capacity` is no whole number of at least 1.
         """
+        check_count("LiveCounts", "capacity", capacity)
         self._capacity = capacity
         self._counts: dict[Hashable, int] = {}
 
@@ -35,11 +48,14 @@ class LiveCounts:
         return len(self._counts)
 
     def enter(self, key: Hashable, limit: int) -> CountAnswer:
-        """Count one more session of `key`, or say why not. O(1), about 0.2 µs.
+        """Count one more session of a key, or refuse it. O(1), about 0.2 µs; it never waits.
 
         Args:
-            key: at capacity, a new one is FULL.
+            key: any hashable value, such as ``session.source``.
             limit: the maximum of live sessions of this key; may be another one each time.
+
+        Returns:
+            ``ENTERED``, ``TOO_MANY`` or ``FULL``. A session that entered is counted until :meth:`leave`.
         """
         counts = self._counts
         live = counts.get(key, 0)
@@ -51,9 +67,13 @@ class LiveCounts:
         return ENTERED
 
     def leave(self, key: Hashable, _: object = None) -> None:
-        """Count one session less, for one :meth:`enter` that was answered ENTERED. O(1).
+        """Count one session of a key less, once for each :meth:`enter` that was answered ``ENTERED``. O(1).
 
-        A clean-up passes its session, which is ignored.
+        ``session.defer(partial(counts.leave, key))`` calls it when the session ends, under the key that it entered by.
+
+        Args:
+            key: the key of that :meth:`enter`.
+            _: the session that a clean-up passes; ignored.
 
         Raises:
             KeyError: `key` has no live session.

@@ -39,7 +39,10 @@ class Statistics:
 
 
 class Observer:
-    """Counts ends by reason and logs faults. Nothing here is called for a session that goes well but `count`."""
+    """The log and the counts of an edge. Stages log by :meth:`say`, :meth:`notice` and :meth:`fault`.
+
+    A session that goes well only costs a call of `count`. A line is an event, in a few fixed words, with facts by name.
+    """
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -72,16 +75,25 @@ class Observer:
             self._write(self._log.debug, "session refused" if refused else "session ended", facts)
 
     def say(self, event: str, **facts: object) -> None:
-        """Log an event that happens once."""
+        """Log an event that happens once, at level info, with facts by name."""
         self._write(self._log.info, event, facts)
 
     def notice(self, event: str, **facts: object) -> None:
-        """Log an event that may come in storms: at most one line a second."""
+        """Log an event that may happen very often, at level warning: at most one line a second of each event.
+
+        The next line says how many were left out, as ``left_out``.
+        """
         if (left_out := self._quiet(event)) is not None:
             self._write(self._log.warning, event, facts | ({"left_out": left_out} if left_out else {}))
 
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
-        """Log an unexpected exception with its traceback, at most one line a second."""
+        """Log an unexpected exception with its traceback, at level error: at most one line a second of each event.
+
+        Args:
+            event: the same words each time, such as ``list cannot be read``.
+            fault: the exception.
+            facts: more about it, by name.
+        """
         if (left_out := self._quiet(event)) is not None:
             facts |= {"left_out": left_out} if left_out else {}
             self._write(self._log.error, event, facts | {"exc_info": fault})
