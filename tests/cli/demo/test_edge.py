@@ -25,7 +25,7 @@ async def deny(service: str, device: str) -> te.DeviceVerdict:
 
 def control() -> te.MemoryControl:
     gate = te.Policy(outbound=UPSTREAM, session_rate=2, session_burst=8)
-    return te.MemoryControl({name: gate for name in ("web", "crawler", "chat", "video", "guest")})
+    return te.MemoryControl(dict.fromkeys(("web", "crawler", "chat", "video", "guest"), gate))
 
 
 @pytest.mark.parametrize(

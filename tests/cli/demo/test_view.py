@@ -56,8 +56,10 @@ async def test_a_line_has_the_time_since_the_start_all_counts_and_the_version(
             view.show(world.edge, 5, "video 9 B/s")
     assert capsys.readouterr().out.splitlines() == [
         "0 s: 0 live, 0 accepted, 0 answered, video 0 B/s; refused: none; ended: none; services at version v7",
-        "3 s: 1 live, 3 accepted, 5 answered, video 9 B/s; refused: source 1; ended: finished 1; "
-        "services at version v7",
+        (
+            "3 s: 1 live, 3 accepted, 5 answered, video 9 B/s; refused: source 1; ended: finished 1; "
+            "services at version v7"
+        ),
     ]
 
 
