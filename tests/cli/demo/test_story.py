@@ -218,7 +218,7 @@ async def test_a_file_whose_rate_the_user_moved_is_left_as_it_is(
         assert stage.view.about("services.toml") == []
 
 
-async def test_what_the_user_wrote_besides_the_rate_stays(
+async def test_the_text_of_the_user_besides_the_rate_stays(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     text = '# é\n[services.chat]\ndown_rate = "9 MB/s"\n\n' + VIDEO + "idle_seconds = 9\n"
