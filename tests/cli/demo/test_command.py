@@ -1,4 +1,4 @@
-"""The demo as a command, in a pipe and on a terminal, and its parts."""
+"""The demo as a command, in a pipe and on a terminal."""
 
 import os
 import pty
@@ -12,13 +12,8 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.command_line import COMMAND, PATIENCE, finished
 from trioedge.cli import main
-from trioedge.cli.demo import edge as demo_edge
-from trioedge.cli.demo.clients import visit
-from trioedge.cli.demo.upstream import DemoServer
-from trioedge.cli.words import amount, count, reasons
 
 
 async def test_in_a_pipe_the_demo_prints_lines_and_ends() -> None:
@@ -99,44 +94,3 @@ def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_options_are_one_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", *options]) == te.ExitCode.CONFIGURATION
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
-    control = te.MemoryControl()
-    chain = demo_edge.build("tcp://127.0.0.1:0", control, control.check_device).outline
-    assert [(phase.kind, len(phase.stages)) for phase in chain.phases] == [
-        ("leading decisions", 6),
-        ("middleware", 1),
-        ("endpoint", 1),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_949, "9.9 kB"), (9_950, "10 kB"), (999_499, "999 kB"),
-     (999_500, "1.0 MB"), (30_000_000_000, "30 GB"), (10**13, "10.0 TB")],
-)  # fmt: skip
-def test_amounts_have_about_three_digits(size: int, text: str) -> None:
-    assert amount(size) == text
-
-
-def test_counts_and_reasons_are_written_in_words() -> None:
-    assert (count(0, "session"), count(1, "session"), count(2, "session")) == ("0 sessions", "1 session", "2 sessions")
-    assert reasons({}) == "none"
-    assert reasons({te.Reason.SOURCE: 3, te.Reason.RATE: 12}) == "rate 12, source 3"
-
-
-async def test_a_cancel_at_any_step_of_a_visit_leaves_nothing_open() -> None:
-    async def live() -> None:
-        async with trio.open_nursery() as nursery:
-            port = await nursery.start(DemoServer().run)
-            await visit("127.0.0.1", port, requests=2)
-            nursery.cancel_scope.cancel()
-
-    await live()
-    before = left_open()
-
-    def check() -> None:
-        assert left_open() == before
-
-    assert await cancel_at_every_step(live, check) > 15

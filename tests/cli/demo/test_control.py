@@ -169,9 +169,10 @@ async def test_a_signal_while_the_control_plane_starts_ends_both(tmp_path: Path)
         (None, "does not start: .*No module named other"),
         ("1 / 0", "does not start: ZeroDivisionError: division by zero"),
         ("pass", "does not start: it printed nothing"),
+        ("print('half a', 'line', end='')", "does not start: half a line\n"),
         (DEAF, "refuses to deny a device: PUT http://127.0.0.1:1/services/chat/denied/127.0.6.*: "),
     ],
-    ids=["no module", "fault", "silent", "deaf"],
+    ids=["no module", "fault", "silent", "half a line", "deaf"],
 )
 def test_a_control_plane_that_does_not_work_is_one_line(
     program: str | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

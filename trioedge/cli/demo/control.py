@@ -149,3 +149,5 @@ async def _lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[str, None]:
         *lines, line = (line + chunk).split(b"\n")
         for each in lines:
             yield each.decode(errors="replace")
+    if line:  # the process ended in the middle of a line
+        yield line.decode(errors="replace")

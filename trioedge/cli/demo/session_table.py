@@ -37,8 +37,8 @@ def _table(sessions: list[Session], now: float, rows: int) -> Table:
     for session in sessions[:rows]:
         table.add_row(
             str(session.id),
-            session.source,
-            session.service.name,
+            Text(session.source),
+            Text(session.service.name),  # plain, because a name may have the brackets of rich's markup
             Text(session.phase, PHASE_STYLES.get(session.phase, "")),
             f"{now - session.started_at:.1f} s",
             amount(session.bytes_up),

@@ -99,7 +99,7 @@ class Story:
     def _write(self, text: str) -> None:
         """Replace the file by a rename, so that no reader sees half of it."""
         new = self._services.with_suffix(".new")
-        new.write_text(text)
+        new.write_text(text, encoding="utf-8")
         new.rename(self._services)
 
     def arrived(self, count: int) -> None:
@@ -153,12 +153,12 @@ class Story:
         """Change the rate in the file, as a user would; show the plan, and when the change is in force."""
         news = f"services.toml gives {VIDEO} {format_rate(rate)}: "
         try:
-            text = self._services.read_text()
+            text = self._services.read_text(encoding="utf-8")
             if not RATE.search(text):
                 return  # the user has changed this part of the file
             self._write(RATE.sub(format_rate(rate), text))
             plan = await edge.plan(read_services(self._services))
-        except (OSError, ConfigurationError, SnapshotError) as error:
+        except (OSError, UnicodeError, ConfigurationError, SnapshotError) as error:
             self._view.note(f"{news}{error}")
             return
         written = trio.current_time()
@@ -170,15 +170,15 @@ class Story:
         self._view.note(f"{news}the edge got no change, and goes on as before")
 
     async def _measure(self, edge: Edge) -> None:
-        video = edge.services[VIDEO]
         seen: deque[tuple[float, int]] = deque([(trio.current_time(), 0)])
         while True:
             await trio.sleep(0.1)
             now = trio.current_time()
             seen.append((now, self._arrived))
-            while now - seen[0][0] > SPEED_SECONDS:
+            while now - seen[1][0] >= SPEED_SECONDS:  # the oldest is never the newest, however long the process slept
                 seen.popleft()
-            (then, before), limit = seen[0], video.policy.down_rate
+            (then, before), video = seen[0], edge.services.get(VIDEO)  # the user may remove it, and name it again
+            limit = video.policy.down_rate if video is not None else None
             speed = amount((self._arrived - before) / (now - then))
             of = f", of {format_rate(limit)}" if limit else ""
             self.speed = f"{VIDEO} {speed}/s over {SPEED_SECONDS:g} s{of}"

@@ -24,10 +24,10 @@ class DemoServer:
         """Answer on a loopback port that the system chooses, until cancelled; `task_status` is given the port."""
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, self._converse, listeners)
+            await nursery.start(trio.serve_listeners, self.converse, listeners)
             task_status.started(listeners[0].socket.getsockname()[1])
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    async def converse(self, stream: trio.abc.Stream) -> None:
         """Answer one request after another, until the connection ends."""
         received = b""
         with suppress(trio.BrokenResourceError):

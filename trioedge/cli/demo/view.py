@@ -71,7 +71,7 @@ class LiveTable:
         from rich.live import Live  # imported here, so that a pipe need not wait for rich
 
         self._live = Live(auto_refresh=False)
-        self._notes = deque([""] * NOTES, maxlen=NOTES)
+        self._notes = deque([" "] * NOTES, maxlen=NOTES)  # spaces, because rich shows no empty last line
 
     def open(self) -> AbstractContextManager[object]:
         return self._live
@@ -98,4 +98,5 @@ def _control(edge: Edge) -> tuple[str, str]:
     if state.failing_since is not None:
         return f"services as they were {trio.current_time() - state.failing_since:.0f} s ago: {state.error}", "red"
     reported = f", report {state.reported} acknowledged" if state.reported else ""
-    return f"services at version {state.version}{reported}", "dim"
+    version = f"at version {state.version}" if state.version else "without a version"
+    return f"services {version}{reported}", "dim"

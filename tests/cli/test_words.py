@@ -1,0 +1,40 @@
+"""Counts and amounts in words."""
+
+import pytest
+
+import trioedge as te
+from trioedge.cli.words import amount, count, reasons
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"), (1, "1 B"), (9.6, "10 B"), (999, "999 B"), (999.4, "999 B"),
+        (999.5, "1.0 kB"), (1000, "1.0 kB"), (9_949, "9.9 kB"), (9_950, "10 kB"), (999_499, "999 kB"),
+        (999_500, "1.0 MB"), (345_000_000, "345 MB"), (999_500_000, "1.0 GB"), (30_000_000_000, "30 GB"),
+        (999_500_000_000, "1.0 TB"), (10**13, "10.0 TB"), (10**16, "10000.0 TB"),
+    ],
+)  # fmt: skip
+def test_an_amount_has_about_three_digits_and_the_unit_that_fits(size: float, text: str) -> None:
+    assert amount(size) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 sessions"), (1, "1 session"), (2, "2 sessions"), (11, "11 sessions")]
+)
+def test_only_one_thing_is_singular(number: int, text: str) -> None:
+    assert count(number, "session") == text
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({}, "none"),
+        ({te.Reason.RATE: 0}, "none"),
+        ({te.Reason.RATE: 12}, "rate 12"),
+        ({te.Reason.SOURCE: 3, te.Reason.RATE: 12}, "rate 12, source 3"),
+        ({te.Reason.SOURCE: 3, te.Reason.DEVICE: 0, te.Reason.IDLE: 1}, "source 3, idle 1"),
+    ],
+)
+def test_reasons_stand_in_the_order_of_reason_without_zeros(counts: dict[te.Reason, int], text: str) -> None:
+    assert reasons(counts) == text
