@@ -105,7 +105,7 @@ def test_a_value_may_be_as_deep_as_it_likes() -> None:
         deep = deep.pop()  # type: ignore[assignment]
 
 
-class Wordless(Exception):
+class WordlessError(Exception):
     """Its text raises."""
 
     def __init__(self, raised: BaseException) -> None:
@@ -123,16 +123,16 @@ class NotAnException(BaseException):
 
 @pytest.mark.parametrize("raised", [LookupError("no"), RecursionError(), NotAnException()], ids=repr)
 def test_an_object_whose_text_raises_is_quoted_by_its_class(raised: BaseException) -> None:
-    said = f"<Wordless, whose repr raised {type(raised).__name__}>"
-    assert quote(Wordless(raised)) == said
-    assert quote_fault(Wordless(raised)) == said
-    assert message_of(Wordless(raised)) == said
+    said = f"<WordlessError, whose repr raised {type(raised).__name__}>"
+    assert quote(WordlessError(raised)) == said
+    assert quote_fault(WordlessError(raised)) == said
+    assert message_of(WordlessError(raised)) == said
 
 
 def test_a_key_interrupt_during_a_quote_goes_on() -> None:
     for write in (quote, quote_fault, message_of):
         with pytest.raises(KeyboardInterrupt):
-            write(Wordless(KeyboardInterrupt()))  # type: ignore[operator]
+            write(WordlessError(KeyboardInterrupt()))
 
 
 def test_an_exception_is_quoted_with_room_for_its_message() -> None:

@@ -92,7 +92,7 @@ def message_of(fault: BaseException) -> str:
 def _pieces(value: object) -> Iterator[str]:
     """Write a value piece by piece, none of them long."""
     match value:
-        case str():
+        case str() if type(value) is str:
             yield repr(value[: MAX_QUOTED_LETTERS + 1])
         case list():
             yield "["
