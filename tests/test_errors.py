@@ -13,7 +13,9 @@ from trioedge.errors import (
     EdgeError,
     Faults,
     ListenError,
+    message_of,
     quote,
+    quote_fault,
 )
 from trioedge.upstreams.errors import UpstreamError
 
@@ -101,3 +103,39 @@ def test_a_value_may_be_as_deep_as_it_likes() -> None:
     assert quote(deep) == f"{'[' * MAX_QUOTED_LETTERS}..."
     while deep:  # a recursion would free it
         deep = deep.pop()  # type: ignore[assignment]
+
+
+class WordlessError(Exception):
+    """Its text raises."""
+
+    def __init__(self, raised: BaseException) -> None:
+        self.raised = raised
+
+    def __repr__(self) -> str:
+        raise self.raised
+
+    __str__ = __repr__
+
+
+class NotAnException(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("raised", [LookupError("no"), RecursionError(), NotAnException()], ids=repr)
+def test_an_object_whose_text_raises_is_quoted_by_its_class(raised: BaseException) -> None:
+    said = f"<WordlessError, whose repr raised {type(raised).__name__}>"
+    assert quote(WordlessError(raised)) == said
+    assert quote_fault(WordlessError(raised)) == said
+    assert message_of(WordlessError(raised)) == said
+
+
+def test_a_key_interrupt_during_a_quote_goes_on() -> None:
+    for write in (quote, quote_fault, message_of):
+        with pytest.raises(KeyboardInterrupt):
+            write(WordlessError(KeyboardInterrupt()))
+
+
+def test_an_exception_is_quoted_with_room_for_its_message() -> None:
+    assert quote_fault(LookupError("x" * 200)) == f"LookupError('{'x' * 200}')"
+    assert len(quote_fault(LookupError("x" * 2_000_000))) == MAX_FAULT_LETTERS + 3
+    assert message_of(LookupError("no such thing")) == "no such thing"

@@ -20,6 +20,9 @@ MAX_FAULT_LETTERS: Final = 300
 MAX_QUOTED_LETTERS: Final = 100
 """Letters of a quoted value, enough to find it by its beginning."""
 
+ENDS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""Exceptions that end the process or a coroutine: a guard raises them again, and holds back every other one."""
+
 _END: Final = 100
 
 
@@ -49,24 +52,47 @@ class RulesError(ConfigurationError):
         super().__init__(self.faults[0])
 
 
-def quote(value: object) -> str:
+def quote(value: object, letters: int = MAX_QUOTED_LETTERS) -> str:
     """Write a value as `repr` does, and of a long one the first 100 letters and ``...``.
 
+    An object whose own `repr` raises is written as its class and that exception's: a guard may quote every object.
+
     Args:
-        value: a value of JSON or TOML, of any length and depth: only the part that is written is read.
+        value: any object; of JSON or TOML only the part that is written is read, at any length and depth.
+        letters: the most letters of the value.
     """
     text = ""
-    for piece in _pieces(value):
-        text += piece
-        if len(text) > MAX_QUOTED_LETTERS:
-            return f"{text[:MAX_QUOTED_LETTERS]}..."
+    try:
+        for piece in _pieces(value):
+            text += piece
+            if len(text) > letters:
+                return f"{text[:letters]}..."
+    except ENDS:
+        raise
+    except BaseException as fault:
+        return f"<{type(value).__name__}, whose repr raised {type(fault).__name__}>"
     return text
+
+
+def quote_fault(fault: BaseException) -> str:
+    """Write an exception as `repr` does, with room for its message; never raises, as :func:`quote`."""
+    return quote(fault, MAX_FAULT_LETTERS)
+
+
+def message_of(fault: BaseException) -> str:
+    """Give the message of an exception; of one whose own `str` raises, what :func:`quote_fault` gives."""
+    try:
+        return str(fault)
+    except ENDS:
+        raise
+    except BaseException:
+        return quote_fault(fault)
 
 
 def _pieces(value: object) -> Iterator[str]:
     """Write a value piece by piece, none of them long."""
     match value:
-        case str():
+        case str() if type(value) is str:
             yield repr(value[: MAX_QUOTED_LETTERS + 1])
         case list():
             yield "["

@@ -169,11 +169,24 @@ def raises(session: Session) -> Verdict:
     return CONTINUE
 
 
+class WordlessError(BaseException):
+    """No Exception, and without a text."""
+
+    def __repr__(self) -> str:
+        raise LookupError
+
+
+def raises_no_exception(session: Session) -> Verdict:
+    if session.source == "192.0.2.2":
+        raise WordlessError
+    return CONTINUE
+
+
 def returns_nothing(session: Session) -> Any:
     return None if session.source == "192.0.2.2" else CONTINUE
 
 
-@pytest.mark.parametrize("decide", [raises, returns_nothing])
+@pytest.mark.parametrize("decide", [raises, raises_no_exception, returns_nothing])
 async def test_a_decision_that_fails_costs_that_session_and_no_other(
     decide: Callable[[Session], Any], autojump_clock: MockClock
 ) -> None:

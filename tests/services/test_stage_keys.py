@@ -313,6 +313,33 @@ def test_the_message_of_a_class_is_bounded_and_never_empty() -> None:
     assert len(fault) < MAX_MESSAGE_LETTERS + 50
 
 
+class SilentError(BaseException):
+    """No Exception, and its text raises."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+    __repr__ = __str__
+
+
+def refuse(instance: object, attribute: object, value: int) -> None:
+    if value:
+        raise SilentError
+
+
+@attrs.define
+class Odd:
+    number: int = attrs.field(default=0, validator=refuse)
+
+
+def test_a_validator_may_raise_any_exception_also_one_without_a_text() -> None:
+    said = "<SilentError, whose repr raised LookupError>"
+    assert read(Odd, number=3) == (None, [f"{PATH}.odd.number = 3: {said}"])
+    made = Odd()
+    object.__setattr__(made, "number", 4)
+    assert faults_of(made, stage_keys=StageKeys([Odd])) == [f"{PATH}.odd.number = 4: {said}"]
+
+
 def hush(instance: object, attribute: object, value: str) -> None:
     if value == "hunter2":
         raise ValueError(f"{value} is too well known")

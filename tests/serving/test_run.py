@@ -206,6 +206,55 @@ async def test_a_worker_that_has_not_started_after_5_seconds_is_named(autojump_c
             nursery.cancel_scope.cancel()
 
 
+async def test_a_worker_that_returns_before_it_has_started_is_named_with_the_mend() -> None:
+    class Hasty:
+        def decide(self, session: te.Session) -> te.Verdict:
+            return te.CONTINUE
+
+        async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+            await trio.lowlevel.checkpoint()
+
+    mend = "Hasty: its run() returned and had not called task_status.started(): call it once the worker is ready"
+    with pytest.RaisesGroup(pytest.RaisesExc(te.ConfigurationError), flatten_subgroups=True) as refusal:
+        await edge_to(1, Hasty()).serve()
+    fault: BaseException = refusal.value
+    while isinstance(fault, BaseExceptionGroup):
+        (fault,) = fault.exceptions
+    assert str(fault) == f"{mend}, and work until cancelled"
+
+
+@pytest.mark.parametrize("member", ["run", "close"])
+async def test_an_opened_part_whose_life_cannot_be_is_refused_at_the_start(member: str) -> None:
+    class Opens:
+        kind = "decision"
+
+        def open(self, context: te.EdgeContext) -> Any:
+            live: Any = type("Live", (), {"decide": lambda self, session: te.CONTINUE, member: 5})
+            return live()
+
+    match = rf"stage 1 \(Opens\).*: {member}=5 is no method"
+    with pytest.RaisesGroup(pytest.RaisesExc(te.ConfigurationError, match=match), flatten_subgroups=True):
+        await edge_to(1, Opens()).serve()
+
+
+class OddBaseError(BaseException):
+    pass
+
+
+async def test_a_close_that_raises_no_exception_is_logged_as_well() -> None:
+    class Odd:
+        def decide(self, session: te.Session) -> te.Verdict:
+            return te.CONTINUE
+
+        def close(self) -> None:
+            raise OddBaseError
+
+    with capture_logs() as logs:
+        async with serving(edge_to(1, Odd())):
+            pass
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["close failed"]
+
+
 async def test_a_drain_during_the_start_stops_the_edge_before_it_accepts() -> None:
     trail: Trail = []
     edge = traced_edge(trail)

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from trioedge.errors import quote
 from trioedge.session.verdict import Completed
 from trioedge.testing import make_session
 
@@ -41,7 +42,7 @@ def test_a_value_that_the_edge_cannot_mean_is_refused_and_changes_nothing(field:
     before = getattr(session, field)
     with pytest.raises(TypeError) as refusal:
         setattr(session, field, value)
-    assert str(refusal.value) == f"session.{field} = {value!r:.100}: only the edge writes this field"
+    assert str(refusal.value) == f"session.{field} = {quote(value)}: only the edge writes this field"
     assert getattr(session, field) is before
 
 

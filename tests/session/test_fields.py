@@ -7,7 +7,7 @@ import pytest
 import trio.testing
 
 from trioedge.addresses.address import parse_address
-from trioedge.errors import ConfigurationError
+from trioedge.errors import ConfigurationError, quote
 from trioedge.session.allowance import Allowance
 from trioedge.session.fields import HALF_CLOSED_SECONDS, IDLE_SECONDS, ByteStream
 from trioedge.session.session import Session
@@ -80,7 +80,7 @@ def test_seconds_that_are_no_number_above_0_are_refused_and_change_nothing(field
     before = getattr(session, field)
     with pytest.raises(TypeError) as refusal:
         setattr(session, field, value)
-    assert str(refusal.value) == f"session.{field} = {value!r:.100} must be a number of seconds above 0"
+    assert str(refusal.value) == f"session.{field} = {quote(value)} must be a number of seconds above 0"
     assert getattr(session, field) == before
 
 
@@ -131,7 +131,7 @@ def test_any_other_device_is_refused(value: Any) -> None:
     session.device = "before"
     with pytest.raises(TypeError) as refusal:
         session.device = value
-    assert str(refusal.value) == f"session.device = {value!r:.100} must be text of at most 255 letters, or None"
+    assert str(refusal.value) == f"session.device = {quote(value)} must be text of at most 255 letters, or None"
     assert session.device == "before"
 
 
@@ -174,7 +174,7 @@ def test_an_object_without_the_methods_of_a_stream_is_refused(value: Any) -> Non
     with pytest.raises(TypeError) as refusal:
         session.stream = value
     assert str(refusal.value) == (
-        f"session.stream = {value!r:.100} must be a stream, with receive_some, send_all and aclose"
+        f"session.stream = {quote(value)} must be a stream, with receive_some, send_all and aclose"
     )
     assert session.stream is None
 

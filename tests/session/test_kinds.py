@@ -396,3 +396,64 @@ def test_equal_objects_are_two_and_the_same_object_is_one() -> None:
     assert len(parts) == 2
     assert parts[0] is one
     assert parts[1] is other
+
+
+async def works(*, task_status: object) -> None: ...
+
+
+async def works_alone() -> None: ...
+
+
+async def closes_late() -> None: ...
+
+
+async def begins_late(session: object, down: object, prefetched: object, ended: object) -> bool:
+    return True
+
+
+RUN = "write async def run(self, *, task_status), or rename it"
+LIFE = [
+    ("run", 5, f"run=5 is no method, and run() works in the background: {RUN}"),
+    ("run", lambda *, task_status: None, "run() is not async: write async def"),
+    ("run", works_alone, f"run() must take task_status and nothing else: {RUN}"),
+    ("close", True, "close=True is no method, and close() frees it: rename it"),
+    ("close", closes_late, "close() is async, and is called without a wait: make it a plain def"),
+    ("close", lambda late: None, "close() must take no arguments"),
+]
+BEGIN = "begin() carries a plain socket without a task: give it that method's arguments, or rename it"
+
+
+def with_member(kind: type, name: str, value: object) -> object:
+    part = kind()
+    setattr(part, name, value)
+    return part
+
+
+@pytest.mark.parametrize(("name", "value", "why_and_mend"), LIFE)
+@pytest.mark.parametrize("kind", [Decides, Wraps])
+def test_a_stage_whose_life_cannot_be_is_named_with_the_mend(
+    kind: type, name: str, value: object, why_and_mend: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        compile_chain([yes, with_member(kind, name, value)], finish)
+    assert str(refusal.value) == f"stage 2 ({kind.__name__}): {why_and_mend}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why_and_mend"),
+    [
+        *LIFE,
+        ("begin", 3, f"begin=3 is no method, and {BEGIN}"),
+        ("begin", lambda: None, f"{BEGIN}, as in def begin(self, session, down, prefetched, ended)"),
+        ("begin", begins_late, f"{BEGIN}, as in def begin(self, session, down, prefetched, ended)"),
+    ],
+)
+def test_an_endpoint_whose_life_cannot_be_is_named_with_the_mend(name: str, value: object, why_and_mend: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        check_endpoint(with_member(Ends, name, value))
+    assert str(refusal.value) == f"endpoint (Ends): {why_and_mend}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("run", works), ("close", lambda: None), ("begin", lambda *_: True)])
+def test_an_endpoint_may_have_a_life(name: str, value: object) -> None:
+    check_endpoint(with_member(Ends, name, value))

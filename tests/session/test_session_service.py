@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.homes import Home
+from trioedge.errors import quote
 from trioedge.services.service import Service
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Reason, Reject
@@ -129,7 +130,7 @@ def test_a_value_that_is_neither_name_nor_service_is_refused_and_changes_nothing
     session = home.session()
     with pytest.raises(TypeError) as refusal:
         session.service = value
-    assert str(refusal.value) == f"session.service = {value!r:.100} must be a service's name, or a Service"
+    assert str(refusal.value) == f"session.service = {quote(value)} must be a service's name, or a Service"
     assert session.service is home.services.unnamed
     assert session.refusal is None
 

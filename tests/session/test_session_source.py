@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.strategies import examples, ip_texts
 from tests.support.homes import Home
 from trioedge.addresses.address import normalise_source
-from trioedge.errors import ConfigurationError
+from trioedge.errors import ConfigurationError, quote
 from trioedge.testing import make_session
 
 
@@ -82,7 +82,7 @@ def test_a_source_that_is_no_text_is_refused(address: Any) -> None:
     session = make_session()
     with pytest.raises(TypeError) as refusal:
         session.set_source(address)
-    assert str(refusal.value) == f"session.set_source({address!r:.100}) must be an IP address as text, or 'unix'"
+    assert str(refusal.value) == f"session.set_source({quote(address)}) must be an IP address as text, or 'unix'"
     assert session.source == "192.0.2.1"
 
 

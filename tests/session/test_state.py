@@ -3,6 +3,7 @@ from typing import Any
 import attrs
 import pytest
 
+from trioedge.errors import quote
 from trioedge.session.state import State
 from trioedge.testing import make_session
 
@@ -75,7 +76,7 @@ def test_a_key_that_is_no_class_is_refused(key: Any) -> None:
     state = State()
     with pytest.raises(TypeError) as refusal:
         state[key] = Login("ann")
-    assert str(refusal.value) == f"state[{key!r:.100}] must be keyed by a class, as in state[Login] = Login()"
+    assert str(refusal.value) == f"state[{quote(key)}] must be keyed by a class, as in state[Login] = Login()"
     assert len(state) == 0
 
 

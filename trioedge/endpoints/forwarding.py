@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ..addresses.address import Address, parse_address
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from ..loop.sockets import reset
 from ..relay.carry import carry, kernel_paces, lend
 from ..relay.socket_relay import Ended, Relay
@@ -29,6 +29,7 @@ from ..session.kinds import name_of
 from ..session.session import Session
 from ..session.stage import Closing, Worker
 from ..session.verdict import Completed, Outcome, Reason, Reject
+from ..telemetry.observer import STOPS
 from ..upstreams.address_filter import AddressFilter
 from ..upstreams.by_policy import PolicyUpstreams
 from ..upstreams.connector import Attempt
@@ -70,7 +71,7 @@ class Forwarding:
                 self.close()
                 raise ConfigurationError(
                     f"Forward(preconnect={forward.preconnect}) does nothing with an outbound that connects in a task, "
-                    f"{forward.outbound!r:.100}: leave preconnect out"
+                    f"{quote(forward.outbound)}: leave preconnect out"
                 )
         self._seconds = forward.connect_seconds
         self._fixed: Upstream | None = None
@@ -105,7 +106,7 @@ class Forwarding:
                 return chosen
             if not isinstance(chosen, (str, Address)):
                 where = f"Forward(to={name_of(self._choose)})"
-                raise TypeError(f"{where} returned {chosen!r:.100}: it must return an address or Reject")
+                raise TypeError(f"{where} returned {quote(chosen)}: it must return an address or Reject")
             return self._named(chosen)
         if session.destination is not None:
             return self._named(session.destination)
@@ -171,7 +172,9 @@ class Forwarding:
         session.carrier = relay = Relay(session, self._reactor, down, up, ended)
         try:
             relay.start(prefetched, readable=readable)
-        except Exception as fault:
+        except STOPS:
+            raise
+        except BaseException as fault:
             self._context.log.fault("endpoint failed", fault, session=session.id)
             relay.crashed(fault)
 

@@ -212,7 +212,7 @@ class RelaySide:
         self.backlog = None
         del self.peer, self._relay, self._session
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         relay: Relay | None = getattr(self, "_relay", None)  # None once the session is over
         if relay is not None:
             relay.crashed(fault)

@@ -25,6 +25,7 @@ import socket
 from math import inf
 from typing import Final, Protocol
 
+from ..errors import quote_fault
 from ..loop.reactor import Reactor
 from ..loop.sockets import pace, reset, unacknowledged_bytes, unsent_bytes
 from ..session.allowance import Allowance
@@ -237,9 +238,9 @@ class Relay:
         """Reset both sockets now; they are closed when this returns."""
         self.end(Completed(reason), hard=True)
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         """End the session after an exception in a callback, so that a bug costs this session and no other."""
-        self.end(Completed(Reason.FAULT, repr(fault)), hard=True)
+        self.end(Completed(Reason.FAULT, quote_fault(fault)), hard=True)
 
     def end(self, outcome: Completed, *, hard: bool = False) -> None:
         """Close both sockets and call `ended`, once.

@@ -11,12 +11,13 @@ import attrs
 import trio
 
 from ..addresses.rules import SourceRules
+from ..errors import quote
 from ..loop.collector import MANY, no_full_pass, settle
 from ..loop.slices import REST, Stepwise, in_slices
 from ..session.session import Session
 from ..session.stage import DecisionFunction
 from ..session.verdict import CONTINUE, Reason, Reject
-from ..telemetry.observer import Observer
+from ..telemetry.observer import STOPS, Observer
 from .control_plane import SnapshotError
 from .examine import Examiner, Found, PolicyWarnings
 from .policy import FATES, Fate, Settings
@@ -237,8 +238,10 @@ class SnapshotApplier:
                 try:
                     verdict = recheck.decide(session)
                     if verdict is not CONTINUE and type(verdict) is not Reject:
-                        raise TypeError(f"the decision returned {verdict!r:.100}; it must return CONTINUE or Reject")
-                except Exception as fault:
+                        raise TypeError(f"the decision returned {quote(verdict)}; it must return CONTINUE or Reject")
+                except STOPS:
+                    raise
+                except BaseException as fault:
                     self._observer.fault("recheck failed", fault, session=session.id, service=session.service.name)
                     return Reason.FAULT
                 if verdict is not CONTINUE:

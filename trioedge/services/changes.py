@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..errors import ENDS
 from .policy import FATES, FIELDS, Fate, Policy, Settings, key_of, stage_fields
 
 ENTRIES_PER_STEP: Final = 512
@@ -59,7 +60,9 @@ def _changed_keys(old: Policy, new: Policy) -> list[str]:
     for keys in classes:
         try:
             one, other = old[keys], new[keys]
-        except Exception:  # no class of keys: the snapshot is refused when this change is checked
+        except ENDS:
+            raise
+        except BaseException:  # no class of keys: the snapshot is refused when this change is checked
             return ["stages"]
         for name, field in stage_fields(keys).items():
             if getattr(one, field.name) != getattr(other, field.name):

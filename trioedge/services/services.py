@@ -23,6 +23,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Final
 
 from ..addresses.rules import SourceRules
+from ..errors import quote
 from ..session.meter import Meter, Total
 from ..session.session import Session
 from ..session.verdict import Reason, Reject
@@ -124,7 +125,7 @@ class Services:
             if found is None:
                 return UNKNOWN_SERVICE if self.governed else self._name(service)
         else:
-            raise TypeError(f"session.service = {service!r:.100} must be a service's name, or a Service")
+            raise TypeError(f"session.service = {quote(service)} must be a service's name, or a Service")
         return found if found.refusal is None else found.refusal
 
     def named(self, name: str) -> list[Service]:

@@ -24,7 +24,7 @@ from typing import Any, Final, get_type_hints
 import attrs
 
 from ..arguments import choice_fault, size_fault, unknown_keys
-from ..errors import ConfigurationError, quote
+from ..errors import ENDS, ConfigurationError, message_of, quote
 from .annotations import Reader, reader_of
 from .policy import FATES, Fate, defaults_of, key_of, stage_fields
 
@@ -154,7 +154,7 @@ class _Field:
                 raise
         raise ConfigurationError(f" {size_fault(value) or f'must be {self.reader.wants}'}")
 
-    def refused(self, value: object, error: Exception) -> str:
+    def refused(self, value: object, error: BaseException) -> str:
         """Return the message of a validator as text that follows the name of the field."""
         return f" = {quote(value)}: {_message(error)}" if self.shown else " is refused"
 
@@ -174,12 +174,16 @@ class _Table:
             raise ConfigurationError(f"{where}: every service has a key {self.key!r} already: rename the class")
         try:
             hints = get_type_hints(keys)
-        except Exception as error:
+        except ENDS:
+            raise
+        except BaseException as error:
             raise ConfigurationError(f"{where}: its annotations cannot be read: {_message(error)}") from None
         self._fields = {name: _field(each, hints, where) for name, each in stage_fields(keys).items()}
         try:
             defaults_of(keys)
-        except Exception as error:
+        except ENDS:
+            raise
+        except BaseException as error:
             raise ConfigurationError(f"{where}: {keys.__name__}() cannot be made: {_message(error)}") from None
 
     def read(self, table: object, path: str) -> tuple[object | None, list[str]]:
@@ -197,7 +201,9 @@ class _Table:
                     found.append(f"{path}.{name}{error}")
         try:
             made = self.keys(**values)
-        except Exception as error:
+        except ENDS:
+            raise
+        except BaseException as error:
             return None, found + (self._refusals(values, path) or [f"{path}: {_message(error)}"])
         return (None, found) if found else (made, found)
 
@@ -207,7 +213,9 @@ class _Table:
         for name, value in values.items():
             try:
                 self.keys(**{name: value})
-            except Exception as error:
+            except ENDS:
+                raise
+            except BaseException as error:
                 found.append(f"{path}.{name}{self._fields[name].refused(value, error)}")
         return found
 
@@ -223,7 +231,9 @@ class _Table:
             try:
                 if field.attribute.validator is not None:
                     field.attribute.validator(made, field.attribute, value)
-            except Exception as error:
+            except ENDS:
+                raise
+            except BaseException as error:
                 yield f"{path}.{self.key}.{name}{field.refused(value, error)}"
 
 
@@ -233,7 +243,9 @@ def _field(attribute: "attrs.Attribute[Any]", hints: Mapping[str, Any], where: s
             f"{where}: its field {attribute.name} has no default, and a service need not say it: give it one"
         )
     if fault := choice_fault(fate := attribute.metadata.get("fate", Fate.KEEP), _ALLOWED_FATES):
-        raise ConfigurationError(f"{where}: the fate {quote(fate)} of its field {attribute.name} {fault}")
+        raise ConfigurationError(
+            f"{where}: the fate {quote(fate.value if isinstance(fate, Fate) else fate)} of its field {attribute.name} {fault}"
+        )
     # The annotation is that of the value which a converter returns, and says nothing about the value which it takes.
     reader = _ANY if attribute.converter is not None else reader_of(hints.get(attribute.name, attribute.type))
     return _Field(attribute, reader, bool(attribute.repr))
@@ -243,9 +255,9 @@ def _full_name(keys: type) -> str:
     return f"{keys.__module__}.{keys.__qualname__}"
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     """Return the message of an exception in one line. A validator of attrs puts it before several other arguments."""
-    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else message_of(error)
     words = " ".join(said[: 2 * MAX_MESSAGE_LETTERS].split()) or type(error).__name__
     return words if len(words) <= MAX_MESSAGE_LETTERS else f"{words[:MAX_MESSAGE_LETTERS]}..."
 

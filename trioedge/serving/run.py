@@ -24,6 +24,7 @@ from trio_util import AsyncValue
 
 from ..addresses.address import Address, parse_address
 from ..control.supervisor import ControlSupervisor
+from ..errors import ConfigurationError
 from ..loop.reactor import Reactor
 from ..relay.carry import carry
 from ..services.apply import Recheck
@@ -216,8 +217,23 @@ class Run:
                     "worker has not started: its run() must call task_status.started()", stage=name_of(part)
                 )
 
+            returned = False
+
+            async def work(*, task_status: trio.TaskStatus[None]) -> None:
+                nonlocal returned
+                await part.run(task_status=task_status)
+                returned = True
+
             watching.start_soon(warn)
-            await nursery.start(part.run)
+            try:
+                await nursery.start(work, name=part.run)
+            except RuntimeError as error:
+                if not returned:
+                    raise
+                raise ConfigurationError(
+                    f"{name_of(part)}: its run() returned and had not called task_status.started(): call it once the "
+                    "worker is ready, and work until cancelled"
+                ) from error
             watching.cancel_scope.cancel()
 
     def _close(self) -> None:

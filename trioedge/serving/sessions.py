@@ -7,7 +7,8 @@
 | is admitted | else | register it, and start its task |
 | ends | | close its sockets, unregister it, run its clean-ups, count it |
 
-An exception of a stage or of the endpoint is logged and ends this one session with ``fault``.
+An exception of a stage or of the endpoint is logged and ends this one session with ``fault``, also one that is no
+``Exception``.
 """
 
 import itertools
@@ -18,6 +19,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import trio
 
+from ..errors import quote, quote_fault
 from ..loop.reactor import Reactor
 from ..loop.sockets import reset
 from ..relay.socket_relay import Ended
@@ -30,7 +32,8 @@ from ..session.chain import Chain
 from ..session.session import Session
 from ..session.surroundings import Clock
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
-from ..telemetry.observer import Observer
+from ..telemetry.observer import STOPS, Observer
+from .session_task import SessionTask
 
 RECENT_SESSIONS: Final = 1_000
 """Ended sessions that :meth:`Edge.explain` still knows."""
@@ -147,6 +150,7 @@ class Sessions:
         self._home = EdgeHome(reactor, services)
         self._home_of_tasks = EdgeHome(FreshClock(reactor), services)
         self._unnamed: Service = services.unnamed
+        self._task = SessionTask(chain.handle, log, graceful_refuse=graceful_refuse)
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
         self._ids = itertools.count(1)
@@ -202,14 +206,18 @@ class Sessions:
                 self._close_refused(sock)
                 self._ended(session, begun)
             else:
-                raise TypeError(f"the endpoint's begin() returned {begun!r}; it must return True, False or a Reject")
-        except Exception as fault:
+                raise TypeError(
+                    f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject"
+                )
+        except STOPS:
+            raise
+        except BaseException as fault:
             self._log.fault("endpoint failed", fault, session=session.id)
             if session.carrier is not None:
                 session.carrier.cut(Reason.FAULT)
             elif session.outcome is None:
                 reset(sock)
-                self._ended(session, Completed(Reason.FAULT, repr(fault)))
+                self._ended(session, Completed(Reason.FAULT, quote_fault(fault)))
 
     def admit_stream(
         self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int
@@ -247,9 +255,11 @@ class Sessions:
             return _OVERLOAD
         try:
             verdict = self._decide(session)
-        except Exception as fault:
+        except STOPS:
+            raise
+        except BaseException as fault:
             self._log.fault("decision failed", fault, session=session.id, source=session.source)
-            return Reject(Reason.FAULT, repr(fault))
+            return Reject(Reason.FAULT, quote_fault(fault))
         if session.cut_reason is not None:
             return Reject(session.cut_reason, "cut by a decision")
         if session.outcome is not None:
@@ -271,54 +281,26 @@ class Sessions:
         return self._nursery
 
     async def _carry(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
-        """Run a session's task, with one cancel scope and one guard; its stream is closed at the end."""
+        """Run a session's task; whatever its stages do, its stream is closed and it is settled."""
         outcome: Outcome = Completed(Reason.DRAINED)
         try:
-            with trio.CancelScope() as scope:
-                session.scope = scope
-                if session.cut_reason is not None:  # before its task began
-                    scope.cancel()
-                outcome = await self._handle(session)
-            if session.cut_reason is not None:
-                outcome = Completed(session.cut_reason)
-        finally:
-            # The stream that was accepted, inside of those that middlewares put around it.
             try:
-                if outcome == Completed() or (self._graceful_refuse and type(outcome) is Reject):
-                    await stream.aclose()
-                elif isinstance(stream, PlainStream):
-                    stream.close_reset()
-                else:
-                    await close_hard(stream)
+                outcome = await self._task.carry(session)
             finally:
-                self._ended(session, outcome)
-
-    async def _handle(self, session: Session) -> Outcome:
-        try:
-            outcome = await self._chain.handle(session)
-        except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
-            return Completed(Reason.RESET, str(error))
-        except Exception as fault:
-            self._log.fault("stage failed", fault, session=session.id, source=session.source)
-            return Completed(Reason.FAULT, repr(fault))
-        except BaseExceptionGroup as group:  # a cancel, and what the clean-up of a stage raised meanwhile
-            cancelled, others = group.split(trio.Cancelled)
-            if cancelled is None or not isinstance(others, Exception):
-                raise
-            self._log.fault("stage failed", others, session=session.id, source=session.source)
-            raise cancelled from None
-        if isinstance(outcome, (Completed, Reject)):
-            return outcome
-        fault = TypeError(f"the endpoint returned {outcome!r}; it must return Completed or Reject")
-        self._log.fault("stage failed", fault, session=session.id, source=session.source)
-        return Completed(Reason.FAULT, str(fault))
+                await self._task.close(session, stream, outcome)
+        finally:
+            self._ended(session, outcome)
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """Unregister a session whose sockets are closed, and settle it."""
         try:
             self.live.remove(session)
-        except Exception as fault:
-            wrong = RuntimeError(f"a stage has called a method of the session that only the edge calls: {fault!r}")
+        except STOPS:
+            raise
+        except BaseException as fault:
+            wrong = RuntimeError(
+                f"a stage has called a method of the session that only the edge calls: {quote_fault(fault)}"
+            )
             self._log.fault("stage failed", wrong, session=session.id, source=session.source)
         self._endings.add(session, outcome)
         if self._emptied is not None and not self.live:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from .kinds import (
     DECISION,
     check_endpoint,
@@ -273,7 +273,7 @@ def _wrap(stage: Any, call_next: Handler) -> Handler:
         outcome = await middleware(session, go_on)
         if type(outcome) is not Completed and type(outcome) is not Reject:
             raise TypeError(
-                f"middleware {name_of(stage)} returned {outcome!r}; it must `return await call_next(session)`, "
+                f"middleware {name_of(stage)} returned {quote(outcome)}; it must `return await call_next(session)`, "
                 "or Completed or Reject of its own"
             )
         return outcome
@@ -339,5 +339,5 @@ def _checked(verdict: Any, stage: object) -> Reject:
     if type(verdict) is Reject:
         return verdict
     raise TypeError(
-        f"decision {name_of(stage)} returned {verdict!r}; a decision returns CONTINUE or Reject(reason, detail)"
+        f"decision {name_of(stage)} returned {quote(verdict)}; a decision returns CONTINUE or Reject(reason, detail)"
     )

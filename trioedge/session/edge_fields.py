@@ -3,6 +3,7 @@
 from operator import attrgetter
 from typing import Any, Final
 
+from ..errors import quote
 from .notifier import Notifier
 from .surroundings import Carrier, Follower, Index, Scope
 from .verdict import Reject
@@ -123,7 +124,7 @@ class EdgeFields(Notifier):
             TypeError: `follower` has no ``moved()`` or no ``left()``.
         """
         if follower is not None and not (hasattr(follower, "moved") and hasattr(follower, "left")):
-            raise TypeError(f"session.follow({follower!r:.100}) must have moved() and left(), or be None")
+            raise TypeError(f"session.follow({quote(follower)}) must have moved() and left(), or be None")
         before, self._follower = self._follower, follower
         self.attach(None if follower is None else follower.moved)
         if before is not None:
@@ -134,4 +135,4 @@ use_c_getters(EdgeFields, began="_began", carrier="_carrier", scope="_scope", in
 
 
 def _not_for_stages(name: str, value: object) -> TypeError:
-    return TypeError(f"session.{name} = {value!r:.100}: only the edge writes this field")
+    return TypeError(f"session.{name} = {quote(value)}: only the edge writes this field")

@@ -5,7 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..addresses.address import Address, parse_address
-from ..errors import MAX_FAULT_LETTERS, ConfigurationError
+from ..errors import MAX_FAULT_LETTERS, ConfigurationError, quote
 from .allowance import Allowance
 from .edge_fields import EdgeFields, read_only, use_c_getters
 from .state import State
@@ -175,7 +175,7 @@ class SessionFields(EdgeFields):
     @allowance.setter
     def allowance(self, allowance: Allowance | None) -> None:
         if allowance is not None and not isinstance(allowance, Allowance):
-            raise TypeError(f"session.allowance = {allowance!r:.100} must be an Allowance or None")
+            raise TypeError(f"session.allowance = {quote(allowance)} must be an Allowance or None")
         self._allowance = allowance
 
     @property
@@ -190,7 +190,7 @@ class SessionFields(EdgeFields):
     def stream(self, stream: ByteStream) -> None:
         if not isinstance(stream, ByteStream):
             raise TypeError(
-                f"session.stream = {stream!r:.100} must be a stream, with receive_some, send_all and aclose"
+                f"session.stream = {quote(stream)} must be a stream, with receive_some, send_all and aclose"
             )
         self._stream = stream
 
@@ -214,7 +214,7 @@ def above_zero(name: str, value: object, unit: str) -> float:
             return float(value)
         except OverflowError:  # an integer larger than every float
             pass
-    raise TypeError(f"{name} = {value!r:.100} must be a number of {unit} above 0")
+    raise TypeError(f"{name} = {quote(value)} must be a number of {unit} above 0")
 
 
 def misread(name: str, error: ConfigurationError) -> ConfigurationError:

@@ -7,8 +7,8 @@ from typing import Any, Final
 import attrs
 
 from ..arguments import count_fault, flag_fault
-from ..errors import ConfigurationError
-from .stage import Closing, Endpoint, Facts, Handler, Recipe
+from ..errors import ENDS, ConfigurationError, quote
+from .stage import Closing, Endpoint, Facts, Handler, Recipe, Worker
 from .surroundings import FaultLog
 
 DECISION, MIDDLEWARE = "decision", "middleware"
@@ -45,17 +45,17 @@ def facts_of(part: object, where: str) -> Facts:
     for name in _TUPLES:
         value = said[name]
         if isinstance(value, str):
-            raise ConfigurationError(f"{where}: {name}={value!r} is text: write {name}=({value!r},)")
+            raise ConfigurationError(f"{where}: {name}={quote(value)} is text: write {name}=({quote(value)},)")
         if not isinstance(value, (tuple, list, frozenset, set)) or not all(isinstance(each, str) for each in value):
-            raise ConfigurationError(f"{where}: {name}={value!r} must be a tuple of names")
+            raise ConfigurationError(f"{where}: {name}={quote(value)} must be a tuple of names")
         said[name] = tuple(value)
     for name in _FLAGS:
         if not isinstance(said[name], bool):
-            raise ConfigurationError(f"{where}: {name}={said[name]!r:.100} {flag_fault(said[name])}")
+            raise ConfigurationError(f"{where}: {name}={quote(said[name])} {flag_fault(said[name])}")
     if fault := count_fault(said["descriptors"], minimum=0):
-        raise ConfigurationError(f"{where}: descriptors={said['descriptors']!r:.100} {fault}")
+        raise ConfigurationError(f"{where}: descriptors={quote(said['descriptors'])} {fault}")
     if said["policy"] is not None and not isinstance(said["policy"], type):
-        raise ConfigurationError(f"{where}: policy={said['policy']!r:.100} must be a class, of keys in every policy")
+        raise ConfigurationError(f"{where}: policy={quote(said['policy'])} must be a class, of keys in every policy")
     return Facts(**said)
 
 
@@ -99,6 +99,7 @@ def _live_kind(stage: object, where: str) -> str:
                 "memory, or make it a middleware"
             )
         _check_arity(decide, 1, f"{where}: decide() must take the session and nothing else")
+        _check_life(stage, where)
         return DECISION
     if _arity_fits(handle, 1) and not _arity_fits(handle, 2):
         raise ConfigurationError(
@@ -106,6 +107,7 @@ def _live_kind(stage: object, where: str) -> str:
         )
     _check_async(handle, f"{where}: handle()")
     _check_arity(handle, 2, f"{where}: handle() must take the session and call_next")
+    _check_life(stage, where)
     return MIDDLEWARE
 
 
@@ -124,9 +126,9 @@ def live_stage(stage: object, context: Any, kind: str, where: str) -> object:
     if not isinstance(stage, Recipe):
         return stage
     live = _opened(stage, context, where)
-    opened = _live_kind(live, f"{where}: open() returned {live!r:.100}, which")
+    opened = _live_kind(live, f"{where}: open() returned {quote(live)}, which")
     if opened != kind:
-        raise ConfigurationError(f"{where} says kind = {kind!r}, and open() returned a {opened}: make them agree")
+        raise ConfigurationError(f"{where} says kind = {quote(kind)}, and open() returned a {opened}: make them agree")
     return live
 
 
@@ -167,7 +169,9 @@ def close_parts(parts: Sequence[object], log: FaultLog) -> None:
         if isinstance(part, Closing):
             try:
                 part.close()
-            except Exception as fault:
+            except ENDS:
+                raise
+            except BaseException as fault:
                 log.fault("close failed", fault, stage=name_of(part))
 
 
@@ -179,7 +183,7 @@ def each_once(parts: Sequence[object]) -> tuple[object, ...]:
 def _check_open(recipe: Recipe, where: str) -> None:
     """Refuse an ``open`` that cannot be called before the edge accepts."""
     if not callable(recipe.open):
-        raise ConfigurationError(f"{where}: open={recipe.open!r:.100} is no method, and open() makes the live stage")
+        raise ConfigurationError(f"{where}: open={quote(recipe.open)} is no method, and open() makes the live stage")
     if inspect.iscoroutinefunction(recipe.open):
         raise _async_open(where)
     _check_arity(recipe.open, 1, f"{where}: open() must take the context and nothing else")
@@ -227,7 +231,35 @@ def endpoint_handler(endpoint: object) -> Handler:
     if _arity_fits(handle, 2) and not _arity_fits(handle, 1):
         raise ConfigurationError(f"{where} is a middleware: move it into stages and name an endpoint behind it")
     _check_arity(handle, 1, f"{where} must take the session and nothing else")
+    _check_life(endpoint, where)
+    begin: Any = getattr(endpoint, "begin", None)
+    mend = "begin() carries a plain socket without a task: give it that method's arguments, or rename it"
+    if begin is not None and not callable(begin):
+        raise ConfigurationError(f"{where}: begin={quote(begin)} is no method, and {mend}")
+    if begin is not None and (inspect.iscoroutinefunction(begin) or not _arity_fits(begin, 4)):
+        raise ConfigurationError(f"{where}: {mend}, as in def begin(self, session, down, prefetched, ended)")
     return handle  # type: ignore[no-any-return]  # just checked, by hand
+
+
+def _check_life(part: object, where: str) -> None:
+    """Refuse a live part whose ``run`` the edge cannot start, or whose ``close`` it cannot call."""
+    if isinstance(part, Worker):
+        run: Any = part.run
+        mend = "write async def run(self, *, task_status), or rename it"
+        if not callable(run):
+            raise ConfigurationError(
+                f"{where}: run={quote(run)} is no method, and run() works in the background: {mend}"
+            )
+        _check_async(run, f"{where}: run()")
+        if not _binds(run, task_status=None):
+            raise ConfigurationError(f"{where}: run() must take task_status and nothing else: {mend}")
+    if isinstance(part, Closing):
+        close: Any = part.close
+        if not callable(close):
+            raise ConfigurationError(f"{where}: close={quote(close)} is no method, and close() frees it: rename it")
+        if inspect.iscoroutinefunction(close):
+            raise ConfigurationError(f"{where}: close() is async, and is called without a wait: make it a plain def")
+        _check_arity(close, 0, f"{where}: close() must take no arguments")
 
 
 def _check_async(function: Any, where: str) -> None:
@@ -242,8 +274,12 @@ def _check_arity(function: Callable[..., object], count: int, message: str) -> N
 
 def _arity_fits(function: Any, count: int) -> bool:
     """Whether `function` can be called with `count` positional arguments; True if its signature is not known."""
+    return _binds(function, *range(count))
+
+
+def _binds(function: Any, *arguments: object, **named: object) -> bool:
     try:
-        inspect.signature(function).bind(*range(count))
+        inspect.signature(function).bind(*arguments, **named)
     except TypeError:
         return False
     except ValueError:  # built-ins without a signature

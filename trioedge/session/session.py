@@ -4,7 +4,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Final
 
 from ..addresses.address import normalise_source
-from ..errors import ConfigurationError
+from ..errors import ENDS, ConfigurationError, quote
 from .edge_fields import use_c_getters
 from .fields import CleanUp, SessionFields, above_zero, misread
 from .surroundings import Home
@@ -63,7 +63,7 @@ class Session(SessionFields):
     @device.setter
     def device(self, device: str | None) -> None:
         if device is not None and not (isinstance(device, str) and len(device) <= MAX_DEVICE_LETTERS):
-            raise TypeError(f"session.device = {device!r:.100} must be text of at most 255 letters, or None")
+            raise TypeError(f"session.device = {quote(device)} must be text of at most 255 letters, or None")
         if self._index is None:
             self._device = device
         else:
@@ -105,9 +105,9 @@ class Session(SessionFields):
             TypeError: `address` is no text, or `port` no whole number from 0 to 65,535.
         """
         if not isinstance(address, str):
-            raise TypeError(f"session.set_source({address!r:.100}) must be an IP address as text, or 'unix'")
+            raise TypeError(f"session.set_source({quote(address)}) must be an IP address as text, or 'unix'")
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
-            raise TypeError(f"session.set_source(port={port!r:.100}) must be a whole number from 0 to 65535")
+            raise TypeError(f"session.set_source(port={quote(port)}) must be a whole number from 0 to 65535")
         try:
             source, packed = normalise_source(address)
         except ConfigurationError as error:
@@ -145,7 +145,7 @@ class Session(SessionFields):
             TypeError: `clean_up` is not callable.
         """
         if not callable(clean_up):
-            raise TypeError(f"session.defer({clean_up!r:.100}) must be a function of the session: pass it without ()")
+            raise TypeError(f"session.defer({quote(clean_up)}) must be a function of the session: pass it without ()")
         if self._deferred is None:
             self._deferred = [clean_up]
         else:
@@ -161,7 +161,7 @@ class Session(SessionFields):
             TypeError: `reason` is no :class:`Reason`.
         """
         if not isinstance(reason, Reason):
-            raise TypeError(f"session.cut({reason!r:.100}) needs a Reason: write session.cut(te.Reason.EVICTED)")
+            raise TypeError(f"session.cut({quote(reason)}) needs a Reason: write session.cut(te.Reason.EVICTED)")
         if self._outcome is not None or self._cut_reason is not None:
             return False
         self._cut_reason = reason
@@ -189,7 +189,7 @@ class Session(SessionFields):
         """Have another device; the registry calls this."""
         self._device = device
 
-    def end(self, outcome: Outcome) -> list[Exception]:
+    def end(self, outcome: Outcome) -> list[BaseException]:
         """Store `outcome`, notify the follower and run the deferred clean-ups. A second call does nothing.
 
         Returns:
@@ -198,7 +198,7 @@ class Session(SessionFields):
         Raises:
             RuntimeError: it is still registered.
         """
-        faults: list[Exception] = []
+        faults: list[BaseException] = []
         if self._outcome is not None:
             return faults
         if self._index is not None:
@@ -207,7 +207,9 @@ class Session(SessionFields):
         if self._follower is not None:
             try:
                 self.follow(None)
-            except Exception as fault:
+            except ENDS:
+                raise
+            except BaseException as fault:
                 faults.append(fault)
         while self._deferred:
             try:
@@ -215,7 +217,9 @@ class Session(SessionFields):
                 if left is not None and iscoroutine(left):
                     left.close()
                     raise TypeError(f"clean-up {left.__qualname__} is async, and a clean-up cannot wait: write def")
-            except Exception as fault:
+            except ENDS:
+                raise
+            except BaseException as fault:
                 faults.append(fault)
         return faults
 

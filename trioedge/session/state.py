@@ -2,6 +2,8 @@
 
 from typing import Any, TypeVar
 
+from ..errors import quote
+
 T = TypeVar("T")
 
 
@@ -38,9 +40,9 @@ class State:
             TypeError: `kind` is no class, or `value` is not an instance of it.
         """
         if not isinstance(kind, type):
-            raise TypeError(f"state[{kind!r:.100}] must be keyed by a class, as in state[Login] = Login()")
+            raise TypeError(f"state[{quote(kind)}] must be keyed by a class, as in state[Login] = Login()")
         if not isinstance(value, kind):
-            raise TypeError(f"state[{kind.__name__}] = {value!r:.100}: the value must be a {kind.__name__}")
+            raise TypeError(f"state[{kind.__name__}] = {quote(value)}: the value must be a {kind.__name__}")
         self._values[kind] = value
 
     def __delitem__(self, kind: type[Any]) -> None:

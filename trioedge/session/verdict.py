@@ -5,6 +5,8 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from ..errors import quote
+
 
 class Reason(StrEnum):
     """Why a session was refused, or how it ended. The values are metric labels, so they never change their meaning."""
@@ -112,11 +114,11 @@ class Completed:
 def _fault(name: str, reason: object, detail: object, example: Reason) -> TypeError:
     """Make the error of an answer with wrong arguments, with the mend."""
     if isinstance(reason, Reason):
-        return TypeError(f"{name}({reason!s}, {detail!r:.100}): the detail must be text")
+        return TypeError(f"{name}({reason!s}, {quote(detail)}): the detail must be text")
     meant = next((each for each in Reason if each == reason), example)
     words = detail or (reason if meant != reason else "")
-    text = f", {words!r:.100}" if isinstance(words, str) and words else ""
-    return TypeError(f"{name}({reason!r:.100}) needs a Reason: write te.{name}(te.Reason.{meant.name}{text})")
+    text = f", {quote(words)}" if isinstance(words, str) and words else ""
+    return TypeError(f"{name}({quote(reason)}) needs a Reason: write te.{name}(te.Reason.{meant.name}{text})")
 
 
 Verdict: TypeAlias = Literal[Continue.CONTINUE] | Reject

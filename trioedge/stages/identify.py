@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from ..addresses.address import parse_address
 from ..arguments import Fixed
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from ..services.service import UNKNOWN_SERVICE
 from ..services.services import DEFAULT_SERVICE, MAX_NAME_LENGTH
 from ..session.session import Session
@@ -47,10 +47,12 @@ class Identify(Fixed):
             self._text = f"Identify({by_listener!r})"
             self._name_of = lambda session: by_listener.get(session.listener)
         elif callable(by):
-            self._text = f"Identify({getattr(by, '__name__', repr(by))})"
+            self._text = f"Identify({getattr(by, '__name__', None) or quote(by)})"
             self._name_of = by
         else:
-            raise ConfigurationError(f"Identify({by!r}) must be a name, names by listener, or a function of a session")
+            raise ConfigurationError(
+                f"Identify({quote(by)}) must be a name, names by listener, or a function of a session"
+            )
 
     def __repr__(self) -> str:
         return self._text
@@ -67,4 +69,4 @@ class Identify(Fixed):
 def _check_name(name: object) -> str:
     if isinstance(name, str) and 0 < len(name) <= MAX_NAME_LENGTH:
         return name
-    raise ConfigurationError(f"Identify: the service name {name!r} must be text of 1 to {MAX_NAME_LENGTH} letters")
+    raise ConfigurationError(f"Identify: the service name {quote(name)} must be text of 1 to {MAX_NAME_LENGTH} letters")

@@ -1,6 +1,5 @@
 """Log lines for rare events, and counts of everything."""
 
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,8 +9,12 @@ import attrs
 import structlog
 import trio
 
+from ..errors import ENDS
 from ..session.session import Session
 from ..session.verdict import Outcome, Reason, Reject
+
+STOPS: Final = (trio.Cancelled, *ENDS)
+"""Exceptions that a guard raises again: a cancel, and those that end the process or a coroutine."""
 
 NOTICE_SECONDS: Final = 1.0
 """The shortest time between two lines of one notice; the later line says how many were left out."""
@@ -99,9 +102,13 @@ class Observer:
             self._write(self._log.error, event, facts | {"exc_info": fault})
 
     def _write(self, write: Callable[..., object], event: str, facts: dict[str, object]) -> None:
-        """Log a line. A log that cannot be written is no reason to stop serving."""
-        with contextlib.suppress(OSError, ValueError):
+        """Log a line. A log that cannot be written is no reason to stop serving, nor is an object that it shows."""
+        try:
             write(event, **facts)
+        except STOPS:
+            raise
+        except BaseException:
+            return
 
     def _quiet(self, event: str) -> int | None:
         """Give how many were left out since the last line, or None to leave this one out too."""
@@ -112,6 +119,13 @@ class Observer:
             return None
         self._noticed[event] = (now, 0)
         return left_out
+
+
+def parted(fault: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Part an exception into what a guard raises again, see :data:`STOPS`, and what it logs; a group may have both."""
+    if isinstance(fault, BaseExceptionGroup):
+        return fault.split(STOPS)
+    return (fault, None) if isinstance(fault, STOPS) else (None, fault)
 
 
 def _debugs(log: Any) -> bool:

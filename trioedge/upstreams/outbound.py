@@ -11,13 +11,13 @@ from typing import Any, Final
 import trio
 
 from ..addresses.address import Address
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, message_of, quote, quote_fault
 from ..relay.streams import PlainStream
 from ..services.context import EdgeContext, Outbound, Resolving
 from ..session.fields import ByteStream
 from ..session.stage import Closing, Recipe
 from ..session.verdict import Reason
-from ..telemetry.observer import Observer
+from ..telemetry.observer import Observer, parted
 from .connector import Attempt, ConnectCallback, Connecting, Target, reason_of
 from .errors import UpstreamError
 from .resolver import Answer
@@ -38,7 +38,7 @@ def check_outbound(outbound: object, where: str) -> None:
     if isinstance(outbound, type):
         raise ConfigurationError(f"{where} is a class, not an outbound: call it, {outbound.__name__}(...)")
     if not isinstance(outbound, (Recipe, Outbound)):
-        raise ConfigurationError(f"{where} = {outbound!r:.100} is no outbound: {MEND}")
+        raise ConfigurationError(f"{where} = {quote(outbound)} is no outbound: {MEND}")
     if not isinstance(outbound, Recipe):
         _check_async(outbound, where)
 
@@ -46,7 +46,7 @@ def check_outbound(outbound: object, where: str) -> None:
 def _check_async(outbound: Outbound, where: str) -> None:
     connect: Any = outbound.connect
     if inspect.isroutine(connect) and not inspect.iscoroutinefunction(connect):
-        raise ConfigurationError(f"{where} = {outbound!r:.100}: connect() is not async: write async def connect")
+        raise ConfigurationError(f"{where} = {quote(outbound)}: connect() is not async: write async def connect")
 
 
 def open_outbound(outbound: object, context: EdgeContext) -> Connecting:
@@ -62,10 +62,10 @@ def open_outbound(outbound: object, context: EdgeContext) -> Connecting:
     live = outbound.open(context) if isinstance(outbound, Recipe) else outbound
     if isinstance(live, Connecting):
         return live
-    where = f"outbound {outbound!r:.100}: open()"
+    where = f"outbound {quote(outbound)}: open()"
     try:
         if not isinstance(live, Outbound):
-            raise ConfigurationError(f"{where} returned {live!r:.100}: {MEND}")
+            raise ConfigurationError(f"{where} returned {quote(live)}: {MEND}")
         _check_async(live, where)
     except ConfigurationError:
         if inspect.iscoroutine(live) or isinstance(live, Closing):
@@ -100,7 +100,7 @@ class TaskConnector:
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:  # noqa: ARG002 - a protocol's shape
         """Raise RuntimeError: an outbound that waits has :meth:`open_stream` only."""
-        raise RuntimeError(f"{self.outbound!r} connects in a task")
+        raise RuntimeError(f"{quote(self.outbound)} connects in a task")
 
     async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         """Connect within the target's seconds; after a cancel nothing is left open.
@@ -123,10 +123,15 @@ class TaskConnector:
                 raise
             except (OSError, trio.TooSlowError) as error:
                 raise _read_error(error, address) from error
-            except Exception as fault:
+            except BaseException as raised:
+                stop, fault = parted(raised)
+                if fault is None:
+                    raise
                 self._log.fault("outbound failed", fault, upstream=str(address))
-                raise UpstreamError(Reason.FAULT, f"{address}: {fault!r}") from fault
-            return as_stream(connection, f"{address}: {self.outbound!r:.100} returned")
+                if stop is not None:
+                    raise stop from None
+                raise UpstreamError(Reason.FAULT, f"{address}: {quote_fault(fault)}") from fault
+            return as_stream(connection, f"{address}: {quote(self.outbound)} returned")
         raise UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection in time")
 
 
@@ -146,7 +151,7 @@ def _read_error(error: OSError | trio.TooSlowError, address: Address) -> Upstrea
     code = error.errno if isinstance(error, OSError) else None
     if code is None:
         code = next((code for kind, code in _ERRNOS if isinstance(error, kind)), errno.EHOSTUNREACH)
-        return UpstreamError(reason_of(code), f"{address}: {str(error) or os.strerror(code)}")
+        return UpstreamError(reason_of(code), f"{address}: {message_of(error) or os.strerror(code)}")
     return UpstreamError(reason_of(code), f"{address}: {os.strerror(code)}")
 
 
@@ -178,7 +183,7 @@ def as_stream(connection: object, where: str) -> trio.abc.HalfCloseableStream:
         connection.setblocking(False)
         return PlainStream(connection)
     if not isinstance(connection, ByteStream) or isinstance(connection, type):
-        raise _unusable(where, f"{connection!r:.100}")
+        raise _unusable(where, f"{quote(connection)}")
     return connection  # type: ignore[return-value]  # the relay asks whether it has a half-close
 
 

@@ -20,10 +20,11 @@ from typing import Final, Protocol, TypeAlias
 import trio
 from trio_util import AsyncBool
 
+from ...errors import quote, quote_fault
 from ...services.control_plane import DeviceVerdict
 from ...services.service import Service
 from ...structures.backoff import Backoff
-from ...telemetry.observer import Observer
+from ...telemetry.observer import STOPS, Observer, parted
 
 CHECKS_AT_A_TIME: Final = 64
 
@@ -107,7 +108,9 @@ class DeviceChecks:
                 return self._asker.unanswered(service, device)
             self._backoff.succeeded()
             self._asker.answered(service, device, verdict)
-        except Exception as fault:
+        except STOPS:
+            raise
+        except BaseException as fault:
             self._observer.fault("device limit failed", fault, service=service.name)
         return False
 
@@ -120,8 +123,11 @@ class DeviceChecks:
                 if isinstance(verdict, DeviceVerdict) and verdict.seconds >= 0:
                     detail = str(verdict.detail or "")[:MAX_DETAIL_LETTERS]
                     return DeviceVerdict(bool(verdict.accept), float(verdict.seconds), detail)
-                error = f"the checker answered {verdict!r:.200}, which is no DeviceVerdict"
-        except Exception as fault:
-            error = repr(fault)
+                error = f"the checker answered {quote(verdict, 200)}, which is no DeviceVerdict"
+        except BaseException as raised:
+            stop, fault = parted(raised)
+            if stop is not None or fault is None:
+                raise
+            error = quote_fault(fault)
         self._observer.notice("device check failed", service=service, error=error)
         return None

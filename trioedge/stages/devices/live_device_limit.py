@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio_util import AsyncBool
 
+from ...errors import quote
 from ...loop.slices import in_slices
 from ...services.context import EdgeContext
 from ...services.control_plane import ChecksDevices, DeviceVerdict
@@ -19,6 +20,7 @@ from ...services.service import Service
 from ...services.snapshot import Change
 from ...session.session import MAX_DEVICE_LETTERS, Session
 from ...session.verdict import CONTINUE, Reason, Reject, Verdict
+from ...telemetry.observer import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
 from .checks import DeviceChecks
 from .table import DeviceTable
@@ -203,7 +205,9 @@ class LiveDeviceLimit:
                 self._wakeup.value = False
                 try:
                     await in_slices(self._catch_up(), rest=REST)
-                except Exception as fault:
+                except STOPS:
+                    raise
+                except BaseException as fault:
                     self._log.fault("device limit failed", fault)
                     self._wakeup.value = True  # more may be due behind it
                 self._arm()
@@ -222,7 +226,7 @@ class LiveDeviceLimit:
 def _checked(device: object) -> str:
     """Refuse the result of a user's key function that is no device, before the table remembers it."""
     if not isinstance(device, str) or len(device) > MAX_DEVICE_LETTERS:
-        raise TypeError(f"DeviceLimit(key=…) returned {device!r:.100}: a device is text of at most 255 letters")
+        raise TypeError(f"DeviceLimit(key=…) returned {quote(device)}: a device is text of at most 255 letters")
     return device
 
 

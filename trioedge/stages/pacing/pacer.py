@@ -29,6 +29,7 @@ from ...services.snapshot import Change
 from ...session.session import Session
 from ...session.verdict import CONTINUE, Verdict
 from ...structures.dirty_set import DirtySet
+from ...telemetry.observer import STOPS
 from .rate_group import RateGroup
 
 TICK_SECONDS: Final = 0.1
@@ -137,7 +138,9 @@ class Pacer:
                 yield
                 try:
                     over = next(look, look) is look
-                except Exception as fault:  # of this service only
+                except STOPS:
+                    raise
+                except BaseException as fault:  # of this service only
                     self._log.fault("pacing failed", fault, service=service.name)
                     self._dirty.mark(service)  # because its active sessions do not notify again
                     over = True
