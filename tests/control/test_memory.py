@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -379,3 +380,55 @@ async def test_with_a_delay_checks_and_reports_are_answered_later(autojump_clock
         await control.report(report("a", 1, Usage("shop", 1, 10, 20, 1, 1, 1)))
     assert scope.cancelled_caught
     assert control.totals("shop").bytes_up == 0
+
+
+LIKE = "must be a Policy or Settings, as in Policy(session_rate=20)"
+NAMES = "a service's name is printable text of 1 to 255 letters"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ((5,), "MemoryControl(5) must be policies by name, as in {'shop': Policy(session_rate=20)}"),
+        (([],), "MemoryControl([]) must be policies by name, as in {'shop': Policy(session_rate=20)}"),
+        (({"a": None},), f"MemoryControl: services.a = None {LIKE}"),
+        (({5: Policy()},), f"MemoryControl: services.5: {NAMES}"),
+        (({"a\n": Policy()},), f"MemoryControl: services.'a\\n': {NAMES}"),
+    ],
+)
+def test_services_that_cannot_be_services_are_refused(arguments: tuple[Any, ...], fault: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        MemoryControl(*arguments)
+    assert str(refusal.value) == fault
+
+
+def test_a_check_that_is_no_function_is_refused() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        MemoryControl(check=5)  # type: ignore[arg-type]
+    assert str(refusal.value) == "MemoryControl(check=5) must be a function of service and device"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "fault"),
+    [
+        ("put", ("a", None), f"MemoryControl: services.a = None {LIKE}"),
+        ("put", ("b", 5), f"MemoryControl: services.b = 5 {LIKE}"),
+        ("put", (5, Policy()), f"MemoryControl: services.5: {NAMES}"),
+        ("put", ("a\n", Policy()), f"MemoryControl: services.'a\\n': {NAMES}"),
+        ("remove", (["a"],), "MemoryControl.remove(['a']) must be the name of a service, as in 'shop'"),
+        (
+            "apply",
+            ("x",),
+            "MemoryControl.apply('x') must be a Snapshot, as in Snapshot({'shop': Settings(Policy(session_rate=20))})",
+        ),
+    ],
+)
+async def test_a_change_that_cannot_be_one_is_refused_and_changes_nothing(
+    method: str, arguments: tuple[Any, ...], fault: str
+) -> None:
+    control = MemoryControl({"shop": SLOW})
+    async with running(control) as link:
+        with pytest.raises(ConfigurationError) as refusal:
+            await getattr(control, method)(*arguments)
+        assert str(refusal.value) == fault
+        assert link.services == {"shop": Settings(SLOW)}

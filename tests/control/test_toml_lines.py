@@ -12,6 +12,8 @@ import pytest
 from trioedge.control import toml_lines
 
 HEAD_KEYS = {"version", "full"}
+DEEP = "its lists and tables are nested too deeply: a service has keys, and tables of keys"
+NO_TABLE = "is no table: for no services, write an empty [services]"
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -63,7 +65,31 @@ def test_every_fault_of_a_file_is_a_line(path: Path, content: str | bytes, fault
 def test_lists_nested_too_deeply_are_a_fault(path: Path) -> None:
     path.write_text("a = " + "[" * 100_000)
     (line,) = lines_of(path)
-    assert line["fault"].startswith("is not TOML: ")
+    assert line["fault"] == f"is not TOML for services: {DEEP}"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (f"[services.a{'.b' * 3000}]", f"services.a: {DEEP}"),
+        (f"[services]\na{'.b' * 3000} = 1", f"services.a: {DEEP}"),
+        (f"[services.a]\nb = {{c{'.d' * 3000} = 1}}", f"services.a: {DEEP}"),
+        (f"[[services.a]]\nb{'.c' * 3000} = 1", "services.a = ... must be a table"),
+        (f"[[services]]\nb{'.c' * 3000} = 1", f"services = ... {NO_TABLE}"),
+        (
+            f"[services.a]\nb = 0x{'f' * 5000}",
+            "services.a has a whole number of more than 64 bits: write a smaller one",
+        ),
+        (f"services = 0x{'f' * 5000}", f"services = ... {NO_TABLE}"),
+        (f"[services.a]\nb = {'[' * 3000}{']' * 3000}", f"is not TOML for services: {DEEP}"),
+        (f"[services.a]\nb = {'{c = ' * 3000}1{'}' * 3000}", f"is not TOML for services: {DEEP}"),
+    ],
+)
+def test_a_value_that_cannot_be_a_line_is_a_fault(path: Path, content: str, fault: str) -> None:
+    path.write_text(content)
+    lines = lines_of(path)
+    assert [line["fault"] for line in lines if "fault" in line] == [fault]
+    assert "is not TOML" in fault or lines[-1] == {"end": 0}, "the reader must not say that lines are missing"
 
 
 def test_a_missing_file_is_a_fault(path: Path) -> None:

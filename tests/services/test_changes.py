@@ -182,3 +182,46 @@ def test_a_key_is_found_by_its_name_in_one_of_the_settings() -> None:
     found = find_field("hours.until", None, keyed(), keyed(Hours()))
     assert found == (Hours, attrs.fields(Hours).until)
     assert find_field("session_rate", keyed(Hours()), keyed(Hours())) is None
+
+
+class Odd:
+    """A value whose comparison raises, or gives something that is neither true nor false, as arrays of NumPy do."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    def __eq__(self, other: object) -> Any:
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self
+
+    __ne__ = __eq__
+
+
+def as_it_is(value: Any) -> Any:
+    return value
+
+
+@attrs.frozen
+class Mask:
+    bits: Any = attrs.field(default="", converter=as_it_is)
+
+
+@pytest.mark.parametrize("result", [RuntimeError("no comparison"), None])
+def test_values_that_cannot_be_compared_have_changed_unless_they_are_the_same(result: Any) -> None:
+    one, other = Odd(result), Odd(result)
+    before, after = Settings(Policy(stages=(Mask(one),))), Settings(Policy(stages=(Mask(other),)))
+    assert changed(before, after) == ("mask.bits",)
+    assert changed(before, Settings(Policy(stages=(Mask(one),)))) == ()
+    assert changed(with_policy(before, max_sessions=one), with_policy(before, max_sessions=other)) == ("max_sessions",)
+
+
+def test_a_key_whose_attribute_was_deleted_has_changed() -> None:
+    made = Hours()
+    object.__delattr__(made, "since")
+    assert changed(Settings(Policy(stages=(Hours(),))), Settings(Policy(stages=(made,)))) == ("hours.since",)

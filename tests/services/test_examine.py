@@ -53,7 +53,7 @@ async def test_every_fault_is_listed_by_its_path() -> None:
         }
     )
     address = "is not an address, a prefix (10.0.0.0/8) or a range (10.0.0.1-10.0.0.9)"
-    letters = "a service's name is text of 1 to 255 letters"
+    letters = "a service's name is printable text of 1 to 255 letters"
     _, _, found, faults = examine(tenants, bad)
     assert faults == [
         "services.a.session_rate = 0 must be a number above 0",
@@ -67,8 +67,8 @@ async def test_every_fault_is_listed_by_its_path() -> None:
         "services.d.reject = 'unix' must be a tuple of addresses, prefixes or ranges",
         "services.e.reject[0] = '10.0.0.1' is both accepted and rejected (as '10.0.0.1')",
         f"services.f.accept[0] = ['10.0.0.1'] {address}",
-        f"services.: {letters}",
-        f"services.{'x' * 191}...{'x' * (98 - len(letters))}: {letters}",
+        f"services.'': {letters}",
+        f"services.'{'x' * 99}...: {letters}",
     ]
     assert not found
 
@@ -76,8 +76,25 @@ async def test_every_fault_is_listed_by_its_path() -> None:
 async def test_a_name_that_is_no_text_is_a_fault() -> None:
     tenants = Tenants()
     assert examine(tenants, Snapshot({7: Settings()}))[3] == [  # type: ignore[dict-item]
-        "services.7: a service's name is text of 1 to 255 letters"
+        "services.7: a service's name is printable text of 1 to 255 letters"
     ]
+
+
+def test_a_name_that_cannot_be_printed_is_a_fault_as_it_is_in_a_file() -> None:
+    assert examine(Tenants(), Snapshot({"a\n": Settings()}))[3] == [
+        "services.'a\\n': a service's name is printable text of 1 to 255 letters"
+    ]
+
+
+@pytest.mark.parametrize("before", [[], ["a", "b", "c"]])
+def test_settings_that_are_something_else_are_a_fault(before: list[str]) -> None:
+    tenants = Tenants()
+    tenants.apply(Snapshot({name: Settings() for name in before}))
+    bad: dict[str, Any] = {"a": None, "b": Policy(), "c": Settings(None), "d": Settings()}  # type: ignore[arg-type]
+    _, _, found, faults = examine(tenants, Snapshot(bad))
+    assert [fault.partition(" = ")[0] for fault in faults] == ["services.a", "services.b", "services.c"]
+    assert faults[0] == "services.a = None must be Settings, as in Settings(Policy(session_rate=20))"
+    assert not found
 
 
 def test_keys_of_stages_are_checked_with_those_of_the_chain() -> None:

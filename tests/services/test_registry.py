@@ -5,9 +5,10 @@ import sys
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from structlog.testing import capture_logs
 
 from tests.strategies import examples, keys
-from tests.support.services import Tenants
+from tests.support.services import Governed, Tenants
 from trioedge.services.registry import Registry, SessionsView
 from trioedge.services.service import Service
 from trioedge.session.session import Session
@@ -310,6 +311,28 @@ def test_a_view_of_sessions_is_read_only() -> None:
     with pytest.raises(AttributeError):
         view.more = 1  # type: ignore[attr-defined]
     assert {name for name in dir(view) if not name.startswith("_")} == {"get", "matching", "of"}
+
+
+async def test_a_callback_that_raises_leaves_every_session_counted_and_found() -> None:
+    world, calls = Governed(), list[str]()
+
+    def notify(service: Service) -> None:
+        calls.append(service.name)
+        raise RuntimeError("a mistake")
+
+    world.services.on_traffic.append(notify)
+    a, b = world.put("a"), world.put("b")
+    with capture_logs() as logs:
+        session = world.come("a")
+        assert (a.live, b.live, list(world.registry)) == (1, 0, [session])
+        session.service = "b"
+        assert (a.live, b.live, session.service) == (0, 1, b)
+        world.registry.remove(session)
+    assert (a.live, b.live, list(world.registry), session.index) == (0, 0, [], None)
+    assert calls == ["a", "a", "b", "b"]
+    failed = [("traffic callback failed", "a")]
+    assert [(entry["event"], entry["service"]) for entry in logs] == failed, "one line a second"
+    assert logs[0]["callback"].endswith(".notify")
 
 
 def test_a_view_without_an_edge_is_empty() -> None:

@@ -4,8 +4,9 @@ import gc
 import weakref
 
 import pytest
+from structlog.testing import capture_logs
 
-from tests.support.services import Tenants
+from tests.support.services import Governed, Tenants
 from trioedge.addresses.rules import SourceRules
 from trioedge.services.credentials import Credentials
 from trioedge.services.policy import Policy, Settings
@@ -199,6 +200,35 @@ def test_the_last_watcher_is_notified_first() -> None:
         tenants.services.watch(Numbered(number))
     tenants.put("shop")
     assert order == [2, 1, 0]
+
+
+async def test_a_callback_that_raises_is_logged_and_the_next_one_is_called() -> None:
+    world, notified = Governed(), list[Service]()
+
+    class Faulty:
+        def __call__(self, service: Service) -> None:
+            raise RuntimeError("a mistake")
+
+    world.services.on_traffic += [Faulty(), notified.append]
+    service = world.put("shop")
+    with capture_logs() as logs:
+        world.come("shop")
+    assert notified == [service]
+    assert [(entry["service"], str(entry["exc_info"])) for entry in logs] == [("shop", "a mistake")]
+    assert logs[0]["event"] == "traffic callback failed"
+    assert logs[0]["callback"].endswith(".Faulty")
+
+
+def test_without_a_log_the_exception_of_a_watcher_is_raised() -> None:
+    tenants = Tenants()
+
+    class Faulty:
+        def changed(self, service: Service, change: Change) -> None:
+            raise RuntimeError("a mistake")
+
+    tenants.services.watch(Faulty())
+    with pytest.raises(RuntimeError, match="a mistake"):
+        tenants.put("shop")
 
 
 def test_traffic_is_reported_when_sessions_change_and_once_when_bytes_move() -> None:

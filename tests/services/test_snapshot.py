@@ -1,9 +1,12 @@
 """Changes and their fates, and watchers."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.policies import DailyQuota, Hours
 from tests.support.services import Tenants
+from trioedge.errors import ConfigurationError
 from trioedge.services.policy import FATES, Fate, Policy, Settings
 from trioedge.services.service import Service
 from trioedge.services.snapshot import Change, Foreseeing, Plan, Settling, Snapshot
@@ -96,3 +99,19 @@ def test_foresight_and_tidying_up_are_asked_only_of_the_watchers_that_have_them(
 def test_a_plan_is_described_in_one_line(plan: Plan, text: str) -> None:
     assert str(plan) == text
     assert bool(plan) is (text != "changes nothing")
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"services": 5}, "services=5) must be settings by name, as in {'shop': Settings()}"),
+        ({"removed": "a"}, "removed='a') must be a set of names, as in frozenset({'shop'})"),
+        ({"removed": None}, "removed=None) must be a set of names, as in frozenset({'shop'})"),
+        ({"full": "no"}, "full='no') must be true or false"),
+        ({"version": 7}, "version=7) must be text"),
+    ],
+)
+def test_a_snapshot_of_other_types_is_refused(said: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        Snapshot(**({"services": {}} | said))
+    assert str(refusal.value) == f"Snapshot({fault}"

@@ -172,6 +172,21 @@ def test_a_class_that_cannot_be_a_table_is_refused_with_a_mend(keys: Any, fault:
     assert str(raised.value) == fault
 
 
+def test_a_class_whose_name_has_no_letter_is_refused() -> None:
+    keys = attrs.make_class("_", {"since": attrs.field(default=0, type=int)})
+    with pytest.raises(te.ConfigurationError) as refusal:
+        StageKeys([keys])
+    assert str(refusal.value) == "policy = _: the name of a class is that of its table: use letters, as in Hours"
+
+
+def test_an_attribute_that_was_deleted_is_a_fault() -> None:
+    made = Hours()
+    object.__delattr__(made, "since")
+    (fault,) = faults_of(made)
+    assert fault.startswith("services.shop.hours.since cannot be read: ")
+    assert "since" in fault.partition("read: ")[2]
+
+
 def test_a_class_of_keys_that_is_password_hash_is_refused() -> None:
     with pytest.raises(te.ConfigurationError, match="every service has a key 'password_hash' already"):
         StageKeys([attrs.make_class("PasswordHash", {"x": attrs.field(default=0)})])

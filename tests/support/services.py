@@ -37,9 +37,9 @@ class Tenants:
         down: the bytes of all services to their clients.
     """
 
-    def __init__(self, *, governed: bool = True) -> None:
+    def __init__(self, *, governed: bool = True, observer: Observer | None = None) -> None:
         self.up, self.down = Total(), Total()
-        self.services = Services(self.up, self.down, governed=governed)
+        self.services = Services(self.up, self.down, governed=governed, observer=observer)
         self.registry = Registry(self.services)
         self.home = Home(self.services)
         self.ids = count(1)
@@ -107,10 +107,11 @@ class Governed(Tenants):
     """
 
     def __init__(self, *enforced: str, stage_keys: StageKeys = NO_KEYS, rechecks: Sequence[Recheck] = ()) -> None:
-        super().__init__()
+        observer = Observer()
+        super().__init__(observer=observer)
         fields = frozenset(enforced or FIELDS)
         self.applier = SnapshotApplier(
-            self.services, self.registry, Observer(), enforced=fields, stage_keys=stage_keys
+            self.services, self.registry, observer, enforced=fields, stage_keys=stage_keys
         )  # fmt: skip
         match = Recheck(fields & {"accept", "reject"}, SourceMatch().decide, 0)
         self.applier.rechecks = (*([match] if match.fields else []), *rechecks)

@@ -6,10 +6,11 @@ from typing import Final, TypeAlias, TypeVar
 
 import trio
 
-from ..errors import ConfigurationError, EdgeError
+from ..errors import ConfigurationError, EdgeError, quote
 from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.policy import Policy, Settings
 from ..services.report import Report, Usage
+from ..services.services import name_fault
 from ..services.snapshot import Plan, Snapshot
 
 T = TypeVar("T")
@@ -17,6 +18,9 @@ Check: TypeAlias = Callable[[str, str], "DeviceVerdict | bool | Awaitable[Device
 
 MAX_REMEMBERED: Final = 10_000
 """Device checks, and reports, that are remembered; of more, the oldest are forgotten."""
+
+_EXAMPLE: Final = "{'shop': Policy(session_rate=20)}"
+_SETTINGS_EXAMPLE: Final = "{'shop': Settings(Policy(session_rate=20))}"
 
 
 class MemoryControl:
@@ -39,8 +43,16 @@ class MemoryControl:
             services: policies or settings by service name.
             check: called with service and device; returns whether the device may use the service. It may be async, and
                 an exception counts as no answer. Without one every device is accepted.
+
+        Raises:
+            ConfigurationError: ``MemoryControl(5) must be policies by name, as in {'shop': Policy(session_rate=20)}``.
         """
-        self._services = {name: _settings(each) for name, each in (services or {}).items()}
+        services = {} if services is None else services
+        if not isinstance(services, Mapping):
+            raise ConfigurationError(f"MemoryControl({quote(services)}) must be policies by name, as in {_EXAMPLE}")
+        if check is not None and not callable(check):
+            raise ConfigurationError(f"MemoryControl(check={quote(check)}) must be a function of service and device")
+        self._services = {name: _settings(name, each) for name, each in services.items()}
         self._check = check
         self._links: list[Link] = []
         """Of the edges that run now; each has applied `_services`."""
@@ -56,11 +68,21 @@ class MemoryControl:
         return f"MemoryControl({len(self._services)} services)"
 
     async def put(self, name: str, settings: Policy | Settings) -> Plan:
-        """Add a service, or replace its settings; see :meth:`apply`."""
-        return await self.apply(Snapshot({name: _settings(settings)}, full=False))
+        """Add a service, or replace its settings; see :meth:`apply`.
+
+        Raises:
+            ConfigurationError: `name` cannot be a name, or `settings` are something else.
+        """
+        return await self.apply(Snapshot({name: _settings(name, settings)}, full=False))
 
     async def remove(self, name: str) -> Plan:
-        """Remove a service; see :meth:`apply`."""
+        """Remove a service; see :meth:`apply`.
+
+        Raises:
+            ConfigurationError: `name` is no text.
+        """
+        if not isinstance(name, str):
+            raise ConfigurationError(f"MemoryControl.remove({quote(name)}) must be the name of a service, as in 'shop'")
         return await self.apply(Snapshot({}, frozenset({name}), full=False))
 
     async def apply(self, snapshot: Snapshot) -> Plan:
@@ -72,10 +94,14 @@ class MemoryControl:
             The plan of all edges together; an empty plan while no edge runs.
 
         Raises:
+            ConfigurationError: `snapshot` is something else.
             SnapshotError: an edge refuses the snapshot, so later edges do not get it. All edges check alike, so as a
                 rule the first one refuses and nothing has changed; if not, the last fault says how many edges have
                 applied it, and these keep it.
         """
+        if not isinstance(snapshot, Snapshot):
+            like = f"Snapshot({_SETTINGS_EXAMPLE})"
+            raise ConfigurationError(f"MemoryControl.apply({quote(snapshot)}) must be a Snapshot, as in {like}")
         async with self._one_at_a_time:
             plans: list[Plan] = []
             for link in tuple(self._links):
@@ -149,8 +175,16 @@ class MemoryControl:
         )
 
 
-def _settings(settings: Policy | Settings) -> Settings:
-    return Settings(settings) if isinstance(settings, Policy) else settings
+def _settings(name: str, settings: Policy | Settings) -> Settings:
+    """Return the settings of a service, whose fields are checked when an edge applies them."""
+    if wrong := name_fault(name):
+        raise ConfigurationError(f"MemoryControl: services.{quote(name)}: {wrong}")
+    if isinstance(settings, Policy):
+        return Settings(settings)
+    if isinstance(settings, Settings):
+        return settings
+    wanted = "must be a Policy or Settings, as in Policy(session_rate=20)"
+    raise ConfigurationError(f"MemoryControl: services.{name} = {quote(settings)} {wanted}")
 
 
 def _remember(past: list[T], new: T) -> None:

@@ -27,7 +27,7 @@ from ..loop.collector import no_full_pass
 from ..loop.slices import REST, Slices
 from ..services.control_plane import Link, SnapshotError
 from ..services.policy import Settings
-from ..services.services import MAX_NAME_LENGTH
+from ..services.services import name_fault
 from ..services.snapshot import Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
 from .settings import checking_entries, read_settings
@@ -212,14 +212,14 @@ class SnapshotReader:
         self._bound(line, 0, line.count(b","), MAX_VALUES, "values")
         self._lines += 1
         if self._lines == 1:
-            self._read_head(_parse(line))
+            self._read_head(self._parse(line))
         elif self._ended:
             self.faults.note(f"line {self._lines} is behind the end")
         elif (name := self._known.names.get(hash(line))) is not None:
             self._counted += 1
             self._name(name)
         else:
-            self._read_service(_parse(line), hash(line))
+            self._read_service(self._parse(line), hash(line))
 
     def _read_head(self, said: object) -> None:
         match said:
@@ -236,9 +236,8 @@ class SnapshotReader:
         match said:
             case {"name": str(name), **table}:
                 self._counted += 1
-                if not (name.isprintable() and 0 < len(name) <= MAX_NAME_LENGTH):
-                    printable = f"a service's name is printable text of 1 to {MAX_NAME_LENGTH} letters"
-                    self.faults.note(f"services.{quote(name)}: {printable}")
+                if unnameable := name_fault(name):
+                    self.faults.note(f"services.{quote(name)}: {unnameable}")
                     return
                 settings, faults = read_settings(table, f"services.{name}", self._stage_keys)
                 self.faults.extend(faults)
@@ -257,6 +256,15 @@ class SnapshotReader:
             case _:
                 self.faults.note(f"line {self._lines} names no service, and is no end")
 
+    def _parse(self, line: bytes) -> Any:
+        """Parse a line. Return None, which no line may be, for one that is not JSON."""
+        try:
+            return json.loads(line)
+        except RecursionError:
+            return {"fault": f"line {self._lines} has lists or objects that are nested too deeply"}
+        except ValueError:
+            return None
+
     def _name(self, name: str) -> bool:
         """Note that a line names this service, and return whether it is the first that does."""
         if name in self.services or name in self._removed or self._known.seen.get(name) == self._known.rounds:
@@ -270,11 +278,3 @@ class SnapshotReader:
         """Raise every fault so far; nothing more is read."""
         self.faults.note(fault)
         raise SnapshotError(self.faults)
-
-
-def _parse(line: bytes) -> Any:
-    """Parse a line. Return None, which no line may be, for one that is not JSON."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None

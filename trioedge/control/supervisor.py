@@ -101,7 +101,7 @@ class ControlSupervisor:
         """
         self._control = control
         self._observer = observer
-        self.services = Services(*totals, governed=control is not None)
+        self.services = Services(*totals, governed=control is not None, observer=observer)
         self.live = Registry(self.services)
         self.applier = SnapshotApplier(
             self.services, self.live, observer, enforced={*enforced, "enabled"}, stage_keys=stage_keys

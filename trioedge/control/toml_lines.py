@@ -12,6 +12,9 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_DEEP: Final = "its lists and tables are nested too deeply: a service has keys, and tables of keys"
 
 
 def toml_lines(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -27,7 +30,9 @@ def toml_lines(path: str | os.PathLike[str]) -> Iterator[str]:
         yield _line(fault=f"cannot be read{where}: {error.strerror or error}")
     except UnicodeDecodeError:
         yield _line(fault="is not TOML: it is not in UTF-8")
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        yield _line(fault=f"is not TOML for services: {_DEEP}")
+    except ValueError as error:
         yield _line(fault=f"is not TOML: {error}")
     else:
         yield _line(version=hashlib.sha256(content).hexdigest()[:12], full=True)
@@ -40,20 +45,33 @@ def _services(document: dict[str, object]) -> Iterator[str]:
         yield _line(fault=f"has no key {', '.join(map(repr, document))}: there is services")
     if not isinstance(services, dict):
         # A file that was emptied, to be written anew, must not remove all services.
-        said = "has no table [services]" if services is None else f"services = {services!r:.100} is no table"
+        said = "has no table [services]" if services is None else f"services = {_short(services)} is no table"
         yield _line(fault=f"{said}: for no services, write an empty [services]")
         services = {}
     count = 0
     for name, table in services.items():
         if not isinstance(table, dict):
-            yield _line(fault=f"services.{name} = {table!r} must be a table")
+            yield _line(fault=f"services.{name} = {_short(table)} must be a table")
             continue
         if "name" in table:
             yield _line(fault=f"services.{name} has no key 'name': the table has it")
-        count += 1
         # The name comes first, because a reader refuses a line that is too long by its start.
-        yield _line(**({"name": name} | table | {"name": name}))
+        try:
+            yield _line(**({"name": name} | table | {"name": name}))
+        except RecursionError:
+            yield _line(fault=f"services.{name:.100}: {_DEEP}")
+        except ValueError:  # Python writes no whole number of more than 4,300 digits
+            yield _line(fault=f"services.{name:.100} has a whole number of more than 64 bits: write a smaller one")
+        else:
+            count += 1
     yield _line(end=count)
+
+
+def _short(value: object) -> str:
+    try:
+        return f"{value!r:.100}"
+    except (RecursionError, ValueError):
+        return "..."
 
 
 def _line(**said: object) -> str:

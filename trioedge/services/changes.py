@@ -14,6 +14,9 @@ ENTRIES_PER_STEP: Final = 512
 _NAMES: Final = tuple((field.name, field.name in ("accept", "reject")) for field in FIELDS)
 """The fields of a policy, and whether each is a list of sources, which may be long."""
 
+_MISSING: Final = object()
+"""The value of a key whose attribute was deleted."""
+
 
 def changed_fields(before: Settings, after: Settings) -> Generator[None, None, tuple[str, ...]]:
     """Return the names of the fields in which two settings differ, in short steps however long their lists are.
@@ -26,18 +29,26 @@ def changed_fields(before: Settings, after: Settings) -> Generator[None, None, t
     """
     old, new = before.policy, after.policy
     short = len(old.accept) + len(old.reject) <= ENTRIES_PER_STEP
-    if before is after or (short and before == after):
+    if before is after or (short and not _differ(before, after)):
         return ()
     fields = []
     for name, long in _NAMES:
         one, other = getattr(old, name), getattr(new, name)
-        if not ((yield from _equal(one, other)) if long else one == other):
+        if not (yield from _equal(one, other)) if long else _differ(one, other):
             fields.append(name)
-    if old.stages != new.stages:
+    if _differ(old.stages, new.stages):
         fields += _changed_keys(old, new)
     if before.credentials != after.credentials:
         fields.append("password_hash")
     return tuple(fields)
+
+
+def _differ(one: object, other: object) -> bool:
+    """Return whether two values differ; values that cannot be compared do, such as arrays of NumPy."""
+    try:
+        return one is not other and bool(one != other)
+    except Exception:
+        return True
 
 
 def _equal(entries: tuple[str, ...], others: tuple[str, ...]) -> Generator[None, None, bool]:
@@ -65,7 +76,7 @@ def _changed_keys(old: Policy, new: Policy) -> list[str]:
         except BaseException:  # no class of keys: the snapshot is refused when this change is checked
             return ["stages"]
         for name, field in stage_fields(keys).items():
-            if getattr(one, field.name) != getattr(other, field.name):
+            if _differ(getattr(one, field.name, _MISSING), getattr(other, field.name, _MISSING)):
                 changed.append(f"{key_of(keys)}.{name}")
     if not changed and list(map(type, old.stages)) != list(map(type, new.stages)):
         return ["stages"]

@@ -149,13 +149,17 @@ class EdgeContext:
         return LiveCounts(capacity)
 
     def watch(self, watcher: Watcher) -> None:
-        """Call ``watcher.changed(service, change)`` after every change of a service from now on."""
+        """Call ``watcher.changed(service, change)`` after every change of a service from now on.
+
+        An exception of a watcher is logged; the change stays, and the other watchers are called.
+        """
         self._services.watch(watcher)
 
     def follow_traffic(self, notify: Callable[[Service], object]) -> None:
         """Call `notify` when sessions of a service come or go, and when its bytes move.
 
         Bytes are reported once after each ``service.up.listen()`` or ``service.down.listen()``. `notify` must not wait.
+        Its exceptions are logged, and change nothing.
         """
         self._services.on_traffic.append(notify)
 

@@ -20,7 +20,7 @@ is named for the length of the run, so that its gate does not refill when its la
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..addresses.rules import SourceRules
 from ..errors import quote
@@ -32,6 +32,9 @@ from .policy import Settings
 from .service import UNKNOWN_SERVICE, Service
 from .snapshot import Change, Foreseeing, Settling, Snapshot, Watcher
 
+if TYPE_CHECKING:
+    from ..telemetry.observer import Observer
+
 DEFAULT_SERVICE: Final = "default"
 """The service of every session on an edge whose stages name none."""
 
@@ -42,6 +45,13 @@ MAX_NAMED: Final = 10_000
 
 _TOO_MANY: Final = Reject(Reason.CAPACITY, f"{MAX_NAMED:,} services have been named")
 _NO_NAME: Final = Reject(Reason.SERVICE, f"a service's name has 1 to {MAX_NAME_LENGTH} letters")
+
+
+def name_fault(name: object) -> str:
+    """Describe the fault of a name that a control plane gives a service; "" for a good one."""
+    if isinstance(name, str) and name.isprintable() and 0 < len(name) <= MAX_NAME_LENGTH:
+        return ""
+    return f"a service's name is printable text of 1 to {MAX_NAME_LENGTH} letters"
 
 
 class Services:
@@ -61,17 +71,19 @@ class Services:
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_up", "_watchers", "governed", "on_gone",
-                 "on_traffic", "unnamed")  # fmt: skip
+    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_observer", "_up", "_watchers", "governed",
+                 "on_gone", "on_traffic", "unnamed")  # fmt: skip
 
-    def __init__(self, up: Total, down: Total, *, governed: bool) -> None:
+    def __init__(self, up: Total, down: Total, *, governed: bool, observer: "Observer | None" = None) -> None:
         """Start with the unnamed service only.
 
         Args:
             up: bytes to upstreams, of the whole edge.
             down: bytes to clients, of the whole edge.
             governed: whether a control plane says which services there are.
+            observer: logs the exceptions of watchers and of callbacks; without one they are raised.
         """
+        self._observer = observer
         self._up, self._down = up, down
         self._by_name: dict[str, Service] = {}
         self._leaving: dict[str, list[Service]] = {}
@@ -149,7 +161,13 @@ class Services:
         """
         for watcher in self._watchers:
             if isinstance(watcher, Foreseeing):
-                yield from watcher.foresee(service, after)
+                try:
+                    for session in watcher.foresee(service, after):
+                        if session is not None and not isinstance(session, Session):
+                            raise TypeError(f"foresee gave {session!r:.100}; it must give sessions and None")
+                        yield session
+                except Exception as fault:
+                    self._watcher_failed(watcher, fault, method="foresee", service=service.name)
 
     def tell(self, service: Service, change: Change) -> Generator[None, None, None]:
         """Notify the watchers of a change that was applied, in short steps; the last watcher first.
@@ -157,13 +175,19 @@ class Services:
         The last one is the endpoint: sessions must go to another upstream at once, and judging devices may take long.
         """
         for watcher in reversed(self._watchers):
-            yield from watcher.changed(service, change) or ()
+            try:
+                yield from watcher.changed(service, change) or ()
+            except Exception as fault:
+                self._watcher_failed(watcher, fault, method="changed", service=service.name)
 
     def settle(self) -> Generator[None, None, None]:
         """Notify the watchers that every change of a snapshot was applied, in short steps."""
         for watcher in self._watchers:
             if isinstance(watcher, Settling):
-                yield from watcher.settle()
+                try:
+                    yield from watcher.settle()
+                except Exception as fault:
+                    self._watcher_failed(watcher, fault, method="settle")
 
     def apply(self, change: Change, rules: SourceRules | None) -> Service:
         """Apply one change; the caller notifies the watchers by :meth:`tell` next. O(1).
@@ -229,7 +253,26 @@ class Services:
     def _notify(self, service: Service) -> None:
         if service.incarnation:  # the unnamed service of an edge with a control plane has no limits and no reports
             for hook in self.on_traffic:
-                hook(service)
+                try:
+                    hook(service)
+                except Exception as fault:
+                    if self._observer is None:
+                        raise
+                    self._observer.fault(
+                        "traffic callback failed", fault, callback=_name_of(hook), service=service.name
+                    )
+
+    def _watcher_failed(self, watcher: Watcher, fault: Exception, **facts: str) -> None:
+        """Log an exception of a watcher, which must not stop the applying of a snapshot."""
+        if self._observer is None:
+            raise fault
+        self._observer.fault("watcher failed", fault, watcher=_name_of(watcher), **facts)
+
+
+def _name_of(code: object) -> str:
+    """Return the name of a function or a method, or of the class of another object."""
+    named = code if hasattr(code, "__qualname__") else type(code)
+    return str(named.__qualname__)
 
 
 class ServicesView(Mapping[str, Service]):

@@ -1,10 +1,12 @@
 """Snapshots of a control plane, the changes that they make, and the protocols of code that follows changes."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Set
+from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 import attrs
 
+from ..arguments import flag_fault
+from ..errors import ConfigurationError, quote
 from .changes import fate_of
 from .policy import Fate, Settings
 from .service import Service
@@ -22,12 +24,30 @@ class Snapshot:
         removed: names of services to remove. Only for a snapshot that is not `full`; unknown names are ignored.
         full: whether services that it does not name are removed.
         version: the control plane's own name for this state, for people and for the next request.
+
+    Raises:
+        ConfigurationError: ``Snapshot(removed='shop') must be a set of names, as in frozenset({'shop'})``.
     """
 
     services: Mapping[str, Settings]
     removed: frozenset[str] = frozenset()
     full: bool = True
     version: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        """Check the types of the four; the settings are checked when the snapshot is applied, in short steps."""
+        if not isinstance(self.services, Mapping):
+            _refuse("services", self.services, "must be settings by name, as in {'shop': Settings()}")
+        if not isinstance(self.removed, Set):
+            _refuse("removed", self.removed, "must be a set of names, as in frozenset({'shop'})")
+        if wrong := flag_fault(self.full):
+            _refuse("full", self.full, wrong)
+        if not isinstance(self.version, str):
+            _refuse("version", self.version, "must be text")
+
+
+def _refuse(name: str, value: object, wrong: str) -> NoReturn:
+    raise ConfigurationError(f"Snapshot({name}={quote(value)}) {wrong}")
 
 
 @attrs.frozen(slots=True)

@@ -170,6 +170,8 @@ class _Table:
             raise ConfigurationError(f"{where} must be an attrs class: write @attrs.frozen above it")
         self.keys = keys
         self.key = key_of(keys)
+        if not self.key:
+            raise ConfigurationError(f"{where}: the name of a class is that of its table: use letters, as in Hours")
         if self.key in _RESERVED:
             raise ConfigurationError(f"{where}: every service has a key {self.key!r} already: rename the class")
         try:
@@ -222,7 +224,11 @@ class _Table:
     def faults(self, made: object, path: str) -> Iterator[str]:
         """Check an instance, which may have been changed since it was made, or whose class has no validators."""
         for name, field in self._fields.items():
-            value = getattr(made, field.attribute.name)
+            try:
+                value = getattr(made, field.attribute.name)
+            except Exception as error:
+                yield f"{path}.{self.key}.{name} cannot be read: {_message(error)}"
+                continue
             try:
                 field.read(value)
             except ConfigurationError as error:
