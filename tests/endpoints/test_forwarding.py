@@ -53,6 +53,19 @@ async def test_an_upstream_that_does_not_answer_ends_the_session_within_the_limi
             assert edge.statistics().ended == {te.Reason.UPSTREAM_TIMEOUT: 1}
 
 
+@pytest.mark.parametrize("stages", [[], [read_ahead], [wrap]], ids=["without a task", "with a task", "wrapped"])
+async def test_limits_of_very_many_seconds_are_limits_without_an_end(stages: list[object]) -> None:
+    async with server() as port:
+        edge = edge_to(port, te.IdleTimeout(1e308, half_closed_seconds=1e308), *stages, connect_seconds=1e308)
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            await client.send_all(b"ping and more")
+            assert await receive_exactly(client, 13) == b"ping and more"
+            await client.send_eof()
+            assert await receive_all(client) == b""
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert edge.statistics().ended == {te.Reason.FINISHED: 1}
+
+
 async def test_a_session_takes_an_idle_connection_or_connects_itself() -> None:
     accepted = 0
 
