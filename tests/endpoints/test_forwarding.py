@@ -4,6 +4,7 @@ Each of its awaits is cancelled in tests/serving/test_sessions_cancelled.py.
 """
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,38 @@ async def test_an_outbound_that_connects_in_a_task_has_its_sockets_carried_in_th
             with pytest.raises(trio.BrokenResourceError):
                 await receive_all(client)
         assert way.trail == ["connect tcp://one.test:1"]
+
+
+class SameSocket:
+    """An outbound that gives every session the same connection, as one with a fault in its pool does."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port))
+
+    async def connect(self, address: Address) -> socket.socket:
+        return self.sock
+
+
+@pytest.mark.parametrize("stages", [[], [read_ahead]], ids=["without a middleware", "with one"])
+async def test_a_connection_that_carries_a_session_costs_the_second_session_only(stages: list[object]) -> None:
+    async with server() as upstream_port:
+        edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://one.test:1", outbound=SameSocket(upstream_port)))
+        async with serving(edge) as port, await connect(port) as first:
+            await first.send_all(b"ping")
+            assert await receive_exactly(first, 4) == b"ping"
+            with capture_logs() as logs:
+                async with await connect(port) as second:
+                    await second.send_all(b"ping")
+                    with pytest.raises(trio.BrokenResourceError):
+                        await receive_all(second)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["stage failed"]
+            ended: Any = edge._run.sessions.recent[0]  # type: ignore[union-attr]
+            assert "carries another session already" in ended.outcome.detail
+            assert edge.statistics().ended == {te.Reason.FAULT: 1}
+            await first.send_all(b"more")
+            assert await receive_exactly(first, 4) == b"more"
+            assert edge.evict(source="127.0.0.1") == 1
 
 
 @pytest.mark.parametrize(
