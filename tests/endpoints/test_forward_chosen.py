@@ -1,7 +1,9 @@
 """Forward to destinations that a function or a stage gives."""
 
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -75,6 +77,75 @@ async def test_a_reject_of_the_function_refuses_the_session(stages: list[object]
         assert await is_reset(port)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert edge.statistics().refused == {te.Reason.POLICY: 1}
+
+
+@attrs.define(eq=False)
+class Alternating:
+    """A function that gives one answer after the other, and notes each session that it is asked for.
+
+    Attributes:
+        answers: given in turn.
+        asked: the numbers of the sessions.
+    """
+
+    answers: list[str | te.Reject]
+    asked: list[int] = attrs.field(factory=list)
+
+    def __call__(self, session: te.Session) -> str | te.Reject:
+        self.asked.append(session.id)
+        return self.answers[(len(self.asked) - 1) % len(self.answers)]
+
+
+class Way:
+    """An outbound that connects in a task."""
+
+    async def connect(self, address: te.Address) -> trio.SocketStream:
+        if address.scheme == "unix":
+            return await trio.open_unix_socket(address.path)
+        return await trio.open_tcp_stream(address.host, address.port)
+
+
+async def answer_a(connection: trio.SocketStream) -> None:
+    await connection.receive_some()
+    await connection.send_all(b"aaaa")
+
+
+async def answer_b(connection: trio.SocketStream) -> None:
+    await connection.receive_some()
+    await connection.send_all(b"bbbb")
+
+
+OUTBOUNDS = [te.Direct(), Way()]
+
+
+@pytest.mark.parametrize("outbound", OUTBOUNDS, ids=["Direct", "in a task"])
+@pytest.mark.parametrize("paced", [False, True], ids=["unpaced", "paced"])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@with_and_without_a_task
+async def test_the_function_is_asked_once_for_each_session(
+    stages: list[object], kind: str, paced: bool, outbound: object, tmp_path: Path
+) -> None:
+    """Also where the reactor cannot carry the session: a rate, and an upstream that is a local socket."""
+    pacing = [te.Pacing(1e6, 1e6)] if paced else []
+    async with server(answer_a) as port_a, server(answer_b) as port_b, trio.open_nursery() as nursery:
+        addresses = [f"tcp://127.0.0.1:{port_a}", f"tcp://127.0.0.1:{port_b}"]
+        if kind == "unix":
+            paths = [f"unix://{tmp_path}/{name}.sock" for name in "ab"]
+            for path, address in zip(paths, addresses, strict=True):
+                await nursery.start(te.Edge(path, [], te.Forward(address)).serve)
+            addresses = paths
+        to = Alternating([*addresses, te.Reject(te.Reason.POLICY, "closed today")])
+        edge = te.Edge("tcp://127.0.0.1:0", [*pacing, *stages], te.Forward(to, outbound=outbound))
+        async with serving(edge) as port:
+            for _ in range(2):
+                assert await exchange(port) == b"aaaa"
+                assert await exchange(port) == b"bbbb"
+                assert await is_reset(port)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert to.asked == sorted(set(to.asked))
+            assert len(to.asked) == 6
+            assert edge.statistics().refused == {te.Reason.POLICY: 2}
+        nursery.cancel_scope.cancel()
 
 
 def raises(session: te.Session) -> str:

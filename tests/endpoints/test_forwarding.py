@@ -4,6 +4,7 @@ Each of its awaits is cancelled in tests/serving/test_sessions_cancelled.py.
 """
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ async def test_an_upstream_that_does_not_answer_ends_the_session_within_the_limi
                 await client.receive_some()
             assert 0.2 <= trio.current_time() - began < 1
             assert edge.statistics().ended == {te.Reason.UPSTREAM_TIMEOUT: 1}
+
+
+@pytest.mark.parametrize("stages", [[], [read_ahead], [wrap]], ids=["without a task", "with a task", "wrapped"])
+async def test_limits_of_very_many_seconds_are_limits_without_an_end(stages: list[object]) -> None:
+    async with server() as port:
+        edge = edge_to(port, te.IdleTimeout(1e308, half_closed_seconds=1e308), *stages, connect_seconds=1e308)
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            await client.send_all(b"ping and more")
+            assert await receive_exactly(client, 13) == b"ping and more"
+            await client.send_eof()
+            assert await receive_all(client) == b""
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert edge.statistics().ended == {te.Reason.FINISHED: 1}
 
 
 async def test_a_session_takes_an_idle_connection_or_connects_itself() -> None:
@@ -327,6 +341,38 @@ async def test_an_outbound_that_connects_in_a_task_has_its_sockets_carried_in_th
             with pytest.raises(trio.BrokenResourceError):
                 await receive_all(client)
         assert way.trail == ["connect tcp://one.test:1"]
+
+
+class SameSocket:
+    """An outbound that gives every session the same connection, as one with a fault in its pool does."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port))
+
+    async def connect(self, address: Address) -> socket.socket:
+        return self.sock
+
+
+@pytest.mark.parametrize("stages", [[], [read_ahead]], ids=["without a middleware", "with one"])
+async def test_a_connection_that_carries_a_session_costs_the_second_session_only(stages: list[object]) -> None:
+    async with server() as upstream_port:
+        edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://one.test:1", outbound=SameSocket(upstream_port)))
+        async with serving(edge) as port, await connect(port) as first:
+            await first.send_all(b"ping")
+            assert await receive_exactly(first, 4) == b"ping"
+            with capture_logs() as logs:
+                async with await connect(port) as second:
+                    await second.send_all(b"ping")
+                    with pytest.raises(trio.BrokenResourceError):
+                        await receive_all(second)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["stage failed"]
+            ended: Any = edge._run.sessions.recent[0]  # type: ignore[union-attr]
+            assert "carries another session already" in ended.outcome.detail
+            assert edge.statistics().ended == {te.Reason.FAULT: 1}
+            await first.send_all(b"more")
+            assert await receive_exactly(first, 4) == b"more"
+            assert edge.evict(source="127.0.0.1") == 1
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,149 @@ async def test_bytes_that_were_read_ahead_wait_for_a_lift_if_the_allowance_is_to
         ends.session.cut(Reason.EVICTED)
 
 
+Kind = Callable[[PlainStream], trio.abc.HalfCloseableStream]
+both_relays = pytest.mark.parametrize("kind", [lambda up: up, ReplayStream], ids=["sockets", "streams"])
+
+
+@both_relays
+@pytest.mark.parametrize("second", [lambda up: up, ReplayStream], ids=["then sockets", "then streams"])
+async def test_a_session_that_is_relayed_cannot_be_relayed_again_and_goes_on(kind: Kind, second: Kind) -> None:
+    async with open_ends() as (ends, reactor), trio.open_nursery() as nursery:
+        nursery.start_soon(carry, ends.session, kind(ends.up), reactor)
+        await trio.testing.wait_all_tasks_blocked()
+        carrier = ends.session.carrier
+        far, near = tcp_pair()
+        with pytest.raises(RuntimeError, match=r"session \d+ has a relay already: a session is relayed once"):
+            await carry(ends.session, second(PlainStream(near)), reactor)
+        assert near.fileno() == -1, "the second upstream is closed"
+        far.close()
+        assert ends.session.carrier is carrier
+        client = stream(ends.client)
+        await client.send_all(b"ping")
+        assert await receive_exactly(stream(ends.upstream), 4) == b"ping"
+        assert ends.session.cut(Reason.EVICTED)
+        with pytest.raises(trio.BrokenResourceError):
+            await receive_all(client)
+
+
+async def test_a_bare_socket_is_not_lent_while_a_relay_carries_its_session() -> None:
+    """As where a middleware relays the session itself and calls the endpoint behind it all the same."""
+    async with open_ends() as (ends, reactor), trio.open_nursery() as nursery:
+        nursery.start_soon(carry, ends.session, ReplayStream(ends.up), reactor)
+        await trio.testing.wait_all_tasks_blocked()
+        carrier = ends.session.carrier
+
+        def begin(sock: socket.socket, prefetched: bytes, ended: Ended) -> None:
+            raise AssertionError("begun")
+
+        with pytest.raises(RuntimeError, match="has a relay already"):
+            await lend(ends.session, ends.down, reactor, begin)
+        assert ends.session.carrier is carrier
+        ends.session.cut(Reason.EVICTED)
+
+
+@both_relays
+async def test_a_second_relay_is_refused_while_the_first_one_waits_for_the_allowance(kind: Kind) -> None:
+    async with open_ends() as (ends, reactor), trio.open_nursery() as nursery:
+        ends.session.allowance = allowance = Allowance(3)
+        ends.down.unread(b"head")
+        nursery.start_soon(carry, ends.session, ends.up, reactor)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ends.session.carrier is None
+        far, near = tcp_pair()
+        with pytest.raises(trio.ClosedResourceError):
+            await carry(ends.session, kind(PlainStream(near)), reactor)
+        assert near.fileno() == -1
+        far.close()
+        allowance.lift()
+        assert await receive_exactly(stream(ends.upstream), 4) == b"head"
+        assert ends.session.cut(Reason.EVICTED)
+        with pytest.raises(trio.BrokenResourceError):
+            await receive_all(stream(ends.client))
+
+
+@both_relays
+async def test_a_session_that_has_ended_or_has_no_stream_cannot_be_relayed(kind: Kind) -> None:
+    async with open_ends() as (ends, reactor):
+        without_task = make_session()
+        with pytest.raises(RuntimeError, match=r"session \d+ has no stream: only a session with a task"):
+            await carry(without_task, kind(ends.up), reactor)
+        assert ends.up._sock is None
+        far, near = tcp_pair()
+        ends.session.end(Completed())
+        with pytest.raises(RuntimeError, match=r"session \d+ has ended"):
+            await carry(ends.session, kind(PlainStream(near)), reactor)
+        assert near.fileno() == -1
+        far.close()
+
+
+@both_relays
+async def test_a_session_that_was_cut_before_its_relay_is_not_served(kind: Kind) -> None:
+    async with open_ends() as (ends, reactor):
+        ends.session.cut(Reason.EVICTED)
+        assert await carry(ends.session, kind(ends.up), reactor) == Completed(Reason.EVICTED)
+        assert ends.up._sock is None
+
+
+async def test_a_session_that_is_cut_while_another_task_waits_to_relay_it_is_not_served() -> None:
+    async with open_ends() as (ends, reactor), trio.open_nursery() as nursery:
+        ends.session.allowance = allowance = Allowance(3)
+        ends.down.unread(b"head")
+        outcomes: list[Outcome] = []
+
+        @nursery.start_soon
+        async def run() -> None:
+            outcomes.append(await carry(ends.session, ends.up, reactor))
+
+        await trio.testing.wait_all_tasks_blocked()
+        ends.session.cut(Reason.EVICTED)
+        allowance.lift()
+        await trio.testing.wait_all_tasks_blocked()
+        assert outcomes == [Completed(Reason.EVICTED)]
+        assert ends.are_closed()
+
+
+@pytest.mark.parametrize("how", ["at once", "after a wait", "cancelled in a wait"])
+async def test_a_socket_that_carries_another_session_is_refused_and_goes_on(how: str) -> None:
+    async with open_ends() as (first, reactor), trio.open_nursery() as nursery:
+        second = make_ends()
+        shared = PlainStream(first.up.socket)
+        refused: list[str] = []
+        scope = trio.CancelScope()
+
+        async def relay_second() -> None:
+            with scope:
+                try:
+                    await carry(second.session, shared, reactor)
+                except RuntimeError as error:
+                    refused.append(str(error))
+
+        if how != "at once":  # the socket is free yet
+            second.session.allowance = allowance = Allowance(0)
+            second.down.unread(b"head")
+            nursery.start_soon(relay_second)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(carry, first.session, first.up, reactor)
+        await trio.testing.wait_all_tasks_blocked()
+        if how == "at once":
+            nursery.start_soon(relay_second)
+        elif how == "after a wait":
+            allowance.lift()
+        else:
+            scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(refused) == (how != "cancelled in a wait")
+        assert all("carries another session already: each session needs a socket" in text for text in refused)
+        assert second.session.carrier is None
+        second.close()
+        client, upstream = stream(first.client), stream(first.upstream)
+        await client.send_all(b"ping")
+        assert await receive_exactly(upstream, 4) == b"ping"
+        await upstream.send_all(b"pong")
+        assert await receive_exactly(client, 4) == b"pong"
+        assert first.session.cut(Reason.EVICTED)
+
+
 @pytest.mark.parametrize("source", [TCP, LOCAL])
 async def test_a_rate_that_the_kernel_cannot_keep_makes_a_stream_relay(source: str) -> None:
     async with open_reactor() as reactor:

@@ -1,6 +1,7 @@
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
@@ -184,3 +185,27 @@ async def test_a_receive_of_no_bytes_is_refused_also_when_bytes_were_unread() ->
     assert await near.receive_some() == b"early"
     await near.aclose()
     await far.aclose()
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("data", [b"head", bytearray(b"head"), memoryview(b"head"), memoryview(b"h.e.a.d.")[::2]])
+async def test_anything_bytes_like_can_be_unread(make: Make, data: bytes | bytearray | memoryview) -> None:
+    near, far = tcp_pair()
+    plain = make(near)
+    plain.unread(data)
+    assert await plain.receive_some() == b"head"
+    await plain.aclose()
+    far.close()
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("data", [5, "head", [104, 101], None])
+async def test_what_is_not_bytes_like_cannot_be_unread(make: Make, data: Any) -> None:
+    near, far = tcp_pair()
+    plain = make(near)
+    plain.unread(b"head")
+    with pytest.raises(TypeError, match=r"stream\.unread\(.+\) needs bytes, a bytearray or a memoryview"):
+        plain.unread(data)
+    assert await plain.receive_some() == b"head"
+    await plain.aclose()
+    far.close()

@@ -157,6 +157,73 @@ async def test_an_evicted_session_has_both_sockets_closed_when_evict_returns(kin
             assert edge.statistics().ended == {te.Reason.EVICTED: 1}
 
 
+@pytest.mark.parametrize("again", KINDS)
+@pytest.mark.parametrize("kind", ["text", "another stream"])
+async def test_a_session_that_is_relayed_twice_is_still_served_by_its_first_relay_and_evicted(
+    kind: str, again: str
+) -> None:
+    refused: list[RuntimeError] = []
+
+    class Twice(LiveRelaying):
+        async def handle(self, session: te.Session) -> te.Outcome:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(super().handle, session)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                try:
+                    return await self._context.relay(session, await upstream_of(again, port)())
+                except RuntimeError as error:
+                    refused.append(error)
+            return self._recipe.outcomes[0]
+
+    class Recipe(Relaying):
+        def open(self, context: te.EdgeContext) -> Twice:
+            return Twice(self, context)
+
+    async with server() as port:
+        edge = edge_of(Recipe(upstream_of(kind, port)))
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            await wait_for_phase(edge, "relaying")
+            await trio.sleep(0.1)
+            assert [str(error) for error in refused] == ["session 1 has a relay already: a session is relayed once"]
+            await client.send_all(b"ping")
+            assert await receive_exactly(client, 4) == b"ping"
+            assert edge.evict(source="127.0.0.1") == 1
+            with pytest.raises(trio.BrokenResourceError):
+                await receive_all(client)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert edge.statistics().ended == {te.Reason.EVICTED: 1}
+
+
+async def test_a_session_without_a_task_cannot_be_relayed_by_a_worker_and_goes_on() -> None:
+    """A stage has the context; a connection that it passes is closed."""
+    contexts: list[te.EdgeContext] = []
+
+    class Stage:
+        def decide(self, session: te.Session) -> te.Verdict:
+            return te.CONTINUE
+
+    @attrs.define(eq=False)
+    class Keeps:
+        kind = "decision"
+
+        def open(self, context: te.EdgeContext) -> Stage:
+            contexts.append(context)
+            return Stage()
+
+    async with server() as port:
+        edge = edge_of(te.Forward(f"tcp://127.0.0.1:{port}"), Keeps())
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            await wait_for_phase(edge, "relaying")
+            (session,) = edge.sessions
+            sock = socket.create_connection(("127.0.0.1", port))
+            with pytest.raises(RuntimeError, match="session 1 has a relay already"):
+                await contexts[0].relay(session, sock)
+            assert sock.fileno() == -1
+            await client.send_all(b"ping")
+            assert await receive_exactly(client, 4) == b"ping"
+            assert edge.evict(session=session) == 1
+
+
 async def wait_for_phase(edge: te.Edge, phase: str) -> None:
     with trio.fail_after(5):
         while [session.phase for session in edge.sessions] != [phase]:

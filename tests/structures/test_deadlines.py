@@ -1,3 +1,4 @@
+import sys
 from itertools import count
 from math import ceil, inf, nextafter
 from typing import TypeVar
@@ -114,6 +115,18 @@ def test_an_item_that_is_due_at_infinity_is_never_given() -> None:
     assert expired(deadlines, 1e12) == []
     deadlines.discard("never", tick)
     assert deadlines.next_due() == inf
+
+
+@pytest.mark.parametrize("tick", [0.01, 0.05, 10.0])
+@pytest.mark.parametrize("due", [1e300, 1e308, sys.float_info.max])
+def test_an_item_that_is_due_at_a_very_large_number_of_seconds_is_not_given_before(due: float, tick: float) -> None:
+    deadlines: Deadlines[str] = Deadlines(tick)
+    number = deadlines.add("late", due)
+    deadlines.add("soon", 1.0)
+    assert expired(deadlines, 1e12) == ["soon"]
+    assert deadlines.next_due() >= due
+    deadlines.discard("late", number)
+    assert expired(deadlines, 1e12) == []
 
 
 @pytest.mark.parametrize("tick", [0.01, 0.05, 0.1, TICK])

@@ -125,12 +125,17 @@ class Forwarding:
 
         Returns:
             True if it does. False if the session needs a task, or the refusal of one that has no upstream: nothing has
-            happened then.
+            happened then, but that the task finds what the user's function has answered.
         """
+        plain = self._connector.plain
+        if not plain and self._choose is not None:  # the task asks the user's function
+            return False
         upstream = self.upstream(session)
         if isinstance(upstream, Reject):
             return upstream
-        if not self.carries(session, upstream):
+        if not plain or not kernel_paces(session, local=upstream.local):
+            if self._choose is not None:
+                session.state[Upstream] = upstream  # the task does not ask the user's function again
             return False
         self._begin(session, upstream, down, prefetched, ended)
         return True
@@ -183,7 +188,8 @@ class Forwarding:
 
         A connect that fails is an outcome with its reason.
         """
-        upstream = self.upstream(session)
+        known = None if self._choose is None else session.state.get(Upstream)
+        upstream = known or self.upstream(session)
         if isinstance(upstream, Reject):
             return upstream
         stream = session.stream

@@ -25,7 +25,7 @@ from typing import Final, Protocol, TypeAlias
 
 import trio
 
-from ..structures.deadlines import Deadlines
+from ..structures.deadlines import NEVER, Deadlines
 from ..telemetry.observer import Observer
 
 BUFFER_BYTES: Final = 65536
@@ -122,6 +122,10 @@ class Reactor:
         """Registered file descriptors."""
         return len(self._ready)
 
+    def __contains__(self, fd: int) -> bool:
+        """Tell whether a file descriptor is registered."""
+        return fd in self._ready
+
     def refresh(self) -> float:
         """Set `now` to the current time and return it."""
         self.now = self._clock()
@@ -172,9 +176,10 @@ class Reactor:
         Returns:
             The tick that :meth:`drop_deadline` needs.
         """
-        if due < self._timer.deadline:
+        tick = self._deadlines.add(item, due)
+        if due < self._timer.deadline and tick != NEVER:
             self._timer.deadline = due
-        return self._deadlines.add(item, due)
+        return tick
 
     def drop_deadline(self, item: Expiring, tick: int) -> None:
         """Cancel a deadline; does nothing if it has expired.

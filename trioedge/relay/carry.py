@@ -39,8 +39,27 @@ async def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Rea
         session: its `stream` is the client.
         up: the upstream; the socket of a :class:`PlainStream` is carried in the reactor.
         reactor: carries plain sockets.
+
+    Raises:
+        RuntimeError: the session has a relay already, has ended or has no stream; or the upstream is a socket that
+            carries another session, which then stays open.
+        trio.ClosedResourceError: the client's or the upstream's socket was closed or detached.
     """
     down = session.stream
+    try:
+        if isinstance(up, PlainStream):
+            _check_new(up.socket, reactor)
+        _check_free(session)
+        if isinstance(down, PlainStream):
+            down.socket  # noqa: B018 - raises if another task has detached it
+    except SocketInUseError:
+        raise
+    except BaseException:
+        await close_hard(up)
+        raise
+    if session.cut_reason is not None:
+        await close_hard(up)
+        return Completed(session.cut_reason)
     if (
         isinstance(down, PlainStream)
         and isinstance(up, PlainStream)
@@ -68,6 +87,7 @@ async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, r
 
     def begin(client: socket.socket, prefetched: bytes, ended: Ended) -> None:
         nonlocal relayed
+        _check_new(sock, reactor)  # another session may have begun with it meanwhile
         session.carrier = relay = Relay(session, reactor, client, sock, ended)
         relayed = True  # so it closes both
         relay.start(prefetched, readable=sock.family == socket.AF_UNIX, registered=False)
@@ -78,7 +98,7 @@ async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, r
         await _spend(session, greeting)
         return await lend(session, down, reactor, begin)
     finally:
-        if not relayed:
+        if not relayed and sock.fileno() not in reactor:
             reset(sock)
 
 
@@ -92,7 +112,12 @@ async def lend(session: Session, stream: PlainStream, reactor: Reactor, begin: B
         stream: its client.
         reactor: its clock is refreshed before `begin`.
         begin: begins to carry the socket, and makes itself the session's carrier.
+
+    Raises:
+        RuntimeError: the session has a relay already, or has ended.
+        trio.ClosedResourceError: the stream was closed or detached.
     """
+    _check_free(session)
     done = trio.Event()
     result: Outcome = Completed(Reason.DRAINED)
 
@@ -103,19 +128,43 @@ async def lend(session: Session, stream: PlainStream, reactor: Reactor, begin: B
 
     await trio.lowlevel.checkpoint_if_cancelled()
     sock, prefetched = stream.detach()
-    begun = False
+    asked = begun = False
     try:
         await _spend(session, prefetched)
+        _check_free(session)
         reactor.refresh()
+        asked = True  # from here on the session's carrier is the one that `begin` makes
         begin(sock, prefetched, ended)
         begun = True
+        if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
+            session.carrier.cut(session.cut_reason)
         await done.wait()
     finally:
-        if not done.is_set() and session.carrier is not None:
+        if asked and not done.is_set() and session.carrier is not None:
             session.carrier.cut(Reason.DRAINED)
         if not begun:
             reset(sock)
     return result
+
+
+class SocketInUseError(RuntimeError):
+    """The socket of an upstream carries another session."""
+
+
+def _check_free(session: Session) -> None:
+    """Raise RuntimeError if no relay can begin to carry the session."""
+    if session.carrier is not None:
+        raise RuntimeError(f"session {session.id} has a relay already: a session is relayed once")
+    if session.outcome is not None:
+        raise RuntimeError(f"session {session.id} has ended: relay a session while its endpoint handles it")
+    if session.stream is None:
+        raise RuntimeError(f"session {session.id} has no stream: only a session with a task can be relayed")
+
+
+def _check_new(sock: socket.socket, reactor: Reactor) -> None:
+    """Raise SocketInUseError if the reactor knows the socket of a new upstream."""
+    if sock.fileno() in reactor:
+        raise SocketInUseError(f"{sock!r:.100} carries another session already: each session needs a socket of its own")
 
 
 async def _spend(session: Session, data: bytes) -> None:

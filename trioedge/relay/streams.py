@@ -39,9 +39,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError
         return self._sock
 
-    def unread(self, data: bytes) -> None:
-        """Put `data` before the bytes that are received next."""
-        self._unread = bytes(data) + self._unread
+    def unread(self, data: bytes | bytearray | memoryview) -> None:
+        """Put `data` before the bytes that are received next.
+
+        Raises:
+            TypeError: `data` is not bytes-like.
+        """
+        self._unread = _bytes_of(data) + self._unread
 
     def detach(self) -> tuple[Socket, bytes]:
         """Give away the socket and the bytes that were un-read; the stream is closed from now on.
@@ -146,9 +150,13 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         self._inner = inner
         self._unread = b""
 
-    def unread(self, data: bytes) -> None:
-        """Put `data` before the bytes that are received next."""
-        self._unread = bytes(data) + self._unread
+    def unread(self, data: bytes | bytearray | memoryview) -> None:
+        """Put `data` before the bytes that are received next.
+
+        Raises:
+            TypeError: `data` is not bytes-like.
+        """
+        self._unread = _bytes_of(data) + self._unread
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive the bytes that were un-read, then those of the inner stream."""
@@ -170,3 +178,11 @@ class ReplayStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _bytes_of(data: bytes | bytearray | memoryview) -> bytes:
+    """Copy bytes-like data; `bytes` alone would make five NUL bytes of the number 5."""
+    try:
+        return bytes(memoryview(data))
+    except TypeError:
+        raise TypeError(f"stream.unread({data!r:.100}) needs bytes, a bytearray or a memoryview") from None

@@ -37,11 +37,13 @@ class Deadlines(Generic[T]):
         """Set a deadline for `item` at `due` seconds, beside any other that it has.
 
         Returns:
-            The tick that :meth:`discard` needs; :data:`NEVER` for a deadline at infinity.
+            The tick that :meth:`discard` needs; :data:`NEVER` for a deadline at infinity, or so late that its tick is
+            above every float.
         """
-        if due == inf:
+        ticks = due * self._ticks_per_second
+        if ticks == inf:  # also for a finite `due` that has no tick
             return NEVER
-        tick = ceil(due * self._ticks_per_second)
+        tick = ceil(ticks)
         if tick / self._ticks_per_second < due:  # the product was rounded down
             tick += 1
         bucket = self._buckets.get(tick)
