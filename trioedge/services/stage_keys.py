@@ -235,9 +235,8 @@ def _field(attribute: "attrs.Attribute[Any]", hints: Mapping[str, Any], where: s
             f"{where}: its field {attribute.name} has no default, and a service need not say it: give it one"
         )
     if fault := choice_fault(fate := attribute.metadata.get("fate", Fate.KEEP), _ALLOWED_FATES):
-        raise ConfigurationError(
-            f"{where}: the fate {quote(fate.value if isinstance(fate, Fate) else fate)} of its field {attribute.name} {fault}"
-        )
+        said = fate.value if isinstance(fate, Fate) else fate
+        raise ConfigurationError(f"{where}: the fate {quote(said)} of its field {attribute.name} {fault}")
     # The annotation is that of the value which a converter returns, and says nothing about the value which it takes.
     reader = _ANY if attribute.converter is not None else reader_of(hints.get(attribute.name, attribute.type))
     return _Field(attribute, reader, bool(attribute.repr))
