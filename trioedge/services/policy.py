@@ -225,7 +225,7 @@ def faults(policy: Policy, path: str) -> Generator[str, None, None]:
             other, fault = NEEDS[name]
             wrong = fault if getattr(policy, other) is None else ""
         if wrong:
-            yield f"{path}.{name} = {quote(value)} {wrong}"
+            yield f"{path}.{name} = {quote(value, 1_000)} {wrong}"
 
 
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

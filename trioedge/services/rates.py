@@ -35,7 +35,7 @@ def parse_rate(value: object) -> float:
     """
     rate = _read(value)
     if rate is None:
-        raise ConfigurationError(f"rate {quote(value)} {_fault(value)}")
+        raise ConfigurationError(f"rate {quote(value, 1_000)} {_fault(value)}")
     return rate
 
 
