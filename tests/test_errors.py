@@ -139,3 +139,8 @@ def test_an_exception_is_quoted_with_room_for_its_message() -> None:
     assert quote_fault(LookupError("x" * 200)) == f"LookupError('{'x' * 200}')"
     assert len(quote_fault(LookupError("x" * 2_000_000))) == MAX_FAULT_LETTERS + 3
     assert message_of(LookupError("no such thing")) == "no such thing"
+
+
+def test_a_text_is_quoted_to_the_letters_that_the_caller_allows() -> None:
+    assert quote("x" * 150, 200) == repr("x" * 150)
+    assert quote(["x" * 300], 200) == f"['{'x' * 198}..."

@@ -63,7 +63,7 @@ def quote(value: object, letters: int = MAX_QUOTED_LETTERS) -> str:
     """
     text = ""
     try:
-        for piece in _pieces(value):
+        for piece in _pieces(value, letters):
             text += piece
             if len(text) > letters:
                 return f"{text[:letters]}..."
@@ -89,24 +89,24 @@ def message_of(fault: BaseException) -> str:
         return quote_fault(fault)
 
 
-def _pieces(value: object) -> Iterator[str]:
+def _pieces(value: object, letters: int) -> Iterator[str]:
     """Write a value piece by piece, none of them long."""
     match value:
         case str() if type(value) is str:
-            yield repr(value[: MAX_QUOTED_LETTERS + 1])
+            yield repr(value[: letters + 1])
         case list():
             yield "["
             for number, each in enumerate(value):
                 yield ", " if number else ""
-                yield from _pieces(each)
+                yield from _pieces(each, letters)
             yield "]"
         case dict():
             yield "{"
             for number, (key, each) in enumerate(value.items()):
                 yield ", " if number else ""
-                yield from _pieces(key)
+                yield from _pieces(key, letters)
                 yield ": "
-                yield from _pieces(each)
+                yield from _pieces(each, letters)
             yield "}"
         case _:
             yield repr(value)

@@ -14,7 +14,7 @@ import attrs
 
 from ..addresses.address import parse_address
 from ..arguments import choice_fault, count_fault, flag_fault, number_fault
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from .credentials import Credentials
 from .device_rules import DeviceRules, Handover, Unchecked
 from .rates import parse_rate
@@ -225,7 +225,7 @@ def faults(policy: Policy, path: str) -> Generator[str, None, None]:
             other, fault = NEEDS[name]
             wrong = fault if getattr(policy, other) is None else ""
         if wrong:
-            yield f"{path}.{name} = {value!r} {wrong}"
+            yield f"{path}.{name} = {quote(value, 1_000)} {wrong}"
 
 
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -252,5 +252,5 @@ def defaults_of(keys: Any) -> Any:
         TypeError: `keys` is no such class.
     """
     if not (isinstance(keys, type) and attrs.has(keys)):
-        raise TypeError(f"policy[...] takes the attrs class that a stage names as its policy, not {keys!r}")
+        raise TypeError(f"policy[...] takes the attrs class that a stage names as its policy, not {quote(keys)}")
     return keys()

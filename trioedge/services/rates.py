@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Final
 
 from ..arguments import is_number
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 
 _SCALES: Final = {
     "": 1,
@@ -35,7 +35,7 @@ def parse_rate(value: object) -> float:
     """
     rate = _read(value)
     if rate is None:
-        raise ConfigurationError(f"rate {value!r} {_fault(value)}")
+        raise ConfigurationError(f"rate {quote(value, 1_000)} {_fault(value)}")
     return rate
 
 

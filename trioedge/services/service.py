@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ..addresses.rules import SourceRules
+from ..errors import quote
 from ..session.meter import Meter
 from ..session.state import State
 from ..session.verdict import Reason, Reject
@@ -73,7 +74,7 @@ class Service:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, str):
             raise TypeError(
-                f"a service is compared with {other!r}: write .name, as in session.service.name == {other!r}"
+                f"a service is compared with {quote(other)}: write .name, as in session.service.name == {quote(other)}"
             )
         return self is other
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_ch
 
 import attrs
 
+from ..errors import quote
 from .session import Session
 from .verdict import Outcome, Verdict
 
@@ -149,7 +150,7 @@ class FunctionMiddleware:
 
 
 def _name(function: object) -> str:
-    return getattr(function, "__name__", None) or repr(function)
+    return getattr(function, "__name__", None) or quote(function)
 
 
 DecisionFunction: TypeAlias = Callable[[Session], Verdict]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from ..addresses.address import parse_address
 from ..arguments import Fixed
-from ..errors import ConfigurationError, quote
+from ..errors import MAX_FAULT_LETTERS, ConfigurationError, quote
 from ..services.service import UNKNOWN_SERVICE
 from ..services.services import DEFAULT_SERVICE, MAX_NAME_LENGTH
 from ..session.session import Session
@@ -69,4 +69,6 @@ class Identify(Fixed):
 def _check_name(name: object) -> str:
     if isinstance(name, str) and 0 < len(name) <= MAX_NAME_LENGTH:
         return name
-    raise ConfigurationError(f"Identify: the service name {quote(name)} must be text of 1 to {MAX_NAME_LENGTH} letters")
+    raise ConfigurationError(
+        f"Identify: the service name {quote(name, MAX_FAULT_LETTERS)} must be text of 1 to {MAX_NAME_LENGTH} letters"
+    )

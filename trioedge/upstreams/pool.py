@@ -24,10 +24,11 @@ from typing import Final
 import trio
 from trio_util import AsyncBool
 
+from ..errors import quote_fault
 from ..loop.reactor import HUNG_UP, Reactor
 from ..session.verdict import Reason
 from ..structures.backoff import Backoff
-from ..telemetry.observer import Observer
+from ..telemetry.observer import STOPS, Observer
 from .connector import Attempt, Connecting, Target
 from .errors import UpstreamError
 
@@ -219,9 +220,11 @@ class IdlePool:
         self._refills.add(refill)
         try:
             refill.attempt = self._connector.start(self._target, refill)
-        except Exception as fault:  # a user's outbound may raise anything
+        except STOPS:
+            raise
+        except BaseException as fault:  # a user's outbound may raise anything
             self._observer.fault("outbound failed", fault, upstream=str(self._target.address))
-            self.refused(refill, UpstreamError(Reason.FAULT, repr(fault)))
+            self.refused(refill, UpstreamError(Reason.FAULT, quote_fault(fault)))
 
     def filled(self, refill: _Refill, sock: socket.socket, readable: bool) -> None:
         """Add a connection that was made; one that :meth:`resize` made surplus is closed at once."""

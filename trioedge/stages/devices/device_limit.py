@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
 from ...arguments import Fixed, check_choice, check_count, check_number
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, quote
 from ...services.control_plane import ChecksDevices
 from ...services.device_rules import DeviceRules, Handover, Unchecked
 from ...session.session import Session
@@ -90,10 +90,10 @@ class DeviceLimit(Fixed):
         check_number("DeviceLimit", "check_seconds", check_seconds, above=0)
         check_count("DeviceLimit", "capacity", capacity)
         if not isinstance(grace, Grace):
-            raise ConfigurationError(f"DeviceLimit(grace={grace!r}) must be a Grace, as in Grace(seconds=5)")
+            raise ConfigurationError(f"DeviceLimit(grace={quote(grace)}) must be a Grace, as in Grace(seconds=5)")
         if check is not None and not is_check(check):
             raise ConfigurationError(
-                f"DeviceLimit(check={check!r}) must be an async function: async def check(service, device)"
+                f"DeviceLimit(check={quote(check)}) must be an async function: async def check(service, device)"
             )
         self.rules = DeviceRules(devices, Handover(handover), hold_seconds, Unchecked(unchecked), stale_seconds)
         self.key: Literal["source", "network"] | Callable[[Session], str] = key
