@@ -181,6 +181,8 @@ class EdgeContext:
 
         Raises:
             ConfigurationError: `upstream` is text and no address.
+            RuntimeError: the session has a relay already, has ended or has no task, and `upstream` is closed; or
+                `upstream` is a socket that carries another session, which goes on.
         """
         return self._edge.relay(session, upstream)
 
