@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from math import inf, nan
 from typing import Any
 
@@ -13,6 +14,7 @@ from trioedge.arguments import (
     choice_fault,
     count_fault,
     flag_fault,
+    is_async,
     is_number,
     is_whole_number,
     number_fault,
@@ -119,3 +121,34 @@ def test_the_first_unknown_keys_are_named_and_the_others_counted(unknown: list[o
 
 def test_no_key_is_meant_where_there_are_none() -> None:
     assert unknown_keys(["a"], ()) == "'a'"
+
+
+async def ask(word: str, number: int) -> None: ...
+
+
+class Asks:
+    async def __call__(self, word: str, number: int) -> None: ...
+
+    async def ask(self, word: str, number: int) -> None: ...
+
+    def answer(self, word: str, number: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (ask, True),
+        (Asks().ask, True),
+        (Asks(), True),
+        (partial(ask, number=1), True),
+        (partial(partial(Asks(), "x")), True),
+        (Asks().answer, False),
+        (lambda word, number: None, False),
+        (partial(Asks().answer, "x"), False),
+        (Asks, False),
+        ("ask", False),
+        (None, False),
+    ],
+)
+def test_a_function_object_or_partial_is_async_if_a_call_of_it_is(value: object, expected: bool) -> None:
+    assert is_async(value) is expected

@@ -15,9 +15,11 @@ import trio
 
 import trioedge as te
 from examples.control_plane import services_file
-from examples.control_plane.app import ControlPlane
+from examples.control_plane.app import ControlPlane, faults_of
 from examples.control_plane.store import FRESH_SECONDS, Store
 from tests.support.control_planes import example
+from tests.support.policies import Hours
+from trioedge.services.stage_keys import NO_KEYS, StageKeys
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "examples/control_plane/README.md"
@@ -157,6 +159,19 @@ async def test_a_faulty_service_is_not_stored(
     assert store.version == version
 
 
+@pytest.mark.parametrize(
+    ("hours", "faults"),
+    [
+        ({"since": 9}, []),
+        ({"sinse": 9}, ["services.shop.hours has no key 'sinse' (did you mean since?)"]),
+        ({"since": "9"}, ["services.shop.hours.since = '9' must be a whole number"]),
+    ],
+)
+def test_the_keys_of_an_edges_stages_are_checked_as_that_edge_checks_them(hours: object, faults: list[str]) -> None:
+    found = faults_of("shop", {"hours": hours}, StageKeys([Hours]))
+    assert [fault[: len(start)] for fault, start in zip(found, faults, strict=True)] == faults
+
+
 @pytest.mark.parametrize("name", ["a%0Ab", "x" * 256])
 async def test_a_name_that_edges_refuse_is_not_stored(client: httpx.AsyncClient, store: Store, name: str) -> None:
     assert (await client.put(f"/services/{name}", json={})).status_code == 422
@@ -258,7 +273,7 @@ def test_a_faulty_file_is_refused_at_the_start(tmp_path: Path, text: str, fault:
     path = tmp_path / "services.toml"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=re.escape(fault)) as refusal:
-        services_file.read(path)
+        services_file.read(path, NO_KEYS)
     assert str(path) in str(refusal.value)
 
 
@@ -308,7 +323,7 @@ async def test_a_file_that_is_being_written_is_left_alone(
     looks: list[tuple[int, ...] | None] = [(1,), (2,), (3,), (3,), (3,), (4,), None, (4,), (3,), (4,), (4,)]
     left: list[int] = []
 
-    def read(_: Path) -> dict[str, Any]:
+    def read(_: Path, stage_keys: StageKeys) -> dict[str, Any]:
         left.append(len(looks))
         return {}
 

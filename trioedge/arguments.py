@@ -4,9 +4,10 @@ A function ``..._fault`` describes the fault of a value, to be put behind its na
 functions ``check_...`` raise the same text for an argument.
 """
 
+import inspect
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
-from functools import wraps
+from functools import partial, wraps
 from math import inf
 from typing import Any, Final, TypeGuard
 
@@ -124,6 +125,13 @@ def check_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) ->
     _refuse(owner, name, value, choice_fault(value, choices))
 
 
+def is_async(value: object) -> bool:
+    """Tell whether a value is an async function, an object that is called like one, or a partial of these."""
+    while isinstance(value, partial):
+        value = value.func
+    return inspect.iscoroutinefunction(value) or (callable(value) and inspect.iscoroutinefunction(type(value).__call__))
+
+
 class Fixed:
     """An object whose attributes cannot be set or deleted once it is made.
 
@@ -141,7 +149,7 @@ class Fixed:
             if type(self) is cls:
                 vars(self)["_is_fixed"] = True
 
-        cls.__init__ = initialize_and_fix  # type: ignore[method-assign]
+        cls.__init__ = initialize_and_fix  # type: ignore[method-assign]  # of this class, to fix what it made
 
     def __setattr__(self, name: str, value: object) -> None:
         self._check_unfixed(name)

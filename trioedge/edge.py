@@ -104,14 +104,7 @@ class Edge:
         if self._admin is not None and self._admin.scheme != "unix":
             raise ConfigurationError(f"admin={admin!r} must be a local socket, as in unix:///run/edge.sock")
         self._description = Description(
-            self.outline,
-            self.stage_keys,
-            control,
-            self.name,
-            report_seconds,
-            drain_seconds,
-            max_sessions,
-            refuse == "close",
+            self.outline, self.stage_keys, control, self.name, report_seconds, max_sessions, refuse == "close"
         )
         self.phase: AsyncValue[str] = AsyncValue("idle")
         self.snapshots: AsyncValue[int] = AsyncValue(0)
@@ -228,6 +221,8 @@ class Edge:
             ListenError: an address cannot be listened on; nothing was started.
             RuntimeError: it is serving already.
         """
+        self.listen = _addresses(self.listen)  # the command line may have set others
+        check_parts(self.outline, self.listen, governed=self.control is not None)
         return await self._serve(self.listen, Direct(), task_status)
 
     async def _serve(self, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
@@ -238,7 +233,7 @@ class Edge:
         try:
             for address in addresses:
                 listeners.append(bind(parse_address(address, listening=True)))  # noqa: PERF401 - one may raise
-            run = self._run = Run(self._description, self.phase, self.snapshots, listeners)
+            run = self._run = Run(self._description, self.phase, self.snapshots, listeners, self.drain_seconds)
             admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
             return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
         finally:

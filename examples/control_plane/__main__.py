@@ -13,6 +13,10 @@ import hypercorn.trio
 import trio
 from hypercorn.config import Config
 
+from trioedge.cli.target import load
+from trioedge.errors import ConfigurationError
+from trioedge.services.stage_keys import NO_KEYS
+
 from .app import ControlPlane
 from .services_file import follow, read
 from .store import Store
@@ -64,6 +68,9 @@ def main() -> None:
     parser.add_argument(
         "--services", type=Path, metavar="FILE", help="a TOML file of services, read whenever it changes"
     )
+    parser.add_argument(
+        "--edge", metavar="TARGET", help="an edge, as in edge.py; services may have the keys of its stages"
+    )
     parser.add_argument("--delay", default=0.0, type=float, help="seconds before a device check is answered")
     parser.add_argument(
         "--until-eof", action="store_true", help="end when stdin ends, as when the program that started this one dies"
@@ -74,8 +81,9 @@ def main() -> None:
         parser.error(f"--port {arguments.port} must be a whole number from 0 to 65535")
     try:
         open_to_all = not ipaddress.ip_address(arguments.host).is_loopback
-        services = read(arguments.services) if arguments.services else None
-    except (OSError, ValueError) as error:
+        stage_keys = load(arguments.edge).stage_keys if arguments.edge else NO_KEYS
+        services = read(arguments.services, stage_keys) if arguments.services else None
+    except (OSError, ValueError, ConfigurationError) as error:
         parser.error(str(error))
     if open_to_all and not token:
         parser.error("set CONTROL_TOKEN, or listen on 127.0.0.1")
@@ -86,7 +94,7 @@ def main() -> None:
     try:
         if services is not None:
             store.replace(services)
-        control = ControlPlane(store, token=token, delay=arguments.delay)
+        control = ControlPlane(store, token=token, delay=arguments.delay, stage_keys=stage_keys)
         trio.run(serve, control, arguments.host, arguments.port, arguments.services, arguments.until_eof)
     except* OSError as errors:  # such as a port that is in use
         first: BaseException = errors

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from trioedge.control.settings import check_entries, read_settings
 from trioedge.errors import Faults
+from trioedge.services.stage_keys import NO_KEYS, StageKeys
 
 from .store import Store
 
@@ -23,10 +24,10 @@ T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def faults_of(name: str, settings: object) -> list[str]:
+def faults_of(name: str, settings: object, stage_keys: StageKeys) -> list[str]:
     """Give every fault of a service; because of one, an edge would refuse the whole snapshot."""
     path, faults = f"services.{name}", Faults()
-    read, found = read_settings(settings, path)
+    read, found = read_settings(settings, path, stage_keys)
     faults.extend(found)
     check_entries(read.policy, path, faults)
     if not name.isprintable() or len(name) > MAX_NAME_LETTERS:
@@ -37,14 +38,16 @@ def faults_of(name: str, settings: object) -> list[str]:
 class ControlPlane:
     """The handlers. They share a store, which runs in a thread, and an event that wakes requests that wait for news."""
 
-    def __init__(self, store: Store, *, token: str = "", delay: float = 0.0) -> None:
+    def __init__(self, store: Store, *, token: str = "", delay: float = 0.0, stage_keys: StageKeys = NO_KEYS) -> None:
         """Serve a store.
 
         Args:
             store: the services, devices and usage.
             token: the bearer token that requests must have; empty for none.
             delay: seconds before a device check is answered, to see how an edge copes.
+            stage_keys: the tables that the stages of the edges read.
         """
+        self.stage_keys = stage_keys
         self._store = store
         self._token = token
         self._delay = delay
@@ -111,7 +114,7 @@ class ControlPlane:
     async def put(self, request: Request) -> Response:
         """Add a service or replace its settings; settings with faults change nothing."""
         name, settings = request.path_params["name"], await request.json()
-        if faults := faults_of(name, settings):
+        if faults := faults_of(name, settings, self.stage_keys):
             return JSONResponse({"faults": faults}, 422)
         await self._change(self._store.put, name, settings)
         return Response(status_code=204)

@@ -7,12 +7,14 @@ from typing import Any
 
 import trio
 
+from trioedge.services.stage_keys import StageKeys
+
 from .app import ControlPlane, faults_of
 
 LOOK_SECONDS = 0.25
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, stage_keys: StageKeys) -> dict[str, Any]:
     """Read the table ``[services.NAME]`` of each service; blocks the thread while it reads.
 
     Raises:
@@ -28,7 +30,7 @@ def read(path: Path) -> dict[str, Any]:
     services = said.pop("services", {})
     if said or not isinstance(services, dict):
         raise ValueError(f"{path}: there are tables [services.NAME] and nothing else")
-    if faults := [fault for name, settings in services.items() for fault in faults_of(name, settings)]:
+    if faults := [fault for name, settings in services.items() for fault in faults_of(name, settings, stage_keys)]:
         raise ValueError(f"{path}: {'; '.join(faults)}")
     return services
 
@@ -44,7 +46,7 @@ async def follow(path: Path, control: ControlPlane) -> None:
         if now == before != known:
             known = now
             try:
-                await control.replace(await trio.to_thread.run_sync(read, path))
+                await control.replace(await trio.to_thread.run_sync(read, path, control.stage_keys))
             except (OSError, ValueError) as error:
                 print(error, file=sys.stderr, flush=True)
         before = now

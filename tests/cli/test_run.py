@@ -85,6 +85,7 @@ async def test_a_second_signal_cuts_the_sessions() -> None:
 async def test_the_drain_deadline_cuts_the_sessions() -> None:
     async with with_a_session("--drain-seconds", "0") as (command, _, _):
         command.signal(signal.SIGINT)
+        assert json.loads(await command.says("draining"))["seconds"] == 0
         assert await command.ends() == te.ExitCode.CUT
 
 

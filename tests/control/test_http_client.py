@@ -13,7 +13,7 @@ import trio.testing
 from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.control_planes import Answer, Scripted, answer, json_answer
 from tests.support.ports import closed_port
-from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, parse_url, short
+from trioedge.control.http_client import MAX_ANSWER_BYTES, HttpClient, NoAnswerError, parse_url
 
 
 def client_of(url: str, **changes: Any) -> HttpClient:
@@ -224,11 +224,6 @@ async def test_a_post_of_json_is_answered_by_json_of_limited_size() -> None:
 def test_importing_trioedge_does_not_import_httpx() -> None:
     code = "import sys, trioedge; assert 'httpx' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
-
-
-def test_a_long_answer_is_quoted_in_part() -> None:
-    assert short({"a": 1}) == "{'a': 1}"
-    assert len(short("x" * 1000)) == 103
 
 
 @pytest.mark.parametrize("text", [3, "https://control.example:x"])

@@ -338,7 +338,7 @@ def test_facts_that_are_no_tuple_of_names_are_refused_with_the_mend(word: str, v
     assert str(refusal.value) == f"stage 2 (Says): {word}{mend.format(word)}"
 
 
-@pytest.mark.parametrize("word", ["once", "needs_relay", "relays", "needs_control"])
+@pytest.mark.parametrize("word", ["once", "needs_relay", "relays", "needs_control", "taskless"])
 @pytest.mark.parametrize("value", [None, 1, "yes", []])
 def test_a_fact_that_is_true_or_false_is_nothing_else(word: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as refusal:

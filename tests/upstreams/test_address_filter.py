@@ -4,12 +4,12 @@ import pytest
 
 from trioedge.addresses.address import Address, parse_address
 from trioedge.addresses.classes import AddressClass, classify
-from trioedge.errors import ConfigurationError
+from trioedge.services.context import SocketAddress
 from trioedge.session.verdict import Reason
 from trioedge.upstreams import address_filter
 from trioedge.upstreams.address_filter import AddressFilter
 from trioedge.upstreams.errors import UpstreamError
-from trioedge.upstreams.resolver import Answer, SocketAddress, local_answer
+from trioedge.upstreams.resolver import Answer, local_answer
 
 WHERE = Address("tcp", "db.test", 80)
 
@@ -94,17 +94,6 @@ def test_each_refusal_is_a_new_exception_with_its_own_destination() -> None:
     assert isinstance(second, UpstreamError)
     assert first is not second
     assert second.detail.startswith("tcp://other.test:80: ")
-
-
-@pytest.mark.parametrize("allow", [["everything"], ["private", "metadta"], [None], [b"private"], "privat"])
-def test_a_word_that_is_no_kind_of_address_is_refused_with_a_list_of_the_kinds(allow: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"is no kind of address; kinds are global, private.*, unix"):
-        AddressFilter(allow)  # type: ignore[arg-type]
-
-
-def test_a_single_word_is_one_kind_and_not_a_list_of_letters() -> None:
-    given = answer("10.0.0.1")
-    assert AddressFilter("private").permit(WHERE, given) is given
 
 
 def test_an_answer_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:

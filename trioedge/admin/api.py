@@ -59,7 +59,7 @@ class Admin:
         config.errorlog = None
         config.graceful_timeout = 0.0
         try:
-            await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]
+            await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]  # ASGI 3 in this shape
         finally:
             sock.close()  # Hypercorn closes it as well, unless a cancel comes first
             Path(self.address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, and the edge is stopping

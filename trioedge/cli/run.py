@@ -5,7 +5,6 @@ from typing import Annotated
 import structlog
 from cyclopts import Parameter
 
-from ..addresses.address import parse_address
 from ..errors import ConfigurationError
 from ..process import logs
 from ..process import run as process
@@ -35,7 +34,7 @@ def run(
     logs.configure(log_format, log_level)
     edge = load(target)
     if listen:
-        edge.listen = tuple(str(parse_address(address, listening=True)) for address in listen)
+        edge.listen = tuple(listen)
     if drain_seconds is not None:
         if not drain_seconds >= 0:
             raise ConfigurationError(f"--drain-seconds {drain_seconds:g} must be at least 0")

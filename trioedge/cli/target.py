@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from ..arguments import is_async
 from ..edge import Edge
 from ..errors import ConfigurationError
 from ..process.run import loading
@@ -113,7 +114,7 @@ def _pick(module: ModuleType, where: str, name: str) -> object:
 
 
 def _call(factory: Any, where: str, name: str) -> Edge:
-    if inspect.iscoroutinefunction(factory):
+    if is_async(factory):
         raise ConfigurationError(f"{where}: {name}() is async; a plain def may return an Edge")
     try:
         inspect.signature(factory).bind()

@@ -13,12 +13,12 @@ import attrs
 import trio
 
 from ..arguments import check_number, number_fault
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from ..loop.slices import in_slices
 from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.report import Report
 from ..structures.backoff import Backoff
-from .http_client import HttpClient, NoAnswerError, Url, parse_url, short
+from .http_client import HttpClient, NoAnswerError, Url, parse_url
 from .snapshot_lines import KnownLines, SnapshotReader
 
 SNAPSHOT_SECONDS: Final = 300.0
@@ -142,7 +142,7 @@ class HttpControl:
         """
         answer = await self._client.post("/v1/report", REPORT_SECONDS, await in_slices(_encoded(report)))
         if answer != {"acknowledged": report.sequence}:
-            raise NoAnswerError(f"{self._client.url}: report {report.sequence} was answered by {short(answer)}")
+            raise NoAnswerError(f"{self._client.url}: report {report.sequence} was answered by {quote(answer)}")
 
     async def _news(self, link: Link, known: KnownLines, version: str, wait: float) -> str:
         """Ask for a snapshot newer than `version`, apply it, and give the version that the edge has then.
@@ -219,7 +219,7 @@ def _verdict(answer: object) -> DeviceVerdict:
             detail = more.get("detail", "")
             if not number_fault(seconds, above=0, maximum=MAX_VERDICT_SECONDS) and isinstance(detail, str):
                 return DeviceVerdict(accept, float(seconds), detail)
-    raise NoAnswerError(f"a device check was answered by {short(answer)}")
+    raise NoAnswerError(f"a device check was answered by {quote(answer)}")
 
 
 def _encoded(report: Report) -> Generator[None, None, bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 import trio
 
-from ..errors import EdgeError
+from ..errors import EdgeError, quote
 
 if TYPE_CHECKING:  # httpx takes a fifth of the time in which an edge starts, so it is imported where it is used
     import httpx
@@ -163,7 +163,7 @@ class HttpClient:
             try:
                 return json.loads(text)
             except (ValueError, RecursionError):
-                raise NoAnswerError(f"not JSON: {short(bytes(text))}") from None
+                raise NoAnswerError(f"not JSON: {quote(bytes(text))}") from None
 
     def _refusal(self, status: int) -> str:
         if status == 401:
@@ -197,9 +197,3 @@ def _why(error: BaseException) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
-
-
-def short(answer: object) -> str:
-    """Quote an answer in at most 103 letters."""
-    text = repr(answer)
-    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -1,6 +1,7 @@
 """Send usage reports: only of services that changed, and until they are acknowledged."""
 
 import random
+from math import ceil
 from typing import Final
 
 import trio
@@ -68,9 +69,7 @@ class Reporter:
             await self._wakeup.wait_value(True)
             self._wakeup.value = False
             await trio.sleep(self._seconds)
-            due = -(
-                -len(self._reports) // SERVICES_PER_REPORT
-            )  # services that change meanwhile belong to the next round
+            due = ceil(len(self._reports) / SERVICES_PER_REPORT)  # later changes belong to the next round
             while due:
                 if await self._send():
                     self._backoff.succeeded()

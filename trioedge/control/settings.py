@@ -15,11 +15,11 @@ from ..arguments import MAX_TEXT_LETTERS, size_fault, unknown_keys
 from ..errors import ConfigurationError, Faults, RulesError, quote
 from ..services.credentials import Credentials, check_hash
 from ..services.device_rules import Handover, Unchecked
-from ..services.policy import DEFAULTS, FIELDS, NEEDS, Policy, Settings
+from ..services.policy import DEFAULTS, FATES, FIELDS, NEEDS, Policy, Settings
 from ..services.rates import parse_rate
 from ..services.stage_keys import NO_KEYS, StageKeys
 
-KEYS: Final = (*(field.name for field in FIELDS), "password_hash")
+KEYS: Final = tuple(FATES)
 """The keys of every service; those of users' stages come beside them."""
 
 Read = Callable[[Any], Any]

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from ..addresses.address import Address, parse_address
 from ..addresses.classes import AddressClass
-from ..arguments import Fixed, check_choice, check_count, check_number
+from ..arguments import Fixed, check_choice, check_count, check_number, is_async
 from ..errors import ConfigurationError
 from ..services.context import EdgeContext
 from ..session.kinds import name_of
@@ -89,7 +89,11 @@ class Forward(Fixed):
         self.enforces: tuple[str, ...] = ()
         if to is None:
             self.enforces = ("outbound", "preconnect") if self.taskless else ("outbound",)
-        self.descriptors = max_idle() if to is None else preconnect
+
+    @property
+    def descriptors(self) -> int:
+        """The most idle connections that it keeps, by the present limit of open files."""
+        return max_idle() if self.to is None else self.preconnect
 
     def __repr__(self) -> str:
         to = "" if self.to is None else f"{name_of(self.to) if callable(self.to) else repr(str(self.to))}, "
@@ -106,7 +110,7 @@ def _check_choose(choose: Choose) -> None:
     where = f"Forward(to={name_of(choose)})"
     if isinstance(choose, type):
         raise ConfigurationError(f"{where} is a class: write an address, or a function of the session")
-    if inspect.iscoroutinefunction(choose) or inspect.iscoroutinefunction(type(choose).__call__):
+    if is_async(choose):
         raise ConfigurationError(f"{where} is async: a plain def, which answers from memory, gives the destination")
     try:
         inspect.signature(choose).bind(None)

@@ -30,7 +30,7 @@ from ..loop.reactor import Reactor
 from ..loop.sockets import pace, reset, unacknowledged_bytes, unsent_bytes
 from ..session.allowance import Allowance
 from ..session.session import Session
-from ..session.verdict import Completed, Outcome, Reason
+from ..session.verdict import FINISHED, Completed, Outcome, Reason
 from .idle import idle_limit
 from .relay_side import RelaySide
 
@@ -197,7 +197,7 @@ class Relay:
         eviction would reach a client that reads late, and its service would exceed its rate.
         """
         if not self.pacing or self.up.moved + self.down.moved < LINGER_BYTES or not any(self.queued()):
-            self.end(Completed())
+            self.end(FINISHED)
             return
         try:
             last.sock.shutdown(socket.SHUT_WR)
@@ -214,7 +214,7 @@ class Relay:
         if self._over:
             return
         if self._linger and not any(self.queued()):
-            self.end(Completed())
+            self.end(FINISHED)
             return
         session = self._session
         limit = idle_limit(session, half_closed=self._half_closed)

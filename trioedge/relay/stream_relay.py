@@ -25,7 +25,7 @@ import trio
 from ..loop.reactor import BUFFER_BYTES
 from ..session.allowance import Allowance
 from ..session.session import Session
-from ..session.verdict import Completed, Outcome, Reason
+from ..session.verdict import FINISHED, Completed, Outcome, Reason
 from .idle import idle_limit
 from .streams import PlainStream
 from .timeline import Timeline, read_size
@@ -117,7 +117,7 @@ class StreamRelay:
         if self._finished:
             # After a failed write, the other side gets a reset, unless it got an answer since.
             self.orderly = self._broken_at < self.bytes_up + self.bytes_down
-            outcome = Completed(Reason.RESET, self._broken) if self._broken else Completed()
+            outcome = Completed(Reason.RESET, self._broken) if self._broken else FINISHED
         return outcome
 
     async def _carry_up(self, down: Stream, up: Stream) -> None:

@@ -164,7 +164,7 @@ class Services:
                 try:
                     for session in watcher.foresee(service, after):
                         if session is not None and not isinstance(session, Session):
-                            raise TypeError(f"foresee gave {session!r:.100}; it must give sessions and None")
+                            raise TypeError(f"foresee gave {quote(session)}; it must give sessions and None")
                         yield session
                 except Exception as fault:
                     self._watcher_failed(watcher, fault, method="foresee", service=service.name)
@@ -208,10 +208,12 @@ class Services:
             else:
                 self._gone(service)
             return service
-        service = self._by_name.get(name) or self._make(name, change.after)
-        self._by_name[name] = service
-        service.swap(change.after, rules)
-        return service
+        if name in self._by_name:
+            self._by_name[name].swap(change.after, rules)
+        else:
+            self._by_name[name] = self._make(name, change.after)
+            self._by_name[name].rules = rules
+        return self._by_name[name]
 
     def entered(self, service: Service) -> None:
         """Count one more live session of a service that is not removed; the registry calls this."""

@@ -33,7 +33,7 @@ from ..services.control_plane import ControlPlane
 from ..services.passwords import Passwords
 from ..services.stage_keys import StageKeys, rechecked_keys
 from ..session.chain import Chain, Outline, open_chain
-from ..session.kinds import close_parts, name_of
+from ..session.kinds import close_parts, facts_of, name_of
 from ..session.meter import Total
 from ..session.session import Session
 from ..session.stage import Decision, Worker
@@ -67,7 +67,6 @@ class Description:
     control: ControlPlane | None
     name: str
     report_seconds: float
-    drain_seconds: float
     max_sessions: int | None
     graceful_refuse: bool
 
@@ -81,12 +80,9 @@ class Run:
     """
 
     def __init__(
-        self,
-        description: Description,
-        phase: AsyncValue[str],
-        snapshots: AsyncValue[int],
-        listeners: Sequence[Listener],
-    ) -> None:
+        self, description: Description, phase: AsyncValue[str], snapshots: AsyncValue[int],
+        listeners: Sequence[Listener], drain_seconds: float,
+    ) -> None:  # fmt: skip
         """Start nothing; :meth:`serve` does.
 
         Args:
@@ -94,6 +90,7 @@ class Run:
             phase: set to ``starting``, ``serving``, ``draining`` and ``stopped``.
             snapshots: counts the snapshots that are applied.
             listeners: bound, and not accepting yet; the caller closes them too.
+            drain_seconds: how long sessions may go on after :meth:`drain`.
         """
         self._edge = description
         self._phase = phase
@@ -102,6 +99,7 @@ class Run:
         self._totals = (Total(), Total())
         self._passwords = Passwords()
         self._drain = trio.Event()
+        self._drain_seconds = drain_seconds
         self.supervisor = ControlSupervisor(
             description.control,
             self._log,
@@ -154,8 +152,8 @@ class Run:
                     self._phase.value = "draining"
                     for listener in self._listeners:
                         listener.close()
-                    self._log.say("draining", live=len(sessions.live), seconds=self._edge.drain_seconds)
-                    with trio.move_on_after(self._edge.drain_seconds):
+                    self._log.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
+                    with trio.move_on_after(self._drain_seconds):
                         await sessions.wait_empty()
                 finally:
                     cut = sessions.cut(Reason.DRAINED)
@@ -249,7 +247,8 @@ class Run:
     def _affordable(self) -> int:
         """Give the number of sessions, of two sockets each, that the limit of open files allows."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        kept = sum(facts.descriptors for facts in self._edge.outline.facts)
+        outline = self._edge.outline  # read now, because `process.run` raises the limit after the edge is made
+        kept = sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
         return max(1, (files - SPARE_DESCRIPTORS - kept) // 2)
 
     # The functions of an edge for its context.

@@ -18,7 +18,7 @@ from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream
 from ..session.session import Session
 from ..session.stage import Handler
-from ..session.verdict import Completed, Outcome, Reason, Reject
+from ..session.verdict import FINISHED, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import Observer, parted
 
 _CUT: Final = Completed(Reason.DRAINED)
@@ -65,7 +65,7 @@ class SessionTask:
     async def close(self, session: Session, stream: trio.abc.HalfCloseableStream, outcome: Outcome) -> None:
         """Close the stream that was accepted, inside of those that middlewares put around it."""
         try:
-            if outcome == Completed() or (self._graceful_refuse and type(outcome) is Reject):
+            if outcome == FINISHED or (self._graceful_refuse and type(outcome) is Reject):
                 await stream.aclose()
             elif isinstance(stream, PlainStream):
                 stream.close_reset()

@@ -143,7 +143,6 @@ class Sessions:
             max_sessions: the most live sessions; beyond it a connection is refused with OVERLOAD.
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
         """
-        self._chain = chain
         self._decide = chain.decide
         self._reactor = reactor
         self._log = log

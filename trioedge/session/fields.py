@@ -92,7 +92,9 @@ class SessionFields(EdgeFields):
         service: "Service", home: Home,
     ) -> None:  # fmt: skip
         """Begin a session; the edge does this at accept, and :func:`trioedge.testing.make_session` in tests."""
-        super().__init__()
+        self.quiet, self._callback = False, None
+        self._began, self._stamp = False, 0  # outside of every endpoint, index and task
+        self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = None
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
         self._peer: tuple[str, bytes] | None = None  # the peer's address and bytes, once a stage has changed the source

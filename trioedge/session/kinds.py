@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..arguments import count_fault, flag_fault
+from ..arguments import count_fault, flag_fault, is_async
 from ..errors import ENDS, ConfigurationError, quote
 from .stage import Closing, Endpoint, Facts, Handler, Recipe, Worker
 from .surroundings import FaultLog
@@ -15,8 +15,8 @@ DECISION, MIDDLEWARE = "decision", "middleware"
 KINDS: Final = (DECISION, MIDDLEWARE)
 
 _FIELDS: Final = tuple((field.name, field.default) for field in attrs.fields(Facts))
-_TUPLES: Final = ("requires", "provides", "enforces", "rechecks", "listeners")
-_FLAGS: Final = ("once", "needs_relay", "relays", "needs_control")
+_TUPLES: Final = tuple(name for name, default in _FIELDS if isinstance(default, tuple))
+_FLAGS: Final = tuple(name for name, default in _FIELDS if isinstance(default, bool))
 
 
 def name_of(part: object) -> str:
@@ -93,7 +93,7 @@ def _live_kind(stage: object, where: str) -> str:
             f"{where} has both decide() and handle(): a stage is a decision or a middleware; make it two stages"
         )
     if decide is not None:
-        if inspect.iscoroutinefunction(decide):
+        if is_async(decide):
             raise ConfigurationError(
                 f"{where}: decide() is async, and a decision cannot wait: make it a plain def that answers from "
                 "memory, or make it a middleware"
@@ -184,7 +184,7 @@ def _check_open(recipe: Recipe, where: str) -> None:
     """Refuse an ``open`` that cannot be called before the edge accepts."""
     if not callable(recipe.open):
         raise ConfigurationError(f"{where}: open={quote(recipe.open)} is no method, and open() makes the live stage")
-    if inspect.iscoroutinefunction(recipe.open):
+    if is_async(recipe.open):
         raise _async_open(where)
     _check_arity(recipe.open, 1, f"{where}: open() must take the context and nothing else")
 
@@ -236,7 +236,7 @@ def endpoint_handler(endpoint: object) -> Handler:
     mend = "begin() carries a plain socket without a task: give it that method's arguments, or rename it"
     if begin is not None and not callable(begin):
         raise ConfigurationError(f"{where}: begin={quote(begin)} is no method, and {mend}")
-    if begin is not None and (inspect.iscoroutinefunction(begin) or not _arity_fits(begin, 4)):
+    if begin is not None and (is_async(begin) or not _arity_fits(begin, 4)):
         raise ConfigurationError(f"{where}: {mend}, as in def begin(self, session, down, prefetched, ended)")
     return handle  # type: ignore[no-any-return]  # just checked, by hand
 
@@ -257,7 +257,7 @@ def _check_life(part: object, where: str) -> None:
         close: Any = part.close
         if not callable(close):
             raise ConfigurationError(f"{where}: close={quote(close)} is no method, and close() frees it: rename it")
-        if inspect.iscoroutinefunction(close):
+        if is_async(close):
             raise ConfigurationError(f"{where}: close() is async, and is called without a wait: make it a plain def")
         _check_arity(close, 0, f"{where}: close() must take no arguments")
 

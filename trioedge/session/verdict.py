@@ -111,6 +111,10 @@ class Completed:
             raise _fault("Completed", self.reason, self.detail, Reason.FINISHED)
 
 
+FINISHED: Final = Completed()
+"""The outcome of a session that both sides closed by themselves: one object for all of them."""
+
+
 def _fault(name: str, reason: object, detail: object, example: Reason) -> TypeError:
     """Make the error of an answer with wrong arguments, with the mend."""
     if isinstance(reason, Reason):

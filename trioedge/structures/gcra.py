@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from enum import Enum
 
 from ..arguments import check_count, check_number
+from ..errors import quote
 
 ROUNDING = 0.01
 """The part of an interval by which a session may be early. Sums of floats are not exact, and a key that has rested must
@@ -118,7 +119,7 @@ class Gate:
             try:  # costs nothing unless it raises
                 arrivals[key] = now + rate.interval
             except AttributeError:
-                raise TypeError(f"gate.admit(rate={rate!r:.100}) must be te.RateSpec(rate, burst)") from None
+                raise TypeError(f"gate.admit(rate={quote(rate)}) must be te.RateSpec(rate, burst)") from None
             return ADMITTED
         if arrival < now:
             arrival = now

@@ -10,10 +10,10 @@ from typing import Final
 
 from ..addresses.address import packed_ip
 from ..addresses.classes import AddressClass, classify
-from ..errors import ConfigurationError
+from ..services.context import SocketAddress
 from ..session.verdict import Reason
 from .errors import UpstreamError
-from .resolver import Answer, SocketAddress
+from .resolver import Answer
 
 CAPACITY: Final = 10_000
 """The most answers in memory; beyond it the one that was judged longest ago is evicted."""
@@ -26,20 +26,12 @@ class AddressFilter:
     """Keeps the addresses of an answer that are global, or of a kind that is allowed."""
 
     def __init__(self, allow: Iterable[AddressClass | str] = ()) -> None:
-        """Read the allowed kinds.
+        """Allow global addresses, and those of the kinds in `allow`, which :class:`.Forward` has checked.
 
         Args:
-            allow: kinds of addresses beside `global`: members of :class:`.AddressClass`, their values, or ``unix``.
-
-        Raises:
-            ConfigurationError: a word is no kind of address; the message has the word and lists the kinds.
+            allow: members of :class:`.AddressClass`, their values, or ``unix``.
         """
-        kinds = [*map(str, AddressClass), UNIX]
-        words = [allow] if isinstance(allow, str) else list(allow)
-        for word in words:
-            if word not in kinds:
-                raise ConfigurationError(f"allow={word!r} is no kind of address; kinds are {', '.join(kinds)}")
-        self._allowed = frozenset(map(str, words)) | {AddressClass.GLOBAL}
+        self._allowed = frozenset(map(str, allow)) | {AddressClass.GLOBAL}
         # By identity of the answer: the answer itself, so that its identity stays its own, its permitted addresses, and
         # the complaint about the first other one. At most CAPACITY, judged longest ago first.
         self._verdicts: dict[int, tuple[Answer, tuple[SocketAddress, ...], str]] = {}

@@ -23,13 +23,14 @@ import attrs
 import trio
 
 from ..addresses.address import Address
+from ..errors import quote_fault
 from ..loop.reactor import HUNG_UP, WRITABLE, Reactor
 from ..loop.sockets import no_delay
 from ..relay.streams import PlainStream
-from ..services.context import Resolving
+from ..services.context import Resolving, SocketAddress
 from ..session.verdict import Reason
 from .errors import UpstreamError
-from .resolver import Answer, SocketAddress
+from .resolver import Answer
 
 NEXT_ADDRESS_SECONDS: Final = 0.25
 """The connection attempt delay of RFC 8305 section 5."""
@@ -145,7 +146,7 @@ class Attempt:
         except Exception as fault:
             self._reactor.forget(fd)
             sock.close()
-            callback.failed(UpstreamError(Reason.FAULT, f"{self._label}: {fault!r}"))
+            callback.failed(UpstreamError(Reason.FAULT, f"{self._label}: {quote_fault(fault)}"))
 
     def expire(self, now: float) -> None:
         if self._callback is None:
@@ -159,7 +160,7 @@ class Attempt:
             self._fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{self._label}: no {what} in time"))
 
     def crashed(self, fault: Exception) -> None:
-        self._fail(UpstreamError(Reason.FAULT, f"{self._label}: {fault!r}"))
+        self._fail(UpstreamError(Reason.FAULT, f"{self._label}: {quote_fault(fault)}"))
 
     def _try_next(self) -> None:
         """Connect to the next address, and set the time of the one after it."""

@@ -110,7 +110,7 @@ class NameServers:
         try:
             answer = await client.resolve(host, family, search=True, raise_on_no_answer=False, backend=self._backend)
         except dns.resolver.NXDOMAIN as error:
-            responses: dict[object, dns.message.Message] = error.responses()  # type: ignore[no-untyped-call]
+            responses: dict[object, dns.message.Message] = error.responses()  # type: ignore[no-untyped-call]  # dnspython has no annotation here
             return Absent(str(error), min(map(_negative_seconds, responses.values())))
         except (
             Exception

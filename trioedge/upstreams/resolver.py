@@ -24,6 +24,7 @@ from trio_util import AsyncBool
 
 from ..addresses.address import Address
 from ..loop.reactor import Reactor
+from ..services.context import SocketAddress
 from ..session.verdict import Reason
 from .errors import UpstreamError
 from .hosts_file import HostsFile
@@ -58,7 +59,6 @@ which `Resolver.ask` refuses."""
 ADDRESSES: Final = 32
 """The most addresses of one name: more than can be tried within any connect timeout."""
 
-SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
 Answer: TypeAlias = tuple[SocketAddress, ...] | UpstreamError
 OnAnswer: TypeAlias = Callable[[Answer], object]
 

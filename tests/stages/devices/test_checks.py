@@ -1,7 +1,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from functools import partial
 from itertools import pairwise
 from math import inf, nan
 from typing import Any
@@ -21,7 +20,6 @@ from trioedge.stages.devices.checks import (
     MAX_RETRY_SECONDS,
     Check,
     DeviceChecks,
-    is_check,
 )
 from trioedge.telemetry.observer import Observer
 
@@ -221,35 +219,6 @@ async def test_a_checker_that_is_no_async_function_counts_as_no_answer(autojump_
 
 async def ask(service: str, device: str) -> DeviceVerdict:
     return YES
-
-
-class Panel:
-    async def ask(self, service: str, device: str) -> DeviceVerdict:
-        return YES
-
-    def answer(self, service: str, device: str) -> DeviceVerdict:
-        return YES
-
-
-@pytest.mark.parametrize(
-    ("value", "fits"),
-    [
-        (ask, True),
-        (Panel().ask, True),
-        (Checker(YES), True),
-        (partial(ask, device="x"), True),
-        (partial(partial(Checker(YES), "shop")), True),
-        (Panel().answer, False),
-        (lambda service, device: YES, False),
-        (partial(Panel().answer, "shop"), False),
-        (Checker, False),
-        (Panel(), False),
-        ("ask", False),
-        (None, False),
-    ],
-)
-def test_a_check_is_called_like_an_async_function(value: object, fits: bool) -> None:
-    assert is_check(value) is fits
 
 
 # Questions without an answer.

@@ -159,7 +159,7 @@ def test_a_flow_that_stays_silent_becomes_idle() -> None:
 
 
 def test_bytes_in_the_queue_of_the_kernel_are_not_delivered() -> None:
-    flow = Flow(10_000, moved=5000, queued=1000)
+    flow = Flow(10_000, moved=4000)
     for moved, queued, seconds, delivered, demand in [
         (5000, 1000, 0.5, 0, 0),
         (9000, 4500, 0.5, 500, 1500),

@@ -10,11 +10,9 @@
 | any | cancel | dropped |
 """
 
-import inspect
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 import trio
@@ -36,13 +34,6 @@ MAX_DETAIL_LETTERS: Final = 300
 
 Check: TypeAlias = Callable[[str, str], Awaitable[DeviceVerdict]]
 """The checker: an async function of the name of a service and of a device."""
-
-
-def is_check(value: object) -> bool:
-    """Tell whether a value is an async function, an object that is called like one, or a partial of these."""
-    while isinstance(value, partial):
-        value = value.func
-    return inspect.iscoroutinefunction(value) or (callable(value) and inspect.iscoroutinefunction(type(value).__call__))
 
 
 class Asker(Protocol):

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
-from ...arguments import Fixed, check_choice, check_count, check_number
+from ...arguments import Fixed, check_choice, check_count, check_number, is_async
 from ...errors import ConfigurationError, quote
 from ...services.control_plane import ChecksDevices
 from ...services.device_rules import DeviceRules, Handover, Unchecked
 from ...session.session import Session
-from .checks import Check, is_check
+from .checks import Check
 from .grace import Grace
 from .live_device_limit import FIELDS, LiveDeviceLimit
 from .table import CAPACITY
@@ -91,7 +91,7 @@ class DeviceLimit(Fixed):
         check_count("DeviceLimit", "capacity", capacity)
         if not isinstance(grace, Grace):
             raise ConfigurationError(f"DeviceLimit(grace={quote(grace)}) must be a Grace, as in Grace(seconds=5)")
-        if check is not None and not is_check(check):
+        if check is not None and not is_async(check):
             raise ConfigurationError(
                 f"DeviceLimit(check={quote(check)}) must be an async function: async def check(service, device)"
             )

@@ -114,18 +114,17 @@ class Flow:
 
     __slots__ = ("_rate", "_sent", "delivered", "demand", "share")
 
-    def __init__(self, share: float, moved: int = 0, queued: int = 0) -> None:
+    def __init__(self, share: float, moved: int = 0) -> None:
         """Start with an idle flow.
 
         Args:
             share: bytes a second that it may use at first.
             moved: bytes handed to the kernel before.
-            queued: bytes among these that the kernel has not sent yet.
         """
         self.share = share
         self.delivered = 0
         self.demand = 0.0
-        self._sent = moved - queued
+        self._sent = moved
         self._rate = 0.0
 
     def observe(self, moved: int, queued: int, seconds: float) -> float:
