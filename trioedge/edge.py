@@ -1,6 +1,5 @@
 """The edge: its description, and its face while it serves."""
 
-import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +8,6 @@ from trio_util import AsyncValue
 
 from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
-from .arguments import check_choice, check_count, check_number
 from .control.supervisor import ControlState
 from .errors import ConfigurationError
 from .services.control_plane import ControlPlane
@@ -17,8 +15,9 @@ from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
 from .services.snapshot import Plan, Snapshot
 from .services.stage_keys import StageKeys
+from .serving.description import Description
 from .serving.listener import Listener, bind
-from .serving.run import Description, Run
+from .serving.run import Run
 from .session.chain import Outline, outline
 from .session.meter import Total
 from .session.requirements import check_parts
@@ -85,11 +84,6 @@ class Edge:
             ConfigurationError: names the fault, its place, and the cure.
         """
         self.listen = _addresses(listen)
-        check_number("Edge", "drain_seconds", drain_seconds)
-        if max_sessions is not None:
-            check_count("Edge", "max_sessions", max_sessions)
-        check_choice("Edge", "refuse", refuse, ("reset", "close"))
-        check_number("Edge", "report_seconds", report_seconds, above=0)
         if control is not None and not isinstance(control, ControlPlane):
             raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
         self.outline: Outline = outline(stages, endpoint)
@@ -99,13 +93,12 @@ class Edge:
         check_parts(self.outline, self.listen, governed=control is not None)
         self.drain_seconds = drain_seconds
         self.control = control
-        self.name = socket.gethostname() if name is None else name
-        self._admin = None if admin is None else parse_address(admin)
-        if self._admin is not None and self._admin.scheme != "unix":
-            raise ConfigurationError(f"admin={admin!r} must be a local socket, as in unix:///run/edge.sock")
         self._description = Description(
-            self.outline, self.stage_keys, control, self.name, report_seconds, max_sessions, refuse == "close"
-        )
+            outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
+            report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
+            refuse=refuse,
+        )  # fmt: skip
+        self.name = self._description.known_name
         self.phase: AsyncValue[str] = AsyncValue("idle")
         self.snapshots: AsyncValue[int] = AsyncValue(0)
         self._run: Run | None = None  # the present run, or the last one
@@ -143,7 +136,10 @@ class Edge:
 
     async def verify(self, service: str, password: str) -> bool:
         """Say whether `password` is the service's: a slow hash in a thread once, then memory for ten minutes."""
-        return await self._present().verify(service, password)
+        calls = self._present().calls
+        if calls is None:
+            raise RuntimeError("this edge is not serving")
+        return await calls.verify(service, password)
 
     def explain(self, session: int | Session) -> Explanation:
         """Say which stage decided what on a session, and in how many microseconds.
@@ -234,8 +230,9 @@ class Edge:
             for address in addresses:
                 listeners.append(bind(parse_address(address, listening=True)))  # noqa: PERF401 - one may raise
             run = self._run = Run(self._description, self.phase, self.snapshots, listeners, self.drain_seconds)
-            admin = None if self._admin is None else Admin(self.plan, self.control_state, self._admin, self.stage_keys)
-            return await run.serve(outbound, [] if admin is None else [admin.serve], lambda: task_status.started(self))
+            socket = self._description.admin_address()
+            workers = [] if socket is None else [Admin(self.plan, self.control_state, socket, self.stage_keys).serve]
+            return await run.serve(outbound, workers, lambda: task_status.started(self))
         finally:
             for listener in listeners:
                 listener.close()

@@ -18,7 +18,7 @@ from tests.support.ports import closed_port, deaf_port
 from tests.support.socket_rates import paced_at
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving, silent
 from trioedge.addresses.address import parse_address
-from trioedge.serving.run import CONNECT_SECONDS
+from trioedge.serving.stage_calls import CONNECT_SECONDS
 from trioedge.testing import ScriptedUpstream, echo, open_edge
 
 LISTEN = "tcp://127.0.0.1:6380"

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from ..process import logs
 from ..process.run import ExitCode
-from ..serving.run import SPARE_DESCRIPTORS
+from ..serving.affordable import SPARE_DESCRIPTORS
 from ..stages.pacing import fq
 from .words import count
 

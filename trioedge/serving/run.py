@@ -13,62 +13,37 @@
 A start that fails, and a cancel, stop what has been started in the same way; a cancel does not wait for sessions.
 """
 
-import resource
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeAlias
 
-import attrs
 import trio
 from trio_util import AsyncValue
 
-from ..addresses.address import Address, parse_address
 from ..control.supervisor import ControlSupervisor
 from ..errors import ConfigurationError
 from ..loop.reactor import Reactor
-from ..relay.carry import carry
 from ..services.apply import Recheck
-from ..services.context import EdgeContext, SocketAddress, Upstream
-from ..services.control_plane import ControlPlane
-from ..services.passwords import Passwords
-from ..services.stage_keys import StageKeys, rechecked_keys
-from ..session.chain import Chain, Outline, open_chain
-from ..session.kinds import close_parts, facts_of, name_of
+from ..services.context import EdgeContext
+from ..services.stage_keys import rechecked_keys
+from ..session.chain import Chain, open_chain
+from ..session.kinds import close_parts, name_of
 from ..session.meter import Total
-from ..session.session import Session
 from ..session.stage import Decision, Worker
-from ..session.verdict import Completed, Outcome, Reason
+from ..session.verdict import Reason
 from ..telemetry.observer import Observer, Statistics
-from ..upstreams.connector import Target
-from ..upstreams.errors import UpstreamError
-from ..upstreams.outbound import as_stream, open_outbound, resolved
+from ..upstreams.outbound import open_outbound
 from ..upstreams.resolver import Resolver
+from .affordable import affordable_sessions
+from .description import Description
 from .listener import Listener
 from .sessions import Sessions
-
-SPARE_DESCRIPTORS: Final = 64
-"""File descriptors that the default of `max_sessions` leaves to the process."""
-
-CONNECT_SECONDS: Final = 5.0
-"""The limit of a connect of ``context.relay``."""
+from .stage_calls import StageCalls
 
 SLOW_START_SECONDS: Final = 5.0
 """A worker that takes longer to start is named in the log."""
 
 Background: TypeAlias = "Callable[..., Awaitable[object]]"
-
-
-@attrs.frozen(eq=False)
-class Description:
-    """The arguments of an :class:`Edge`, checked, and the same in each of its runs."""
-
-    outline: Outline
-    stage_keys: StageKeys
-    control: ControlPlane | None
-    name: str
-    report_seconds: float
-    max_sessions: int | None
-    graceful_refuse: bool
 
 
 class Run:
@@ -77,6 +52,7 @@ class Run:
     Attributes:
         sessions: admits and ends sessions; None until the chain is open.
         chain: the live stages; None until it is open.
+        calls: what stages may call; None until the reactor runs.
     """
 
     def __init__(
@@ -97,20 +73,20 @@ class Run:
         self._listeners = listeners
         self._log = Observer()
         self._totals = (Total(), Total())
-        self._passwords = Passwords()
         self._drain = trio.Event()
         self._drain_seconds = drain_seconds
         self.supervisor = ControlSupervisor(
             description.control,
             self._log,
             self._totals,
-            name=description.name,
+            name=description.known_name,
             enforced=description.outline.enforced,
             report_seconds=description.report_seconds,
             snapshots=snapshots,
             stage_keys=description.stage_keys,
         )
         self.sessions: Sessions | None = None
+        self.calls: StageCalls | None = None
         self.chain: Chain | None = None
 
     def drain(self) -> None:
@@ -173,6 +149,7 @@ class Run:
         self._resolver = Resolver(reactor)
         await nursery.start(self._resolver.run)
         outline, supervisor = self._edge.outline, self.supervisor
+        self.calls = calls = StageCalls(self._log, reactor, self._resolver, supervisor.services, self._listeners)
         context = EdgeContext(
             log=self._log,
             control=self._edge.control,
@@ -182,9 +159,9 @@ class Run:
             resolver=self._resolver,
             services=supervisor.services,
             sessions=supervisor.live,
-            edge=self,
+            edge=calls,
         )
-        self._way_out = open_outbound(outbound, context)
+        calls.way_out = open_outbound(outbound, context)
         self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
         supervisor.applier.rechecks = _rechecks(chain)
         supervisor.applier.needs_outbound = outline.needs_outbound
@@ -194,8 +171,8 @@ class Run:
             self._log,
             supervisor.live,
             supervisor.services,
-            max_sessions=self._edge.max_sessions or self._affordable(),
-            graceful_refuse=self._edge.graceful_refuse,
+            max_sessions=self._edge.max_sessions or affordable_sessions(self._edge.outline),
+            graceful_refuse=self._edge.refuse == "close",
         )
         for worker in chain.workers:
             await self._start_worker(nursery, worker)
@@ -243,47 +220,6 @@ class Run:
         self._log.accepted += 1
         self._log.refused[Reason.OVERLOAD] += 1
         self._log.notice("shedding: out of file descriptors", live=len(self.supervisor.live))
-
-    def _affordable(self) -> int:
-        """Give the number of sessions, of two sockets each, that the limit of open files allows."""
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        outline = self._edge.outline  # read now, because `process.run` raises the limit after the edge is made
-        kept = sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
-        return max(1, (files - SPARE_DESCRIPTORS - kept) // 2)
-
-    # The functions of an edge for its context.
-
-    async def relay(self, session: Session, upstream: Upstream) -> Outcome:
-        """See :meth:`EdgeContext.relay`."""
-        try:
-            if isinstance(upstream, str):
-                upstream = parse_address(upstream)
-            if isinstance(upstream, Address):
-                up = await self._way_out.open_stream(Target(upstream, CONNECT_SECONDS))
-            else:
-                up = as_stream(upstream, "context.relay() got")
-        except UpstreamError as error:
-            self._log.notice("upstream failed", reason=str(error.reason), error=error.detail)
-            return Completed(error.reason, error.detail)
-        return await carry(session, up, self._reactor)
-
-    async def resolve(self, address: Address) -> Sequence[SocketAddress]:
-        """See :meth:`EdgeContext.resolve`."""
-        self._reactor.refresh()
-        answer = await resolved(self._resolver, address)
-        if isinstance(answer, UpstreamError):
-            raise answer
-        return answer
-
-    async def verify(self, service: str, password: str) -> bool:
-        """See :meth:`Edge.verify`."""
-        before = self._password_hash(service)
-        right = await self._passwords.verify(password, before)
-        return right and self._password_hash(service) == before  # a snapshot may have changed it meanwhile
-
-    def _password_hash(self, name: str) -> str | None:
-        service = self.supervisor.services.get(name)
-        return None if service is None or service.refusal is not None else service.settings.credentials.password_hash
 
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""

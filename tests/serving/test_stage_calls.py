@@ -1,0 +1,117 @@
+"""Runtime tests of what stages may call through their context: resolve, verify, the addresses."""
+
+import hashlib
+from base64 import b64encode
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+import trioedge as te
+from tests.support.wires import serving
+from trioedge.addresses.address import parse_address
+from trioedge.testing import open_edge
+
+
+@attrs.define(eq=False)
+class Kept:
+    """A decision whose context the test uses."""
+
+    context: te.EdgeContext = attrs.field(init=False)
+    kind = "decision"
+
+    def open(self, context: te.EdgeContext) -> "Kept":
+        self.context = context
+        return self
+
+    def decide(self, session: te.Session) -> te.Verdict:
+        return te.CONTINUE
+
+
+def edge_with(*stages: object, **arguments: Any) -> te.Edge:
+    return te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:1"), **arguments)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:80", parse_address("tcp://127.0.0.1:80")])
+async def test_resolve_gives_the_socket_addresses_of_an_address(address: Any) -> None:
+    kept = Kept()
+    async with open_edge(edge_with(kept)):
+        ((_, where),) = await kept.context.resolve(address)
+        assert where == ("127.0.0.1", 80)
+
+
+async def test_resolve_raises_for_a_name_without_an_address_and_for_text_that_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Kept()
+    async with open_edge(edge_with(kept)):
+        run: Any = kept.context._edge
+        error = te.UpstreamError(te.Reason.UPSTREAM_UNRESOLVED, "tcp://gone.test:80: no such name")
+        monkeypatch.setattr(run._resolver, "ask", lambda address, on_answer: on_answer(error))
+        with pytest.raises(te.UpstreamError, match="no such name"):
+            await kept.context.resolve("tcp://gone.test:80")
+        with pytest.raises(te.ConfigurationError, match="must begin with tcp://"):
+            await kept.context.resolve("gone.test:80")
+
+
+async def test_a_resolve_that_is_cancelled_returns_nothing_later() -> None:
+    kept = Kept()
+    async with open_edge(edge_with(kept)):
+        run: Any = kept.context._edge
+        waiting: list[Any] = []
+        run._resolver.ask = lambda address, on_answer: waiting.append(on_answer)
+        with trio.move_on_after(0.01) as scope:
+            await kept.context.resolve("tcp://slow.test:80")
+        assert scope.cancelled_caught
+        waiting[0](())
+
+
+async def test_the_context_names_the_addresses_that_the_edge_listens_on() -> None:
+    kept = Kept()
+    edge = te.Edge(["tcp://127.0.0.1:0", "tcp://[::1]:0"], [kept], te.Forward("tcp://127.0.0.1:1"))
+    async with serving(edge):
+        assert kept.context.listeners == edge.addresses
+        assert [address.rpartition(":")[0] for address in kept.context.listeners] == ["tcp://127.0.0.1", "tcp://[::1]"]
+
+
+def quick_hash(password: str) -> str:
+    """A hash that costs next to nothing; the real one takes 50 ms."""
+    salt = bytes(16)
+    key = hashlib.scrypt(password.encode(), salt=salt, n=2, r=8, p=1, dklen=32)
+    return f"scrypt:1:{b64encode(salt).decode()}:{b64encode(key).decode()}"
+
+
+async def test_verify_says_whether_a_password_is_the_services() -> None:
+    kept = Kept()
+    settings = te.Settings(te.Policy(), te.Credentials(quick_hash("right")))
+    off = te.Settings(te.Policy(enabled=False), te.Credentials(quick_hash("right")))
+    control = te.MemoryControl({"shop": settings, "open": te.Policy(), "off": off})
+    edge = te.Edge(
+        "tcp://127.0.0.1:6380", [te.Identify("shop"), kept], te.Forward("tcp://192.0.2.9:1"), control=control
+    )
+    async with open_edge(edge):
+        verify = kept.context.verify
+        assert await verify("shop", "right")
+        assert not await verify("shop", "wrong")
+        assert not await verify("open", "")
+        assert not await verify("off", "right")
+        assert not await verify("unknown", "right")
+
+
+async def test_a_password_that_a_snapshot_changes_during_the_check_is_not_the_services_any_more() -> None:
+    kept = Kept()
+    control = te.MemoryControl({"shop": te.Settings(te.Policy(), te.Credentials(quick_hash("old")))})
+    async with open_edge(edge_with(te.Identify("shop"), kept, control=control)):
+        run: Any = kept.context._edge
+        check = run._passwords.verify
+
+        async def check_slowly(password: str, password_hash: str) -> bool:
+            right: bool = await check(password, password_hash)
+            assert right
+            await control.put("shop", te.Settings(te.Policy(), te.Credentials(quick_hash("new"))))
+            return right
+
+        run._passwords.verify = check_slowly
+        assert not await kept.context.verify("shop", "old")

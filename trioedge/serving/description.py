@@ -1,0 +1,53 @@
+"""What an edge was given: the arguments of `Edge`, checked, and the same in each of its runs."""
+
+import socket
+
+import attrs
+
+from ..addresses.address import Address, parse_address
+from ..arguments import check_choice, check_count, check_number
+from ..errors import ConfigurationError
+from ..services.control_plane import ControlPlane
+from ..services.stage_keys import StageKeys
+from ..session.chain import Outline
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Description:
+    """The arguments of an :class:`Edge`; making one checks them.
+
+    Raises:
+        ConfigurationError: one of them is wrong.
+    """
+
+    outline: Outline
+    stage_keys: StageKeys
+    control: ControlPlane | None
+    name: str | None
+    report_seconds: float
+    admin: str | None
+    drain_seconds: float
+    max_sessions: int | None
+    refuse: str
+
+    def __attrs_post_init__(self) -> None:
+        check_number("Edge", "drain_seconds", self.drain_seconds)
+        if self.max_sessions is not None:
+            check_count("Edge", "max_sessions", self.max_sessions)
+        check_choice("Edge", "refuse", self.refuse, ("reset", "close"))
+        check_number("Edge", "report_seconds", self.report_seconds, above=0)
+        self.admin_address()
+
+    @property
+    def known_name(self) -> str:
+        """What reports call the edge."""
+        return socket.gethostname() if self.name is None else self.name
+
+    def admin_address(self) -> Address | None:
+        """Give the admin socket, or None for none."""
+        if self.admin is None:
+            return None
+        address = parse_address(self.admin)
+        if address.scheme != "unix":
+            raise ConfigurationError(f"admin={self.admin!r} must be a local socket, as in unix:///run/edge.sock")
+        return address

@@ -1,0 +1,78 @@
+"""The functions of an edge that its stages call through their context: relay, resolve, verify."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..addresses.address import Address, parse_address
+from ..loop.reactor import Reactor
+from ..relay.carry import carry
+from ..services.context import SocketAddress, Upstream
+from ..services.passwords import Passwords
+from ..services.services import Services
+from ..session.session import Session
+from ..session.verdict import Completed, Outcome
+from ..telemetry.observer import Observer
+from ..upstreams.connector import Connecting, Target
+from ..upstreams.errors import UpstreamError
+from ..upstreams.outbound import as_stream, resolved
+from ..upstreams.resolver import Resolver
+from .listener import Listener
+
+CONNECT_SECONDS: Final = 5.0
+"""The limit of a connect of ``context.relay``."""
+
+
+class StageCalls:
+    """What the stages of one run may call.
+
+    Attributes:
+        way_out: connects for :meth:`relay`; set once it is open.
+    """
+
+    way_out: Connecting
+
+    def __init__(
+        self, log: Observer, reactor: Reactor, resolver: Resolver, services: Services, listeners: Sequence[Listener]
+    ) -> None:
+        self._log = log
+        self._reactor = reactor
+        self._resolver = resolver
+        self._services = services
+        self._listeners = listeners
+        self._passwords = Passwords()
+
+    def addresses(self) -> tuple[str, ...]:
+        """See :attr:`Edge.addresses`."""
+        return tuple(str(listener.address) for listener in self._listeners)
+
+    async def relay(self, session: Session, upstream: Upstream) -> Outcome:
+        """See :meth:`EdgeContext.relay`."""
+        try:
+            if isinstance(upstream, str):
+                upstream = parse_address(upstream)
+            if isinstance(upstream, Address):
+                up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS))
+            else:
+                up = as_stream(upstream, "context.relay() got")
+        except UpstreamError as error:
+            self._log.notice("upstream failed", reason=str(error.reason), error=error.detail)
+            return Completed(error.reason, error.detail)
+        return await carry(session, up, self._reactor)
+
+    async def resolve(self, address: Address) -> Sequence[SocketAddress]:
+        """See :meth:`EdgeContext.resolve`."""
+        self._reactor.refresh()
+        answer = await resolved(self._resolver, address)
+        if isinstance(answer, UpstreamError):
+            raise answer
+        return answer
+
+    async def verify(self, service: str, password: str) -> bool:
+        """See :meth:`Edge.verify`."""
+        before = self._password_hash(service)
+        right = await self._passwords.verify(password, before)
+        return right and self._password_hash(service) == before  # a snapshot may have changed it meanwhile
+
+    def _password_hash(self, name: str) -> str | None:
+        service = self._services.get(name)
+        return None if service is None or service.refusal is not None else service.settings.credentials.password_hash
