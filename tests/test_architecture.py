@@ -38,7 +38,7 @@ PURE = {"errors", "arguments", "structures", "addresses", "session"}
 """Folders in which nothing may wait."""
 
 WAITS = {
-    "services": {"apply", "context", "control_plane", "passwords"},
+    "services": {"apply", "applying.effects", "context", "control_plane", "passwords"},
     "stages": {
         "devices.device_limit", "devices.live_device_limit", "devices.checks", "pacing.pacing", "pacing.pacer",
         "pacing.fq",

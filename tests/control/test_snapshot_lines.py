@@ -398,7 +398,7 @@ async def test_a_cancel_while_a_snapshot_is_applied_leaves_the_link_all_of_it_or
 
     async def apply_all() -> None:
         links.append(FakeLink())
-        await apply(whole(*lines), KnownLines(serving=True), links[-1])
+        await apply(whole(*lines), KnownLines(), links[-1])
 
     def check() -> None:
         assert [len(snapshot.services) for snapshot in links[-1].snapshots] in ([], [3])

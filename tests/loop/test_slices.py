@@ -1,9 +1,13 @@
 import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from time import perf_counter
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, assert_checkpoints
 
 from trioedge.loop import slices
@@ -19,6 +23,7 @@ class Machine:
         self.seconds = 0.0
         self.closed = False
         self.seen: list[float] = []
+        self.lot = trio.lowlevel.ParkingLot()
         monkeypatch.setattr(slices, "perf_counter", lambda: self.seconds)
 
     def work(self, steps: int, seconds: float = STEP, fault: Exception | None = None) -> Stepwise[str]:
@@ -32,17 +37,27 @@ class Machine:
         finally:
             self.closed = True
 
-    async def look(self) -> None:
-        """Run as another task again and again, and note how much was done before each turn."""
-        while True:
-            self.seen.append(self.seconds)
-            await trio.sleep(SLICE_SECONDS)
+    def waking(self, steps: int, seconds: float = STEP) -> Stepwise[str]:
+        """Work so that each step makes another task ready, as if a client had sent something."""
+        for _ in self.work(steps, seconds):
+            self.lot.unpark_all()
+            yield
+        return "done"
 
-    async def look_on(self) -> None:
-        """Do the same without a wait, so that the clock does not jump."""
-        for _ in range(5000):
-            self.seen.append(self.seconds)
-            await trio.lowlevel.checkpoint()
+    @asynccontextmanager
+    async def woken(self) -> AsyncIterator[None]:
+        """Have another task that notes how much was done whenever it is made ready."""
+
+        async def look() -> None:
+            while True:
+                await self.lot.park()
+                self.seen.append(self.seconds)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await trio.testing.wait_all_tasks_blocked()
+            yield
+            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -61,13 +76,16 @@ async def test_no_work_at_all_costs_a_checkpoint_too(machine: Machine) -> None:
         assert await in_slices(machine.work(0)) == "done"
 
 
-async def test_rests_are_so_many_times_longer_than_the_work_and_other_tasks_run_between_slices(
+async def test_alone_the_work_does_not_rest(machine: Machine, autojump_clock: MockClock) -> None:
+    assert await in_slices(machine.work(800)) == "done"
+    assert trio.current_time() == 0
+
+
+async def test_beside_a_task_that_has_work_rests_are_32_times_longer_than_the_slices(
     machine: Machine, autojump_clock: MockClock
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(machine.look)
-        assert await in_slices(machine.work(800)) == "done"
-        nursery.cancel_scope.cancel()
+    async with machine.woken():
+        assert await in_slices(machine.waking(800)) == "done"
     assert trio.current_time() == pytest.approx(REST * machine.seconds, rel=0.02)
     seen = sorted({*machine.seen, machine.seconds})
     assert len(seen) >= 100
@@ -75,17 +93,72 @@ async def test_rests_are_so_many_times_longer_than_the_work_and_other_tasks_run_
 
 
 async def test_after_a_long_step_the_rest_is_longer(machine: Machine, autojump_clock: MockClock) -> None:
-    await in_slices(machine.work(1, seconds=3.0))
+    async with machine.woken():
+        await in_slices(machine.waking(1, seconds=3.0))
     assert trio.current_time() == pytest.approx(REST * 3.0)
 
 
-async def test_without_rests_other_tasks_still_run_between_slices(machine: Machine, autojump_clock: MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(machine.look_on)
-        assert await in_slices(machine.work(800), rest=0) == "done"
+async def test_a_task_that_has_work_during_a_rest_earns_another_rest(
+    machine: Machine, autojump_clock: MockClock
+) -> None:
+    async def come_now_and_then() -> None:
+        while True:
+            await trio.sleep(0.01)  # less than a rest
+
+    def work() -> Stepwise[None]:
+        yield from machine.waking(8)
+        yield from machine.work(800)
+
+    async with machine.woken(), trio.open_nursery() as nursery:
+        nursery.start_soon(come_now_and_then)
+        await in_slices(work())
         nursery.cancel_scope.cancel()
+    assert trio.current_time() == pytest.approx(REST * machine.seconds, rel=0.03)
+
+
+async def test_a_task_that_had_work_once_earns_one_rest(machine: Machine, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        await in_slices(machine.work(800))
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() <= 2 * REST * (SLICE_SECONDS + STEP)
+
+
+@pytest.mark.parametrize("rest", [0, REST])
+async def test_two_tasks_with_long_work_take_turns_and_do_not_rest_for_each_other(
+    machine: Machine, autojump_clock: MockClock, rest: float
+) -> None:
+    order: list[int] = []
+
+    def work(number: int) -> Stepwise[None]:
+        for _ in range(400):
+            machine.seconds += STEP
+            order.append(number)
+            yield
+
+    async with trio.open_nursery() as nursery:
+        for number in range(2):
+            nursery.start_soon(partial(in_slices, work(number), rest=rest))
+    assert trio.current_time() <= 2 * rest * (SLICE_SECONDS + STEP), "each may take the other's start for a session"
+    if not rest:  # Trio's clock stands still while a task works, so a rest would last until the other one ends
+        changes = sum(earlier != later for earlier, later in pairwise(order))
+        assert changes >= 25, "of a hundred slices: Trio shuffles tasks"
+
+
+async def test_with_rest_0_other_tasks_still_run_between_slices(machine: Machine, autojump_clock: MockClock) -> None:
+    async with machine.woken():
+        assert await in_slices(machine.waking(800), rest=0) == "done"
     assert trio.current_time() == 0
-    assert len({*machine.seen}) > 25  # of a hundred: Trio shuffles tasks, so two slices may follow one another
+    assert len({*machine.seen}) >= 100
+
+
+async def test_tasks_are_counted_only_while_work_is_long(machine: Machine) -> None:
+    await in_slices(machine.work(100))
+    load = slices._present_load()
+    turns = load.turns
+    for _ in range(5):
+        await trio.lowlevel.checkpoint()
+    assert load.turns == turns
 
 
 @pytest.mark.parametrize("steps", [0, 3, 100])
@@ -97,12 +170,13 @@ async def test_an_exception_of_the_work_is_raised(machine: Machine, autojump_clo
 
 
 async def test_after_a_cancel_the_work_is_closed_in_the_middle(machine: Machine, autojump_clock: MockClock) -> None:
-    steps = machine.work(100_000)
-    with trio.move_on_after(1.0) as scope:
-        await in_slices(steps)
+    steps = machine.waking(100_000)
+    async with machine.woken():
+        with trio.move_on_after(1.0) as scope:
+            await in_slices(steps)
     assert scope.cancelled_caught
     assert machine.closed
-    assert machine.seconds == pytest.approx(1.0 / (1 + REST), rel=0.3)
+    assert machine.seconds == pytest.approx(1.0 / REST, rel=0.3)
     assert inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED
 
 

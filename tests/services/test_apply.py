@@ -96,7 +96,7 @@ async def test_a_service_removed_and_named_again_while_its_sessions_end_is_a_new
     world = Governed()
     await world.let()
     session, first = world.carried(slow=True), world.services.get("a")
-    await world.applier.apply(Snapshot({}))
+    await world.applier.apply(Snapshot({}, allow_removal=True))
     assert cut_reasons(session) == [Reason.EVICTED]
     assert world.services.find("a") == UNKNOWN_SERVICE
     assert await world.let(max_sessions=3) == Plan(added=("a",))
@@ -106,7 +106,7 @@ async def test_a_service_removed_and_named_again_while_its_sessions_end_is_a_new
     assert second is not first
     assert (first.live, second.live) == (1, 0)
     assert first.policy.max_sessions is None
-    plan = await world.applier.apply(Snapshot({}))
+    plan = await world.applier.apply(Snapshot({}, allow_removal=True))
     assert plan == Plan(removed=("a",)), "the session of the first one is being cut already"
     assert isinstance(session.carrier, FakeCarrier)
     session.carrier.end(Reason.EVICTED)
@@ -206,11 +206,13 @@ async def test_a_snapshot_with_a_fault_changes_nothing_and_the_last_good_one_sti
     world = Governed()
     await world.applier.apply(Snapshot({"a": Settings(), "b": Settings()}, version="good"))
     session, before = world.carried("b"), world.settings()
-    bad = Snapshot({"b": Settings(Policy(enabled=False)), "c": Settings(Policy(session_rate=0))}, version="bad")
+    named = {"a": Settings(), "b": Settings(Policy(down_rate=5, reject=("192.0.2.0/24",)))}
+    bad = Snapshot({**named, "c": Settings(Policy(session_rate=0))}, version="bad")
     for refused in (world.applier.apply, world.applier.plan):
         with pytest.raises(SnapshotError) as refusal:
             await refused(bad)
         assert refusal.value.faults == ("services.c.session_rate = 0 must be a number above 0",)
+        assert not refusal.value.applied
     assert world.settings() == before
     assert world.applier.version == "good"
     assert cut_reasons(session) == [None]
@@ -246,37 +248,38 @@ async def test_a_cancel_while_changes_are_applied_does_not_stop_them() -> None:
 async def test_after_a_cancel_at_any_moment_a_snapshot_is_applied_whole_or_not_at_all(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trioedge.loop.slices.SLICE_SECONDS", 1e-9)  # with a rest after every step
+    monkeypatch.setattr("trioedge.loop.slices.SLICE_SECONDS", 1e-9)  # other tasks run after every step
     world = Governed()
-    world.applier.serving()
-    before, after = {"a": Settings()}, {f"{number}": Settings() for number in range(5)}
+    disabled = Settings(Policy(enabled=False))
+    before, after = {"a": Settings(), "b": Settings()}, {f"{number}": Settings() for number in range(5)}
+    after["b"] = disabled
+    taken = {"b": disabled}
     outcomes = []
 
     async def act() -> None:
         await world.applier.apply(Snapshot(after, version="after"))
 
     def check() -> None:
-        assert (world.settings(), world.applier.version) in [(before, "before"), (after, "after")]
-        assert not world.applier._one_at_a_time.locked()
-        outcomes.append(world.applier.version)
+        assert (world.settings(), world.applier.version) in [(before, "before"), (taken, "before"), (after, "after")]
+        assert not world.applier._turns
+        outcomes.append((len(world.settings()), world.applier.version))
 
     async def from_the_start() -> None:
         with trio.CancelScope(shield=True):
-            await world.applier.apply(Snapshot(before, version="before"))
+            await world.applier.apply(Snapshot(before, version="before", allow_removal=True))
         await act()
 
     assert await cancel_at_every_step(from_the_start, check) > 5
-    assert set(outcomes) == {"before", "after"}
+    assert set(outcomes) == {(2, "before"), (1, "before"), (6, "after")}
 
 
 async def test_a_cancelled_plan_changes_nothing_and_blocks_no_other_snapshot(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trioedge.loop.slices.SLICE_SECONDS", 1e-9)  # with a rest after every step
+    monkeypatch.setattr("trioedge.loop.slices.SLICE_SECONDS", 1e-9)  # other tasks run after every step
     world = Governed()
     await world.let()
     world.carried("a")
-    world.applier.serving()
     plans: list[Plan] = []
 
     async def ask() -> None:
@@ -285,7 +288,7 @@ async def test_a_cancelled_plan_changes_nothing_and_blocks_no_other_snapshot(
     def check() -> None:
         assert world.settings() == {"a": Settings()}
         assert len(world.registry) == 1
-        assert not world.applier._one_at_a_time.locked()
+        assert not world.applier._turns
 
     assert await cancel_at_every_step(ask, check) > 5
     assert [plan.evicted for plan in plans] == [1]
@@ -293,24 +296,25 @@ async def test_a_cancelled_plan_changes_nothing_and_blocks_no_other_snapshot(
 
 async def test_a_plan_may_be_cancelled_while_it_waits_for_its_turn() -> None:
     world = Governed()
-    async with world.applier._one_at_a_time:
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(world.applier.plan, Snapshot({}))
-                await trio.testing.wait_all_tasks_blocked()
-                scope.cancel()
-        assert scope.cancelled_caught
+    turn = world.applier._turns.receive(Snapshot({}, full=False))
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.applier.plan, Snapshot({}))
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+    assert scope.cancelled_caught
+    world.applier._turns.end(turn)
+    assert not world.applier._turns
     assert not await world.applier.plan(Snapshot({}))
 
 
 async def test_snapshots_are_applied_one_after_the_other(autojump_clock: MockClock) -> None:
     world = Governed()
-    world.applier.serving()
     many = {f"{number}": Settings() for number in range(500)}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.applier.apply, Snapshot(many, version="1"))
         await trio.lowlevel.checkpoint()
-        nursery.start_soon(world.applier.apply, Snapshot({"a": Settings()}, version="2"))
+        nursery.start_soon(world.applier.apply, Snapshot({"a": Settings()}, version="2", allow_removal=True))
     assert world.settings() == {"a": Settings()}
     assert world.applier.version == "2"
 
@@ -343,7 +347,7 @@ def test_a_plan_is_what_applying_then_does(
                 live[-1].cut(Reason.IDLE)
         present, cut = world.settings(), cut_reasons(*live)
         removed = frozenset() if full else frozenset("abc") - after.keys() - {"c"}
-        snapshot = Snapshot(after, removed, full=full)
+        snapshot = Snapshot(after, removed, full=full, allow_removal=True)
 
         planned = await world.applier.plan(snapshot)
         assert (world.settings(), cut_reasons(*live)) == (present, cut), "a plan does nothing"

@@ -9,9 +9,12 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from tests.support.policies import FIELDS
 from tests.support.services import Governed, cut_reasons
 from tests.support.steps import STEP_SECONDS, best_of_three, longest_step
 from trioedge.loop.slices import REST, SLICE_SECONDS
+from trioedge.services.applying.effects import Effects, Tally
+from trioedge.services.applying.turn import Turns
 from trioedge.services.examine import Examiner, Found, PolicyWarnings
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import Service
@@ -19,18 +22,24 @@ from trioedge.services.snapshot import Change, Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.session import Session
 from trioedge.session.verdict import Reason
+from trioedge.telemetry.observer import Observer
 
 
 def many(number: int, **said: Any) -> dict[str, Settings]:
     return {f"{each}": Settings(Policy(**said)) for each in range(number)}
 
 
-def converge(world: Governed, snapshot: Snapshot) -> tuple[int, float, Plan, Found]:
+def make(world: Governed, snapshot: Snapshot) -> tuple[int, float, Plan, Found]:
     """Apply a snapshot, and return the number of steps, the longest of them, the plan, and what is left to do."""
-    examiner = Examiner(world.services, NO_KEYS)
-    _, _, (found, wrong) = longest_step(examiner.examine(snapshot, PolicyWarnings(())))
+    turns, tally = Turns(), Tally()
+    effects = Effects(world.services, world.registry, Observer(), turns, frozenset(FIELDS))
+    effects.rechecks = world.applier.rechecks
+    turn = turns.receive(snapshot)
+    taking, first, _ = longest_step(effects.take_away(turn, tally))
+    _, _, (found, wrong) = longest_step(Examiner(world.services, NO_KEYS).examine(snapshot, PolicyWarnings(())))
     assert not wrong
-    return *longest_step(world.applier._converge(found, dry_run=False)), found
+    granting, longest, _ = longest_step(effects.grant(found, turn, tally))
+    return taking + granting, max(first, longest), tally.plan(), found
 
 
 @pytest.mark.parametrize(
@@ -44,7 +53,7 @@ async def test_no_step_is_long_if_2_000_services_change(
     async def attempt() -> float:
         world = Governed()
         await world.applier.apply(Snapshot(before))
-        steps, longest, plan, left = converge(world, Snapshot(after))
+        steps, longest, plan, left = make(world, Snapshot(after, allow_removal=True))
         assert steps >= 2000
         assert len(plan.added) + len(plan.removed) + len(plan.changed) == 2000
         assert not left, "changes are freed as they are applied"
@@ -59,24 +68,39 @@ async def test_sessions_are_cut_one_in_each_step(said: Mapping[str, Any]) -> Non
         world = Governed()
         await world.let()
         sessions = [world.carried(source=f"192.0.2.{number % 9}") for number in range(1000)]
-        steps, longest, plan, _ = converge(world, Snapshot({"a": Settings(Policy(**said))}))
+        steps, longest, plan, _ = make(world, Snapshot({"a": Settings(Policy(**said))}))
         assert steps >= len(sessions) == plan.evicted
         return longest
 
     assert await best_of_three(attempt) < STEP_SECONDS
 
 
-async def test_while_an_edge_serves_the_work_rests_up_to_32_times_as_long_as_it_takes(
-    autojump_clock: MockClock,
-) -> None:
+async def test_on_an_idle_loop_a_snapshot_does_not_rest(autojump_clock: MockClock) -> None:
     world = Governed()
     await world.applier.apply(Snapshot(many(1000)))
-    assert trio.current_time() == 0, "before that there is no session that would wait"
-    world.applier.serving()
-    began = time.perf_counter()
-    await world.applier.apply(Snapshot({}))
-    worked = time.perf_counter() - began
-    assert trio.current_time() >= REST * SLICE_SECONDS
+    await world.applier.apply(Snapshot({}, allow_removal=True))
+    assert trio.current_time() == 0
+
+
+async def test_beside_sessions_the_work_rests_up_to_32_times_as_long_as_it_takes(autojump_clock: MockClock) -> None:
+    world, ready = Governed(), trio.lowlevel.ParkingLot()
+
+    async def serve_sessions() -> None:
+        while True:
+            await ready.park()
+
+    class Client:
+        def changed(self, service: Service, change: Change) -> None:
+            ready.unpark_all()
+
+    world.services.watch(Client())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_sessions)
+        began = time.perf_counter()
+        await world.applier.apply(Snapshot(many(1000)))
+        worked = time.perf_counter() - began
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() >= 4 * SLICE_SECONDS
     assert trio.current_time() <= REST * worked
 
 
@@ -137,7 +161,7 @@ async def test_a_watcher_that_raises_is_logged_and_the_snapshot_is_applied_whole
     assert world.settings() == {"a": disabled, "b": limited}
     assert cut_reasons(*sessions) == [Reason.EVICTED, None, Reason.EVICTED]
     assert (plan.evicted, plan.rechecked, world.applier.version) == (2, 1, "8")
-    calls = ["changed a", "foresee b", "changed b", "foresee c", "changed c", "settle"]
+    calls = ["changed a", "foresee c", "changed c", "foresee b", "changed b", "settle"]
     assert first.calls == last.calls == calls
     (line,) = [entry for entry in logs if "exc_info" in entry]  # one line a second
     assert (line["event"], line["log_level"], line["watcher"]) == ("watcher failed", "error", "Faulty")

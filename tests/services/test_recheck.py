@@ -11,7 +11,7 @@ from trio.testing import MockClock
 import trioedge as te
 from tests.support.policies import STAGE_KEYS, DailyQuota, Hours
 from tests.support.services import Governed, cut_reasons
-from trioedge.services.apply import Recheck
+from trioedge.services.applying.effects import Recheck
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import rechecked_keys
@@ -125,7 +125,7 @@ async def test_a_removed_service_has_its_sessions_cut_and_asks_no_decision() -> 
     world = asking(stage.decide)
     await world.applier.apply(shop(Hours(8, 18)))
     session = world.carried("shop")
-    assert (await world.applier.apply(Snapshot({}))).evicted == 1
+    assert (await world.applier.apply(Snapshot({}, allow_removal=True))).evicted == 1
     assert cut_reasons(session) == [Reason.EVICTED]
     assert stage.asked == []
 

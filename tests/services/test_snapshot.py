@@ -72,11 +72,11 @@ def test_foresight_and_tidying_up_are_asked_only_of_the_watchers_that_have_them(
     assert isinstance(thorough, Settling)
     assert not isinstance(Silent(), (Foreseeing, Settling))
     tenants.services.watch(Silent())
-    assert list(tenants.services.foresee(service, None)) == []
-    assert list(tenants.services.settle()) == []
+    assert list(tenants.services.watchers.foresee(service, None)) == []
+    assert list(tenants.services.watchers.settle()) == []
     tenants.services.watch(thorough)
-    assert list(tenants.services.foresee(service, None)) == [None, thorough.session, None]
-    assert list(tenants.services.settle()) == [None, None]
+    assert list(tenants.services.watchers.foresee(service, None)) == [None, thorough.session, None]
+    assert list(tenants.services.watchers.settle()) == [None, None]
     assert thorough.settled == 1
 
 

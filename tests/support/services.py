@@ -6,7 +6,8 @@ from typing import Any
 
 from tests.support.policies import FIELDS
 from trioedge.addresses.address import normalise_source
-from trioedge.services.apply import Recheck, SnapshotApplier
+from trioedge.services.apply import SnapshotApplier
+from trioedge.services.applying.effects import Recheck
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.service import Service
@@ -52,7 +53,7 @@ class Tenants:
         """Apply a snapshot without a check, and without any effect on live sessions."""
         changes = self.changes(snapshot)
         for change in changes:
-            for _ in self.services.tell(self.services.apply(change, None), change):
+            for _ in self.services.watchers.tell(self.services.apply(change, None), change):
                 pass
         return changes
 

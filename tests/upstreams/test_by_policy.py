@@ -57,7 +57,7 @@ class World:
     def put(self, name: str, policy: Policy | None) -> Upstream | None:
         """Apply a policy; None removes the service."""
         upstream = self.apply(name, policy)
-        for _ in self.services.settle():
+        for _ in self.services.watchers.settle():
             pass
         return upstream
 
@@ -69,7 +69,7 @@ class World:
         fields = ("outbound", "preconnect") if before and after else ()
         change = Change(name, before, after, fields)
         service: Service = self.services.apply(change, None)
-        for _ in self.services.tell(service, change):
+        for _ in self.services.watchers.tell(service, change):
             pass
         upstream: Upstream | None = service.upstream
         return upstream
@@ -113,6 +113,27 @@ async def test_a_destination_is_one_object_while_a_policy_names_it(monkeypatch: 
         assert world.asked.warmed == ["tcp://one.test:1", "tcp://two.test:1", "tcp://one.test:1"]
 
 
+async def test_an_upstream_that_is_named_again_while_another_is_removed_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_world(monkeypatch) as world:
+        one, two = world.put("a", to("one")), world.put("b", to("two"))
+        world.apply("a", None)
+        world.apply("b", None)
+        settling = world.services.watchers.settle()
+        while len(world.upstreams) == 2:
+            next(settling)  # one of them is removed, and a later snapshot takes away meanwhile
+        again = world.apply("a", to("one"))
+        world.apply("a", to("two"))
+        assert again is not one
+        for _ in settling:
+            pass
+        for _ in world.services.watchers.settle():
+            pass
+        assert world.services.get("a").upstream is two  # type: ignore[union-attr]
+        assert len(world.upstreams) == 1
+
+
 async def test_an_upstream_that_another_service_names_in_the_same_snapshot_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -121,7 +142,7 @@ async def test_an_upstream_that_another_service_names_in_the_same_snapshot_is_ke
         await trio.testing.wait_all_tasks_blocked()
         world.apply("a", to("two", 1))
         world.apply("b", to("one", 3))
-        for _ in world.services.settle():
+        for _ in world.services.watchers.settle():
             pass
         assert world.services.get("b").upstream is one  # type: ignore[union-attr]
         await trio.testing.wait_all_tasks_blocked()

@@ -81,7 +81,7 @@ class Admin:
 
     async def _plan(self, receive: Receive) -> tuple[int, dict[str, Any]]:
         try:
-            async with SnapshotReader(KnownLines(serving=True), self.stage_keys) as reader:
+            async with SnapshotReader(KnownLines(), self.stage_keys) as reader:
                 more = True
                 while more:
                     event = await receive()

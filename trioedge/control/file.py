@@ -97,7 +97,7 @@ class FileControl:
             ConfigurationError: at the start the file has faults, or is missing.
         """
         file = WatchedFile(self._path)
-        known = KnownLines(serving=link in self._served)
+        known = KnownLines()
         if link in self._served:
             file.forget()
         else:

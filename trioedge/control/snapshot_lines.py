@@ -24,7 +24,7 @@ import trio
 
 from ..errors import Faults, quote
 from ..loop.collector import no_full_pass
-from ..loop.slices import REST, Slices
+from ..loop.slices import Slices
 from ..services.control_plane import Link, SnapshotError
 from ..services.policy import Settings
 from ..services.services import name_fault
@@ -55,16 +55,10 @@ class KnownLines:
     Invariant: ``names[hashes[name]] == name``, and `hashes` and `seen` have the same keys, the applied services.
     """
 
-    __slots__ = ("applied", "hashes", "names", "rest", "rounds", "seen")
+    __slots__ = ("applied", "hashes", "names", "rounds", "seen")
 
-    def __init__(self, *, serving: bool = False) -> None:
-        """Know no line.
-
-        Args:
-            serving: whether sessions are live already, which the reading of a first snapshot must not delay.
-        """
-        self.rest = REST if serving else 0
-        """The pause of the next reading, as a multiple of its work."""
+    def __init__(self) -> None:
+        """Know no line."""
         self.applied = False
         """Whether a snapshot has been applied."""
         self.names: dict[int, str] = {}
@@ -94,7 +88,7 @@ class SnapshotReader:
         known.rounds += 1
         self._known = known
         self._stage_keys = stage_keys
-        self._slices = Slices(known.rest)
+        self._slices = Slices()
         self._until_left = ExitStack()
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
@@ -189,7 +183,7 @@ class SnapshotReader:
 
     def _remember(self) -> Generator[None, None, None]:
         known = self._known
-        known.applied, known.rest = True, REST
+        known.applied = True
         for name in self._removed:
             known.names.pop(known.hashes.pop(name, 0), None)
             known.seen.pop(name, None)

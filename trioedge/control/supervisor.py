@@ -128,7 +128,6 @@ class ControlSupervisor:
                 waiting.start_soon(wait_to_give_up)
                 await workers.start(self._keep, self._control)
                 waiting.cancel_scope.cancel()
-        self.applier.serving()
 
     async def _keep(self, control: ControlPlane, *, task_status: trio.TaskStatus[None]) -> None:
         """Run the control plane until it ends before its first snapshot; after that, run it again whenever it ends.

@@ -41,6 +41,15 @@ def no_full_pass() -> Iterator[None]:
             gc.set_threshold(young, middle, _threshold)
 
 
+def collect_young() -> None:
+    """Look at the young objects only, which takes a tenth of a millisecond if it is done for every 500 services.
+
+    Python counts the objects that are made and not freed. Work that frees as many objects as it makes is not counted,
+    and the next pass would have to look at all of them.
+    """
+    gc.collect(1)
+
+
 def settle() -> None:
     """Move all live objects to the permanent generation (:func:`gc.freeze`). Takes some milliseconds for any number.
 

@@ -1,56 +1,43 @@
-"""Applies snapshots: examines one whole, then applies it service by service without blocking the event loop.
+"""Applies snapshots: takes away at once, then examines each snapshot whole and applies it, in the order of receipt.
+
+| a snapshot is | event | action | then |
+| --- | --- | --- | --- |
+| new | `apply` is called | take away what it takes away, past all others (:mod:`.applying.turn`) | received |
+| new | a cancel | nothing of it is applied | over |
+| received | no earlier one is left | compare, check and compile it | examined |
+| received | a fault is found, or a cancel | drop the rest, but keep away what was taken away | over |
+| examined | - | make its changes, but grant nothing that a later one takes away; a cancel waits | over |
+| over | - | the turn of the next one comes | - |
+
+So the last state is that of all snapshots applied one after the other, where a snapshot that is refused or cancelled
+counts with what it takes away; and from the moment when a snapshot has been received, nothing is open that it takes
+away. A cancel before that leaves no trace of it.
 
 The work is generators that yield often. They run in short slices, so the loop is free again within a millisecond
 however large a snapshot is.
 """
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection
 from typing import Final
 
-import attrs
 import trio
 
-from ..addresses.rules import SourceRules
-from ..errors import quote
 from ..loop.collector import MANY, no_full_pass, settle
-from ..loop.slices import REST, Stepwise, in_slices
-from ..session.session import Session
-from ..session.stage import DecisionFunction
-from ..session.verdict import CONTINUE, Reason, Reject
-from ..telemetry.observer import STOPS, Observer
+from ..loop.slices import in_slices
+from ..telemetry.observer import Observer
+from .applying.effects import Effects, Recheck, Tally
+from .applying.turn import Turn, Turns
 from .control_plane import SnapshotError
 from .examine import Examiner, Found, PolicyWarnings
-from .policy import FATES, Fate, Settings
+from .policy import FATES
 from .registry import Registry
-from .service import Service
 from .services import Services
-from .snapshot import Change, Plan, Snapshot
+from .snapshot import Plan, Snapshot
 from .stage_keys import NO_KEYS, StageKeys
 
 APPLY_REST: Final = 4
-"""How many times longer the applying of changes rests than it works. Not more, because no cancel ends it."""
-
-_RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
-_DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
-
-
-@attrs.frozen(slots=True)
-class Recheck:
-    """A decision that is asked again about live sessions when a policy changes.
-
-    Attributes:
-        fields: names of fields of a policy; when one changes, the decision is asked.
-        decide: the live stage's decision; a Reject cuts the session. It must not count, spend or write anything.
-        stage: the index of the stage in the chain. It judges a session that has not passed it when that arrives.
-    """
-
-    fields: frozenset[str]
-    decide: DecisionFunction
-    stage: int
-
-    def concerns(self, session: Session) -> bool:
-        """Return whether a session has passed the stage; an untimed one counts as having passed every stage."""
-        return session.trace is None or len(session.trace) > self.stage
+"""How many times longer the applying of changes rests than it works, beside sessions. Not more, because no cancel ends
+it, and what a snapshot takes away is urgent."""
 
 
 class SnapshotApplier:
@@ -58,7 +45,6 @@ class SnapshotApplier:
 
     Attributes:
         stage_keys: the keys of users' stages that the chain reads; others are faults.
-        rechecks: the decisions of the chain that are asked again when a policy changes.
         needs_outbound: whether sessions are refused if their policy names no outbound, which earns a warning.
         on_applied: called after each snapshot that was applied.
         version: of the last snapshot; empty before the first.
@@ -87,14 +73,13 @@ class SnapshotApplier:
         """
         self.stage_keys = stage_keys
         self._services = services
-        self._live = live
         self._observer = observer
         self._enforced = frozenset(enforced)
         self._examiner = Examiner(services, stage_keys)
-        self._one_at_a_time = trio.Lock()
-        self._rest = 0.0
+        self._turns = Turns()
+        self._turn_ended = trio.Event()
+        self._effects = Effects(services, live, observer, self._turns, self._enforced)
         self._new = 0  # services added or changed since the last gc.freeze()
-        self.rechecks: tuple[Recheck, ...] = ()
         self.needs_outbound = False
         self.on_applied: list[Callable[[], object]] = []
         self.version = ""
@@ -102,32 +87,52 @@ class SnapshotApplier:
         self.error = ""
         self.failing_since: float | None = None
 
-    def serving(self) -> None:
-        """Rest between slices from now on, because there are sessions."""
-        self._rest = REST
+    @property
+    def rechecks(self) -> tuple[Recheck, ...]:
+        """The decisions of the chain that are asked again when a policy changes."""
+        return self._effects.rechecks
+
+    @rechecks.setter
+    def rechecks(self, decisions: tuple[Recheck, ...]) -> None:
+        self._effects.rechecks = decisions
 
     async def apply(self, snapshot: Snapshot) -> Plan:
-        """Apply a snapshot, all of it or nothing; see :meth:`Link.apply`."""
-        async with self._one_at_a_time:
-            warnings = PolicyWarnings(self._enforced, needs_outbound=self.needs_outbound)
+        """Apply a snapshot: at once what it takes away, and the rest whole or not at all; see :meth:`Link.apply`.
+
+        May be called again before an earlier call has returned; snapshots are applied in the order of the calls.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        began = trio.current_time()
+        turn, tally = self._turns.receive(snapshot), Tally()
+        warnings = PolicyWarnings(self._enforced, needs_outbound=self.needs_outbound)
+        try:
             with no_full_pass():
-                found = await self._examine(snapshot, warnings)
+                with trio.CancelScope(shield=True):  # what is received is received whole
+                    await in_slices(self._effects.take_away(turn, tally), rest=APPLY_REST)
+                if tally and self._turns.ahead(turn):
+                    self._say("snapshot takes away, and waits for its turn", snapshot, tally)
+                await self._reach(turn)
+                try:
+                    found = await self._examine(snapshot, warnings, turn.refusal)
+                except SnapshotError as error:
+                    raise SnapshotError(error.faults, tally.plan()) from None
                 with trio.CancelScope(shield=True):  # half of it would leave sessions that the next one does not find
-                    plan = await in_slices(self._converge(found, dry_run=False), rest=min(self._rest, APPLY_REST))
-                    self._new += len(plan.added) + len(plan.changed)
-                    if self._new > MANY:
-                        self._new = 0
-                        await trio.lowlevel.checkpoint()  # `settle` takes as long as some slices
-                        settle()
-                        await trio.lowlevel.checkpoint()
+                    await in_slices(self._effects.grant(found, turn, tally), rest=APPLY_REST)
+                    await self._freeze(tally)
             self.version, self.applied_at = snapshot.version, trio.current_time()
-            self.reached()
-            for hook in self.on_applied:
-                hook()
+        except BaseException:
+            if tally:
+                self._say("snapshot not applied, but for what it takes away", snapshot, tally)
+            raise
+        finally:
+            await self._end(turn)
+        self.reached()
+        for hook in self.on_applied:
+            hook()
         self._warn(warnings)
+        plan = tally.plan()
         if plan:
-            version = {"version": snapshot.version} if snapshot.version else {}
-            self._observer.say("snapshot applied", **version, does=str(plan))
+            self._say("snapshot applied", snapshot, tally, seconds=round(trio.current_time() - began, 3))
         return plan
 
     async def plan(self, snapshot: Snapshot) -> Plan:
@@ -136,10 +141,46 @@ class SnapshotApplier:
         Raises:
             SnapshotError: it has faults.
         """
-        async with self._one_at_a_time:
+        turn, tally = self._turns.receive(Snapshot({}, full=False)), Tally()
+        try:
+            await self._reach(turn)
             with no_full_pass():
-                found = await self._examine(snapshot, PolicyWarnings(FATES))
-                return await in_slices(self._converge(found, dry_run=True), rest=self._rest)
+                planned = Turn(snapshot)
+                await in_slices(planned.judge(self._services, ()))
+                found = await self._examine(snapshot, PolicyWarnings(FATES), planned.refusal)
+                await in_slices(self._effects.foresee(found, tally))
+        finally:
+            await self._end(turn)
+        return tally.plan()
+
+    async def _reach(self, turn: Turn) -> None:
+        """Wait until it is the turn of a snapshot."""
+        while self._turns.ahead(turn):
+            await self._turn_ended.wait()
+
+    async def _end(self, turn: Turn) -> None:
+        """End a turn; the watchers have settled then, unless an earlier snapshot, which settles them, is left."""
+        try:
+            if self._effects.unsettled and not self._turns.ahead(turn):
+                with trio.CancelScope(shield=True):
+                    await in_slices(self._effects.settle(), rest=APPLY_REST)
+        finally:
+            self._turns.end(turn)
+            ended, self._turn_ended = self._turn_ended, trio.Event()
+            ended.set()
+
+    async def _freeze(self, tally: Tally) -> None:
+        """Take the services that are new or changed from the garbage collector, once these are many."""
+        self._new += len(tally.added) + len(tally.changed)
+        if self._new > MANY:
+            self._new = 0
+            await trio.lowlevel.checkpoint()  # `settle` takes as long as some slices
+            settle()
+            await trio.lowlevel.checkpoint()
+
+    def _say(self, event: str, snapshot: Snapshot, tally: Tally, **facts: object) -> None:
+        version = {"version": snapshot.version} if snapshot.version else {}
+        self._observer.say(event, **version, does=str(tally.plan()), **facts)
 
     def _warn(self, found: PolicyWarnings) -> None:
         if found.keys:
@@ -163,87 +204,11 @@ class SnapshotApplier:
             self.failing_since = trio.current_time()
         self.error = error
 
-    async def _examine(self, snapshot: Snapshot, warnings: PolicyWarnings) -> Found:
-        found, wrong = await in_slices(self._examiner.examine(snapshot, warnings), rest=self._rest)
+    async def _examine(self, snapshot: Snapshot, warnings: PolicyWarnings, refusal: str) -> Found:
+        """Examine a snapshot in its turn; `refusal` is the fault of its removals."""
+        if refusal:
+            raise SnapshotError([refusal])
+        found, wrong = await in_slices(self._examiner.examine(snapshot, warnings))
         if wrong:
             raise SnapshotError(wrong)
         return found
-
-    def _converge(self, found: Found, *, dry_run: bool) -> Stepwise[Plan]:
-        """Apply the changes and cut sessions by their fates; with `dry_run`, only count."""
-        added, changed, removed = [], {}, []
-        retuned = rechecked = evicted = 0
-        while found:
-            change, rules = found.popleft()
-            if change.before is None:
-                added.append(change.name)
-            elif change.after is None:
-                removed.append(change.name)
-            else:
-                changed[change.name] = change.fields
-            service = self._services.get(change.name)
-            enforced = self._enforced & set(change.fields)
-            staying = 0 if service is None else service.live
-            foreseen: set[Session] = set()
-            if service is not None and (enforced & _DEVICE_FIELDS or change.after is None):
-                for session in self._services.foresee(service, change.after):
-                    if session is not None and session.cut_reason is None:
-                        foreseen.add(session)
-                        staying -= session.service is service  # it may have moved to another service
-                    yield
-            cut = len(foreseen)
-            if not dry_run:
-                yield from self._services.tell(self._services.apply(change, rules), change)
-            yield
-            if service is not None:
-                for session, reason in self._condemned(service, change, rules):
-                    if reason is not None and session.cut_reason is None and session not in foreseen:
-                        gone = dry_run or session.cut(reason)
-                        cut += gone
-                        staying -= gone
-                    yield
-            evicted += cut
-            retuned += staying if enforced & _RETUNED else 0
-            rechecked += staying if enforced & _DEVICE_FIELDS else 0
-        if not dry_run:
-            yield from self._services.settle()
-        return Plan(
-            added=tuple(added),
-            changed=changed,
-            removed=tuple(removed),
-            retuned=retuned,
-            rechecked=rechecked,
-            evicted=evicted,
-        )
-
-    def _condemned(
-        self, service: Service, change: Change, rules: SourceRules | None
-    ) -> Generator[tuple[Session, Reason | None], None, None]:
-        """Give the live sessions that a change may cut, each with the reason to cut it, or None to keep it."""
-        if change.after is None or Fate.EVICT in change.fates:
-            for session in self._live.each(service):
-                yield session, Reason.EVICTED
-        elif rechecks := [each for each in self.rechecks if not each.fields.isdisjoint(change.fields)]:
-            for session in self._live.each(service):
-                yield session, self._recheck(session, change.after, rules, rechecks)
-
-    def _recheck(
-        self, session: Session, after: Settings, rules: SourceRules | None, rechecks: Sequence[Recheck]
-    ) -> Reason | None:
-        """Judge a live session under other settings; a decision that raises costs this session, and no other."""
-        with session.service.under(after, rules):  # they are applied already, unless this is a plan
-            for recheck in rechecks:
-                if not recheck.concerns(session):
-                    continue
-                try:
-                    verdict = recheck.decide(session)
-                    if verdict is not CONTINUE and type(verdict) is not Reject:
-                        raise TypeError(f"the decision returned {quote(verdict)}; it must return CONTINUE or Reject")
-                except STOPS:
-                    raise
-                except BaseException as fault:
-                    self._observer.fault("recheck failed", fault, session=session.id, service=session.service.name)
-                    return Reason.FAULT
-                if verdict is not CONTINUE:
-                    return verdict.reason
-        return None

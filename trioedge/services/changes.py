@@ -47,7 +47,9 @@ def _differ(one: object, other: object) -> bool:
     """Return whether two values differ; values that cannot be compared do, such as arrays of NumPy."""
     try:
         return one is not other and bool(one != other)
-    except Exception:
+    except ENDS:
+        raise
+    except BaseException:
         return True
 
 

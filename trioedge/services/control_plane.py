@@ -1,7 +1,7 @@
 """The protocols between an edge and its control plane."""
 
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 import trio
@@ -11,17 +11,23 @@ from .report import Report
 from .snapshot import Plan, Snapshot
 from .stage_keys import StageKeys
 
+_NOTHING: Final = Plan()
+
 
 class SnapshotError(EdgeError):
-    """A snapshot with faults. It is refused whole, and the snapshot before it still applies.
+    """A snapshot with faults. It grants nothing, but the services and passwords that it takes away are gone.
 
     Attributes:
         faults: the first 100 faults, each beginning with its path, and then, as text, how many more there are.
+        applied: its effect all the same: the services that it disabled or removed or whose former password it took
+            away, and the number of sessions evicted by that. False if there is none.
     """
 
-    def __init__(self, faults: Iterable[str]) -> None:
+    def __init__(self, faults: Iterable[str], applied: Plan = _NOTHING) -> None:
         self.faults = tuple(faults)
-        super().__init__("; ".join(self.faults))
+        self.applied = applied
+        taken = [f"applied is only what it takes away: {applied}"] if applied else []
+        super().__init__("; ".join([*self.faults, *taken]))
 
 
 @attrs.frozen(slots=True)
@@ -48,13 +54,17 @@ class Link(Protocol):
         """The keys of users' stages that a service may have; text is read with them, see `control.settings`."""
 
     async def apply(self, snapshot: Snapshot, /) -> Plan:
-        """Apply a snapshot, all of it or nothing, without blocking the event loop. After a cancel the same is true.
+        """Apply a snapshot without blocking the event loop.
+
+        A snapshot takes away at once, also while earlier snapshots are being applied: it disables and removes services,
+        takes former passwords, and evicts the sessions of both. The rest is applied in the order of the calls, whole or
+        not at all. A cancel may cost the rest, or all.
 
         Returns:
             Its effect.
 
         Raises:
-            SnapshotError: it has faults. Nothing has changed.
+            SnapshotError: it has faults. Nothing has changed, but for what it takes away.
         """
 
     def reached(self) -> None:

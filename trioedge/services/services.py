@@ -19,18 +19,18 @@ is named for the length of the run, so that its gate does not refill when its la
 """
 
 import itertools
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, KeysView, Mapping
 from typing import TYPE_CHECKING, Final
 
 from ..addresses.rules import SourceRules
-from ..errors import quote
+from ..errors import ENDS, quote
 from ..session.meter import Meter, Total
-from ..session.session import Session
 from ..session.verdict import Reason, Reject
+from .applying.watchers import Watchers, name_of_code
 from .changes import changed_fields
 from .policy import Settings
 from .service import UNKNOWN_SERVICE, Service
-from .snapshot import Change, Foreseeing, Settling, Snapshot, Watcher
+from .snapshot import Change, Snapshot, Watcher
 
 if TYPE_CHECKING:
     from ..telemetry.observer import Observer
@@ -66,13 +66,14 @@ class Services:
             ``default``. With one it has no name, its policy is the default one, and no look-up finds it.
         on_traffic: called with a service when its sessions change, and when its bytes move after its meters listened.
         on_gone: called with a service that was removed, once its last session has ended.
+        watchers: the objects that follow changes.
     """
 
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_observer", "_up", "_watchers", "governed",
-                 "on_gone", "on_traffic", "unnamed")  # fmt: skip
+    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_observer", "_up", "governed", "on_gone",
+                 "on_traffic", "unnamed", "watchers")  # fmt: skip
 
     def __init__(self, up: Total, down: Total, *, governed: bool, observer: "Observer | None" = None) -> None:
         """Start with the unnamed service only.
@@ -88,7 +89,7 @@ class Services:
         self._by_name: dict[str, Service] = {}
         self._leaving: dict[str, list[Service]] = {}
         self._incarnations = itertools.count(1)
-        self._watchers: list[Watcher] = []
+        self.watchers = Watchers(observer)
         self.governed = governed
         self.on_traffic: list[Callable[[Service], object]] = []
         self.on_gone: list[Callable[[Service], object]] = []
@@ -103,9 +104,10 @@ class Services:
     def __iter__(self) -> Iterator[Service]:
         return iter(tuple(self._by_name.values()))
 
-    def unchanging(self) -> Iterator[Service]:
-        """Iterate over the named services without a copy. Add and remove none meanwhile."""
-        return iter(self._by_name.values())
+    @property
+    def names(self) -> KeysView[str]:
+        """The names of the services; a view, which follows them."""
+        return self._by_name.keys()
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
@@ -147,50 +149,10 @@ class Services:
 
     def watch(self, watcher: Watcher) -> None:
         """Notify `watcher` of every change from now on, before the watchers that came earlier."""
-        self._watchers.append(watcher)
-
-    def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
-        """Give the live sessions that watchers would cut under these settings, in short steps.
-
-        Args:
-            service: a named one.
-            after: its new settings; None if it is to be removed.
-
-        Yields:
-            A session, maybe one that another watcher gave already; or None, as a place to stop.
-        """
-        for watcher in self._watchers:
-            if isinstance(watcher, Foreseeing):
-                try:
-                    for session in watcher.foresee(service, after):
-                        if session is not None and not isinstance(session, Session):
-                            raise TypeError(f"foresee gave {quote(session)}; it must give sessions and None")
-                        yield session
-                except Exception as fault:
-                    self._watcher_failed(watcher, fault, method="foresee", service=service.name)
-
-    def tell(self, service: Service, change: Change) -> Generator[None, None, None]:
-        """Notify the watchers of a change that was applied, in short steps; the last watcher first.
-
-        The last one is the endpoint: sessions must go to another upstream at once, and judging devices may take long.
-        """
-        for watcher in reversed(self._watchers):
-            try:
-                yield from watcher.changed(service, change) or ()
-            except Exception as fault:
-                self._watcher_failed(watcher, fault, method="changed", service=service.name)
-
-    def settle(self) -> Generator[None, None, None]:
-        """Notify the watchers that every change of a snapshot was applied, in short steps."""
-        for watcher in self._watchers:
-            if isinstance(watcher, Settling):
-                try:
-                    yield from watcher.settle()
-                except Exception as fault:
-                    self._watcher_failed(watcher, fault, method="settle")
+        self.watchers.add(watcher)
 
     def apply(self, change: Change, rules: SourceRules | None) -> Service:
-        """Apply one change; the caller notifies the watchers by :meth:`tell` next. O(1).
+        """Apply one change; the caller notifies :attr:`watchers` next. O(1).
 
         Args:
             change: one that :func:`diff` gave.
@@ -257,24 +219,14 @@ class Services:
             for hook in self.on_traffic:
                 try:
                     hook(service)
-                except Exception as fault:
+                except ENDS:
+                    raise
+                except BaseException as fault:
                     if self._observer is None:
                         raise
                     self._observer.fault(
-                        "traffic callback failed", fault, callback=_name_of(hook), service=service.name
+                        "traffic callback failed", fault, callback=name_of_code(hook), service=service.name
                     )
-
-    def _watcher_failed(self, watcher: Watcher, fault: Exception, **facts: str) -> None:
-        """Log an exception of a watcher, which must not stop the applying of a snapshot."""
-        if self._observer is None:
-            raise fault
-        self._observer.fault("watcher failed", fault, watcher=_name_of(watcher), **facts)
-
-
-def _name_of(code: object) -> str:
-    """Return the name of a function or a method, or of the class of another object."""
-    named = code if hasattr(code, "__qualname__") else type(code)
-    return str(named.__qualname__)
 
 
 class ServicesView(Mapping[str, Service]):
@@ -303,7 +255,7 @@ class ServicesView(Mapping[str, Service]):
 
 
 def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, None, None]:
-    """Compare a snapshot with the named services, in short steps. None of them may be added or removed meanwhile.
+    """Compare a snapshot with the named services, in short steps.
 
     Yields:
         The change of a service; or None, as a place to stop, for a service that stays as it is and within long lists.
@@ -317,7 +269,7 @@ def diff(services: Services, snapshot: Snapshot) -> Generator[Change | None, Non
         else:
             yield None
     if snapshot.full:
-        for service in services.unchanging():
+        for service in services:
             yield None if service.name in snapshot.services else Change(service.name, service.settings, None)
     else:
         for name in snapshot.removed:

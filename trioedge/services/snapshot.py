@@ -1,7 +1,7 @@
 """Snapshots of a control plane, the changes that they make, and the protocols of code that follows changes."""
 
 from collections.abc import Iterable, Mapping, Set
-from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, runtime_checkable
 
 import attrs
 
@@ -14,6 +14,9 @@ from .service import Service
 if TYPE_CHECKING:
     from ..session.session import Session
 
+FEW_REMOVED: Final = 10
+"""Services that any snapshot may remove, unless none would be left."""
+
 
 @attrs.frozen(slots=True)
 class Snapshot:
@@ -24,6 +27,9 @@ class Snapshot:
         removed: names of services to remove. Only for a snapshot that is not `full`; unknown names are ignored.
         full: whether services that it does not name are removed.
         version: the control plane's own name for this state, for people and for the next request.
+        allow_removal: whether it may remove every service, or more than half of them if these are more than 10. By
+            default one that is not `full` may, because it names what it removes; one that is `full` is refused, because
+            a control plane that lost its data leaves out services as well.
 
     Raises:
         ConfigurationError: ``Snapshot(removed='shop') must be a set of names, as in frozenset({'shop'})``.
@@ -33,9 +39,10 @@ class Snapshot:
     removed: frozenset[str] = frozenset()
     full: bool = True
     version: str = ""
+    allow_removal: bool = attrs.field(default=attrs.Factory(lambda self: self.full is False, takes_self=True))
 
     def __attrs_post_init__(self) -> None:
-        """Check the types of the four; the settings are checked when the snapshot is applied, in short steps."""
+        """Check the types of the five; the settings are checked when the snapshot is applied, in short steps."""
         if not isinstance(self.services, Mapping):
             _refuse("services", self.services, "must be settings by name, as in {'shop': Settings()}")
         if not isinstance(self.removed, Set):
@@ -44,10 +51,26 @@ class Snapshot:
             _refuse("full", self.full, wrong)
         if not isinstance(self.version, str):
             _refuse("version", self.version, "must be text")
+        if wrong := flag_fault(self.allow_removal):
+            _refuse("allow_removal", self.allow_removal, wrong)
 
 
 def _refuse(name: str, value: object, wrong: str) -> NoReturn:
     raise ConfigurationError(f"Snapshot({name}={quote(value)}) {wrong}")
+
+
+def removal_fault(removed: int, total: int, *, none_left: bool) -> str:
+    """Describe the fault of a snapshot that removes many services and does not say that it may; "" for a good one.
+
+    Args:
+        removed: the number of services that it removes.
+        total: the number of services before.
+        none_left: whether there would be no service afterwards.
+    """
+    if not removed or (not none_left and (removed <= FEW_REMOVED or 2 * removed <= total)):
+        return ""
+    services = "the only service" if total == 1 else f"{removed:,} of {total:,} services"
+    return f"it would remove {services}: if that is meant, the snapshot must say allow_removal = true"
 
 
 @attrs.frozen(slots=True)

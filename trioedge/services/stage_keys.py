@@ -226,7 +226,9 @@ class _Table:
         for name, field in self._fields.items():
             try:
                 value = getattr(made, field.attribute.name)
-            except Exception as error:
+            except ENDS:
+                raise
+            except BaseException as error:
                 yield f"{path}.{self.key}.{name} cannot be read: {_message(error)}"
                 continue
             try:

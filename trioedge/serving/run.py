@@ -23,7 +23,7 @@ from trio_util import AsyncValue
 from ..control.supervisor import ControlSupervisor
 from ..errors import ConfigurationError
 from ..loop.reactor import Reactor
-from ..services.apply import Recheck
+from ..services.applying.effects import Recheck
 from ..services.context import EdgeContext
 from ..services.stage_keys import rechecked_keys
 from ..session.chain import Chain, open_chain

@@ -104,7 +104,7 @@ class PolicyUpstreams:
         touched, self._touched = self._touched, {}
         for upstream in touched:
             yield from self._grant(upstream)
-            if not upstream.users:
+            if not upstream.users and self._by_destination.get(upstream.destination) is upstream:
                 del self._by_destination[upstream.destination]
                 upstream.close()
             yield

@@ -1,0 +1,102 @@
+"""The effect of two snapshots on one service at the same time, step by step."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.policies import FIELDS
+from tests.support.services import Governed, cut_reasons
+from trioedge.services.applying.effects import Effects, Tally
+from trioedge.services.applying.turn import Turns
+from trioedge.services.examine import Found
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.service import Service
+from trioedge.services.snapshot import Change, Plan, Snapshot
+from trioedge.session.verdict import Reason
+from trioedge.telemetry.observer import Observer
+
+DISABLED = Settings(Policy(enabled=False))
+FASTER = Settings(Policy(session_rate=5))
+
+
+class Slow:
+    """A watcher that takes three steps for each change, and keeps when each began and ended."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def changed(self, service: Service, change: Change) -> Iterator[None]:
+        self.seen.append(f"begins {change.fields}")
+        yield
+        yield
+        yield
+        self.seen.append(f"ends {change.fields}")
+
+
+class World(Governed):
+    """One service `b` with a session, and effects that are stepped by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.apply(Snapshot({"b": Settings()}))
+        self.session_of_b = self.carried("b")
+        self.turns, self.slow = Turns(), Slow()
+        self.effects = Effects(self.services, self.registry, Observer(), self.turns, frozenset(FIELDS))
+        self.services.watch(self.slow)
+
+    def found(self, snapshot: Snapshot) -> Found:
+        return Found((change, None) for change in self.changes(snapshot))
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_change_that_has_begun_ends_before_another_one_of_the_same_service(steps: int) -> None:
+    world = World()
+    grant = Snapshot({"b": FASTER}, full=False)
+    first, tally = world.turns.receive(grant), Tally()
+    granting = world.effects.grant(world.found(grant), first, tally)
+    for _ in range(steps):
+        next(granting, None)
+    later, taken = world.turns.receive(Snapshot({"b": DISABLED}, full=False)), Tally()
+    for _ in world.effects.take_away(later, taken):
+        pass
+    service = world.services.get("b")
+    assert service is not None
+    assert not service.policy.enabled
+    assert cut_reasons(world.session_of_b) == [Reason.EVICTED]
+    for _ in granting:
+        pass
+    assert not service.policy.enabled
+    assert service.policy.session_rate == 5
+    begun = [line for line in world.slow.seen if line.startswith("begins")]
+    assert world.slow.seen == [each for line in begun for each in (line, line.replace("begins", "ends"))]
+    assert sorted(begun) == ["begins ('enabled',)", "begins ('session_rate',)"]
+    assert tally.plan() == Plan(changed={"b": ("session_rate",)})
+    assert taken.plan() == Plan(changed={"b": ("enabled",)}, evicted=1)
+
+
+def test_a_change_of_another_service_does_not_wait() -> None:
+    world = World()
+    world.apply(Snapshot({"c": Settings()}, full=False))
+    world.slow.seen.clear()
+    grant = Snapshot({"b": FASTER}, full=False)
+    granting = world.effects.grant(world.found(grant), world.turns.receive(grant), Tally())
+    next(granting)
+    next(granting)
+    later = world.turns.receive(Snapshot({"c": DISABLED}, full=False))
+    for _ in world.effects.take_away(later, Tally()):
+        pass
+    assert world.slow.seen == ["begins ('session_rate',)", "begins ('enabled',)", "ends ('enabled',)"]
+
+
+def test_the_fields_of_both_parts_of_a_snapshot_are_in_the_order_of_the_policy_and_named_once() -> None:
+    tally, old, new = Tally(), Settings(), Settings(Policy(down_rate=1))
+    for fields in (("enabled", "password_hash"), ("down_rate", "hours.since", "password_hash")):
+        tally.note(Change("b", old, new, fields))
+    assert tally.plan().changed == {"b": ("enabled", "down_rate", "hours.since", "password_hash")}
+
+
+def test_a_tally_without_changes_is_false() -> None:
+    tally = Tally()
+    assert not tally
+    tally.note(Change("b", Settings(), None))
+    assert tally

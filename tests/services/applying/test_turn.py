@@ -1,0 +1,142 @@
+"""Snapshots in their order, and what each of them takes away."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.support.policies import HASHES
+from tests.support.services import Tenants
+from tests.support.steps import STEP_SECONDS, longest_step
+from trioedge.services.applying.turn import Turn, Turns
+from trioedge.services.credentials import Credentials
+from trioedge.services.policy import Policy, Settings
+from trioedge.services.snapshot import Snapshot
+
+OPEN = Settings(Policy(down_rate=5, accept=("192.0.2.1",)), Credentials(HASHES[1]))
+
+
+def said(number: int | None = 1, **policy: Any) -> Settings:
+    return Settings(Policy(**policy), Credentials(None if number is None else HASHES[number]))
+
+
+@pytest.mark.parametrize(
+    ("after", "left"),
+    [
+        (said(), OPEN),
+        (said(session_rate=0.0, accept=("junk",), max_sessions=1), OPEN),
+        (said(enabled=False), Settings(Policy(enabled=False, down_rate=5, accept=("192.0.2.1",)), OPEN.credentials)),
+        (said(None), Settings(OPEN.policy)),
+        (said(2), Settings(OPEN.policy)),
+        (said(None, enabled=False), Settings(Policy(enabled=False, down_rate=5, accept=("192.0.2.1",)))),
+    ],
+)
+def test_a_snapshot_takes_away_the_service_and_the_password_and_nothing_else(after: Settings, left: Settings) -> None:
+    found = Turn(Snapshot({"b": after}, full=False)).leaves("b", OPEN)
+    assert found == left
+    assert (found is OPEN) is (left is OPEN)
+
+
+@pytest.mark.parametrize("after", [said(), said(2), said(None, enabled=False)])
+def test_nothing_is_taken_from_a_service_that_is_disabled_and_has_no_password(after: Settings) -> None:
+    closed = said(None, enabled=False)
+    assert Turn(Snapshot({"b": after}, full=False)).leaves("b", closed) is closed
+
+
+@pytest.mark.parametrize("after", [said(), said(2), said(enabled=False)])
+def test_taking_away_twice_takes_no_more(after: Settings) -> None:
+    turn = Turn(Snapshot({"b": after}, full=False))
+    once = turn.leaves("b", OPEN)
+    assert once is not None
+    assert turn.leaves("b", once) is once
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "left"),
+    [
+        (Snapshot({}, full=False), OPEN),
+        (Snapshot({}, frozenset("a"), full=False), OPEN),
+        (Snapshot({}, frozenset("b"), full=False), None),
+        (Snapshot({}, frozenset("b"), full=False, allow_removal=False), OPEN),
+        (Snapshot({}), OPEN),
+        (Snapshot({}, allow_removal=True), None),
+        (Snapshot({"b": OPEN}, frozenset("b"), full=False), OPEN),
+    ],
+)
+def test_a_removal_takes_the_service_once_it_is_allowed(snapshot: Snapshot, left: Settings | None) -> None:
+    assert Turn(snapshot).leaves("b", OPEN) is left
+
+
+def names(tenants: Tenants, snapshot: Snapshot) -> tuple[list[str], list[str]]:
+    """Return the services that a snapshot closes, and those that it removes."""
+    turn = Turn(snapshot)
+    deque(turn.judge(tenants.services, ()), maxlen=0)
+    closed = [name for name in turn.closes(tenants.services) if name is not None]
+    return closed, [name for name in turn.gone(tenants.services) if name is not None]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "expected"),
+    [
+        (Snapshot({"a": said(None), "b": said(None, enabled=False), "x": said(enabled=False)}), (["b"], ["c"])),
+        (Snapshot({"a": said(None)}, frozenset("cx"), full=False), ([], ["c"])),
+        (Snapshot({}), ([], [])),
+        (Snapshot({}, allow_removal=True), ([], ["a", "b", "c"])),
+    ],
+)
+def test_only_services_that_lose_something_are_given(snapshot: Snapshot, expected: tuple[list[str], list[str]]) -> None:
+    tenants = Tenants()
+    tenants.apply(Snapshot({name: said(None) for name in "abc"}))
+    assert names(tenants, snapshot) == expected
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_no_step_is_long_if_there_are_20_000_services(full: bool) -> None:
+    tenants = Tenants()
+    tenants.apply(Snapshot({f"{number}": said(None) for number in range(20_000)}))
+    named: Mapping[str, Settings] = {f"{number}": said(None, down_rate=1) for number in range(20_000)}
+    ahead = [Turn(Snapshot(named, full=True, allow_removal=True)), Turn(Snapshot(named, full=False))]
+    turn = Turn(Snapshot(dict(named), full=full, allow_removal=False))
+
+    def work() -> Any:
+        yield from turn.closes(tenants.services)
+        yield from turn.judge(tenants.services, ahead)
+        yield from turn.gone(tenants.services)
+
+    assert min(longest_step(work())[1] for _ in range(3)) < STEP_SECONDS
+
+
+def test_turns_come_in_the_order_of_receipt_and_one_that_is_over_is_passed() -> None:
+    turns = Turns()
+    first, second, third = (turns.receive(Snapshot({})) for _ in range(3))
+    assert (turns.ahead(first), turns.ahead(second), turns.ahead(third)) == ([], [first], [first, second])
+    turns.end(second)
+    assert turns.ahead(third) == [first]
+    assert list(turns.behind(first)) == [second, third], "what the second one took away stays away"
+    turns.end(first)
+    assert (len(turns), turns.ahead(third), list(turns.behind(third))) == (1, [], [])
+    turns.end(third)
+    assert not turns
+
+
+def test_a_mapping_that_is_no_dict_is_read_once_so_that_its_code_runs_in_its_own_turn() -> None:
+    class Lazy(Mapping[str, Settings]):
+        reads = 0
+
+        def __getitem__(self, name: str) -> Settings:
+            self.reads += 1
+            return said(enabled=False)
+
+        def __iter__(self) -> Any:
+            return iter("b")
+
+        def __len__(self) -> int:
+            return 1
+
+    lazy = Lazy()
+    turn = Turn(Snapshot(lazy, full=False))
+    reads = lazy.reads
+    for _ in range(3):
+        assert turn.leaves("b", OPEN) is not OPEN
+    assert lazy.reads == reads
