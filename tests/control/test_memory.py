@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -222,50 +223,110 @@ async def test_the_sessions_that_a_change_touches_on_all_edges_are_added_up() ->
         nursery.cancel_scope.cancel()
 
 
-async def test_a_change_that_the_first_link_refuses_reaches_no_link() -> None:
+async def test_a_change_that_every_link_refuses_is_not_kept() -> None:
     control = MemoryControl({"shop": SLOW})
     async with running(control) as first, running(control) as second:
-        first.refuses = ("services.cafe: no",)
+        first.refuses = second.refuses = ("services.cafe: no",)
         with pytest.raises(SnapshotError) as caught:
             await control.put("cafe", FAST)
         assert caught.value.faults == ("services.cafe: no",)
-        assert len(second.snapshots) == 1
-        first.refuses = ()
+        first.refuses = second.refuses = ()
         await control.put("shop", FAST)
         assert first.services == second.services == {"shop": Settings(FAST)}
+    async with running(control) as later:
+        assert later.services == {"shop": Settings(FAST)}
 
 
-async def test_a_change_that_a_later_link_refuses_says_how_many_have_applied_it() -> None:
+async def test_a_change_that_one_link_refuses_says_how_many_have_applied_it() -> None:
     control = MemoryControl({"shop": SLOW})
     async with running(control) as first, running(control) as second, running(control) as third:
         second.refuses = ("services.cafe: no",)
         with pytest.raises(SnapshotError) as caught:
             await control.put("cafe", FAST)
-        assert caught.value.faults == ("services.cafe: no", "edges that have applied it: 1")
-        assert [("cafe" in link.services) for link in (first, second, third)] == [True, False, False]
+        assert caught.value.faults == ("services.cafe: no", "edges that have applied it: 2")
+        assert [("cafe" in link.services) for link in (first, second, third)] == [True, False, True]
     async with running(control) as later:
         assert later.services == {"shop": Settings(SLOW)}, "a change that was refused is not kept"
 
 
-async def test_an_edge_that_stops_while_another_applies_a_change_is_told_nothing() -> None:
-    go_on = trio.Event()
-
-    class SlowLink(FakeLink):
+async def test_edges_that_start_later_do_not_get_back_what_a_refused_change_took_away() -> None:
+    class Taking(FakeLink):
         async def apply(self, snapshot: Snapshot, /) -> Plan:
-            if self.snapshots:
-                await go_on.wait()
-            return await super().apply(snapshot)
+            await super().apply(snapshot)
+            if len(self.snapshots) == 1:
+                return Plan(added=("shop", "cafe", "bank"))
+            raise SnapshotError(["no"], Plan(changed={"shop": ("enabled",)}, removed=("cafe",)))
 
+    control = MemoryControl({"shop": SLOW, "cafe": SLOW, "bank": SLOW})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, Taking())
+        off = {"shop": Settings(Policy(enabled=False)), "bank": Settings(Policy(session_rate=0))}
+        with pytest.raises(SnapshotError, match="no; applied is only what it takes away: changes 1 service, removes 1"):
+            await control.apply(Snapshot(off, frozenset({"cafe"}), full=False))
+        nursery.cancel_scope.cancel()
+    async with running(control) as later:
+        disabled = Settings(attrs.evolve(SLOW, enabled=False))
+        assert later.services == {"shop": disabled, "bank": Settings(SLOW)}
+
+
+class SlowLink(FakeLink):
+    """A link that applies nothing after its first snapshot until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = trio.Event()
+        self.given: list[Snapshot] = []
+
+    async def apply(self, snapshot: Snapshot, /) -> Plan:
+        self.given.append(snapshot)
+        if self.snapshots:
+            await self.may.wait()
+        return await super().apply(snapshot)
+
+
+async def test_every_link_is_given_every_change_at_once_and_in_the_order_of_the_calls() -> None:
+    control, links = MemoryControl(), [SlowLink() for _ in range(3)]
+    async with trio.open_nursery() as nursery:
+        for link in links:
+            await nursery.start(control.run, link)
+        for number in range(20):
+            nursery.start_soon(control.put, f"shop-{number}", SLOW)
+        await trio.testing.wait_all_tasks_blocked()
+        given = [[*snapshot.services] for snapshot in links[0].given]
+        assert len(given) == 21
+        assert all([[*snapshot.services] for snapshot in link.given] == given for link in links)
+        for link in links:
+            link.may.set()
+        await links[0].until(lambda link: len(link.services) == 20)
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_edge_that_starts_during_a_change_of_another_gets_that_change_too() -> None:
+    control, slow, later = MemoryControl(), SlowLink(), FakeLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, slow)
+        nursery.start_soon(control.put, "shop", SLOW)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(control.run, later)
+        await trio.testing.wait_all_tasks_blocked()
+        assert later.snapshots == []
+        slow.may.set()
+        await later.until(lambda link: link.services == {"shop": Settings(SLOW)})
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_edge_that_stops_while_another_applies_a_change_is_told_nothing_more() -> None:
     control, slow = MemoryControl(), SlowLink()
     async with trio.open_nursery() as nursery:
         await nursery.start(control.run, slow)
         async with running(control) as stopping:
             nursery.start_soon(control.put, "shop", SLOW)
             await trio.testing.wait_all_tasks_blocked()
-        go_on.set()
-        await slow.until(lambda link: "shop" in link.services)
+        nursery.start_soon(control.put, "shop", FAST)
+        slow.may.set()
+        await slow.until(lambda link: link.services.get("shop") == Settings(FAST))
         await trio.testing.wait_all_tasks_blocked()
-        assert len(stopping.snapshots) == 1
+        assert len(stopping.snapshots) == 2
         nursery.cancel_scope.cancel()
 
 

@@ -137,7 +137,7 @@ def tiny_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "SLICE_SECONDS", 1e-9)  # other tasks run after every step
 
 
-@examples(150)
+@examples(60)
 @given(st.lists(steps, min_size=1, max_size=6), st.dictionaries(st.sampled_from(NAMES), settings, max_size=3))
 def test_the_last_state_is_that_of_applying_in_order_and_nothing_taken_away_is_open_meanwhile(
     steps: list[Step], before: dict[str, Settings]

@@ -1,12 +1,14 @@
 """MemoryControl: a control plane in memory, for tests and for programs that set policies themselves."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from inspect import isawaitable
 from typing import Final, TypeAlias, TypeVar
 
 import trio
 
 from ..errors import ConfigurationError, EdgeError, quote
+from ..services.applying.turn import Turn
 from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.policy import Policy, Settings
 from ..services.report import Report, Usage
@@ -57,6 +59,10 @@ class MemoryControl:
         self._links: list[Link] = []
         """Of the edges that run now; each has applied `_services`."""
         self._one_at_a_time = trio.Lock()
+        """Of those that give the links a snapshot."""
+        self._under_way = 0
+        """Snapshots that the links are given, or are applying."""
+        self._ended = trio.Event()
         self._usage: dict[tuple[str, str, str, int], tuple[int, Usage]] = {}
         """The newest usage and its report's sequence, by edge, epoch, service and incarnation."""
         self.checked: list[tuple[str, str]] = []
@@ -86,39 +92,74 @@ class MemoryControl:
         return await self.apply(Snapshot({}, frozenset({name}), full=False))
 
     async def apply(self, snapshot: Snapshot) -> Plan:
-        """Apply a snapshot to every edge that runs, one after another, and keep it for edges that start later.
+        """Apply a snapshot to every edge that runs, and keep it for edges that start later.
 
-        After a cancel some of the edges may have applied it; edges that start later do not get it.
+        May be called again before an earlier call has returned: an edge applies at once what a snapshot takes away, and
+        the rest in the order of the calls. After a cancel some of the edges may have applied it; edges that start later
+        do not get it.
 
         Returns:
             The plan of all edges together; an empty plan while no edge runs.
 
         Raises:
             ConfigurationError: `snapshot` is something else.
-            SnapshotError: an edge refuses the snapshot, so later edges do not get it. All edges check alike, so as a
-                rule the first one refuses and nothing has changed; if not, the last fault says how many edges have
-                applied it, and these keep it.
+            SnapshotError: an edge refuses the snapshot. All edges check alike, so as a rule all refuse it, and only
+                what it takes away has been applied; edges that start later do not get that back. If not, the last fault
+                says how many edges have applied it, and these keep it.
         """
         if not isinstance(snapshot, Snapshot):
             like = f"Snapshot({_SETTINGS_EXAMPLE})"
             raise ConfigurationError(f"MemoryControl.apply({quote(snapshot)}) must be a Snapshot, as in {like}")
-        async with self._one_at_a_time:
-            plans: list[Plan] = []
-            for link in tuple(self._links):
-                if link in self._links:  # its edge has not stopped meanwhile
-                    try:
-                        plans.append(await link.apply(snapshot))
-                    except SnapshotError as error:
-                        if not plans:
-                            raise
-                        raise SnapshotError([*error.faults, f"edges that have applied it: {len(plans)}"]) from None
-            if snapshot.full:
-                self._services = dict(snapshot.services)
-            else:
-                self._services.update(snapshot.services)
-                for name in snapshot.removed:
-                    self._services.pop(name, None)
-            return plans[0] if len(plans) == 1 else _together(plans)
+        plans: list[Plan] = []
+        refusals: list[SnapshotError] = []
+
+        async def give(link: Link, *, task_status: trio.TaskStatus[None]) -> None:
+            task_status.started()  # the link has the snapshot before the next task runs, so calls stay in order
+            try:
+                plans.append(await link.apply(snapshot))
+            except SnapshotError as error:
+                refusals.append(error)
+
+        with ExitStack() as until_applied:
+            async with trio.open_nursery() as nursery, self._one_at_a_time:
+                until_applied.enter_context(self._changing())
+                for link in tuple(self._links):
+                    if link in self._links:  # its edge has not stopped meanwhile
+                        await nursery.start(give, link)
+        if refusals:
+            self._take_away(snapshot, refusals[0].applied)
+            if not plans:
+                raise refusals[0]
+            applied = f"edges that have applied it: {len(plans)}"
+            raise SnapshotError([*refusals[0].faults, applied], refusals[0].applied)
+        if snapshot.full:
+            self._services = dict(snapshot.services)
+        else:
+            self._services.update(snapshot.services)
+            for name in snapshot.removed:
+                self._services.pop(name, None)
+        return plans[0] if len(plans) == 1 else _together(plans)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Count a snapshot as under way while the block lasts."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._ended.set()
+            self._ended = trio.Event()
+
+    def _take_away(self, snapshot: Snapshot, applied: Plan) -> None:
+        """Keep what edges have applied of a snapshot that they refused."""
+        turn = Turn(snapshot)
+        for name in applied.removed:
+            self._services.pop(name, None)
+        for name in applied.changed:
+            left = turn.leaves(name, self._services[name]) if name in self._services else None
+            if left is not None:
+                self._services[name] = left
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Apply the services, and every change from then on, until cancelled; then the link is told nothing more.
@@ -127,8 +168,10 @@ class MemoryControl:
             ConfigurationError: the edge refuses the first snapshot.
         """
         async with self._one_at_a_time:
+            while self._under_way:
+                await self._ended.wait()  # other edges apply a snapshot that is not in `_services` yet
             try:
-                await link.apply(Snapshot(self._services))
+                await link.apply(Snapshot(dict(self._services)))
             except SnapshotError as error:
                 raise ConfigurationError(str(error)) from None
             self._links.append(link)
