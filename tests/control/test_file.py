@@ -138,11 +138,11 @@ async def test_a_change_is_applied(path: Path, change: Any) -> None:
         change(path, SHOP + CAFE)
         await link.until(lambda link: link.reaches)
         version = read_services(path).version
-        assert link.snapshots[-1] == Snapshot({"cafe": Settings()}, full=False, version=version)
+        assert link.snapshots[-1] == Snapshot({"cafe": Settings()}, full=False, allow_removal=False, version=version)
         change(path, CAFE)
         await link.until(lambda link: link.reaches == 2)
         version = read_services(path).version
-        assert link.snapshots[-1] == Snapshot({}, frozenset({"shop"}), full=False, version=version)
+        assert link.snapshots[-1] == Snapshot({}, frozenset({"shop"}), full=False, allow_removal=False, version=version)
         assert link.services == {"cafe": Settings()}
         assert link.errors == []
 

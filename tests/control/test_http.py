@@ -127,7 +127,11 @@ async def test_a_control_plane_with_another_database_sends_all_and_the_differenc
             await link.until(lambda link: "bank" in link.services)
         assert link.snapshots[1:] == [
             Snapshot(
-                {"bank": Settings(Policy(session_rate=20))}, frozenset({"cafe"}), full=False, version=other.version
+                {"bank": Settings(Policy(session_rate=20))},
+                frozenset({"cafe"}),
+                full=False,
+                allow_removal=False,
+                version=other.version,
             )
         ]
         nursery.cancel_scope.cancel()

@@ -50,7 +50,7 @@ def test_the_version_is_the_same_for_the_same_content(path: Path) -> None:
     [
         ("", ["has no table [services]: for no services, write an empty [services]"]),
         ("services = 3", ["services = 3 is no table: for no services, write an empty [services]"]),
-        ("bogus = 1\n[services]\n[more]", ["has no key 'bogus', 'more': there is services"]),
+        ("bogus = 1\n[services]\n[more]", ["has no key 'bogus', 'more': there are services and allow_removal"]),
         ("[services]\nshop = 3", ["services.shop = 3 must be a table"]),
         ('[services.shop]\nname = "cafe"', ["services.shop has no key 'name': the table has it"]),
         ("[services.shop]\na = 1\na = 2\n", ["is not TOML: Cannot overwrite a value (at line 3, column 6)"]),

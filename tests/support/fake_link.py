@@ -35,10 +35,11 @@ class FakeLink:
 
     async def apply(self, snapshot: Snapshot, /) -> Plan:
         await trio.lowlevel.checkpoint()
-        self.snapshots.append(snapshot)
-        if self.refuses:
+        if not snapshot.faults:
+            self.snapshots.append(snapshot)
+        if refuses := (*snapshot.faults, *self.refuses):
             self._tell()
-            raise SnapshotError(self.refuses)
+            raise SnapshotError(refuses)
         gone = set(self.services) - set(snapshot.services) if snapshot.full else snapshot.removed & set(self.services)
         added = tuple(name for name in snapshot.services if name not in self.services)
         self.services.update(snapshot.services)

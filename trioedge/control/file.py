@@ -41,7 +41,7 @@ def read_services(path: str | os.PathLike[str], stage_keys: StageKeys = NO_KEYS)
         ConfigurationError: the first 100 faults of the file, and how many more there are.
     """
     reader = _read(path, KnownLines(), stage_keys)
-    return Snapshot(reader.services, version=reader.version)
+    return Snapshot(reader.services, version=reader.version, allow_removal=reader.allow_removal)
 
 
 def _read(path: str | os.PathLike[str], known: KnownLines, stage_keys: StageKeys) -> SnapshotReader:

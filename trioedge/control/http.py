@@ -106,6 +106,8 @@ class HttpControl:
                     version = await self._news(link, known, version, wait)
                 except (NoAnswerError, SnapshotError) as error:
                     refused = isinstance(error, SnapshotError)
+                    if isinstance(error, SnapshotError) and error.applied:
+                        version = ""  # the edge has no state that the control plane knows, so it needs all services
                     link.failed(f"snapshot refused: {self._client.url}: {error}" if refused else str(error))
                     wait = 0.0  # the next answer comes at once, so the edge knows that the control plane is back
                     await trio.sleep(backoff.failed())

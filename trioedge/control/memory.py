@@ -103,9 +103,9 @@ class MemoryControl:
 
         Raises:
             ConfigurationError: `snapshot` is something else.
-            SnapshotError: an edge refuses the snapshot. All edges check alike, so as a rule all refuse it, and only
-                what it takes away has been applied; edges that start later do not get that back. If not, the last fault
-                says how many edges have applied it, and these keep it.
+            SnapshotError: an edge refuses the snapshot. All edges check alike, so as a rule all refuse it; `applied` of
+                the error has been taken away all the same, also from edges that start later. If not all do, the last
+                fault says how many edges have applied it, and these keep it.
         """
         if not isinstance(snapshot, Snapshot):
             like = f"Snapshot({_SETTINGS_EXAMPLE})"

@@ -7,28 +7,30 @@ A head, a line for each service, and an end that counts those lines, so that a t
     {"name": "cafe", "enabled": false}
     {"end": 2}
 
-If `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` removes one. A sender that
-cannot complete a snapshot writes ``{"fault": "why"}``.
+If `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` removes one. If it is
+true, ``"allow_removal": true`` in the head allows to leave out any number of services. A sender that cannot complete a
+snapshot writes ``{"fault": "why"}``.
 
 A line that is equal to the applied line of a service is known by its hash. It is neither parsed nor compared.
 """
 
 import json
 import re
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
 import trio
 
+from ..arguments import flag_fault
 from ..errors import Faults, quote
 from ..loop.collector import no_full_pass
 from ..loop.slices import Slices
 from ..services.control_plane import Link, SnapshotError
 from ..services.policy import Settings
 from ..services.services import name_fault
-from ..services.snapshot import Snapshot
+from ..services.snapshot import Plan, Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
 from .settings import checking_entries, read_settings
 
@@ -52,7 +54,8 @@ CHUNK_SECONDS: Final = 0.0002
 class KnownLines:
     """The applied line of each service, as a hash. Python keys these hashes anew in each process.
 
-    Invariant: ``names[hashes[name]] == name``, and `hashes` and `seen` have the same keys, the applied services.
+    Invariant: `hashes` and `seen` have the same keys, the applied services. ``names[hashes[name]] == name``, unless the
+    line of the service is not known any more.
     """
 
     __slots__ = ("applied", "hashes", "names", "rounds", "seen")
@@ -69,6 +72,29 @@ class KnownLines:
         """Snapshots begun."""
         self.seen: dict[str, int] = {}
         """The last round in which each service was named. One table for all rounds: a long one is slow to free."""
+
+    def remember(self, hashes: dict[str, int], removed: set[str]) -> Generator[None, None, None]:
+        """Know the lines of a snapshot that was applied; `hashes` is empty then."""
+        self.applied = True
+        for name in removed:
+            self._forget(name)
+            yield
+        while hashes:
+            name, line = hashes.popitem()
+            self.names.pop(self.hashes.get(name, 0), None)
+            self.names[line], self.hashes[name], self.seen[name] = name, line, self.rounds
+            yield
+
+    def doubt(self, taken: Plan) -> None:
+        """Know the lines of services no more from which a snapshot that was refused has taken something away."""
+        for name in taken.changed:
+            self.names.pop(self.hashes.get(name, 0), None)
+        for name in taken.removed:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self.names.pop(self.hashes.pop(name, 0), None)
+        self.seen.pop(name, None)
 
 
 class SnapshotReader:
@@ -93,10 +119,16 @@ class SnapshotReader:
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
         self._full = self._ended = False
+        self._broken = False
+        """Whether a fault leaves open which services the whole snapshot names."""
         self.version = ""
         """The version in the head."""
+        self.allow_removal = False
+        """Whether the head allows to leave out any number of services."""
         self.services: dict[str, Settings] = {}
-        """Settings read so far, without lines that are applied already. Meaningless if there are faults."""
+        """Settings read so far that have no fault, without lines that are applied already."""
+        self._faulty: dict[str, Settings] = {}
+        """The right keys of services with faults."""
         self._hashes: dict[str, int] = {}
         self._removed: set[str] = set()
         self.faults = Faults()
@@ -126,10 +158,16 @@ class SnapshotReader:
         """Apply the snapshot and remember its lines. After a cancel the known lines must not be used again.
 
         Raises:
-            SnapshotError: every fault. Nothing has changed.
+            SnapshotError: every fault; something may have been taken away, see :meth:`Link.apply`. The lines of the
+                services from which it was are not known any more.
         """
-        await link.apply(await self._slices.run(self.finish()))
-        await self._slices.run(self._remember())
+        snapshot = await self._slices.run(self.finish())
+        try:
+            await link.apply(snapshot)
+        except SnapshotError as error:
+            self._known.doubt(error.applied)
+            raise
+        await self._slices.run(self._known.remember(self._hashes, self._removed))
 
     def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
         """Read one chunk, a line in each step; raises as :meth:`receive` does."""
@@ -147,51 +185,53 @@ class SnapshotReader:
         self._bound(line, 0, len(line), MAX_LINE_BYTES, "bytes")
 
     def finish(self) -> Generator[None, None, Snapshot]:
-        """Return the snapshot: the first in full, a later one as its changes; raises as :meth:`apply` does."""
+        """Return the snapshot: the first in full, a later one as its changes.
+
+        One with faults is returned with them, for the sake of what it takes away.
+
+        Raises:
+            SnapshotError: it is not there whole, or says otherwise that it is not to be applied.
+        """
         if self._open_line:
             self._read_line(bytes(self._open_line))
             self._open_line.clear()
         if not self._ended:
-            self.faults.note("cut short: it has no end")
-        if self.faults:
+            self._spoil("cut short: it has no end")
+        yield from _check(self._faulty, self.faults)
+        if self._broken:
             yield from self.check_entries()
             raise SnapshotError(self.faults)
+        if not self._known.applied and self.faults:
+            return Snapshot(self.services, full=False, version=self.version, faults=tuple(self.faults))
         if not self._known.applied:
-            return Snapshot(self.services, version=self.version)
+            return Snapshot(self.services, version=self.version, allow_removal=self.allow_removal)
         if self._full:
             for name, seen in self._known.seen.items():
                 if seen != self._known.rounds:
                     self._removed.add(name)
                 yield
-        return Snapshot(self.services, frozenset(self._removed), full=False, version=self.version)
+        allowed = self.allow_removal or not self._full
+        return Snapshot(
+            self.services,
+            frozenset(self._removed),
+            full=False,
+            version=self.version,
+            allow_removal=allowed,
+            faults=tuple(self.faults),
+        )
 
     def check_entries(self) -> Generator[None, None, None]:
-        """Check source entries, if there are other faults. Those of a good snapshot are compiled when it is applied."""
-        for name, settings in self.services.items():
-            yield from checking_entries(settings.policy, f"services.{name}", self.faults)
-            yield
+        """Check the source entries of services without another fault; an edge does so when it applies a snapshot."""
+        yield from _check(self.services, self.faults)
 
     def free(self) -> Generator[None, None, None]:
         """Free the services read so far, one in each step. A snapshot that was made of it is empty then."""
-        for table in (self.services, self._hashes):
+        for table in (self.services, self._faulty, self._hashes):
             while table:
                 table.popitem()
                 yield
         while self._removed:
             self._removed.pop()
-            yield
-
-    def _remember(self) -> Generator[None, None, None]:
-        known = self._known
-        known.applied = True
-        for name in self._removed:
-            known.names.pop(known.hashes.pop(name, 0), None)
-            known.seen.pop(name, None)
-            yield
-        while self._hashes:
-            name, line = self._hashes.popitem()
-            known.names.pop(known.hashes.get(name, 0), None)
-            known.names[line], known.hashes[name], known.seen[name] = name, line, known.rounds
             yield
 
     def _bound(self, line: bytes | bytearray, start: int, found: int, maximum: int, unit: str) -> None:
@@ -206,21 +246,24 @@ class SnapshotReader:
         self._bound(line, 0, line.count(b","), MAX_VALUES, "values")
         self._lines += 1
         if self._lines == 1:
-            self._read_head(self._parse(line))
+            self._read_head(_parse(line, self._lines))
         elif self._ended:
-            self.faults.note(f"line {self._lines} is behind the end")
+            self._spoil(f"line {self._lines} is behind the end")
         elif (name := self._known.names.get(hash(line))) is not None:
             self._counted += 1
             self._name(name)
         else:
-            self._read_service(self._parse(line), hash(line))
+            self._read_service(_parse(line, self._lines), hash(line))
 
     def _read_head(self, said: object) -> None:
         match said:
-            case {"version": str(version), "full": bool(full)}:
+            case {"version": str(version), "full": bool(full), **more}:
                 if not (full or self._known.applied):
                     self._refuse("says only what changed, and no snapshot is applied yet")
-                self.version, self._full = version, full
+                allowed = more.get("allow_removal", False)
+                if wrong := flag_fault(allowed):
+                    self._refuse(f"allow_removal = {quote(allowed)} {wrong}")
+                self.version, self._full, self.allow_removal = version, full, allowed is True
             case {"fault": str(why)}:
                 self._refuse(why)
             case _:
@@ -236,7 +279,10 @@ class SnapshotReader:
                 settings, faults = read_settings(table, f"services.{name}", self._stage_keys)
                 self.faults.extend(faults)
                 if self._name(name):
-                    self.services[name], self._hashes[name] = settings, line
+                    if faults:
+                        self._faulty[name] = settings
+                    else:
+                        self.services[name], self._hashes[name] = settings, line
             case {"removed": str(name)} if name.isprintable():
                 self._counted += 1
                 if self._name(name):
@@ -244,31 +290,45 @@ class SnapshotReader:
             case {"end": int(count)}:
                 self._ended = True
                 if count != self._counted:
-                    self.faults.note(f"cut short: its end counts {count} lines, and there were {self._counted}")
+                    self._spoil(f"cut short: its end counts {count} lines, and there were {self._counted}")
             case {"fault": str(why)}:
-                self.faults.note(why)
+                self._spoil(why)
             case _:
-                self.faults.note(f"line {self._lines} names no service, and is no end")
-
-    def _parse(self, line: bytes) -> Any:
-        """Parse a line. Return None, which no line may be, for one that is not JSON."""
-        try:
-            return json.loads(line)
-        except RecursionError:
-            return {"fault": f"line {self._lines} has lists or objects that are nested too deeply"}
-        except ValueError:
-            return None
+                self._spoil(f"line {self._lines} names no service, and is no end")
 
     def _name(self, name: str) -> bool:
         """Note that a line names this service, and return whether it is the first that does."""
-        if name in self.services or name in self._removed or self._known.seen.get(name) == self._known.rounds:
-            self.faults.note(f"services.{name} is there twice")
+        named = name in self.services or name in self._faulty or name in self._removed
+        if named or self._known.seen.get(name) == self._known.rounds:
+            self._spoil(f"services.{name} is there twice")
             return False
         if name in self._known.seen:
             self._known.seen[name] = self._known.rounds
         return True
 
+    def _spoil(self, fault: str) -> None:
+        """Note a fault for which nothing of the snapshot is to be applied."""
+        self.faults.note(fault)
+        self._broken = True
+
     def _refuse(self, fault: str) -> NoReturn:
         """Raise every fault so far; nothing more is read."""
         self.faults.note(fault)
         raise SnapshotError(self.faults)
+
+
+def _parse(line: bytes, number: int) -> Any:
+    """Parse a line. Return None, which no line may be, for one that is not JSON."""
+    try:
+        return json.loads(line)
+    except RecursionError:
+        return {"fault": f"line {number} has lists or objects that are nested too deeply"}
+    except ValueError:
+        return None
+
+
+def _check(services: Mapping[str, Settings], faults: Faults) -> Generator[None, None, None]:
+    """Check the source entries of services."""
+    for name, settings in services.items():
+        yield from checking_entries(settings.policy, f"services.{name}", faults)
+        yield

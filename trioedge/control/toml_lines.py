@@ -35,14 +35,16 @@ def toml_lines(path: str | os.PathLike[str]) -> Iterator[str]:
     except ValueError as error:
         yield _line(fault=f"is not TOML: {error}")
     else:
-        yield _line(version=hashlib.sha256(content).hexdigest()[:12], full=True)
+        head = {"version": hashlib.sha256(content).hexdigest()[:12], "full": True}
+        allowed = {name: document.pop(name) for name in ("allow_removal",) if name in document}
+        yield _line(**head, **allowed)
         yield from _services(document)
 
 
 def _services(document: dict[str, object]) -> Iterator[str]:
     services = document.pop("services", None)
     if document:
-        yield _line(fault=f"has no key {', '.join(map(repr, document))}: there is services")
+        yield _line(fault=f"has no key {', '.join(map(repr, document))}: there are services and allow_removal")
     if not isinstance(services, dict):
         # A file that was emptied, to be written anew, must not remove all services.
         said = "has no table [services]" if services is None else f"services = {_short(services)} is no table"

@@ -207,7 +207,7 @@ class SnapshotApplier:
     async def _examine(self, snapshot: Snapshot, warnings: PolicyWarnings, refusal: str) -> Found:
         """Examine a snapshot in its turn; `refusal` is the fault of its removals."""
         if refusal:
-            raise SnapshotError([refusal])
+            raise SnapshotError([*snapshot.faults, refusal])
         found, wrong = await in_slices(self._examiner.examine(snapshot, warnings))
         if wrong:
             raise SnapshotError(wrong)

@@ -104,7 +104,9 @@ class Examiner:
         found: Found = deque()
         wrong = Faults()
         yield from _check_types(snapshot, wrong)
-        for change in () if wrong else diff(self._services, snapshot):
+        changes = iter(()) if wrong else diff(self._services, snapshot)
+        wrong.extend(snapshot.faults)
+        for change in changes:
             yield
             if change is None:
                 continue

@@ -30,6 +30,8 @@ class Snapshot:
         allow_removal: whether it may remove every service, or more than half of them if these are more than 10. By
             default one that is not `full` may, because it names what it removes; one that is `full` is refused, because
             a control plane that lost its data leaves out services as well.
+        faults: found by the reader of the snapshot, which leaves out the settings that have them. With one, nothing is
+            granted, and only what the snapshot takes away is applied.
 
     Raises:
         ConfigurationError: ``Snapshot(removed='shop') must be a set of names, as in frozenset({'shop'})``.
@@ -40,9 +42,10 @@ class Snapshot:
     full: bool = True
     version: str = ""
     allow_removal: bool = attrs.field(default=attrs.Factory(lambda self: self.full is False, takes_self=True))
+    faults: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Check the types of the five; the settings are checked when the snapshot is applied, in short steps."""
+        """Check the types; the settings are checked when the snapshot is applied, in short steps."""
         if not isinstance(self.services, Mapping):
             _refuse("services", self.services, "must be settings by name, as in {'shop': Settings()}")
         if not isinstance(self.removed, Set):
@@ -53,6 +56,8 @@ class Snapshot:
             _refuse("version", self.version, "must be text")
         if wrong := flag_fault(self.allow_removal):
             _refuse("allow_removal", self.allow_removal, wrong)
+        if not isinstance(self.faults, tuple):
+            _refuse("faults", self.faults, "must be a tuple of texts")
 
 
 def _refuse(name: str, value: object, wrong: str) -> NoReturn:
