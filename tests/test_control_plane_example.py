@@ -95,7 +95,7 @@ async def test_a_request_with_a_version_gets_the_changes_since(client: httpx.Asy
         {"end": 3},
     ]
     assert lines(await client.get("/v1/snapshot")) == [
-        {"version": store.version, "full": True},
+        {"version": store.version, "full": True, "allow_removal": True},  # an operator has removed some
         {"name": "cafe"},
         {"end": 1},
     ]

@@ -40,7 +40,9 @@ def test_a_plan_of_any_snapshot_equals_the_plan_that_applying_it_returns(
     """Half a second: each of thirty examples is an edge."""
     control = te.MemoryControl(before)
     removed = frozenset() if full else frozenset("abc") - after.keys() - {"c"}
-    snapshot = te.Snapshot({name: te.Settings(policy) for name, policy in after.items()}, removed, full=full)
+    snapshot = te.Snapshot(
+        {name: te.Settings(policy) for name, policy in after.items()}, removed, full=full, allow_removal=True
+    )
 
     async def main() -> None:
         stages = [te.SessionGate(), te.SourceMatch(), te.ConcurrencyLimit(per="service"), te.DeviceLimit(), te.Pacing()]
@@ -162,7 +164,7 @@ async def test_a_password_is_right_only_if_it_still_is_when_its_check_ends(
         with trio.fail_after(10):
             while not begun.is_set():
                 await trio.sleep(0.001)
-        await control.apply(te.Snapshot(meanwhile))
+        await control.apply(te.Snapshot(meanwhile, allow_removal=True))
         assert answers == []
         go_on.set()
     assert answers == [right]
@@ -172,13 +174,13 @@ async def test_a_check_and_a_plan_may_be_cancelled_and_asked_for_again() -> None
     control = services(a=te.Settings(credentials=te.Credentials(quick_hash("old"))))
     async with open_edge(make_edge(control)) as world:
         edge = world.edge
-        for ask in (partial(edge.verify, "a", "old"), partial(edge.plan, te.Snapshot({}))):
+        for ask in (partial(edge.verify, "a", "old"), partial(edge.plan, te.Snapshot({}, allow_removal=True))):
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await ask()
             assert scope.cancelled_caught
         assert await edge.verify("a", "old")
-        assert (await edge.plan(te.Snapshot({}))).removed == ("a",)
+        assert (await edge.plan(te.Snapshot({}, allow_removal=True))).removed == ("a",)
         assert edge.services["a"]
 
 
@@ -198,7 +200,7 @@ async def test_a_snapshot_with_a_fault_is_refused_whole_and_the_last_good_one_st
     control = services(a=te.Policy(), b=te.Policy())
     async with open_edge(make_edge(control)) as world:
         clients = [await world.connect(source) for source in ("192.0.2.1", "192.0.2.2")]
-        bad = {"b": te.Policy(enabled=False), "a": te.Policy(session_rate=0, accept=("nobody",)), "c": te.Policy()}
+        bad = {"b": te.Policy(down_rate=5), "a": te.Policy(session_rate=0, accept=("nobody",)), "c": te.Policy()}
         snapshot = te.Snapshot({name: te.Settings(policy) for name, policy in bad.items()})
         for refused in (control.apply, world.edge.plan):
             with pytest.raises(te.SnapshotError) as refusal:
@@ -258,7 +260,7 @@ async def test_a_large_snapshot_never_holds_the_loop_for_long(autojump_clock: Mo
         for _ in range(3):
             await control.apply(large(1e6))
             clients = [await world.connect() for _ in range(50)]
-            other, nothing = large(2e6), te.Snapshot({})
+            other, nothing = large(2e6), te.Snapshot({}, allow_removal=True)
             with LongestStep() as longest:
                 plan = await control.apply(other)
             changed.append(longest.seconds)

@@ -96,8 +96,14 @@ class Store:
             (int(number) if known else 0, known),
         )
         lines = [_line(name, settings) for name, settings in rows]
-        head = json.dumps({"version": self.version, "full": not known})
-        return self.version, "\n".join([head, *lines, json.dumps({"end": len(lines)}), ""])
+        head: dict[str, Any] = {"version": self.version, "full": not known}
+        if not known and self._has_removed():
+            head["allow_removal"] = True
+        return self.version, "\n".join([json.dumps(head), *lines, json.dumps({"end": len(lines)}), ""])
+
+    def _has_removed(self) -> bool:
+        """Tell whether services are gone because an operator removed them: a new or lost database has no such row."""
+        return self._database.execute("SELECT 1 FROM services WHERE settings IS NULL LIMIT 1").fetchone() is not None
 
     def settings(self, name: str) -> dict[str, Any] | None:
         """Give the settings of a service, or None if there is none."""

@@ -110,7 +110,7 @@ class SnapshotApplier:
                 with trio.CancelScope(shield=True):  # what is received is received whole
                     await in_slices(self._effects.take_away(turn, tally), rest=APPLY_REST)
                 if tally and self._turns.ahead(turn):
-                    self._say("snapshot takes away, and waits for its turn", snapshot, tally)
+                    self._observer.say("snapshot takes away, and waits for its turn", **_facts(snapshot, tally))
                 await self._reach(turn)
                 try:
                     found = await self._examine(snapshot, warnings, turn.refusal)
@@ -122,7 +122,7 @@ class SnapshotApplier:
             self.version, self.applied_at = snapshot.version, trio.current_time()
         except BaseException:
             if tally:
-                self._say("snapshot not applied, but for what it takes away", snapshot, tally)
+                self._observer.say("snapshot not applied, but for what it takes away", **_facts(snapshot, tally))
             raise
         finally:
             await self._end(turn)
@@ -132,7 +132,8 @@ class SnapshotApplier:
         self._warn(warnings)
         plan = tally.plan()
         if plan:
-            self._say("snapshot applied", snapshot, tally, seconds=round(trio.current_time() - began, 3))
+            seconds = round(trio.current_time() - began, 3)
+            self._observer.say("snapshot applied", **_facts(snapshot, tally), seconds=seconds)
         return plan
 
     async def plan(self, snapshot: Snapshot) -> Plan:
@@ -178,10 +179,6 @@ class SnapshotApplier:
             settle()
             await trio.lowlevel.checkpoint()
 
-    def _say(self, event: str, snapshot: Snapshot, tally: Tally, **facts: object) -> None:
-        version = {"version": snapshot.version} if snapshot.version else {}
-        self._observer.say(event, **version, does=str(tally.plan()), **facts)
-
     def _warn(self, found: PolicyWarnings) -> None:
         if found.keys:
             self._observer.notice("policy not enforced: no stage reads it", keys=found.keys, services=found.services)
@@ -212,3 +209,8 @@ class SnapshotApplier:
         if wrong:
             raise SnapshotError(wrong)
         return found
+
+
+def _facts(snapshot: Snapshot, tally: Tally) -> dict[str, str]:
+    """Return the facts of a log line."""
+    return {"does": str(tally.plan()), **({"version": snapshot.version} if snapshot.version else {})}
