@@ -15,8 +15,9 @@ from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
 from .services.snapshot import Plan, Snapshot
 from .services.stage_keys import StageKeys
+from .serving.bind import Bound, bind
 from .serving.description import Description
-from .serving.listener import Listener, bind
+from .serving.listener import Listener
 from .serving.run import Run
 from .session.chain import Outline, outline
 from .session.meter import Total
@@ -59,6 +60,7 @@ class Edge:
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
         refuse: str = "reset",
+        keepalive_seconds: float = 60.0,
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
@@ -75,10 +77,12 @@ class Edge:
             admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user reads its state and
                 plans snapshots; ``trioedge diff --edge`` asks there. None for none.
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
-            max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as
-                file descriptors allow: half of the limit less 64, with the endpoint's idle connections set aside.
+            max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as file
+                descriptors and half of the memory allow: see docs/reference/limits.md.
             refuse: ``reset`` closes refused connections with a reset, which costs client and kernel least;
                 ``close`` closes them in order.
+            keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
+                answer four probes, within as long again, is gone. 0 for no probes.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
@@ -96,7 +100,7 @@ class Edge:
         self._description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
-            refuse=refuse,
+            refuse=refuse, keepalive_seconds=keepalive_seconds,
         )  # fmt: skip
         self.name = self._description.known_name
         self.phase: AsyncValue[str] = AsyncValue("idle")
@@ -214,29 +218,13 @@ class Edge:
             How many sessions were cut because they had not finished at the drain deadline.
 
         Raises:
-            ListenError: an address cannot be listened on; nothing was started.
+            ListenError: an address cannot be listened on. Nothing was started, unless another process took the
+                address while this edge waited for its first snapshot.
             RuntimeError: it is serving already.
         """
         self.listen = _addresses(self.listen)  # the command line may have set others
         check_parts(self.outline, self.listen, governed=self.control is not None)
-        return await self._serve(self.listen, Direct(), task_status)
-
-    async def _serve(self, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
-        if self._serving:
-            raise RuntimeError("this edge is serving already")
-        self._serving = True
-        listeners: list[Listener] = []
-        try:
-            for address in addresses:
-                listeners.append(bind(parse_address(address, listening=True)))  # noqa: PERF401 - one may raise
-            run = self._run = Run(self._description, self.phase, self.snapshots, listeners, self.drain_seconds)
-            socket = self._description.admin_address()
-            workers = [] if socket is None else [Admin(self.plan, self.control_state, socket, self.stage_keys).serve]
-            return await run.serve(outbound, workers, lambda: task_status.started(self))
-        finally:
-            for listener in listeners:
-                listener.close()
-            self._serving = False
+        return await _serve(self, self.listen, Direct(), task_status)
 
     def _present(self) -> Run:
         if self._run is None:
@@ -257,6 +245,33 @@ def _addresses(listen: Any) -> tuple[str, ...]:
     return addresses
 
 
+async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus[Edge]) -> int:
+    """Bind the addresses and make a run of the edge; whatever happens, they are closed afterwards."""
+    if edge._serving:
+        raise RuntimeError("this edge is serving already")
+    edge._serving = True
+    bound: list[Bound] = []
+    listeners: list[Listener] = []
+    try:
+        bound = bind(
+            [parse_address(address, listening=True) for address in addresses],
+            keepalive_seconds=edge._description.keepalive_seconds,
+        )
+        for each in bound:
+            listeners.append(Listener(each))  # noqa: PERF401 - one may raise
+        run = edge._run = Run(edge._description, edge.phase, edge.snapshots, listeners, edge.drain_seconds)
+        workers = []
+        if (address := edge._description.admin_address()) is not None:
+            workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
+        return await run.serve(outbound, workers, lambda: task_status.started(edge))
+    finally:
+        for listener in listeners:
+            listener.close()
+        for each in bound:
+            each.close()
+        edge._serving = False
+
+
 async def rehearse(
     edge: Edge, outbound: object, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
 ) -> int:
@@ -264,7 +279,7 @@ async def rehearse(
 
     For `trioedge.testing`, which brings the clients: :func:`admit`.
     """
-    return await edge._serve([], outbound, task_status)
+    return await _serve(edge, [], outbound, task_status)
 
 
 def admit(edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:

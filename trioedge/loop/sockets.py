@@ -37,6 +37,29 @@ def no_delay(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+KEEPALIVE_PROBES: Final = 4
+"""Probes without an answer after which the kernel takes a silent peer for gone."""
+
+MAX_KEEPALIVE_SECONDS: Final = 32_767
+"""The longest silence before the first probe that Linux takes."""
+
+
+def keep_alive(sock: socket.socket, seconds: float) -> None:
+    """Have the kernel probe a silent peer, and end the connection if it does not answer (tcp(7), RFC 9293 3.8.4).
+
+    A peer that has vanished without a word is noticed after `seconds`, and as long again for the probes. On Linux
+    accepted sockets inherit the options from their listener.
+
+    Args:
+        sock: a TCP socket, connected or not.
+        seconds: the silence before the first probe, 1 to 32,767; less counts as 1.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(seconds)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, round(seconds / KEEPALIVE_PROBES)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
 def unacknowledged_bytes(sock: socket.socket) -> int:
     """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7))."""
     count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]

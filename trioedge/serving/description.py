@@ -7,6 +7,7 @@ import attrs
 from ..addresses.address import Address, parse_address
 from ..arguments import check_choice, check_count, check_number
 from ..errors import ConfigurationError
+from ..loop.sockets import MAX_KEEPALIVE_SECONDS
 from ..services.control_plane import ControlPlane
 from ..services.stage_keys import StageKeys
 from ..session.chain import Outline
@@ -29,12 +30,14 @@ class Description:
     drain_seconds: float
     max_sessions: int | None
     refuse: str
+    keepalive_seconds: float
 
     def __attrs_post_init__(self) -> None:
         check_number("Edge", "drain_seconds", self.drain_seconds)
         if self.max_sessions is not None:
             check_count("Edge", "max_sessions", self.max_sessions)
         check_choice("Edge", "refuse", self.refuse, ("reset", "close"))
+        check_number("Edge", "keepalive_seconds", self.keepalive_seconds, maximum=MAX_KEEPALIVE_SECONDS)
         check_number("Edge", "report_seconds", self.report_seconds, above=0)
         self.admin_address()
 

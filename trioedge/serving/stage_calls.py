@@ -16,7 +16,7 @@ from ..upstreams.connector import Connecting, Target
 from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import as_stream, resolved
 from ..upstreams.resolver import Resolver
-from .listener import Listener
+from .listener import Listener, addresses_of
 
 CONNECT_SECONDS: Final = 5.0
 """The limit of a connect of ``context.relay``."""
@@ -43,7 +43,7 @@ class StageCalls:
 
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""
-        return tuple(str(listener.address) for listener in self._listeners)
+        return addresses_of(self._listeners)
 
     async def relay(self, session: Session, upstream: Upstream) -> Outcome:
         """See :meth:`EdgeContext.relay`."""
