@@ -158,26 +158,6 @@ async def test_all_of_ipv6_alone_takes_ipv4_as_well() -> None:
     bound.close()
 
 
-async def test_clients_are_refused_until_the_first_snapshot_and_the_port_is_known_before() -> None:
-    port = closed_port()
-
-    edge = te.Edge(f"tcp://127.0.0.1:{port}", [], te.Forward(), control=SilentControl())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(edge.serve)
-        await edge.phase.wait_value("starting")
-        await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(OSError, match="attempts to connect"):
-            await trio.open_tcp_stream("127.0.0.1", port)
-        nursery.cancel_scope.cancel()
-
-
-class SilentControl:
-    """A control plane that sends no snapshot."""
-
-    async def run(self, link: te.Link, *, task_status: trio.TaskStatus[None]) -> None:
-        await trio.sleep_forever()
-
-
 async def test_a_port_that_another_process_took_meanwhile_is_named_and_all_is_closed() -> None:
     files = open_files()
     port = closed_port()
