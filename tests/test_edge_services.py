@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -162,6 +163,7 @@ async def test_an_edge_whose_control_plane_is_silent_refuses_clients_and_ends_at
             while not edge.addresses:
                 await trio.sleep(0.001)
             port = int(edge.addresses[0].rpartition(":")[2])
+            await trio.testing.wait_all_tasks_blocked()
             with socket.socket() as client:
                 assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
             assert (edge.statistics().accepted, started) == (0, False)
