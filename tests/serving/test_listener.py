@@ -137,9 +137,12 @@ class NotedReactor:
         self.now = 100.0
         self.calls: list[str] = []
         self.due: float | None = None
+        self.fails: OSError | None = None
 
     def add_listener(self, fd: int, ready: object) -> None:
         self.calls.append("add")
+        if self.fails is not None:
+            raise self.fails
 
     def remove(self, fd: int) -> None:
         self.calls.append("remove")
@@ -172,6 +175,18 @@ async def test_a_listener_pauses_while_the_system_has_no_memory_for_sockets() ->
     assert [entry["event"] for entry in logs] == ["listener pauses"]
     listener.expire(100.1)
     assert reactor.calls == ["add", "remove", "add"]
+    listener.close()
+
+
+async def test_a_listener_whose_pause_cannot_end_for_want_of_memory_pauses_again() -> None:
+    listener, reactor = open_failing(errno.ENOMEM)
+    listener.on_ready(1000, 1)
+    reactor.fails = OSError(errno.ENOSPC, "no memory to watch a socket")
+    listener.expire(100.1)
+    assert (reactor.calls, reactor.due) == (["add", "remove", "add"], 100.1 + PAUSE_SECONDS)
+    reactor.fails = None
+    listener.expire(100.2)
+    assert (reactor.calls[-1], reactor.due) == ("add", 100.1 + PAUSE_SECONDS)
     listener.close()
 
 

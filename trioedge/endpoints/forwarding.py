@@ -20,7 +20,7 @@ import trio
 
 from ..addresses.address import Address, parse_address
 from ..errors import ConfigurationError, quote
-from ..loop.sockets import reset
+from ..loop.sockets import close, reset
 from ..relay.carry import carry, kernel_paces, lend
 from ..relay.socket_relay import Ended, Relay
 from ..relay.streams import PlainStream
@@ -154,7 +154,7 @@ class Forwarding:
             self.relay(session, down, sock, prefetched, ended, readable=readable or upstream.local)
         except BaseException:
             self._reactor.forget(sock.fileno())
-            sock.close()
+            close(sock)
             raise
 
     def relay(

@@ -1,6 +1,5 @@
 """Socket calls and options of Linux that Python does not name."""
 
-import contextlib
 import fcntl
 import socket
 import struct
@@ -20,16 +19,35 @@ MAX_PIECE: Final = 65536
 """The most bytes in a piece, because no segment is larger; a rate that would need larger pieces uses none."""
 
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
+_family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
+_LOCAL: Final = int(socket.AF_UNIX)
 _NO_RATE: Final = 2**64 - 1
 
+_SOCKET: Final = int(socket.SOL_SOCKET)
+_LINGER: Final = int(socket.SO_LINGER)
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for 0 s: close() sends a reset and drops all buffers
 
 
 def reset(sock: socket.socket) -> None:
     """Close with a reset: the peer is told at once, unsent bytes are dropped, and no state is left in the kernel."""
-    with contextlib.suppress(OSError):  # a socket that is dead already
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    sock.close()
+    try:  # noqa: SIM105 - in most sessions
+        sock.setsockopt(_SOCKET, _LINGER, _RESET)
+    except OSError:  # a socket that is dead already
+        pass
+    close(sock)
+
+
+def close(sock: socket.socket) -> None:
+    """Close in order: the kernel delivers what was written. Its descriptor is free whatever the kernel answers."""
+    try:  # noqa: SIM105 - in each session
+        sock.close()
+    except OSError:  # a delayed error of a socket that is gone
+        pass
+
+
+def is_local(sock: socket.socket) -> bool:
+    """Tell whether it is a local socket (AF_UNIX)."""
+    return bool(_family(sock) == _LOCAL)
 
 
 def no_delay(sock: socket.socket) -> None:
@@ -61,8 +79,14 @@ def keep_alive(sock: socket.socket, seconds: float) -> None:
 
 
 def unacknowledged_bytes(sock: socket.socket) -> int:
-    """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7))."""
-    count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+    """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7)).
+
+    0 if the kernel has no such count.
+    """
+    try:
+        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+    except OSError:
+        return 0
     return count
 
 

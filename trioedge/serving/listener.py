@@ -102,7 +102,11 @@ class Listener:
                     self._pause(error)
                     return
                 continue
-            sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
+            except OSError:
+                os.close(accepted)
+                continue
             if type(peer) is tuple:
                 source = peer[0]
                 if len(peer) == 2:
@@ -134,15 +138,21 @@ class Listener:
     def _pause(self, error: OSError) -> None:
         assert self._reactor is not None
         self._observer.notice("listener pauses", listener=self._label, error=error.strerror)
-        self._reactor.remove(self._sock.fileno())
         self._reactor.set_deadline(self, self._reactor.now + PAUSE_SECONDS)
+        self._reactor.remove(self._sock.fileno())
 
-    def expire(self, now: float) -> None:  # noqa: ARG002 - the reactor's shape
-        """End the pause."""
-        if self._reactor is not None and self._sock.fileno() >= 0:
+    def expire(self, now: float) -> None:
+        """End the pause; the next one begins if the kernel has no memory left to watch the socket."""
+        if self._reactor is None or self._sock.fileno() < 0:
+            return
+        try:
             self._reactor.add_listener(self._sock.fileno(), self)
+        except FileExistsError:  # it was not removed, because that failed
+            pass
+        except OSError:
+            self._reactor.set_deadline(self, now + PAUSE_SECONDS)
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         """Go on accepting; the reactor has logged the exception."""
 
     def close(self) -> None:

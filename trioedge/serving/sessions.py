@@ -21,7 +21,7 @@ import trio
 
 from ..errors import quote, quote_fault
 from ..loop.reactor import Reactor
-from ..loop.sockets import reset
+from ..loop.sockets import close, reset
 from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream, ReplayStream
@@ -182,41 +182,48 @@ class Sessions:
         """
         session = Session(next(self._ids), listener, source, packed, port, self._reactor.now, self._unnamed, self._home)
         self._log.accepted += 1
-        refusal = self._refusal(session)
-        if refusal is not None:
-            self._close_refused(sock)
-            self._endings.add(session, refusal)
-            return
-        sock.setblocking(False)  # a system call that a refusal does not need
-        if self._endpoint is None:
-            self._spawn(session, PlainStream(sock))
-            return
-        self.live.add(session)
-        session.began = True
         try:
-            begun = self._endpoint.begin(session, sock, b"", self._ended)
-            if begun is True:
-                if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
-                    session.carrier.cut(session.cut_reason)
-            elif begun is False:
-                session.began = False
-                self._start_task(session, PlainStream(sock))
-            elif type(begun) is Reject:
+            refusal = self._refusal(session)
+            if refusal is not None:
                 self._close_refused(sock)
-                self._ended(session, begun)
+                self._endings.add(session, refusal)
+                return
+            sock.setblocking(False)  # a system call that a refusal does not need
+            if self._endpoint is None:
+                self._spawn(session, PlainStream(sock))
             else:
-                raise TypeError(
-                    f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject"
-                )
+                self._begin(self._endpoint, session, sock)
         except STOPS:
             raise
         except BaseException as fault:
-            self._log.fault("endpoint failed", fault, session=session.id)
-            if session.carrier is not None:
-                session.carrier.cut(Reason.FAULT)
-            elif session.outcome is None:
-                reset(sock)
-                self._ended(session, Completed(Reason.FAULT, quote_fault(fault)))
+            self._fail(session, sock, fault)
+
+    def _begin(self, endpoint: ReactorEndpoint, session: Session, sock: socket.socket) -> None:
+        """Have the endpoint carry a session without a task."""
+        self.live.add(session)
+        session.began = True
+        begun = endpoint.begin(session, sock, b"", self._ended)
+        if begun is True:
+            if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
+                session.carrier.cut(session.cut_reason)
+        elif begun is False:
+            session.began = False
+            self._start_task(session, PlainStream(sock))
+        elif type(begun) is Reject:
+            self._close_refused(sock)
+            self._ended(session, begun)
+        else:
+            raise TypeError(f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject")
+
+    def _fail(self, session: Session, sock: socket.socket, fault: BaseException) -> None:
+        """End a session whose beginning raised an exception."""
+        self._log.fault("endpoint failed", fault, session=session.id)
+        if session.carrier is not None:
+            session.carrier.cut(Reason.FAULT)
+        elif session.outcome is None:
+            reset(sock)
+            end = self._endings.add if session.index is None else self._ended
+            end(session, Completed(Reason.FAULT, quote_fault(fault)))
 
     def admit_stream(
         self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int
@@ -242,10 +249,7 @@ class Sessions:
         return session
 
     def _close_refused(self, sock: socket.socket) -> None:
-        if self._graceful_refuse:
-            sock.close()
-        else:
-            reset(sock)
+        (close if self._graceful_refuse else reset)(sock)
 
     def _refusal(self, session: Session) -> Reject | None:
         """Ask the leading decisions; an exception of one is a refusal."""

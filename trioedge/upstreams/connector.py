@@ -159,7 +159,7 @@ class Attempt:
             what = "connection" if self._pending else "address"
             self._fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{self._label}: no {what} in time"))
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         self._fail(UpstreamError(Reason.FAULT, f"{self._label}: {quote_fault(fault)}"))
 
     def _try_next(self) -> None:

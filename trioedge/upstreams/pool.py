@@ -67,7 +67,7 @@ class _Idle:
         except OSError:
             return False
 
-    def crashed(self, fault: Exception) -> None:  # noqa: ARG002 - the reactor has logged it
+    def crashed(self, fault: BaseException) -> None:  # noqa: ARG002 - the reactor has logged it
         self._pool.lost(self)
 
 

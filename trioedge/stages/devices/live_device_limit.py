@@ -191,7 +191,7 @@ class LiveDeviceLimit:
         self._due = inf
         self._wakeup.value = True
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         """Do nothing, because the reactor has logged the exception."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
