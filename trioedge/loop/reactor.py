@@ -280,18 +280,21 @@ class Reactor:
 
     def _give_up(self, owner: Ready | Resumable | Expiring, fault: BaseException) -> None:
         """Log an exception of a callback and have its object end itself; no exception of these comes out."""
-        self._log("reactor: a callback failed", fault)
         try:
-            owner.crashed(fault)
+            try:
+                self._observer.fault("reactor: a callback failed", fault)
+            finally:
+                owner.crashed(fault)
         except STOPS:
             raise
         except BaseException as second:
-            self._log("reactor: an object cannot be ended", second)
+            self._give_in(second)
 
-    def _log(self, event: str, fault: BaseException) -> None:
+    def _give_in(self, fault: BaseException) -> None:
+        """Log that the log or the end of an object failed; if that fails too, there is nothing left to do."""
         try:
-            self._observer.fault(event, fault)
+            self._observer.fault("reactor: an object cannot be ended", fault)
         except STOPS:
             raise
-        except BaseException:  # a log that fails is no reason to leave a session half dead
+        except BaseException:
             return
