@@ -177,6 +177,8 @@ def test_only_an_ip_address_is_literal(text: str, literal: bool) -> None:
         ("2001:DB8::0:1", "2001:db8::1"),
         ("2001:0db8:0000:0000:0000:0000:0000:0001", "2001:db8::1"),
         ("fe80::1%eth0", "fe80::1"),
+        ("192.0.2.1 ", "192.0.2.1"),
+        ("\t2001:DB8::1\n", "2001:db8::1"),
         ("::", "::"),
         ("0.0.0.0", "0.0.0.0"),
     ],
@@ -185,8 +187,23 @@ def test_every_spelling_of_a_source_has_one_canonical_form(text: str, canonical:
     assert normalise_source(text) == (canonical, ip_address(canonical).packed)
 
 
-def test_the_source_unix_is_packed_as_no_bytes() -> None:
-    assert normalise_source(UNIX_SOURCE) == ("unix", b"")
+@pytest.mark.parametrize("text", [UNIX_SOURCE, " unix "])
+def test_the_source_unix_is_packed_as_no_bytes(text: str) -> None:
+    assert normalise_source(text) == ("unix", b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("tcp://127.0.0.1:6379 ", Address("tcp", "127.0.0.1", 6379)),
+        (" tcp://[::1]:9000 \t", Address("tcp", "::1", 9000)),
+        ("\ttcp://redis.internal:6379", Address("tcp", "redis.internal", 6379)),
+        (" unix:///run/edge.sock", Address("unix", path="/run/edge.sock")),
+        ("unix:///run/edge sock ", Address("unix", path="/run/edge sock ")),
+    ],
+)
+def test_blanks_around_an_address_are_ignored_but_a_path_may_end_with_one(text: str, address: Address) -> None:
+    assert parse_address(text) == address
 
 
 @examples(100)
@@ -205,7 +222,7 @@ def test_a_mapped_source_is_its_ipv4_address(address: IPv4Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "redis", "192.0.2", "192.0.2.256", "192.0.02.1", "192.0.2.1 ", "192.0.2.1%eth0:", "[::1]", "UNIX"]
+    "text", ["", "redis", "192.0.2", "192.0.2.256", "192.0.02.1", "192.0.2. 1", "192.0.2.1%eth0:", "[::1]", "UNIX"]
 )
 def test_a_source_that_is_no_ip_address_is_quoted(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not an IP address") as refusal:

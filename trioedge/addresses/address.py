@@ -47,7 +47,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     """Parse ``tcp://127.0.0.1:6379``, ``tcp://[::1]:9000``, ``tcp://redis.internal:6379`` or ``unix:///run/x.sock``.
 
     Args:
-        text: the address; scheme and port have no defaults.
+        text: the address; scheme and port have no defaults. Blanks around it are ignored, but a path may end with one.
         listening: allow port 0, which a destination cannot have.
 
     Raises:
@@ -57,7 +57,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         port = text if type(text) is int and 0 < text < 65536 else 6379
         raise ConfigurationError(f"address {quote(text)} is not text: write 'tcp://127.0.0.1:{port}'")
     wrong = f"address {text!r}"
-    scheme, separator, rest = text.partition("://")
+    scheme, separator, rest = text.lstrip(" \t").partition("://")
     if scheme not in ("tcp", "unix") or not separator:
         raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://, as in tcp://127.0.0.1:6379")
     if scheme == "unix":
@@ -68,6 +68,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         if len(rest.encode()) > 107:  # sun_path in unix(7), without the terminating zero
             raise ConfigurationError(f"{wrong} is too long: a socket's path has at most 107 bytes")
         return Address("unix", path=rest)
+    rest = rest.rstrip(" \t")
     if any(letter in rest for letter in "/?#@"):
         raise ConfigurationError(f"{wrong} has more than a host and a port")
     if (bracketed := _bracketed(rest)) is not None:
@@ -122,14 +123,15 @@ def normalise_source(text: str) -> tuple[str, bytes]:
     """Return a client's address in canonical form, and packed.
 
     ``::ffff:192.0.2.1`` becomes ``192.0.2.1``, ``2001:DB8::0:1`` becomes ``2001:db8::1``, ``unix`` remains and is
-    packed as no bytes.
+    packed as no bytes. Blanks around it are ignored.
 
     Raises:
         ConfigurationError: quotes `text`, if it is neither an IP address nor ``unix``.
     """
-    if text == UNIX_SOURCE:
+    plain = text.strip()
+    if plain == UNIX_SOURCE:
         return UNIX_SOURCE, b""
-    packed = packed_ip(text)
+    packed = packed_ip(plain)
     if packed is None:
         raise ConfigurationError(f"source {text!r} is not an IP address (nor {UNIX_SOURCE!r})")
     return str(ipaddress.ip_address(packed)), packed

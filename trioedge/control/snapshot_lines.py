@@ -8,7 +8,7 @@ A head, a line for each service, and an end that counts those lines, so that a t
     {"end": 2}
 
 If `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` removes one. A sender that
-cannot complete a snapshot writes ``{"fault": "why"}``.
+cannot complete a snapshot writes ``{"fault": "why"}``. Blank lines are skipped, but counted where a fault names a line.
 
 A line that is equal to the applied line of a service is known by its hash. It is neither parsed nor compared.
 """
@@ -98,7 +98,7 @@ class SnapshotReader:
         self._until_left = ExitStack()
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
-        self._full = self._ended = False
+        self._full = self._headed = self._ended = False
         self.version = ""
         """The version in the head."""
         self.services: dict[str, Settings] = {}
@@ -211,7 +211,10 @@ class SnapshotReader:
         self._bound(line, 0, line.count(b"[") + line.count(b"{"), MAX_LISTS, "lists")
         self._bound(line, 0, line.count(b","), MAX_VALUES, "values")
         self._lines += 1
-        if self._lines == 1:
+        if not line or line.isspace():
+            return
+        if not self._headed:
+            self._headed = True
             self._read_head(self._parse(line))
         elif self._ended:
             self.faults.note(f"line {self._lines} is behind the end")
