@@ -138,6 +138,7 @@ def test_the_limits_of_the_pages_are_those_of_the_code() -> None:
     }
     assert f"after {http.FIRST_RETRY_SECONDS:g} to {http.MAX_RETRY_SECONDS:g} s" in PLANE_PAGE
     assert f"the file is read once it has not changed for {watched_file.SETTLED_SECONDS:g} s" in FILE_PAGE
+    assert f"applied once it has not changed for {watched_file.DOUBT_SECONDS:g} s" in FILE_PAGE
     assert f"looked at every {watched_file.LOOK_SECONDS:g} s" in FILE_PAGE
     assert f"{snapshot_lines.MAX_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
     assert f"may have {snapshot_lines.MAX_VALUES:,} values" in FILE_PAGE

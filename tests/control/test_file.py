@@ -27,6 +27,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of one service, which is looked at often."""
     monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0.01)
+    monkeypatch.setattr(watched_file, "DOUBT_SECONDS", 0.03)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     path = tmp_path / "services.toml"
     path.write_text(SHOP)
