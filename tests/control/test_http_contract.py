@@ -1,6 +1,7 @@
 """HttpControl against a server with scripted answers: the contract, and every way to break it."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import trio
 
 from tests.support.control_planes import answer, json_answer, lines, scripted, snapshot
 from trioedge.control import http as module
+from trioedge.control import retry_after
 from trioedge.control.http_client import NoAnswerError
 from trioedge.services.control_plane import DeviceVerdict
 from trioedge.services.policy import Policy, Settings
@@ -244,3 +246,36 @@ async def test_after_a_check_that_was_cancelled_the_next_is_answered() -> None:
         assert scope.cancelled_caught
         plane.answers.append(json_answer({"accept": True}))
         assert (await control.check_device("shop", "192.0.2.1")).accept
+
+
+LATER = {"429 Too Many Requests": "3600", "503 Service Unavailable": "Fri, 31 Dec 2999 23:59:59 GMT"}
+
+
+@pytest.mark.parametrize("status", LATER)
+async def test_a_control_plane_that_asks_to_wait_is_asked_no_sooner_and_after_the_bound_again(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pauses of the backoff are of 0.02 s, and the bound is one of 0.25 s here."""
+    monkeypatch.setattr(retry_after, "MAX_WAIT_SECONDS", 0.25)
+    times: list[float] = []
+
+    def noting(data: bytes) -> Any:
+        async def send(connection: trio.SocketStream) -> None:
+            times.append(trio.current_time())
+            await connection.send_all(data)
+
+        return send
+
+    busy = answer(b"", status=status, retry_after=LATER[status], connection="close")
+    async with scripted(noting(busy), noting(busy), noting(snapshot([SHOP]))) as (_, link, _):
+        await link.until(lambda link: link.services)
+        assert [later - sooner >= 0.24 for sooner, later in pairwise(times)] == [True, True]
+        assert link.errors[0].endswith(f"/v1/snapshot: status {status[:3]}: it asks to wait for 0.25 s")
+
+
+async def test_a_server_error_that_does_not_say_how_long_is_asked_again_as_any() -> None:
+    busy = answer(b"", status="503 Service Unavailable")
+    late = answer(b"", status="500 Internal Server Error", retry_after="3600")
+    async with scripted(busy, late, snapshot([SHOP])) as (_, link, _):
+        await link.until(lambda link: link.services)
+        assert [error.rpartition(": ")[2] for error in link.errors] == ["status 503", "status 500"]
