@@ -9,12 +9,10 @@ from contextvars import ContextVar
 from enum import IntEnum
 from typing import Final
 
-import structlog
 import trio
 
 from ..edge import Edge
 from ..errors import ConfigurationError
-from . import logs
 
 COLLECT: Final = (700, 10, 1_000)
 """The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
@@ -68,8 +66,7 @@ def run(edge: Edge) -> ExitCode:
         raise ConfigurationError('te.run(edge) is called at import: write it below if __name__ == "__main__":')
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if not structlog.is_configured():
-        logs.configure_structlog()
+    _configure_logs()
     try:
         cut = trio.run(serve_until_signal, edge)
     except BaseExceptionGroup as group:  # a fault of configuration is one exception, without the groups of nurseries
@@ -78,6 +75,16 @@ def run(edge: Edge) -> ExitCode:
             raise
         raise _first(configuration) from None
     return ExitCode.CUT if cut else ExitCode.DRAINED
+
+
+def _configure_logs() -> None:
+    """Set up structlog unless the program has; it is imported here, because to check an edge takes no log."""
+    import structlog
+
+    from .logs import configure_structlog
+
+    if not structlog.is_configured():
+        configure_structlog()
 
 
 def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:
