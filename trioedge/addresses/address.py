@@ -128,7 +128,7 @@ def normalise_source(text: str) -> tuple[str, bytes]:
     Raises:
         ConfigurationError: quotes `text`, if it is neither an IP address nor ``unix``.
     """
-    plain = text.strip()
+    plain = text.strip(" \t")
     if plain == UNIX_SOURCE:
         return UNIX_SOURCE, b""
     packed = packed_ip(plain)

@@ -145,10 +145,26 @@ def test_an_odd_key_is_named_in_the_error() -> None:
 # The checker.
 
 
+@pytest.mark.parametrize("arguments", [{}, {"handover": "hold"}, {"grace": te.Grace(sessions=1)}, {"capacity": 9}])
+def test_a_stage_without_a_limit_a_checker_and_a_key_is_refused_on_an_edge_without_a_control_plane(
+    arguments: dict[str, Any],
+) -> None:
+    with pytest.raises(te.ConfigurationError) as refusal:
+        te.Edge("tcp://127.0.0.1:0", [te.DeviceLimit(**arguments)], te.Forward("tcp://192.0.2.9:1"))
+    assert str(refusal.value) == ("stage 1 (DeviceLimit) has no limit: give it an argument, or give the edge control=…")
+    make_edge(te.DeviceLimit(**arguments), make_control())
+    for good in ({"devices": 3}, {"key": "network"}, {"check": accept}):
+        make_edge(te.DeviceLimit(**good))
+
+
+async def accept(service: str, device: str) -> te.DeviceVerdict:
+    return te.DeviceVerdict(True)
+
+
 async def test_without_a_checker_every_device_is_accepted_without_a_grace(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_edge(make_edge(te.DeviceLimit(grace=te.Grace(sessions=1, devices=1)))) as world:
+    async with open_edge(make_edge(te.DeviceLimit(9, grace=te.Grace(sessions=1, devices=1)))) as world:
         clients = [await world.connect(f"192.0.2.{number}") for number in (1, 1, 2, 3)]
         assert all(client.outcome is None and client.session.allowance is None for client in clients)
 

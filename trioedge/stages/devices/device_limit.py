@@ -58,6 +58,7 @@ class DeviceLimit(Fixed):
 
         Args:
             devices: the maximum number of devices online, for each service whose policy sets none; None for no limit.
+                Without it, a `check` and a `key` the edge needs a control plane, or the stage would have no effect.
             key: what a device is: the ``source`` address; the ``network``, which is the /64 of an IPv6 address and any
                 other address itself; or a function of the session that returns text of at most 255 letters from memory.
                 A function that raises or returns anything else costs that session.
@@ -102,6 +103,7 @@ class DeviceLimit(Fixed):
         self.check_seconds = check_seconds
         self.capacity = capacity
         self.requires = ("service",) if callable(key) else ("service", "source")
+        self.needs_control = devices is None and check is None and key == "source"  # another key names devices at least
 
     def __repr__(self) -> str:
         rules = self.rules
