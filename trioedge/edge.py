@@ -18,6 +18,7 @@ from .services.stage_keys import StageKeys
 from .serving.bind import Bound, bind
 from .serving.description import Description
 from .serving.listener import Listener
+from .serving.loading import refuse_while_loading
 from .serving.run import Run
 from .session.chain import Outline, outline
 from .session.meter import Total
@@ -222,6 +223,7 @@ class Edge:
                 address while this edge waited for its first snapshot.
             RuntimeError: it is serving already.
         """
+        refuse_while_loading("edge.serve()")
         self.listen = _addresses(self.listen)  # the command line may have set others
         check_parts(self.outline, self.listen, governed=self.control is not None)
         return await _serve(self, self.listen, Direct(), task_status)

@@ -3,9 +3,6 @@
 import gc
 import resource
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from enum import IntEnum
 from typing import Final
 
@@ -13,6 +10,7 @@ import trio
 
 from ..edge import Edge
 from ..errors import ConfigurationError
+from ..serving.loading import refuse_while_loading
 
 COLLECT: Final = (700, 10, 1_000)
 """The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
@@ -34,19 +32,6 @@ class ExitCode(IntEnum):
     """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
 
 
-_loading: ContextVar[bool] = ContextVar("_loading", default=False)
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Refuse :func:`run` in this block, in which a command imports a program for the edge in it."""
-    token = _loading.set(True)
-    try:
-        yield
-    finally:
-        _loading.reset(token)
-
-
 def run(edge: Edge) -> ExitCode:
     """Serve an edge until SIGTERM or SIGINT, then drain it; a second signal cuts its sessions at once.
 
@@ -62,8 +47,7 @@ def run(edge: Edge) -> ExitCode:
             is importing this program, and would serve instead.
         ListenError: an address cannot be listened on.
     """
-    if _loading.get():
-        raise ConfigurationError('te.run(edge) is called at import: write it below if __name__ == "__main__":')
+    refuse_while_loading("te.run(edge)")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _configure_logs()
