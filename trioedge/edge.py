@@ -62,6 +62,7 @@ class Edge:
         max_sessions: int | None = None,
         refuse: str = "reset",
         keepalive_seconds: float = 60.0,
+        source_prefix: tuple[int, int] = (32, 64),
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
@@ -84,6 +85,7 @@ class Edge:
                 ``close`` closes them in order.
             keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
                 answer four probes, within as long again, is gone. 0 for no probes.
+            source_prefix: bits of an IPv4 and of an IPv6 address that limits count as one source.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
@@ -101,7 +103,7 @@ class Edge:
         self._description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
-            refuse=refuse, keepalive_seconds=keepalive_seconds,
+            refuse=refuse, keepalive_seconds=keepalive_seconds, source_prefix=source_prefix,
         )  # fmt: skip
         self.name = self._description.known_name
         self.phase: AsyncValue[str] = AsyncValue("idle")
@@ -178,27 +180,28 @@ class Edge:
     ) -> int:
         """Cut the live sessions that match everything named, with reason ``evicted``, and say how many.
 
-        The sockets of those that relay or connect are closed when this returns; one that a middleware holds is
-        closed when its task next runs. Costs what it closes, whatever else lives.
+        All of them have their `cut_reason` when this returns. Up to 64 are closed by then; more are closed soon, in
+        slices. One that is inside a middleware is closed when its task next runs. Costs what it cuts, whatever else
+        lives. Only a prefix that is wider than `source_prefix` looks at every source, 16,384 at once; the search for
+        further ones goes on in the background, and they are not in the number.
 
         Args:
             service: sessions of this service.
-            source: sessions of this address, in any spelling.
+            source: sessions of this address, in any spelling, or of this prefix: ``2001:db8::/64``, ``192.0.2.0/24``.
             device: sessions of this device of `service`, as a device limit names it.
             session: this session, or the one with this id.
 
         Raises:
             TypeError: nothing is named (to cut all, :meth:`drain`), or a device without its service.
-            ConfigurationError: `source` is not an address.
+            ConfigurationError: `source` is no address and no prefix.
         """
         if service is None and source is None and device is None and session is None:
             raise TypeError("evict() needs a service, a source, a device or a session")
-        if source is not None:
-            source, _ = normalise_source(source)
         if isinstance(session, Session):
             session = session.id
-        matching = self.sessions.matching(service=service, source=source, device=device, session=session)
-        return sum(each.cut(Reason.EVICTED) for each in matching)
+        live = _NO_SESSIONS if self._run is None else self._run.supervisor.live
+        found = live.search(service=service, source=source, device=device, session=session)
+        return live.evictions.search(found, Reason.EVICTED)
 
     def statistics(self) -> Statistics:
         """Give the counts of the present run, or of the last one; costs the same however many sessions live."""

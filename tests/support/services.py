@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.support.policies import FIELDS
 from trioedge.addresses.address import normalise_source
+from trioedge.addresses.source_prefix import SourcePrefix
 from trioedge.services.apply import Recheck, SnapshotApplier
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
@@ -27,6 +28,7 @@ class Home:
     def __init__(self, services: Services) -> None:
         self.clock = StillClock()
         self.find = services.find
+        self.source_prefix = SourcePrefix()
 
 
 class Tenants:

@@ -5,6 +5,7 @@ import socket
 import attrs
 
 from ..addresses.address import Address, parse_address
+from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
 from ..arguments import check_choice, check_count, check_number
 from ..errors import ConfigurationError
 from ..loop.sockets import MAX_KEEPALIVE_SECONDS
@@ -31,6 +32,9 @@ class Description:
     max_sessions: int | None
     refuse: str
     keepalive_seconds: float
+    source_prefix: tuple[int, int]
+    source_keys: SourcePrefix = attrs.field(init=False)
+    """The same, as sessions take it."""
 
     def __attrs_post_init__(self) -> None:
         check_number("Edge", "drain_seconds", self.drain_seconds)
@@ -40,6 +44,15 @@ class Description:
         check_number("Edge", "keepalive_seconds", self.keepalive_seconds, maximum=MAX_KEEPALIVE_SECONDS)
         check_number("Edge", "report_seconds", self.report_seconds, above=0)
         self.admin_address()
+        object.__setattr__(self, "source_keys", parse_source_prefix(self.source_prefix))
+        names, facts = self.outline.names, self.outline.facts
+        for number, (name, each) in enumerate(zip(names, facts, strict=True), 1):
+            if each.source_bits is not None and each.source_bits < self.source_keys.ipv6:
+                raise ConfigurationError(
+                    f"stage {number} ({name}) counts sources by /{each.source_bits}, which is coarser than the edge's "
+                    f"/{self.source_keys.ipv6}: give it a longer prefix, or the edge "
+                    f"source_prefix=({self.source_keys.ipv4}, {each.source_bits})"
+                )
 
     @property
     def known_name(self) -> str:

@@ -85,6 +85,7 @@ class Run:
             snapshots=snapshots,
             stage_keys=description.stage_keys,
         )
+        self.supervisor.live.source_prefix = description.source_keys
         self.sessions: Sessions | None = None
         self.calls: StageCalls | None = None
         self.chain: Chain | None = None
@@ -160,6 +161,7 @@ class Run:
             services=supervisor.services,
             sessions=supervisor.live,
             edge=calls,
+            source_prefix=self._edge.source_keys,
         )
         calls.way_out = open_outbound(outbound, context)
         self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
@@ -173,6 +175,7 @@ class Run:
             supervisor.services,
             max_sessions=self._max_sessions(),
             graceful_refuse=self._edge.refuse == "close",
+            source_prefix=self._edge.source_keys,
         )
         for worker in chain.workers:
             await self._start_worker(nursery, worker)

@@ -59,7 +59,9 @@ class SessionFields(EdgeFields):
         "_service",
         "_source",
         "_source_bytes",
+        "_source_key",
         "_source_port",
+        "_source_prefix",
         "_started_at",
         "_state",
         "_stream",
@@ -74,6 +76,8 @@ class SessionFields(EdgeFields):
     """The client's address as text, IPv4-mapped IPv6 written as IPv4; ``unix`` for a local socket."""
     source_bytes: Final[bytes] = read_only("_source_bytes")
     """The same, packed: 4 bytes, 16 bytes, or none for a local socket. Matchers compare it."""
+    source_key: Final[bytes] = read_only("_source_key")
+    """The packed prefix of it that limits count as one client, all other bits 0: see ``Edge(source_prefix=…)``."""
     source_port: Final[int] = read_only("_source_port")
     """The client's port; 0 for a local socket, or where it is not known."""
     started_at: Final[float] = read_only("_started_at")
@@ -97,7 +101,9 @@ class SessionFields(EdgeFields):
         self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = None
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
-        self._peer: tuple[str, bytes] | None = None  # the peer's address and bytes, once a stage has changed the source
+        self._source_prefix = prefix = home.source_prefix
+        self._source_key = source_bytes if len(source_bytes) < prefix.cut_from else prefix.key(source_bytes)
+        self._peer: tuple[str, bytes, bytes] | None = None  # its address, bytes and key, once a stage moved the source
         self._service, self._clock, self._find = service, home.clock, home.find
         self._destination: str | None = None
         self._device: str | None = None
@@ -119,6 +125,11 @@ class SessionFields(EdgeFields):
     def peer_bytes(self) -> bytes:
         """The same, packed."""
         return self._source_bytes if self._peer is None else self._peer[1]
+
+    @property
+    def peer_key(self) -> bytes:
+        """The packed prefix of it that limits count as one client, as `source_key` is that of the source."""
+        return self._source_key if self._peer is None else self._peer[2]
 
     @property
     def now(self) -> float:

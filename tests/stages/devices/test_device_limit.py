@@ -31,7 +31,8 @@ def live_limit(world: Rehearsal) -> LiveDeviceLimit:
     ("arguments", "message"),
     [
         ({"devices": 0}, r"DeviceLimit\(devices=0\) must be a whole number of at least 1"),
-        ({"key": "mac"}, r"DeviceLimit\(key='mac'\) must be 'source' or 'network'"),
+        ({"key": "mac"}, r"DeviceLimit\(key='mac'\) must be 'source'; a source may name a finer IPv6 prefix"),
+        ({"key": "source/129"}, r"DeviceLimit\(key='source/129'\) must be 'source'"),
         ({"handover": "swap"}, r"DeviceLimit\(handover='swap'\) must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"hold_seconds": -1}, r"DeviceLimit\(hold_seconds=-1\)"),
         ({"unchecked": "ask"}, r"DeviceLimit\(unchecked='ask'\) must be 'fail_open' or 'fail_closed' or 'stale_for'"),
@@ -53,7 +54,7 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
 
 def test_it_prints_as_it_was_written() -> None:
     assert repr(te.DeviceLimit()) == "DeviceLimit(key='source')"
-    assert repr(te.DeviceLimit(2, "network")) == "DeviceLimit(devices=2, key='network')"
+    assert repr(te.DeviceLimit(2, "source/128")) == "DeviceLimit(devices=2, key='source/128')"
     assert repr(te.DeviceLimit(2, by_network)) == "DeviceLimit(devices=2, key='by_network')"
     strict = te.DeviceLimit(2, handover="hold", unchecked="fail_open", grace=te.Grace(bytes=0))
     assert repr(strict).startswith(
@@ -62,7 +63,7 @@ def test_it_prints_as_it_was_written() -> None:
 
 
 def test_its_facts_are_what_it_reads_and_writes() -> None:
-    assert te.DeviceLimit().requires == te.DeviceLimit(key="network").requires == ("service", "source")
+    assert te.DeviceLimit().requires == te.DeviceLimit(key="source/128").requires == ("service", "source")
     assert te.DeviceLimit(key=by_network).requires == ("service",)
     assert te.DeviceLimit.provides == ("device",)
     assert set(te.DeviceLimit.enforces) == {name for name in te.Policy.__slots__ if name.startswith("device_")}
@@ -79,12 +80,12 @@ def test_two_device_limits_in_one_chain_are_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "devices"),
     [
-        ("source", ["192.0.2.1", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "unix"]),
-        ("network", ["192.0.2.1", "2001:db8:0:1::/64", "2001:db8:0:1::/64", "unix"]),
+        ("source/128", ["192.0.2.1", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "unix"]),
+        ("source", ["192.0.2.1", "2001:db8:0:1::/64", "2001:db8:0:1::/64", "unix"]),
         (lambda session: f"port {session.source_port}", ["port 0"] * 4),
         (lambda session: "x" * 255, ["x" * 255] * 4),
     ],
-    ids=["source", "network", "function", "longest"],
+    ids=["address", "source", "function", "longest"],
 )
 async def test_the_key_names_the_device(key: Any, devices: list[str], autojump_clock: trio.testing.MockClock) -> None:
     async with open_edge(make_edge(te.DeviceLimit(key=key), make_control())) as world:
