@@ -48,8 +48,8 @@ WAITS = {
         "supervisor", "toml_lines", "watched_file",
     },
     "upstreams": {
-        "address_filter", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound", "pool",
-        "resolver", "upstream",
+        "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound",
+        "pool", "resolver", "upstream",
     },
     "telemetry": {"observer"},
 }  # fmt: skip

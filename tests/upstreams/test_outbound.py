@@ -23,7 +23,7 @@ from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_context
 from trioedge.upstreams.connector import Connector, Permit, Target
 from trioedge.upstreams.direct import Direct
-from trioedge.upstreams.outbound import TaskConnector, as_stream, check_outbound, open_outbound
+from trioedge.upstreams.outbound import TaskConnector, as_stream, check_outbound, open_outbound, with_scopes
 from trioedge.upstreams.resolver import Answer, local_answer
 
 WHERE = parse_address("tcp://192.0.2.9:80")
@@ -59,7 +59,7 @@ def task_connector(connect: Connect, names: Names | None = None) -> TaskConnecto
 
 
 async def open_stream(connect: Connect, permit: Permit | None = None) -> trio.abc.HalfCloseableStream:
-    return await task_connector(connect).open_stream(Target(WHERE, 5.0, permit))
+    return await task_connector(connect).open_stream(Target(WHERE, 5.0, permit, retries=0))
 
 
 # What is an outbound.
@@ -306,6 +306,71 @@ async def test_an_error_of_the_connect_has_the_reason_of_its_number(error: Excep
         await open_stream(connect)
     assert (raised.value.reason, detail in raised.value.detail) == (reason, True)
     assert logs == []
+
+
+class Restarting:
+    """Connects from a time on, and refuses until then."""
+
+    def __init__(self, seconds: float, error: Exception | None = None) -> None:
+        self._from = trio.current_time() + seconds
+        self._error = error or ConnectionRefusedError(errno.ECONNREFUSED, "x")
+        self.tries = 0
+
+    async def __call__(self, address: Address) -> Any:
+        self.tries += 1
+        if trio.current_time() < self._from:
+            raise self._error
+        return trio.testing.memory_stream_pair()[0]
+
+
+async def test_a_connect_that_is_refused_for_half_a_second_is_retried(autojump_clock: trio.testing.MockClock) -> None:
+    way = Restarting(0.5)
+    await task_connector(way).open_stream(Target(WHERE, 5.0))
+    assert (way.tries, round(trio.current_time(), 3)) == (4, 0.7)
+
+
+@pytest.mark.parametrize(("seconds", "retries", "tries"), [(5.0, 2, 3), (5.0, 0, 1), (0.25, 5, 2)])
+async def test_retries_end_with_their_number_or_before_the_limit(
+    seconds: float, retries: int, tries: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    way = Restarting(60)
+    with pytest.raises(te.UpstreamError, match="Connection refused"):
+        await task_connector(way).open_stream(Target(WHERE, seconds, retries=retries))
+    assert way.tries == tries
+
+
+async def test_another_error_than_a_refusal_is_not_retried(autojump_clock: trio.testing.MockClock) -> None:
+    way = Restarting(0.5, OSError(errno.ENETUNREACH, "x"))
+    with pytest.raises(te.UpstreamError, match="Network is unreachable"):
+        await task_connector(way).open_stream(Target(WHERE, 5.0))
+    assert way.tries == 1
+
+
+def to_itself() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.connect(sock.getsockname())
+    return sock
+
+
+async def test_a_socket_that_is_connected_to_itself_is_refused_and_closed() -> None:
+    sock = to_itself()
+    with pytest.raises(te.UpstreamError, match="it returned a socket that is connected to itself") as raised:
+        as_stream(sock, "it returned")
+    assert (raised.value.reason, sock.fileno()) == (te.Reason.UPSTREAM_REFUSED, -1)
+
+
+def test_interfaces_of_an_answer_become_numbers() -> None:
+    number = socket.if_nametoindex("lo")
+    where = parse_address("tcp://db.test:80")
+    four, local = (socket.AF_INET, ("192.0.2.1", 80)), (socket.AF_UNIX, "/run/a%b.sock")
+    assert with_scopes((four,), where) == (four,)
+    answer = with_scopes(((socket.AF_INET6, ("fe80::1%lo", 80)), four, local), where)
+    assert answer == ((socket.AF_INET6, ("fe80::1", 80, 0, number)), four, local)
+    error = with_scopes(((socket.AF_INET6, ("fe80::1%eth987", 80)),), where)
+    assert isinstance(error, te.UpstreamError)
+    assert error.detail == "tcp://db.test:80: this machine has no interface 'eth987'"
+    assert with_scopes(error, where) is error
 
 
 async def test_the_error_of_open_tcp_stream_has_the_reason_of_its_cause() -> None:

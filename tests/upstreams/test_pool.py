@@ -16,7 +16,8 @@ from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
 from trioedge.structures.backoff import Backoff
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams.connector import Attempt, ConnectCallback, Connector, Target
+from trioedge.upstreams.attempt import Attempt, ConnectCallback
+from trioedge.upstreams.connector import Connector, Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.pool import IdlePool
 from trioedge.upstreams.resolver import Resolver

@@ -21,7 +21,8 @@ class Address:
 
     Attributes:
         scheme: ``tcp`` or ``unix``.
-        host: an IP address without brackets, or a host name; empty for ``unix``.
+        host: an IP address without brackets, or a host name; empty for ``unix``. An IPv6 address of a link names its
+            interface, as in ``fe80::1%eth0`` (RFC 4007).
         port: 0 to 65535; a listener on 0 gets a free port from the system.
         path: the socket's path for ``unix``, else empty.
     """
@@ -76,7 +77,8 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     match = _HOST_PORT.fullmatch(rest)
     if match is None:
         raise ConfigurationError(f"{wrong} is not host:port, as in tcp://127.0.0.1:6379 or tcp://[::1]:6379")
-    host, digits = (match["ipv6"] or match["host"] or "").lower(), match["port"]
+    host, percent, zone = (match["ipv6"] or match["host"] or "").partition("%")
+    host, digits = host.lower() + percent + zone, match["port"]  # names of interfaces keep their case
     if not host:
         raise ConfigurationError(
             f"{wrong} names no host: 127.0.0.1 is this machine alone, 0.0.0.0 every interface it has"
@@ -90,6 +92,8 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         raise ConfigurationError(f"{wrong}: nothing answers on port 0")
     if match["ipv6"] is not None and (":" not in host or packed_ip(host) is None):
         raise ConfigurationError(f"{wrong}: {host!r} is not an IPv6 address")
+    if match["ipv6"] is not None and percent and not _is_interface(zone):
+        raise ConfigurationError(f"{wrong}: {zone!r} names no interface, as eth0 does in tcp://[fe80::1%eth0]:6379")
     if packed_ip(host) is None and not _is_host_name(host):
         raise ConfigurationError(f"{wrong}: {host!r} is neither an IP address nor a host name")
     return Address("tcp", host, port)
@@ -101,6 +105,11 @@ def _bracketed(rest: str) -> str | None:
     if ":" in host and (port.isdecimal() or not port) and packed_ip(host) is not None:
         return f"[{host}]:{port or 6379}"
     return f"[{rest}]:6379" if ":" in rest and packed_ip(rest) is not None else None
+
+
+def _is_interface(zone: str) -> bool:
+    """Return whether `zone` can be an interface's name, of at most 15 bytes (IFNAMSIZ), or its number."""
+    return zone.isprintable() and 0 < len(zone.encode()) < 16 and not any(map(str.isspace, zone))
 
 
 def _is_host_name(host: str) -> bool:

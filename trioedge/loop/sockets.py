@@ -1,10 +1,13 @@
 """Socket calls and options of Linux that Python does not name."""
 
+import errno
 import fcntl
 import socket
 import struct
 import termios
-from typing import Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 SO_MAX_PACING_RATE: Final = 47
 """The number of the option (asm-generic/socket.h)."""
@@ -18,6 +21,10 @@ MIN_PIECE: Final = 1400
 MAX_PIECE: Final = 65536
 """The most bytes in a piece, because no segment is larger; a rate that would need larger pieces uses none."""
 
+KEEP_ALIVE_SECONDS: Final = 60
+"""How long the peer of a session is silent before the kernel probes it: see :func:`keep_alive`."""
+
+_PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")  # also of IPv6
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
 _family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
 _LOCAL: Final = int(socket.AF_UNIX)
@@ -76,6 +83,42 @@ def keep_alive(sock: socket.socket, seconds: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(seconds)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, round(seconds / KEEPALIVE_PROBES)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+@cache
+def ephemeral_ports() -> range:
+    """Give the ports from which the kernel chooses for outgoing connections, as they were when first asked for."""
+    try:
+        first, last = map(int, _PORT_RANGE.read_text().split())
+    except (OSError, ValueError):  # a sandbox without /proc
+        first, last = 1024, 65535
+    return range(first, last + 1)
+
+
+def is_connected_to_itself(sock: socket.socket) -> bool:
+    """Tell whether a TCP socket is its own peer (RFC 9293 section 3.5, simultaneous open).
+
+    That happens on a port of this machine on which no server listens, if the kernel chooses this very port for the
+    connection; so only where the port of the destination is one of the :func:`ephemeral_ports`.
+    """
+    return bool(sock.getsockname() == sock.getpeername())
+
+
+def scoped(host: str, port: int) -> tuple[Any, ...]:
+    """Give the address to connect to of an IPv6 address that may name its interface, as in ``fe80::1%eth0``.
+
+    Raises:
+        OSError: this machine has no such interface (ENODEV).
+    """
+    plain, _, zone = host.partition("%")
+    if not zone:
+        return host, port
+    try:
+        index = int(zone) if zone.isascii() and zone.isdecimal() else socket.if_nametoindex(zone)
+        socket.if_indextoname(index)
+    except (OSError, OverflowError, ValueError):
+        raise OSError(errno.ENODEV, f"this machine has no interface {zone!r}") from None
+    return plain, port, 0, index
 
 
 def unacknowledged_bytes(sock: socket.socket) -> int:

@@ -29,7 +29,8 @@ from ..loop.reactor import HUNG_UP, Reactor
 from ..session.verdict import Reason
 from ..structures.backoff import Backoff
 from ..telemetry.observer import STOPS, Observer
-from .connector import Attempt, Connecting, Target
+from .attempt import Attempt
+from .connector import Connecting, Target
 from .errors import UpstreamError
 
 FIRST_RETRY_SECONDS: Final = 0.1
