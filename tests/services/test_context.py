@@ -60,7 +60,7 @@ class FakeEdge:
     def addresses(self) -> tuple[str, ...]:
         return ("tcp://127.0.0.1:6380",)
 
-    def ask(self, address: Address, on_answer: Callable[[Any], object]) -> None:
+    def ask(self, address: Address, on_answer: Callable[[Any], object], asker: object = None) -> None:
         on_answer((HERE,))
 
 

@@ -9,9 +9,11 @@ from tests.support.ports import closed_port, deaf_port
 from tests.support.reactors import deadlines_of
 from tests.support.wires import server
 from trioedge.addresses.address import Address, parse_address
+from trioedge.loop.reactor import Reactor
 from trioedge.relay.streams import PlainStream
 from trioedge.session.verdict import Reason
-from trioedge.upstreams.connector import Permit, Target
+from trioedge.telemetry.observer import Observer
+from trioedge.upstreams.connector import Connector, Permit, Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.lookup import Absent
 from trioedge.upstreams.resolver import Answer
@@ -112,6 +114,20 @@ async def test_the_second_address_is_tried_at_once_if_the_first_refuses() -> Non
         connection = await connector.open_stream(Target(Address("tcp", "redis.test", port), 5.0))
         await connection.aclose()
         assert len(reactor) == 0
+
+
+async def test_the_names_of_a_destination_are_asked_for_in_the_name_of_its_asker() -> None:
+    asked: list[tuple[str, object]] = []
+
+    class Names:
+        def ask(self, address: Address, on_answer: object, asker: object = None) -> None:
+            asked.append((address.host, asker))
+
+    connector = Connector(Reactor(Observer()), Names())
+    target = Target(Address("tcp", "redis.test", 1), 5.0, asker="shop")
+    connector.warm(target, lambda error: None)
+    connector.start(target, Noted()).cancel()
+    assert asked == [("redis.test", "shop")] * 2
 
 
 async def test_a_name_without_an_address_fails_as_unresolved() -> None:

@@ -48,7 +48,7 @@ class Names:
         self.asked: list[Address] = []
         self._silent = silent
 
-    def ask(self, address: Address, on_answer: Callable[[Any], object]) -> None:
+    def ask(self, address: Address, on_answer: Callable[[Any], object], asker: object = None) -> None:
         self.asked.append(address)
         if not self._silent:
             on_answer(local_answer(address))

@@ -1,7 +1,7 @@
 """The context of one run of an edge, with which its stages, its endpoint and its outbounds are opened."""
 
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -52,13 +52,14 @@ class Outbound(Protocol):
 class Resolving(Protocol):
     """A resolver of names that remembers answers; :meth:`EdgeContext.resolve` is the same for code that can await."""
 
-    def ask(self, address: Address, on_answer: Callable[[Any], object], /) -> None:
+    def ask(self, address: Address, on_answer: Callable[[Any], object], asker: Hashable = None, /) -> None:
         """Call `on_answer` once: before this returns if the answer is remembered, and later if it is not.
 
         Args:
             address: ``tcp://host:port``, parsed.
             on_answer: called with the families and addresses to connect to, the best one first, or with an
                 :class:`UpstreamError`. It must not wait.
+            asker: shares the queries for names with other askers, as the services of an edge do.
         """
 
 

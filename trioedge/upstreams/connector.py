@@ -33,7 +33,7 @@ class Target:
         seconds: the limit of one connect, name and all addresses included.
         permit: removes the addresses that may not be connected to; None for no such rule.
         retries: how often a connect that was refused is retried, within `seconds`.
-        asker: names whose turn it is to query a name: an asker with many names does not delay those of others.
+        asker: shares the queries for names with other askers; the service, or the destination itself.
     """
 
     address: Address
@@ -87,7 +87,7 @@ class Connector:
             if isinstance(permitted, UpstreamError):
                 failed(permitted)
 
-        self._resolver.ask(target.address, look)
+        self._resolver.ask(target.address, look, target.asker)
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:
         """Begin to connect.
@@ -101,7 +101,9 @@ class Connector:
         )
         try:
             self._resolver.ask(
-                target.address, attempt.resolved if target.permit is None else partial(self._check, target, attempt)
+                target.address,
+                attempt.resolved if target.permit is None else partial(self._check, target, attempt),
+                target.asker,
             )
         except BaseException:
             attempt.cancel()  # no caller has it
