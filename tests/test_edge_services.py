@@ -138,9 +138,11 @@ class Silent:
     """Never says a word."""
 
     def __init__(self) -> None:
+        self.asked = trio.Event()
         self.cancelled = False
 
     async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None]) -> None:
+        self.asked.set()
         try:
             await trio.sleep_forever()
         finally:
@@ -160,10 +162,8 @@ async def test_an_edge_whose_control_plane_is_silent_refuses_clients_and_ends_at
                 started = True
 
             nursery.start_soon(serve)
-            while not edge.addresses:
-                await trio.sleep(0.001)
+            await control.asked.wait()
             port = int(edge.addresses[0].rpartition(":")[2])
-            await trio.testing.wait_all_tasks_blocked()
             with socket.socket() as client:
                 assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
             assert (edge.statistics().accepted, started) == (0, False)

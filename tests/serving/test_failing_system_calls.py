@@ -140,7 +140,7 @@ async def test_a_call_that_fails_while_a_refused_upstream_is_noticed_costs_no_ot
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     faults = install(monkeypatch)
-    edge = edge_to(closed_port())
+    edge = edge_to(closed_port(), retries=0)
     async with serving(edge) as port:
         for call in ("getsockopt", "close", "setsockopt", "epoll_ctl(ADD)", "connect"):
             for code in ERRNOS[call]:

@@ -154,7 +154,7 @@ def test_a_stage_without_a_limit_a_checker_and_a_key_is_refused_on_an_edge_witho
         te.Edge("tcp://127.0.0.1:0", [te.DeviceLimit(**arguments)], te.Forward("tcp://192.0.2.9:1"))
     assert str(refusal.value) == ("stage 1 (DeviceLimit) has no limit: give it an argument, or give the edge control=…")
     make_edge(te.DeviceLimit(**arguments), make_control())
-    for good in ({"devices": 3}, {"key": "network"}, {"check": accept}):
+    for good in ({"devices": 3}, {"key": "source/128"}, {"check": accept}):
         make_edge(te.DeviceLimit(**good))
 
 
