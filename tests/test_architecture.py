@@ -49,7 +49,7 @@ WAITS = {
     },
     "upstreams": {
         "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound",
-        "pool", "resolver", "upstream",
+        "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
     },
     "telemetry": {"observer"},
 }  # fmt: skip

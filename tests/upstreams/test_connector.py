@@ -120,6 +120,9 @@ async def test_the_names_of_a_destination_are_asked_for_in_the_name_of_its_asker
     asked: list[tuple[str, object]] = []
 
     class Names:
+        def fresh_until(self, address: Address) -> float:
+            raise NotImplementedError
+
         def ask(self, address: Address, on_answer: object, asker: object = None) -> None:
             asked.append((address.host, asker))
 

@@ -133,11 +133,11 @@ async def test_connect_attempts_that_a_lower_preconnect_makes_surplus_are_not_ke
     async with server(counter) as port, open_place() as place:
         upstream = place.upstream(port, preconnect=5)
         upstream.warm(place.nursery)
-        while not len(place.context.reactor):  # until it has begun to connect
+        while len(place.context.reactor) < 3:  # until it has begun to connect
             await trio.lowlevel.checkpoint()
         upstream.preconnect = 1
         upstream.warm(place.nursery)
-        await until(lambda: len(counter.connections) == 5 and counter.live == 1)
+        await until(lambda: len(counter.connections) >= 3 and counter.live == 1)
         assert idle(upstream) == len(place.context.reactor) == 1
 
 

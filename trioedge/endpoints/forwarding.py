@@ -153,6 +153,7 @@ class Forwarding:
             connecting.attempt = upstream.start(connecting)
             return
         sock, readable = taken
+        session.defer(upstream.released)
         try:
             self.relay(session, down, sock, prefetched, ended, readable=readable or upstream.local)
         except BaseException:

@@ -62,6 +62,9 @@ class Resolving(Protocol):
             asker: shares the queries for names with other askers, as the services of an edge do.
         """
 
+    def fresh_until(self, address: Address, /) -> float:
+        """Give the time until which the answer does not change, in seconds of the edge's clock; infinity for ever."""
+
 
 class EdgeFunctions(Protocol):
     """The functions of a run of an edge that its context offers."""

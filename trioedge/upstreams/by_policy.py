@@ -21,7 +21,7 @@ from ..services.context import EdgeContext
 from ..services.service import Service
 from ..services.snapshot import Change
 from .connector import RETRIES, Connecting, Permit
-from .quota import Quota
+from .pool.quota import Quota
 from .upstream import Upstream
 
 MAX_IDLE: Final = 10_000

@@ -69,6 +69,17 @@ class Connecting(Protocol):
         """
 
 
+@runtime_checkable
+class Resolves(Protocol):
+    """A connector whose sockets lead to the addresses of a target's own name, and not to a proxy, say."""
+
+    def resolve(self, target: Target, on_answer: Callable[[Answer], object], /) -> None:
+        """Call `on_answer` once with the addresses that may be connected to, or with the error."""
+
+    def fresh_until(self, target: Target, /) -> float:
+        """Give the time until which the addresses do not change; infinity if they never do."""
+
+
 class Connector:
     """Connects from this machine, with its own routes and resolver."""
 
@@ -83,11 +94,18 @@ class Connector:
         """Resolve the name before the first connect; `failed` is called if none of its addresses is permitted."""
 
         def look(answer: Answer) -> None:
-            permitted = target.permitted(answer)
-            if isinstance(permitted, UpstreamError):
-                failed(permitted)
+            if isinstance(answer, UpstreamError):
+                failed(answer)
 
-        self._resolver.ask(target.address, look, target.asker)
+        self.resolve(target, look)
+
+    def resolve(self, target: Target, on_answer: Callable[[Answer], object]) -> None:
+        """Call `on_answer` once with the addresses that may be connected to, or with the error."""
+        self._resolver.ask(target.address, lambda answer: on_answer(target.permitted(answer)), target.asker)
+
+    def fresh_until(self, target: Target) -> float:
+        """Give the time until which the addresses do not change; infinity if they never do."""
+        return self._resolver.fresh_until(target.address)
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:
         """Begin to connect.

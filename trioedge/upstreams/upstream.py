@@ -15,7 +15,7 @@ from ..services.context import EdgeContext
 from .attempt import Attempt, ConnectCallback
 from .connector import RETRIES, Connecting, Permit, Target
 from .errors import UpstreamError
-from .pool import IdlePool
+from .pool.pool import IdlePool
 
 
 class Upstream:
@@ -97,6 +97,11 @@ class Upstream:
     def take(self) -> tuple[socket.socket, bool] | None:
         """Take an idle connection, and whether it is readable already; None if there is none."""
         return self._pool.take() if self._pool is not None and self.preconnect else None
+
+    def released(self, _session: object) -> None:
+        """Replace an idle connection, because the session that took one has ended; for ``session.defer``."""
+        if self._pool is not None:
+            self._pool.released()
 
     def start(self, callback: ConnectCallback) -> Attempt:
         """Begin to connect a plain socket."""
