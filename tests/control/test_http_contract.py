@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from tests.support.control_planes import answer, json_answer, lines, scripted, snapshot
+from tests.support.control_planes import Scripted, answer, json_answer, lines, scripted, snapshot
+from tests.support.fake_link import PATIENCE
 from trioedge.control import http as module
 from trioedge.control import retry_after
 from trioedge.control.http_client import NoAnswerError
@@ -24,6 +25,13 @@ HEAD = {"version": "2", "full": True}
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(module, "SOONEST_SECONDS", 0.01)
+
+
+async def polled(plane: Scripted) -> None:
+    """Wait for the request for a snapshot, so that the next answer is another one's."""
+    with trio.fail_after(PATIENCE):
+        while not plane.requests:
+            await trio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +158,7 @@ async def test_requests_for_a_snapshot_are_as_in_the_contract() -> None:
 
 async def test_a_report_is_written_as_in_the_contract() -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
         plane.answers.append(json_answer({"acknowledged": 7}))
         await control.report(
             Report("edge-1", "a", 7, (Usage("shop", 1, 10, 20, 3, 2, 1), Usage("cafe", 4, 0, 0, 1, 1, 1)))
@@ -187,7 +195,7 @@ async def test_a_report_is_written_as_in_the_contract() -> None:
 )
 async def test_a_report_with_a_wrong_answer_is_not_acknowledged(nonsense: bytes, error: str) -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
 
         async def once(connection: trio.SocketStream) -> None:
             await connection.send_all(nonsense)
@@ -218,7 +226,7 @@ async def test_a_report_with_a_wrong_answer_is_not_acknowledged(nonsense: bytes,
 )
 async def test_a_verdict_of_the_wrong_form_is_no_answer(value: object, verdict: DeviceVerdict | None) -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
         plane.answers.append(json_answer(value))
         if verdict is None:
             with pytest.raises(NoAnswerError, match="a device check was answered by"):
@@ -230,8 +238,8 @@ async def test_a_verdict_of_the_wrong_form_is_no_answer(value: object, verdict: 
 
 
 async def test_a_check_without_an_answer_ends_after_check_seconds() -> None:
-    async with scripted(check_seconds=0.1) as (_, _, control):
-        await trio.sleep(0.05)
+    async with scripted(check_seconds=0.1) as (plane, _, control):
+        await polled(plane)
         began = trio.current_time()
         with pytest.raises(NoAnswerError, match=r"no answer to a device check within 0\.1 s"):
             await control.check_device("shop", "192.0.2.1")
@@ -240,7 +248,7 @@ async def test_a_check_without_an_answer_ends_after_check_seconds() -> None:
 
 async def test_after_a_check_that_was_cancelled_the_next_is_answered() -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
         with trio.move_on_after(0.05) as scope:
             await control.check_device("shop", "192.0.2.1")
         assert scope.cancelled_caught
