@@ -134,6 +134,19 @@ def is_async(value: object) -> bool:
     return inspect.iscoroutinefunction(value) or (callable(value) and inspect.iscoroutinefunction(type(value).__call__))
 
 
+def check_plain(where: str, function: object) -> None:
+    """Refuse an async function where a decision calls it.
+
+    Raises:
+        ConfigurationError: ``Identify(by_device) is async, and a decision cannot wait: …``.
+    """
+    if is_async(function):
+        name = getattr(function, "__name__", None) or quote(function)
+        raise ConfigurationError(
+            f"{where}({name}) is async, and a decision cannot wait: make it a plain def that answers from memory"
+        )
+
+
 class Fixed:
     """An object whose attributes cannot be set or deleted once it is made.
 

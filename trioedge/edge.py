@@ -9,7 +9,7 @@ from trio_util import AsyncValue
 from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
 from .control.supervisor import ControlState
-from .errors import ConfigurationError
+from .errors import ConfigurationError, quote
 from .services.control_plane import ControlPlane
 from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
@@ -92,7 +92,7 @@ class Edge:
         """
         self.listen = _addresses(listen)
         if control is not None and not isinstance(control, ControlPlane):
-            raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
+            raise ConfigurationError(f"control={quote(control)} is no control plane: it needs async run(link)")
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)

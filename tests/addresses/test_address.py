@@ -43,7 +43,10 @@ def test_an_address_is_parsed_to_scheme_host_port_or_path(text: str, address: Ad
     ("text", "wrong"),
     [
         ("", "must begin with tcp:// or unix://"),
-        ("127.0.0.1:6379", "must begin with tcp:// or unix://"),
+        ("127.0.0.1:6379", "must begin with tcp:// or unix://: write 'tcp://127.0.0.1:6379'"),
+        ("localhost:80", "must begin with tcp:// or unix://: write 'tcp://localhost:80'"),
+        ("/run/edge.sock", "must begin with tcp:// or unix://: write 'unix:///run/edge.sock'"),
+        ("redis", "must begin with tcp:// or unix://, as in tcp://127.0.0.1:6379"),
         ("tcp:127.0.0.1:6379", "must begin with tcp:// or unix://"),
         ("http://127.0.0.1:6379", "must begin with tcp:// or unix://"),
         ("tcp://", "names no host"),

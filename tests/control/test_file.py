@@ -104,6 +104,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_services(tmp_path / "nowhere.toml")
 
 
+@pytest.mark.parametrize("path", [5, None, ["services.toml"]])
+def test_a_path_that_is_none_is_refused_at_once(path: Any) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        FileControl(path)
+    assert str(refusal.value) == f"FileControl({path!r}) must be the path of a file, as in 'services.toml'"
+
+
 async def test_the_file_is_applied_before_the_edge_starts(path: Path) -> None:
     async with running(path) as link:
         assert link.snapshots == [read_services(path)]

@@ -17,6 +17,11 @@ from trioedge.endpoints.forward import Forward
         ({"refuse": "drop"}, "Edge(refuse="),
         ({"source_prefix": (64, 32)}, "Edge(source_prefix=(64, 32)) must be the prefix lengths of IPv4, 1 to 32, and"),
         ({"admin": "tcp://127.0.0.1:9000"}, "must be a local socket"),
+        ({"control": te.FileControl}, "control=FileControl is a class: call it, FileControl(…)"),
+        ({"control": {"a": te.Policy()}}, "is no control plane: it needs async run(link)"),
+        ({"name": 5}, "Edge(name=5) must be printable text, as in 'edge-1'"),
+        ({"name": ""}, "Edge(name='') must be printable text"),
+        ({"name": "edge\n1"}, "Edge(name='edge\\n1') must be printable text"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_its_name(wrong: dict[str, object], says: str) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from contextlib import suppress
 
 import attrs
 
@@ -60,7 +61,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     wrong = f"address {text!r}"
     scheme, separator, rest = text.lstrip(" \t").partition("://")
     if scheme not in ("tcp", "unix") or not separator:
-        raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://, as in tcp://127.0.0.1:6379")
+        raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://{_completed(text)}")
     if scheme == "unix":
         if not rest.startswith("/") or rest.endswith("/") or "\0" in rest:
             raise ConfigurationError(f"{wrong} needs the absolute path of a socket, as in unix:///run/edge.sock")
@@ -97,6 +98,15 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     if packed_ip(host) is None and not _is_host_name(host):
         raise ConfigurationError(f"{wrong}: {host!r} is neither an IP address nor a host name")
     return Address("tcp", host, port)
+
+
+def _completed(text: str) -> str:
+    """Show how an address is written: this one with its scheme, if only that is missing, or else an example."""
+    for whole in (f"tcp://{text}", f"unix://{text}"):
+        with suppress(ConfigurationError):
+            if "://" not in text:
+                return f": write '{parse_address(whole, listening=True)}'"
+    return ", as in tcp://127.0.0.1:6379"
 
 
 def _bracketed(rest: str) -> str | None:

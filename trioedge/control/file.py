@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import trio
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from ..loop.slices import in_slices
 from ..services.control_plane import Link, SnapshotError
 from ..services.snapshot import Snapshot
@@ -84,6 +84,8 @@ class FileControl:
                 A file that is written in place may be half of itself for a while, so it is applied once it has been the
                 same for 0.1 s, or for 2 s if it is shorter than before or has lost a service.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigurationError(f"FileControl({quote(path)}) must be the path of a file, as in 'services.toml'")
         self._path = Path(path)
         self._served: WeakSet[Link] = WeakSet()
         """Links whose first snapshot was applied: sessions live on these edges, so no later run may block."""

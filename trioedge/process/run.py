@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from ..edge import Edge
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from ..serving.loading import refuse_while_loading
 
 COLLECT: Final = (700, 10, 1_000)
@@ -47,6 +47,8 @@ def run(edge: Edge) -> ExitCode:
             is importing this program, and would serve instead.
         ListenError: an address cannot be listened on.
     """
+    if not isinstance(edge, Edge):
+        raise ConfigurationError(f"te.run({quote(edge)}) must be called with an Edge: te.run(edge)")
     refuse_while_loading("te.run(edge)")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -7,7 +7,7 @@ import attrs
 from ..addresses.address import Address, parse_address
 from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
 from ..arguments import check_choice, check_count, check_number
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from ..loop.sockets import MAX_KEEPALIVE_SECONDS
 from ..services.control_plane import ControlPlane
 from ..services.stage_keys import StageKeys
@@ -37,6 +37,10 @@ class Description:
     """The same, as sessions take it."""
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.control, type):
+            raise ConfigurationError(f"control={self.control.__name__} is a class: call it, {self.control.__name__}(…)")
+        if self.name is not None and not (isinstance(self.name, str) and self.name and self.name.isprintable()):
+            raise ConfigurationError(f"Edge(name={quote(self.name)}) must be printable text, as in 'edge-1'")
         check_number("Edge", "drain_seconds", self.drain_seconds)
         if self.max_sessions is not None:
             check_count("Edge", "max_sessions", self.max_sessions)

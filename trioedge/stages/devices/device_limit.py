@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...addresses.source_prefix import parse_per
-from ...arguments import Fixed, check_choice, check_count, check_number, is_async
+from ...arguments import Fixed, check_choice, check_count, check_number, check_plain, is_async
 from ...errors import ConfigurationError, quote
 from ...services.control_plane import ChecksDevices
 from ...services.device_rules import DeviceRules, Handover, Unchecked
@@ -83,6 +83,8 @@ class DeviceLimit(Fixed):
         if devices is not None:
             check_count("DeviceLimit", "devices", devices)
         self.source_bits = None if callable(key) else parse_per("DeviceLimit", "key", key, ("source",))[1]
+        if callable(key):
+            check_plain("DeviceLimit", key)
         check_choice("DeviceLimit", "handover", handover, tuple(map(str, Handover)))
         check_number("DeviceLimit", "hold_seconds", hold_seconds)
         check_choice("DeviceLimit", "unchecked", unchecked, tuple(map(str, Unchecked)))
