@@ -217,6 +217,17 @@ async def test_a_path_that_the_server_asks_to_leave_alone_is_not_asked_and_other
             assert await client.post("/x", 5, b"{}") == 2
 
 
+async def test_a_wait_of_an_earlier_run_is_forgotten_because_each_run_has_a_clock_of_its_own() -> None:
+    plane = Scripted(answer(b"", status="503 Service Unavailable", retry_after="3600"), json_answer(1))
+    async with plane.serving() as url:
+        client = client_of(url)
+        async with client.open():
+            with pytest.raises(NoAnswerError, match="it asks to wait for 300 s"):
+                await client.post("/x", 5, b"{}")
+        async with client.open():
+            assert await client.post("/x", 5, b"{}") == 1
+
+
 async def test_the_path_of_the_url_is_put_before_the_routes() -> None:
     plane = Scripted(answer(b"hello"))
     async with plane.serving() as url:

@@ -119,6 +119,7 @@ class HttpClient:
         import httpx
 
         if self._client is None:
+            self._quiet.clear()  # these times were of the clock of an earlier run
             self._client = httpx.AsyncClient(
                 base_url=self._base,
                 headers={"Accept-Encoding": "identity", "User-Agent": "trioedge"},
