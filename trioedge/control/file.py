@@ -129,7 +129,7 @@ class FileControl:
                 async with SnapshotReader(known, link.stage_keys) as reader:
                     async with _chunks(self._path) as chunks:
                         await reader.receive(chunks)
-                    if await _takes_away(reader) and not await file.stays():
+                    if not file.whole and await _takes_away(reader) and not await file.stays():
                         await in_slices(reader.free())
                         continue  # half a file: more of it was written since
                     await reader.apply(link)

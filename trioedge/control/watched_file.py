@@ -43,7 +43,11 @@ _Identity: TypeAlias = tuple[int, int, int, int, int] | None
 
 
 class WatchedFile:
-    """One file and the state in which it was seen last."""
+    """One file and the state in which it was seen last.
+
+    Attributes:
+        whole: whether it was then renamed into its place, or has stayed the same for 2 s; see :meth:`stays`.
+    """
 
     def __init__(self, path: Path) -> None:
         """Remember the file as it is now.
@@ -55,8 +59,7 @@ class WatchedFile:
         self._path = path.absolute()
         self._seen = self._identity()
         self._forgotten = False
-        self._whole = False
-        """Whether the file was renamed into its place, or has been the same for 2 s."""
+        self.whole = False
 
     async def changed(self) -> bool:
         """Wait until the file differs from the state seen last and has settled; then remember its new state.
@@ -74,7 +77,7 @@ class WatchedFile:
                     shorter = self._is_shorter(found)
                     if await self._settles(found, DOUBT_SECONDS if shorter else SETTLED_SECONDS):
                         if found != self._seen:
-                            self._whole = shorter or self._is_another(found)
+                            self.whole = shorter or self._is_another(found)
                         self._seen, self._forgotten = found, False
                         return found is not None
                     found = self._identity()
@@ -86,8 +89,8 @@ class WatchedFile:
         Returns:
             False as soon as it has changed again; :meth:`changed` then notices that.
         """
-        self._whole = self._whole or await self._settles(self._seen, DOUBT_SECONDS)
-        return self._whole
+        self.whole = self.whole or await self._settles(self._seen, DOUBT_SECONDS)
+        return self.whole
 
     def forget(self) -> None:
         """Count the file as changed: the next :meth:`changed` returns once the file has settled."""
