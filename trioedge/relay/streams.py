@@ -12,6 +12,8 @@ from ..loop.sockets import reset
 
 RECEIVE_BYTES: Final = 65536
 
+_BUSY: Final = "another task is sending on this stream"
+
 
 class PlainStream(trio.abc.HalfCloseableStream):
     """A connected, non-blocking socket as a stream that takes bytes back, and that gives its socket away.
@@ -20,12 +22,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
     :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
     """
 
-    __slots__ = ("_busy", "_finished", "_sock", "_unread")
+    __slots__ = ("_busy", "_empty", "_finished", "_sock", "_unread")
 
     def __init__(self, sock: Socket) -> None:
         self._sock: Socket | None = sock
         self._unread = b""
         self._busy = False
+        self._empty = False  # the last read took all that the socket had, so the next one waits before it tries
         self._finished = False
 
     @property
@@ -66,35 +69,68 @@ class PlainStream(trio.abc.HalfCloseableStream):
             count = max_bytes or len(self._unread)
             data, self._unread = self._unread[:count], self._unread[count:]
             return data
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            sock = self.socket
-            try:
-                data = sock.recv(max_bytes or RECEIVE_BYTES)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(sock)
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
-            else:
+        size = max_bytes or RECEIVE_BYTES
+        if not self._empty:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            data = self._receive_now(size)
+            if data is not None:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
+        while True:
+            await trio.lowlevel.wait_readable(self.socket)  # a checkpoint already
+            data = self._receive_now(size)
+            if data is not None:
+                return data
+
+    def _receive_now(self, size: int) -> bytes | None:
+        try:
+            data = self.socket.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+        self._empty = len(data) < size
+        return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. After a cancel an unknown part was sent, so the stream is only good to be closed."""
-        with self._one_at_a_time():
+        if self._busy:
+            raise trio.BusyResourceError(_BUSY)
+        self._busy = True
+        try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            rest = memoryview(data)
-            if self._sock is None or self._finished:  # an error even if `data` is empty
-                raise trio.ClosedResourceError
+            sent = self._send_now(data)
+            if sent == len(data):
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return
+            rest = memoryview(data)[sent:]
             while rest:
-                sock = self.socket
-                try:
-                    rest = rest[sock.send(rest) :]
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(sock)
-                except OSError as error:
-                    raise trio.BrokenResourceError(str(error)) from error
-            await trio.lowlevel.cancel_shielded_checkpoint()
+                await trio.lowlevel.wait_writable(self.socket)
+                rest = rest[self._send_now(rest) :]
+        finally:
+            self._busy = False
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Send what the socket takes at once, and give how many bytes that was; no checkpoint.
+
+        Raises:
+            trio.BrokenResourceError: the socket takes no more.
+            trio.BusyResourceError: another task is sending.
+            trio.ClosedResourceError: the stream was closed, detached or half-closed.
+        """
+        if self._busy:
+            raise trio.BusyResourceError(_BUSY)
+        return self._send_now(data)
+
+    def _send_now(self, data: bytes | bytearray | memoryview) -> int:
+        if self._sock is None or self._finished:  # an error even if `data` is empty
+            raise trio.ClosedResourceError
+        try:
+            return self._sock.send(data) if data else 0
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until at least one byte can be sent."""
@@ -114,7 +150,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         if self._busy:
-            raise trio.BusyResourceError("another task is sending on this stream")
+            raise trio.BusyResourceError(_BUSY)
         self._busy = True
         try:
             yield
