@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from socket import SHUT_WR
+from socket import AF_UNIX, MSG_PEEK, SHUT_WR
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
 from typing import Final
 
 import trio
 
-from ..loop.sockets import reset
+from ..loop.sockets import reset, unacknowledged_bytes
 
 RECEIVE_BYTES: Final = 65536
 
@@ -28,7 +28,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
         self._sock: Socket | None = sock
         self._unread = b""
         self._busy = False
-        self._empty = False  # the last read took all that the socket had, so the next one waits before it tries
+        self._empty = False  # the last read came back short, so the next one waits before it tries
         self._finished = False
 
     @property
@@ -64,25 +64,31 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """Receive at least one byte, or none at the end. After a cancel nothing was received."""
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        data = self.receive_now(max_bytes)
+        if data is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
+        while data is None:
+            await trio.lowlevel.wait_readable(self.socket)  # a checkpoint already
+            data = self.receive_now(max_bytes)
+        return data
+
+    def receive_now(self, max_bytes: int | None = None) -> bytes | None:
+        """Receive what is there, none at the end; None if the caller must wait first. No checkpoint.
+
+        Raises:
+            trio.BrokenResourceError: the other end has reset the connection.
+            trio.ClosedResourceError: the stream was closed or detached.
+        """
         if self._unread:
-            await trio.lowlevel.checkpoint()
             count = max_bytes or len(self._unread)
             data, self._unread = self._unread[:count], self._unread[count:]
             return data
+        if self._empty:
+            self._empty = False
+            return None
         size = max_bytes or RECEIVE_BYTES
-        if not self._empty:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            data = self._receive_now(size)
-            if data is not None:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
-        while True:
-            await trio.lowlevel.wait_readable(self.socket)  # a checkpoint already
-            data = self._receive_now(size)
-            if data is not None:
-                return data
-
-    def _receive_now(self, size: int) -> bytes | None:
         try:
             data = self.socket.recv(size)
         except BlockingIOError:
@@ -146,6 +152,30 @@ class PlainStream(trio.abc.HalfCloseableStream):
                 self.socket.shutdown(SHUT_WR)
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
+
+    def queued(self) -> int:
+        """Bytes that were sent and that the other end's kernel has not acknowledged, or its local socket not read."""
+        return 0 if self._sock is None else unacknowledged_bytes(self._sock)
+
+    def undelivered(self) -> int:
+        """The bytes of these that a close would take; none of a local socket, whose reader has them already."""
+        return 0 if self._sock is None or self._sock.family == AF_UNIX else unacknowledged_bytes(self._sock)
+
+    def has_bytes(self) -> bool:
+        """Tell whether bytes that were received wait to be read."""
+        try:
+            return self._sock is not None and bool(self._sock.recv(1, MSG_PEEK))
+        except OSError:
+            return False
+
+    def discard(self) -> None:
+        """Drop the bytes that were received, so that the other end may go on; at most a mebibyte a call."""
+        try:
+            for _ in range(16):
+                if not self.receive_now():
+                    return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:

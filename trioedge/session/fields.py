@@ -42,6 +42,7 @@ class SessionFields(EdgeFields):
     """A session's fields, each read-only or checked at the assignment; it notifies its follower that bytes move."""
 
     __slots__ = (
+        "_accepted",
         "_allowance",
         "_clock",
         "_cut_reason",
@@ -111,6 +112,7 @@ class SessionFields(EdgeFields):
         self._down_rate = self._up_rate = inf
         self._allowance: Allowance | None = None
         self._stream: Any = None
+        self._accepted: Any = None
         self._state: State | None = None
         self._deferred: list[CleanUp] | None = None
         self._outcome: Outcome | None = None
@@ -205,7 +207,14 @@ class SessionFields(EdgeFields):
             raise TypeError(
                 f"session.stream = {quote(stream)} must be a stream, with receive_some, send_all and aclose"
             )
+        if self._accepted is None:
+            self._accepted = stream
         self._stream = stream
+
+    @property
+    def accepted(self) -> Any:
+        """The stream that the edge accepted, beneath those that middlewares have put around it."""
+        return self._accepted
 
 
 use_c_getters(
