@@ -23,10 +23,10 @@ class LiveSilenceBan:
 
     def __init__(self, recipe: SilenceBan) -> None:
         self._recipe = recipe
-        self._until: dict[str, float] = {}
+        self._until: dict[bytes, float] = {}
 
     def decide(self, session: te.Session) -> te.Verdict:
-        if session.now < self._until.get(session.source, 0.0):
+        if session.now < self._until.get(session.source_key, 0.0):
             return te.Reject(te.Reason.POLICY, "left in silence a moment ago")
         session.defer(self._look_back)
         return te.CONTINUE
@@ -34,10 +34,10 @@ class LiveSilenceBan:
     def _look_back(self, session: te.Session) -> None:
         """Called when the session has ended, however it ended."""
         if session.outcome == te.Completed() and session.bytes_up == 0:
-            self._until.pop(session.source, None)
+            self._until.pop(session.source_key, None)
             if len(self._until) >= self._recipe.capacity:
                 del self._until[next(iter(self._until))]  # the oldest ban
-            self._until[session.source] = session.now + self._recipe.seconds
+            self._until[session.source_key] = session.now + self._recipe.seconds
 
 
 edge = te.Edge(

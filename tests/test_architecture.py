@@ -44,12 +44,12 @@ WAITS = {
         "pacing.fq",
     },
     "control": {
-        "child_process", "file", "http", "http_client", "memory", "reporter", "snapshot_lines", "supervisor",
-        "toml_lines", "watched_file",
+        "child_process", "file", "http", "http_client", "memory", "renewal", "reporter", "snapshot_lines",
+        "supervisor", "toml_lines", "watched_file",
     },
     "upstreams": {
-        "address_filter", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound", "pool",
-        "resolver", "upstream",
+        "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound",
+        "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
     },
     "telemetry": {"observer"},
 }  # fmt: skip

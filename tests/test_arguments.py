@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import trioedge as te
 from trioedge.arguments import (
     MAX_NUMBER,
     MAX_TEXT_LETTERS,
@@ -152,3 +153,19 @@ class Asks:
 )
 def test_a_function_object_or_partial_is_async_if_a_call_of_it_is(value: object, expected: bool) -> None:
     assert is_async(value) is expected
+
+
+async def late(session: object) -> str:
+    return "shop"
+
+
+class Late:
+    async def __call__(self, session: object) -> str:
+        return "shop"
+
+
+@pytest.mark.parametrize("function", [late, Late(), partial(late)])
+def test_an_async_function_that_a_decision_would_call_is_refused(function: Any) -> None:
+    for make in (te.Identify, lambda key: te.DeviceLimit(3, key)):
+        with pytest.raises(ConfigurationError, match=r"\) is async, and a decision cannot wait: make it a plain def"):
+            make(function)

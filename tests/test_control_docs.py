@@ -10,7 +10,7 @@ import attrs
 import trioedge as te
 from examples.control_plane.app import ControlPlane
 from examples.control_plane.store import Store
-from trioedge.control import http, http_client, snapshot_lines, watched_file
+from trioedge.control import http, http_client, retry_after, snapshot_lines, watched_file
 from trioedge.control.file import read_services
 from trioedge.control.settings import KEYS, read_settings
 from trioedge.errors import MAX_FAULTS
@@ -137,7 +137,14 @@ def test_the_limits_of_the_pages_are_those_of_the_code() -> None:
         "an answer to a check or a report": f"{http_client.MAX_ANSWER_BYTES:,} bytes",
     }
     assert f"after {http.FIRST_RETRY_SECONDS:g} to {http.MAX_RETRY_SECONDS:g} s" in PLANE_PAGE
+    for busy in CONTRACT["components"]["responses"].values():
+        assert f"at most {retry_after.MAX_WAIT_SECONDS:g} seconds" in busy["headers"]["Retry-After"]["description"]
+    assert {str(status) for status in retry_after.STATUSES} == {
+        name[-3:] for name in CONTRACT["components"]["responses"]
+    }
+    assert f"at most {retry_after.MAX_WAIT_SECONDS:g} s long" in PLANE_PAGE
     assert f"the file is read once it has not changed for {watched_file.SETTLED_SECONDS:g} s" in FILE_PAGE
+    assert f"applied once it has not changed for {watched_file.DOUBT_SECONDS:g} s" in FILE_PAGE
     assert f"looked at every {watched_file.LOOK_SECONDS:g} s" in FILE_PAGE
     assert f"{snapshot_lines.MAX_LINE_BYTES:,} bytes as JSON" in FILE_PAGE
     assert f"may have {snapshot_lines.MAX_VALUES:,} values" in FILE_PAGE
@@ -178,7 +185,7 @@ def test_the_contract_refers_to_each_of_its_schemas_and_to_no_other() -> None:
     for methods in CONTRACT["paths"].values():
         for operation in methods.values():
             assert {"operationId", "summary", "responses"} <= operation.keys()
-            assert "200" in operation["responses"]
+            assert {"200", "429", "503"} <= operation["responses"].keys()
 
 
 def test_the_messages_of_the_page_are_those_of_the_contract() -> None:

@@ -55,7 +55,7 @@ async def test_evict_says_how_many_by_service_source_device_and_session(autojump
         sources = ["192.0.2.1", "192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.2"]
         clients = [await world.connect(source) for source in sources]
         assert edge.evict(service="a", source="192.0.2.2") == 0
-        assert edge.evict(service="a", device="2001:db8::1") == 1
+        assert edge.evict(service="a", device="2001:db8::/64") == 1
         assert edge.evict(session=clients[0].session) == 1
         assert edge.evict(session=clients[1].session.id, service="b") == 0
         assert edge.evict(source="192.0.2.1") == 1
@@ -65,6 +65,23 @@ async def test_evict_says_how_many_by_service_source_device_and_session(autojump
             edge.evict()
         with pytest.raises(TypeError):
             edge.evict(device="192.0.2.1")
+        for client in clients:
+            assert await client.ended() == te.Completed(te.Reason.EVICTED)
+
+
+async def test_evict_takes_prefixes_and_addresses_in_any_spelling(autojump_clock: MockClock) -> None:
+    async with open_edge(te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://192.0.2.9:6379"))) as world:
+        sources = ["192.0.2.1", "192.0.2.9", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "2001:db8:1::1"]
+        clients = [await world.connect(source) for source in sources]
+        edge = world.edge
+        assert edge.evict(source="198.51.100.0/24") == edge.evict(source="2001:db8:9::/64") == 0
+        assert edge.evict(source="2001:DB8::0:1") == 1
+        assert edge.evict(source="2001:db8::/64") == 1
+        assert edge.evict(source="2001:db8::/48") == 1
+        assert edge.evict(source="192.0.2.0/24", service="other") == 0
+        assert edge.evict(source="::ffff:192.0.2.0/125") == 1
+        assert edge.evict(source="192.0.2.0/24", service="default") == 1
+        assert edge.evict(source="::/0") == 1
         for client in clients:
             assert await client.ended() == te.Completed(te.Reason.EVICTED)
 

@@ -96,15 +96,17 @@ def unknown_keys(unknown: Sequence[object], known: Iterable[str]) -> str:
     return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
 
 
-def check_number(owner: str, name: str, value: Any, *, above: float | None = None, minimum: float = 0) -> None:
+def check_number(
+    owner: str, name: str, value: Any, *, above: float | None = None, minimum: float = 0, maximum: float = inf
+) -> None:
     """Refuse an argument that is no number above `above`, or where that is None, none of at least `minimum`.
 
-    Infinity is allowed: a time that never ends.
+    Infinity is allowed, as a time that never ends, unless there is a `maximum`.
 
     Raises:
         ConfigurationError: ``SessionGate(rate=0) must be a number above 0``.
     """
-    _refuse(owner, name, value, number_fault(value, above=above, minimum=minimum, maximum=inf))
+    _refuse(owner, name, value, number_fault(value, above=above, minimum=minimum, maximum=maximum))
 
 
 def check_count(owner: str, name: str, value: Any, *, minimum: int = 1, maximum: int = MAX_NUMBER) -> None:
@@ -130,6 +132,19 @@ def is_async(value: object) -> bool:
     while isinstance(value, partial):
         value = value.func
     return inspect.iscoroutinefunction(value) or (callable(value) and inspect.iscoroutinefunction(type(value).__call__))
+
+
+def check_plain(where: str, function: object) -> None:
+    """Refuse an async function where a decision calls it.
+
+    Raises:
+        ConfigurationError: ``Identify(by_device) is async, and a decision cannot wait: …``.
+    """
+    if is_async(function):
+        name = getattr(function, "__name__", None) or quote(function)
+        raise ConfigurationError(
+            f"{where}({name}) is async, and a decision cannot wait: make it a plain def that answers from memory"
+        )
 
 
 class Fixed:

@@ -9,14 +9,16 @@ from trio_util import AsyncValue
 from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
 from .control.supervisor import ControlState
-from .errors import ConfigurationError
+from .errors import ConfigurationError, quote
 from .services.control_plane import ControlPlane
 from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
 from .services.snapshot import Plan, Snapshot
 from .services.stage_keys import StageKeys
+from .serving.bind import Bound, bind
 from .serving.description import Description
-from .serving.listener import Listener, bind
+from .serving.listener import Listener
+from .serving.loading import refuse_while_loading
 from .serving.run import Run
 from .session.chain import Outline, outline
 from .session.meter import Total
@@ -59,6 +61,8 @@ class Edge:
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
         refuse: str = "reset",
+        keepalive_seconds: float = 60.0,
+        source_prefix: tuple[int, int] = (32, 64),
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
@@ -75,17 +79,20 @@ class Edge:
             admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user reads its state and
                 plans snapshots; ``trioedge diff --edge`` asks there. None for none.
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
-            max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as
-                file descriptors allow: half of the limit less 64, with the endpoint's idle connections set aside.
+            max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as file
+                descriptors and half of the memory allow: see docs/reference/limits.md.
             refuse: ``reset`` closes refused connections with a reset, which costs client and kernel least;
                 ``close`` closes them in order.
+            keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
+                answer four probes, within as long again, is gone. 0 for no probes.
+            source_prefix: bits of an IPv4 and of an IPv6 address that limits count as one source.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
         """
         self.listen = _addresses(listen)
         if control is not None and not isinstance(control, ControlPlane):
-            raise ConfigurationError(f"control={control!r} is no control plane: it needs async run(link)")
+            raise ConfigurationError(f"control={quote(control)} is no control plane: it needs async run(link)")
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
@@ -96,7 +103,7 @@ class Edge:
         self._description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
-            refuse=refuse,
+            refuse=refuse, keepalive_seconds=keepalive_seconds, source_prefix=source_prefix,
         )  # fmt: skip
         self.name = self._description.known_name
         self.phase: AsyncValue[str] = AsyncValue("idle")
@@ -173,27 +180,28 @@ class Edge:
     ) -> int:
         """Cut the live sessions that match everything named, with reason ``evicted``, and say how many.
 
-        The sockets of those that relay or connect are closed when this returns; one that a middleware holds is
-        closed when its task next runs. Costs what it closes, whatever else lives.
+        All of them have their `cut_reason` when this returns. Up to 64 are closed by then; more are closed soon, in
+        slices. One that is inside a middleware is closed when its task next runs. Costs what it cuts, whatever else
+        lives. Only a prefix that is wider than `source_prefix` looks at every source, 16,384 at once; the search for
+        further ones goes on in the background, and they are not in the number.
 
         Args:
             service: sessions of this service.
-            source: sessions of this address, in any spelling.
+            source: sessions of this address, in any spelling, or of this prefix: ``2001:db8::/64``, ``192.0.2.0/24``.
             device: sessions of this device of `service`, as a device limit names it.
             session: this session, or the one with this id.
 
         Raises:
             TypeError: nothing is named (to cut all, :meth:`drain`), or a device without its service.
-            ConfigurationError: `source` is not an address.
+            ConfigurationError: `source` is no address and no prefix.
         """
         if service is None and source is None and device is None and session is None:
             raise TypeError("evict() needs a service, a source, a device or a session")
-        if source is not None:
-            source, _ = normalise_source(source)
         if isinstance(session, Session):
             session = session.id
-        matching = self.sessions.matching(service=service, source=source, device=device, session=session)
-        return sum(each.cut(Reason.EVICTED) for each in matching)
+        live = _NO_SESSIONS if self._run is None else self._run.supervisor.live
+        found = live.search(service=service, source=source, device=device, session=session)
+        return live.evictions.search(found, Reason.EVICTED)
 
     def statistics(self) -> Statistics:
         """Give the counts of the present run, or of the last one; costs the same however many sessions live."""
@@ -214,29 +222,14 @@ class Edge:
             How many sessions were cut because they had not finished at the drain deadline.
 
         Raises:
-            ListenError: an address cannot be listened on; nothing was started.
+            ListenError: an address cannot be listened on. Nothing was started, unless another process took the
+                address while this edge waited for its first snapshot.
             RuntimeError: it is serving already.
         """
+        refuse_while_loading("edge.serve()")
         self.listen = _addresses(self.listen)  # the command line may have set others
         check_parts(self.outline, self.listen, governed=self.control is not None)
-        return await self._serve(self.listen, Direct(), task_status)
-
-    async def _serve(self, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus["Edge"]) -> int:
-        if self._serving:
-            raise RuntimeError("this edge is serving already")
-        self._serving = True
-        listeners: list[Listener] = []
-        try:
-            for address in addresses:
-                listeners.append(bind(parse_address(address, listening=True)))  # noqa: PERF401 - one may raise
-            run = self._run = Run(self._description, self.phase, self.snapshots, listeners, self.drain_seconds)
-            socket = self._description.admin_address()
-            workers = [] if socket is None else [Admin(self.plan, self.control_state, socket, self.stage_keys).serve]
-            return await run.serve(outbound, workers, lambda: task_status.started(self))
-        finally:
-            for listener in listeners:
-                listener.close()
-            self._serving = False
+        return await _serve(self, self.listen, Direct(), task_status)
 
     def _present(self) -> Run:
         if self._run is None:
@@ -257,6 +250,33 @@ def _addresses(listen: Any) -> tuple[str, ...]:
     return addresses
 
 
+async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus[Edge]) -> int:
+    """Bind the addresses and make a run of the edge; whatever happens, they are closed afterwards."""
+    if edge._serving:
+        raise RuntimeError("this edge is serving already")
+    edge._serving = True
+    bound: list[Bound] = []
+    listeners: list[Listener] = []
+    try:
+        bound = bind(
+            [parse_address(address, listening=True) for address in addresses],
+            keepalive_seconds=edge._description.keepalive_seconds,
+        )
+        for each in bound:
+            listeners.append(Listener(each))  # noqa: PERF401 - one may raise
+        run = edge._run = Run(edge._description, edge.phase, edge.snapshots, listeners, edge.drain_seconds)
+        workers = []
+        if (address := edge._description.admin_address()) is not None:
+            workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
+        return await run.serve(outbound, workers, lambda: task_status.started(edge))
+    finally:
+        for listener in listeners:
+            listener.close()
+        for each in bound:
+            each.close()
+        edge._serving = False
+
+
 async def rehearse(
     edge: Edge, outbound: object, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
 ) -> int:
@@ -264,7 +284,7 @@ async def rehearse(
 
     For `trioedge.testing`, which brings the clients: :func:`admit`.
     """
-    return await edge._serve([], outbound, task_status)
+    return await _serve(edge, [], outbound, task_status)
 
 
 def admit(edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:

@@ -23,6 +23,9 @@ unix_texts = st.lists(parts, min_size=1, max_size=4).map(lambda parts: "unix:///
         ("tcp://127.0.0.1:6379", Address("tcp", "127.0.0.1", 6379)),
         ("tcp://[::1]:9000", Address("tcp", "::1", 9000)),
         ("tcp://[fe80::1%eth0]:9000", Address("tcp", "fe80::1%eth0", 9000)),
+        ("tcp://[FE80::1%Eth0]:9000", Address("tcp", "fe80::1%Eth0", 9000)),
+        ("tcp://[fe80::1%2]:9000", Address("tcp", "fe80::1%2", 9000)),
+        ("tcp://[fe80::1%a%b]:9000", Address("tcp", "fe80::1%a%b", 9000)),
         ("tcp://0.0.0.0:65535", Address("tcp", "0.0.0.0", 65_535)),
         ("tcp://redis.internal:6379", Address("tcp", "redis.internal", 6379)),
         ("tcp://Redis.Internal.:6379", Address("tcp", "redis.internal.", 6379)),
@@ -40,7 +43,10 @@ def test_an_address_is_parsed_to_scheme_host_port_or_path(text: str, address: Ad
     ("text", "wrong"),
     [
         ("", "must begin with tcp:// or unix://"),
-        ("127.0.0.1:6379", "must begin with tcp:// or unix://"),
+        ("127.0.0.1:6379", "must begin with tcp:// or unix://: write 'tcp://127.0.0.1:6379'"),
+        ("localhost:80", "must begin with tcp:// or unix://: write 'tcp://localhost:80'"),
+        ("/run/edge.sock", "must begin with tcp:// or unix://: write 'unix:///run/edge.sock'"),
+        ("redis", "must begin with tcp:// or unix://, as in tcp://127.0.0.1:6379"),
         ("tcp:127.0.0.1:6379", "must begin with tcp:// or unix://"),
         ("http://127.0.0.1:6379", "must begin with tcp:// or unix://"),
         ("tcp://", "names no host"),
@@ -70,6 +76,12 @@ def test_an_address_is_parsed_to_scheme_host_port_or_path(text: str, address: Ad
         ("tcp://127.0.0.1:6379#db", "more than a host and a port"),
         ("tcp://user:secret@127.0.0.1:6379", "more than a host and a port"),
         ("tcp://@127.0.0.1:6379", "more than a host and a port"),
+        ("tcp://[fe80::1%]:80", "'' names no interface, as eth0 does in tcp://[fe80::1%eth0]:6379"),
+        ("tcp://[fe80::1%eth 0]:80", "'eth 0' names no interface"),
+        ("tcp://[fe80::1%abcdefghijklmnop]:80", "'abcdefghijklmnop' names no interface"),
+        ("tcp://[fe80::1%\udc80]:80", "names no interface"),
+        ("tcp://re%dis:80", "'re%dis' is neither an IP address nor a host name"),
+        ("tcp://192.0.2.1%eth0:80", "'192.0.2.1%eth0' is neither an IP address nor a host name"),
         ("tcp://127.0.0.256:6379", "neither an IP address nor a host name"),
         ("tcp://127.1:6379", "neither an IP address nor a host name"),
         ("tcp://2130706433:6379", "neither an IP address nor a host name"),
@@ -177,6 +189,8 @@ def test_only_an_ip_address_is_literal(text: str, literal: bool) -> None:
         ("2001:DB8::0:1", "2001:db8::1"),
         ("2001:0db8:0000:0000:0000:0000:0000:0001", "2001:db8::1"),
         ("fe80::1%eth0", "fe80::1"),
+        ("192.0.2.1 ", "192.0.2.1"),
+        ("\t2001:DB8::1 ", "2001:db8::1"),
         ("::", "::"),
         ("0.0.0.0", "0.0.0.0"),
     ],
@@ -185,8 +199,23 @@ def test_every_spelling_of_a_source_has_one_canonical_form(text: str, canonical:
     assert normalise_source(text) == (canonical, ip_address(canonical).packed)
 
 
-def test_the_source_unix_is_packed_as_no_bytes() -> None:
-    assert normalise_source(UNIX_SOURCE) == ("unix", b"")
+@pytest.mark.parametrize("text", [UNIX_SOURCE, " unix "])
+def test_the_source_unix_is_packed_as_no_bytes(text: str) -> None:
+    assert normalise_source(text) == ("unix", b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("tcp://127.0.0.1:6379 ", Address("tcp", "127.0.0.1", 6379)),
+        (" tcp://[::1]:9000 \t", Address("tcp", "::1", 9000)),
+        ("\ttcp://redis.internal:6379", Address("tcp", "redis.internal", 6379)),
+        (" unix:///run/edge.sock", Address("unix", path="/run/edge.sock")),
+        ("unix:///run/edge sock ", Address("unix", path="/run/edge sock ")),
+    ],
+)
+def test_blanks_around_an_address_are_ignored_but_a_path_may_end_with_one(text: str, address: Address) -> None:
+    assert parse_address(text) == address
 
 
 @examples(100)
@@ -205,7 +234,7 @@ def test_a_mapped_source_is_its_ipv4_address(address: IPv4Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "redis", "192.0.2", "192.0.2.256", "192.0.02.1", "192.0.2.1 ", "192.0.2.1%eth0:", "[::1]", "UNIX"]
+    "text", ["", "redis", "192.0.2", "192.0.2.256", "192.0.02.1", "192.0.2. 1", "192.0.2.1%eth0:", "[::1]", "UNIX"]
 )
 def test_a_source_that_is_no_ip_address_is_quoted(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not an IP address") as refusal:

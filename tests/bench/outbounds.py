@@ -41,7 +41,7 @@ class FarResolver(Resolver):
         self._reactor = reactor
         self._nursery = nursery
 
-    def ask(self, address: Address, on_answer: OnAnswer) -> None:
+    def ask(self, address: Address, on_answer: OnAnswer, asker: object = None) -> None:
         super().ask(address, lambda answer: self._nursery.start_soon(self._pass_on, on_answer, answer))
 
     async def _pass_on(self, on_answer: OnAnswer, answer: Answer) -> None:

@@ -174,3 +174,19 @@ def test_the_tables_of_stages_are_read_with_the_chain(capsys: pytest.CaptureFixt
     assert main(["check", "hours.py"]) == te.ExitCode.CONFIGURATION
     fault = "services.toml: services.default.hours.since = '8' must be a whole number"
     assert capsys.readouterr().err == f"trioedge: {fault}\n"
+
+
+def test_lines_that_the_target_prints_or_logs_are_no_part_of_the_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "edge.py"
+    target.write_text(
+        "import structlog, trioedge as te\nprint('hello')\nstructlog.get_logger().info('loaded')\n"
+        "edge = te.Edge('tcp://127.0.0.1:7300', [], te.Forward('tcp://127.0.0.1:9'))\n"
+    )
+    assert main(["check", str(target)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"edge: {target}\nlisten: ")
+    assert "hello" not in said.out
+    assert "loaded" not in said.out
+    assert "hello" in said.err

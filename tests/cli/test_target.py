@@ -147,3 +147,15 @@ def test_help_goes_to_stdout(arguments: list[str], capsys: pytest.CaptureFixture
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out[0].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"), [("te.run(edge)", "te.run(edge)"), ("import trio; trio.run(edge.serve)", "edge.serve()")]
+)
+def test_a_program_that_serves_at_import_is_refused_and_not_served(
+    call: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = write("unguarded.py", f"edge = {MADE}", call)
+    assert main(["check", target]) == 2
+    said = f'trioedge: {target}:3: {words} is called at import: write it below if __name__ == "__main__":\n'
+    assert capsys.readouterr().err == said

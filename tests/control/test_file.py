@@ -27,6 +27,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of one service, which is looked at often."""
     monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(watched_file, "SETTLED_SECONDS", 0.01)
+    monkeypatch.setattr(watched_file, "DOUBT_SECONDS", 0.03)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     path = tmp_path / "services.toml"
     path.write_text(SHOP)
@@ -101,6 +102,13 @@ def test_of_a_thousand_faults_the_first_hundred_are_named_and_the_rest_counted(p
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml: cannot be read: No such file or directory"):
         read_services(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("path", [5, None, ["services.toml"]])
+def test_a_path_that_is_none_is_refused_at_once(path: Any) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        FileControl(path)
+    assert str(refusal.value) == f"FileControl({path!r}) must be the path of a file, as in 'services.toml'"
 
 
 async def test_the_file_is_applied_before_the_edge_starts(path: Path) -> None:

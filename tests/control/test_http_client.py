@@ -198,6 +198,36 @@ async def test_a_redirect_is_not_followed() -> None:
             await body(client)
 
 
+async def test_a_path_that_the_server_asks_to_leave_alone_is_not_asked_and_others_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy = answer(b"", status="429 Too Many Requests", retry_after="60")
+    async with scripted(busy, json_answer(1), json_answer(2)) as (plane, client):
+        with pytest.raises(NoAnswerError, match=r"^POST http\S+/x: status 429: it asks to wait for 60 s$"):
+            await client.post("/x", 5, b"{}")
+        for _ in range(3):
+            with pytest.raises(NoAnswerError, match=r"/x: the server asks to wait for (60|5\d\.\d+) s$") as caught:
+                await client.post("/x", 5, b"{}")
+            assert 50 < caught.value.retry_seconds <= 60
+        assert await client.post("/y", 5, b"{}") == 1
+        assert [request.target for request in plane.requests] == ["/x", "/y"]
+        current_time = trio.current_time
+        with monkeypatch.context() as patched:
+            patched.setattr(trio, "current_time", lambda: current_time() + 60)
+            assert await client.post("/x", 5, b"{}") == 2
+
+
+async def test_a_wait_of_an_earlier_run_is_forgotten_because_each_run_has_a_clock_of_its_own() -> None:
+    plane = Scripted(answer(b"", status="503 Service Unavailable", retry_after="3600"), json_answer(1))
+    async with plane.serving() as url:
+        client = client_of(url)
+        async with client.open():
+            with pytest.raises(NoAnswerError, match="it asks to wait for 300 s"):
+                await client.post("/x", 5, b"{}")
+        async with client.open():
+            assert await client.post("/x", 5, b"{}") == 1
+
+
 async def test_the_path_of_the_url_is_put_before_the_routes() -> None:
     plane = Scripted(answer(b"hello"))
     async with plane.serving() as url:

@@ -1,17 +1,22 @@
 """HttpControl against a server with scripted answers: the contract, and every way to break it."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
 
-from tests.support.control_planes import answer, json_answer, lines, scripted, snapshot
+from tests.support.control_planes import Scripted, answer, json_answer, lines, scripted, snapshot
+from tests.support.fake_link import PATIENCE, FakeLink
 from trioedge.control import http as module
+from trioedge.control import retry_after
+from trioedge.control.http import HttpControl
 from trioedge.control.http_client import NoAnswerError
-from trioedge.services.control_plane import DeviceVerdict
+from trioedge.services.control_plane import DeviceVerdict, SnapshotError
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.report import Report, Usage
+from trioedge.services.snapshot import Plan, Snapshot
 
 SHOP, CAFE = {"name": "shop", "session_rate": 20}, {"name": "cafe"}
 HAS_SHOP = {"shop": Settings(Policy(session_rate=20))}
@@ -22,6 +27,13 @@ HEAD = {"version": "2", "full": True}
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(module, "SOONEST_SECONDS", 0.01)
+
+
+async def polled(plane: Scripted) -> None:
+    """Wait for the request for a snapshot, so that the next answer is another one's."""
+    with trio.fail_after(PATIENCE):
+        while not plane.requests:
+            await trio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +160,7 @@ async def test_requests_for_a_snapshot_are_as_in_the_contract() -> None:
 
 async def test_a_report_is_written_as_in_the_contract() -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
         plane.answers.append(json_answer({"acknowledged": 7}))
         await control.report(
             Report("edge-1", "a", 7, (Usage("shop", 1, 10, 20, 3, 2, 1), Usage("cafe", 4, 0, 0, 1, 1, 1)))
@@ -185,7 +197,7 @@ async def test_a_report_is_written_as_in_the_contract() -> None:
 )
 async def test_a_report_with_a_wrong_answer_is_not_acknowledged(nonsense: bytes, error: str) -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
 
         async def once(connection: trio.SocketStream) -> None:
             await connection.send_all(nonsense)
@@ -216,7 +228,7 @@ async def test_a_report_with_a_wrong_answer_is_not_acknowledged(nonsense: bytes,
 )
 async def test_a_verdict_of_the_wrong_form_is_no_answer(value: object, verdict: DeviceVerdict | None) -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
         plane.answers.append(json_answer(value))
         if verdict is None:
             with pytest.raises(NoAnswerError, match="a device check was answered by"):
@@ -228,8 +240,8 @@ async def test_a_verdict_of_the_wrong_form_is_no_answer(value: object, verdict: 
 
 
 async def test_a_check_without_an_answer_ends_after_check_seconds() -> None:
-    async with scripted(check_seconds=0.1) as (_, _, control):
-        await trio.sleep(0.05)
+    async with scripted(check_seconds=0.1) as (plane, _, control):
+        await polled(plane)
         began = trio.current_time()
         with pytest.raises(NoAnswerError, match=r"no answer to a device check within 0\.1 s"):
             await control.check_device("shop", "192.0.2.1")
@@ -238,9 +250,63 @@ async def test_a_check_without_an_answer_ends_after_check_seconds() -> None:
 
 async def test_after_a_check_that_was_cancelled_the_next_is_answered() -> None:
     async with scripted() as (plane, _, control):
-        await trio.sleep(0.05)
+        await polled(plane)
         with trio.move_on_after(0.05) as scope:
             await control.check_device("shop", "192.0.2.1")
         assert scope.cancelled_caught
         plane.answers.append(json_answer({"accept": True}))
         assert (await control.check_device("shop", "192.0.2.1")).accept
+
+
+LATER = {"429 Too Many Requests": "3600", "503 Service Unavailable": "Fri, 31 Dec 2999 23:59:59 GMT"}
+
+
+@pytest.mark.parametrize("status", LATER)
+async def test_a_control_plane_that_asks_to_wait_is_asked_no_sooner_and_after_the_bound_again(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pauses of the backoff are of 0.02 s, and the bound is one of 0.25 s here."""
+    monkeypatch.setattr(retry_after, "MAX_WAIT_SECONDS", 0.25)
+    times: list[float] = []
+
+    def noting(data: bytes) -> Any:
+        async def send(connection: trio.SocketStream) -> None:
+            times.append(trio.current_time())
+            await connection.send_all(data)
+
+        return send
+
+    busy = answer(b"", status=status, retry_after=LATER[status], connection="close")
+    async with scripted(noting(busy), noting(busy), noting(snapshot([SHOP]))) as (_, link, _):
+        await link.until(lambda link: link.services)
+        assert [later - sooner >= 0.24 for sooner, later in pairwise(times)] == [True, True]
+        assert link.errors[0].endswith(f"/v1/snapshot: status {status[:3]}: it asks to wait for 0.25 s")
+
+
+async def test_a_server_error_that_does_not_say_how_long_is_asked_again_as_any() -> None:
+    busy = answer(b"", status="503 Service Unavailable")
+    late = answer(b"", status="500 Internal Server Error", retry_after="3600")
+    async with scripted(busy, late, snapshot([SHOP])) as (_, link, _):
+        await link.until(lambda link: link.services)
+        assert [error.rpartition(": ")[2] for error in link.errors] == ["status 503", "status 500"]
+
+
+async def test_after_a_refused_snapshot_that_took_something_away_the_edge_asks_for_all_services() -> None:
+    class Taking(FakeLink):
+        async def apply(self, given: Snapshot, /) -> Plan:
+            if "faulty" in given.services:
+                raise SnapshotError(["no"], Plan(changed={"shop": ("enabled",)}))
+            return await super().apply(given)
+
+    shop, link = {"name": "shop", "session_rate": 1}, Taking()
+    off = {**shop, "enabled": False}
+    plane = Scripted(
+        snapshot([shop]), snapshot([off, {"name": "faulty"}], "2", full=False), snapshot([shop], "3"), snapshot([])
+    )
+    async with plane.serving() as url, trio.open_nursery() as nursery:
+        await nursery.start(HttpControl(url).run, link)
+        await link.until(lambda link: len(link.snapshots) == 2)
+        nursery.cancel_scope.cancel()
+    assert [request.headers.get("if-none-match") for request in plane.requests][:3] == [None, '"1"', None]
+    assert link.snapshots[1].services == {"shop": Settings(Policy(session_rate=1))}, "its line is read again"
+    assert "applied is only what it takes away: changes 1 service" in link.errors[0]

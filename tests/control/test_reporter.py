@@ -34,7 +34,7 @@ class Plane:
         self.came: list[tuple[float, Report]] = []
         self.cancelled = 0
         self.seconds = 0.0
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
 
     async def report(self, report: Report, /) -> None:
         self.came.append((trio.current_time(), report))
@@ -169,18 +169,48 @@ async def test_a_service_that_changes_while_reports_fail_is_reported_later(autoj
         assert not world.reports
 
 
-@pytest.mark.parametrize("fault", [ValueError(), ExceptionGroup("two", [OSError("one"), ValueError()])])
+class Nameless(BaseException):
+    """An exception of a library that is no Exception, and whose message cannot be written."""
+
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (ValueError(), "ValueError()"),
+        (ExceptionGroup("two", [OSError("one"), ValueError()]), "two (2 sub-exceptions)"),
+        (BaseExceptionGroup("two", [Nameless(), ValueError()]), "two (2 sub-exceptions)"),
+        (Nameless(), "<Nameless, whose repr raised LookupError>"),
+    ],
+)
 async def test_any_exception_of_the_control_plane_is_logged_and_the_report_sent_again(
-    fault: Exception, autojump_clock: MockClock
+    fault: BaseException, words: str, autojump_clock: MockClock
 ) -> None:
     async with at_work() as world:
         world.service()
         world.plane.fault = fault
         await trio.sleep(ROUND + 0.1)
-        assert world.said() == [world.reporter.error] == [str(fault) or repr(fault)]
+        assert world.said() == [world.reporter.error] == [words]
         world.plane.fault = None
         await trio.sleep(ROUND)
         assert world.reports.acknowledged == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), BaseExceptionGroup("two", [SystemExit(), ValueError()])])
+async def test_a_stop_out_of_the_control_plane_is_raised_and_the_services_stay_due(
+    stop: BaseException, autojump_clock: MockClock
+) -> None:
+    world = World()
+    world.service()
+    world.plane.fault = stop
+    with pytest.raises(type(stop)) as caught:
+        await world.reporter.flush(1)
+    assert caught.value is stop
+    assert len(world.reports) == 1
 
 
 async def test_a_report_without_an_answer_is_given_up_and_sent_again(autojump_clock: MockClock) -> None:

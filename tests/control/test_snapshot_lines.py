@@ -170,8 +170,8 @@ async def test_a_service_that_comes_back_as_it_was_is_a_change(known: KnownLines
         ([HEAD, {"name": "shop"}, {"end": 2}], ["cut short: its end counts 2 lines, and there were 1"]),
         ([HEAD, {"name": "shop"}, {"end": 0}], ["cut short: its end counts 0 lines, and there were 1"]),
         ([HEAD, {"end": 0}, {"name": "shop"}], ["line 3 is behind the end"]),
-        ([HEAD, {"end": 0}, b""], ["line 3 is behind the end"]),
-        ([HEAD, b"", {"end": 0}], ["line 2 names no service, and is no end"]),
+        ([HEAD, {"end": 0}, b"", {"end": 0}], ["line 4 is behind the end"]),
+        ([HEAD, b" ", b"null", {"end": 0}], ["line 3 names no service, and is no end"]),
         ([HEAD, b"{", {"end": 0}], ["line 2 names no service, and is no end"]),
         ([HEAD, b"[" * 9_000, {"end": 0}], ["line 2 has lists or objects that are nested too deeply"]),
         ([b'{"a":' * 9_000], ["line 1 has lists or objects that are nested too deeply"]),
@@ -205,15 +205,24 @@ def test_every_fault_is_named(lines: list[object], faults: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"<html>", {}, [], {"version": 7, "full": True}, {"version": "7"}, {"version": "7", "full": 1}]
+    "line", [b"null", b"<html>", {}, [], {"version": 7, "full": True}, {"version": "7"}, {"version": "7", "full": 1}]
 )
 def test_an_answer_without_a_head_is_not_read_further(line: object) -> None:
     fault = 'does not begin with {"version": text, "full": true or false}'
     assert faults_of(body(line, {"name": "shop", "session_rate": 0})) == (fault,)
 
 
-def test_an_empty_answer_is_no_snapshot() -> None:
-    assert faults_of(b"") == ("cut short: it has no end",)
+@pytest.mark.parametrize("data", [b"", b"\n", b"\r\n \n\t"])
+def test_an_empty_answer_is_no_snapshot(data: bytes) -> None:
+    assert faults_of(data) == ("cut short: it has no end",)
+
+
+@pytest.mark.parametrize("blank", [b"", b" ", b"\t \r"])
+def test_blank_lines_are_skipped_wherever_they_stand(blank: bytes) -> None:
+    lines = [HEAD, {"name": "shop", "session_rate": 1}, {"name": "cafe"}, {"end": 2}]
+    plain = read_all(body(*lines))
+    assert read_all(body(blank, *(each for line in lines for each in (line, blank)))) == plain
+    assert read_all(body(*lines) + blank) == plain, "also a last one that no newline ends"
 
 
 async def test_a_service_that_is_applied_may_be_named_only_once(known: KnownLines) -> None:

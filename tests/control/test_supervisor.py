@@ -153,3 +153,50 @@ async def test_a_control_plane_that_crashes_before_its_first_snapshot_is_a_fault
     with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
         async with started(Broken()):
             pass
+
+
+class Stop(BaseException):
+    """An exception of a library that is no Exception, as some of them are."""
+
+
+class Ending:
+    """A control plane whose first run raises after its first snapshot, and whose repr raises as well."""
+
+    def __init__(self, fault: BaseException) -> None:
+        self.fault = fault
+        self.runs = 0
+
+    def __repr__(self) -> str:
+        raise LookupError("no name")
+
+    async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self.runs += 1
+        await link.apply(te.Snapshot({"shop": te.Settings()}))
+        task_status.started()
+        if self.runs == 1:
+            raise self.fault
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("fault", [Stop("as asked"), BaseExceptionGroup("two", [Stop("one"), LookupError("two")])])
+async def test_any_exception_of_a_control_plane_but_a_stop_is_logged_and_costs_a_restart(
+    fault: BaseException, autojump_clock: trio.testing.MockClock
+) -> None:
+    control = Ending(fault)
+    with capture_logs() as logs:
+        async with started(control) as governance:
+            await trio.sleep(0.01)
+            assert governance.state().error.startswith("<Ending, whose repr raised LookupError> has stopped")
+            await trio.sleep(1)
+            assert control.runs == 2
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["control plane crashed"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+async def test_a_stop_out_of_a_control_plane_ends_the_edge_and_a_fault_beside_it_is_logged(
+    stop: type[BaseException], autojump_clock: trio.testing.MockClock
+) -> None:
+    with pytest.RaisesGroup(stop, flatten_subgroups=True), capture_logs() as logs:
+        async with started(Ending(BaseExceptionGroup("two", [stop(), LookupError("as asked")]))):
+            await trio.sleep_forever()
+    assert "control plane crashed" in [entry["event"] for entry in logs]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trioedge.control.watched_file import LOOK_SECONDS, SETTLED_SECONDS, WatchedFile
+from trioedge.control.watched_file import DOUBT_SECONDS, LOOK_SECONDS, SETTLED_SECONDS, WatchedFile
 
 
 @pytest.fixture
@@ -303,3 +304,146 @@ async def test_a_cancel_takes_no_time_and_leaves_the_change_to_the_next_call(
         assert scope.cancelled_caught
         assert trio.current_time() == pytest.approx(moment)
         assert await file.changed()
+
+
+def shell(command: str) -> Callable[[Path], None]:
+    """Change the file as a person does, with `$1` for its path."""
+
+    def change(path: Path) -> None:
+        subprocess.run(["/bin/sh", "-ec", command, "sh", path], check=True, timeout=20)
+
+    change.__name__ = command
+    return change
+
+
+def back_up_and_write(path: Path) -> None:
+    """Write as vim does: the file becomes the backup, and a new one is written under its name."""
+    path.rename(path.with_name("services.toml~"))
+    path.write_text("two")
+    path.with_name("services.toml~").unlink()
+
+
+RENAMES = [
+    replace,
+    replace_directory,
+    back_up_and_write,
+    shell('sed -i s/o/0/ "$1"'),
+    shell('cp "$1" new; mv new "$1"'),
+]
+IN_PLACE = [append, shell('echo more >>"$1"'), shell('printf two >"$1"'), shell('cat /etc/passwd >"$1"'), touch]
+SHORTER = [shell(': >"$1"'), shell('printf 1 >"$1"'), lambda path: os.truncate(path, 2)]
+
+
+@pytest.mark.parametrize("change", RENAMES)
+async def test_a_file_that_was_renamed_into_its_place_is_whole_at_once(
+    path: Path, change: Callable[[Path], None], autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+    for _ in range(2):
+        change(path)
+        began = trio.current_time()
+        assert await file.changed()
+        assert await file.stays()
+        assert trio.current_time() - began <= LOOK_SECONDS + SETTLED_SECONDS + 1e-9
+
+
+@pytest.mark.parametrize("change", IN_PLACE)
+async def test_a_file_that_was_written_in_place_is_whole_once_it_stays_the_same(
+    path: Path, change: Callable[[Path], None], autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+    change(path)
+    assert await file.changed()
+    assert trio.current_time() <= LOOK_SECONDS + SETTLED_SECONDS + 1e-9, "the change itself is noticed as soon as any"
+    began = trio.current_time()
+    assert await file.stays()
+    assert trio.current_time() - began == pytest.approx(DOUBT_SECONDS)
+    assert await file.stays()
+    assert trio.current_time() - began == pytest.approx(DOUBT_SECONDS), "and it is not doubted twice"
+
+
+@pytest.mark.parametrize("change", SHORTER)
+async def test_a_file_that_was_made_shorter_is_noticed_once_it_stays_the_same(
+    path: Path, change: Callable[[Path], None], autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+    change(path)
+    assert await file.changed()
+    assert trio.current_time() == pytest.approx(DOUBT_SECONDS, abs=LOOK_SECONDS)
+    began = trio.current_time()
+    assert await file.stays()
+    assert trio.current_time() == began
+
+
+@pytest.mark.parametrize("pause", [SETTLED_SECONDS / 2, 0.5, DOUBT_SECONDS - 0.01])
+async def test_a_file_that_is_written_in_halves_is_noticed_with_the_second(
+    path: Path, pause: float, autojump_clock: MockClock
+) -> None:
+    shell('printf "a long text of former times" >"$1"')(path)
+    file = WatchedFile(path)
+
+    async def write_halves() -> None:
+        shell('printf "a long text " >"$1"')(path)
+        await trio.sleep(pause)
+        shell('printf "of these present times" >>"$1"')(path)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_halves)
+        assert await file.changed()
+        assert text(path) == "a long text of these present times"
+    assert trio.current_time() - pause <= LOOK_SECONDS + SETTLED_SECONDS + 1e-9
+
+
+async def test_a_file_that_changes_while_it_is_doubted_is_not_whole_and_changes_again(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+    append(path)
+    assert await file.changed()
+
+    async def write_on() -> None:
+        await trio.sleep(DOUBT_SECONDS - 0.1)
+        append(path)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_on)
+        assert not await file.stays()
+    began = trio.current_time()
+    assert await file.changed()
+    assert trio.current_time() - began == pytest.approx(SETTLED_SECONDS)
+    assert await file.stays()
+
+
+async def test_a_file_that_was_gone_is_doubted_and_one_that_is_read_again_is_believed_as_before(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+    replace(path)
+    assert await file.changed()
+    file.forget()
+    assert await file.changed()
+    began = trio.current_time()
+    assert await file.stays()
+    assert trio.current_time() == began
+    remove(path)
+    assert not await file.changed()
+    append(path)
+    assert await file.changed()
+    began = trio.current_time()
+    assert await file.stays()
+    assert trio.current_time() - began == pytest.approx(DOUBT_SECONDS)
+
+
+@pytest.mark.parametrize("moment", [0.0, LOOK_SECONDS / 2, DOUBT_SECONDS - 0.01])
+async def test_a_cancel_while_a_file_is_doubted_leaves_the_doubt(
+    path: Path, moment: float, autojump_clock: MockClock
+) -> None:
+    file = WatchedFile(path)
+    append(path)
+    assert await file.changed()
+    with trio.move_on_after(moment) as scope:
+        await file.stays()
+    assert scope.cancelled_caught
+    began = trio.current_time()
+    assert await file.stays()
+    assert trio.current_time() - began == pytest.approx(DOUBT_SECONDS)

@@ -15,7 +15,8 @@ from trioedge.loop.reactor import Reactor
 from trioedge.upstreams import resolver as resolver_module
 from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.upstreams.name_servers import NameServers
-from trioedge.upstreams.resolver import AT_ONCE, Answer, Resolver
+from trioedge.upstreams.query_queue import PLACES
+from trioedge.upstreams.resolver import Answer, Resolver
 
 ZONE = "redis.test. 0 IN A 127.0.0.1"
 PROMPTLY = 0.5
@@ -74,6 +75,7 @@ async def test_a_stale_address_serves_while_nobody_answers_and_a_moved_one_is_fo
     resolving: Resolving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolver_module, "MIN_SECONDS", 0.02)
+    monkeypatch.setattr(resolver_module, "STALE_ANSWER_SECONDS", 0.1)
     async with server() as upstream, dns_server("redis.test. 0 IN A 127.0.0.7") as names:
         resolving(NameServers(names.client(), ipv6=False))
         async with edge_to(f"tcp://redis.test:{upstream}") as (port, edge):
@@ -111,11 +113,33 @@ async def test_two_hundred_hung_names_hold_up_neither_addresses_nor_known_names(
                 for name in hung:
                     resolver.ask(Address("tcp", name, 1), answers.append)
             with trio.fail_after(2):
-                while names.asked.total() < 1 + 2 * AT_ONCE:
+                while names.asked.total() < 1 + 2 * PLACES:
                     await trio.sleep(0.01)
             for port in (named, literal):
                 assert sorted([await ping(port) for _ in range(20)])[-2] < PROMPTLY
             assert not answers
+
+
+async def test_silent_names_of_two_hundred_services_do_not_keep_new_names_from_their_addresses(
+    resolving: Resolving,
+) -> None:
+    hung = [f"hung{number}.test" for number in range(200)]
+    fresh = [f"new{number}.test" for number in range(30)]
+    zone = "".join(f"{name}. 60 IN A 127.0.0.1\n" for name in [*fresh, "redis.test"])
+    async with server() as upstream, dns_server(zone, silent=[f"{name}." for name in hung]) as names:
+        resolvers = resolving(NameServers(names.client(), ipv6=False))
+        async with edge_to(f"tcp://redis.test:{upstream}") as (port, _):
+            await ping(port)
+            (resolver,) = resolvers
+            for name in hung:
+                resolver.ask(Address("tcp", name, 1), lambda answer: None, name)
+            answers: list[Answer] = []
+            for name in fresh:
+                resolver.ask(Address("tcp", name, 1), answers.append, "another service")
+            with trio.fail_after(2.9):  # before the first of the silent ones has failed
+                while len(answers) < len(fresh):
+                    await trio.sleep(0.01)
+            assert not any(isinstance(answer, te.UpstreamError) for answer in answers)
 
 
 async def test_a_name_that_nobody_answers_for_ends_its_session_in_time(

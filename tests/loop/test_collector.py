@@ -1,8 +1,10 @@
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
+from trioedge.loop import collector
 from trioedge.loop.collector import MANY, no_full_pass, settle
 from trioedge.services.apply import SnapshotApplier
 from trioedge.services.policy import Policy, Settings
@@ -71,6 +73,40 @@ def test_after_settle_a_postponed_pass_is_not_due_any_more(passes: list[int]) ->
         settle()
         assert passes.count(2) == 1
     assert gc.get_freeze_count() >= len(kept)
+
+
+class Loop:
+    """A cycle, which only the collector frees."""
+
+    def __init__(self) -> None:
+        self.loop = self
+
+
+@pytest.mark.parametrize("where", ["outside", "before the context", "young, within the context"])
+def test_garbage_is_collected_before_the_rest_is_frozen(
+    where: str, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.set_threshold(1_000, 0, 0)
+    made = Loop()
+    if where != "young, within the context":
+        gc.collect()  # it is old by now
+        gc.collect()
+    garbage = weakref.ref(made)
+    if where == "before the context":
+        monkeypatch.setattr(collector, "DUE", -1)  # as if a full pass were due
+    if where == "outside":
+        del made
+        settle()
+    elif where == "before the context":
+        del made
+        with no_full_pass():
+            assert garbage() is None
+            settle()
+    else:
+        with no_full_pass():
+            del made
+            settle()
+    assert garbage() is None
 
 
 @pytest.mark.parametrize(("first", "then"), [(MANY + 1, 0), (MANY // 2, MANY), (10, 0)])

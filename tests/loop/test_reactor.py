@@ -31,7 +31,7 @@ class Owner:
     masks: list[int] = attrs.field(factory=list)
     resumed: int = 0
     expired: list[float] = attrs.field(factory=list)
-    faults: list[Exception] = attrs.field(factory=list)
+    faults: list[BaseException] = attrs.field(factory=list)
     told: trio.Event = attrs.field(factory=trio.Event)
 
     def _note(self) -> None:
@@ -51,7 +51,7 @@ class Owner:
         self.expired.append(now)
         self._note()
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         self.faults.append(fault)
 
 
@@ -381,3 +381,65 @@ async def test_other_tasks_run_after_each_callback_that_takes_a_whole_turn(
             reactor.remove(near.fileno())
             near.close()
             far.close()
+
+
+class Unendable(Owner):
+    """An owner that raises in every call, also when it is to end itself."""
+
+    def crashed(self, fault: BaseException) -> None:
+        self.faults.append(fault)
+        raise SystemError("cannot end")
+
+
+class BrokenLog(Observer):
+    def fault(self, event: str, fault: BaseException, **facts: object) -> None:
+        raise BaseExceptionGroup("the log fails", [LookupError("full")])
+
+
+@pytest.mark.parametrize("log", [Observer, BrokenLog])
+@pytest.mark.parametrize("what", ["event", "callback", "deadline"])
+async def test_an_owner_that_cannot_be_ended_and_a_log_that_fails_end_no_other(
+    log: type[Observer], what: str, mock_clock: trio.testing.MockClock
+) -> None:
+    reactor = Reactor(log())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        owner, other = Unendable(fails=True), Owner()
+        near, far = tcp_pair()
+        next_near, next_far = tcp_pair()
+        match what:
+            case "event":
+                reactor.add(near.fileno(), owner)
+                far.send(b"x")
+            case "callback":
+                reactor.again(owner)
+            case _:
+                reactor.set_deadline(owner, reactor.refresh() + TICK_SECONDS)
+        await trio.testing.wait_all_tasks_blocked()
+        reactor.add(next_near.fileno(), other)
+        next_far.send(b"x")
+        mock_clock.jump(1)
+        with trio.fail_after(600):
+            while not (other.masks and owner.faults):
+                await trio.lowlevel.checkpoint()
+        assert isinstance(owner.faults[0], LookupError)
+        nursery.cancel_scope.cancel()
+    for sock in (near, far, next_near, next_far):
+        sock.close()
+
+
+async def test_a_callback_that_raises_no_exception_class_costs_its_owner_alone() -> None:
+    class Exits(Owner):
+        def on_ready(self, fd: int, mask: int) -> None:
+            raise BaseExceptionGroup("of a user", [ValueError("odd")])
+
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        owner = Exits()
+        reactor.add(near.fileno(), owner)
+        with trio.fail_after(1):
+            while not owner.faults:
+                await trio.sleep(0.001)
+        reactor.remove(near.fileno())
+        near.close()
+        far.close()

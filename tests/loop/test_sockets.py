@@ -1,13 +1,25 @@
+import errno
 import socket
 import time
 from collections.abc import Callable, Iterator
 from math import inf
+from pathlib import Path
 
 import pytest
 
 from tests.support.socket_rates import UNPACED, paced_at
 from tests.support.wires import tcp_pair
-from trioedge.loop.sockets import no_delay, pace, reset, unacknowledged_bytes, unsent_bytes
+from trioedge.loop.sockets import (
+    ephemeral_ports,
+    is_connected_to_itself,
+    keep_alive,
+    no_delay,
+    pace,
+    reset,
+    scoped,
+    unacknowledged_bytes,
+    unsent_bytes,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -117,3 +129,52 @@ def test_a_piece_has_whole_segments(rate: float, piece: int) -> None:
         if segment != 1448:
             pytest.skip(f"a segment has {segment} bytes here")
         assert pace(near, rate) == max(piece, 1400) if rate > 1e5 else 1400
+
+
+def test_the_interface_of_an_address_becomes_its_number() -> None:
+    number = socket.if_nametoindex("lo")
+    assert scoped("::1", 80) == ("::1", 80)
+    assert scoped("fe80::1%lo", 80) == scoped(f"fe80::1%{number}", 80) == ("fe80::1", 80, 0, number)
+
+
+@pytest.mark.parametrize("zone", ["eth987", "987654", "9" * 40, "²"])
+def test_an_interface_that_this_machine_does_not_have_is_named(zone: str) -> None:
+    with pytest.raises(OSError, match=f"this machine has no interface '{zone}'") as raised:
+        scoped(f"fe80::1%{zone}", 80)
+    assert raised.value.errno == errno.ENODEV
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [("32768\t60999\n", range(32768, 61000)), (None, range(1024, 65536)), ("x\n", range(1024, 65536))],
+)
+def test_the_ephemeral_ports_are_those_of_the_kernel(
+    text: str | None, ports: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ip_local_port_range"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr("trioedge.loop.sockets._PORT_RANGE", path)
+    assert ephemeral_ports.__wrapped__() == ports
+
+
+def test_a_socket_may_be_its_own_peer() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+        assert is_connected_to_itself(sock)
+    near, far = tcp_pair()
+    with near, far:
+        assert not is_connected_to_itself(near)
+        assert not is_connected_to_itself(far)
+
+
+def test_keepalive_gives_up_after_twice_the_silence_and_is_inherited_from_a_listener() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        keep_alive(listener, 60)
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            idle, interval, probes = (accepted.getsockopt(socket.IPPROTO_TCP, each) for each in options)
+    assert (idle, interval, probes) == (60, 15, 4)
+    assert idle + interval * probes == 120

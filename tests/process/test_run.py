@@ -2,6 +2,7 @@ import gc
 import resource
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -93,3 +94,10 @@ def test_logs_go_to_stderr_unless_the_program_has_configured_structlog(
     te.run(make_edge(Silent()))
     error = capsys.readouterr().err
     assert ("stopped" in written, " stopped " in error) == (configured, not configured)
+
+
+@pytest.mark.parametrize("wrong", [None, [], te.Edge])
+def test_only_an_edge_is_run(wrong: Any) -> None:
+    with pytest.raises(te.ConfigurationError) as refusal:
+        te.run(wrong)
+    assert str(refusal.value) == f"te.run({wrong!r}) must be called with an Edge: te.run(edge)"

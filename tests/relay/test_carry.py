@@ -1,6 +1,7 @@
 """Sessions that have a task: their bytes are carried in the reactor where both ends are plain sockets."""
 
 import errno
+import select
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.reactors import deadlines_of, open_reactor
 from tests.support.wires import receive_all, receive_exactly, stream, tcp_pair
 from trioedge.loop.reactor import Reactor, Ready
+from trioedge.loop.sockets import reset as reset_socket
 from trioedge.relay import carry as carry_module
 from trioedge.relay.carry import carry, kernel_paces, lend
 from trioedge.relay.socket_relay import Ended, Relay
@@ -329,9 +331,33 @@ async def test_an_answer_reaches_a_client_whose_upload_failed(order: str) -> Non
             if not outcomes:
                 await client.send_all(b"more of the request")
                 await trio.testing.wait_all_tasks_blocked(0.01)
-            assert [outcome.reason for outcome in outcomes] == [Reason.RESET]
             assert await receive_all(client) == answer
+        assert [outcome.reason for outcome in outcomes] == [Reason.RESET]
         ends.close()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["the client has finished", "the client is gone"])
+@pytest.mark.parametrize("rate", [inf, 1e9], ids=["sockets", "streams"])
+async def test_an_upstream_on_a_local_socket_can_ask_whether_the_client_is_gone(reset: bool, rate: float) -> None:
+    async with open_reactor() as reactor, trio.open_nursery() as nursery:
+        ends = make_ends(pair=local_pair)
+        ends.session.pace(rate, rate)
+        nursery.start_soon(carry, ends.session, ends.up, reactor)
+        upstream = PlainStream(ends.upstream)
+        await stream(ends.client).send_all(b"half of it")
+        assert await upstream.receive_some() == b"half of it"
+        if reset:
+            reset_socket(ends.client)
+        else:
+            ends.client.shutdown(socket.SHUT_WR)
+        assert await upstream.receive_some() == b""
+        poll = select.poll()
+        poll.register(ends.upstream, select.POLLRDHUP)
+        [(_, events)] = poll.poll(0)
+        assert bool(events & select.POLLHUP) is reset
+        assert events & select.POLLRDHUP
+        nursery.cancel_scope.cancel()
+    ends.close()
 
 
 @pytest.mark.parametrize("kind", ["sockets", "streams"])
@@ -440,7 +466,8 @@ async def test_the_close_of_an_upstream_stream_takes_no_longer_than_the_half_clo
     session.half_closed_seconds = 5.0
     await client.send_eof()
     await far.send_eof()
-    assert await carry(session, Slow(near), None) == Completed()  # type: ignore[arg-type]  # no plain socket
+    async with open_reactor() as reactor:
+        assert await carry(session, Slow(near), reactor) == Completed()
     assert trio.current_time() == 5.0
     with pytest.raises(trio.ClosedResourceError):
         await near.receive_some()

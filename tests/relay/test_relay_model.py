@@ -1,5 +1,6 @@
 """The relay against a model of the kernel: any order of events, for two sessions that share an allowance."""
 
+import socket
 from typing import Any
 
 from hypothesis import given
@@ -21,7 +22,7 @@ def pattern(count: int) -> bytes:
     return (bytes(range(251)) * (count // 251 + 1))[:count]
 
 
-class Connection:
+class Connection(socket.SocketType):
     """A connection as the kernel has it: bytes that arrived, room for more, and one event for each change.
 
     Attributes:
@@ -66,7 +67,7 @@ class Connection:
             (READABLE if self.arrived else 0) | (WRITABLE if self.room else 0) | (READABLE | ENDED if self.over else 0)
         )
 
-    def recv_into(self, buffer: memoryview, size: int = 0) -> int:
+    def recv_into(self, buffer: memoryview, size: int = 0) -> int:  # type: ignore[override]
         if not self.arrived:
             if self.over:
                 return 0
@@ -76,7 +77,7 @@ class Connection:
         del self.arrived[:count]
         return count
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: memoryview) -> int:  # type: ignore[override]
         count = min(len(data), self.room)
         self.refused = count < len(data)
         if not count:

@@ -2,6 +2,8 @@
 
 import errno
 
+import pytest
+
 from tests.support.scripted_relay import CLIENT_FD, ENDED, FULL, GONE, UPSTREAM_FD, ScriptedRelay
 from trioedge.loop.reactor import FAILED, READABLE, WRITABLE
 from trioedge.session.allowance import Allowance
@@ -40,33 +42,73 @@ def test_reading_and_writing_a_backlog_count_as_activity() -> None:
     assert script.relay.active_at == 300.0
 
 
-def test_a_failed_write_resets_the_peer_if_no_answer_follows() -> None:
+BROKEN = Completed(Reason.RESET, "Broken pipe")
+RESET = Completed(Reason.RESET, "Connection reset by peer")
+WAS_RESET = ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+def test_a_lost_upstream_without_an_answer_gives_the_client_an_end() -> None:
     script = ScriptedRelay(client=[b"question"], to_upstream=[GONE], upstream=[b""])
     script.down.on_ready(CLIENT_FD, READABLE)
     script.reactor.run()
-    assert script.outcomes == [Completed(Reason.RESET)]
-    assert script.client.trail == ["to be reset", "closed"]
+    assert script.outcomes == [BROKEN]
+    assert script.client.trail == ["half-closed", "closed"]
 
 
 def test_an_answer_after_a_failed_write_is_delivered_and_the_client_closed_in_order() -> None:
     script = ScriptedRelay(client=[b"question", b"more"], to_upstream=[GONE], upstream=[b"an ", b"answer", b""])
     script.down.on_ready(CLIENT_FD, READABLE)
-    script.down.on_ready(CLIENT_FD, READABLE)  # not read, because the upstream takes no more
     script.reactor.run()
     assert script.client.took == b"an answer"
-    assert script.client.reads == [b"more"]
-    assert script.outcomes == [Completed(Reason.RESET)]
+    assert script.outcomes == [BROKEN]
+    assert script.client.trail == ["half-closed", "closed"]
+
+
+def test_bytes_for_a_side_that_takes_no_more_are_dropped_and_neither_counted_nor_life() -> None:
+    script = ScriptedRelay(client=[b"question", b"more"], to_client=[FULL], to_upstream=[GONE], upstream=[b"x"])
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.reactor.now = 150.0
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert script.client.reads == []
+    assert (script.relay.active_at, script.relay.bytes_up) == (100.0, 0)
+
+
+def test_a_reset_upstream_owes_the_client_all_that_it_sent() -> None:
+    script = ScriptedRelay(upstream=[b"0123456789", b"abc", WAS_RESET], to_client=[4, FULL, 3])
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    script.upstream.error = errno.ECONNRESET
+    script.up.on_ready(UPSTREAM_FD, READABLE | ENDED | FAILED)
+    assert script.outcomes == []
+    while not script.outcomes:
+        script.down.on_ready(CLIENT_FD, WRITABLE)
+        script.reactor.run()
+    assert script.client.took == b"0123456789abc"
+    assert script.client.trail == ["half-closed", "closed"]
+    assert script.outcomes == [RESET]
+
+
+def test_a_reset_client_owes_the_upstream_all_that_it_sent_and_then_a_reset() -> None:
+    script = ScriptedRelay(client=[b"0123456789", WAS_RESET], to_upstream=[4, FULL, 3])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.down.on_ready(CLIENT_FD, READABLE | ENDED | FAILED)
+    while not script.outcomes:
+        script.up.on_ready(UPSTREAM_FD, WRITABLE)
+        script.reactor.run()
+    assert script.upstream.took == b"0123456789"
+    assert script.upstream.trail == ["to be reset", "closed"]
     assert script.client.trail == ["closed"]
+    assert script.outcomes == [RESET]
 
 
-def test_a_failed_write_to_a_side_that_has_ended_closes_both_in_order() -> None:
+def test_a_failed_write_to_a_side_that_has_ended_ends_the_session() -> None:
     script = ScriptedRelay(client=[b"x"], upstream=[b"all of it", b""], to_upstream=[GONE])
     script.up.on_ready(UPSTREAM_FD, READABLE | ENDED)
     script.reactor.run()
     script.down.on_ready(CLIENT_FD, READABLE)
     assert script.client.took == b"all of it"
-    assert script.client.trail == ["half-closed", "closed"]
-    assert script.outcomes == [Completed(Reason.RESET)]
+    assert script.client.trail == ["half-closed", "half-closed", "closed"]
+    assert script.outcomes == [BROKEN]
 
 
 def test_a_failed_write_of_a_backlog_ends_the_session_once() -> None:
@@ -75,15 +117,25 @@ def test_a_failed_write_of_a_backlog_ends_the_session_once() -> None:
     script.reactor.run()
     script.down.on_ready(CLIENT_FD, READABLE)
     script.up.on_ready(UPSTREAM_FD, WRITABLE)
-    assert script.outcomes == [Completed(Reason.RESET)]
+    assert script.outcomes == [BROKEN]
 
 
-def test_a_half_close_that_fails_resets_both() -> None:
-    script = ScriptedRelay(client=[b""])
+def test_a_side_whose_half_close_fails_still_gives_its_answer() -> None:
+    script = ScriptedRelay(client=[b""], upstream=[b"an answer", b""])
     script.upstream.shutdown_fails = True
     script.down.on_ready(CLIENT_FD, READABLE | ENDED)
+    script.reactor.run()
+    assert script.client.took == b"an answer"
     assert [outcome.reason for outcome in script.outcomes] == [Reason.RESET]
-    assert script.client.trail == script.upstream.trail == ["to be reset", "closed"]
+    assert script.client.trail == ["half-closed", "closed"]
+
+
+def test_a_write_that_fails_for_want_of_memory_loses_the_side_once_it_has_nothing_to_read() -> None:
+    script = ScriptedRelay(client=[b"question"], to_upstream=[OSError(errno.ENOBUFS, "none")], upstream=[b"half an"])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.reactor.run()
+    assert script.client.took == b"half an"
+    assert [outcome.reason for outcome in script.outcomes] == [Reason.RESET]
 
 
 def test_after_a_hang_up_short_reads_continue_to_the_end() -> None:
@@ -114,7 +166,7 @@ def test_failed_writes_to_both_sides_reset_both() -> None:
     script = ScriptedRelay(client=[b"question"], to_client=[GONE], upstream=[b"answer"], to_upstream=[GONE])
     script.down.on_ready(CLIENT_FD, READABLE)
     script.reactor.run()
-    assert script.outcomes == [Completed(Reason.RESET)]
+    assert script.outcomes == [BROKEN]
     assert script.client.trail == script.upstream.trail == ["to be reset", "closed"]
 
 
@@ -212,6 +264,19 @@ def test_a_session_that_is_cut_during_a_pause_waits_for_no_lift() -> None:
     assert script.outcomes == [Completed(Reason.DEVICE)]
 
 
+def test_a_lift_whose_events_cannot_be_repeated_ends_its_session_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script, allowance = paused()
+
+    def repeat(fd: int) -> None:
+        raise OSError(errno.ENOMEM, "no memory to watch a socket")
+
+    monkeypatch.setattr(script.reactor, "repeat", repeat)
+    allowance.lift()
+    assert [outcome.reason for outcome in script.outcomes] == [Reason.FAULT]
+
+
 def test_a_reset_during_a_pause_ends_the_session() -> None:
     script, allowance = paused()
     script.client.error = errno.ECONNRESET
@@ -224,8 +289,8 @@ def test_a_reset_of_a_side_is_noticed_while_its_peer_takes_no_more() -> None:
     script = ScriptedRelay(client=[b"question"], to_client=[FULL], upstream=[b"answer"], to_upstream=[GONE])
     script.up.on_ready(UPSTREAM_FD, READABLE)
     script.down.on_ready(CLIENT_FD, READABLE)
-    assert script.up.refused_at == 0
-    script.client.error = errno.ECONNRESET
+    assert script.up.failure == BROKEN
+    script.client.reads = [WAS_RESET]
     script.down.on_ready(CLIENT_FD, READABLE | ENDED | FAILED)
     assert [outcome.reason for outcome in script.outcomes] == [Reason.RESET]
 

@@ -11,7 +11,7 @@ from tests.support.relays import Wire, open_wires
 from tests.support.socket_rates import UNPACED, paced_at
 from tests.support.wires import receive_all, receive_exactly, stream
 from trioedge.loop.sockets import reset
-from trioedge.relay import socket_relay
+from trioedge.relay import relay_deadline
 from trioedge.session.verdict import Completed, Reason
 
 
@@ -160,7 +160,7 @@ async def test_a_lingering_session_is_looked_at_less_and_less_often(monkeypatch:
     async with open_wires() as wires:
         wire = wires.connect(down_rate=50_000)
         await finish_both(wire, 100_000)
-        monkeypatch.setattr(socket_relay, "unsent_bytes", unsent_bytes)
+        monkeypatch.setattr(relay_deadline, "unsent_bytes", unsent_bytes)
         await trio.sleep(0.75)
         assert wire.outcomes == []
         assert 2 <= len(asked) <= 6, "two sockets, after 0.2 s and 0.4 s; not after each tenth"

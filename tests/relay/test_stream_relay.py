@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import suppress
 from math import inf
 
 import pytest
@@ -10,6 +11,7 @@ import trio.testing
 
 from tests.support.memory_relays import MemoryRelay
 from tests.support.wires import receive_all
+from tests.support.wrapped import WithoutHalfClose
 from trioedge.session.verdict import Completed, Reason
 
 
@@ -99,24 +101,70 @@ async def test_an_answer_is_carried_to_its_end_after_the_upload_has_failed(nurse
     assert await receive_all(relay.client) == b"large"
     await trio.testing.wait_all_tasks_blocked()
     assert relay.outcome is not None
-    assert (relay.outcome.reason, relay.relay.orderly) == (Reason.RESET, True)
+    assert (relay.outcome.reason, relay.relay.orderly_down, relay.relay.orderly_up) == (Reason.RESET, True, False)
 
 
-@pytest.mark.parametrize("both", [False, True], ids=["one side", "both sides"])
-async def test_a_session_without_an_answer_to_a_failed_write_is_not_closed_in_order(
-    both: bool, nursery: trio.Nursery
+GONE: list[tuple[set[str], tuple[bool, bool]]] = [
+    ({"upstream refuses"}, (True, False)),
+    ({"client refuses"}, (False, False)),
+    ({"upstream refuses", "client refuses"}, (False, False)),
+    ({"upstream breaks"}, (True, False)),
+    ({"client breaks"}, (False, False)),
+]
+"""The sides that are gone, and whether the client and the upstream are then closed in order."""
+
+
+@pytest.mark.parametrize(("gone", "orderly"), GONE, ids=lambda value: ", ".join(value) if type(value) is set else "")
+async def test_a_client_is_closed_in_order_when_its_upstream_is_gone_and_an_upstream_never(
+    gone: set[str], orderly: tuple[bool, bool], nursery: trio.Nursery
 ) -> None:
     relay = MemoryRelay(nursery)
-    refuse_writes(relay.up)
-    if both:
+    if "upstream refuses" in gone:
+        refuse_writes(relay.up)
+    if "client refuses" in gone:
         refuse_writes(relay.down)
+    for side, far in (("upstream", relay.upstream), ("client", relay.client)):
+        if f"{side} breaks" in gone:
+            breaks_next(relay.up if side == "upstream" else relay.down)
+            await far.send_all(b"wake up")
+    with suppress(trio.BrokenResourceError):  # of a side that is closed already
+        await relay.client.send_all(b"question")
+        await trio.testing.wait_all_tasks_blocked()
         await relay.upstream.send_all(b"an answer")
-    await relay.client.send_all(b"question")
-    await trio.testing.wait_all_tasks_blocked()
-    await relay.upstream.send_eof()
+        await relay.upstream.send_eof()
+        if "client refuses" in gone:
+            await relay.client.send_eof()
     await trio.testing.wait_all_tasks_blocked()
     assert relay.outcome is not None
-    assert (relay.outcome.reason, relay.relay.orderly) == (Reason.RESET, False)
+    assert (relay.outcome.reason, (relay.relay.orderly_down, relay.relay.orderly_up)) == (Reason.RESET, orderly)
+
+
+async def test_a_half_close_that_fails_leaves_the_answer_to_be_carried(nursery: trio.Nursery) -> None:
+    relay = MemoryRelay(nursery)
+
+    async def send_eof() -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("not connected")
+
+    relay.up.send_eof = send_eof  # type: ignore[method-assign]
+    await relay.client.send_eof()
+    await trio.testing.wait_all_tasks_blocked()
+    assert relay.outcome is None
+    await relay.upstream.send_all(b"an answer")
+    await relay.upstream.send_eof()
+    assert await receive_all(relay.client) == b"an answer"
+    await trio.testing.wait_all_tasks_blocked()
+    assert relay.outcome == Completed(Reason.RESET, "not connected")
+
+
+def breaks_next(stream: trio.abc.HalfCloseableStream) -> None:
+    """Have the next read of a stream fail."""
+
+    async def receive_some(max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("reset")
+
+    stream.receive_some = receive_some  # type: ignore[method-assign]
 
 
 def refuse_writes(stream: trio.abc.HalfCloseableStream) -> None:
@@ -127,13 +175,6 @@ def refuse_writes(stream: trio.abc.HalfCloseableStream) -> None:
         raise trio.BrokenResourceError
 
     stream.send_stream.send_all = send_all  # type: ignore[attr-defined]  # of a StapledStream
-
-
-class WithoutHalfClose:
-    """A stream that can only be closed whole, as TLS streams are."""
-
-    def __init__(self, inner: trio.abc.Stream) -> None:
-        self.receive_some, self.send_all, self.aclose = inner.receive_some, inner.send_all, inner.aclose
 
 
 async def test_the_end_of_the_upstream_finishes_a_session_whose_client_has_no_half_close(nursery: trio.Nursery) -> None:

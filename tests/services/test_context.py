@@ -60,7 +60,10 @@ class FakeEdge:
     def addresses(self) -> tuple[str, ...]:
         return ("tcp://127.0.0.1:6380",)
 
-    def ask(self, address: Address, on_answer: Callable[[Any], object]) -> None:
+    def fresh_until(self, address: Address) -> float:
+        raise NotImplementedError
+
+    def ask(self, address: Address, on_answer: Callable[[Any], object], asker: object = None) -> None:
         on_answer((HERE,))
 
 

@@ -1,6 +1,7 @@
 """Live sessions by service, source and device, over any sequence of changes."""
 
 import sys
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import strategies as st
@@ -9,11 +10,23 @@ from structlog.testing import capture_logs
 
 from tests.strategies import examples, keys
 from tests.support.services import Governed, Tenants
-from trioedge.services.registry import Registry, SessionsView
+from trioedge.services.registry import KEYS_PER_STEP, Registry, SessionsView
 from trioedge.services.service import Service
 from trioedge.session.session import Session
 
-sources = st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "unix"])
+sources = st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "unix"])
+prefixes = st.sampled_from(
+    ["192.0.2.0/31", "192.0.0.0/8", "0.0.0.0/0", "2001:db8::/64", "2001:db8::/126", "2001:db8::/32", "::/0"]
+)
+
+
+def contains(source: str, address: str) -> bool:
+    """Tell whether an address is of a source entry, by another implementation than the registry's."""
+    if "unix" in (source, address):
+        return source == address
+    return ip_address(address) in ip_network(source)
+
+
 devices = st.sampled_from(["phone", "tv"])
 
 
@@ -80,9 +93,22 @@ class RegistryMachine(RuleBasedStateMachine):
         session.device = device
         assert session.device == device
 
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), name=keys)
+    def remove_a_session_that_was_changed_behind_the_registry(self, data: st.DataObject, name: str) -> None:
+        session = data.draw(st.sampled_from(self.live))
+        other = self.tenants.services.get(name)
+        assert other is not None
+        session.enter(other)
+        session.come_from("198.51.100.9", b"\xc6\x33\x64\x09", 1)
+        session.use("other")
+        self.registry.remove(session)
+        self.live.remove(session)
+        self.gone.append(session)
+
     @rule(
         service=st.none() | keys,
-        source=st.none() | sources,
+        source=st.none() | sources | prefixes,
         device=st.none() | devices,
         session=st.none() | st.integers(0, 20),
     )
@@ -91,7 +117,7 @@ class RegistryMachine(RuleBasedStateMachine):
             each
             for each in self.live
             if service in (None, each.service.name)
-            and source in (None, each.source)
+            and (source is None or contains(source, each.source))
             and device in (None, each.device)
             and session in (None, each.id)
         ]
@@ -112,7 +138,7 @@ class RegistryMachine(RuleBasedStateMachine):
             found = list(self.registry.each(service))
             assert len(found) == len(expected) == service.live
             assert set(found) == expected
-            assert service.by_source.keys() == {each.source for each in expected}
+            assert service.by_source.keys() == {each.source_key for each in expected}
 
     @invariant()
     def live_sessions_are_there_and_no_others(self) -> None:
@@ -128,6 +154,7 @@ class RegistryMachine(RuleBasedStateMachine):
             self.registry.remove(session)
         assert not self.registry._by_source
         assert not self.registry._by_device
+        assert not self.registry._keys
         assert not any(service.by_source for service in services)
 
 
@@ -338,3 +365,32 @@ async def test_a_callback_that_raises_leaves_every_session_counted_and_found() -
 def test_a_view_without_an_edge_is_empty() -> None:
     view = SessionsView(Registry(Tenants().services))
     assert (len(view), list(view), view.matching(source="192.0.2.1")) == (0, [], [])
+
+
+def test_a_session_is_entered_once() -> None:
+    tenants, (session,) = fill(1)
+    with pytest.raises(ValueError, match=f"session {session.id} is registered already"):
+        tenants.registry.add(session)
+    assert session.service.live == 1
+    tenants.registry.remove(session)
+    with pytest.raises(KeyError):
+        tenants.registry.remove(session)
+    assert session.service.live == 0
+
+
+def test_a_search_for_a_wide_prefix_looks_at_the_sources_in_steps() -> None:
+    tenants = Tenants(governed=False)
+    for number in range(2 * KEYS_PER_STEP):
+        tenants.come(source=f"10.0.{number >> 8}.{number & 255}")
+    steps = [len(found) for found in tenants.registry.search(source="10.0.0.0/22")]
+    assert steps == [KEYS_PER_STEP, 0]
+    assert [len(found) for found in tenants.registry.search(source="10.0.7.255")] == [1], "a source has an index"
+
+
+def test_a_registry_without_hooks_of_services_calls_none() -> None:
+    tenants, (session,) = fill(1)
+    seen: list[Service] = []
+    tenants.services.on_traffic.append(seen.append)
+    tenants.registry.remove(session)
+    tenants.registry.add(session)
+    assert seen == [session.service] * 2

@@ -1,11 +1,14 @@
 """Runtime tests: how many sessions an edge takes by default."""
 
+import os
 import resource
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 import trioedge as te
-from trioedge.serving.affordable import SPARE_DESCRIPTORS
+from trioedge.serving.affordable import SPARE_DESCRIPTORS, memory_bytes
 from trioedge.testing import open_edge
 
 
@@ -27,3 +30,50 @@ async def test_the_limit_of_files_is_read_when_the_edge_starts_also_for_its_idle
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20_000, 20_000))
     async with open_edge(edge):
         assert edge._run.sessions._max == (20_000 - SPARE_DESCRIPTORS - 2_500) // 2  # type: ignore[union-attr]
+
+
+async def test_the_memory_bounds_sessions_whose_clients_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_048_576, 1_048_576))
+    monkeypatch.setattr("trioedge.serving.affordable.memory_bytes", lambda: 2**30)
+    edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1"))
+    async with open_edge(edge):
+        assert edge._run.sessions._max == 2**30 // 2 // (2 * 65_536)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "named"),
+    [(32, None, True), (1024, None, False), (1024, 10_000, True), (1024, 400, False)],
+)
+async def test_the_log_names_a_limit_of_open_files_that_is_too_low(
+    files: int, wanted: int | None, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1"), max_sessions=wanted)
+    with capture_logs() as logs:
+        async with open_edge(edge):
+            pass
+    said = [each for each in logs if each["event"] == "few open files"]
+    assert [each["limit"] for each in said] == [files] * named
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limit"),
+    [
+        ("0::/a/b\n", {"memory.max": "900", "a/memory.max": "max", "a/b/memory.max": "700"}, 700),
+        ("0::/a/b\n", {"memory.max": "500", "a/memory.max": "600", "a/b/memory.max": "max"}, 500),
+        ("0::/host/of/a/container\n", {"memory.max": "400"}, 400),
+        ("5:memory:/c\n1:cpu:/c\n", {"memory/c/memory.limit_in_bytes": "300"}, 300),
+        ("0::/\n", {"memory.max": "max"}, None),
+        ("0::/\n", {"memory.max": "many"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_memory_of_a_process_is_the_lowest_limit_of_its_control_groups(
+    own: str, files: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "own").write_text(own)
+    for name, text in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(text)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory_bytes(tmp_path / "fs", tmp_path / "own") == (machine if limit is None else limit)

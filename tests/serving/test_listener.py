@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.wires import connect, edge_to, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
-from trioedge.serving.listener import PAUSE_SECONDS, Listener, bind
+from trioedge.serving.bind import TcpSocket, bind
+from trioedge.serving.listener import PAUSE_SECONDS, Listener
 from trioedge.telemetry.observer import Observer
 
 
@@ -23,17 +24,6 @@ async def exchange(connection: trio.abc.HalfCloseableStream, data: bytes = b"pin
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-async def test_a_port_in_use_is_named_in_one_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        edge = te.Edge(f"tcp://127.0.0.1:{port}", [], te.Forward("tcp://127.0.0.1:1"))
-        with pytest.raises(te.ListenError) as raised:
-            await edge.serve()
-    assert f"tcp://127.0.0.1:{port}" in str(raised.value)
-    assert "in use" in str(raised.value)
-    assert "\n" not in str(raised.value)
 
 
 async def test_several_addresses_are_served_and_none_of_them_if_one_cannot_be_bound() -> None:
@@ -88,73 +78,9 @@ async def test_a_local_socket_is_served_and_its_file_removed_at_the_end(tmp_path
                 assert await exchange(client) == b"ping"
                 assert [session.source for session in edge.sessions] == ["unix"]
             with pytest.raises(te.ListenError, match="in use"):
-                bind(parse_address(f"unix://{path}"))
+                bind([parse_address(f"unix://{path}")])
             nursery.cancel_scope.cancel()
     assert not path.exists()
-
-
-async def test_a_local_socket_on_which_no_process_listens_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "edge.sock"
-    stale = socket.socket(socket.AF_UNIX)
-    stale.bind(str(path))
-    stale.close()
-    bind(parse_address(f"unix://{path}")).close()
-    assert not path.exists()
-
-
-@pytest.mark.parametrize("kind", ["a file", "a folder", "a link"])
-async def test_what_is_no_socket_is_left_alone_and_the_message_says_so(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "edge.sock"
-    if kind == "a file":
-        path.write_text("precious")
-    elif kind == "a folder":
-        path.mkdir()
-    else:
-        path.symlink_to(tmp_path / "elsewhere")
-    files = open_files()
-    with pytest.raises(te.ListenError) as raised:
-        bind(parse_address(f"unix://{path}"))
-    assert str(raised.value) == (
-        f"cannot listen on unix://{path}: {kind} that is no socket has this path; choose another, or remove it"
-    )
-    assert open_files() == files
-    assert path.read_text() == "precious" if kind == "a file" else path.is_symlink() or path.is_dir()
-
-
-async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(te.ListenError, match=r"none/edge\.sock: No such file or directory"):
-        bind(parse_address(f"unix://{tmp_path}/none/edge.sock"))
-
-
-@pytest.mark.parametrize(
-    ("address", "mend"),
-    [
-        ("tcp://127.0.0.1:0", "ports below 1024 need CAP_NET_BIND_SERVICE"),
-        ("unix:///{}/edge.sock", "write access to the"),
-    ],
-)
-async def test_an_address_that_is_not_permitted_has_a_mend_of_its_kind(
-    address: str, mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def bind_fails(self: socket.socket, where: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(socket.socket, "bind", bind_fails)
-    files = open_files()
-    with pytest.raises(te.ListenError, match=mend):
-        bind(parse_address(address.format(tmp_path), listening=True))
-    assert open_files() == files
-
-
-async def test_a_process_without_file_descriptors_cannot_listen_and_the_message_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def open_fails(*_: object) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(os, "open", open_fails)
-    with pytest.raises(te.ListenError, match=r"tcp://127\.0\.0\.1:0: Too many open files"):
-        bind(parse_address("tcp://127.0.0.1:0", listening=True))
 
 
 @pytest.mark.parametrize("change", ["replaced by another", "its folder is a file now", "gone"])
@@ -178,7 +104,8 @@ async def test_a_drain_goes_on_when_the_file_of_a_local_socket_has_changed(chang
 
 async def test_a_listener_is_closed_twice_or_before_it_is_opened_without_harm() -> None:
     files = open_files()
-    listener = bind(parse_address("tcp://127.0.0.1:0", listening=True))
+    (bound,) = bind([parse_address("tcp://127.0.0.1:0", listening=True)])
+    listener = Listener(bound)
     listener.close()
     listener.close()
     assert open_files() == files
@@ -198,6 +125,8 @@ class FailingSocket:
     def _accept(self) -> tuple[int, object]:
         raise OSError(self.codes.pop(0), "as told") if self.codes else BlockingIOError
 
+    def listen(self, backlog: int) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -208,9 +137,12 @@ class NotedReactor:
         self.now = 100.0
         self.calls: list[str] = []
         self.due: float | None = None
+        self.fails: OSError | None = None
 
     def add_listener(self, fd: int, ready: object) -> None:
         self.calls.append("add")
+        if self.fails is not None:
+            raise self.fails
 
     def remove(self, fd: int) -> None:
         self.calls.append("remove")
@@ -230,7 +162,7 @@ def never(*_: object) -> None:
 def open_failing(*codes: int) -> tuple[Listener, NotedReactor]:
     sock: Any = FailingSocket(*codes)
     reactor: Any = NotedReactor()
-    listener = Listener(sock, parse_address("tcp://127.0.0.1:6380"))
+    listener = Listener(TcpSocket(sock, parse_address("tcp://127.0.0.1:6380")))
     listener.open(reactor, Observer(), never, never)
     return listener, reactor
 
@@ -243,6 +175,18 @@ async def test_a_listener_pauses_while_the_system_has_no_memory_for_sockets() ->
     assert [entry["event"] for entry in logs] == ["listener pauses"]
     listener.expire(100.1)
     assert reactor.calls == ["add", "remove", "add"]
+    listener.close()
+
+
+async def test_a_listener_whose_pause_cannot_end_for_want_of_memory_pauses_again() -> None:
+    listener, reactor = open_failing(errno.ENOMEM)
+    listener.on_ready(1000, 1)
+    reactor.fails = OSError(errno.ENOSPC, "no memory to watch a socket")
+    listener.expire(100.1)
+    assert (reactor.calls, reactor.due) == (["add", "remove", "add"], 100.1 + PAUSE_SECONDS)
+    reactor.fails = None
+    listener.expire(100.2)
+    assert (reactor.calls[-1], reactor.due) == ("add", 100.1 + PAUSE_SECONDS)
     listener.close()
 
 

@@ -7,6 +7,7 @@ import pytest
 import trio.testing
 
 from trioedge.addresses.address import parse_address
+from trioedge.addresses.source_prefix import SourcePrefix
 from trioedge.errors import ConfigurationError, quote
 from trioedge.session.allowance import Allowance
 from trioedge.session.fields import HALF_CLOSED_SECONDS, IDLE_SECONDS, ByteStream
@@ -203,6 +204,7 @@ def session_on(clock: TickingClock) -> Session:
     class Home:
         def __init__(self) -> None:
             self.clock = clock
+            self.source_prefix = SourcePrefix()
 
         def find(self, service: object) -> Any:
             raise NotImplementedError
@@ -217,7 +219,10 @@ def test_for_leading_decisions_the_time_is_that_of_the_batch() -> None:
 
 def test_a_session_that_lives_elsewhere_has_the_clock_and_the_services_of_its_new_home() -> None:
     session, other = session_on(TickingClock()), make_session(now=99.0)
-    session.live_in(SimpleNamespace(clock=SimpleNamespace(now=99.0), find=lambda name: other.service))
+    home = SimpleNamespace(
+        clock=SimpleNamespace(now=99.0), find=lambda name: other.service, source_prefix=SourcePrefix()
+    )
+    session.live_in(home)
     session.service = "any"
     assert (session.now, session.service) == (99.0, other.service)
 

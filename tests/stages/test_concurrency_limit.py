@@ -70,6 +70,17 @@ def test_each_source_is_counted_by_itself_over_all_services() -> None:
     admitted(limit, world, 2, source="192.0.2.2")
 
 
+def test_addresses_of_one_64_are_counted_together_unless_the_limit_is_finer() -> None:
+    limit, world = opened(ConcurrencyLimit(2), governed=False)
+    admitted(limit, world, 1, source="2001:db8::1")
+    admitted(limit, world, 1, source="2001:db8::2:0:0:1")
+    assert limit.decide(world.session(source="2001:db8::3")) == TOO_MANY
+    admitted(limit, world, 2, source="2001:db8:0:1::1")
+    finer = ConcurrencyLimit(2, per="source/128").open(world.context)
+    for number in range(5):
+        admitted(finer, world, 2, source=f"2001:db8::{number}")
+
+
 def test_each_service_is_counted_by_itself_over_all_sources() -> None:
     limit, world = opened(ConcurrencyLimit(2, per="service"), governed=False)
     admitted(limit, world, 1, source="192.0.2.1")

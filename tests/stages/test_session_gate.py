@@ -90,6 +90,28 @@ def test_the_clients_of_one_balancer_share_its_gate_per_peer_and_have_their_own_
     assert isinstance(verdicts[1], second)
 
 
+@pytest.mark.parametrize("per", ["source", "peer"])
+def test_1000_addresses_of_one_64_are_one_source(per: str) -> None:
+    gate, world = opened(SessionGate(1 / 60, burst=1, per=per), governed=False)
+    sources = [f"2001:db8::{number:x}:{number:x}" for number in range(1_000)]
+    verdicts = answers(gate, world, *sources)
+    assert [verdict is CONTINUE for verdict in verdicts] == [True] + [False] * 999
+    strangers = [f"192.0.{number >> 8}.{number & 255}" for number in range(1_000)]
+    assert answers(gate, world, *strangers) == [CONTINUE] * 1_000
+
+
+def test_a_finer_gate_counts_single_addresses() -> None:
+    gate, world = opened(SessionGate(1 / 60, burst=1, per="source/128"), governed=False)
+    verdicts = answers(gate, world, "2001:db8::1", "2001:db8::2", "2001:db8::1")
+    assert [verdict is CONTINUE for verdict in verdicts] == [True, True, False]
+
+
+def test_mapped_ipv6_is_ipv4() -> None:
+    gate, world = opened(SessionGate(1 / 60, burst=1, per="source"), governed=False)
+    verdicts = answers(gate, world, "::ffff:192.0.2.1", "192.0.2.1", "::ffff:192.0.2.2")
+    assert [verdict is CONTINUE for verdict in verdicts] == [True, False, True]
+
+
 def test_at_capacity_a_new_key_is_refused_and_a_known_one_is_not() -> None:
     gate, world = opened(SessionGate(1, burst=2, per="source", capacity=1), governed=False)
     full = Reject(Reason.CAPACITY, "1 keys of the session gate are active")

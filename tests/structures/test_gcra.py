@@ -1,4 +1,5 @@
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from math import nan
 from typing import Any
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples, keys
+from trioedge.addresses.source_prefix import flood_groups
 from trioedge.errors import ConfigurationError
 from trioedge.structures.gcra import Gate as AnyGate
 from trioedge.structures.gcra import GateAnswer, RateSpec
@@ -172,6 +174,48 @@ def test_a_key_that_comes_back_does_not_hide_an_idle_key_behind_it() -> None:
     assert gate.admit("new", 1.5) is GateAnswer.ADMITTED
     assert gate.admit("regular", 1.5) is GateAnswer.ADMITTED
     assert gate.admit("regular", 1.5) is GateAnswer.TOO_FAST
+
+
+def test_a_spent_key_at_the_head_does_not_keep_idle_keys_in_memory() -> None:
+    """5,000 new sources a second, beside one that has spent its burst: newcomers are admitted all the time."""
+    gate = AnyGate(65_536)
+    slow, rate = RateSpec(1 / 60, 100), RateSpec(1, 1)
+    for _ in range(100):
+        gate.admit("spent", 0.0, slow)
+    flood = itertools.count()
+    for second in range(20):
+        for step in range(5_000):
+            assert gate.admit(next(flood), second + step / 5_000, rate) is GateAnswer.ADMITTED
+        newcomers = [gate.admit(("honest", second, number), second + 1.0, rate) for number in range(10)]
+        assert newcomers == [GateAnswer.ADMITTED] * 10
+        assert len(gate) <= 5_000 + 5_000 / 8
+    assert gate.admit("spent", 60.0, slow) is GateAnswer.ADMITTED, "a busy key is not dropped before its time"
+    assert gate.admit("spent", 60.0, slow) is GateAnswer.TOO_FAST
+
+
+def test_a_full_table_of_one_prefix_admits_strangers() -> None:
+    """65,536 networks /64 of one /32, each at one session a minute, and IPv4 strangers."""
+    gate, rate = AnyGate(65_536, flood_groups), RateSpec(1 / 60, 1)
+    flood = [b"\x20\x01\x0d\xb8" + number.to_bytes(4) + bytes(8) for number in range(65_536)]
+    answers = Counter(gate.admit(key, 0.0, rate) for key in flood)
+    assert answers[GateAnswer.FULL] > 10_000
+    strangers = [bytes([number >> 8, number & 255, 2, 1]) for number in range(1, 1_001)]
+    assert {gate.admit(key, 1.0, rate) for key in strangers} == {GateAnswer.ADMITTED}
+    assert {gate.admit(key, 2.0, rate) for key in flood} <= {GateAnswer.FULL, GateAnswer.TOO_FAST}
+
+
+@examples(60)
+@given(st.lists(st.tuples(st.integers(0, 255), st.sampled_from([0.0, 0.25, 1.0, 5.0])), max_size=120))
+def test_a_flooded_gate_forgets_no_active_key_and_keeps_its_bound(arriving: list[tuple[int, float]]) -> None:
+    """The model is a gate with room for all keys, asked about each session that the flooded one had a place for."""
+    full, alone, rate, now = AnyGate(16, flood_groups), AnyGate(1_000), RateSpec(1, 1), 0.0
+    for number, gap in arriving:
+        now += gap
+        key = bytes([10, 0, number & 3, number])
+        answer = full.admit(key, now, rate)
+        if answer is not GateAnswer.FULL:
+            assert alone.admit(key, now, rate) is answer
+        assert len(full) <= 16
 
 
 def test_another_rate_applies_from_the_next_session_on() -> None:

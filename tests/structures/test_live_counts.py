@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.strategies import examples, keys
+from trioedge.addresses.source_prefix import flood_groups
 from trioedge.errors import ConfigurationError
 from trioedge.structures.live_counts import CountAnswer, LiveCounts
 
@@ -96,3 +97,16 @@ def test_a_lower_limit_refuses_the_next_session_and_keeps_those_that_live() -> N
 def test_a_wrong_capacity_is_refused(capacity: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^LiveCounts\(capacity=.*\) must be a whole number of at least 1$"):
         LiveCounts(capacity)
+
+
+def test_a_table_full_of_one_prefix_admits_strangers_until_the_prefix_has_left() -> None:
+    counts = LiveCounts(1_000, flood_groups)
+    flood = [bytes([10, number >> 8, number & 255, 1]) for number in range(2_000)]
+    entered = [key for key in flood if counts.enter(key, 1) is CountAnswer.ENTERED]
+    assert 800 <= len(entered) <= 900, "the free places are for other prefixes"
+    strangers = [bytes([number, 1, 1, 1]) for number in range(11, 111)]
+    assert {counts.enter(key, 1) for key in strangers} == {CountAnswer.ENTERED}
+    for key in entered:
+        counts.leave(key)
+    assert len(counts) == 100
+    assert counts.enter(flood[-1], 1) is CountAnswer.ENTERED

@@ -8,7 +8,8 @@ import trio
 
 from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import Reactor
-from trioedge.upstreams.connector import Attempt, ConnectCallback, Target
+from trioedge.upstreams.attempt import Attempt, ConnectCallback
+from trioedge.upstreams.connector import Target
 from trioedge.upstreams.errors import UpstreamError
 
 

@@ -32,6 +32,7 @@ class DnsServer:
         silent: record types and names that are never answered.
         failing: names that get SERVFAIL.
         asked: the number of queries by name and type, over UDP and TCP: ``("redis.test.", "A")``.
+        over_tcp: how many of them came over TCP.
         port: of UDP and of TCP.
     """
 
@@ -40,6 +41,7 @@ class DnsServer:
     silent: Collection[str] = ()
     failing: Collection[str] = ()
     asked: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+    over_tcp: int = 0
     port: int = 0
 
     def client(self, *, search: Iterable[str] = (), ndots: int = 1) -> dns.asyncresolver.Resolver:
@@ -136,6 +138,7 @@ async def dns_server(
                         head = await receive_exactly(stream, 2)
                         wire = await receive_exactly(stream, int.from_bytes(head, "big"))
                         if wire:
+                            server.over_tcp += 1
                             response = await server.answer(wire, 65535)
                             await stream.send_all(len(response).to_bytes(2, "big") + response)
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from trioedge.addresses.address import normalise_source
 from trioedge.addresses.rules import SourceRules
+from trioedge.addresses.source_prefix import SourcePrefix
 from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext
 from trioedge.services.policy import Policy, Settings
@@ -70,7 +71,7 @@ class Governed:
         """
         found = self.services.unnamed if service is None else self.services.find(service)
         assert isinstance(found, Service), f"{service!r}: {found}"
-        home = SimpleNamespace(clock=self.clock, find=self.services.find)
+        home = SimpleNamespace(clock=self.clock, find=self.services.find, source_prefix=SourcePrefix())
         text, packed = normalise_source(source)
         now = self.clock.refresh()
         return Session(next(self._ids), listener, text, packed, 50_000, now, found, cast(Any, home))

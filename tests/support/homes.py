@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 from trioedge.addresses.address import normalise_source
+from trioedge.addresses.source_prefix import SourcePrefix
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.service import Service
@@ -28,6 +29,7 @@ class Home:
         self.services = Services(Total(), Total(), governed=governed)
         self.registry = Registry(self.services)
         self.find = self.services.find
+        self.source_prefix = SourcePrefix()
         self._ids = itertools.count(1)
 
     def put(self, name: str, **policy: Any) -> Service:

@@ -6,6 +6,7 @@ from math import inf
 import trio
 import trio.testing
 
+from tests.support.reactors import open_reactor
 from trioedge.relay.stream_relay import StreamRelay
 from trioedge.session.allowance import Allowance
 from trioedge.session.verdict import Outcome
@@ -34,13 +35,14 @@ class MemoryRelay:
         self.session = make_session(now=trio.current_time())
         self.session.allowance = allowance
         self.session.pace(down_rate, up_rate)
-        self.session.carrier = self.relay = StreamRelay(self.session)
         self.outcome: Outcome | None = None
         nursery.start_soon(self._run)
 
     async def _run(self) -> None:
-        try:
-            self.outcome = await self.relay.run(self.down, self.up)
-        finally:
-            for stream in (self.down, self.up):
-                await trio.aclose_forcefully(stream)
+        async with open_reactor() as reactor:
+            self.session.carrier = self.relay = StreamRelay(self.session, reactor, self.down, self.up)
+            try:
+                self.outcome = await self.relay.run()
+            finally:
+                for stream in (self.down, self.up):
+                    await trio.aclose_forcefully(stream)

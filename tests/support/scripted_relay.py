@@ -15,7 +15,8 @@ from trioedge.session.session import Session
 from trioedge.session.verdict import Outcome
 from trioedge.testing import make_session
 
-CLIENT_FD, UPSTREAM_FD = 10, 11
+CLIENT_FD, UPSTREAM_FD = 1_000_010, 1_000_011
+"""Descriptors of no file, of whose buffers the kernel knows nothing."""
 
 ENDED = select.EPOLLRDHUP
 """The mask of a socket whose peer has finished sending."""
@@ -25,7 +26,7 @@ EMPTY = BlockingIOError(errno.EAGAIN, "empty")
 GONE = BrokenPipeError(errno.EPIPE, "gone")
 
 
-class ScriptedSocket:
+class ScriptedSocket(socket.SocketType):
     """A socket that gives `reads`, and takes as `writes` say: so many bytes, or an error; all when they say no more.
 
     Attributes:
@@ -45,7 +46,7 @@ class ScriptedSocket:
     def fileno(self) -> int:
         return self.fd
 
-    def recv_into(self, buffer: memoryview, size: int = 0) -> int:
+    def recv_into(self, buffer: memoryview, size: int = 0) -> int:  # type: ignore[override]
         read = self.reads.pop(0) if self.reads else EMPTY
         if isinstance(read, OSError):
             raise read
@@ -55,11 +56,11 @@ class ScriptedSocket:
         buffer[: len(read)] = read
         return len(read)
 
-    def getsockopt(self, *option: int) -> int:
+    def getsockopt(self, *option: int) -> int:  # type: ignore[override]
         assert option == (socket.SOL_SOCKET, socket.SO_ERROR)
         return self.error
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: memoryview) -> int:  # type: ignore[override]
         write = self.writes.pop(0) if self.writes else len(data)
         if isinstance(write, OSError):
             raise write

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.support.policies import FIELDS
 from trioedge.addresses.address import normalise_source
+from trioedge.addresses.source_prefix import SourcePrefix
 from trioedge.services.apply import SnapshotApplier
 from trioedge.services.applying.effects import Recheck
 from trioedge.services.policy import Policy, Settings
@@ -28,6 +29,7 @@ class Home:
     def __init__(self, services: Services) -> None:
         self.clock = StillClock()
         self.find = services.find
+        self.source_prefix = SourcePrefix()
 
 
 class Tenants:

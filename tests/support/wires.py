@@ -59,7 +59,7 @@ async def server(script: Script = echo) -> AsyncIterator[int]:
 
 def edge_to(port: int, *stages: object, **changes: object) -> te.Edge:
     """Make an edge on port 0 in front of a server on `port`; `changes` are arguments of Forward, or else of Edge."""
-    forward = {key: changes.pop(key) for key in ("preconnect", "connect_seconds") if key in changes}
+    forward = {key: changes.pop(key) for key in ("preconnect", "connect_seconds", "retries") if key in changes}
     endpoint = te.Forward(f"tcp://127.0.0.1:{port}", **forward)  # type: ignore[arg-type]
     return te.Edge("tcp://127.0.0.1:0", list(stages), endpoint, **changes)  # type: ignore[arg-type]
 

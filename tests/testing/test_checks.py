@@ -45,7 +45,7 @@ class Needs:
         te.SessionGate(),
         te.ConcurrencyLimit(1),
         te.Pacing("1 MB/s", "2 MB/s"),
-        te.DeviceLimit(1, key="network"),
+        te.DeviceLimit(1, key="source/128"),
     ],
     ids=repr,
 )

@@ -18,8 +18,9 @@ from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_context
 from trioedge.upstreams import by_policy
+from trioedge.upstreams.attempt import Attempt, ConnectCallback
 from trioedge.upstreams.by_policy import MAX_IDLE, PolicyUpstreams, max_idle
-from trioedge.upstreams.connector import Attempt, ConnectCallback, Target
+from trioedge.upstreams.connector import Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.upstream import Upstream
 

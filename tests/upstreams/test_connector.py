@@ -1,14 +1,10 @@
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import attrs
 import pytest
 import trio
 import trio.testing
 
+from tests.support.attempts import Noted, open_connector
 from tests.support.cancels import cancel_at_every_step, left_open
-from tests.support.names import NO_HOSTS, FakeNames
+from tests.support.names import FakeNames
 from tests.support.ports import closed_port, deaf_port
 from tests.support.reactors import deadlines_of
 from tests.support.wires import server
@@ -17,41 +13,10 @@ from trioedge.loop.reactor import Reactor
 from trioedge.relay.streams import PlainStream
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams.connector import Attempt, Connector, Permit, Target
+from trioedge.upstreams.connector import Connector, Permit, Target
 from trioedge.upstreams.errors import UpstreamError
-from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.upstreams.lookup import Absent
-from trioedge.upstreams.resolver import Answer, Resolver
-
-
-@attrs.define
-class Noted:
-    """A callback that notes what it is called with."""
-
-    sock: socket.socket | None = None
-    error: UpstreamError | None = None
-    called: trio.Event = attrs.field(factory=trio.Event)
-
-    def connected(self, sock: socket.socket, readable: bool) -> None:
-        assert not self.called.is_set()
-        self.sock = sock
-        self.called.set()
-
-    def failed(self, error: UpstreamError) -> None:
-        assert not self.called.is_set()
-        self.error = error
-        self.called.set()
-
-
-@asynccontextmanager
-async def open_connector(names: FakeNames | None = None) -> AsyncIterator[tuple[Connector, Reactor]]:
-    reactor = Reactor(Observer())
-    resolver = Resolver(reactor, names or FakeNames(), HostsFile(NO_HOSTS))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(reactor.run)
-        await nursery.start(resolver.run)
-        yield Connector(reactor, resolver), reactor
-        nursery.cancel_scope.cancel()
+from trioedge.upstreams.resolver import Answer
 
 
 async def test_a_connected_socket_stays_registered_for_its_owner() -> None:
@@ -151,6 +116,23 @@ async def test_the_second_address_is_tried_at_once_if_the_first_refuses() -> Non
         assert len(reactor) == 0
 
 
+async def test_the_names_of_a_destination_are_asked_for_in_the_name_of_its_asker() -> None:
+    asked: list[tuple[str, object]] = []
+
+    class Names:
+        def fresh_until(self, address: Address) -> float:
+            raise NotImplementedError
+
+        def ask(self, address: Address, on_answer: object, asker: object = None) -> None:
+            asked.append((address.host, asker))
+
+    connector = Connector(Reactor(Observer()), Names())
+    target = Target(Address("tcp", "redis.test", 1), 5.0, asker="shop")
+    connector.warm(target, lambda error: None)
+    connector.start(target, Noted()).cancel()
+    assert asked == [("redis.test", "shop")] * 2
+
+
 async def test_a_name_without_an_address_fails_as_unresolved() -> None:
     async with open_connector(FakeNames(absent=Absent("Name not known", 30.0))) as (connector, _):
         with pytest.raises(UpstreamError, match="Name not known") as raised:
@@ -182,22 +164,6 @@ async def test_a_stale_address_is_used_while_its_name_is_queried_again(mock_cloc
         await (await connector.open_stream(Target(where, 5.0))).aclose()
         await trio.testing.wait_all_tasks_blocked()
         assert names.asked == ["redis.test", "redis.test"]
-
-
-async def test_an_address_without_an_answer_delays_the_next_one_by_250_ms_only() -> None:
-    async with server() as port, deaf_port() as deaf, open_connector() as (_, reactor):
-        noted = Noted()
-        reactor.refresh()
-        began = trio.current_time()
-        race = Attempt(reactor, "race", reactor.now + 5.0, noted)
-        race.resolved([(socket.AF_INET, ("127.0.0.1", deaf)), (socket.AF_INET, ("127.0.0.1", port))])
-        await noted.called.wait()
-        assert noted.sock is not None
-        assert noted.sock.getpeername()[1] == port
-        assert 0.25 <= trio.current_time() - began < 2
-        assert len(reactor) == 1
-        reactor.forget(noted.sock.fileno())
-        noted.sock.close()
 
 
 REFUSAL = UpstreamError(Reason.UPSTREAM_FORBIDDEN, "tcp://redis.test:1: not there")
@@ -233,22 +199,6 @@ async def test_a_destination_without_a_permitted_address_is_reported_in_advance(
         connector.warm(Target(Address("tcp", "redis.test", 1), 5.0, only("192.0.2.1")), failures.append)
         await trio.testing.wait_all_tasks_blocked()
         assert failures == [REFUSAL]
-
-
-async def test_a_callback_that_raises_gets_the_failure_and_its_socket_is_closed() -> None:
-    class Clumsy(Noted):
-        def connected(self, sock: socket.socket, readable: bool) -> None:
-            self.sock = sock
-            raise LookupError("bug")
-
-    async with server() as port, open_connector() as (connector, reactor):
-        noted = Clumsy()
-        connector.start(Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0), noted)
-        await noted.called.wait()
-        assert noted.error is not None
-        assert noted.error.reason is Reason.FAULT
-        assert noted.sock is not None
-        assert (noted.sock.fileno(), len(reactor), deadlines_of(reactor)) == (-1, 0, 0)
 
 
 async def test_a_permit_that_raises_leaves_no_deadline_and_calls_no_callback() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup, join, take_turns
+from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup, join, join_searched, take_turns
 
 FOUND = Found(("192.0.2.1",), 30.0)
 OTHER = Found(("2001:db8::1", "2001:db8::2"), 20.0)
@@ -56,3 +56,15 @@ def test_turns_keep_every_address_and_the_order_within_each_family(hosts: list[s
     kinds = [":" in host for host in turns]
     changes = sum(one != other for one, other in pairwise(kinds))
     assert changes >= min(2 * min(kinds.count(True), kinds.count(False)) - 1, len(kinds) - 1)
+
+
+@pytest.mark.parametrize(
+    ("lookups", "joined"),
+    [
+        ([ABSENT], ABSENT),
+        ([ABSENT, Absent("b.test. does not exist", 5.0)], Absent("no A record, b.test. does not exist", 5.0)),
+        ([ABSENT, FAILED, ABSENT], FAILED),
+    ],
+)
+def test_what_no_search_domain_has_is_absent_unless_one_of_them_failed(lookups: list[Lookup], joined: Lookup) -> None:
+    assert join_searched(lookups) == joined

@@ -57,9 +57,9 @@ async def test_without_ipv6_on_the_machine_only_ipv4_is_queried() -> None:
         ("old.test", OLD),
         ("new.test", Found(("::2",), 20)),
         ("alias.test", Found(("192.0.2.3",), 5)),
-        ("mail.test", Absent("no A record", 30)),
-        ("gone.test", Absent("The DNS query name does not exist: gone.test.", 30)),
-        ("nowhere.test", Absent("The DNS query name does not exist: nowhere.test.", 20)),
+        ("mail.test", Absent("mail.test. has no A record", 30)),
+        ("gone.test", Absent("gone.test. does not exist", 30)),
+        ("nowhere.test", Absent("nowhere.test. does not exist", 20)),
     ],
 )
 async def test_an_answer_is_read_as_found_or_absent_with_its_time_to_live(host: str, lookup: Lookup) -> None:
@@ -145,7 +145,60 @@ async def test_a_name_that_no_domain_has_is_absent_for_the_shortest_of_their_tim
     async with dns_server(ZONE) as server:
         client = server.client(search=["else.test.", "corp.test."])
         lookup = await NameServers(client, ipv6=False).look_up("gone", trio.current_time() + 3)
-    assert lookup == Absent("None of DNS query names exist: gone.else.test., gone.corp.test., gone.", 5)
+    tried = "gone.else.test. does not exist, gone.corp.test. does not exist, gone. does not exist"
+    assert lookup == Absent(tried, 5)
+
+
+SEARCHED = """
+else.test. 60 IN SOA ns.test. admin.test. 1 60 60 60 30
+db.corp.test. 20 IN A 192.0.2.4
+db.corp.test. 20 IN AAAA ::4
+db.only6.test. 20 IN AAAA ::6
+db.empty.test. 20 IN MX 10 mail.test.
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "failing", "hosts"),
+    [
+        ("broken.test.", ["db.broken.test."], ("192.0.2.4", "::4")),  # SERVFAIL
+        ("empty.test.", [], ("192.0.2.4", "::4")),  # the name is there, without an address
+        ("else.test.", [], ("192.0.2.4", "::4")),  # NXDOMAIN
+        ("only6.test.", [], ("::6",)),  # both families are of one host
+    ],
+)
+async def test_a_domain_that_fails_or_has_no_address_does_not_end_the_search(
+    first: str, failing: list[str], hosts: tuple[str, ...]
+) -> None:
+    async with dns_server(SEARCHED, failing=failing) as server:
+        client = server.client(search=[first, "corp.test."])
+        lookup = await NameServers(client, ipv6=True).look_up("db", trio.current_time() + 3)
+    assert isinstance(lookup, Found)
+    assert sorted(lookup.hosts) == sorted(hosts)
+
+
+async def test_a_failure_in_one_domain_is_no_absence_although_the_others_do_not_have_the_name() -> None:
+    async with dns_server(SEARCHED, failing=["gone.corp.test."]) as server:
+        client = server.client(search=["corp.test.", "else.test."])
+        lookup = await NameServers(client, ipv6=False).look_up("gone", trio.current_time() + 3)
+    assert isinstance(lookup, Failed)
+    assert [name for name, _ in server.asked] == ["gone.corp.test.", "gone.else.test.", "gone."]
+
+
+async def test_a_search_ends_where_no_server_answers() -> None:
+    async with dns_server(SEARCHED, silent=["db.else.test."]) as server:
+        client = server.client(search=["else.test.", "corp.test."])
+        client.timeout = client.lifetime = 0.1
+        lookup = await NameServers(client, ipv6=False).look_up("db", trio.current_time() + 3)
+    assert isinstance(lookup, Failed)
+    assert [name for name, _ in server.asked] == ["db.else.test."]
+
+
+async def test_a_domain_too_long_for_the_name_is_left_out_of_the_search() -> None:
+    async with dns_server(ZONE) as server:
+        client = server.client(search=[".".join(["a" * 60] * 4), "corp.test."])
+        lookup = await NameServers(client, ipv6=False).look_up("db", trio.current_time() + 3)
+    assert lookup == Found(("192.0.2.4",), 20)
 
 
 async def test_an_answer_too_long_for_a_datagram_is_fetched_over_tcp() -> None:
@@ -220,15 +273,13 @@ async def test_the_servers_of_a_file_are_read_again_when_it_changed(tmp_path: Pa
 
     assert await detail() == f"no name server to ask: [Errno 2] No such file or directory: {str(path)!r}"
     path.write_text("search corp.test\noptions ndots:2\n")
-    assert await detail() == "no name server to ask: no nameservers"
+    assert await detail() == "no answer in time from 127.0.0.1"  # as libc
     path.write_text("nameserver 192.0.2.53\n")
     assert await detail() == "no answer in time from 192.0.2.53"
     path.write_text("nameserver 192.0.2.53\nnameserver 2001:db8::53\n")
     assert await detail() == "no answer in time from 192.0.2.53, 2001:db8::53"
-    path.write_text("nameserver somewhere\n")
-    assert "nameserver somewhere is not" in await detail()
-    path.write_bytes(b"\xff\xfe nameserver\n")
-    assert "no name server to ask" in await detail()
+    path.write_bytes(b"# caf\xe9\nnameserver somewhere\nblurb\nnameserver 192.0.2.54\noptions ndots:x\n")
+    assert await detail() == "no answer in time from 192.0.2.54"
 
 
 async def test_search_domains_and_ndots_of_a_file_apply_and_its_timeout_is_capped(tmp_path: Path) -> None:
@@ -241,6 +292,30 @@ async def test_search_domains_and_ndots_of_a_file_apply_and_its_timeout_is_cappe
         client.port = server.port  # a file has no port
         assert await servers.look_up("db", trio.current_time() + 3) == Found(("192.0.2.4",), 20)
     assert [name for name, _ in server.asked] == ["db.else.test.", "db.corp.test."]
+
+
+@pytest.mark.parametrize(("option", "over_tcp"), [("use-vc", 1), ("rotate", 0)])
+async def test_use_vc_queries_over_tcp(option: str, over_tcp: int, tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(f"nameserver 127.0.0.1\noptions {option}\n")
+    async with dns_server(ZONE) as server:
+        servers = NameServers(path, ipv6=False)
+        servers._configured().port = server.port  # a file has no port
+        assert await servers.look_up("old.test", trio.current_time() + 3) == OLD
+        assert server.over_tcp == over_tcp
+
+
+@pytest.mark.parametrize(
+    ("options", "timeout", "lifetime", "rotate"),
+    [("", 1, 5, False), ("timeout:3 attempts:2", 1, 4, False), ("attempts:1 rotate", 1, 2, True)],
+)
+def test_timeout_attempts_and_rotate_of_a_file_apply(
+    options: str, timeout: float, lifetime: float, rotate: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(f"nameserver 192.0.2.53\nnameserver 192.0.2.54\noptions {options}\n")
+    client = NameServers(path)._configured()
+    assert (client.timeout, client.lifetime, client.rotate) == (timeout, lifetime, rotate)
 
 
 LOOPBACK = "00000000000000000000000000000001 01 80 10 80       lo\n"

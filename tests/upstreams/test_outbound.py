@@ -23,7 +23,7 @@ from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_context
 from trioedge.upstreams.connector import Connector, Permit, Target
 from trioedge.upstreams.direct import Direct
-from trioedge.upstreams.outbound import TaskConnector, as_stream, check_outbound, open_outbound
+from trioedge.upstreams.outbound import TaskConnector, as_stream, check_outbound, open_outbound, with_scopes
 from trioedge.upstreams.resolver import Answer, local_answer
 
 WHERE = parse_address("tcp://192.0.2.9:80")
@@ -48,7 +48,10 @@ class Names:
         self.asked: list[Address] = []
         self._silent = silent
 
-    def ask(self, address: Address, on_answer: Callable[[Any], object]) -> None:
+    def fresh_until(self, address: Address) -> float:
+        raise NotImplementedError
+
+    def ask(self, address: Address, on_answer: Callable[[Any], object], asker: object = None) -> None:
         self.asked.append(address)
         if not self._silent:
             on_answer(local_answer(address))
@@ -59,7 +62,7 @@ def task_connector(connect: Connect, names: Names | None = None) -> TaskConnecto
 
 
 async def open_stream(connect: Connect, permit: Permit | None = None) -> trio.abc.HalfCloseableStream:
-    return await task_connector(connect).open_stream(Target(WHERE, 5.0, permit))
+    return await task_connector(connect).open_stream(Target(WHERE, 5.0, permit, retries=0))
 
 
 # What is an outbound.
@@ -306,6 +309,33 @@ async def test_an_error_of_the_connect_has_the_reason_of_its_number(error: Excep
         await open_stream(connect)
     assert (raised.value.reason, detail in raised.value.detail) == (reason, True)
     assert logs == []
+
+
+def to_itself() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.connect(sock.getsockname())
+    return sock
+
+
+async def test_a_socket_that_is_connected_to_itself_is_refused_and_closed() -> None:
+    sock = to_itself()
+    with pytest.raises(te.UpstreamError, match="it returned a socket that is connected to itself") as raised:
+        as_stream(sock, "it returned")
+    assert (raised.value.reason, sock.fileno()) == (te.Reason.UPSTREAM_REFUSED, -1)
+
+
+def test_interfaces_of_an_answer_become_numbers() -> None:
+    number = socket.if_nametoindex("lo")
+    where = parse_address("tcp://db.test:80")
+    four, local = (socket.AF_INET, ("192.0.2.1", 80)), (socket.AF_UNIX, "/run/a%b.sock")
+    assert with_scopes((four,), where) == (four,)
+    answer = with_scopes(((socket.AF_INET6, ("fe80::1%lo", 80)), four, local), where)
+    assert answer == ((socket.AF_INET6, ("fe80::1", 80, 0, number)), four, local)
+    error = with_scopes(((socket.AF_INET6, ("fe80::1%eth987", 80)),), where)
+    assert isinstance(error, te.UpstreamError)
+    assert error.detail == "tcp://db.test:80: this machine has no interface 'eth987'"
+    assert with_scopes(error, where) is error
 
 
 async def test_the_error_of_open_tcp_stream_has_the_reason_of_its_cause() -> None:

@@ -1,72 +1,36 @@
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from tests.support.names import NO_HOSTS, FakeNames
+from tests.support.names import FakeNames
+from tests.support.resolvers import REDIS, CountingNames, Run, asked_by, running
 from trioedge.addresses.address import Address, parse_address
-from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
 from trioedge.upstreams import hosts_file
 from trioedge.upstreams import resolver as resolver_module
 from trioedge.upstreams.errors import UpstreamError
-from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup
+from trioedge.upstreams.query_queue import PLACES
 from trioedge.upstreams.resolver import (
     ADDRESSES,
-    AT_ONCE,
     FAILED_SECONDS,
     HOSTS_SECONDS,
     MAX_ABSENT_SECONDS,
     MAX_SECONDS,
     MIN_SECONDS,
     QUERY_SECONDS,
+    STALE_ANSWER_SECONDS,
     STALE_SECONDS,
     Answer,
-    Resolver,
 )
 
-REDIS = Address("tcp", "redis.test", 6379)
 FOUND = Found(("192.0.2.1",), 30.0)
 ANSWER = ((socket.AF_INET, ("192.0.2.1", 6379)),)
-
-
-class Run:
-    """A resolver, its reactor and the name servers that it queries."""
-
-    def __init__(self, names: FakeNames, hosts: Path = NO_HOSTS) -> None:
-        self.names = names
-        self.reactor = Reactor(Observer())
-        self.resolver = Resolver(self.reactor, names, HostsFile(hosts))
-
-    def ask(self, address: Address = REDIS) -> list[Answer]:
-        """Ask as a session does, and give a list that gets the answer once it is there."""
-        self.reactor.refresh()
-        answers: list[Answer] = []
-        self.resolver.ask(address, answers.append)
-        return answers
-
-    async def answer(self, address: Address = REDIS) -> Answer:
-        """Ask, wait until the worker is idle, and give the answer."""
-        answers = self.ask(address)
-        await trio.testing.wait_all_tasks_blocked()
-        (answer,) = answers
-        return answer
-
-
-@asynccontextmanager
-async def running(names: FakeNames, hosts: Path = NO_HOSTS) -> AsyncIterator[Run]:
-    async with trio.open_nursery() as nursery:
-        run = Run(names, hosts)
-        await nursery.start(run.resolver.run)
-        yield run
-        nursery.cancel_scope.cancel()
 
 
 def reason(answer: Answer) -> Reason:
@@ -126,8 +90,7 @@ async def test_the_answer_for_one_port_stays_the_same_object_when_it_is_renewed(
         first = await run.answer()
         assert run.ask()[0] is first
         await trio.sleep(31)
-        assert run.ask()[0] is first
-        await trio.testing.wait_all_tasks_blocked()
+        assert await run.answer() is first
         assert run.ask()[0] is first
         assert len(run.names.asked) == 2
 
@@ -159,58 +122,124 @@ async def test_an_outcome_is_cached_for_its_time_to_live_within_bounds(
     async with running(FakeNames(redis=lookup)) as run:
         first = await run.answer()
         assert isinstance(first, UpstreamError) != isinstance(lookup, Found)
-        await trio.sleep(seconds * 0.99)
+        await trio.sleep(seconds * 0.89)
         assert len(run.ask()) == 1
         await trio.testing.wait_all_tasks_blocked()
         assert len(run.names.asked) == 1
-        await trio.sleep(seconds * 0.02)
+        await trio.sleep(seconds * 0.12)
         await run.answer()
         assert len(run.names.asked) == 2
 
 
-async def test_a_stale_answer_is_used_until_the_query_in_the_background_ends(
+MOVED = ((socket.AF_INET, ("192.0.2.2", 6379)),)
+
+
+async def test_an_address_that_moved_while_its_name_was_not_asked_for_is_found_by_the_first_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
+        assert await run.answer() == ANSWER
+        run.names.answers["redis"] = ["192.0.2.2"]
+        await trio.sleep(31)
+        waiting = [run.ask() for _ in range(3)]
+        assert waiting == [[], [], []]
+        await trio.testing.wait_all_tasks_blocked()
+        assert waiting == [[MOVED]] * 3
+        assert len(run.names.asked) == 2
+
+
+async def test_a_name_that_is_asked_for_all_the_time_is_renewed_before_it_expires_and_no_session_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
-        await trio.sleep(31)
-        run.names.answers["redis"] = ["192.0.2.2"]
-        for _ in range(3):
-            assert run.ask() == [ANSWER]
-        await trio.testing.wait_all_tasks_blocked()
-        assert run.ask() == [((socket.AF_INET, ("192.0.2.2", 6379)),)]
-        assert len(run.names.asked) == 2
+        for second in range(120):
+            if second == 60:
+                run.names.answers["redis"] = ["192.0.2.2"]
+            await trio.sleep(1)
+            assert len(run.ask()) == 1
+            await trio.testing.wait_all_tasks_blocked()
+        assert run.ask() == [MOVED]
+        assert len(run.names.asked) == 1 + 120 // 27
 
 
 @pytest.mark.parametrize("failing", [Failed("SERVFAIL"), None])
-async def test_a_stale_answer_is_used_for_a_day_while_the_servers_fail(
+async def test_an_expired_answer_is_used_when_the_query_fails_or_takes_longer_than_1_8_seconds(
     failing: Lookup | None, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         run.names.answers["redis"] = failing
         await trio.sleep(31)
+        first = run.ask()
+        await trio.sleep(STALE_ANSWER_SECONDS - 0.01)
+        assert first == ([] if failing is None else [ANSWER])
+        if failing is None:
+            second = run.ask()
+            assert second == []
+            await trio.sleep(0.02)
+            assert (first, second) == ([ANSWER], [ANSWER])
+            assert run.ask() == [ANSWER], "the query is late, so no further session waits for it"
+        assert len(run.names.asked) == 2
+
+
+@pytest.mark.parametrize("failing", [Failed("SERVFAIL"), None])
+async def test_an_expired_answer_is_used_at_once_for_a_day_while_the_servers_fail(
+    failing: Lookup | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
+        await run.answer()
+        run.names.answers["redis"] = failing
+        await trio.sleep(31)
+        run.ask()
+        await trio.sleep(QUERY_SECONDS)
         for failures in range(1, 4):
             assert run.ask() == [ANSWER]
+            await trio.sleep(FAILED_SECONDS * 2 ** (failures - 1) + 0.01)
+            assert run.ask() == [ANSWER]
             await trio.sleep(QUERY_SECONDS)
-            assert len(run.names.asked) == 1 + failures
-            await trio.sleep(FAILED_SECONDS)
-        await trio.sleep(STALE_SECONDS - 60)
+            assert len(run.names.asked) == 2 + failures
+        await trio.sleep(STALE_SECONDS - 120)
         assert run.ask() == [ANSWER]
-        await trio.sleep(60)
+        await trio.sleep(120)
         answers = run.ask()
         assert answers == []
         await trio.sleep(QUERY_SECONDS + 0.1)
         assert reason(answers[0]) is Reason.UPSTREAM_UNRESOLVED
 
 
-async def test_a_negative_answer_replaces_a_stale_one(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_negative_answer_replaces_an_expired_one(autojump_clock: trio.testing.MockClock) -> None:
     async with running(FakeNames(redis=["192.0.2.1"])) as run:
         await run.answer()
         await trio.sleep(31)
         run.names.answers["redis"] = Absent("no such name", 30)
-        assert await run.answer() == ANSWER
-        assert reason(run.ask()[0]) is Reason.UPSTREAM_UNRESOLVED
+        assert reason(await run.answer()) is Reason.UPSTREAM_UNRESOLVED
+
+
+async def test_the_pauses_of_a_name_that_fails_double_up_to_half_a_minute_and_begin_anew_after_an_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def pauses(count: int) -> list[float]:
+        """Ask ten times a second, and give the times between queries."""
+        before, at = len(run.names.asked), list[float]()
+        while len(at) <= count:
+            run.ask()
+            await trio.testing.wait_all_tasks_blocked()
+            if len(run.names.asked) > before:
+                before = len(run.names.asked)
+                at.append(trio.current_time())
+            await trio.sleep(0.1)
+        return [round(later - earlier, 1) for earlier, later in pairwise(at)]
+
+    async with running(FakeNames(redis=Failed("SERVFAIL"))) as run:
+        for measured, pause in zip(await pauses(7), [1, 2, 4, 8, 16, 30, 30], strict=True):
+            assert pause <= measured <= pause + 0.2
+        run.names.answers["redis"] = Absent("no such name", 1)
+        await trio.sleep(31)
+        await run.answer()
+        run.names.answers["redis"] = Failed("SERVFAIL")
+        await trio.sleep(2)
+        assert (await pauses(1))[0] <= FAILED_SECONDS + 0.2
 
 
 async def test_a_failure_is_cached_briefly_and_then_the_next_session_waits_for_a_query(
@@ -225,6 +254,14 @@ async def test_a_failure_is_cached_briefly_and_then_the_next_session_waits_for_a
         run.names.answers["redis"] = ["192.0.2.1"]
         await trio.sleep(FAILED_SECONDS)
         assert await run.answer() == ANSWER
+
+
+async def test_the_time_until_which_an_answer_is_fresh(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(FakeNames(redis=["192.0.2.1"])) as run:
+        assert run.resolver.fresh_until(REDIS) == 0
+        await run.answer()
+        assert run.resolver.fresh_until(REDIS) == 30
+        assert run.resolver.fresh_until(parse_address("tcp://192.0.2.1:80")) == inf
 
 
 async def test_each_session_gets_a_new_exception_with_its_own_destination() -> None:
@@ -246,61 +283,13 @@ async def test_the_hosts_file_comes_before_the_servers_and_is_read_again_when_it
         assert await run.answer() == ANSWER
         path.write_text("192.0.2.77 redis.test\n")
         mock_clock.jump(HOSTS_SECONDS)
-        assert run.ask() == [ANSWER]
+        answers = run.ask()
         mock_clock.rate = 1  # for the thread that reads
         with trio.fail_after(2):
-            while run.ask() == [ANSWER]:
+            while not answers:
                 await trio.sleep(0.002)
         assert run.ask() == [((socket.AF_INET, ("192.0.2.77", 6379)),)]
         assert run.names.asked == []
-
-
-class CountingNames(FakeNames):
-    """Counts the queries at the same time; those for `slow` names are never answered."""
-
-    def __init__(self) -> None:
-        super().__init__(slow=None, quick=["192.0.2.1"])
-        self.now = self.max_now = 0
-
-    async def look_up(self, host: str, due: float) -> Lookup:
-        self.now += 1
-        self.max_now = max(self.max_now, self.now)
-        try:
-            return await super().look_up(host, due)
-        finally:
-            self.now -= 1
-
-
-async def test_a_bounded_number_of_names_is_queried_at_once_and_all_are_answered_in_time(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    names = CountingNames()
-    async with running(names) as run:
-        slow = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(5 * AT_ONCE)]
-        await trio.sleep(1)
-        assert len(names.asked) == names.max_now == AT_ONCE
-        quick = [run.ask(Address("tcp", f"quick.{number}", 1)) for number in range(3 * AT_ONCE)]
-        await trio.sleep(QUERY_SECONDS - 1.001)
-        assert not any(slow + quick)
-        await trio.sleep(0.002)
-        assert all(reason(answer) is Reason.UPSTREAM_UNRESOLVED for (answer,) in slow)
-        assert not any(isinstance(answer, UpstreamError) for (answer,) in quick)
-        assert names.max_now == AT_ONCE
-        order = [f"slow.{number}" for number in range(5 * AT_ONCE)] + [f"quick.{n}" for n in range(3 * AT_ONCE)]
-        assert names.asked == order
-        assert await run.answer(Address("tcp", "quick.again", 1)) == ((socket.AF_INET, ("192.0.2.1", 1)),)
-
-
-async def test_only_one_query_begins_in_each_turn_of_the_loop() -> None:
-    names = CountingNames()
-    async with running(names) as run:
-        for number in range(AT_ONCE):
-            run.ask(Address("tcp", f"slow.{number}", 1))
-        begun = [0]
-        while begun[-1] < AT_ONCE:
-            await trio.lowlevel.checkpoint()
-            begun.append(len(names.asked))
-        assert max(now - before for before, now in pairwise(begun)) <= 2  # the order within a turn is Trio's
 
 
 async def test_at_capacity_the_least_recently_used_name_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,10 +310,11 @@ async def test_at_capacity_queries_under_way_go_on_and_further_names_are_refused
     monkeypatch.setattr(resolver_module, "CAPACITY", 3)
     names = FakeNames(slow=None, quick=["192.0.2.1"])
     async with running(names) as run:
-        waiting = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2)]
+        waiting = asked_by(run, 2, ["slow.0", "slow.1"])
         for number in range(5):
             await run.answer(Address("tcp", f"quick.{number}", 1))
         last = run.ask(Address("tcp", "slow.2", 1))
+        assert last == []
         (refused,) = run.ask(Address("tcp", "slow.3", 1))
         assert reason(refused) is Reason.CAPACITY
         assert run.ask(Address("tcp", "quick.4", 1))  # this one is in memory
@@ -360,9 +350,9 @@ async def test_a_callback_may_ask_for_another_name() -> None:
 async def test_a_cancel_ends_every_query_and_calls_no_caller() -> None:
     names = CountingNames()
     async with running(names) as run:
-        answers = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2 * AT_ONCE)]
+        answers = [run.ask(Address("tcp", f"slow.{number}", 1)) for number in range(2 * PLACES)]
         await trio.testing.wait_all_tasks_blocked()
-        assert names.now == AT_ONCE
+        assert names.now == PLACES
     assert names.now == 0
     assert not any(answers)
 

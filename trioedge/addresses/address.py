@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from contextlib import suppress
 
 import attrs
 
@@ -21,7 +22,8 @@ class Address:
 
     Attributes:
         scheme: ``tcp`` or ``unix``.
-        host: an IP address without brackets, or a host name; empty for ``unix``.
+        host: an IP address without brackets, or a host name; empty for ``unix``. An IPv6 address of a link names its
+            interface, as in ``fe80::1%eth0`` (RFC 4007).
         port: 0 to 65535; a listener on 0 gets a free port from the system.
         path: the socket's path for ``unix``, else empty.
     """
@@ -47,7 +49,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     """Parse ``tcp://127.0.0.1:6379``, ``tcp://[::1]:9000``, ``tcp://redis.internal:6379`` or ``unix:///run/x.sock``.
 
     Args:
-        text: the address; scheme and port have no defaults.
+        text: the address; scheme and port have no defaults. Blanks around it are ignored, but a path may end with one.
         listening: allow port 0, which a destination cannot have.
 
     Raises:
@@ -57,9 +59,9 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         port = text if type(text) is int and 0 < text < 65536 else 6379
         raise ConfigurationError(f"address {quote(text)} is not text: write 'tcp://127.0.0.1:{port}'")
     wrong = f"address {text!r}"
-    scheme, separator, rest = text.partition("://")
+    scheme, separator, rest = text.lstrip(" \t").partition("://")
     if scheme not in ("tcp", "unix") or not separator:
-        raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://, as in tcp://127.0.0.1:6379")
+        raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://{_completed(text)}")
     if scheme == "unix":
         if not rest.startswith("/") or rest.endswith("/") or "\0" in rest:
             raise ConfigurationError(f"{wrong} needs the absolute path of a socket, as in unix:///run/edge.sock")
@@ -68,6 +70,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         if len(rest.encode()) > 107:  # sun_path in unix(7), without the terminating zero
             raise ConfigurationError(f"{wrong} is too long: a socket's path has at most 107 bytes")
         return Address("unix", path=rest)
+    rest = rest.rstrip(" \t")
     if any(letter in rest for letter in "/?#@"):
         raise ConfigurationError(f"{wrong} has more than a host and a port")
     if (bracketed := _bracketed(rest)) is not None:
@@ -75,7 +78,8 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     match = _HOST_PORT.fullmatch(rest)
     if match is None:
         raise ConfigurationError(f"{wrong} is not host:port, as in tcp://127.0.0.1:6379 or tcp://[::1]:6379")
-    host, digits = (match["ipv6"] or match["host"] or "").lower(), match["port"]
+    host, percent, zone = (match["ipv6"] or match["host"] or "").partition("%")
+    host, digits = host.lower() + percent + zone, match["port"]  # names of interfaces keep their case
     if not host:
         raise ConfigurationError(
             f"{wrong} names no host: 127.0.0.1 is this machine alone, 0.0.0.0 every interface it has"
@@ -89,9 +93,20 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         raise ConfigurationError(f"{wrong}: nothing answers on port 0")
     if match["ipv6"] is not None and (":" not in host or packed_ip(host) is None):
         raise ConfigurationError(f"{wrong}: {host!r} is not an IPv6 address")
+    if match["ipv6"] is not None and percent and not _is_interface(zone):
+        raise ConfigurationError(f"{wrong}: {zone!r} names no interface, as eth0 does in tcp://[fe80::1%eth0]:6379")
     if packed_ip(host) is None and not _is_host_name(host):
         raise ConfigurationError(f"{wrong}: {host!r} is neither an IP address nor a host name")
     return Address("tcp", host, port)
+
+
+def _completed(text: str) -> str:
+    """Show how an address is written: this one with its scheme, if only that is missing, or else an example."""
+    for whole in (f"tcp://{text}", f"unix://{text}"):
+        with suppress(ConfigurationError):
+            if "://" not in text:
+                return f": write '{parse_address(whole, listening=True)}'"
+    return ", as in tcp://127.0.0.1:6379"
 
 
 def _bracketed(rest: str) -> str | None:
@@ -100,6 +115,11 @@ def _bracketed(rest: str) -> str | None:
     if ":" in host and (port.isdecimal() or not port) and packed_ip(host) is not None:
         return f"[{host}]:{port or 6379}"
     return f"[{rest}]:6379" if ":" in rest and packed_ip(rest) is not None else None
+
+
+def _is_interface(zone: str) -> bool:
+    """Return whether `zone` can be an interface's name, of at most 15 bytes (IFNAMSIZ), or its number."""
+    return zone.isprintable() and 0 < len(zone.encode()) < 16 and not any(map(str.isspace, zone))
 
 
 def _is_host_name(host: str) -> bool:
@@ -122,14 +142,15 @@ def normalise_source(text: str) -> tuple[str, bytes]:
     """Return a client's address in canonical form, and packed.
 
     ``::ffff:192.0.2.1`` becomes ``192.0.2.1``, ``2001:DB8::0:1`` becomes ``2001:db8::1``, ``unix`` remains and is
-    packed as no bytes.
+    packed as no bytes. Blanks around it are ignored.
 
     Raises:
         ConfigurationError: quotes `text`, if it is neither an IP address nor ``unix``.
     """
-    if text == UNIX_SOURCE:
+    plain = text.strip(" \t")
+    if plain == UNIX_SOURCE:
         return UNIX_SOURCE, b""
-    packed = packed_ip(text)
+    packed = packed_ip(plain)
     if packed is None:
         raise ConfigurationError(f"source {text!r} is not an IP address (nor {UNIX_SOURCE!r})")
     return str(ipaddress.ip_address(packed)), packed

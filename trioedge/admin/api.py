@@ -6,11 +6,11 @@ gives the state of the edge's connection to its control plane.
 
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import trio
+from trio_util import AsyncValue
 
 from ..addresses.address import Address
 from ..control.snapshot_lines import KnownLines, SnapshotReader
@@ -19,7 +19,7 @@ from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
 from ..services.snapshot import Plan, Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
-from ..serving.listener import listen_unix
+from ..serving.bind import LocalSocket
 
 ONLY_ITS_USER: Final = 0o600
 """The socket's permissions."""
@@ -37,15 +37,17 @@ class Admin:
         state: gives the state of the connection to the control plane.
         address: the local socket.
         stage_keys: the tables of a service that the stages of the edge read.
+        phase: the edge's; when it drains, a successor may take the path, and until then this one answers.
     """
 
     plan: Callable[[Snapshot], Awaitable[Plan]]
     state: Callable[[], ControlState]
     address: Address
     stage_keys: StageKeys = NO_KEYS
+    phase: AsyncValue[str] = attrs.field(factory=lambda: AsyncValue("serving"))
 
     async def serve(self, *, task_status: trio.TaskStatus[object]) -> None:
-        """Answer on a local socket until cancelled; then the socket is closed and its path removed.
+        """Answer on a local socket until cancelled; then the socket is closed, and its file is removed if it is ours.
 
         Raises:
             ListenError: the system refuses the socket.
@@ -53,16 +55,22 @@ class Admin:
         import hypercorn.trio  # its import takes half of an edge's start, and few edges have an admin socket
         from hypercorn.config import Config, Sockets
 
-        sock = listen_unix(self.address, mode=ONLY_ITS_USER)
+        socket = LocalSocket(self.address, mode=ONLY_ITS_USER)
         config = Config()
-        config.create_sockets = lambda: Sockets([], [sock], [])  # type: ignore[method-assign]  # our own, to be closed below
+        config.create_sockets = lambda: Sockets([], [socket.sock], [])  # type: ignore[method-assign]  # our own, to be closed below
         config.errorlog = None
         config.graceful_timeout = 0.0
         try:
-            await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]  # ASGI 3 in this shape
+            socket.listen()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._allow_successor, socket)
+                await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]  # ASGI 3 in this shape
         finally:
-            sock.close()  # Hypercorn closes it as well, unless a cancel comes first
-            Path(self.address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, and the edge is stopping
+            socket.close()  # Hypercorn closes it as well, unless a cancel comes first
+
+    async def _allow_successor(self, socket: LocalSocket) -> None:
+        await self.phase.wait_value("draining")
+        socket.allow_successor()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""

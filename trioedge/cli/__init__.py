@@ -7,28 +7,36 @@ Output goes to stdout, logs and errors to stderr. An error is one line, and the 
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from typing import Final
 
 from cyclopts import App, CycloptsError
 
-from ..errors import ConfigurationError, ListenError
+from ..errors import ConfigurationError, EdgeError, ListenError
 from ..process.run import ExitCode
-from .check import check as check_command
-from .demo.command import demo as demo_command
-from .diff import UnansweredError, diff_command
-from .doctor import doctor as doctor_command
-from .run import run as run_command
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("trioedge")
+
 
 app = App(
     name="trioedge",
     help="Build the edge proxy you want from a few stages in Python, at layer-4 latency.",
-    version=lambda: version("trioedge"),
+    version=_version,
 )
-app.command(run_command, name="run", sort_key=1)
-app.command(check_command, name="check", sort_key=2)
-app.command(diff_command, name="diff", sort_key=3)
-app.command(demo_command, name="demo", sort_key=4)
-app.command(doctor_command, name="doctor", sort_key=5)
+COMMANDS: Final = {
+    "run": "run:run",
+    "check": "check:check",
+    "diff": "diff:diff_command",
+    "demo": "demo.command:demo",
+    "doctor": "doctor:doctor",
+}
+"""Modules and functions by command. Each is imported when it runs, so none waits for what another one needs."""
+
+for _place, (_name, _function) in enumerate(COMMANDS.items(), 1):
+    app.command(f"{__name__}.{_function}", name=_name, sort_key=_place)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command and its options; None for those of the process.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given or given[0] not in COMMANDS:
+        for name in COMMANDS:
+            app[name]  # imports it, because the list of commands has the first line of each
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except Exception as error:
@@ -47,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _fail(wrong, ExitCode.LISTEN)
             case ConfigurationError() as wrong:
                 return _fail(wrong, ExitCode.CONFIGURATION)
-            case UnansweredError() as wrong:
+            case EdgeError() as wrong:
                 return _fail(wrong, ExitCode.FAULT)
             case BrokenPipeError():  # the reader of our output has ended, as head does
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

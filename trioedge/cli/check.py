@@ -1,15 +1,11 @@
 """``trioedge check``: print the chain of an edge, or its fault; no socket is opened."""
 
 import sys
+from contextlib import redirect_stdout
 
 import attrs
-import structlog
 
-from ..control.file import FileControl
 from ..edge import Edge
-from ..process import logs
-from ..services.examine import PolicyWarnings
-from ..services.snapshot import Snapshot
 from .target import load
 
 _WHEN = {
@@ -44,19 +40,32 @@ def check(target: str, /) -> int:
     Args:
         target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge.
     """
-    logs.configure()
-    edge = load(target)
-    if isinstance(edge.control, FileControl):
-        _warn(edge, edge.control.read(edge.stage_keys))  # a faulty file would keep the edge from starting
+    with redirect_stdout(sys.stderr):  # lines of the target's own are no part of the output
+        edge = load(target)
+    if edge.control is not None:
+        _check_services(edge)
     (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
     return 0
 
 
-def _warn(edge: Edge, snapshot: Snapshot) -> None:
-    """Log the warnings about policies that the edge will log when it serves."""
+def _check_services(edge: Edge) -> None:
+    """Read the edge's file of services, if it has one, and log the warnings that the edge will log when it serves.
+
+    A faulty file would keep the edge from starting. An edge without one needs none of these imports, which would take
+    as long as all others together.
+    """
+    import structlog
+
+    from ..control.file import FileControl
+    from ..process import logs
+    from ..services.examine import PolicyWarnings
+
+    if not isinstance(edge.control, FileControl):
+        return
     warnings = PolicyWarnings(edge.outline.enforced, needs_outbound=edge.outline.needs_outbound)
-    for name, settings in snapshot.services.items():
+    for name, settings in edge.control.read(edge.stage_keys).services.items():
         warnings.note(name, settings.policy)
+    logs.configure()
     log = structlog.get_logger("trioedge")
     if warnings.keys:
         log.warning("policy not enforced: no stage reads it", keys=warnings.keys, services=warnings.services)

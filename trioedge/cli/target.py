@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..arguments import is_async
 from ..edge import Edge
 from ..errors import ConfigurationError
-from ..process.run import loading
+from ..serving.loading import loading
 
 FILE_MODULE: Final = "__trioedge_target__"
 """The module name of a file: not ``__main__``, and no name that could hide another module."""

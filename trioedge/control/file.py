@@ -12,7 +12,8 @@ from weakref import WeakSet
 
 import trio
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
+from ..loop.slices import in_slices
 from ..services.control_plane import Link, SnapshotError
 from ..services.snapshot import Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
@@ -25,7 +26,10 @@ RETRY_SECONDS: Final = 0.5
 """Until a file that could not be read is read again."""
 
 SILENT_SECONDS: Final = 300.0
-"""How long the reading process may print nothing before it is killed: it may wait for a disk that is gone."""
+"""How long a reader may give nothing before it is given up: it may wait for a disk that is gone."""
+
+
+CHUNK_BYTES: Final = 65_536
 
 
 def read_services(path: str | os.PathLike[str], stage_keys: StageKeys = NO_KEYS) -> Snapshot:
@@ -61,8 +65,11 @@ class FileControl:
     """A control plane that is a TOML file, read again whenever the file changes.
 
     The edge accepts no client before the file was read once. Later readings happen in a child process, so a large file
-    does not delay sessions. A file with faults is refused whole; while the file has faults or is missing, the services
-    stay as they are and the log says why. It checks no devices and takes no reports.
+    does not delay sessions. A frozen program, and one within a zip file, has no Python to start: there a thread reads,
+    and sessions may wait for 5 ms at a time meanwhile.
+
+    A file with faults is refused whole; while the file has faults or is missing, the services stay as they are and the
+    log says why. It checks no devices and takes no reports.
 
     One object may serve several edges at once. The first reading for an edge blocks the event loop, so start edges that
     share a large file together.
@@ -73,9 +80,12 @@ class FileControl:
 
         Args:
             path: of the file, a table ``[services.NAME]`` for each service; see :func:`read_services`. A relative path
-                begins at the working directory of the process. Replace the file by a rename; a file that is written in
-                place is read once it has been the same for 0.1 s.
+                begins at the working directory of the process. Replace the file by a rename, which is applied at once.
+                A file that is written in place may be half of itself for a while, so it is applied once it has been the
+                same for 0.1 s, or for 2 s if it is shorter than before or has lost a service.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigurationError(f"FileControl({quote(path)}) must be the path of a file, as in 'services.toml'")
         self._path = Path(path)
         self._served: WeakSet[Link] = WeakSet()
         """Links whose first snapshot was applied: sessions live on these edges, so no later run may block."""
@@ -119,6 +129,9 @@ class FileControl:
                 async with SnapshotReader(known, link.stage_keys) as reader:
                     async with _chunks(self._path) as chunks:
                         await reader.receive(chunks)
+                    if not file.whole and await _takes_away(reader) and not await file.stays():
+                        await in_slices(reader.free())
+                        continue  # half a file: more of it was written since
                     await reader.apply(link)
             except SnapshotError as error:
                 link.failed(f"snapshot refused: {self._path}: {error}")
@@ -130,13 +143,23 @@ class FileControl:
                 link.reached()
 
 
+async def _takes_away(reader: SnapshotReader) -> bool:
+    """Return whether services go with the file that was read, or may go because it is not known which there were."""
+    snapshot = await in_slices(reader.finish())
+    return snapshot.full or bool(snapshot.removed)
+
+
 @asynccontextmanager
 async def _chunks(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Read the file in a child process, and give the lines of its snapshot in chunks.
+    """Read the file beside the loop, and give the lines of its snapshot in chunks.
 
     Raises:
-        OSError: the child does not start, prints nothing for too long, or fails. The file may be in order.
+        OSError: the reader does not start, gives nothing for too long, or fails. The file may be in order.
     """
+    if not _has_python():
+        async with aclosing(_from_thread(path)) as chunks:
+            yield chunks
+        return
     command = (sys.executable, "-IS", toml_lines.__file__, os.fspath(path))
     async with child_process(command, stdin=subprocess.DEVNULL) as child:
         assert child.stdout is not None
@@ -144,6 +167,29 @@ async def _chunks(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
             yield chunks
         if code := await child.wait():
             raise OSError(f"its reader ended with {code}")
+
+
+def _has_python() -> bool:
+    """Return whether a child process can read the file.
+
+    It cannot in a frozen program, whose `sys.executable` is the program itself, nor where the reader is within a zip
+    file, or compiled.
+    """
+    return not getattr(sys, "frozen", False) and bool(sys.executable) and Path(toml_lines.__file__).is_file()
+
+
+async def _from_thread(path: Path) -> AsyncGenerator[bytes, None]:
+    """Read in a thread, which holds the loop up for 5 ms at a time; it is abandoned on a cancel."""
+
+    def read() -> bytes:
+        return "".join(f"{line}\n" for line in toml_lines.toml_lines(path)).encode()
+
+    with trio.move_on_after(SILENT_SECONDS) as silence:
+        text = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    if silence.cancelled_caught:
+        raise OSError(f"its reader gave nothing for {SILENT_SECONDS:g} s")
+    for start in range(0, len(text), CHUNK_BYTES):
+        yield text[start : start + CHUNK_BYTES]
 
 
 async def _in_time(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:

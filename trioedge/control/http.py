@@ -5,9 +5,10 @@ import json
 import os
 import random
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from math import inf
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
@@ -19,7 +20,18 @@ from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.report import Report
 from ..structures.backoff import Backoff
 from .http_client import HttpClient, NoAnswerError, Url, parse_url
+from .renewal import (
+    TOKEN_RULE,
+    Authorities,
+    RenewedFile,
+    ask_for_token,
+    is_token,
+    read_authorities,
+    read_token,
+)
 from .snapshot_lines import KnownLines, SnapshotReader
+
+T = TypeVar("T")
 
 SNAPSHOT_SECONDS: Final = 300.0
 """For a whole snapshot, in addition to the wait for news."""
@@ -45,7 +57,8 @@ class HttpControl:
     """A control plane over HTTP. It names the services, checks devices and takes reports.
 
     The edge asks for news by long polls. While the control plane cannot be reached, and while its snapshots have
-    faults, the services stay as they were applied last; the edge asks again after 0.5 to 30 s.
+    faults, the services stay as they were applied last; the edge asks again after 0.5 to 30 s, or as long as a
+    ``Retry-After`` says, up to 300 s.
 
     One object may serve several edges at once: each has its own long poll, and the limit of 32 device checks is
     for all of them together.
@@ -55,7 +68,8 @@ class HttpControl:
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: str | Callable[[], str] | None = None,
+        token_file: str | os.PathLike[str] | None = None,
         ca: str | os.PathLike[str] | None = None,
         wait_seconds: float = 30.0,
         check_seconds: float = 3.0,
@@ -65,8 +79,12 @@ class HttpControl:
 
         Args:
             url: ``https://control.example``, with a path if the routes are below one.
-            token: sent with every request as a bearer token; never logged.
-            ca: a file of PEM certificates to trust in place of the system's.
+            token: sent with every request as a bearer token; never logged. A function returns the one of each request,
+                at once: it must not wait.
+            token_file: a file with the token, in place of `token`. It is read again once it differs; while it cannot be
+                used, its former content is.
+            ca: a file of PEM certificates to trust in place of the system's. New connections trust the file as it is
+                then, in the same way.
             wait_seconds: how long the control plane may wait for news before it answers that there is none, at least 0.
             check_seconds: how long a device check may take, above 0.
             plain_http: allow ``http://`` to other machines than this one, without a token.
@@ -76,20 +94,23 @@ class HttpControl:
         """
         check_number("HttpControl", "wait_seconds", wait_seconds)
         check_number("HttpControl", "check_seconds", check_seconds, above=0)
-        base = _check_url(url, token, plain_http)
+        files = list[RenewedFile[Any]]()
+        base = _check_url(url, token is not None or token_file is not None, plain_http)
         self._client = HttpClient(
             base,
-            token=token,
-            trust=_trust(ca) if base.scheme == "https" else None,
+            token=_token(token, token_file, files),
+            trust=_trust(ca, files) if base.scheme == "https" else None,
             read_seconds=wait_seconds + READ_SECONDS,
         )
-        self._has_token = token is not None
+        self._files = tuple(files)
+        self._shown = ", token=..." * (token is not None)
+        self._shown += f", token_file={quote(token_file)}" if token_file is not None else ""
         self._wait_seconds = wait_seconds
         self._check_seconds = check_seconds
         self._checks = trio.CapacityLimiter(MAX_CHECKS)
 
     def __repr__(self) -> str:
-        return f"HttpControl({self._client.url!r}{', token=...' * self._has_token})"
+        return f"HttpControl({self._client.url!r}{self._shown})"
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ask for snapshots and apply them, until cancelled.
@@ -108,9 +129,11 @@ class HttpControl:
                     refused = isinstance(error, SnapshotError)
                     if isinstance(error, SnapshotError) and error.applied:
                         version = ""  # the edge has no state that the control plane knows, so it needs all services
-                    link.failed(f"snapshot refused: {self._client.url}: {error}" if refused else str(error))
+                    said = [f"snapshot refused: {self._client.url}: {error}" if refused else str(error)]
+                    link.failed("; ".join(said + [file.fault for file in self._files if file.fault]))
                     wait = 0.0  # the next answer comes at once, so the edge knows that the control plane is back
-                    await trio.sleep(backoff.failed())
+                    asked = error.retry_seconds if isinstance(error, NoAnswerError) else 0.0
+                    await trio.sleep(max(backoff.failed(), asked))
                 else:
                     backoff.succeeded()
                     wait = self._wait_seconds
@@ -177,7 +200,7 @@ class HttpControl:
         return version
 
 
-def _check_url(url: str, token: str | None, plain_http: bool) -> Url:
+def _check_url(url: str, has_token: bool, plain_http: bool) -> Url:
     """Refuse a URL that is wrong, or that would send policies or the token over a network in clear text."""
     try:
         base = parse_url(url)
@@ -188,10 +211,8 @@ def _check_url(url: str, token: str | None, plain_http: bool) -> Url:
     strange = base.query or base.fragment or not 0 < (base.port or 1) < 65536
     if base.scheme not in ("https", "http") or not base.host or strange:
         raise ConfigurationError(f"HttpControl({url!r}) must be like 'https://control.example' or '.../path'")
-    if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
-        raise ConfigurationError("HttpControl(token=...) must be printable ASCII without spaces")
     if base.scheme == "http" and not _on_this_machine(base.host):
-        if token is not None:
+        if has_token:
             raise ConfigurationError(f"HttpControl({url!r}) would send the token in clear text: use https://")
         if not plain_http:
             raise ConfigurationError(
@@ -207,11 +228,41 @@ def _on_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _trust(ca: str | os.PathLike[str] | None) -> ssl.SSLContext:
+def _token(
+    token: str | Callable[[], str] | None,
+    token_file: str | os.PathLike[str] | None,
+    files: list[RenewedFile[Any]],
+) -> Callable[[], str] | None:
+    """Make the function that gives the token of a request; None without a token."""
+    if token_file is not None:
+        if token is not None:
+            raise ConfigurationError("HttpControl(token=..., token_file=...) has two tokens: leave one out")
+        return _renewed("token_file", token_file, read_token, files).value
+    if token is None:
+        return None
+    if callable(token):
+        return ask_for_token(token)
+    if not is_token(token):
+        raise ConfigurationError(f"HttpControl(token=...) {TOKEN_RULE}, or a function that returns it")
+    return lambda: token
+
+
+def _trust(ca: str | os.PathLike[str] | None, files: list[RenewedFile[Any]]) -> ssl.SSLContext:
+    if ca is None:
+        return ssl.create_default_context()
+    return Authorities(_renewed("ca", ca, read_authorities, files))
+
+
+def _renewed(
+    name: str, path: str | os.PathLike[str], read: Callable[[Path], T], files: list[RenewedFile[Any]]
+) -> RenewedFile[T]:
+    """Read the file of an argument, and add it to those that are looked at again."""
     try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as error:
-        raise ConfigurationError(f"HttpControl(ca={ca!r}) cannot be read: {error}") from None
+        file = RenewedFile(path, read)
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"HttpControl({name}={quote(path)}) cannot be read: {error}") from None
+    files.append(file)
+    return file
 
 
 def _verdict(answer: object) -> DeviceVerdict:

@@ -2,14 +2,19 @@
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from math import inf
+from time import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import trio
 
 from ..errors import EdgeError, quote
+from .renewal import TokenError
+from .retry_after import STATUSES, wait_seconds
 
 if TYPE_CHECKING:  # httpx takes a fifth of the time in which an edge starts, so it is imported where it is used
     import httpx
@@ -21,6 +26,8 @@ KEEP_ALIVE_SECONDS: Final = 4.0
 
 MAX_ANSWER_BYTES: Final = 65_536
 """Of an answer that is one piece of JSON."""
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 Url: TypeAlias = "httpx.URL"
 
@@ -40,7 +47,15 @@ def parse_url(text: str) -> Url:
 
 
 class NoAnswerError(EdgeError):
-    """A request got no answer, or an answer that breaks the contract; the message names the request and the reason."""
+    """A request got no answer, or an answer that breaks the contract; the message names the request and the reason.
+
+    Attributes:
+        retry_seconds: how long the server asks to wait, 0 to 300; requests of the same path fail until then.
+    """
+
+    def __init__(self, message: str, retry_seconds: float = 0.0) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(message)
 
 
 @attrs.frozen
@@ -68,26 +83,32 @@ class HttpClient:
     """
 
     def __init__(
-        self, url: Url, *, token: str | None = None, trust: ssl.SSLContext | None = None, read_seconds: float
+        self,
+        url: Url,
+        *,
+        token: str | Callable[[], str] | None = None,
+        trust: ssl.SSLContext | None = None,
+        read_seconds: float,
     ) -> None:
         """Describe the server; nothing is opened before :meth:`open`.
 
         Args:
             url: of the server; a path is put before all routes.
-            token: sent with every request, and never logged.
+            token: sent with every request, and never logged; or a function that returns the one of a request, and
+                raises :class:`~.renewal.TokenError` if there is none.
             trust: the certificates to trust; needed for ``https``.
             read_seconds: the longest wait for the next bytes of an answer.
         """
         self._base = url.copy_with(path=url.path.rstrip("/"))
         self.url = str(self._base)
         self._trust = trust
-        self._headers = {"Accept-Encoding": "identity", "User-Agent": "trioedge"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._token = (lambda: token) if isinstance(token, str) else token
         self._read_seconds = read_seconds
         self._client: httpx.AsyncClient | None = None
         self._open_blocks = 0
         """Blocks of :meth:`open` that have not ended; the client is there while this is above 0."""
+        self._quiet: dict[str, float] = {}
+        """By path, until when the server asked for no more requests, in seconds of Trio's clock."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -98,9 +119,10 @@ class HttpClient:
         import httpx
 
         if self._client is None:
+            self._quiet.clear()  # these times were of the clock of an earlier run
             self._client = httpx.AsyncClient(
                 base_url=self._base,
-                headers=self._headers,
+                headers={"Accept-Encoding": "identity", "User-Agent": "trioedge"},
                 verify=self._trust or False,  # False is for http:// alone, because redirects are not followed
                 timeout=httpx.Timeout(CONNECT_SECONDS, read=self._read_seconds),
                 limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
@@ -117,7 +139,14 @@ class HttpClient:
 
     @asynccontextmanager
     async def ask(
-        self, method: str, path: str, seconds: float, *, good: tuple[int, ...] = (200,), **more: Any
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        *,
+        good: tuple[int, ...] = (200,),
+        headers: Mapping[str, str] = NO_HEADERS,
+        **more: Any,
     ) -> AsyncIterator[Answer]:
         """Send a request and give the answer, whose body is received within the block.
 
@@ -126,10 +155,12 @@ class HttpClient:
             path: behind :attr:`url`.
             seconds: for the whole block, the body included.
             good: the status codes to accept.
-            more: `params`, `headers` and `content`, as httpx takes them.
+            headers: of this request.
+            more: `params` and `content`, as httpx takes them.
 
         Raises:
-            NoAnswerError: there is no answer, or part of it is missing. An error of this class that the block raises is
+            NoAnswerError: there is no answer, or part of it is missing; or the server has asked for no request of this
+                path before a time that has not come. An error of this class that the block raises is
                 raised again with the name of the request before it.
         """
         import httpx
@@ -137,14 +168,20 @@ class HttpClient:
         asked = f"{method} {self.url}{path}"
         if self._client is None:
             raise NoAnswerError(f"{asked}: the client is not open")
+        if (left := self._quiet.get(path, -inf) - trio.current_time()) > 0:
+            raise NoAnswerError(f"{asked}: the server asks to wait for {left:.3g} s", left)
         try:
+            if self._token is not None:
+                headers = {**headers, "Authorization": f"Bearer {self._token()}"}
             with trio.fail_after(seconds):
-                async with self._client.stream(method, path, **more) as response:
+                async with self._client.stream(method, path, headers=headers, **more) as response:
                     if response.status_code not in good:
-                        raise NoAnswerError(self._refusal(response.status_code))
+                        raise self._refusal(response, path)
                     async with _body(response) as chunks:
                         yield Answer(response.status_code, response.headers, chunks)
         except NoAnswerError as error:
+            raise NoAnswerError(f"{asked}: {error}", error.retry_seconds) from None
+        except TokenError as error:
             raise NoAnswerError(f"{asked}: {error}") from None
         except (httpx.TimeoutException, trio.TooSlowError):
             raise NoAnswerError(f"{asked}: no answer in time") from None
@@ -165,10 +202,16 @@ class HttpClient:
             except (ValueError, RecursionError):
                 raise NoAnswerError(f"not JSON: {quote(bytes(text))}") from None
 
-    def _refusal(self, status: int) -> str:
+    def _refusal(self, response: "httpx.Response", path: str) -> NoAnswerError:
+        """Describe an answer that is not good, and note how long the server asks to be left alone."""
+        status, headers = response.status_code, response.headers
         if status == 401:
-            return "the token is refused" if "Authorization" in self._headers else "it wants a token"
-        return f"status {status}"
+            return NoAnswerError("it wants a token" if self._token is None else "the token is refused")
+        seconds = 0.0
+        if status in STATUSES:
+            seconds = wait_seconds(headers.get("Retry-After", ""), headers.get("Date", ""), time())
+            self._quiet[path] = trio.current_time() + seconds
+        return NoAnswerError(f"status {status}" + (f": it asks to wait for {seconds:.3g} s" * (seconds > 0)), seconds)
 
 
 @asynccontextmanager

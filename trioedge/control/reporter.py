@@ -7,11 +7,12 @@ from typing import Final
 import trio
 from trio_util import AsyncBool
 
+from ..errors import message_of, quote_fault
 from ..services.control_plane import TakesReports
 from ..services.report import Report
 from ..services.service import Service
 from ..structures.backoff import Backoff
-from ..telemetry.observer import Observer
+from ..telemetry.observer import Observer, parted
 from .reports import Reports
 
 SERVICES_PER_REPORT: Final = 1_000
@@ -96,8 +97,11 @@ class Reporter:
             with trio.move_on_after(REPORT_SECONDS):
                 await self._control.report(report)
                 arrived = True
-        except Exception as fault:
-            error = str(fault) or repr(fault)
+        except BaseException as raised:
+            stop, fault = parted(raised)
+            if stop is not None or fault is None:
+                raise
+            error = message_of(fault) or quote_fault(fault)
         finally:
             if arrived:
                 self._reports.confirm(report.sequence, services)

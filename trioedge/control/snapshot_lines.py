@@ -9,7 +9,7 @@ A head, a line for each service, and an end that counts those lines, so that a t
 
 If `full` is false, services that are not named stay as they are, and ``{"removed": "cafe"}`` removes one. If it is
 true, ``"allow_removal": true`` in the head allows to leave out any number of services. A sender that cannot complete a
-snapshot writes ``{"fault": "why"}``.
+snapshot writes ``{"fault": "why"}``. Blank lines are skipped, but counted where a fault names a line.
 
 A line that is equal to the applied line of a service is known by its hash. It is neither parsed nor compared.
 """
@@ -118,7 +118,7 @@ class SnapshotReader:
         self._until_left = ExitStack()
         self._open_line = bytearray()
         self._bytes = self._lines = self._counted = 0
-        self._full = self._ended = False
+        self._full = self._headed = self._ended = False
         self._broken = False
         """Whether a fault leaves open which services the whole snapshot names."""
         self.version = ""
@@ -185,9 +185,7 @@ class SnapshotReader:
         self._bound(line, 0, len(line), MAX_LINE_BYTES, "bytes")
 
     def finish(self) -> Generator[None, None, Snapshot]:
-        """Return the snapshot: the first in full, a later one as its changes.
-
-        One with faults is returned with them, for the sake of what it takes away.
+        """Return the snapshot, with its faults: the first in full, a later one as its changes.
 
         Raises:
             SnapshotError: it is not there whole, or says otherwise that it is not to be applied.
@@ -245,7 +243,10 @@ class SnapshotReader:
         self._bound(line, 0, line.count(b"[") + line.count(b"{"), MAX_LISTS, "lists")
         self._bound(line, 0, line.count(b","), MAX_VALUES, "values")
         self._lines += 1
-        if self._lines == 1:
+        if not line or line.isspace():
+            return
+        if not self._headed:
+            self._headed = True
             self._read_head(_parse(line, self._lines))
         elif self._ended:
             self._spoil(f"line {self._lines} is behind the end")

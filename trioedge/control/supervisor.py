@@ -9,6 +9,7 @@ import attrs
 import trio
 from trio_util import AsyncValue
 
+from ..errors import quote
 from ..services.apply import SnapshotApplier
 from ..services.control_plane import ControlPlane, TakesReports
 from ..services.registry import Registry
@@ -16,7 +17,7 @@ from ..services.services import Services
 from ..services.stage_keys import StageKeys
 from ..session.meter import Total
 from ..structures.backoff import Backoff
-from ..telemetry.observer import Observer
+from ..telemetry.observer import Observer, parted
 from .reporter import Reporter
 from .reports import Reports
 
@@ -140,15 +141,18 @@ class ControlSupervisor:
             began = trio.current_time()
             try:
                 await control.run(self.applier, task_status=first_snapshot)
-            except Exception as fault:
-                if not first_snapshot.applied:
+            except BaseException as raised:
+                stop, fault = parted(raised)
+                if fault is None or not first_snapshot.applied:
                     raise
                 self._observer.fault("control plane crashed", fault)
+                if stop is not None:
+                    raise stop from None
             if not first_snapshot.applied:
                 return
             if trio.current_time() - began > MAX_RETRY_SECONDS:
                 backoff.succeeded()
-            self.applier.failed(f"{control!r} has stopped, and is started again")
+            self.applier.failed(f"{quote(control)} has stopped, and is started again")
             await trio.sleep(backoff.failed())
 
     async def finish(self) -> None:

@@ -14,6 +14,7 @@ from ..session.session import Session
 from ..session.stage import Recipe
 from ..session.verdict import Reject
 from ..upstreams.by_policy import max_idle
+from ..upstreams.connector import RETRIES
 from ..upstreams.outbound import check_outbound
 from .forwarding import Forwarding
 
@@ -45,6 +46,7 @@ class Forward(Fixed):
         *,
         preconnect: int = 0,
         connect_seconds: float = 5.0,
+        retries: int = RETRIES,
         outbound: Any = None,
         allow: Iterable[str] = (),
     ) -> None:
@@ -58,7 +60,11 @@ class Forward(Fixed):
                 never waits for one. All policies together may have an eighth of the process's file descriptors, and
                 10,000 at most. For protocols in which the client speaks first (HTTP, Redis, TLS); an upstream that
                 greets, or that closes silent connections (SMTP, MySQL, SSH), needs 0.
-            connect_seconds: the limit of one connect, name and all addresses included; above 0.
+            connect_seconds: the limit of one connect, name, all addresses and retries included; above 0.
+            retries: how often a connect is retried that the upstream refused, 0 to 10, as it does while it restarts.
+                The first pause is 0.1 s, each further one twice as long. No byte was sent before, so nothing is
+                repeated. An upstream that refused every retry of a session gets one connect a session for 30 s, or
+                until it answers. A local socket that does not exist is not retried.
             outbound: the way out, an :class:`Outbound`; the edge's own, which is ``Direct()``, if None.
             allow: kinds of address that policies and stages may name besides public ones: ``private``, ``loopback``,
                 ``link_local``, ``metadata``, ``multicast``, ``unspecified``, ``reserved`` or ``unix``. A `to` that
@@ -72,6 +78,7 @@ class Forward(Fixed):
         self.to = to if callable(to) or isinstance(to, Address | None) else parse_address(to)
         check_count("Forward", "preconnect", preconnect, minimum=0, maximum=10_000)
         check_number("Forward", "connect_seconds", connect_seconds, above=0)
+        check_count("Forward", "retries", retries, minimum=0, maximum=10)
         self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
         for each in self.allow:
             check_choice("Forward", "allow", each, ALLOWABLE)
@@ -83,6 +90,7 @@ class Forward(Fixed):
             check_outbound(outbound, "Forward(outbound")
         self.preconnect = preconnect
         self.connect_seconds = connect_seconds
+        self.retries = retries
         self.outbound = outbound
         self.needs_control = to is None
         self.taskless = isinstance(outbound, Recipe | None)  # a user's own connect is awaited in the session's task

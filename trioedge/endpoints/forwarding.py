@@ -20,7 +20,7 @@ import trio
 
 from ..addresses.address import Address, parse_address
 from ..errors import ConfigurationError, quote
-from ..loop.sockets import reset
+from ..loop.sockets import close, reset
 from ..relay.carry import carry, kernel_paces, lend
 from ..relay.socket_relay import Ended, Relay
 from ..relay.streams import PlainStream
@@ -31,8 +31,8 @@ from ..session.stage import Closing, Worker
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS
 from ..upstreams.address_filter import AddressFilter
+from ..upstreams.attempt import Attempt
 from ..upstreams.by_policy import PolicyUpstreams
-from ..upstreams.connector import Attempt
 from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import TaskConnector, open_outbound
 from ..upstreams.upstream import Upstream
@@ -74,22 +74,25 @@ class Forwarding:
                     f"{quote(forward.outbound)}: leave preconnect out"
                 )
         self._seconds = forward.connect_seconds
+        self._retries = forward.retries
         self._fixed: Upstream | None = None
         self._by_policy: PolicyUpstreams | None = None
         self._choose = forward.to if callable(forward.to) else None
         self._permit = None
         if isinstance(forward.to, Address):
-            self._fixed = Upstream(forward.to, connector, context, self._seconds)
+            self._fixed = Upstream(forward.to, connector, context, self._seconds, retries=self._retries)
             self._fixed.preconnect = forward.preconnect
         elif forward.to is None:
             self._permit = AddressFilter(forward.allow).permit
-            self._by_policy = PolicyUpstreams(connector, context, self._seconds, self._permit)
+            self._by_policy = PolicyUpstreams(connector, context, self._seconds, self._permit, self._retries)
         self._named = lru_cache(MAX_DESTINATIONS)(self._name)
 
-    def _name(self, destination: str | Address) -> Upstream:
-        """Make the upstream of a destination that a function or a stage gave."""
+    def _name(self, destination: str | Address, service: str) -> Upstream:
+        """Make the upstream of a destination that a function or a stage gave to a session of a service."""
         address = destination if isinstance(destination, Address) else parse_address(destination)
-        return Upstream(address, self._connector, self._context, self._seconds, self._permit)
+        return Upstream(
+            address, self._connector, self._context, self._seconds, self._permit, self._retries, asker=service
+        )
 
     def upstream(self, session: Session) -> Upstream | Reject:
         """Give the upstream of a session, or the refusal of a session that has none.
@@ -107,9 +110,9 @@ class Forwarding:
             if not isinstance(chosen, (str, Address)):
                 where = f"Forward(to={name_of(self._choose)})"
                 raise TypeError(f"{where} returned {quote(chosen)}: it must return an address or Reject")
-            return self._named(chosen)
+            return self._named(chosen, session.service.name)
         if session.destination is not None:
-            return self._named(session.destination)
+            return self._named(session.destination, session.service.name)
         service = session.service
         return service.refusal or service.upstream or _NOWHERE
 
@@ -150,11 +153,12 @@ class Forwarding:
             connecting.attempt = upstream.start(connecting)
             return
         sock, readable = taken
+        session.defer(upstream.released)
         try:
             self.relay(session, down, sock, prefetched, ended, readable=readable or upstream.local)
         except BaseException:
             self._reactor.forget(sock.fileno())
-            sock.close()
+            close(sock)
             raise
 
     def relay(
@@ -202,7 +206,7 @@ class Forwarding:
         try:
             up = await upstream.open_stream()
         except UpstreamError as error:
-            upstream.unreached(error)
+            upstream.unreached(error, session.service.name)
             return Completed(error.reason, error.detail)
         return await carry(session, up, self._reactor)
 
@@ -253,7 +257,7 @@ class PendingConnect:
         )
 
     def failed(self, error: UpstreamError) -> None:
-        self._upstream.unreached(error)
+        self._upstream.unreached(error, self._session.service.name)
         self._end(Completed(error.reason, error.detail))
 
     def queued(self) -> tuple[int, int]:

@@ -12,6 +12,9 @@ from typing import Final
 MANY: Final = 1_000
 """Services added or changed since the last :func:`settle`; with fewer a full pass takes some milliseconds at most."""
 
+DUE: Final = 10
+"""A full pass is due after more passes over the middle generation than this, which is Python's default."""
+
 _NEVER: Final = 1 << 30
 
 # While `_spared` contexts are open, the threshold of the oldest generation is _NEVER, and `_threshold` is the value
@@ -24,12 +27,15 @@ _threshold = 0
 def no_full_pass() -> Iterator[None]:
     """Postpone full passes. Younger garbage, which is most of it, is collected as before. Contexts may overlap.
 
-    Thresholds that other code sets meanwhile are left as they are.
+    A full pass that is due already takes place at the start, before there are more objects to look at. Thresholds that
+    other code sets meanwhile are left as they are.
     """
     global _spared, _threshold
     young, middle, old = gc.get_threshold()
     if not _spared:
         _threshold = old
+        if gc.get_count()[2] > DUE:
+            gc.collect()
         gc.set_threshold(young, middle, _NEVER)
     _spared += 1
     try:
@@ -51,10 +57,12 @@ def collect_young() -> None:
 
 
 def settle() -> None:
-    """Move all live objects to the permanent generation (:func:`gc.freeze`). Takes some milliseconds for any number.
+    """Collect garbage, then move all live objects to the permanent generation (:func:`gc.freeze`).
 
-    Cycles in the oldest generation that are garbage already are never freed.
+    Within :func:`no_full_pass` only younger garbage is collected, because a full pass over a large snapshot would take
+    a tenth of a second; so it takes some milliseconds for any number. Cycles that became garbage in that context, and
+    were old by then, are never freed. Sessions leave none.
     """
-    gc.collect(1)
+    gc.collect(1 if _spared else 2)
     gc.freeze()
     gc.collect()  # nothing is left to look at; a pass that was postponed is not due any more

@@ -12,7 +12,7 @@ former owner, so an owner relies only on the results of its own system calls.
 | a registered socket is ready | `on_ready`, once for each change; for a listener once a batch while a client waits |
 | :meth:`Reactor.again` was called | `resume`, once, after the sockets of the current batch |
 | a deadline has passed | `expire`, once |
-| one of these raised | `crashed`, of the same object |
+| one of these raised | `crashed`, of the same object; if that raises too, it is logged and dropped |
 """
 
 import select
@@ -26,7 +26,7 @@ from typing import Final, Protocol, TypeAlias
 import trio
 
 from ..structures.deadlines import NEVER, Deadlines
-from ..telemetry.observer import Observer
+from ..telemetry.observer import STOPS, Observer
 
 BUFFER_BYTES: Final = 65536
 """The most bytes of one read, and so the longest backlog of one direction of a session."""
@@ -65,7 +65,7 @@ class Ready(Protocol):
     def on_ready(self, fd: int, mask: int, /) -> None:
         """Read and write until the kernel refuses, or call :meth:`Reactor.again`. Must not wait."""
 
-    def crashed(self, fault: Exception, /) -> None:
+    def crashed(self, fault: BaseException, /) -> None:
         """Close everything: `on_ready`, `resume` or `expire` raised an exception."""
 
 
@@ -75,7 +75,7 @@ class Resumable(Protocol):
     def resume(self) -> None:
         """Continue. Must not wait."""
 
-    def crashed(self, fault: Exception, /) -> None:
+    def crashed(self, fault: BaseException, /) -> None:
         """Close everything: a callback raised an exception."""
 
 
@@ -85,7 +85,7 @@ class Expiring(Protocol):
     def expire(self, now: float, /) -> None:
         """Handle the deadline, which has passed and is not set any more. Must not wait."""
 
-    def crashed(self, fault: Exception, /) -> None:
+    def crashed(self, fault: BaseException, /) -> None:
         """Close everything: a callback raised an exception."""
 
 
@@ -240,7 +240,9 @@ class Reactor:
             if owner is not None:
                 try:
                     owner.on_ready(fd, mask)
-                except Exception as fault:
+                except STOPS:
+                    raise
+                except BaseException as fault:
                     self._give_up(owner, fault)
             if number < len(events) and self._clock() >= turn_ends:
                 return events[number:]
@@ -252,7 +254,9 @@ class Reactor:
             resumable = again.popleft()
             try:
                 resumable.resume()
-            except Exception as fault:
+            except STOPS:
+                raise
+            except BaseException as fault:
                 self._give_up(resumable, fault)
             if again and self._clock() >= turn_ends:
                 return
@@ -266,12 +270,31 @@ class Reactor:
             while (item := self._deadlines.take(self.now)) is not None:
                 try:
                     item.expire(self.now)
-                except Exception as fault:
+                except STOPS:
+                    raise
+                except BaseException as fault:
                     self._give_up(item, fault)
                 if self.refresh() >= turn_ends:
                     await trio.lowlevel.checkpoint()
                     turn_ends = self.refresh() + TURN_SECONDS
 
-    def _give_up(self, owner: Ready | Resumable | Expiring, fault: Exception) -> None:
-        self._observer.fault("reactor: a callback failed", fault)
-        owner.crashed(fault)
+    def _give_up(self, owner: Ready | Resumable | Expiring, fault: BaseException) -> None:
+        """Log an exception of a callback and have its object end itself; no exception of these comes out."""
+        try:
+            try:
+                self._observer.fault("reactor: a callback failed", fault)
+            finally:
+                owner.crashed(fault)
+        except STOPS:
+            raise
+        except BaseException as second:
+            self._give_in(second)
+
+    def _give_in(self, fault: BaseException) -> None:
+        """Log that the log or the end of an object failed; if that fails too, there is nothing left to do."""
+        try:
+            self._observer.fault("reactor: an object cannot be ended", fault)
+        except STOPS:
+            raise
+        except BaseException:
+            return

@@ -1,11 +1,13 @@
 """Socket calls and options of Linux that Python does not name."""
 
-import contextlib
+import errno
 import fcntl
 import socket
 import struct
 import termios
-from typing import Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 SO_MAX_PACING_RATE: Final = 47
 """The number of the option (asm-generic/socket.h)."""
@@ -19,17 +21,40 @@ MIN_PIECE: Final = 1400
 MAX_PIECE: Final = 65536
 """The most bytes in a piece, because no segment is larger; a rate that would need larger pieces uses none."""
 
+KEEP_ALIVE_SECONDS: Final = 60
+"""How long the peer of a session is silent before the kernel probes it: see :func:`keep_alive`."""
+
+_PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")  # also of IPv6
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
+_family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
+_LOCAL: Final = int(socket.AF_UNIX)
 _NO_RATE: Final = 2**64 - 1
 
+_SOCKET: Final = int(socket.SOL_SOCKET)
+_LINGER: Final = int(socket.SO_LINGER)
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for 0 s: close() sends a reset and drops all buffers
 
 
 def reset(sock: socket.socket) -> None:
     """Close with a reset: the peer is told at once, unsent bytes are dropped, and no state is left in the kernel."""
-    with contextlib.suppress(OSError):  # a socket that is dead already
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    sock.close()
+    try:  # noqa: SIM105 - in most sessions
+        sock.setsockopt(_SOCKET, _LINGER, _RESET)
+    except OSError:  # a socket that is dead already
+        pass
+    close(sock)
+
+
+def close(sock: socket.socket) -> None:
+    """Close in order: the kernel delivers what was written. Its descriptor is free whatever the kernel answers."""
+    try:  # noqa: SIM105 - in each session
+        sock.close()
+    except OSError:  # a delayed error of a socket that is gone
+        pass
+
+
+def is_local(sock: socket.socket) -> bool:
+    """Tell whether it is a local socket (AF_UNIX)."""
+    return bool(_family(sock) == _LOCAL)
 
 
 def no_delay(sock: socket.socket) -> None:
@@ -37,9 +62,74 @@ def no_delay(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+KEEPALIVE_PROBES: Final = 4
+"""Probes without an answer after which the kernel takes a silent peer for gone."""
+
+MAX_KEEPALIVE_SECONDS: Final = 32_767
+"""The longest silence before the first probe that Linux takes."""
+
+
+def keep_alive(sock: socket.socket, seconds: float) -> None:
+    """Have the kernel probe a silent peer, and end the connection if it does not answer (tcp(7), RFC 9293 3.8.4).
+
+    A peer that has vanished without a word is noticed after `seconds`, and as long again for the probes. On Linux
+    accepted sockets inherit the options from their listener.
+
+    Args:
+        sock: a TCP socket, connected or not.
+        seconds: the silence before the first probe, 1 to 32,767; less counts as 1.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(seconds)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, round(seconds / KEEPALIVE_PROBES)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+@cache
+def ephemeral_ports() -> range:
+    """Give the ports from which the kernel chooses for outgoing connections, as they were when first asked for."""
+    try:
+        first, last = map(int, _PORT_RANGE.read_text().split())
+    except (OSError, ValueError):  # a sandbox without /proc
+        first, last = 1024, 65535
+    return range(first, last + 1)
+
+
+def is_connected_to_itself(sock: socket.socket) -> bool:
+    """Tell whether a TCP socket is its own peer (RFC 9293 section 3.5, simultaneous open).
+
+    That happens on a port of this machine on which no server listens, if the kernel chooses this very port for the
+    connection; so only where the port of the destination is one of the :func:`ephemeral_ports`.
+    """
+    return bool(sock.getsockname() == sock.getpeername())
+
+
+def scoped(host: str, port: int) -> tuple[Any, ...]:
+    """Give the address to connect to of an IPv6 address that may name its interface, as in ``fe80::1%eth0``.
+
+    Raises:
+        OSError: this machine has no such interface (ENODEV).
+    """
+    plain, _, zone = host.partition("%")
+    if not zone:
+        return host, port
+    try:
+        index = int(zone) if zone.isascii() and zone.isdecimal() else socket.if_nametoindex(zone)
+        socket.if_indextoname(index)
+    except (OSError, OverflowError, ValueError):
+        raise OSError(errno.ENODEV, f"this machine has no interface {zone!r}") from None
+    return plain, port, 0, index
+
+
 def unacknowledged_bytes(sock: socket.socket) -> int:
-    """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7))."""
-    count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+    """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7)).
+
+    0 if the kernel has no such count.
+    """
+    try:
+        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+    except OSError:
+        return 0
     return count
 
 

@@ -3,18 +3,14 @@
 import gc
 import resource
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from enum import IntEnum
 from typing import Final
 
-import structlog
 import trio
 
 from ..edge import Edge
-from ..errors import ConfigurationError
-from . import logs
+from ..errors import ConfigurationError, quote
+from ..serving.loading import refuse_while_loading
 
 COLLECT: Final = (700, 10, 1_000)
 """The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
@@ -36,19 +32,6 @@ class ExitCode(IntEnum):
     """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
 
 
-_loading: ContextVar[bool] = ContextVar("_loading", default=False)
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Refuse :func:`run` in this block, in which a command imports a program for the edge in it."""
-    token = _loading.set(True)
-    try:
-        yield
-    finally:
-        _loading.reset(token)
-
-
 def run(edge: Edge) -> ExitCode:
     """Serve an edge until SIGTERM or SIGINT, then drain it; a second signal cuts its sessions at once.
 
@@ -64,12 +47,12 @@ def run(edge: Edge) -> ExitCode:
             is importing this program, and would serve instead.
         ListenError: an address cannot be listened on.
     """
-    if _loading.get():
-        raise ConfigurationError('te.run(edge) is called at import: write it below if __name__ == "__main__":')
+    if not isinstance(edge, Edge):
+        raise ConfigurationError(f"te.run({quote(edge)}) must be called with an Edge: te.run(edge)")
+    refuse_while_loading("te.run(edge)")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if not structlog.is_configured():
-        logs.configure_structlog()
+    _configure_logs()
     try:
         cut = trio.run(serve_until_signal, edge)
     except BaseExceptionGroup as group:  # a fault of configuration is one exception, without the groups of nurseries
@@ -78,6 +61,16 @@ def run(edge: Edge) -> ExitCode:
             raise
         raise _first(configuration) from None
     return ExitCode.CUT if cut else ExitCode.DRAINED
+
+
+def _configure_logs() -> None:
+    """Set up structlog unless the program has; it is imported here, because to check an edge takes no log."""
+    import structlog
+
+    from .logs import configure_structlog
+
+    if not structlog.is_configured():
+        configure_structlog()
 
 
 def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:

@@ -1,5 +1,6 @@
 """Carry the bytes of a session that has a task: in the reactor if both ends are plain sockets, else in two tasks."""
 
+import contextlib
 import socket
 from collections.abc import Callable
 from math import inf
@@ -11,8 +12,9 @@ from ..loop.reactor import Reactor
 from ..loop.sockets import reset
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason
+from .direction import BROKEN, wait_until_lifted
 from .socket_relay import Ended, Relay
-from .stream_relay import StreamRelay, close_hard, wait_until_lifted
+from .stream_relay import StreamRelay, close_hard
 from .streams import PlainStream
 
 Begin: TypeAlias = Callable[[socket.socket, bytes, Ended], None]
@@ -66,19 +68,32 @@ async def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Rea
         and kernel_paces(session, local=up.socket.family == socket.AF_UNIX)
     ):
         return await _carry_sockets(session, down, up, reactor)
-    session.carrier = relay = StreamRelay(session)
+    reactor.refresh()
+    session.carrier = relay = StreamRelay(session, reactor, down, up)
     try:
-        return await relay.run(down, up)
+        return await relay.run()
     finally:
-        if relay.orderly:
-            if isinstance(down, PlainStream):
-                down.close()
-            with trio.move_on_after(session.half_closed_seconds):  # the last words of TLS wait for the reader
-                await up.aclose()
-        else:
-            if isinstance(down, PlainStream):
-                down.close_reset()
-            await close_hard(up)
+        try:
+            await _close(down, session, in_order=relay.orderly_down)
+        finally:
+            await _close(up, session, in_order=relay.orderly_up)
+
+
+async def _close(stream: trio.abc.HalfCloseableStream, session: Session, *, in_order: bool) -> None:
+    """Close a stream, also when cancelled; in order it takes at most the limit of a half-closed session."""
+    beneath = session.accepted if stream is session.stream else None
+    try:
+        if in_order:
+            with trio.move_on_after(session.half_closed_seconds), contextlib.suppress(*BROKEN):
+                await stream.aclose()  # the last words of TLS wait for the reader
+        elif stream is not session.stream:
+            await close_hard(stream)
+    finally:
+        if isinstance(beneath, PlainStream):
+            if in_order:
+                beneath.close()
+            else:
+                beneath.close_reset()
 
 
 async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, reactor: Reactor) -> Outcome:

@@ -5,24 +5,27 @@
 | readable | | read up to 4 buffers into the peer; if there may be more, ask for another turn |
 | it takes less than it is given | | the rest is its `backlog`; the peer is not read until that is gone |
 | writable | there is a backlog | write it; once it is gone, read the peer, whose event has passed |
-| reads an end | the peer has not ended | it has `ended`; half-close the peer, or reset both if that fails |
-| reads an end | the peer has ended | it has `ended`; the session finishes |
-| reads an end | it takes no more | the session ends; the peer is reset, or closed if it got bytes since |
-| a read fails | | the session ends with a reset |
-| a write fails | it has not ended | `refused_at`: it takes no more; read it to its end, and the peer not at all |
-| a write fails | it has ended | the session ends, both are closed |
-| a write fails | the peer takes no more either | the session ends with a reset |
-| reset | it is not read | the session ends with a reset |
+| reads an end | it takes bytes, the peer has not ended | it has `ended`; half-close the peer |
+| reads an end | it takes bytes, the peer has ended | it has `ended`; the session finishes |
+| reads an end | it takes no more | it is lost: see the endings of a session in `socket_relay` |
+| a read fails | | its bytes have all been read; it takes no more, and is lost |
+| a write or its half-close fails | it has not ended | it takes no more (`failure`); read what it has: an answer |
+| nothing is left to read | it takes no more | it is lost; but the host of a local socket may still send |
+| the same | it has ended | it is lost |
+| reset | it is not read | it takes no more; what has arrived is read once the peer takes it, but not in a pause |
 | the allowance is used up | | the relay pauses: neither side is read until it is lifted |
+| readable | the peer takes no more | read and drop the bytes: they are not counted, and are no life |
 
-It is not read while its peer has a backlog or takes no more, once it has ended, and during a pause.
+It is not read while its peer has a backlog, once it has ended, and during a pause.
 """
 
 import os
 import socket
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ..loop.reactor import BUFFER_BYTES, FAILED, READ_ON, WRITABLE, Reactor
+from ..loop.sockets import is_local
 from ..session.meter import Meter
 from ..session.session import Session
 from ..session.verdict import Completed, Reason
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
 
 READS_PER_TURN: Final = 4
 """Buffers that one direction moves before other sockets have a turn."""
+
+
+@cache
+def reset_outcome(code: int) -> Completed:
+    """Give the outcome of a session one of whose sides failed with this errno; one object for each errno."""
+    return Completed(Reason.RESET, os.strerror(code))
 
 
 class RelaySide:
@@ -44,14 +53,14 @@ class RelaySide:
         backlog: bytes of the peer that this socket has not taken yet, at most one buffer; None if there are none.
         moved: bytes that this socket has taken.
         piece: the most bytes that it is given at a time, because of a low rate; 0 for no bound.
-        ended: it has sent its last byte, and the peer is half-closed.
+        ended: no more bytes of it are read: it has sent its last one, or was reset.
+        failure: the outcome of the session, because this socket takes no more bytes; None while it takes them.
         queued: it has asked the reactor for another turn.
         read_on: it is read until nothing is left, because no further event will say that there is more.
-        refused_at: the bytes that the peer had taken when a write to this socket failed; None while it takes bytes.
     """
 
-    __slots__ = ("_reactor", "_relay", "_session", "backlog", "ended", "meter", "moved", "peer", "piece",
-                 "queued", "read_on", "refused_at", "sock")  # fmt: skip
+    __slots__ = ("_reactor", "_relay", "_session", "backlog", "ended", "failure", "meter", "moved", "peer",
+                 "piece", "queued", "read_on", "sock")  # fmt: skip
 
     def __init__(self, relay: "Relay", session: Session, reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
         self._relay = relay
@@ -66,28 +75,27 @@ class RelaySide:
         self.ended = False
         self.queued = False
         self.read_on = False
-        self.refused_at: int | None = None
+        self.failure: Completed | None = None
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
         if mask & READ_ON:
             self.read_on = True
-            if mask & FAILED and self._is_unread() and self._is_dead():
-                return
+            if mask & FAILED and (self.ended or self.peer.backlog is not None or self._relay.paused):  # no read notices
+                self._note_reset()
+                if self.ended:
+                    return
         if self.backlog is not None and mask & WRITABLE:
             self._flush(self.backlog)
         if mask & ~WRITABLE:
             self.read()
 
-    def _is_unread(self) -> bool:
-        """Tell whether no read will notice a reset."""
-        peer = self.peer
-        return self.ended or peer.backlog is not None or peer.refused_at is not None or self._relay.paused
-
-    def _is_dead(self) -> bool:
-        """End the session if this socket was reset."""
+    def _note_reset(self) -> None:
+        """Handle a reset, if there was one: the event may be one of the descriptor's former owner."""
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._relay.end(Completed(Reason.RESET, os.strerror(code)), hard=True)
-        return code != 0
+            if self._relay.paused:
+                self._lose(code)  # the bytes that it still has are more than the session may move
+            else:
+                self._refuse(code)
 
     def resume(self) -> None:
         self.queued = False
@@ -101,7 +109,10 @@ class RelaySide:
         if allowance is not None and allowance.lifted:
             allowance = self._relay.allowance = None
         for _ in range(READS_PER_TURN):
-            if self.ended or peer.backlog is not None or peer.refused_at is not None:
+            if self.ended or peer.backlog is not None:
+                return
+            if peer.failure is not None:
+                self.drop()
                 return
             try:
                 if allowance is None:
@@ -113,9 +124,11 @@ class RelaySide:
                     self._relay.pause(allowance)
                     return
             except BlockingIOError:
+                if self.failure is not None and not is_local(self.sock):
+                    self._lose(0)
                 return
             except OSError as error:
-                self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
+                self._lose(error.errno or 0)
                 return
             if not count:
                 self._finish()
@@ -124,6 +137,21 @@ class RelaySide:
             peer.write(self._reactor.buffer[:count])
             # A short read has emptied the socket, and later bytes are a new event.
             if count < BUFFER_BYTES and not self.read_on and allowance is None:
+                return
+        self.ask_again()
+
+    def drop(self) -> None:
+        """Read and drop bytes, because the peer takes no more: its host is not kept from reading the last ones."""
+        for _ in range(READS_PER_TURN):
+            try:
+                count = self.sock.recv_into(self._reactor.buffer)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(error.errno or 0)
+                return
+            if not count:
+                self._finish()
                 return
         self.ask_again()
 
@@ -138,15 +166,20 @@ class RelaySide:
         count = self._send(data)
         if count < len(data):
             self.backlog = memoryview(bytes(data[count:]))
+            self._relay.watch()
 
     def _flush(self, backlog: memoryview) -> None:
         """Write the backlog; once it is gone, read the peer again, whose event has passed."""
-        peer, self._relay.active_at = self.peer, self._reactor.now
+        relay, peer = self._relay, self.peer
+        relay.active_at = self._reactor.now
         count = self._send(backlog)
         if count < len(backlog):
             self.backlog = backlog[count:]
+            return
+        self.backlog = None
+        if peer.ended and peer.failure is not None:
+            relay.lose(peer, peer.failure)
         else:
-            self.backlog = None
             peer.read()
 
     def _send(self, data: memoryview) -> int:
@@ -155,8 +188,8 @@ class RelaySide:
             count = self._send_in_pieces(data) if self.piece else self.sock.send(data)
         except BlockingIOError:
             return 0
-        except OSError:
-            self._refuse()
+        except OSError as error:
+            self._refuse(error.errno or 0)
             return len(data)
         self.moved += count
         meter = self.meter
@@ -184,9 +217,10 @@ class RelaySide:
         """Handle the end of its bytes: half-close the peer, or end the session if the peer has ended too."""
         self.ended = True
         peer = self.peer
-        if self.refused_at is not None:
-            # A reset could take from the peer an answer that it got since the write failed.
-            self._relay.end(Completed(Reason.RESET), hard=peer.moved == self.refused_at)
+        if self.failure is not None:
+            self._relay.lose(self, self.failure)
+        elif peer.failure is not None:
+            return  # the peer is read to its end, into this side
         elif peer.ended:
             self._relay.finish(peer)
         else:
@@ -194,17 +228,28 @@ class RelaySide:
             try:
                 peer.sock.shutdown(socket.SHUT_WR)
             except OSError as error:
-                self._relay.end(Completed(Reason.RESET, str(error)), hard=True)
+                peer._refuse(error.errno or 0)
 
-    def _refuse(self) -> None:
-        """Handle a failed write: the socket takes no more, but an answer in it is read first."""
-        self.refused_at = self.peer.moved
-        neither_takes = self.peer.refused_at is not None
-        if self.ended or neither_takes:
-            self._relay.end(Completed(Reason.RESET), hard=neither_takes)
+    def _refuse(self, code: int) -> None:
+        """Handle that it takes no more bytes; an answer in it is read first."""
+        if self.failure is not None:
+            return
+        self.failure = reset_outcome(code)
+        self.backlog = None
+        if self.ended or self.peer.failure is not None:
+            self._relay.lose(self, self.failure)
         else:
+            self._relay.half_closed()
             self.read_on = True
             self.ask_again()
+
+    def _lose(self, code: int) -> None:
+        """Handle that it takes no more bytes and has no more either."""
+        self.ended = True
+        if self.failure is None:
+            self.failure = reset_outcome(code)
+            self.backlog = None
+        self._relay.lose(self, self.failure)
 
     def release(self) -> None:
         """Drop every reference but the count, so that no cycle is left for the garbage collector."""

@@ -1,50 +1,44 @@
 """Carry bytes between two plain sockets, both ways, in the reactor.
 
-Bytes are written in the order in which they were read, or the session ends with a reset. A direction keeps at most one
-buffer of them: while a reader is slow its writer is not read, so the kernel slows the writer down. `relay_side` has the
-events of one socket; the states of both together are these:
+Bytes are written in the order in which they were read. A direction keeps at most one buffer of them: while a reader is
+slow its writer is not read, so the kernel slows the writer down. `relay_side` has the events of one socket. No ending
+loses a byte that was read, unless the session is cut. The endings of a session, S being the side that ends and P the
+other one:
 
-| state | event | action |
-| --- | --- | --- |
-| relaying | one side ends | half-close the other; half-closed |
-| relaying | no byte for `idle_seconds` | reset both, ``idle`` |
-| half-closed | the other side ends | close both, ``finished``; or lingering |
-| half-closed, lingering | no byte for the shorter of the two limits | reset both, ``idle`` |
-| lingering | the kernel has sent the last byte | close both, ``finished`` |
-| relaying, half-closed | the allowance is used up | read neither side, without an idle limit, until it is lifted |
-| any | the limit has passed, but a slow reader took bytes out of the kernel | the limit begins anew |
-| any | one side takes no more bytes | read it to its end, then close or reset the other, ``reset`` |
-| any | a read or a half-close fails, or neither side takes bytes | reset both, ``reset`` |
-| any | a cut | reset both, with its reason |
-| any | a callback raises an exception | reset both, ``fault`` |
+| S | then P | P is closed with | outcome |
+| --- | --- | --- | --- |
+| ends, P has not ended | gets all bytes, and is read into S | a half-close; half-closed | |
+| ends, P has ended | gets all bytes; those that a rate delays are waited for | a close | ``finished`` |
+| is lost: the upstream | gets all bytes; its own are dropped | a half-close; a close once they are there | ``reset`` |
+| is lost: the client | gets all bytes; its own are dropped | a reset once they are there | ``reset`` |
+| is lost, P takes no more | | a reset | ``reset`` |
+| any, no byte for the limit | | resets of both | ``idle`` |
+| any, a cut | | resets of both, at once | its reason |
+| any, a callback raises | | resets of both, at once | ``fault`` |
 
-Lingering: both sides have sent their last byte, and a rate still delays some of them in the kernel.
+So a client gets its download and then an end; an upload that was cut short stays visible to the upstream as a reset.
+A side is *lost* when it takes no more bytes (it was reset, or a write to it failed) and has been read to its end: the
+kernel keeps what had arrived before a reset. In a pause it is not read; what has not been read then is given up. A
+local socket has no reset, so its host sees an end; and all bytes that it was given are with it already.
+
+The idle limit is the shorter of the two once a side has ended or takes no more. A byte that the kernel delivers from
+its buffers to a slow reader is life. While a used-up allowance pauses the session there is no limit.
 """
 
 import socket
 from math import inf
 from typing import Final, Protocol
 
-from ..errors import quote_fault
 from ..loop.reactor import Reactor
-from ..loop.sockets import pace, reset, unacknowledged_bytes, unsent_bytes
+from ..loop.sockets import close, is_local, pace, reset
 from ..session.allowance import Allowance
 from ..session.session import Session
 from ..session.verdict import FINISHED, Completed, Outcome, Reason
-from .idle import idle_limit
-from .relay_side import RelaySide
-
-LINGER_SECONDS: Final = 0.1
-"""When a lingering session is first asked whether the kernel has sent its last byte."""
+from .relay_deadline import RelayDeadline
+from .relay_side import RelaySide, reset_outcome
 
 LINGER_BYTES: Final = 16_384
-"""A session that moved less does not linger: the kernel sends the first packets of a connection unpaced."""
-
-MAX_LINGER_SECONDS: Final = 1.6
-"""It is asked again after twice as long each time, up to this: thousands may wait for clients that read late."""
-
-_family = socket.SocketType.family.__get__  # `sock.family` makes an enum of it, each time, for a microsecond
-_LOCAL: Final = int(socket.AF_UNIX)
+"""A finished session that moved less does not wait: the kernel sends the first packets of a connection unpaced."""
 
 
 class Ended(Protocol):
@@ -53,7 +47,7 @@ class Ended(Protocol):
     def __call__(self, session: Session, outcome: Outcome, /) -> None: ...
 
 
-class Relay:
+class Relay(RelayDeadline):
     """The carrier of one session over two sockets: its two sides, its idle limit and its end.
 
     Attributes:
@@ -66,23 +60,7 @@ class Relay:
         pacing: ``kernel`` once a rate was set.
     """
 
-    __slots__ = (
-        "_ended",
-        "_half_closed",
-        "_linger",
-        "_over",
-        "_reactor",
-        "_session",
-        "_tick",
-        "_unsent",
-        "active_at",
-        "allowance",
-        "began_at",
-        "down",
-        "pacing",
-        "paused",
-        "up",
-    )
+    __slots__ = ("_ended", "allowance", "began_at", "pacing")
 
     phase = "relaying"
 
@@ -98,17 +76,11 @@ class Relay:
             up: the upstream's socket.
             ended: called once, when both sockets are closed.
         """
-        self._session = session
-        self.paused = False
+        super().__init__(session, reactor)
+        self._ended = ended
         self.allowance = session.allowance
         self.pacing = ""
-        self._reactor = reactor
-        self._ended = ended
-        self._over = False
-        self._half_closed = False
-        self._linger = 0.0  # seconds until a lingering session is asked again; 0 while it does not linger
-        self._unsent = (0, 0)
-        self.active_at = self.began_at = reactor.now
+        self.began_at = reactor.now
         service = session.service
         self.up = RelaySide(self, session, reactor, up, service.up)
         self.down = RelaySide(self, session, reactor, down, service.down)
@@ -116,10 +88,7 @@ class Relay:
         self.down.read_on = not session.peer_bytes  # a local socket, see `start`
         if session.down_rate != inf or session.up_rate != inf:
             self.pace(session.down_rate, session.up_rate)
-        # By the shorter limit, so that a half-close sets no other deadline; `expire` knows which limit applies. Set
-        # last, because nothing would cancel the deadline of a relay that could not be made.
-        soonest = min(session.idle_seconds, session.half_closed_seconds)
-        self._tick = reactor.set_deadline(self, reactor.now + soonest)
+        self._begin_deadline()  # last, because nothing would cancel the deadline of a relay that could not be made
 
     def start(self, prefetched: bytes = b"", *, readable: bool = False, registered: bool = True) -> None:
         """Begin. If this raises, the caller must :meth:`cut` the relay.
@@ -159,17 +128,13 @@ class Relay:
         """
         self.pacing = ""
         for side, rate in ((self.down, down_rate), (self.up, up_rate)):
-            if _family(side.sock) != _LOCAL:
+            if not is_local(side.sock):
                 try:
                     side.piece = pace(side.sock, rate)
                 except OSError:  # dead already
                     continue
                 if rate != inf:
                     self.pacing = "kernel"
-
-    def queued(self) -> tuple[int, int]:
-        """Bytes to the client and to the upstream that the kernel has not sent yet."""
-        return (0, 0) if self._over else (unsent_bytes(self.down.sock), unsent_bytes(self.up.sock))
 
     def pause(self, allowance: Allowance) -> None:
         """Read neither side until the allowance is lifted or the session is cut."""
@@ -182,13 +147,11 @@ class Relay:
         self.paused = False
         self.allowance = None
         self.active_at = self._reactor.now
-        for side in (self.down, self.up):
-            self._reactor.repeat(side.sock.fileno())  # wakes the reactor, which did not call this
-
-    def half_closed(self) -> None:
-        """Apply the shorter idle limit from now on, because one side has ended."""
-        self._half_closed = True
-        self.active_at = self._reactor.now
+        try:
+            for side in (self.down, self.up):
+                self._reactor.repeat(side.sock.fileno())  # wakes the reactor, which did not call this
+        except OSError as fault:  # the stage that lifts the allowance has other sessions to go on with
+            self.crashed(fault)
 
     def finish(self, last: RelaySide) -> None:
         """End the session, because both sides have ended; `last` has no half-close yet.
@@ -202,52 +165,51 @@ class Relay:
         try:
             last.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self.end(Completed(Reason.RESET, str(error)), hard=True)
+            self.lose(last, reset_outcome(error.errno or 0))
             return
-        self._linger = LINGER_SECONDS
-        self.active_at = self._reactor.now
-        self._reactor.drop_deadline(self, self._tick)
-        self._tick = self._reactor.set_deadline(self, self.active_at + self._linger)
+        self._await_delivery()
 
-    def expire(self, now: float) -> None:
-        """End the session if its idle limit has passed; else set the deadline for the rest of it."""
+    def lose(self, lost: RelaySide, outcome: Completed) -> None:
+        """End the session, because a side is lost, once the other one has its bytes: see the table of endings."""
         if self._over:
             return
-        if self._linger and not any(self.queued()):
-            self.end(FINISHED)
+        last = lost.peer
+        if last.failure is not None:
+            self.end(outcome, hard=True)
             return
-        session = self._session
-        limit = idle_limit(session, half_closed=self._half_closed)
-        due = self.active_at + limit
-        if due <= now and (self.paused or self._drains()):
-            self.active_at, due = now, now + limit
-        if due <= now:
-            self.end(Completed(Reason.IDLE, f"no byte for {limit:g} s"), hard=True)
-        else:
-            self._linger = min(2 * self._linger, MAX_LINGER_SECONDS)
-            soon = self._linger or session.half_closed_seconds
-            self._tick = self._reactor.set_deadline(self, min(due, now + soon))
-
-    def _drains(self) -> bool:
-        """Tell whether a slow reader took bytes out of the kernel's buffers since the last call."""
-        before = self._unsent
-        self._unsent = unacknowledged_bytes(self.down.sock), unacknowledged_bytes(self.up.sock)
-        return self._unsent != before
+        self._outcome = outcome
+        if self.paused and self.allowance is not None:
+            self.paused = False  # so that the idle limit applies
+            self.allowance.forget(self._go_on)
+        if last.backlog is not None:
+            self.half_closed()
+            return  # `last` calls this again once it is written
+        delivered = not self._owed_to(last)
+        if last is self.down:
+            try:
+                last.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                delivered = True  # it is lost too
+            if not last.ended:
+                last.drop()  # bytes that are unread at a close make it a reset
+        if delivered:
+            self._end_delivered(last)
+        elif not self._over:
+            self._last = last
+            last.ask_again()  # its bytes are dropped from now on, and their events may have passed
+            self._await_delivery()
 
     def cut(self, reason: Reason) -> None:
         """Reset both sockets now; they are closed when this returns."""
         self.end(Completed(reason), hard=True)
 
-    def crashed(self, fault: BaseException) -> None:
-        """End the session after an exception in a callback, so that a bug costs this session and no other."""
-        self.end(Completed(Reason.FAULT, quote_fault(fault)), hard=True)
-
-    def end(self, outcome: Completed, *, hard: bool = False) -> None:
+    def end(self, outcome: Completed, *, hard: bool = False, reset_up: bool = False) -> None:
         """Close both sockets and call `ended`, once.
 
         Args:
             outcome: how it ended.
             hard: with resets; otherwise written bytes are still delivered.
+            reset_up: with a reset of the upstream alone.
         """
         if self._over:
             return
@@ -256,14 +218,14 @@ class Relay:
             self.allowance.forget(self._go_on)
         reactor = self._reactor
         reactor.drop_deadline(self, self._tick)
-        for side in (self.down, self.up):
-            side.release()
-            sock = side.sock
-            reactor.forget(sock.fileno())
-            if hard:
-                reset(sock)
-            else:
-                sock.close()
+        down, up = self.down, self.up
+        down.release()
+        up.release()
+        self._last = None
+        reactor.forget(down.sock.fileno())
+        reactor.forget(up.sock.fileno())
+        (reset if hard else close)(down.sock)
+        (reset if hard or reset_up else close)(up.sock)
         session, ended = self._session, self._ended
         del self._session, self._ended
         ended(session, outcome)

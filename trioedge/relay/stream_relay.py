@@ -1,38 +1,43 @@
 """Carry bytes between two Trio streams, both ways: TLS, memory streams, anything that is not a plain socket.
 
-It behaves as `socket_relay` does and costs two tasks a session, one for each direction:
+It ends as `socket_relay` does. It costs one task a session, because the session's own task carries the other direction:
 
 | state | event | action |
 | --- | --- | --- |
-| relaying | one side ends | half-close the other; half-closed |
-| relaying | the upstream ends and the client's stream has no half-close | ``finished`` |
-| relaying | no byte for `idle_seconds` | cancel both, ``idle`` |
-| half-closed | the other side ends | ``finished`` |
-| half-closed | no byte for the shorter of the two limits | cancel both, ``idle`` |
+| relaying | one side ends | half-close the other, if its stream can; half-closed |
+| relaying | the upstream ends, and the client's stream cannot be half-closed | carry what the client has sent; owing |
+| half-closed | the other side ends | ``finished``; close both in order |
+| relaying, half-closed | a side breaks | stop the other direction; owing |
+| relaying, half-closed | a side takes no more bytes, or no half-close | read it to its end; owing |
+| owing | the side that is left has got everything | close it: a client in order, an upstream with a reset |
+| any | no byte for `idle_seconds`, or for the shorter of the two limits | reset both, ``idle`` |
 | any | the allowance is used up, or the rate | that direction waits; no idle limit meanwhile |
-| any | a read or a half-close fails | cancel both, ``reset`` |
-| any | a write fails | that direction stops; the other one carries its answer to the end, then ``reset`` |
-| any | a cut | cancel both, with its reason |
+| any | a slow reader took bytes out of the kernel | the limit begins anew |
+| any | a cut | reset both, with its reason |
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import trio
 
-from ..loop.reactor import BUFFER_BYTES
-from ..session.allowance import Allowance
+from ..loop.reactor import Reactor
 from ..session.session import Session
 from ..session.verdict import FINISHED, Completed, Outcome, Reason
+from .direction import BROKEN, Direction, End, Stream
 from .idle import idle_limit
 from .streams import PlainStream
-from .timeline import Timeline, read_size
 
-Stream: TypeAlias = trio.abc.HalfCloseableStream
+LOOKS: Final = 8
+"""How often in the time of an idle limit the kernel is asked whether a slow reader took bytes."""
 
-_BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+FIRST_PAUSE: Final = 0.001
+"""Seconds before the kernel is asked again whether it has delivered the last bytes; then twice as long each time."""
+
+MAX_PAUSE: Final = 0.1
+"""The longest such pause."""
 
 
 class StreamRelay:
@@ -42,37 +47,50 @@ class StreamRelay:
 
     Attributes:
         began_at: when the relay began.
-        bytes_up: bytes that the upstream has taken.
-        bytes_down: bytes that the client has taken.
         pacing: ``timeline`` while the session has a rate.
-        orderly: whether both sides have got what the other sent, so that their streams are closed in order.
+        orderly_down: whether the client is to be closed in order; otherwise with a reset.
+        orderly_up: the same for the upstream.
     """
 
-    __slots__ = ("_broken", "_broken_at", "_finished", "_half_closed", "_paused", "_rests", "_scope", "_session",
-                 "began_at", "bytes_down", "bytes_up", "orderly", "pacing")  # fmt: skip
+    __slots__ = ("_asked_at", "_delivered_at", "_delivering", "_down", "_fault", "_half_closed",
+                 "_idle", "_joined", "_queued", "_reactor", "_session", "_tick", "_up",
+                 "began_at", "orderly_down", "orderly_up", "pacing")  # fmt: skip
 
     phase = "relaying"
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, reactor: Reactor, down: Stream, up: Stream) -> None:
         """Carry nothing yet.
 
         Args:
             session: has the limits, the rates, the allowance, and the service whose meters count the bytes.
+            reactor: has the clock, and calls :meth:`expire`.
+            down: the client's stream.
+            up: the upstream's stream.
         """
-        self._session = session
-        self._scope = trio.CancelScope()
-        self._half_closed = False
-        self._finished = False  # both directions have stopped by themselves
-        self._broken = ""  # why a write failed
-        self._broken_at = -1  # the bytes of both directions then, if the answer was to come yet
-        self._paused = 0  # directions that wait for the allowance or for the rate
-        # Each direction that waits for its rate: the scope of the wait, and the rate as it is now.
-        self._rests: dict[Timeline, tuple[trio.CancelScope, Callable[[], float]]] = {}
-        self.began_at = trio.current_time()
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self._session, self._reactor = session, reactor
+        service, clock = session.service, reactor.refresh
+        self._up = Direction(session, down, up, service.up, clock, upwards=True, beneath=up)
+        self._down = Direction(session, up, down, service.down, clock, upwards=False, beneath=session.accepted)
+        self._half_closed = self._idle = False
+        self._fault: BaseException | None = None  # of the direction that has a task
+        self._joined: trio.Event | None = None
+        self._delivering: trio.CancelScope | None = None
+        # Bytes in the kernel when it was asked last, at `_asked_at`; `_delivered_at` is when they had become fewer.
+        self._queued = 0, 0
+        self._asked_at = self._delivered_at = self.began_at = reactor.now
+        self._tick = 0
         self.pacing = _pacing(session.down_rate, session.up_rate)
-        self.orderly = False
+        self.orderly_down = self.orderly_up = False
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes that the upstream has taken."""
+        return self._up.moved
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes that the client has taken."""
+        return self._down.moved
 
     def queued(self) -> tuple[int, int]:
         """Give 0 and 0, because a stream does not say how many bytes it has yet to send."""
@@ -81,152 +99,181 @@ class StreamRelay:
     def pace(self, down_rate: float, up_rate: float) -> None:
         """Apply other rates, also to a wait that is under way; every read looks at the session's rates."""
         self.pacing = _pacing(down_rate, up_rate)
-        now = trio.current_time()
-        for timeline, (rest, rate) in self._rests.items():
-            rest.deadline = now + timeline.retune(rate(), now)
+        self._down.retune()
+        self._up.retune()
 
-    def cut(self, reason: Reason) -> None:  # noqa: ARG002 - the carrier's shape; the session has the reason
+    def cut(self, reason: Reason) -> None:  # noqa: ARG002 - the session has it
         """Stop both directions; the session's task closes the streams."""
-        self._scope.cancel()
+        self._stop()
 
-    async def run(self, down: Stream, up: Stream) -> Outcome:
+    async def run(self) -> Outcome:
         """Carry bytes until both sides have ended, one breaks, or neither sends a byte for too long; call it once.
 
-        Args:
-            down: the client's stream.
-            up: the upstream's stream.
-
         Returns:
-            FINISHED, RESET, IDLE or the reason of a cut. Unless the relay is `orderly` now, and after a cancel, bytes
-            that were received and not sent are lost, so the caller must close both streams with :func:`close_hard`.
+            FINISHED, RESET, IDLE or the reason of a cut. Then the caller must close both streams: in order where
+            :attr:`orderly_down` and :attr:`orderly_up` say so, else, and after a cancel, with :func:`close_hard`.
         """
-        session, outcome = self._session, Completed(Reason.IDLE)
-        self._touch()
+        session, up, down = self._session, self._up, self._down
+        self._expect(self.began_at + min(session.idle_seconds, session.half_closed_seconds) / LOOKS)
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._carry_up, down, up)
-                    nursery.start_soon(self._carry_down, up, down)
-                self._finished = True
-        except* _BROKEN as group:
-            outcome = Completed(Reason.RESET, str(group.exceptions[0]))
+            nursery = trio.lowlevel.current_task().parent_nursery
+            assert nursery is not None, "only the first task of a run has none"
+            nursery.start_soon(self._run_down, name="a session's downloads")
+            try:
+                with up.scope:
+                    up.end = await up.carry()
+                    await self._pass_on(up, down)
+            finally:
+                up.over = True
+                await self._join()
+            return await self._end()
         finally:
+            self._reactor.drop_deadline(self, self._tick)
+            up.release()
+            down.release()
             del self._session  # its carrier is this relay: the cycle would wait for the garbage collector
+
+    async def _run_down(self) -> None:
+        """Carry the one direction in a task of its own; its exception is raised in the session's task."""
+        down = self._down
+        try:
+            with down.scope:
+                down.end = await down.carry()
+                await self._pass_on(down, self._up)
+        except trio.Cancelled:
+            self._up.scope.cancel()  # the edge ends, and a stage shields the session's own task from that
+            raise
+        except BaseException as fault:
+            self._fault = fault
+            self._up.scope.cancel()
+        finally:
+            down.over = True
+            if self._joined is not None:
+                self._joined.set()
+
+    async def _join(self) -> None:
+        """Wait for the other task; a cancel, or an end that allows no more bytes, stops it first."""
+        down = self._down
+        if not down.over:
+            self._joined = trio.Event()
+            if self._up.end is None:  # cancelled, or it raised
+                down.scope.cancel()
+            try:
+                await self._joined.wait()
+            finally:
+                if not down.over:
+                    down.scope.cancel()
+                    with trio.CancelScope(shield=True):
+                        await self._joined.wait()
+        if self._fault is not None:
+            try:
+                raise self._fault
+            finally:
+                self._fault = None  # its traceback has the frame that has it
+
+    async def _pass_on(self, direction: Direction, other: Direction) -> None:
+        """Tell the other side how one direction ended."""
+        if direction.end is End.ENDED:
+            if not self._half_closed:
+                self._half_closed = True
+                direction.active_at = self._reactor.refresh()
+                await self._half_close(direction, other)
+        elif direction.end is End.BROKEN:
+            other.scope.cancel()  # a side that has broken takes nothing either
+
+    async def _half_close(self, direction: Direction, other: Direction) -> None:
+        if hasattr(direction.sink, "send_eof"):
+            try:
+                await direction.sink.send_eof()
+            except BROKEN as error:
+                direction.end, direction.detail = End.REFUSED, str(error) or repr(error)
+        elif direction is self._down:  # the client learns from the close that it has everything
+            await _until(lambda: other.over or (other.receiving and not _has_bytes(direction.beneath)))
+            other.scope.cancel()
+
+    async def _end(self) -> Outcome:
+        """Deliver what the side that is left is owed, and say how the session ended."""
+        session, up, down = self._session, self._up, self._down
+        client_gone = up.end is End.BROKEN or down.end is End.REFUSED
+        upstream_gone = down.end is End.BROKEN or up.end is End.REFUSED
+        stopped = (up.end is None and down.end not in (End.BROKEN, End.ENDED)) or (
+            down.end is None and up.end is not End.BROKEN
+        )
+        with trio.CancelScope() as self._delivering:
+            if self._idle or stopped or session.cut_reason is not None:
+                self._delivering.cancel()
+            elif client_gone != upstream_gone:
+                await self._deliver(up if client_gone else down, half_close=upstream_gone)
+            elif up.end is None:  # the client still sends, so its kernel must have all before a close
+                await self._deliver(down, half_close=False)
         if session.cut_reason is not None:
             return Completed(session.cut_reason)
-        if self._finished:
-            # After a failed write, the other side gets a reset, unless it got an answer since.
-            self.orderly = self._broken_at < self.bytes_up + self.bytes_down
-            outcome = Completed(Reason.RESET, self._broken) if self._broken else FINISHED
-        return outcome
+        if self._idle or stopped:
+            return Completed(Reason.IDLE if self._idle else Reason.DRAINED)
+        self.orderly_down, self.orderly_up = not client_gone, not (client_gone or upstream_gone)
+        if self.orderly_up:
+            return FINISHED
+        return Completed(Reason.RESET, up.detail or down.detail)
 
-    async def _carry_up(self, down: Stream, up: Stream) -> None:
-        if await self._copy(down, up, self._count_up, self._up_rate) and hasattr(up, "send_eof"):
-            await up.send_eof()
+    async def _deliver(self, direction: Direction, *, half_close: bool) -> None:
+        """Wait until the kernel has delivered every byte, because a reset would take those that it has not."""
+        if half_close and direction.end is not End.ENDED and hasattr(direction.sink, "send_eof"):
+            with suppress(*BROKEN):
+                await direction.sink.send_eof()
+        if (stream := direction.beneath) is not None:
+            await _until(lambda: not stream.undelivered(), stream.discard)
 
-    async def _carry_down(self, up: Stream, down: Stream) -> None:
-        if await self._copy(up, down, self._count_down, self._down_rate):
-            if hasattr(down, "send_eof"):
-                await down.send_eof()
-            else:  # the client learns from the close that it has everything
-                self._finished = True
-                self._scope.cancel()
+    def expire(self, now: float) -> None:
+        """Stop the session if its idle limit has passed; else ask the kernel again later."""
+        session, up, down = self._session, self._up, self._down
+        active_at = max(up.active_at, down.active_at)
+        moved = active_at >= self._asked_at
+        if moved or any(self._queued):
+            before, self._queued = self._queued, (down.queued(), up.queued())
+            if not moved and self._queued != before:
+                self._delivered_at = now
+        self._asked_at = now
+        limit = idle_limit(session, half_closed=self._half_closed)
+        due = (now if up.paused or down.paused else max(active_at, self._delivered_at)) + limit
+        if due <= now:
+            self._idle = True
+            self._stop()
+        else:
+            self._expect(min(due, now + min(session.idle_seconds, session.half_closed_seconds) / LOOKS))
 
-    async def _copy(
-        self, source: Stream, sink: Stream, count: Callable[[int], None], rate: Callable[[], float]
-    ) -> bool:
-        """Carry bytes until `source` ends, or until `sink` breaks; True if `sink` is to be half-closed."""
-        timeline = Timeline()
-        while True:
-            allowance = self._session.allowance
-            if allowance is not None:
-                await self._wait_for(allowance, 1)
-            size = BUFFER_BYTES if rate() == inf else read_size(rate())
-            data = await source.receive_some(size if allowance is None else min(size, allowance.left))
-            moved = len(data)
-            if not moved:
-                break
-            if allowance is not None:
-                await self._wait_for(allowance, moved)  # the other direction may have used it up meanwhile
-                allowance.left -= moved
-            self._touch()
-            try:
-                await sink.send_all(data)
-            except _BROKEN as error:
-                self._broken = str(error) or repr(error)
-                if not self._half_closed:  # else the sink had ended, and all that it sent is carried
-                    self._broken_at = self.bytes_up + self.bytes_down
-                return False
-            del data  # a reader that waits needs no second buffer
-            self._touch()
-            count(moved)
-            if self._session.quiet:
-                self._session.wake()
-            if rate() != inf and (wait := timeline.charge(moved, rate(), trio.current_time())):
-                await self._rest(timeline, wait, rate)
-        first_to_finish = not self._half_closed
-        self._half_closed = True
-        self._touch()
-        return first_to_finish  # the streams of the last one are closed next
+    def crashed(self, fault: BaseException) -> None:  # noqa: ARG002 - the reactor has logged it
+        """End the session after an exception in :meth:`expire`."""
+        self._session.cut(Reason.FAULT)
 
-    async def _rest(self, timeline: Timeline, wait: float, rate: Callable[[], float]) -> None:
-        """Wait for the rate; :meth:`pace` changes the wait."""
-        with self._pause(), trio.move_on_after(wait) as rest:
-            self._rests[timeline] = rest, rate
-            try:
-                await trio.sleep_forever()
-            finally:
-                del self._rests[timeline]
+    def _expect(self, due: float) -> None:
+        self._tick = self._reactor.set_deadline(self, due)
 
-    async def _wait_for(self, allowance: Allowance, count: int) -> None:
-        """Wait until `count` bytes may be moved."""
-        if allowance.left < count:
-            with self._pause():
-                await wait_until_lifted(allowance)
-
-    @contextmanager
-    def _pause(self) -> Iterator[None]:
-        """Suspend the idle limit while the relay itself waits."""
-        self._paused += 1
-        self._touch()
-        try:
-            yield
-        finally:
-            self._paused -= 1
-            self._touch()
-
-    def _down_rate(self) -> float:
-        return self._session.down_rate
-
-    def _up_rate(self) -> float:
-        return self._session.up_rate
-
-    def _count_up(self, count: int) -> None:
-        self.bytes_up += count
-        self._session.service.up.add(count)
-
-    def _count_down(self, count: int) -> None:
-        self.bytes_down += count
-        self._session.service.down.add(count)
-
-    def _touch(self) -> None:
-        """Begin the idle limit anew."""
-        limit = idle_limit(self._session, half_closed=self._half_closed)
-        self._scope.deadline = inf if self._paused else trio.current_time() + limit
+    def _stop(self) -> None:
+        """Cancel whatever waits."""
+        if self._delivering is not None:
+            self._delivering.cancel()
+        if not self._up.over:
+            self._up.scope.cancel()
+        if not self._down.over:
+            self._down.scope.cancel()
 
 
 def _pacing(down_rate: float, up_rate: float) -> str:
     return "" if down_rate == inf == up_rate else "timeline"
 
 
-async def wait_until_lifted(allowance: Allowance) -> None:
-    """Wait until the device is known; after a cancel the allowance has forgotten the caller."""
-    lifted = trio.Event()
-    allowance.wait(lifted.set)
-    try:
-        await lifted.wait()
-    finally:
-        allowance.forget(lifted.set)
+def _has_bytes(stream: PlainStream | None) -> bool:
+    return stream is not None and stream.has_bytes()
+
+
+async def _until(done: Callable[[], bool], meanwhile: Callable[[], object] | None = None) -> None:
+    """Ask again and again, ever less often, because the kernel does not tell when it has delivered."""
+    pause = FIRST_PAUSE
+    while not done():
+        if meanwhile is not None:
+            meanwhile()
+        await trio.sleep(pause)
+        pause = min(2 * pause, MAX_PAUSE)
 
 
 async def close_hard(stream: Any) -> None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from socket import SHUT_WR
+from socket import AF_UNIX, MSG_PEEK, SHUT_WR
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
 from typing import Final
 
 import trio
 
-from ..loop.sockets import reset
+from ..loop.sockets import reset, unacknowledged_bytes
 
 RECEIVE_BYTES: Final = 65536
+
+_BUSY: Final = "another task is sending on this stream"
 
 
 class PlainStream(trio.abc.HalfCloseableStream):
@@ -20,12 +22,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
     :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
     """
 
-    __slots__ = ("_busy", "_finished", "_sock", "_unread")
+    __slots__ = ("_busy", "_empty", "_finished", "_sock", "_unread")
 
     def __init__(self, sock: Socket) -> None:
         self._sock: Socket | None = sock
         self._unread = b""
         self._busy = False
+        self._empty = False  # the last read came back short, so the next one waits before it tries
         self._finished = False
 
     @property
@@ -61,40 +64,79 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """Receive at least one byte, or none at the end. After a cancel nothing was received."""
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        data = self.receive_now(max_bytes)
+        if data is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
+        while data is None:
+            await trio.lowlevel.wait_readable(self.socket)  # a checkpoint already
+            data = self.receive_now(max_bytes)
+        return data
+
+    def receive_now(self, max_bytes: int | None = None) -> bytes | None:
+        """Receive what is there, none at the end; None if the caller must wait first. No checkpoint.
+
+        Raises:
+            trio.BrokenResourceError: the other end has reset the connection.
+            trio.ClosedResourceError: the stream was closed or detached.
+        """
         if self._unread:
-            await trio.lowlevel.checkpoint()
             count = max_bytes or len(self._unread)
             data, self._unread = self._unread[:count], self._unread[count:]
             return data
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            sock = self.socket
-            try:
-                data = sock.recv(max_bytes or RECEIVE_BYTES)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(sock)
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
+        if self._empty:
+            self._empty = False
+            return None
+        size = max_bytes or RECEIVE_BYTES
+        try:
+            data = self.socket.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+        self._empty = len(data) < size
+        return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. After a cancel an unknown part was sent, so the stream is only good to be closed."""
-        with self._one_at_a_time():
+        if self._busy:
+            raise trio.BusyResourceError(_BUSY)
+        self._busy = True
+        try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            rest = memoryview(data)
-            if self._sock is None or self._finished:  # an error even if `data` is empty
-                raise trio.ClosedResourceError
+            sent = self._send_now(data)
+            if sent == len(data):
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return
+            rest = memoryview(data)[sent:]
             while rest:
-                sock = self.socket
-                try:
-                    rest = rest[sock.send(rest) :]
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(sock)
-                except OSError as error:
-                    raise trio.BrokenResourceError(str(error)) from error
-            await trio.lowlevel.cancel_shielded_checkpoint()
+                await trio.lowlevel.wait_writable(self.socket)
+                rest = rest[self._send_now(rest) :]
+        finally:
+            self._busy = False
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Send what the socket takes at once, and give how many bytes that was; no checkpoint.
+
+        Raises:
+            trio.BrokenResourceError: the socket takes no more.
+            trio.BusyResourceError: another task is sending.
+            trio.ClosedResourceError: the stream was closed, detached or half-closed.
+        """
+        if self._busy:
+            raise trio.BusyResourceError(_BUSY)
+        return self._send_now(data)
+
+    def _send_now(self, data: bytes | bytearray | memoryview) -> int:
+        if self._sock is None or self._finished:  # an error even if `data` is empty
+            raise trio.ClosedResourceError
+        try:
+            return self._sock.send(data) if data else 0
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until at least one byte can be sent."""
@@ -111,10 +153,34 @@ class PlainStream(trio.abc.HalfCloseableStream):
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
 
+    def queued(self) -> int:
+        """Bytes that were sent and that the other end's kernel has not acknowledged, or its local socket not read."""
+        return 0 if self._sock is None else unacknowledged_bytes(self._sock)
+
+    def undelivered(self) -> int:
+        """The bytes of these that a close would take; none of a local socket, whose reader has them already."""
+        return 0 if self._sock is None or self._sock.family == AF_UNIX else unacknowledged_bytes(self._sock)
+
+    def has_bytes(self) -> bool:
+        """Tell whether bytes that were received wait to be read."""
+        try:
+            return self._sock is not None and bool(self._sock.recv(1, MSG_PEEK))
+        except OSError:
+            return False
+
+    def discard(self) -> None:
+        """Drop the bytes that were received, so that the other end may go on; at most a mebibyte a call."""
+        try:
+            for _ in range(16):
+                if not self.receive_now():
+                    return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         if self._busy:
-            raise trio.BusyResourceError("another task is sending on this stream")
+            raise trio.BusyResourceError(_BUSY)
         self._busy = True
         try:
             yield

@@ -1,16 +1,17 @@
 """The context of one run of an edge, with which its stages, its endpoint and its outbounds are opened."""
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 import trio
 
 from ..addresses.address import Address, parse_address
+from ..addresses.source_prefix import SourcePrefix, flood_groups
 from ..loop.reactor import Reactor
 from ..session.session import Session
-from ..session.verdict import Outcome
+from ..session.verdict import Outcome, Reason
 from ..structures.gcra import Gate
 from ..structures.live_counts import LiveCounts
 from ..telemetry.observer import Observer
@@ -51,14 +52,18 @@ class Outbound(Protocol):
 class Resolving(Protocol):
     """A resolver of names that remembers answers; :meth:`EdgeContext.resolve` is the same for code that can await."""
 
-    def ask(self, address: Address, on_answer: Callable[[Any], object], /) -> None:
+    def ask(self, address: Address, on_answer: Callable[[Any], object], asker: Hashable = None, /) -> None:
         """Call `on_answer` once: before this returns if the answer is remembered, and later if it is not.
 
         Args:
             address: ``tcp://host:port``, parsed.
             on_answer: called with the families and addresses to connect to, the best one first, or with an
                 :class:`UpstreamError`. It must not wait.
+            asker: shares the queries for names with other askers, as the services of an edge do.
         """
+
+    def fresh_until(self, address: Address, /) -> float:
+        """Give the time until which the answer does not change, in seconds of the edge's clock; infinity for ever."""
 
 
 class EdgeFunctions(Protocol):
@@ -90,6 +95,7 @@ class EdgeContext:
         relays: whether the endpoint relays with the edge's relay, so that limits on bytes work.
         reactor: the event loop, which has the edge's deadlines and carries plain sockets without a task.
         resolver: resolves names by a callback, in code that cannot await :meth:`resolve`.
+        source_prefix: the part of an address that limits count as one source; ``session.source_key`` is cut by it.
     """
 
     log: Observer
@@ -101,6 +107,7 @@ class EdgeContext:
     _services: Services
     _sessions: Registry
     _edge: EdgeFunctions
+    source_prefix: SourcePrefix = SourcePrefix()  # noqa: RUF009 - frozen
 
     def now(self) -> float:
         """Read the edge's clock, in seconds. In a decision ``session.now`` is cheaper."""
@@ -129,13 +136,15 @@ class EdgeContext:
     def gate(self, capacity: int) -> Gate:
         """Make a gate, which limits how often each key may open a session: ``gate.admit(key, session.now, rate)``.
 
+        Key clients by ``session.source_key``: one client has a whole IPv6 prefix of addresses.
+
         Args:
             capacity: the maximum of keys in memory, at least 1. A key has a place until it has its whole burst again.
 
         Raises:
             ConfigurationError: `capacity` is no whole number of at least 1.
         """
-        return Gate(capacity)
+        return Gate(capacity, flood_groups)
 
     def counter(self, capacity: int) -> LiveCounts:
         """Make a counter, which limits how many live sessions each key has: ``counter.enter(key, limit)``.
@@ -146,7 +155,14 @@ class EdgeContext:
         Raises:
             ConfigurationError: `capacity` is no whole number of at least 1.
         """
-        return LiveCounts(capacity)
+        return LiveCounts(capacity, flood_groups)
+
+    def cut(self, sessions: Iterable[Session], reason: Reason) -> int:
+        """Cut many live sessions: mark all of them now, close them soon, in slices, and return how many were marked.
+
+        Each has its `cut_reason` when this returns. A single one: ``session.cut(reason)``, which closes it at once.
+        """
+        return self._sessions.evictions.cut(sessions, reason, at_once=0)
 
     def watch(self, watcher: Watcher) -> None:
         """Call ``watcher.changed(service, change)`` after every change of a service from now on.

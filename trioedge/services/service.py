@@ -46,7 +46,7 @@ class Service:
         live: sessions now.
         refusal: the refusal of new sessions; None if it may have sessions.
         removed: whether the control plane has removed it; sessions that are still live are ending.
-        by_source: its live sessions by their source; the registry changes it.
+        by_source: its live sessions by the key of their source; the registry changes it.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Service:
     opened: int = 0
     live: int = 0
     removed: bool = False
-    by_source: "dict[str, set[Session]]" = attrs.field(factory=dict)
+    by_source: "dict[bytes, set[Session]]" = attrs.field(factory=dict)
     _state: State | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -181,12 +181,14 @@ class Services:
         """Count one more live session of a service that is not removed; the registry calls this."""
         service.opened += 1
         service.live += 1
-        self._notify(service)
+        if self.on_traffic:
+            self._notify(service)
 
     def left(self, service: Service) -> None:
         """Count one live session less; the last one of a removed service releases it. The registry calls this."""
         service.live -= 1
-        self._notify(service)
+        if self.on_traffic:
+            self._notify(service)
         if service.removed and not service.live:
             leaving = self._leaving[service.name]
             leaving.remove(service)

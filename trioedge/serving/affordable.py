@@ -1,17 +1,74 @@
-"""How many sessions a process can afford."""
+"""How many sessions a process can afford, by its open files and by its memory."""
 
+import os
 import resource
+from pathlib import Path
 from typing import Final
 
+import attrs
+
+from ..loop.reactor import BUFFER_BYTES
 from ..session.chain import Outline
 from ..session.kinds import facts_of
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors that the default of `max_sessions` leaves to the process."""
 
+SESSION_BYTES: Final = 2 * BUFFER_BYTES
+"""The most memory of a session, at which both sides have stopped to read; without them it takes some 2 KiB."""
 
-def affordable_sessions(outline: Outline) -> int:
-    """Give the number of sessions, of two sockets each, that the limit of open files allows now."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+MEMORY_PART: Final = 2
+"""The sessions of the default may fill one of so many parts of the memory, if no client reads."""
+
+FEW_SESSIONS: Final = 100
+"""Fewer than these are named in the log, because no operator wants so few."""
+
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+
+
+@attrs.frozen
+class Affordable:
+    """Numbers of sessions.
+
+    Attributes:
+        limit: the limit of open files.
+        files: sessions that it allows, at least 1.
+        memory: sessions that the memory allows, at least 1.
+    """
+
+    limit: int
+    files: int
+    memory: int
+
+
+def affordable_sessions(outline: Outline) -> Affordable:
+    """Give the number of sessions that the present limits allow; one has two sockets."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     kept = sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
-    return max(1, (files - SPARE_DESCRIPTORS - kept) // 2)
+    files = (limit - SPARE_DESCRIPTORS - kept) // 2
+    return Affordable(limit, max(1, files), max(1, memory_bytes() // MEMORY_PART // SESSION_BYTES))
+
+
+def memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+    """Give the memory of the machine, or the lowest limit of the process's control groups (cgroup v2 and v1)."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for line in _read(own).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers not in ("", "memory"):
+            continue
+        root, file = (cgroups, "memory.max") if not controllers else (cgroups / "memory", "memory.limit_in_bytes")
+        folder = root / path.lstrip("/")
+        for each in (folder, *folder.parents):  # in a container the path may be the host's: then only the root is there
+            if (text := _read(each / file).strip()).isdecimal():
+                limits.append(int(text))
+            if each == root:
+                break
+    return min(limits)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""

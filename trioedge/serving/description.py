@@ -5,8 +5,10 @@ import socket
 import attrs
 
 from ..addresses.address import Address, parse_address
+from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
 from ..arguments import check_choice, check_count, check_number
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
+from ..loop.sockets import MAX_KEEPALIVE_SECONDS
 from ..services.control_plane import ControlPlane
 from ..services.stage_keys import StageKeys
 from ..session.chain import Outline
@@ -29,14 +31,32 @@ class Description:
     drain_seconds: float
     max_sessions: int | None
     refuse: str
+    keepalive_seconds: float
+    source_prefix: tuple[int, int]
+    source_keys: SourcePrefix = attrs.field(init=False)
+    """The same, as sessions take it."""
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.control, type):
+            raise ConfigurationError(f"control={self.control.__name__} is a class: call it, {self.control.__name__}(…)")
+        if self.name is not None and not (isinstance(self.name, str) and self.name and self.name.isprintable()):
+            raise ConfigurationError(f"Edge(name={quote(self.name)}) must be printable text, as in 'edge-1'")
         check_number("Edge", "drain_seconds", self.drain_seconds)
         if self.max_sessions is not None:
             check_count("Edge", "max_sessions", self.max_sessions)
         check_choice("Edge", "refuse", self.refuse, ("reset", "close"))
+        check_number("Edge", "keepalive_seconds", self.keepalive_seconds, maximum=MAX_KEEPALIVE_SECONDS)
         check_number("Edge", "report_seconds", self.report_seconds, above=0)
         self.admin_address()
+        object.__setattr__(self, "source_keys", parse_source_prefix(self.source_prefix))
+        names, facts = self.outline.names, self.outline.facts
+        for number, (name, each) in enumerate(zip(names, facts, strict=True), 1):
+            if each.source_bits is not None and each.source_bits < self.source_keys.ipv6:
+                raise ConfigurationError(
+                    f"stage {number} ({name}) counts sources by /{each.source_bits}, which is coarser than the edge's "
+                    f"/{self.source_keys.ipv6}: give it a longer prefix, or the edge "
+                    f"source_prefix=({self.source_keys.ipv4}, {each.source_bits})"
+                )
 
     @property
     def known_name(self) -> str:

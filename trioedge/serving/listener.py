@@ -1,4 +1,4 @@
-"""Listening sockets: bound before anything is started, and read at every wake-up.
+"""Accept connections, at every wake-up of the reactor.
 
 | accept | action |
 | --- | --- |
@@ -15,15 +15,14 @@ import contextlib
 import errno
 import os
 import socket
-import stat
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Final, Protocol
 
-from ..addresses.address import UNIX_SOURCE, Address, packed_ip
-from ..errors import ListenError
+from ..addresses.address import UNIX_SOURCE, packed_ip
 from ..loop.reactor import Reactor
-from ..loop.sockets import no_delay, reset
+from ..loop.sockets import reset
 from ..telemetry.observer import Observer
+from .bind import Bound, listen_error
 
 ACCEPTS_PER_TURN: Final = 64
 """Connections accepted before other sockets have a turn; the reactor reports the rest again."""
@@ -52,20 +51,22 @@ class Listener:
     _admit: Admit
     _shed: "Shed"
 
-    def __init__(self, sock: socket.socket, address: Address) -> None:
+    def __init__(self, bound: Bound) -> None:
         """Accept nothing yet.
 
-        Args:
-            sock: listens, and does not block.
-            address: its address.
+        Raises:
+            ListenError: the process has no file descriptor left for the reserve.
         """
-        self._sock = sock
-        self._family = sock.family
-        self._unix_id = _identity(address.path) if address.scheme == "unix" else None
-        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._bound = bound
+        self._sock = bound.sock
+        self._family = bound.sock.family
+        self.address = bound.address
+        self._label = str(bound.address)
+        try:
+            self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise listen_error(bound.address, error) from None
         self._reactor: Reactor | None = None  # set by `open`, with the three above
-        self.address = address
-        self._label = str(address)
 
     def open(self, reactor: Reactor, observer: Observer, admit: Admit, shed: "Shed") -> None:
         """Begin to accept.
@@ -75,7 +76,11 @@ class Listener:
             observer: logs pauses.
             admit: takes each connection.
             shed: counts a connection that was refused for want of a file descriptor.
+
+        Raises:
+            ListenError: another process listens there since this one was bound.
         """
+        self._bound.listen()
         self._reactor, self._observer, self._admit, self._shed = reactor, observer, admit, shed
         reactor.add_listener(self._sock.fileno(), self)
 
@@ -97,7 +102,11 @@ class Listener:
                     self._pause(error)
                     return
                 continue
-            sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
+            except OSError:
+                os.close(accepted)
+                continue
             if type(peer) is tuple:
                 source = peer[0]
                 if len(peer) == 2:
@@ -129,15 +138,21 @@ class Listener:
     def _pause(self, error: OSError) -> None:
         assert self._reactor is not None
         self._observer.notice("listener pauses", listener=self._label, error=error.strerror)
-        self._reactor.remove(self._sock.fileno())
         self._reactor.set_deadline(self, self._reactor.now + PAUSE_SECONDS)
+        self._reactor.remove(self._sock.fileno())
 
-    def expire(self, now: float) -> None:  # noqa: ARG002 - the reactor's shape
-        """End the pause."""
-        if self._reactor is not None and self._sock.fileno() >= 0:
+    def expire(self, now: float) -> None:
+        """End the pause; the next one begins if the kernel has no memory left to watch the socket."""
+        if self._reactor is None or self._sock.fileno() < 0:
+            return
+        try:
             self._reactor.add_listener(self._sock.fileno(), self)
+        except FileExistsError:  # it was not removed, because that failed
+            pass
+        except OSError:
+            self._reactor.set_deadline(self, now + PAUSE_SECONDS)
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         """Go on accepting; the reactor has logged the exception."""
 
     def close(self) -> None:
@@ -149,12 +164,9 @@ class Listener:
             return
         if self._reactor is not None:
             self._reactor.forget(self._sock.fileno())
-        self._sock.close()
+        self._bound.close()
         with contextlib.suppress(OSError):
             os.close(self._reserve)
-        with contextlib.suppress(OSError):  # a folder that has become unreadable does not keep an edge from its drain
-            if self._unix_id is not None and _identity(self.address.path) == self._unix_id:
-                Path(self.address.path).unlink()
 
 
 class Shed(Protocol):
@@ -163,106 +175,6 @@ class Shed(Protocol):
     def __call__(self) -> None: ...
 
 
-def bind(address: Address) -> Listener:
-    """Bind a socket and listen; no connection is accepted before :meth:`Listener.open`.
-
-    The file of a local socket on which no process listens any more is replaced.
-
-    Args:
-        address: ``tcp://host:port``, where 0 is a free port, or ``unix:///path``.
-
-    Raises:
-        ListenError: one line with the address, the cause and the mend.
-    """
-    sock = listen_unix(address) if address.scheme == "unix" else _listen_tcp(address)
-    try:
-        bound = address if address.scheme == "unix" else Address("tcp", address.host, sock.getsockname()[1])
-        return Listener(sock, bound)
-    except OSError as error:
-        sock.close()
-        raise _listen_error(address, error) from None
-
-
-def _listen_tcp(address: Address) -> socket.socket:
-    sock = None
-    try:
-        family, _, _, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        no_delay(sock)
-        sock.bind(where)
-        sock.listen(socket.SOMAXCONN)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        raise _listen_error(address, error) from None
-    return sock
-
-
-def listen_unix(address: Address, *, mode: int = 0o777) -> socket.socket:
-    """Listen on a local socket, in place of one on which no process listens any more.
-
-    Args:
-        address: ``unix:///path``.
-        mode: the permissions of the file, less those that the process's umask takes away.
-
-    Raises:
-        ListenError: one line with the address, the cause and the mend; nothing is left open.
-    """
-    sock = None
-    umask = os.umask(0)
-    os.umask(umask | ~mode & 0o777)
-    try:
-        if _is_stale(address.path):
-            Path(address.path).unlink()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.bind(address.path)
-        sock.listen(socket.SOMAXCONN)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        raise _listen_error(address, error) from None
-    finally:
-        os.umask(umask)
-    return sock
-
-
-def _is_stale(path: str) -> bool:
-    """Tell whether a path is a socket on which no process listens.
-
-    Raises:
-        FileExistsError: something else than a socket is there.
-    """
-    try:
-        mode = Path(path).lstat().st_mode
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISSOCK(mode):
-        kind = next((kind for is_one, kind in _KINDS if is_one(mode)), "a file")
-        raise FileExistsError(errno.EEXIST, f"{kind} that is no socket has this path; choose another, or remove it")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        return probe.connect_ex(path) == errno.ECONNREFUSED
-
-
-_KINDS: Final = ((stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link"))
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = Path(path).lstat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _listen_error(address: Address, error: OSError) -> ListenError:
-    why = error.strerror or str(error)
-    if error.errno == errno.EADDRINUSE:
-        why = "in use by another process; choose another address or stop that one"
-    elif error.errno == errno.EACCES and address.scheme == "tcp":
-        why = "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
-    elif error.errno == errno.EACCES:
-        why = "not permitted; this user needs write access to the folder, and to a socket that is there already"
-    return ListenError(f"cannot listen on {address}: {why}")
+def addresses_of(listeners: Iterable[Listener]) -> tuple[str, ...]:
+    """Give their addresses, each once: a name may have several sockets."""
+    return tuple(dict.fromkeys(str(listener.address) for listener in listeners))

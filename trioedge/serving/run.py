@@ -34,9 +34,9 @@ from ..session.verdict import Reason
 from ..telemetry.observer import Observer, Statistics
 from ..upstreams.outbound import open_outbound
 from ..upstreams.resolver import Resolver
-from .affordable import affordable_sessions
+from .affordable import FEW_SESSIONS, affordable_sessions
 from .description import Description
-from .listener import Listener
+from .listener import Listener, addresses_of
 from .sessions import Sessions
 from .stage_calls import StageCalls
 
@@ -85,6 +85,7 @@ class Run:
             snapshots=snapshots,
             stage_keys=description.stage_keys,
         )
+        self.supervisor.live.source_prefix = description.source_keys
         self.sessions: Sessions | None = None
         self.calls: StageCalls | None = None
         self.chain: Chain | None = None
@@ -121,7 +122,7 @@ class Run:
                         for listener in self._listeners:
                             listener.open(self._reactor, self._log, sessions.admit, self._shed)
                         if self._listeners:
-                            self._log.say("listening", addresses=[str(each.address) for each in self._listeners])
+                            self._log.say("listening", addresses=[*self.addresses()])
                         self._phase.value = "serving"
                     started()
                     await self._drain.wait()
@@ -160,6 +161,7 @@ class Run:
             services=supervisor.services,
             sessions=supervisor.live,
             edge=calls,
+            source_prefix=self._edge.source_keys,
         )
         calls.way_out = open_outbound(outbound, context)
         self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
@@ -171,8 +173,9 @@ class Run:
             self._log,
             supervisor.live,
             supervisor.services,
-            max_sessions=self._edge.max_sessions or affordable_sessions(self._edge.outline),
+            max_sessions=self._max_sessions(),
             graceful_refuse=self._edge.refuse == "close",
+            source_prefix=self._edge.source_keys,
         )
         for worker in chain.workers:
             await self._start_worker(nursery, worker)
@@ -221,9 +224,19 @@ class Run:
         self._log.refused[Reason.OVERLOAD] += 1
         self._log.notice("shedding: out of file descriptors", live=len(self.supervisor.live))
 
+    def _max_sessions(self) -> int:
+        """Give the most live sessions; the log says why if they are few, or more than the process can afford."""
+        affordable = affordable_sessions(self._edge.outline)
+        wanted = self._edge.max_sessions
+        if affordable.files < (wanted or FEW_SESSIONS):
+            self._log.notice(
+                "few open files", limit=affordable.limit, sessions=affordable.files, mend="raise it with ulimit -n"
+            )
+        return wanted or min(affordable.files, affordable.memory)
+
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""
-        return tuple(str(listener.address) for listener in self._listeners)
+        return addresses_of(self._listeners)
 
 
 def _rechecks(chain: Chain) -> tuple[Recheck, ...]:

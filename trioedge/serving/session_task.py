@@ -8,12 +8,14 @@
 | nothing, and leaves a cancel scope open | ``fault``, logged |
 """
 
+from contextlib import suppress
 from math import inf
 from typing import Final
 
 import trio
 
 from ..errors import message_of, quote, quote_fault
+from ..relay.direction import BROKEN
 from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream
 from ..session.session import Session
@@ -47,63 +49,64 @@ class SessionTask:
                 session.scope = scope
                 if session.cut_reason is not None:  # before its task began
                     scope.cancel()
-                outcome = await self._handle(session)
+                try:
+                    outcome = self._checked(session, await self._stages(session))
+                except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
+                    outcome = Completed(Reason.RESET, message_of(error))
+                except BaseException as raised:
+                    outcome = self._guard(session, raised)
             if session.cut_reason is not None:
                 outcome = Completed(session.cut_reason)
         except BaseException as raised:
-            stop, fault = parted(raised)
-            if stop is not None and trio.current_effective_deadline() > -inf and _only_cancels(stop):
-                stop, fault = None, raised  # a cancel of another scope, which a stage kept and raised again
-            if fault is not None:
-                outcome = self._fault(session, fault)
-            if stop is not None:
-                if fault is None:
-                    raise
-                raise stop from None
+            outcome = self._fault(session, raised) if _is_stray(raised) else self._guard(session, raised)
         return outcome
 
     async def close(self, session: Session, stream: trio.abc.HalfCloseableStream, outcome: Outcome) -> None:
-        """Close the stream that was accepted, inside of those that middlewares put around it."""
+        """Close the stream that was accepted; in order, and then the one around it too, if all went well."""
         try:
             if outcome == FINISHED or (self._graceful_refuse and type(outcome) is Reject):
-                await stream.aclose()
+                try:
+                    if session.stream is not stream:
+                        with trio.move_on_after(session.half_closed_seconds), suppress(*BROKEN):
+                            await session.stream.aclose()  # the last words of TLS
+                finally:
+                    await stream.aclose()
             elif isinstance(stream, PlainStream):
                 stream.close_reset()
             else:
                 await close_hard(stream)
         except BaseException as raised:
-            stop, fault = parted(raised)
-            if fault is not None:
-                self._fault(session, fault)
-            if stop is not None:
-                if fault is None:
-                    raise
-                raise stop from None
+            self._guard(session, raised)
 
-    async def _handle(self, session: Session) -> Outcome:
-        try:
-            outcome = await self._stages(session)
-        except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
-            return Completed(Reason.RESET, message_of(error))
-        except BaseException as raised:
-            stop, fault = parted(raised)
-            if fault is None:
-                raise
-            ended = self._fault(session, fault)
-            if stop is not None:  # a cancel, and what the clean-up of a stage raised meanwhile
-                raise stop from None
-            return ended
+    def _checked(self, session: Session, outcome: object) -> Outcome:
         if isinstance(outcome, (Completed, Reject)):
             return outcome
         return self._fault(
             session, TypeError(f"the endpoint returned {quote(outcome)}; it must return Completed or Reject")
         )
 
+    def _guard(self, session: Session, raised: BaseException) -> Completed:
+        """Log the fault in an exception; raise the part of it, or all, that is a cancel or ends the process."""
+        stop, fault = parted(raised)
+        try:
+            if fault is None:
+                raise raised
+            outcome = self._fault(session, fault)
+            if stop is not None:  # a cancel, and what the clean-up of a stage raised meanwhile
+                raise stop from None
+            return outcome
+        finally:
+            del raised, stop, fault  # a traceback has this frame: with them it would be a cycle
+
     def _fault(self, session: Session, fault: BaseException) -> Completed:
         self._log.fault("stage failed", fault, session=session.id, source=session.source)
         return Completed(Reason.FAULT, quote_fault(fault))
 
 
-def _only_cancels(stop: BaseException) -> bool:
+def _is_stray(raised: BaseException) -> bool:
+    """Tell whether it is a cancel of a scope that is not around the session's, kept by a stage and raised again."""
+    stop, _ = parted(raised)
+    if stop is None or trio.current_effective_deadline() == -inf:
+        return False
     rest = stop.split(trio.Cancelled)[1] if isinstance(stop, BaseExceptionGroup) else stop
     return rest is None or isinstance(rest, trio.Cancelled)

@@ -18,10 +18,13 @@ from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
 import trio
+from trio_util import AsyncBool
 
+from ..addresses.source_prefix import SourcePrefix
 from ..errors import quote, quote_fault
 from ..loop.reactor import Reactor
-from ..loop.sockets import reset
+from ..loop.slices import in_slices
+from ..loop.sockets import close, reset
 from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream, ReplayStream
@@ -37,6 +40,9 @@ from .session_task import SessionTask
 
 RECENT_SESSIONS: Final = 1_000
 """Ended sessions that :meth:`Edge.explain` still knows."""
+
+EVICT_REST: Final = 1
+"""How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
 
 _OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 
@@ -78,11 +84,17 @@ class FreshClock:
 class EdgeHome:
     """The running edge, as sessions see it: the clock, and services by name."""
 
-    __slots__ = ("clock", "find")
+    __slots__ = ("clock", "find", "source_prefix")
 
-    def __init__(self, clock: Clock, services: Services) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        services: Services,
+        source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
+    ) -> None:
         self.clock = clock
         self.find = services.find
+        self.source_prefix = source_prefix
 
 
 class Endings:
@@ -102,7 +114,13 @@ class Endings:
         self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
 
     def add(self, session: Session, outcome: Outcome) -> None:
-        """Run the clean-ups of `session`, now, or after those that are running."""
+        """Run the clean-ups of `session`, now, or after those that are running.
+
+        A session that was marked as cut has the reason of the cut, also if it has ended by itself since.
+        """
+        reason = session.cut_reason
+        if reason is not None and outcome.reason is not reason and outcome.reason is not Reason.FAULT:
+            outcome = Completed(reason)
         self._waiting.append((session, outcome))
         if self._busy:
             return
@@ -130,7 +148,7 @@ class Sessions:
 
     def __init__(
         self, chain: Chain, reactor: Reactor, log: Observer, live: Registry, services: Services, *, max_sessions: int,
-        graceful_refuse: bool,
+        graceful_refuse: bool, source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -142,12 +160,13 @@ class Sessions:
             services: the services, by name.
             max_sessions: the most live sessions; beyond it a connection is refused with OVERLOAD.
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
+            source_prefix: the part of an address that limits count as one source.
         """
         self._decide = chain.decide
         self._reactor = reactor
         self._log = log
-        self._home = EdgeHome(reactor, services)
-        self._home_of_tasks = EdgeHome(FreshClock(reactor), services)
+        self._home = EdgeHome(reactor, services, source_prefix)
+        self._home_of_tasks = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._unnamed: Service = services.unnamed
         self._task = SessionTask(chain.handle, log, graceful_refuse=graceful_refuse)
         self._max = max_sessions
@@ -155,6 +174,7 @@ class Sessions:
         self._ids = itertools.count(1)
         self._nursery: trio.Nursery | None = None
         self._emptied: trio.Event | None = None
+        self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._endings = Endings(log)
@@ -162,13 +182,21 @@ class Sessions:
         self.recent = self._endings.recent
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the tasks of sessions until cancelled, then cut every session that is left."""
+        """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
         try:
             async with trio.open_nursery() as self._nursery:
+                self.live.evictions.start(self._wake, self._log)
                 task_status.started()
-                await trio.sleep_forever()
+                while True:
+                    await self._evicting.wait_value(True)
+                    self._evicting.value = False
+                    await in_slices(self.live.evictions.steps(), rest=EVICT_REST)
         finally:
+            self.live.evictions.stop()
             self.cut(Reason.DRAINED)
+
+    def _wake(self) -> None:
+        self._evicting.value = True
 
     def admit(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int) -> None:
         """Take an accepted socket: refuse it at once, or begin its session.
@@ -182,41 +210,48 @@ class Sessions:
         """
         session = Session(next(self._ids), listener, source, packed, port, self._reactor.now, self._unnamed, self._home)
         self._log.accepted += 1
-        refusal = self._refusal(session)
-        if refusal is not None:
-            self._close_refused(sock)
-            self._endings.add(session, refusal)
-            return
-        sock.setblocking(False)  # a system call that a refusal does not need
-        if self._endpoint is None:
-            self._spawn(session, PlainStream(sock))
-            return
-        self.live.add(session)
-        session.began = True
         try:
-            begun = self._endpoint.begin(session, sock, b"", self._ended)
-            if begun is True:
-                if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
-                    session.carrier.cut(session.cut_reason)
-            elif begun is False:
-                session.began = False
-                self._start_task(session, PlainStream(sock))
-            elif type(begun) is Reject:
+            refusal = self._refusal(session)
+            if refusal is not None:
                 self._close_refused(sock)
-                self._ended(session, begun)
+                self._endings.add(session, refusal)
+                return
+            sock.setblocking(False)  # a system call that a refusal does not need
+            if self._endpoint is None:
+                self._spawn(session, PlainStream(sock))
             else:
-                raise TypeError(
-                    f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject"
-                )
+                self._begin(self._endpoint, session, sock)
         except STOPS:
             raise
         except BaseException as fault:
-            self._log.fault("endpoint failed", fault, session=session.id)
-            if session.carrier is not None:
-                session.carrier.cut(Reason.FAULT)
-            elif session.outcome is None:
-                reset(sock)
-                self._ended(session, Completed(Reason.FAULT, quote_fault(fault)))
+            self._fail(session, sock, fault)
+
+    def _begin(self, endpoint: ReactorEndpoint, session: Session, sock: socket.socket) -> None:
+        """Have the endpoint carry a session without a task."""
+        self.live.add(session)
+        session.began = True
+        begun = endpoint.begin(session, sock, b"", self._ended)
+        if begun is True:
+            if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
+                session.carrier.cut(session.cut_reason)
+        elif begun is False:
+            session.began = False
+            self._start_task(session, PlainStream(sock))
+        elif type(begun) is Reject:
+            self._close_refused(sock)
+            self._ended(session, begun)
+        else:
+            raise TypeError(f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject")
+
+    def _fail(self, session: Session, sock: socket.socket, fault: BaseException) -> None:
+        """End a session whose beginning raised an exception."""
+        self._log.fault("endpoint failed", fault, session=session.id)
+        if session.carrier is not None:
+            session.carrier.cut(Reason.FAULT)
+        elif session.outcome is None:
+            reset(sock)
+            end = self._endings.add if session.index is None else self._ended
+            end(session, Completed(Reason.FAULT, quote_fault(fault)))
 
     def admit_stream(
         self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int
@@ -242,10 +277,7 @@ class Sessions:
         return session
 
     def _close_refused(self, sock: socket.socket) -> None:
-        if self._graceful_refuse:
-            sock.close()
-        else:
-            reset(sock)
+        (close if self._graceful_refuse else reset)(sock)
 
     def _refusal(self, session: Session) -> Reject | None:
         """Ask the leading decisions; an exception of one is a refusal."""
@@ -306,8 +338,8 @@ class Sessions:
             self._emptied.set()
 
     def cut(self, reason: Reason) -> int:
-        """Cut every live session, and give how many were cut."""
-        return sum(session.cut(reason) for session in self.live)
+        """Cut every live session, in slices if there are many, and give how many were cut."""
+        return self.live.evictions.cut(self.live, reason)
 
     async def wait_empty(self) -> None:
         """Wait until no session is live."""

@@ -14,9 +14,9 @@ from ..session.verdict import Completed, Outcome
 from ..telemetry.observer import Observer
 from ..upstreams.connector import Connecting, Target
 from ..upstreams.errors import UpstreamError
-from ..upstreams.outbound import as_stream, resolved
+from ..upstreams.outbound import as_stream, resolved, with_scopes
 from ..upstreams.resolver import Resolver
-from .listener import Listener
+from .listener import Listener, addresses_of
 
 CONNECT_SECONDS: Final = 5.0
 """The limit of a connect of ``context.relay``."""
@@ -43,7 +43,7 @@ class StageCalls:
 
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""
-        return tuple(str(listener.address) for listener in self._listeners)
+        return addresses_of(self._listeners)
 
     async def relay(self, session: Session, upstream: Upstream) -> Outcome:
         """See :meth:`EdgeContext.relay`."""
@@ -51,18 +51,21 @@ class StageCalls:
             if isinstance(upstream, str):
                 upstream = parse_address(upstream)
             if isinstance(upstream, Address):
-                up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS))
+                up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS, asker=session.service.name))
             else:
                 up = as_stream(upstream, "context.relay() got")
         except UpstreamError as error:
-            self._log.notice("upstream failed", reason=str(error.reason), error=error.detail)
+            self._log.notice(
+                "upstream failed", reason=str(error.reason), error=error.detail,
+                service=session.service.name, upstream=str(upstream),
+            )  # fmt: skip
             return Completed(error.reason, error.detail)
         return await carry(session, up, self._reactor)
 
     async def resolve(self, address: Address) -> Sequence[SocketAddress]:
         """See :meth:`EdgeContext.resolve`."""
         self._reactor.refresh()
-        answer = await resolved(self._resolver, address)
+        answer = with_scopes(await resolved(self._resolver, address), address)
         if isinstance(answer, UpstreamError):
             raise answer
         return answer

@@ -42,6 +42,7 @@ class SessionFields(EdgeFields):
     """A session's fields, each read-only or checked at the assignment; it notifies its follower that bytes move."""
 
     __slots__ = (
+        "_accepted",
         "_allowance",
         "_clock",
         "_cut_reason",
@@ -59,7 +60,9 @@ class SessionFields(EdgeFields):
         "_service",
         "_source",
         "_source_bytes",
+        "_source_key",
         "_source_port",
+        "_source_prefix",
         "_started_at",
         "_state",
         "_stream",
@@ -74,6 +77,8 @@ class SessionFields(EdgeFields):
     """The client's address as text, IPv4-mapped IPv6 written as IPv4; ``unix`` for a local socket."""
     source_bytes: Final[bytes] = read_only("_source_bytes")
     """The same, packed: 4 bytes, 16 bytes, or none for a local socket. Matchers compare it."""
+    source_key: Final[bytes] = read_only("_source_key")
+    """The packed prefix of it that limits count as one client, all other bits 0: see ``Edge(source_prefix=…)``."""
     source_port: Final[int] = read_only("_source_port")
     """The client's port; 0 for a local socket, or where it is not known."""
     started_at: Final[float] = read_only("_started_at")
@@ -97,7 +102,9 @@ class SessionFields(EdgeFields):
         self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = None
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
-        self._peer: tuple[str, bytes] | None = None  # the peer's address and bytes, once a stage has changed the source
+        self._source_prefix = prefix = home.source_prefix
+        self._source_key = source_bytes if len(source_bytes) < prefix.cut_from else prefix.key(source_bytes)
+        self._peer: tuple[str, bytes, bytes] | None = None  # its address, bytes and key, once a stage moved the source
         self._service, self._clock, self._find = service, home.clock, home.find
         self._destination: str | None = None
         self._device: str | None = None
@@ -105,6 +112,7 @@ class SessionFields(EdgeFields):
         self._down_rate = self._up_rate = inf
         self._allowance: Allowance | None = None
         self._stream: Any = None
+        self._accepted: Any = None
         self._state: State | None = None
         self._deferred: list[CleanUp] | None = None
         self._outcome: Outcome | None = None
@@ -119,6 +127,11 @@ class SessionFields(EdgeFields):
     def peer_bytes(self) -> bytes:
         """The same, packed."""
         return self._source_bytes if self._peer is None else self._peer[1]
+
+    @property
+    def peer_key(self) -> bytes:
+        """The packed prefix of it that limits count as one client, as `source_key` is that of the source."""
+        return self._source_key if self._peer is None else self._peer[2]
 
     @property
     def now(self) -> float:
@@ -194,7 +207,14 @@ class SessionFields(EdgeFields):
             raise TypeError(
                 f"session.stream = {quote(stream)} must be a stream, with receive_some, send_all and aclose"
             )
+        if self._accepted is None:
+            self._accepted = stream
         self._stream = stream
+
+    @property
+    def accepted(self) -> Any:
+        """The stream that the edge accepted, beneath those that middlewares have put around it."""
+        return self._accepted
 
 
 use_c_getters(

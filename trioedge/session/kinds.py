@@ -54,6 +54,9 @@ def facts_of(part: object, where: str) -> Facts:
             raise ConfigurationError(f"{where}: {name}={quote(said[name])} {flag_fault(said[name])}")
     if fault := count_fault(said["descriptors"], minimum=0):
         raise ConfigurationError(f"{where}: descriptors={quote(said['descriptors'])} {fault}")
+    bits = said["source_bits"]
+    if bits is not None and (fault := count_fault(bits, maximum=128)):
+        raise ConfigurationError(f"{where}: source_bits={quote(bits)} {fault}, or None")
     if said["policy"] is not None and not isinstance(said["policy"], type):
         raise ConfigurationError(f"{where}: policy={quote(said['policy'])} must be a class, of keys in every policy")
     return Facts(**said)

@@ -71,7 +71,7 @@ def check_parts(outline: "Outline", listen: Sequence[str], *, governed: bool) ->
     """
     *stages, endpoint = zip(outline.names, outline.facts, strict=True)
     for number, (name, facts) in enumerate(stages, 1):
-        for address in facts.listeners:
+        for address in sorted(facts.listeners):
             if address.endswith(":0"):
                 raise ConfigurationError(
                     f"stage {number} ({name}) names {address}, whose port is known only once the edge listens: "

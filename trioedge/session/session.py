@@ -113,7 +113,7 @@ class Session(SessionFields):
         except ConfigurationError as error:
             raise misread("session.set_source()", error) from None
         if self._peer is None:
-            self._peer = self._source, self._source_bytes
+            self._peer = self._source, self._source_bytes, self._source_key
         if self._index is None:
             self.come_from(source, packed, port)
         else:
@@ -162,16 +162,28 @@ class Session(SessionFields):
         """
         if not isinstance(reason, Reason):
             raise TypeError(f"session.cut({quote(reason)}) needs a Reason: write session.cut(te.Reason.EVICTED)")
+        marked = self.mark_cut(reason)
+        if marked:
+            self.carry_out_cut()
+        return marked
+
+    # The edge calls these; stages do not.
+
+    def mark_cut(self, reason: Reason) -> bool:
+        """Store why it is cut; :meth:`carry_out_cut` must follow. False if it had ended, or was marked already."""
         if self._outcome is not None or self._cut_reason is not None:
             return False
         self._cut_reason = reason
-        if self._carrier is not None:
-            self._carrier.cut(reason)
-        if self._scope is not None:
-            self._scope.cancel()
         return True
 
-    # The edge calls these; stages do not.
+    def carry_out_cut(self) -> None:
+        """Free the sockets of a session that is marked, then cancel its task; does nothing if it has ended."""
+        if self._outcome is not None or self._cut_reason is None:
+            return
+        if self._carrier is not None:
+            self._carrier.cut(self._cut_reason)
+        if self._scope is not None:
+            self._scope.cancel()
 
     def enter(self, service: "Service") -> None:
         """Set the service. For a registered session only the registry calls this."""
@@ -184,6 +196,7 @@ class Session(SessionFields):
     def come_from(self, source: str, packed: bytes, port: int) -> None:
         """Have another source; the registry calls this."""
         self._source, self._source_bytes, self._source_port = source, packed, port
+        self._source_key = self._source_prefix.key(packed)
 
     def use(self, device: str | None) -> None:
         """Have another device; the registry calls this."""

@@ -100,6 +100,8 @@ class Facts:
         needs_control: whether it has no effect without the policies of a control plane.
         listeners: addresses of the edge that it names; one that the edge does not listen on is refused.
         descriptors: file descriptors that it keeps open besides those of sessions.
+        source_bits: the IPv6 prefix length by which it counts sources, which is no coarser than the edge's; None for
+            the edge's.
     """
 
     kind: str = ""
@@ -115,6 +117,7 @@ class Facts:
     needs_control: bool = False
     listeners: tuple[str, ...] = ()
     descriptors: int = 0
+    source_bits: int | None = None
 
 
 @attrs.frozen(slots=True, repr=False)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 from .verdict import Reason, Reject
 
 if TYPE_CHECKING:
+    from ..addresses.source_prefix import SourcePrefix
     from ..services.service import Service
     from .session import Session
 
@@ -23,6 +24,10 @@ class Home(Protocol):
     @property
     def clock(self) -> Clock:
         """The edge's clock."""
+
+    @property
+    def source_prefix(self) -> "SourcePrefix":
+        """The part of an address that limits count as one source."""
 
     def find(self, service: object, /) -> "Service | Reject":
         """Give the live service of this name, or the refusal of one that is unknown or disabled.

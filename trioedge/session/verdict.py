@@ -45,7 +45,7 @@ class Reason(StrEnum):
     FINISHED = "finished"
     """Both sides closed in order."""
     RESET = "reset"
-    """One side reset the connection; the other was reset too."""
+    """One side reset the connection; the other one got all bytes that had been sent to it."""
     IDLE = "idle"
     """No byte moved for longer than the session's idle timeout."""
     DEADLINE = "deadline"

@@ -2,10 +2,12 @@
 
 from collections.abc import Hashable
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from ..arguments import Fixed, check_choice, check_count
+from ..addresses.source_prefix import parse_per
+from ..arguments import Fixed, check_count
 from ..session.session import Session
+from ..session.source_keys import key_of
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
 from ..structures.live_counts import ENTERED, TOO_MANY
 
@@ -34,7 +36,7 @@ class ConcurrencyLimit(Fixed):
     def __init__(
         self,
         sessions: int | None = None,
-        per: Literal["source", "service", "peer"] = "source",
+        per: str = "source",
         *,
         capacity: int = CAPACITY,
     ) -> None:
@@ -43,20 +45,22 @@ class ConcurrencyLimit(Fixed):
         Args:
             sessions: the maximum, at least 1. None, with ``per="service"``, leaves it to the policies.
             per: the key that is limited: each ``source``, the client's address; each ``service``; or each ``peer``,
-                the address that connected.
+                the address that connected. Addresses of one prefix are one source, as ``Edge(source_prefix=…)`` says:
+                an IPv6 /64 by default. ``source/128`` or ``peer/128`` is finer; coarser than the edge's is refused.
             capacity: keys in memory, at least 1; when so many have a live session, a new one is refused with reason
-                ``capacity``, unless it has no limit.
+                ``capacity``, unless it has no limit. A wider prefix that floods is refused earlier, while others still
+                have a place.
 
         Raises:
             ConfigurationError: names the argument and its fault.
         """
-        check_choice("ConcurrencyLimit", "per", per, ("source", "service", "peer"))
-        if sessions is not None or per != "service":
+        key, self.source_bits = parse_per("ConcurrencyLimit", "per", per, ("source", "service", "peer"))
+        if sessions is not None or key != "service":
             check_count("ConcurrencyLimit", "sessions", sessions)
         check_count("ConcurrencyLimit", "capacity", capacity)
         self.sessions, self.per, self.capacity = sessions, per, capacity
-        self.requires = () if per == "peer" else (per,)
-        self.enforces = ("max_sessions",) if per == "service" else ()
+        self.requires = () if key == "peer" else (key,)
+        self.enforces = ("max_sessions",) if key == "service" else ()
         self.needs_control = sessions is None
 
     def __repr__(self) -> str:
@@ -71,12 +75,12 @@ class ConcurrencyLimit(Fixed):
 class LiveConcurrencyLimit:
     """The counts of one run of an edge."""
 
-    __slots__ = ("_by_peer", "_by_source", "_counts", "_enter", "_full", "_leave", "_limit", "_too_many")
+    __slots__ = ("_counts", "_enter", "_full", "_key_of", "_leave", "_limit", "_too_many")
 
     def __init__(self, recipe: ConcurrencyLimit, context: "EdgeContext") -> None:
         self._counts = context.counter(recipe.capacity)
         self._enter, self._leave = self._counts.enter, self._counts.leave  # bound once
-        self._by_source, self._by_peer = recipe.per == "source", recipe.per == "peer"
+        self._key_of = key_of(recipe.per, recipe.source_bits)
         self._limit = UNLIMITED if recipe.sessions is None else recipe.sessions
         self._too_many = Reject(Reason.CONCURRENCY, f"{recipe.sessions} sessions of this {recipe.per} are live")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the concurrency limit have live sessions")
@@ -84,10 +88,8 @@ class LiveConcurrencyLimit:
     def decide(self, session: Session) -> Verdict:
         """Count the session, or refuse it."""
         limit, too_many = self._limit, self._too_many
-        if self._by_source:
-            key: Hashable = session.source
-        elif self._by_peer:
-            key = session.peer
+        if self._key_of is not None:
+            key: Hashable = self._key_of(session)
         else:
             service = session.service
             key = service.incarnation

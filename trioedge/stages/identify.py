@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ..addresses.address import parse_address
-from ..arguments import Fixed
+from ..arguments import Fixed, check_plain
 from ..errors import MAX_FAULT_LETTERS, ConfigurationError, quote
 from ..services.service import UNKNOWN_SERVICE
 from ..services.services import DEFAULT_SERVICE, MAX_NAME_LENGTH
@@ -47,6 +47,7 @@ class Identify(Fixed):
             self._text = f"Identify({by_listener!r})"
             self._name_of = lambda session: by_listener.get(session.listener)
         elif callable(by):
+            check_plain("Identify", by)
             self._text = f"Identify({getattr(by, '__name__', None) or quote(by)})"
             self._name_of = by
         else:

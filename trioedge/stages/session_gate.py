@@ -1,10 +1,12 @@
 """A rate limit of new sessions: it never waits, and is independent of byte rates."""
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from ..arguments import Fixed, check_choice, check_count, check_number
+from ..addresses.source_prefix import parse_per
+from ..arguments import Fixed, check_count, check_number
 from ..session.session import Session
+from ..session.source_keys import key_of
 from ..session.verdict import CONTINUE, Reason, Reject, Verdict
 from ..structures.gcra import ADMITTED, TOO_FAST, RateSpec
 
@@ -32,7 +34,7 @@ class SessionGate(Fixed):
         self,
         rate: float | None = None,
         burst: int = 32,
-        per: Literal["service", "source", "peer"] = "service",
+        per: str = "service",
         *,
         capacity: int = CAPACITY,
     ) -> None:
@@ -42,21 +44,22 @@ class SessionGate(Fixed):
             rate: sessions a second, above 0. None, with ``per="service"``, leaves it to the policies.
             burst: sessions at once after a pause, at least 1.
             per: the key that is limited: each ``service``; each ``source``, the client's address; or each ``peer``,
-                the address that connected.
+                the address that connected. Addresses of one prefix are one source, as ``Edge(source_prefix=…)`` says:
+                an IPv6 /64 by default. ``source/128`` or ``peer/128`` is finer; coarser than the edge's is refused.
             capacity: keys in memory, at least 1; when so many are active, a new one is refused with reason
-                ``capacity``.
+                ``capacity``. A wider prefix that floods is refused earlier, while others still have a place.
 
         Raises:
             ConfigurationError: names the argument and its fault.
         """
-        check_choice("SessionGate", "per", per, ("service", "source", "peer"))
-        if rate is not None or per != "service":
+        key, self.source_bits = parse_per("SessionGate", "per", per, ("service", "source", "peer"))
+        if rate is not None or key != "service":
             check_number("SessionGate", "rate", rate, above=0)
         check_count("SessionGate", "burst", burst)
         check_count("SessionGate", "capacity", capacity)
         self.rate, self.burst, self.per, self.capacity = rate, burst, per, capacity
-        self.requires = () if per == "peer" else (per,)
-        self.enforces = ("session_rate", "session_burst") if per == "service" else ()
+        self.requires = () if key == "peer" else (key,)
+        self.enforces = ("session_rate", "session_burst") if key == "service" else ()
         self.needs_control = rate is None
 
     def __repr__(self) -> str:
@@ -72,11 +75,11 @@ class SessionGate(Fixed):
 class LiveSessionGate:
     """The gate of one run of an edge."""
 
-    __slots__ = ("_admit", "_by_peer", "_by_source", "_full", "_rate", "_too_fast")
+    __slots__ = ("_admit", "_full", "_key_of", "_rate", "_too_fast")
 
     def __init__(self, recipe: SessionGate, context: "EdgeContext") -> None:
         self._admit = context.gate(recipe.capacity).admit
-        self._by_source, self._by_peer = recipe.per == "source", recipe.per == "peer"
+        self._key_of = key_of(recipe.per, recipe.source_bits)
         self._rate = None if recipe.rate is None else RateSpec(recipe.rate, recipe.burst)
         self._too_fast = Reject(Reason.RATE, f"more than {recipe.rate or 0:g} sessions a second per {recipe.per}")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the session gate are active")
@@ -84,10 +87,8 @@ class LiveSessionGate:
     def decide(self, session: Session) -> Verdict:
         """Admit the session by the time of this call, or refuse it."""
         rate, too_fast = self._rate, self._too_fast
-        if self._by_source:
-            key: Hashable = session.source
-        elif self._by_peer:
-            key = session.peer
+        if self._key_of is not None:
+            key: Hashable = self._key_of(session)
         else:
             service = session.service
             key = service.incarnation

@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from enum import Enum
 
 from ..arguments import check_count
+from .places import FairPlaces, Groups, no_groups
 
 
 class CountAnswer(Enum):
@@ -24,24 +25,26 @@ ENTERED, TOO_MANY, FULL = CountAnswer.ENTERED, CountAnswer.TOO_MANY, CountAnswer
 class LiveCounts:
     """Counts of live sessions by key; :meth:`EdgeContext.counter` makes one.
 
-    A key is dropped with its last session. At capacity a new key is refused. ``len(counts)`` is the number of keys that
-    have a live session.
+    A key is dropped with its last session. At capacity a new key is refused. Once half of it is used, keys of one wider
+    prefix are refused while there is room for others: see :mod:`~trioedge.structures.places`. ``len(counts)`` is the
+    number of keys that have a live session.
     """
 
-    __slots__ = ("_capacity", "_counts")
+    __slots__ = ("_counts", "_places")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, groups: Groups = no_groups) -> None:
         """Start without keys.
 
         Args:
             capacity: the maximum of keys with a live session, at least 1.
+            groups: the wider prefixes of a key, which share the places of a table that is more than half full.
 
         Raises:
             ConfigurationError: `capacity` is no whole number of at least 1.
         """
         check_count("LiveCounts", "capacity", capacity)
-        self._capacity = capacity
         self._counts: dict[Hashable, int] = {}
+        self._places = FairPlaces(capacity, groups)
 
     def __len__(self) -> int:
         """Keys with a live session."""
@@ -51,7 +54,7 @@ class LiveCounts:
         """Count one more session of a key, or refuse it. O(1), about 0.2 µs; it never waits.
 
         Args:
-            key: any hashable value, such as ``session.source``.
+            key: any hashable value, such as ``session.source_key``.
             limit: the maximum of live sessions of this key; may be another one each time.
 
         Returns:
@@ -61,7 +64,7 @@ class LiveCounts:
         live = counts.get(key, 0)
         if live >= limit:
             return TOO_MANY
-        if not live and len(counts) >= self._capacity:
+        if not live and not self._places.take(key, len(counts)):
             return FULL
         counts[key] = live + 1
         return ENTERED
@@ -83,3 +86,4 @@ class LiveCounts:
             self._counts[key] = live
         else:
             del self._counts[key]
+            self._places.give_back(key)

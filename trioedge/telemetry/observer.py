@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
-import structlog
 import trio
 
 from ..errors import ENDS
@@ -51,6 +50,8 @@ class Observer:
         self.accepted = 0
         self.refused: Counter[Reason] = Counter()
         self.ended: Counter[Reason] = Counter()
+        import structlog  # takes as long as a third of the package, so it is imported where an edge serves
+
         self._log = structlog.get_logger("trioedge")
         self._noticed: dict[str, tuple[float, int]] = {}
         self.debugs = _debugs(self._log)

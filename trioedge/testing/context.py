@@ -50,6 +50,8 @@ class _NoEdge:
     def ask(self, *_: Any) -> None:
         raise RuntimeError("only a running edge resolves names: use trioedge.testing.open_edge")
 
+    fresh_until: Any = ask
+
     def addresses(self) -> tuple[str, ...]:
         return ()
 

@@ -3,6 +3,7 @@
 import itertools
 
 from ..addresses.address import normalise_source
+from ..addresses.source_prefix import SourcePrefix
 from ..services.policy import Policy, Settings
 from ..services.services import DEFAULT_SERVICE, Services
 from ..session.meter import Total
@@ -19,6 +20,7 @@ class _Home:
     def __init__(self, clock: StillClock, services: Services) -> None:
         self.clock = clock
         self.find = services.find
+        self.source_prefix = SourcePrefix()
 
 
 def make_session(

@@ -9,7 +9,8 @@ import trio.testing
 from ..addresses.address import Address
 from ..services.context import EdgeContext
 from ..session.verdict import Reason
-from ..upstreams.connector import Attempt, ConnectCallback, Target
+from ..upstreams.attempt import Attempt, ConnectCallback
+from ..upstreams.connector import Target
 from ..upstreams.errors import UpstreamError
 
 Script: TypeAlias = Callable[[trio.abc.HalfCloseableStream], Awaitable[object]]

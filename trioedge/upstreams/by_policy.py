@@ -20,8 +20,8 @@ from ..addresses.address import Address, parse_address
 from ..services.context import EdgeContext
 from ..services.service import Service
 from ..services.snapshot import Change
-from .connector import Connecting, Permit
-from .quota import Quota
+from .connector import RETRIES, Connecting, Permit
+from .pool.quota import Quota
 from .upstream import Upstream
 
 MAX_IDLE: Final = 10_000
@@ -39,7 +39,9 @@ def max_idle() -> int:
 class PolicyUpstreams:
     """Follows the policies of an edge and keeps ``service.upstream`` of each service."""
 
-    def __init__(self, connector: Connecting, context: EdgeContext, seconds: float, permit: Permit) -> None:
+    def __init__(
+        self, connector: Connecting, context: EdgeContext, seconds: float, permit: Permit, retries: int = RETRIES
+    ) -> None:
         """Follow the policies from now on.
 
         Args:
@@ -47,11 +49,13 @@ class PolicyUpstreams:
             context: the running edge.
             seconds: the limit of one connect.
             permit: removes the addresses that may not be connected to.
+            retries: how often a connect that was refused is retried.
         """
         self._connector = connector
         self._context = context
         self._seconds = seconds
         self._permit = permit
+        self._retries = retries
         # `_by_destination` has every upstream with users, and between two calls of `settle` also those in `_touched`
         # that have none. `_touched` has the upstreams that the present snapshot names, or names no more.
         self._by_destination: dict[Address, Upstream] = {}
@@ -95,7 +99,9 @@ class PolicyUpstreams:
     def _named(self, destination: Address) -> Upstream:
         upstream = self._by_destination.get(destination)
         if upstream is None:
-            upstream = Upstream(destination, self._connector, self._context, self._seconds, self._permit)
+            upstream = Upstream(
+                destination, self._connector, self._context, self._seconds, self._permit, self._retries, destination
+            )
             self._by_destination[destination] = upstream
         return upstream
 

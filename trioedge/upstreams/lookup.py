@@ -38,9 +38,12 @@ class Failed:
 
     Attributes:
         detail: the reason, for people.
+        answered: whether every server that was queried has answered, with an error. Then the name may still be found in
+            another search domain.
     """
 
     detail: str
+    answered: bool = False
 
 
 Lookup: TypeAlias = Found | Absent | Failed
@@ -63,6 +66,22 @@ def join(lookups: Sequence[Lookup]) -> Lookup:
     if len(absent) == len(lookups):
         return Absent(absent[0].detail, min(each.seconds for each in absent))
     return next(each for each in lookups if isinstance(each, Failed))
+
+
+def join_searched(lookups: Sequence[Lookup]) -> Lookup:
+    """Join the outcomes of the search domains, of which none has the name.
+
+    Args:
+        lookups: one for each domain, at least one, each :class:`Absent` or :class:`Failed`.
+
+    Returns:
+        The first failure, because the name may exist there; else :class:`Absent` for the shortest of the times.
+    """
+    for each in lookups:
+        if isinstance(each, Failed):
+            return each
+    absent = [each for each in lookups if isinstance(each, Absent)]
+    return Absent(", ".join(each.detail for each in absent), min(each.seconds for each in absent))
 
 
 def take_turns(hosts: Sequence[str]) -> list[str]:

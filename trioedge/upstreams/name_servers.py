@@ -1,7 +1,14 @@
 """DNS queries for both address families at once, to the servers in `/etc/resolv.conf`.
 
-dnspython does servers, search domains, `ndots`, retries, and TCP after a truncated answer; this module does address
-families, timeouts and negative answers.
+dnspython does servers, retries, and TCP after a truncated answer; this module does search domains, address families,
+timeouts and negative answers.
+
+| a candidate is, in the order of the search (resolv.conf(5)) | then |
+| --- | --- |
+| found in one family or both | these addresses are the answer |
+| absent, or without an address | query the next candidate |
+| failed, and a server answered (SERVFAIL, REFUSED) | query the next candidate |
+| failed, and no server answered | the query has failed |
 
 Two rules keep IPv6 from delaying sessions, because the connect race (RFC 8305) alone would not. Together they cost
 about 40 µs a query, and nothing a session.
@@ -23,12 +30,14 @@ import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
 import dns.message
+import dns.name
 import dns.rdatatype
 import dns.resolver
 import trio
 
 from ..addresses.address import packed_ip
-from .lookup import Absent, Failed, Found, Lookup, join
+from .lookup import Absent, Failed, Found, Lookup, join, join_searched
+from .resolv_conf import ResolvConf, parse_resolv_conf
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -60,13 +69,14 @@ class NameServers:
         self._configuration = configuration
         self._ipv6 = ipv6
         self._client: dns.asyncresolver.Resolver | None = None
+        self._use_tcp = False
         self._version = (0, 0, 0)
         self._backend = dns.asyncbackend.get_backend(
             "trio"
         )  # imported now, because it takes long, and not in a session
 
     async def look_up(self, host: str, due: float) -> Lookup:
-        """Query a name. Never raises; after a cancel no socket is open.
+        """Query a name, in search domains as the configuration says. Never raises; after a cancel no socket is open.
 
         Args:
             host: the name as the user wrote it; search domains are not tried after a final dot.
@@ -74,17 +84,31 @@ class NameServers:
         """
         try:
             client = self._configured()
-        except (dns.exception.DNSException, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             return Failed(f"no name server to ask: {error}")
+        try:
+            names = candidates(client, host)
+        except Exception as error:  # a name that cannot be encoded
+            return Failed(str(error) or repr(error))
+        lookups: list[Lookup] = []
+        for name in names:
+            lookup = await self._query(client, name, due)
+            lookups.append(lookup)
+            if isinstance(lookup, Found) or (isinstance(lookup, Failed) and not lookup.answered):
+                return lookup
+        return join_searched(lookups)
+
+    async def _query(self, client: dns.asyncresolver.Resolver, name: dns.name.Name, due: float) -> Lookup:
+        """Query both address families of one name."""
         silence = Failed(f"no answer in time from {', '.join(map(str, client.nameservers))}")
         wants_ipv6 = has_ipv6() if self._ipv6 is None else self._ipv6
         families = ("A", "AAAA") if wants_ipv6 else ("A",)
         lookups: dict[str, Lookup] = dict.fromkeys(families, silence)
 
         async def ask(family: str, scope: trio.CancelScope) -> None:
-            lookups[family] = lookup = await self._ask(client, host, family)
+            lookups[family] = lookup = await self._ask(client, name, family)
             if family == "A" and isinstance(lookup, Found):
-                scope.deadline = trio.current_time() + IPV6_SECONDS
+                scope.deadline = min(due, trio.current_time() + IPV6_SECONDS)
 
         with trio.CancelScope(deadline=due):
             async with trio.open_nursery() as nursery:
@@ -101,24 +125,60 @@ class NameServers:
         status = self._configuration.stat()
         version = status.st_mtime_ns, status.st_size, status.st_ino
         if self._client is None or version != self._version:
-            client = dns.asyncresolver.Resolver(self._configuration)
-            client.timeout = min(client.timeout, TRY_SECONDS)
-            self._client, self._version = client, version
+            configuration = parse_resolv_conf(self._configuration.read_bytes())
+            self._client, self._version = _client(configuration), version
+            self._use_tcp = configuration.use_tcp
         return self._client
 
-    async def _ask(self, client: dns.asyncresolver.Resolver, host: str, family: str) -> Lookup:
+    async def _ask(self, client: dns.asyncresolver.Resolver, name: dns.name.Name, family: str) -> Lookup:
         try:
-            answer = await client.resolve(host, family, search=True, raise_on_no_answer=False, backend=self._backend)
+            answer = await client.resolve(
+                name, family, tcp=self._use_tcp, search=False, raise_on_no_answer=False, backend=self._backend
+            )
         except dns.resolver.NXDOMAIN as error:
             responses: dict[object, dns.message.Message] = error.responses()  # type: ignore[no-untyped-call]  # dnspython has no annotation here
-            return Absent(str(error), min(map(_negative_seconds, responses.values())))
-        except (
-            Exception
-        ) as error:  # refusals, names that cannot be encoded, and anything that bytes from a server may cause
+            return Absent(f"{name} does not exist", min(map(_negative_seconds, responses.values())))
+        except dns.resolver.NoNameservers as error:
+            return Failed(str(error), answered=all(response is not None for *_, response in error.kwargs["errors"]))
+        except Exception as error:  # timeouts, refusals, and anything that bytes from a server may cause
             return Failed(str(error) or repr(error))
         if answer.rrset is None:
-            return Absent(f"no {family} record", _negative_seconds(answer.response))
+            return Absent(f"{name} has no {family} record", _negative_seconds(answer.response))
         return Found(tuple(record.to_text() for record in answer.rrset), answer.chaining_result.minimum_ttl)
+
+
+def _client(configuration: ResolvConf) -> dns.asyncresolver.Resolver:
+    client = dns.asyncresolver.Resolver(configure=False)
+    client.nameservers = list(configuration.servers)
+    client.search = [dns.name.from_text(domain) for domain in configuration.search]
+    client.ndots = configuration.ndots
+    client.rotate = configuration.rotate
+    client.timeout = min(configuration.timeout, TRY_SECONDS)
+    if configuration.attempts is not None:
+        client.lifetime = configuration.attempts * client.timeout * len(configuration.servers)
+    if configuration.edns0:
+        client.use_edns()
+    return client
+
+
+def candidates(client: dns.asyncresolver.Resolver, host: str) -> list[dns.name.Name]:
+    """Give the names to query for a host, in the order of the search.
+
+    Raises:
+        DNSException: `host` is no name that can be encoded.
+    """
+    name = dns.name.from_text(host, None)
+    if name.is_absolute():
+        return [name]
+    searched = []
+    for domain in client.search:
+        try:
+            searched.append(name.concatenate(domain))
+        except dns.name.NameTooLong:
+            continue
+    written = name.concatenate(dns.name.root)
+    dots = len(name) - 1
+    return [written, *searched] if dots >= (1 if client.ndots is None else client.ndots) else [*searched, written]
 
 
 def has_ipv6(interfaces: Path = _IF_INET6) -> bool:

@@ -12,14 +12,16 @@ import trio
 
 from ..addresses.address import Address
 from ..errors import ConfigurationError, message_of, quote, quote_fault
+from ..loop.sockets import is_connected_to_itself, reset, scoped
 from ..relay.streams import PlainStream
 from ..services.context import EdgeContext, Outbound, Resolving
 from ..session.fields import ByteStream
 from ..session.stage import Closing, Recipe
 from ..session.verdict import Reason
 from ..telemetry.observer import Observer, parted
-from .connector import Attempt, ConnectCallback, Connecting, Target, reason_of
-from .errors import UpstreamError
+from .attempt import RETRY_SECONDS, Attempt, ConnectCallback
+from .connector import Connecting, Target
+from .errors import UpstreamError, reason_of
 from .resolver import Answer
 
 MEND: Final = "it needs async connect(address), which returns a socket or a stream"
@@ -105,6 +107,8 @@ class TaskConnector:
     async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         """Connect within the target's seconds; after a cancel nothing is left open.
 
+        A connect that is refused is retried as often as the target says, after pauses that double.
+
         If the target has a permit, its name is resolved on this machine before the outbound connects, and refused if
         none of its addresses is permitted.
 
@@ -117,22 +121,34 @@ class TaskConnector:
                 permitted = target.permitted(await resolved(self._resolver, address))
                 if isinstance(permitted, UpstreamError):
                     raise permitted
-            try:
-                connection = await self.outbound.connect(address)
-            except UpstreamError:
-                raise
-            except (OSError, trio.TooSlowError) as error:
-                raise _read_error(error, address) from error
-            except BaseException as raised:
-                stop, fault = parted(raised)
-                if fault is None:
-                    raise
-                self._log.fault("outbound failed", fault, upstream=str(address))
-                if stop is not None:
-                    raise stop from None
-                raise UpstreamError(Reason.FAULT, f"{address}: {quote_fault(fault)}") from fault
-            return as_stream(connection, f"{address}: {quote(self.outbound)} returned")
+            ends_at = trio.current_time() + target.seconds
+            for retry in range(target.retries):
+                pause = RETRY_SECONDS * 2**retry
+                try:
+                    return await self._connect(address)
+                except UpstreamError as error:
+                    if error.reason is not Reason.UPSTREAM_REFUSED or trio.current_time() + pause >= ends_at:
+                        raise
+                await trio.sleep(pause)
+            return await self._connect(address)
         raise UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection in time")
+
+    async def _connect(self, address: Address) -> trio.abc.HalfCloseableStream:
+        try:
+            connection = await self.outbound.connect(address)
+        except UpstreamError:
+            raise
+        except (OSError, trio.TooSlowError) as error:
+            raise _read_error(error, address) from error
+        except BaseException as raised:
+            stop, fault = parted(raised)
+            if fault is None:
+                raise
+            self._log.fault("outbound failed", fault, upstream=str(address))
+            if stop is not None:
+                raise stop from None
+            raise UpstreamError(Reason.FAULT, f"{address}: {quote_fault(fault)}") from fault
+        return as_stream(connection, f"{address}: {quote(self.outbound)} returned")
 
 
 _ERRNOS: Final = ((TimeoutError, errno.ETIMEDOUT), (trio.TooSlowError, errno.ETIMEDOUT),
@@ -180,6 +196,9 @@ def as_stream(connection: object, where: str) -> trio.abc.HalfCloseableStream:
         if fault := _fault_of(connection):
             connection.close()
             raise _unusable(where, fault)
+        if connection.family != socket.AF_UNIX and is_connected_to_itself(connection):
+            reset(connection)
+            raise UpstreamError(Reason.UPSTREAM_REFUSED, f"{where} a socket that is connected to itself")
         connection.setblocking(False)
         return PlainStream(connection)
     if not isinstance(connection, ByteStream) or isinstance(connection, type):
@@ -218,3 +237,16 @@ async def resolved(resolver: Resolving, address: Address) -> Answer:
     resolver.ask(address, answered)
     await known.wait()
     return answers[0]
+
+
+def with_scopes(answer: Answer, address: Address) -> Answer:
+    """Give the addresses of an answer as ``socket.connect`` takes them: names of interfaces become numbers."""
+    if isinstance(answer, UpstreamError) or not any("%" in str(where) for _, where in answer):
+        return answer
+    try:
+        return tuple(
+            (family, scoped(*where) if family == socket.AF_INET6 else where)  # type: ignore[misc]  # host and port
+            for family, where in answer
+        )
+    except OSError as error:
+        return UpstreamError(Reason.UPSTREAM_UNREACHABLE, f"{address}: {error.strerror}")

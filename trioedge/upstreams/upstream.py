@@ -5,14 +5,17 @@ change of another field of the policy does not replace it.
 """
 
 import socket
+from collections.abc import Hashable
 
+import attrs
 import trio
 
 from ..addresses.address import Address
 from ..services.context import EdgeContext
-from .connector import Attempt, ConnectCallback, Connecting, Permit, Target
+from .attempt import Attempt, ConnectCallback
+from .connector import RETRIES, Connecting, Permit, Target
 from .errors import UpstreamError
-from .pool import IdlePool
+from .pool.pool import IdlePool
 
 
 class Upstream:
@@ -28,7 +31,7 @@ class Upstream:
 
     def __init__(
         self, destination: Address, connector: Connecting, context: EdgeContext, seconds: float,
-        permit: Permit | None = None,
+        permit: Permit | None = None, retries: int = RETRIES, asker: Hashable = None,
     ) -> None:  # fmt: skip
         """Connect nothing yet; :meth:`warm` prepares it.
 
@@ -38,6 +41,8 @@ class Upstream:
             context: the running edge.
             seconds: the limit of one connect.
             permit: removes the addresses that may not be connected to.
+            retries: how often a connect that was refused is retried.
+            asker: shares the queries for names with other askers, see :class:`.Target`.
         """
         self.destination = destination
         self.preconnect = 0
@@ -46,7 +51,7 @@ class Upstream:
         self.warmed = False
         self._context = context
         self._connector = connector
-        self._target = Target(destination, seconds, permit)
+        self._target = Target(destination, seconds, permit, retries, asker)
         self._pool: IdlePool | None = None  # made by the first `preconnect`
 
     def __repr__(self) -> str:
@@ -73,7 +78,8 @@ class Upstream:
         if self._pool is not None:
             self._pool.resize(size)
         elif size:
-            self._pool = IdlePool(self._connector, self._context.reactor, self._context.log, self._target, size=size)
+            target = attrs.evolve(self._target, retries=0)  # the pool has pauses of its own
+            self._pool = IdlePool(self._connector, self._context.reactor, self._context.log, target, size=size)
             nursery.start_soon(self._pool.run)
 
     def close(self) -> None:
@@ -81,13 +87,21 @@ class Upstream:
         if self._pool is not None:
             self._pool.close()
 
-    def unreached(self, error: UpstreamError) -> None:
-        """Log, at most once a second, that a connect failed."""
-        self._context.log.notice("upstream failed", reason=str(error.reason), error=error.detail)
+    def unreached(self, error: UpstreamError, service: str = "") -> None:
+        """Log that a connect failed, and for a session of which service; seldom, as every notice."""
+        facts = {"service": service} if service else {}
+        self._context.log.notice(
+            "upstream failed", reason=str(error.reason), error=error.detail, upstream=str(self.destination), **facts
+        )
 
     def take(self) -> tuple[socket.socket, bool] | None:
         """Take an idle connection, and whether it is readable already; None if there is none."""
         return self._pool.take() if self._pool is not None and self.preconnect else None
+
+    def released(self, _session: object) -> None:
+        """Replace an idle connection, because the session that took one has ended; for ``session.defer``."""
+        if self._pool is not None:
+            self._pool.released()
 
     def start(self, callback: ConnectCallback) -> Attempt:
         """Begin to connect a plain socket."""

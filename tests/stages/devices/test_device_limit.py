@@ -31,7 +31,8 @@ def live_limit(world: Rehearsal) -> LiveDeviceLimit:
     ("arguments", "message"),
     [
         ({"devices": 0}, r"DeviceLimit\(devices=0\) must be a whole number of at least 1"),
-        ({"key": "mac"}, r"DeviceLimit\(key='mac'\) must be 'source' or 'network'"),
+        ({"key": "mac"}, r"DeviceLimit\(key='mac'\) must be 'source'; a source may name a finer IPv6 prefix"),
+        ({"key": "source/129"}, r"DeviceLimit\(key='source/129'\) must be 'source'"),
         ({"handover": "swap"}, r"DeviceLimit\(handover='swap'\) must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"hold_seconds": -1}, r"DeviceLimit\(hold_seconds=-1\)"),
         ({"unchecked": "ask"}, r"DeviceLimit\(unchecked='ask'\) must be 'fail_open' or 'fail_closed' or 'stale_for'"),
@@ -53,7 +54,7 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
 
 def test_it_prints_as_it_was_written() -> None:
     assert repr(te.DeviceLimit()) == "DeviceLimit(key='source')"
-    assert repr(te.DeviceLimit(2, "network")) == "DeviceLimit(devices=2, key='network')"
+    assert repr(te.DeviceLimit(2, "source/128")) == "DeviceLimit(devices=2, key='source/128')"
     assert repr(te.DeviceLimit(2, by_network)) == "DeviceLimit(devices=2, key='by_network')"
     strict = te.DeviceLimit(2, handover="hold", unchecked="fail_open", grace=te.Grace(bytes=0))
     assert repr(strict).startswith(
@@ -62,7 +63,7 @@ def test_it_prints_as_it_was_written() -> None:
 
 
 def test_its_facts_are_what_it_reads_and_writes() -> None:
-    assert te.DeviceLimit().requires == te.DeviceLimit(key="network").requires == ("service", "source")
+    assert te.DeviceLimit().requires == te.DeviceLimit(key="source/128").requires == ("service", "source")
     assert te.DeviceLimit(key=by_network).requires == ("service",)
     assert te.DeviceLimit.provides == ("device",)
     assert set(te.DeviceLimit.enforces) == {name for name in te.Policy.__slots__ if name.startswith("device_")}
@@ -79,12 +80,12 @@ def test_two_device_limits_in_one_chain_are_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "devices"),
     [
-        ("source", ["192.0.2.1", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "unix"]),
-        ("network", ["192.0.2.1", "2001:db8:0:1::/64", "2001:db8:0:1::/64", "unix"]),
+        ("source/128", ["192.0.2.1", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "unix"]),
+        ("source", ["192.0.2.1", "2001:db8:0:1::/64", "2001:db8:0:1::/64", "unix"]),
         (lambda session: f"port {session.source_port}", ["port 0"] * 4),
         (lambda session: "x" * 255, ["x" * 255] * 4),
     ],
-    ids=["source", "network", "function", "longest"],
+    ids=["address", "source", "function", "longest"],
 )
 async def test_the_key_names_the_device(key: Any, devices: list[str], autojump_clock: trio.testing.MockClock) -> None:
     async with open_edge(make_edge(te.DeviceLimit(key=key), make_control())) as world:
@@ -145,10 +146,26 @@ def test_an_odd_key_is_named_in_the_error() -> None:
 # The checker.
 
 
+@pytest.mark.parametrize("arguments", [{}, {"handover": "hold"}, {"grace": te.Grace(sessions=1)}, {"capacity": 9}])
+def test_a_stage_without_a_limit_a_checker_and_a_key_is_refused_on_an_edge_without_a_control_plane(
+    arguments: dict[str, Any],
+) -> None:
+    with pytest.raises(te.ConfigurationError) as refusal:
+        te.Edge("tcp://127.0.0.1:0", [te.DeviceLimit(**arguments)], te.Forward("tcp://192.0.2.9:1"))
+    assert str(refusal.value) == ("stage 1 (DeviceLimit) has no limit: give it an argument, or give the edge control=…")
+    make_edge(te.DeviceLimit(**arguments), make_control())
+    for good in ({"devices": 3}, {"key": "source/128"}, {"check": accept}):
+        make_edge(te.DeviceLimit(**good))
+
+
+async def accept(service: str, device: str) -> te.DeviceVerdict:
+    return te.DeviceVerdict(True)
+
+
 async def test_without_a_checker_every_device_is_accepted_without_a_grace(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_edge(make_edge(te.DeviceLimit(grace=te.Grace(sessions=1, devices=1)))) as world:
+    async with open_edge(make_edge(te.DeviceLimit(9, grace=te.Grace(sessions=1, devices=1)))) as world:
         clients = [await world.connect(f"192.0.2.{number}") for number in (1, 1, 2, 3)]
         assert all(client.outcome is None and client.session.allowance is None for client in clients)
 

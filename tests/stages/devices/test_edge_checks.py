@@ -160,7 +160,7 @@ async def test_a_denial_in_one_service_does_not_touch_the_device_in_another(
 async def test_an_operator_evicts_a_device_by_the_name_that_the_limit_gives_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_edge(make_edge(te.DeviceLimit(key="network"), make_control())) as world:
+    async with open_edge(make_edge(te.DeviceLimit(), make_control())) as world:
         clients = [await world.connect(source) for source in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")]
         assert world.edge.evict(service="shop", device="2001:db8::/64") == 2
         await settled()

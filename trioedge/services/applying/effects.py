@@ -251,7 +251,7 @@ class Effects:
             return
         for session, reason in self._condemned(service, change, rules, evicts=evicts):
             if reason is not None and session.cut_reason is None and session not in foreseen:
-                gone = dry_run or session.cut(reason)
+                gone = dry_run or self._live.evictions.cut((session,), reason, at_once=0)
                 cut += gone
                 staying -= gone
             yield

@@ -1,9 +1,10 @@
 """A limit on the devices of each service: how many, and which; answered from memory, checked in the background."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
-from ...arguments import Fixed, check_choice, check_count, check_number, is_async
+from ...addresses.source_prefix import parse_per
+from ...arguments import Fixed, check_choice, check_count, check_number, check_plain, is_async
 from ...errors import ConfigurationError, quote
 from ...services.control_plane import ChecksDevices
 from ...services.device_rules import DeviceRules, Handover, Unchecked
@@ -16,13 +17,11 @@ from .table import CAPACITY
 if TYPE_CHECKING:
     from ...services.context import EdgeContext
 
-_KEYS: Final = ("source", "network")
-
 
 class DeviceLimit(Fixed):
     """Admit devices that the checker accepts, up to a number for each service; refuse others with reason ``device``.
 
-    A device is a source address, unless `key` says otherwise. No session waits for the checker. A fresh verdict is
+    A device is a source, unless `key` says otherwise. No session waits for the checker. A fresh verdict is
     used; a stale one is used while the device is checked again. An unknown device is admitted for a grace, which bounds
     time, sessions and bytes, and is checked once, however many sessions it opens. A session that has used up the bytes
     of its grace pauses until the answer. A denial cuts the sessions of its device and no others.
@@ -43,7 +42,7 @@ class DeviceLimit(Fixed):
     def __init__(
         self,
         devices: int | None = None,
-        key: Literal["source", "network"] | Callable[[Session], str] = "source",
+        key: str | Callable[[Session], str] = "source",
         *,
         check: Check | None = None,
         handover: str = Handover.REJECT_NEW,
@@ -58,8 +57,10 @@ class DeviceLimit(Fixed):
 
         Args:
             devices: the maximum number of devices online, for each service whose policy sets none; None for no limit.
-            key: what a device is: the ``source`` address; the ``network``, which is the /64 of an IPv6 address and any
-                other address itself; or a function of the session that returns text of at most 255 letters from memory.
+                Without it, a `check` and a `key` the edge needs a control plane, or the stage would have no effect.
+            key: what a device is: the ``source``, which is an IPv4 address or an IPv6 /64, as ``Edge(source_prefix=…)``
+                says; ``source/128`` or another IPv6 prefix that is no coarser than the edge's; or a function of the
+                session that returns text of at most 255 letters from memory.
                 A function that raises or returns anything else costs that session.
             check: the checker: an async function of the names of a service and a device that returns a
                 :class:`DeviceVerdict`, or an object that is called like one.
@@ -81,8 +82,9 @@ class DeviceLimit(Fixed):
         """
         if devices is not None:
             check_count("DeviceLimit", "devices", devices)
-        if not callable(key):
-            check_choice("DeviceLimit", "key", key, _KEYS)
+        self.source_bits = None if callable(key) else parse_per("DeviceLimit", "key", key, ("source",))[1]
+        if callable(key):
+            check_plain("DeviceLimit", key)
         check_choice("DeviceLimit", "handover", handover, tuple(map(str, Handover)))
         check_number("DeviceLimit", "hold_seconds", hold_seconds)
         check_choice("DeviceLimit", "unchecked", unchecked, tuple(map(str, Unchecked)))
@@ -96,12 +98,13 @@ class DeviceLimit(Fixed):
                 f"DeviceLimit(check={quote(check)}) must be an async function: async def check(service, device)"
             )
         self.rules = DeviceRules(devices, Handover(handover), hold_seconds, Unchecked(unchecked), stale_seconds)
-        self.key: Literal["source", "network"] | Callable[[Session], str] = key
+        self.key = key
         self.check = check
         self.grace = grace
         self.check_seconds = check_seconds
         self.capacity = capacity
         self.requires = ("service",) if callable(key) else ("service", "source")
+        self.needs_control = devices is None and check is None and key == "source"  # another key names devices at least
 
     def __repr__(self) -> str:
         rules = self.rules

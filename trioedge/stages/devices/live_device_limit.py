@@ -1,8 +1,6 @@
-"""The live device limit: its decision, and the worker that applies deadlines and cuts sessions."""
+"""The live device limit: its decision, and the worker that applies deadlines."""
 
-import socket
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -23,6 +21,7 @@ from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.observer import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
 from .checks import DeviceChecks
+from .source_names import namer
 from .table import DeviceTable
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ SPREAD: Final = 0.1
 checked at the same time are not checked again at the same time."""
 
 REST: Final = 4
-"""How many times longer than its work the worker rests when thousands of devices are due or sessions are to be cut."""
+"""How many times longer than its work the worker rests when thousands of devices are due."""
 
 FIELDS: Final = (
     "device_limit", "device_handover", "device_hold_seconds", "device_unchecked", "device_stale_seconds",
@@ -53,10 +52,9 @@ class LiveDeviceLimit:
     """The device table of one run of an edge, and what the edge does about its answers."""
 
     # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
-    # `_condemned` are live sessions that the table has removed; the worker cuts them, first in, first out.
     # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
-    __slots__ = ("_checks", "_condemned", "_due", "_key", "_log", "_otherwise", "_reactor", "_rules", "_table", "_tick",
-                 "_wakeup")  # fmt: skip
+    __slots__ = ("_checks", "_due", "_evict", "_key", "_log", "_name", "_otherwise", "_reactor", "_rules", "_table",
+                 "_tick", "_wakeup")  # fmt: skip
 
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
         """Start without devices.
@@ -69,14 +67,15 @@ class LiveDeviceLimit:
         if check is None and isinstance(context.control, ChecksDevices):
             check = context.control.check_device
         key = recipe.key
-        self._key: Callable[[Session], str] | None = None if key == "source" else _network if key == "network" else key
+        self._key: Callable[[Session], object] | None = key if callable(key) else None
+        self._name = namer(context.source_prefix, recipe.source_bits)
         self._reactor = context.reactor
         self._log = context.log
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None)
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
         self._rules: dict[int, DeviceRules] = {}
-        self._condemned: deque[Session] = deque()
+        self._evict = context.cut
         self._wakeup = AsyncBool()
         self._due, self._tick = inf, 0
         context.watch(self)
@@ -86,7 +85,7 @@ class LiveDeviceLimit:
         service = session.service
         if service.refusal is not None:  # removed or disabled since a stage named it
             return service.refusal
-        device = session.source if self._key is None else _checked(self._key(session))
+        device = self._name(session) if self._key is None else _checked(self._key(session))
         rules = self._rules.get(service.incarnation, self._otherwise)
         entry = self._table.enter(service, device, session, session.now, rules)
         if entry is not ENTERED:
@@ -121,7 +120,6 @@ class LiveDeviceLimit:
             for each in self._table.recheck(service, self._reactor.refresh(), rules):
                 if each is not None:
                     self._apply(each)
-                    yield from self._cut()
                 yield
             self._arm()
 
@@ -129,7 +127,7 @@ class LiveDeviceLimit:
         """Forget a service, and cut the sessions of its devices that moved to another one; the edge cuts its own."""
         for session in self._table.forget(service):
             if session is not None and session.service is not service:
-                session.cut(Reason.EVICTED)
+                self._evict((session,), Reason.EVICTED)
             yield
 
     def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
@@ -167,16 +165,10 @@ class LiveDeviceLimit:
         if self._checks is not None:
             self._checks.ask(service, device)
 
-    def _condemn(self, sessions: Iterable[Session]) -> None:
-        """Have the worker cut sessions: a device may have thousands of them, and each takes its time."""
+    def _condemn(self, sessions: Sequence[Session]) -> None:
+        """Have sessions cut: a device may have thousands of them, and each takes its time."""
         if sessions:
-            self._condemned.extend(sessions)
-            self._wakeup.value = True
-
-    def _cut(self) -> Generator[None, None, None]:
-        while self._condemned:
-            self._condemned.popleft().cut(Reason.DEVICE)
-            yield
+            self._evict(sessions, Reason.DEVICE)
 
     def _arm(self) -> None:
         """Set the table's next deadline in the reactor, if it is earlier than the one that is set."""
@@ -191,11 +183,11 @@ class LiveDeviceLimit:
         self._due = inf
         self._wakeup.value = True
 
-    def crashed(self, fault: Exception) -> None:
+    def crashed(self, fault: BaseException) -> None:
         """Do nothing, because the reactor has logged the exception."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Ask the checker, apply deadlines and cut condemned sessions, until cancelled."""
+        """Ask the checker and apply deadlines, until cancelled."""
         async with trio.open_nursery() as nursery:
             if self._checks is not None:
                 await nursery.start(self._checks.run)
@@ -213,14 +205,12 @@ class LiveDeviceLimit:
                 self._arm()
 
     def _catch_up(self) -> Generator[None, None, None]:
-        """Apply every deadline that has passed, one a step; cut condemned sessions before the next one."""
-        yield from self._cut()
+        """Apply every deadline that has passed, one a step."""
         while self._table.next_due() <= (now := self._reactor.refresh()):
             change = self._table.expire(now, self._rules_of)
             if change is not None:
                 self._apply(change)
             yield
-            yield from self._cut()
 
 
 def _checked(device: object) -> str:
@@ -233,11 +223,3 @@ def _checked(device: object) -> str:
 def _part(service: str, device: str) -> float:
     """Return a number from 0 to below 1 that is always the same for a device in this process."""
     return hash((service, device)) % 1024 / 1024
-
-
-def _network(session: Session) -> str:
-    """Return the /64 of an IPv6 client, which one household has, and the address of any other client."""
-    packed = session.source_bytes
-    if len(packed) != 16:
-        return session.source
-    return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"

@@ -16,9 +16,10 @@ from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
 from trioedge.structures.backoff import Backoff
 from trioedge.telemetry.observer import Observer
-from trioedge.upstreams.connector import Attempt, ConnectCallback, Connector, Target
+from trioedge.upstreams.attempt import Attempt, ConnectCallback
+from trioedge.upstreams.connector import Connector, Target
 from trioedge.upstreams.errors import UpstreamError
-from trioedge.upstreams.pool import IdlePool
+from trioedge.upstreams.pool.pool import IdlePool
 from trioedge.upstreams.resolver import Resolver
 
 NOWHERE = Target(parse_address("tcp://127.0.0.1:1"), 5.0)
@@ -77,7 +78,7 @@ async def test_a_connection_that_the_upstream_closed_is_replaced() -> None:
 async def test_a_connection_that_was_closed_just_now_is_not_given_to_a_session() -> None:
     async with server(echo) as port, open_pool(port, size=1) as (pool, _):
         await filled(pool, 1)
-        (idle,) = pool._idle.values()
+        (idle,) = pool._idle
         idle.sock.shutdown(2)  # closed, and the reactor has not seen the event yet
         assert pool.take() is None
 
@@ -108,7 +109,7 @@ async def test_an_upstream_that_refuses_is_tried_again_with_growing_pauses(
             pauses.append(super().failed())
             return 0.001
 
-    monkeypatch.setattr("trioedge.upstreams.pool.Backoff", RecordingBackoff)
+    monkeypatch.setattr("trioedge.upstreams.pool.pool.Backoff", RecordingBackoff)
     with capture_logs() as logs:
         async with open_pool(closed_port()) as (pool, _):
             with trio.fail_after(5):
@@ -132,7 +133,7 @@ async def test_an_upstream_that_closes_at_once_is_tried_less_and_less_often() ->
             await trio.sleep(1.5)
     assert 4 <= accepted <= 4 * 6  # at 0, 0.1, 0.3, 0.7 and 1.5 s, or twice as often with the jitter
     assert logs
-    assert {entry["event"] for entry in logs} == {"preconnect: the upstream hangs up at once"}
+    assert {entry["event"] for entry in logs} == {"preconnect: the upstream closes unused connections"}
 
 
 async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> None:
@@ -209,7 +210,7 @@ class Faulty(HeldConnector):
 
 
 async def test_an_outbound_that_raises_is_logged_and_tried_again_after_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trioedge.upstreams.pool.FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("trioedge.upstreams.pool.pool.FIRST_RETRY_SECONDS", 0.02)
     reactor = Reactor(Observer())
     faulty = Faulty(reactor, faults=2)
     pool = IdlePool(faulty, reactor, Observer(), NOWHERE, size=2)

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.strategies import examples, keys
-from trioedge.upstreams.quota import Quota
+from trioedge.upstreams.pool.quota import Quota
 
 TOTAL = 10
 

@@ -1,5 +1,6 @@
-"""The idle limits of the relay over sockets."""
+"""The deadline of the relay over sockets: its idle limits, and who lives by them."""
 
+import errno
 import socket
 
 import pytest
@@ -7,13 +8,13 @@ import trio
 import trio.testing
 
 from tests.support.relays import open_wires, settle
-from tests.support.scripted_relay import CLIENT_FD, ENDED, ScriptedRelay
+from tests.support.scripted_relay import CLIENT_FD, ENDED, FULL, UPSTREAM_FD, ScriptedRelay
 from tests.support.wires import tcp_pair
-from trioedge.loop.reactor import READABLE, Reactor
-from trioedge.relay import socket_relay
+from trioedge.loop.reactor import FAILED, READABLE, Reactor
+from trioedge.relay import relay_deadline
 from trioedge.relay.socket_relay import Relay
 from trioedge.session.allowance import Allowance
-from trioedge.session.verdict import Outcome, Reason
+from trioedge.session.verdict import Completed, Outcome, Reason
 from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_session
 
@@ -80,7 +81,7 @@ def test_the_shorter_of_both_limits_applies_after_a_half_close(monkeypatch: pyte
     script.session.idle_seconds, script.session.half_closed_seconds = 10.0, 60.0
     script.reactor.now = 200.0
     script.down.on_ready(CLIENT_FD, READABLE | ENDED)
-    monkeypatch.setattr(socket_relay, "unacknowledged_bytes", lambda sock: 0)
+    monkeypatch.setattr(relay_deadline, "unacknowledged_bytes", lambda sock: 0)
     script.relay.expire(209.9)
     assert script.outcomes == []
     script.relay.expire(210.1)
@@ -113,7 +114,7 @@ async def test_a_slow_reader_is_not_idle_while_the_kernel_delivers_bytes(mock_cl
 
 
 def test_a_pause_does_not_count_as_idle_and_the_limit_begins_anew_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_relay, "unacknowledged_bytes", lambda sock: 0)
+    monkeypatch.setattr(relay_deadline, "unacknowledged_bytes", lambda sock: 0)
     allowance = Allowance(0)
     script = ScriptedRelay(allowance=allowance)
     script.down.on_ready(CLIENT_FD, READABLE)
@@ -127,4 +128,91 @@ def test_a_pause_does_not_count_as_idle_and_the_limit_begins_anew_after_it(monke
     script.relay.expire(148.9)
     assert script.outcomes == []
     script.relay.expire(149.1)
+    assert [outcome.reason for outcome in script.outcomes] == [Reason.IDLE]
+
+
+class Kernel:
+    """What the kernel says of the bytes that the client's host has not acknowledged, while a relay is looked at.
+
+    Attributes:
+        owed: these bytes.
+    """
+
+    def __init__(self, script: ScriptedRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.owed = 0
+        self._script = script
+        monkeypatch.setattr(
+            relay_deadline, "unacknowledged_bytes", lambda sock: self.owed if sock is script.client else 0
+        )
+
+    def expire(self) -> float:
+        """Let the earliest deadline pass, and give its time."""
+        deadlines = self._script.reactor.deadlines
+        tick = min(deadlines, key=lambda tick: deadlines[tick])
+        self._script.reactor.now = now = deadlines.pop(tick)
+        self._script.relay.expire(now)
+        return now
+
+
+def test_a_client_that_never_reads_is_cut_at_the_limit_after_the_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ScriptedRelay(upstream=[bytes(65_536)], to_client=[FULL])
+    script.session.idle_seconds = 3.0
+    kernel = Kernel(script, monkeypatch)
+    script.relay.down.moved, kernel.owed = 1_000_000, 700_000  # the rest is in the buffer of the client's host
+    script.reactor.now = 100.3
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    while not script.outcomes:
+        now = kernel.expire()
+    assert now == pytest.approx(103.3)
+    assert script.outcomes == [Completed(Reason.IDLE, "no byte for 3 s")]
+
+
+def test_a_client_that_reads_a_little_now_and_then_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ScriptedRelay(upstream=[bytes(65_536)], to_client=[FULL])
+    script.session.idle_seconds = 3.0
+    kernel = Kernel(script, monkeypatch)
+    script.relay.down.moved, kernel.owed = 1_000_000, 700_000
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    now = took_at = 100.0
+    while now < 150.0:
+        if now - took_at > 2.5:
+            took_at, kernel.owed = now, kernel.owed - 1
+        now = kernel.expire()
+        assert script.outcomes == []
+    while not script.outcomes:
+        now = kernel.expire()
+    assert 3.0 <= now - took_at <= 3.0 + 3.0 / relay_deadline.LOOKS + 0.1
+
+
+def test_an_idle_session_whose_bytes_were_all_taken_is_looked_at_once_in_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = ScriptedRelay(upstream=[b"an answer"])
+    script.session.idle_seconds = 3.0
+    kernel = Kernel(script, monkeypatch)
+    script.reactor.deadlines = {1: 100.0 + 3.0 / relay_deadline.LOOKS}  # the limit is set after the relay began
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    looks = 0
+    while not script.outcomes:
+        now = kernel.expire()
+        looks += 1
+    assert (now, looks) == (103.0, 2)
+
+
+def test_a_reset_is_noticed_while_the_other_side_takes_nothing_and_the_shorter_limit_applies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = ScriptedRelay(upstream=[bytes(65_536)], to_client=[FULL])
+    kernel = Kernel(script, monkeypatch)
+    kernel.owed = 700_000
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    script.reactor.now = 200.0
+    script.upstream.error = errno.ECONNRESET
+    script.up.on_ready(UPSTREAM_FD, READABLE | ENDED | FAILED)
+    assert script.outcomes == []
+    script.reactor.deadlines = {1: 200.0}
+    while not script.outcomes:
+        now = kernel.expire()
+    assert now == pytest.approx(260.0, abs=8)
     assert [outcome.reason for outcome in script.outcomes] == [Reason.IDLE]

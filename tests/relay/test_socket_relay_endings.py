@@ -1,0 +1,167 @@
+"""The table of endings of the relay over real sockets: no byte that was read is lost, unless the session is cut."""
+
+import socket
+
+import pytest
+import trio
+
+from tests.support.relays import open_wires
+from trioedge.loop.sockets import reset
+from trioedge.session.allowance import Allowance
+from trioedge.session.verdict import Completed, Reason
+
+RESET = Completed(Reason.RESET, "Connection reset by peer")
+SAID = bytes(range(250)) * 240
+
+
+async def read_slowly(sock: socket.socket) -> tuple[bytes, str]:
+    """Read to the end, 4 KiB at a time with pauses; give the bytes, and whether a half-close or a reset came."""
+    heard = bytearray()
+    with trio.fail_after(10):
+        while True:
+            try:
+                more = sock.recv(4_096)
+            except BlockingIOError:
+                await trio.sleep(0.002)
+            except ConnectionResetError:
+                return bytes(heard), "reset"
+            else:
+                if not more:
+                    return bytes(heard), "end"
+                heard += more
+                if len(heard) % 16_384 == 0:
+                    await trio.sleep(0.001)
+
+
+async def fill(writer: socket.socket) -> int:
+    """Write until the relay and both kernels take no more."""
+    sent = 0
+    with trio.move_on_after(0.15):
+        while True:
+            try:
+                sent += writer.send(SAID[sent % len(SAID) :])
+            except BlockingIOError:
+                await trio.sleep(0.005)
+    return sent
+
+
+def small(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+
+
+@pytest.mark.parametrize("rate", [None, 1e6])
+async def test_a_slow_client_gets_the_60_000_bytes_of_an_upstream_that_resets_and_then_an_end(
+    rate: float | None,
+) -> None:
+    async with open_wires() as wires:
+        wire = wires.connect(**({} if rate is None else {"down_rate": rate}))  # type: ignore[arg-type]
+        small(wire.client)
+        wire.upstream.send(SAID)
+        await trio.sleep(0.02)
+        reset(wire.upstream)
+        assert await read_slowly(wire.client) == (SAID, "end")
+        with trio.fail_after(5):
+            await wire.over.wait()
+        assert wire.outcomes == [RESET]
+        assert wire.session.bytes_down == len(SAID)
+
+
+async def test_a_slow_upstream_gets_the_60_000_bytes_of_a_client_that_resets_and_then_a_reset() -> None:
+    async with open_wires() as wires:
+        wire = wires.connect()
+        small(wire.upstream)
+        wire.client.send(SAID)
+        await trio.sleep(0.02)
+        reset(wire.client)
+        assert await read_slowly(wire.upstream) == (SAID, "reset")
+        with trio.fail_after(5):
+            await wire.over.wait()
+        assert wire.outcomes == [RESET]
+
+
+@pytest.mark.parametrize(("side", "ending"), [("client", "reset"), ("upstream", "end")])
+async def test_what_both_kernels_and_the_relay_have_of_a_reset_side_is_delivered(side: str, ending: str) -> None:
+    async with open_wires() as wires:
+        wire = wires.connect()
+        writer, reader = (wire.client, wire.upstream) if side == "client" else (wire.upstream, wire.client)
+        near = wire.relay.down if side == "client" else wire.relay.up
+        small(writer)  # so that few bytes are lost in its own buffer
+        await fill(writer)
+        backlog = near.peer.backlog
+        assert backlog is not None
+        owed = near.peer.moved + len(backlog)
+        reset(writer)
+        heard, how = await read_slowly(reader)
+        assert how == ending
+        assert len(heard) >= owed
+        assert heard == (SAID * (len(heard) // len(SAID) + 1))[: len(heard)]
+
+
+async def test_an_answer_that_the_client_has_not_read_is_delivered_though_it_goes_on_sending() -> None:
+    async with open_wires() as wires:
+        wire = wires.connect()
+        small(wire.client)
+        wire.upstream.send(SAID)
+        await trio.sleep(0.02)
+        reset(wire.upstream)
+        for _ in range(5):
+            wire.client.send(b"more of the request")
+            await trio.sleep(0.005)
+        assert await read_slowly(wire.client) == (SAID, "end")
+
+
+async def test_a_client_that_ends_while_it_is_owed_bytes_gets_them() -> None:
+    async with open_wires() as wires:
+        wire = wires.connect()
+        small(wire.client)
+        wire.upstream.send(SAID)
+        await trio.sleep(0.02)
+        reset(wire.upstream)
+        await trio.sleep(0.02)
+        wire.client.shutdown(socket.SHUT_WR)
+        assert await read_slowly(wire.client) == (SAID, "end")
+        with trio.fail_after(5):
+            await wire.over.wait()
+        assert wire.outcomes == [RESET]
+
+
+async def test_a_cut_while_the_client_is_owed_bytes_is_immediate() -> None:
+    async with open_wires() as wires:
+        wire = wires.connect()
+        small(wire.client)
+        wire.upstream.send(SAID)
+        await trio.sleep(0.02)
+        reset(wire.upstream)
+        await trio.sleep(0.02)
+        assert wire.outcomes == []
+        assert wire.session.cut(Reason.EVICTED)
+        assert wire.outcomes == [Completed(Reason.EVICTED)]
+        assert (await read_slowly(wire.client))[1] == "reset"
+
+
+async def test_a_reset_in_a_pause_delivers_the_backlog_and_gives_up_what_was_not_read() -> None:
+    async with open_wires() as wires:
+        allowance = Allowance(50_000)
+        wire = wires.connect(allowance=allowance)
+        small(wire.client)
+        wire.upstream.send(SAID)
+        await trio.sleep(0.02)
+        assert wire.relay.paused
+        reset(wire.upstream)
+        assert await read_slowly(wire.client) == (SAID[:50_000], "end")
+        with trio.fail_after(5):
+            await wire.over.wait()
+        assert not allowance._waiting
+
+
+async def test_a_reset_client_that_had_ended_leaves_the_upstream_a_reset_behind_its_end() -> None:
+    async with open_wires() as wires:
+        wire = wires.connect()
+        wire.client.send(SAID)
+        wire.client.shutdown(socket.SHUT_WR)
+        assert await read_slowly(wire.upstream) == (SAID, "end")
+        reset(wire.client)
+        with trio.fail_after(5):
+            await wire.over.wait()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            wire.upstream.send(b"an answer")

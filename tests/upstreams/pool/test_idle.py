@@ -1,0 +1,67 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from tests.support.wires import tcp_pair
+from trioedge.loop.reactor import HUNG_UP, READABLE, Reactor
+from trioedge.telemetry.observer import Observer
+from trioedge.upstreams.pool.idle import Idle, IdleConnections
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = tcp_pair()
+    near.setblocking(False)
+    with near, far:
+        yield near, far
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def test_a_connection_is_alive_until_the_upstream_closes_it_whatever_it_has_sent(pair: Pair) -> None:
+    near, far = pair
+    idle = Idle(near, 0.0, None, lambda _: None, readable=False)
+    assert idle.alive()
+    far.send(b"220 welcome")
+    assert idle.alive()
+    assert near.recv(100) == b"220 welcome"
+    far.close()
+    assert not idle.alive()
+
+
+def test_an_event_marks_it_as_readable_and_a_hang_up_as_lost(pair: Pair) -> None:
+    lost: list[Idle] = []
+    idle = Idle(pair[0], 0.0, None, lost.append, readable=False)
+    idle.on_ready(pair[0].fileno(), READABLE)
+    assert (idle.readable, lost) == (True, [])
+    idle.on_ready(pair[0].fileno(), HUNG_UP)
+    idle.crashed(LookupError())
+    assert lost == [idle, idle]
+
+
+async def test_connections_are_taken_newest_first_and_closed_oldest_first() -> None:
+    reactor = Reactor(Observer())
+    idles, made, far = IdleConnections(reactor), [], []
+    for number in range(3):
+        near, other = tcp_pair()
+        far.append(other)
+        reactor.add(near.fileno(), None)  # type: ignore[arg-type]
+        made.append(Idle(near, float(number), None, lambda _: None, readable=False))
+        idles.add(made[-1])
+    assert list(idles) == made
+    assert idles.pop_newest() is made[2]
+    assert made[2].sock.fileno() in reactor
+    assert idles.oldest is made[0]
+    assert idles.close(made[0])
+    assert not idles.close(made[0])
+    assert not idles.close(made[2]), "it was taken"
+    assert (len(idles), made[0].sock.fileno(), len(reactor)) == (1, -1, 2)
+    idles.discard(made[2])
+    assert (made[2].sock.fileno(), len(reactor)) == (-1, 1)
+    idles.close(made[1])
+    for each in far:
+        each.close()
+    await trio.lowlevel.checkpoint()

@@ -1,0 +1,1 @@
+"""Idle connections to upstreams, made before a session needs one."""

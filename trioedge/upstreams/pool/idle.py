@@ -1,0 +1,93 @@
+"""The idle connections of a pool, the longest idle first."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from ...loop.reactor import HUNG_UP, Reactor
+
+MAX_IDLE_SECONDS: Final = 30.0
+"""The age at which an unused connection is closed and replaced; a quarter of a pool at a time, a second apart."""
+
+
+class Idle:
+    """A connection that waits for a session.
+
+    Attributes:
+        sock: its socket, which is registered in the reactor.
+        since: when it was made, in seconds of the reactor's clock.
+        readable: whether the upstream has sent something.
+        peer: the packed IP address of the upstream; None where it does not matter.
+    """
+
+    __slots__ = ("_lost", "peer", "readable", "since", "sock")
+
+    def __init__(
+        self, sock: socket.socket, since: float, peer: bytes | None, lost: Callable[["Idle"], object],
+        *, readable: bool,
+    ) -> None:  # fmt: skip
+        self._lost = lost
+        self.peer = peer
+        self.since = since
+        self.sock = sock
+        self.readable = readable
+
+    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
+        self.readable = True
+        if mask & HUNG_UP or not self.alive():
+            self._lost(self)
+
+    def alive(self) -> bool:
+        """Tell whether the upstream has neither closed nor reset the connection; unread data does not matter."""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def crashed(self, fault: BaseException) -> None:  # noqa: ARG002 - the reactor has logged it
+        self._lost(self)
+
+
+class IdleConnections:
+    """The connections, each registered in the reactor from :meth:`add` until it is taken or closed."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        """Start without a connection."""
+        self._reactor = reactor
+        self._by_fd: dict[int, Idle] = {}  # the longest idle first
+
+    def __len__(self) -> int:
+        return len(self._by_fd)
+
+    def __iter__(self) -> Iterator[Idle]:
+        """Give them, the longest idle first."""
+        return iter(self._by_fd.values())
+
+    def add(self, idle: Idle) -> None:
+        """Watch a connection, whose socket is registered already."""
+        fd = idle.sock.fileno()
+        self._by_fd[fd] = idle
+        self._reactor.hand_over(fd, idle)
+
+    def pop_newest(self) -> Idle:
+        """Remove the newest one, which stays registered in the reactor."""
+        return self._by_fd.popitem()[1]
+
+    @property
+    def oldest(self) -> Idle:
+        """The one that is idle for longest; there must be one."""
+        return next(iter(self._by_fd.values()))
+
+    def close(self, idle: Idle) -> bool:
+        """Close a connection; False if it is not here, because it was closed or taken."""
+        if self._by_fd.pop(idle.sock.fileno(), None) is None:
+            return False
+        self.discard(idle)
+        return True
+
+    def discard(self, idle: Idle) -> None:
+        """Close a connection that was removed."""
+        self._reactor.forget(idle.sock.fileno())
+        idle.sock.close()
