@@ -51,7 +51,7 @@ WAITS = {
         "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound",
         "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
     },
-    "telemetry": {"observer"},
+    "telemetry": {"access_log", "line_writer", "observer", "rendering"},
 }  # fmt: skip
 """Modules of the mixed folders that may wait; every other module there is pure."""
 

@@ -89,6 +89,7 @@ from .structures.gcra import GateAnswer as GateAnswer
 from .structures.gcra import RateSpec as RateSpec
 from .structures.live_counts import CountAnswer as CountAnswer
 from .structures.live_counts import LiveCounts as LiveCounts
+from .telemetry.access_log import AccessLog as AccessLog
 from .telemetry.observer import Observer as Observer
 from .telemetry.observer import Statistics as Statistics
 from .telemetry.trace import Explanation as Explanation
@@ -98,6 +99,7 @@ from .upstreams.errors import UpstreamError as UpstreamError
 
 __all__ = [
     "CONTINUE",
+    "AccessLog",
     "Address",
     "Allowance",
     "Chain",

@@ -26,6 +26,7 @@ from .session.requirements import check_parts
 from .session.session import Session
 from .session.verdict import Reason
 from .stages.identify import Identify
+from .telemetry.access_log import AccessLog
 from .telemetry.observer import Statistics
 from .telemetry.trace import Explanation, StageTimes, explain, stage_times
 from .upstreams.direct import Direct
@@ -43,6 +44,7 @@ class Edge:
         stage_keys: the keys that its stages read in every policy beside those of trioedge.
         control: the control plane, if any.
         drain_seconds: how long sessions may go on after :meth:`drain`.
+        access_log: writes a line for each session that ends, if any.
         phase: its state, as an `AsyncValue` of trio-util: ``idle``, ``starting``, ``serving``, ``draining``,
             ``stopped``. Programs and tests wait with ``await edge.phase.wait_value("serving")``.
         snapshots: how many snapshots it has applied since it was made, as an `AsyncValue`.
@@ -63,6 +65,7 @@ class Edge:
         refuse: str = "reset",
         keepalive_seconds: float = 60.0,
         source_prefix: tuple[int, int] = (32, 64),
+        access_log: AccessLog | None = None,
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
@@ -86,6 +89,7 @@ class Edge:
             keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
                 answer four probes, within as long again, is gone. 0 for no probes.
             source_prefix: bits of an IPv4 and of an IPv6 address that limits count as one source.
+            access_log: writes a line for each session that ends; None for no such log.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
@@ -98,12 +102,12 @@ class Edge:
             self.outline = outline([Identify(), *stages], endpoint)
         self.stage_keys = StageKeys(self.outline.policies)
         check_parts(self.outline, self.listen, governed=control is not None)
-        self.drain_seconds = drain_seconds
+        self.drain_seconds, self.access_log = drain_seconds, access_log
         self.control = control
         self._description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
-            refuse=refuse, keepalive_seconds=keepalive_seconds, source_prefix=source_prefix,
+            refuse=refuse, keepalive_seconds=keepalive_seconds, source_prefix=source_prefix, access_log=access_log,
         )  # fmt: skip
         self.name = self._description.known_name
         self.phase: AsyncValue[str] = AsyncValue("idle")
@@ -158,12 +162,7 @@ class Edge:
             KeyError: it is neither.
         """
         if not isinstance(session, Session):
-            found = self.sessions.get(session)
-            if found is None and self._run is not None and self._run.sessions is not None:
-                found = next((each for each in self._run.sessions.recent if each.id == session), None)
-            if found is None:
-                raise KeyError(session)
-            session = found
+            session = _session(self._run, session)
         return explain(session, self.outline)
 
     def stage_times(self) -> Sequence[StageTimes]:
@@ -212,6 +211,11 @@ class Edge:
         if self._run is not None:
             self._run.drain()
 
+    def reload(self) -> None:
+        """Read the control plane's source again and reopen the access log, as SIGHUP does; live sessions go on."""
+        if self._serving and self._run is not None:
+            self._run.reload()
+
     async def serve(self, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED) -> int:
         """Serve until :meth:`drain` or a cancel; either way nothing of the edge is left when this returns.
 
@@ -235,6 +239,16 @@ class Edge:
         if self._run is None:
             raise RuntimeError("this edge is not serving")
         return self._run
+
+
+def _session(run: Run | None, number: int) -> Session:
+    """Find a session of a run that lives or has ended lately."""
+    if run is not None:
+        recent = () if run.sessions is None else run.sessions.recent
+        found = run.supervisor.live.get(number) or next((each for each in recent if each.id == number), None)
+        if found is not None:
+            return found
+    raise KeyError(number)
 
 
 def _addresses(listen: Any) -> tuple[str, ...]:
@@ -264,7 +278,9 @@ async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_st
         )
         for each in bound:
             listeners.append(Listener(each))  # noqa: PERF401 - one may raise
-        run = edge._run = Run(edge._description, edge.phase, edge.snapshots, listeners, edge.drain_seconds)
+        run = edge._run = Run(
+            edge._description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log
+        )
         workers = []
         if (address := edge._description.admin_address()) is not None:
             workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]

@@ -102,6 +102,17 @@ async def test_the_option_listen_replaces_the_addresses() -> None:
             assert await command.ends() == te.ExitCode.DRAINED
 
 
+@pytest.mark.parametrize(("options", "begin"), [([], '{"time": "'), (["--access-log-format", "text"], "time=")])
+async def test_the_option_access_log_writes_a_line_for_each_session(options: list[str], begin: str) -> None:
+    async with with_a_session("--access-log", "access.log", *options) as (command, client, upstream):
+        await client.aclose()
+        await upstream.aclose()
+        command.signal(signal.SIGTERM)
+        assert await command.ends() == te.ExitCode.DRAINED
+    (line,) = (await trio.Path("access.log").read_text()).splitlines()
+    assert line.startswith(begin)
+
+
 async def test_a_port_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -133,6 +144,9 @@ async def test_an_unexpected_fault_is_logged_and_exit_code_1() -> None:
         (["--listen", "tcp://127.0.0.1"], "address 'tcp://127.0.0.1' names no port"),
         (["--drain-seconds", "-1"], "--drain-seconds -1 must be at least 0"),
         (["--drain-seconds", "nan"], "--drain-seconds nan must be at least 0"),
+        (["--access-log", ""], "AccessLog('') must be the path of a file, '-', 'stderr' or a stream"),
+        (["--access-log", "/nowhere/x.log"], "access log /nowhere/x.log cannot be opened: No such file or directory"),
+        (["--access-log-format", "text"], "--access-log-format needs --access-log"),
     ],
 )
 def test_wrong_options_start_nothing(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 import gc
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,11 +25,12 @@ class Silent:
 @pytest.fixture
 def a_process_of_its_own() -> Iterator[None]:
     """Put the process back as it was."""
-    files, thresholds = resource.getrlimit(resource.RLIMIT_NOFILE), gc.get_threshold()
+    files, thresholds, hook = resource.getrlimit(resource.RLIMIT_NOFILE), gc.get_threshold(), sys.excepthook
     with logging_restored():
         yield
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
     gc.set_threshold(*thresholds)
+    sys.excepthook = hook
     gc.unfreeze()
 
 
@@ -67,6 +70,35 @@ def test_an_edge_that_cannot_start_raises_one_error_without_groups(
         te.run(edge)
     assert type(refusal.value) is error
     assert str(refusal.value).startswith(message)
+
+
+PROGRAM = """\
+import sys
+import trioedge as te
+{before}
+edge = te.Edge("{listen}", [], te.Forward("tcp://127.0.0.1:1"), control={control})
+te.run(edge)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "listen", "control", "code", "error"),
+    [
+        ("", "tcp://127.0.0.1:0", "te.FileControl('/nowhere/services.toml')", 2, "trioedge: /nowhere/services.toml: "),
+        ("", "unix:///nowhere/edge.sock", None, 3, "trioedge: cannot listen on unix:///nowhere/edge.sock: "),
+        ("sys.excepthook = lambda *_: print('mine')", "unix:///nowhere/edge.sock", None, 1, ""),
+    ],
+    ids=["no file", "no address", "a hook of its own"],
+)
+def test_a_program_that_does_not_catch_the_error_ends_with_one_line(
+    before: str, listen: str, control: str | None, code: int, error: str
+) -> None:
+    program = PROGRAM.format(before=before, listen=listen, control=control)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert done.stderr.startswith(error)
+    assert done.stderr.count("\n") == bool(error)
+    assert done.stdout == ("mine\n" if before else "")
 
 
 def test_an_unexpected_fault_keeps_its_groups(a_process_of_its_own: None) -> None:

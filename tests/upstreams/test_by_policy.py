@@ -160,7 +160,9 @@ async def test_idle_connections_are_bounded_over_all_policies_and_granted_first_
         assert one is not None is not two
         assert three is not None
         assert [each.preconnect for each in (one, two, three)] == [6, 4, 0]
-        assert [(each["upstream"], each["wanted"], each["ready"]) for each in logs] == [("tcp://two.test:1", 6, 4)]
+        assert [(each["upstream"], each["wanted"], each["ready"]) for each in logs] == [
+            ("tcp://two.test:1", 6, 4), ("tcp://three.test:1", 6, 0),
+        ]  # fmt: skip
         await trio.testing.wait_all_tasks_blocked()
         assert len(world.asked.connecting) == 10
         world.put("one", to("one", 1))

@@ -8,6 +8,9 @@ from cyclopts import Parameter
 from ..errors import ConfigurationError
 from ..process import logs
 from ..process import run as process
+from ..telemetry.access_lines import AccessFormat
+from ..telemetry.access_log import AccessLog
+from ..telemetry.tracebacks import detached
 from .target import load
 
 
@@ -19,10 +22,15 @@ def run(
     drain_seconds: float | None = None,
     log_format: logs.LogFormat = "console",
     log_level: logs.LogLevel = "info",
+    access_log: Annotated[str | None, Parameter(show_default=False)] = None,
+    access_log_format: AccessFormat | None = None,
 ) -> int:
-    """Serve an edge until SIGTERM or SIGINT, then drain; a second signal cuts at once.
+    """Serve an edge until SIGTERM, SIGINT or SIGQUIT, then drain; a second signal cuts at once, a third ends at once.
 
-    Exit codes: 0 drained, 1 fault, 2 wrong target or configuration, 3 cannot listen, 4 sessions were cut.
+    SIGHUP reads the control plane's source again, and reopens the access log.
+
+    Exit codes: 0 drained, 1 fault, 2 wrong target or configuration, 3 cannot listen, 4 sessions were cut, 5 ended by a
+    third signal.
 
     Args:
         target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge.
@@ -30,6 +38,8 @@ def run(
         drain_seconds: How long sessions may go on after the first signal.
         log_format: Plain lines, or JSON; both on stderr.
         log_level: The lowest level that is logged.
+        access_log: Write a line for each session that ends to this file; - for stdout, or stderr.
+        access_log_format: JSON, or text for people.
     """
     logs.configure(log_format, log_level)
     edge = load(target)
@@ -39,10 +49,14 @@ def run(
         if not drain_seconds >= 0:
             raise ConfigurationError(f"--drain-seconds {drain_seconds:g} must be at least 0")
         edge.drain_seconds = drain_seconds
+    if access_log is not None:
+        edge.access_log = AccessLog(access_log, format=access_log_format or "json")
+    elif access_log_format is not None:
+        raise ConfigurationError("--access-log-format needs --access-log")
     try:
         return process.run(edge)
     except ConfigurationError:
         raise
     except Exception as fault:
-        structlog.get_logger("trioedge").critical("edge failed", exc_info=fault)
+        structlog.get_logger("trioedge").critical("edge failed", traceback=detached(fault))
         return process.ExitCode.FAULT

@@ -89,6 +89,8 @@ class FileControl:
         self._path = Path(path)
         self._served: WeakSet[Link] = WeakSet()
         """Links whose first snapshot was applied: sessions live on these edges, so no later run may block."""
+        self._watched: WeakSet[WatchedFile] = WeakSet()
+        """One for each present run."""
 
     def __repr__(self) -> str:
         return f"FileControl({os.fspath(self._path)!r})"
@@ -96,6 +98,11 @@ class FileControl:
     def read(self, stage_keys: StageKeys = NO_KEYS) -> Snapshot:
         """Read the file now, as :func:`read_services` does; nothing is applied."""
         return read_services(self._path, stage_keys)
+
+    def reload(self) -> None:
+        """Read the file again within a second for every edge, whether it has changed or not."""
+        for file in self._watched:
+            file.forget()
 
     async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Apply the file, and every change of the file, until cancelled.
@@ -107,6 +114,7 @@ class FileControl:
             ConfigurationError: at the start the file has faults, or is missing.
         """
         file = WatchedFile(self._path)
+        self._watched.add(file)
         known = KnownLines()
         if link in self._served:
             file.forget()

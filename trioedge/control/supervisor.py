@@ -11,7 +11,7 @@ from trio_util import AsyncValue
 
 from ..errors import quote
 from ..services.apply import SnapshotApplier
-from ..services.control_plane import ControlPlane, TakesReports
+from ..services.control_plane import ControlPlane, Reloads, TakesReports
 from ..services.registry import Registry
 from ..services.services import Services
 from ..services.stage_keys import StageKeys
@@ -154,6 +154,14 @@ class ControlSupervisor:
                 backoff.succeeded()
             self.applier.failed(f"{quote(control)} has stopped, and is started again")
             await trio.sleep(backoff.failed())
+
+    def reload(self) -> None:
+        """Ask the control plane to read its source again, if it can; its exceptions are logged."""
+        if isinstance(self._control, Reloads):
+            try:
+                self._control.reload()
+            except Exception as fault:
+                self._observer.fault("reload failed", fault)
 
     async def finish(self) -> None:
         """Send the reports that are due, within 2 s; call it when no session is left."""

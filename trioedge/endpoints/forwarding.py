@@ -146,6 +146,7 @@ class Forwarding:
     def _begin(
         self, session: Session, upstream: Upstream, down: socket.socket, prefetched: bytes, ended: Ended
     ) -> None:
+        session.lead_to(upstream.destination)
         taken = upstream.take()
         if taken is None:
             connecting = PendingConnect(self, upstream, session, down, prefetched, ended)
@@ -203,6 +204,7 @@ class Forwarding:
                 self._begin(session, upstream, down, prefetched, ended)
 
             return await lend(session, stream, self._reactor, begin)
+        session.lead_to(upstream.destination)
         try:
             up = await upstream.open_stream()
         except UpstreamError as error:

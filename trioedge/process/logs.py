@@ -1,23 +1,17 @@
-"""Logs of a process: one line for each event on stderr, for people or as JSON."""
+"""Logs of a process: one line for each event on stderr, for people or as JSON. No line makes the event loop wait."""
 
 import logging
-import os
-import sys
 from typing import Final, Literal, TypeAlias
 
 import structlog
-from structlog.typing import Processor
 
-LogFormat: TypeAlias = Literal["console", "json"]
+from ..telemetry.rendering import STAMPED, Stderr, logger_factory, rendering
+from ..telemetry.rendering import LogFormat as LogFormat
+
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 CHATTY: Final = ("httpx", "httpcore", "hypercorn")
 """Libraries that log every request at level info; of these only warnings and errors are written."""
-
-_STAMPED: Final[list[Processor]] = [
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
 
 
 def configure_structlog(form: LogFormat = "console", level: LogLevel = "info") -> None:
@@ -28,9 +22,9 @@ def configure_structlog(form: LogFormat = "console", level: LogLevel = "info") -
         level: the lowest level that is written.
     """
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *_STAMPED, *_rendering(form)],
+        processors=[structlog.contextvars.merge_contextvars, *STAMPED, *rendering(form)],
         wrapper_class=structlog.make_filtering_bound_logger(_threshold(level)),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=logger_factory(form),
     )
 
 
@@ -44,11 +38,11 @@ def configure(form: LogFormat = "console", level: LogLevel = "info") -> None:
         level: the same.
     """
     configure_structlog(form, level)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(Stderr(form))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_STAMPED],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(form)],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *STAMPED],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering(form)],
         )
     )
     logging.basicConfig(handlers=[handler], level=_threshold(level), force=True)
@@ -58,12 +52,3 @@ def configure(form: LogFormat = "console", level: LogLevel = "info") -> None:
 
 def _threshold(level: LogLevel) -> int:
     return logging.getLevelNamesMapping()[level.upper()]
-
-
-def _rendering(form: LogFormat) -> list[Processor]:
-    """Give the processors that write an event as a line, without local variables: these may hold secrets."""
-    if form == "json":
-        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
-    colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]

@@ -1,16 +1,19 @@
 """Run an edge as a process of its own: open files, signals, exit codes."""
 
 import gc
+import os
 import resource
-import signal
+import sys
 from enum import IntEnum
+from types import TracebackType
 from typing import Final
 
 import trio
 
 from ..edge import Edge
-from ..errors import ConfigurationError, quote
+from ..errors import ConfigurationError, ListenError, quote
 from ..serving.loading import refuse_while_loading
+from ..telemetry.line_writer import flush_all
 
 COLLECT: Final = (700, 10, 1_000)
 """The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
@@ -30,10 +33,14 @@ class ExitCode(IntEnum):
     """An address cannot be listened on."""
     CUT = 4
     """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
+    KILLED = 5
+    """Ended at once by a third signal; sessions were cut, and the last reports and log lines may be missing."""
 
 
 def run(edge: Edge) -> ExitCode:
-    """Serve an edge until SIGTERM or SIGINT, then drain it; a second signal cuts its sessions at once.
+    """Serve an edge until SIGTERM, SIGINT or SIGQUIT, then drain it; a second signal cuts its sessions at once.
+
+    A third signal ends the process, whatever its stages do. SIGHUP calls :meth:`Edge.reload`.
 
     It is for a process that does nothing else: the soft limit of open files is raised to the hard one, the objects that
     exist when the edge is ready are hidden from the garbage collector, and log lines of level info and above go to
@@ -44,12 +51,14 @@ def run(edge: Edge) -> ExitCode:
 
     Raises:
         ConfigurationError: the edge cannot start, because of its control plane for example; or a command of `trioedge`
-            is importing this program, and would serve instead.
-        ListenError: an address cannot be listened on.
+            is importing this program, and would serve instead. If the program does not catch it, it is printed as one
+            line, and the exit code is 2.
+        ListenError: an address cannot be listened on; the same, with exit code 3.
     """
     if not isinstance(edge, Edge):
         raise ConfigurationError(f"te.run({quote(edge)}) must be called with an Edge: te.run(edge)")
     refuse_while_loading("te.run(edge)")
+    _reserve_standard_descriptors()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _configure_logs()
@@ -59,7 +68,14 @@ def run(edge: Edge) -> ExitCode:
         configuration, others = group.split(ConfigurationError)
         if configuration is None or others is not None:
             raise
-        raise _first(configuration) from None
+        error = _first(configuration)
+        _one_line(error)
+        raise error from None
+    except ConfigurationError as error:
+        _one_line(error)
+        raise
+    finally:
+        flush_all()
     return ExitCode.CUT if cut else ExitCode.DRAINED
 
 
@@ -96,22 +112,45 @@ class _Settled:
 
 async def serve_until_signal(edge: Edge) -> int:
     """Serve an edge until a signal, drain it, and give the number of sessions that were cut."""
+    from .signals import StopSignals, handled  # it needs structlog, and to check an edge takes no log
+
     cut = 0
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
+    with trio.CancelScope() as scope:
 
-            async def listen_to_signals() -> None:
-                nonlocal cut
-                count = 0
-                async for _ in signals:
-                    count += 1
-                    if count == 1:
-                        edge.drain()
-                    else:
-                        cut = len(edge.sessions)
-                        nursery.cancel_scope.cancel()
+        def cut_all() -> None:
+            nonlocal cut
+            cut = len(edge.sessions)
+            scope.cancel()
 
-            nursery.start_soon(listen_to_signals)
+        stops = StopSignals(edge.drain, cut_all, lambda: len(edge.sessions), ExitCode.KILLED)
+        with handled(stops, edge.reload):
             cut = await edge.serve(task_status=_Settled())
-            nursery.cancel_scope.cancel()
     return cut
+
+
+def _reserve_standard_descriptors() -> None:
+    """Open those of stdin, stdout and stderr that are closed, so that no socket gets their numbers.
+
+    A library or a child process that writes to stderr would otherwise write to a client.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def _one_line(error: ConfigurationError) -> None:
+    """Have an error that nothing catches end the process with one line and its exit code, and without a traceback."""
+    if sys.excepthook is not sys.__excepthook__:
+        return
+
+    def hook(kind: type[BaseException], raised: BaseException, traceback: TracebackType | None) -> None:
+        if raised is not error:
+            sys.__excepthook__(kind, raised, traceback)
+            return
+        if sys.stderr is not None:
+            sys.stderr.write(f"trioedge: {' '.join(str(error).split())}\n")
+        raise SystemExit(ExitCode.LISTEN if isinstance(error, ListenError) else ExitCode.CONFIGURATION)
+
+    sys.excepthook = hook

@@ -107,3 +107,11 @@ class TakesReports(Protocol):
 
     async def report(self, report: Report, /) -> None:
         """Store a report, and return once it is safe. After an exception the same totals are reported again."""
+
+
+@runtime_checkable
+class Reloads(Protocol):
+    """A control plane that an operator can ask to read its source again."""
+
+    def reload(self) -> None:
+        """Read the source again soon, whether it has changed or not; SIGHUP calls this. It must not wait."""

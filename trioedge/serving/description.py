@@ -12,6 +12,7 @@ from ..loop.sockets import MAX_KEEPALIVE_SECONDS
 from ..services.control_plane import ControlPlane
 from ..services.stage_keys import StageKeys
 from ..session.chain import Outline
+from ..telemetry.access_log import AccessLog
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -35,6 +36,7 @@ class Description:
     source_prefix: tuple[int, int]
     source_keys: SourcePrefix = attrs.field(init=False)
     """The same, as sessions take it."""
+    access_log: AccessLog | None
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.control, type):
@@ -57,6 +59,11 @@ class Description:
                     f"/{self.source_keys.ipv6}: give it a longer prefix, or the edge "
                     f"source_prefix=({self.source_keys.ipv4}, {each.source_bits})"
                 )
+        if self.access_log is not None and not isinstance(self.access_log, AccessLog):
+            raise ConfigurationError(
+                f"Edge(access_log={quote(self.access_log)}) must be an AccessLog: write "
+                "access_log=te.AccessLog('access.log')"
+            )
 
     @property
     def known_name(self) -> str:

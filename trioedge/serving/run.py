@@ -10,6 +10,8 @@
 | 6 | control plane, to its first snapshot | its last reports are sent, then cancelled |
 | 7 | listeners | closed first |
 
+The access log is opened before all of them and closed after them, so that it has every session.
+
 A start that fails, and a cancel, stop what has been started in the same way; a cancel does not wait for sessions.
 """
 
@@ -31,6 +33,7 @@ from ..session.kinds import close_parts, name_of
 from ..session.meter import Total
 from ..session.stage import Decision, Worker
 from ..session.verdict import Reason
+from ..telemetry.access_log import AccessLog, LiveAccessLog
 from ..telemetry.observer import Observer, Statistics
 from ..upstreams.outbound import open_outbound
 from ..upstreams.resolver import Resolver
@@ -57,7 +60,7 @@ class Run:
 
     def __init__(
         self, description: Description, phase: AsyncValue[str], snapshots: AsyncValue[int],
-        listeners: Sequence[Listener], drain_seconds: float,
+        listeners: Sequence[Listener], drain_seconds: float, access_log: AccessLog | None,
     ) -> None:  # fmt: skip
         """Start nothing; :meth:`serve` does.
 
@@ -67,6 +70,7 @@ class Run:
             snapshots: counts the snapshots that are applied.
             listeners: bound, and not accepting yet; the caller closes them too.
             drain_seconds: how long sessions may go on after :meth:`drain`.
+            access_log: logs every session that ends; None for no such log.
         """
         self._edge = description
         self._phase = phase
@@ -75,6 +79,9 @@ class Run:
         self._totals = (Total(), Total())
         self._drain = trio.Event()
         self._drain_seconds = drain_seconds
+        self._log.stages = description.outline.names
+        self._access_log = access_log
+        self._access: LiveAccessLog | None = None  # while it serves
         self.supervisor = ControlSupervisor(
             description.control,
             self._log,
@@ -93,6 +100,13 @@ class Run:
     def drain(self) -> None:
         """Stop accepting; see :meth:`Edge.drain`."""
         self._drain.set()
+
+    def reload(self) -> None:
+        """See :meth:`Edge.reload`."""
+        self._log.say("reloading")
+        self.supervisor.reload()
+        if self._access is not None:
+            self._access.reopen()
 
     def statistics(self) -> Statistics:
         """Give the counts as they are now."""
@@ -114,9 +128,13 @@ class Run:
         """
         self._phase.value = "starting"
         cut = 0
+        served = False
         try:
+            if self._access_log is not None:
+                self._access = self._access_log.open(self._log)
             async with trio.open_nursery() as nursery:
                 sessions = await self._start(nursery, outbound, workers)
+                served = True
                 try:
                     if not self._drain.is_set():
                         for listener in self._listeners:
@@ -134,13 +152,17 @@ class Run:
                         await sessions.wait_empty()
                 finally:
                     cut = sessions.cut(Reason.DRAINED)
-                    self._log.say("stopped", cut=cut)
                 await sessions.wait_empty()
                 await self.supervisor.finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._close()
+            if self._access is not None:
+                await self._access.close()
+                self._access = None
             self._phase.value = "stopped"
+            if served:
+                self._log.say("stopped", cut=cut)
         return cut
 
     async def _start(self, nursery: trio.Nursery, outbound: Any, workers: Collection[Background]) -> Sessions:
@@ -149,6 +171,8 @@ class Run:
         await nursery.start(reactor.run)
         self._resolver = Resolver(reactor)
         await nursery.start(self._resolver.run)
+        if self._access is not None:
+            await nursery.start(self._access.run)
         outline, supervisor = self._edge.outline, self.supervisor
         self.calls = calls = StageCalls(self._log, reactor, self._resolver, supervisor.services, self._listeners)
         context = EdgeContext(

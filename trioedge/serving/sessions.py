@@ -132,7 +132,9 @@ class Endings:
                     self._log.fault("clean-up failed", fault, session=ended.id)
                 self._log.count(outcome)
                 if self._log.debugs:
-                    self._log.session(ended, outcome)
+                    self._log.session(ended, ended.outcome or outcome)
+                if self._log.ends.read:
+                    self._log.ends.add(ended, ended.outcome or outcome)
                 self.recent.append(ended)
         finally:
             self._busy = False

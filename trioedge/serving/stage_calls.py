@@ -51,6 +51,7 @@ class StageCalls:
             if isinstance(upstream, str):
                 upstream = parse_address(upstream)
             if isinstance(upstream, Address):
+                session.lead_to(upstream)
                 up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS, asker=session.service.name))
             else:
                 up = as_stream(upstream, "context.relay() got")

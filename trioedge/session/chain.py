@@ -16,6 +16,7 @@ from ..errors import ConfigurationError, quote
 from .kinds import (
     DECISION,
     check_endpoint,
+    checked,
     close_parts,
     each_once,
     endpoint_handler,
@@ -27,7 +28,9 @@ from .kinds import (
 )
 from .requirements import check_facts
 from .session import Session
+from .slow import SLOW_NANOSECONDS, warn_of_slow
 from .stage import DecisionFunction, Facts, Handler, Recipe, Worker
+from .surroundings import NoticeLog
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
 
 if TYPE_CHECKING:
@@ -149,8 +152,7 @@ def outline(stages: Sequence[object], endpoint: object) -> Outline:
 
     Raises:
         ConfigurationError: a stage is neither decision nor middleware, or both; a decision is async; the endpoint is
-            missing; a stage reads a field that no stage before it writes; and more. The message names the stage and the
-            mend.
+            missing; a stage reads a field that no stage before it writes; and more. The message names stage and mend.
     """
     if isinstance(stages, (str, bytes)) or not isinstance(stages, Sequence):
         raise ConfigurationError(f"stages must be a list of stages, not {name_of(stages)}: write stages=[...]")
@@ -219,16 +221,17 @@ def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: Nanose
     ]
     leading: list[Any] = runs.pop(0)[1] if outline.kinds[:1] == (DECISION,) else []
     counts = tuple([0] * BUCKETS for _ in stages) if clock else ()
+    log = None if context is None else context.log
     handle = _begin(endpoint_handler(endpoint))
     number = len(stages)
     for kind, run in reversed(runs):
         number -= len(run)
         if kind == DECISION:
-            handle = _guard(_fuse(run, clock, counts[number:]), handle)
+            handle = _guard(_fuse(run, clock, counts[number:], number, log), handle)
         else:
             for place, stage in reversed(list(enumerate(run, number))):
                 handle = _wrap(stage, handle) if clock is None else _time(stage, handle, clock, counts[place])
-    return Chain(_fuse(leading, clock, counts), handle, outline, (*stages, endpoint), counts)
+    return Chain(_fuse(leading, clock, counts, 0, log), handle, outline, (*stages, endpoint), counts)
 
 
 def _begin(handle: Handler) -> Handler:
@@ -295,15 +298,17 @@ def _guard(decide: DecisionFunction, call_next: Handler) -> Handler:
     return handler
 
 
-def _fuse(stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence[list[int]]) -> DecisionFunction:
-    """Make one function of adjacent decisions: a plain loop, without a coroutine."""
+def _fuse(
+    stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence[list[int]], first: int, log: NoticeLog | None
+) -> DecisionFunction:
+    """Make one function of adjacent decisions, a plain loop; `first` is the place of the first one in the chain."""
     decides: tuple[DecisionFunction, ...] = tuple(stage.decide for stage in stages)
 
     def decide(session: Session) -> Verdict:
         for each in decides:
             verdict = each(session)
             if verdict is not CONTINUE:
-                return _checked(verdict, stages[decides.index(each)])
+                return checked(verdict, stages[decides.index(each)])
             if session.refusal is not None:
                 return session.refusal
         return CONTINUE
@@ -316,7 +321,7 @@ def _fuse(stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence
         trace = session.trace
         if trace is None:
             trace = session.begin_trace()
-        before = clock()
+        began = before = clock()
         for each, buckets in timed:
             verdict = each(session)
             now = clock()
@@ -325,19 +330,15 @@ def _fuse(stages: Sequence[Any], clock: NanosecondClock | None, counts: Sequence
             buckets[took.bit_length()] += 1
             if verdict is not CONTINUE:
                 trace.append(~took)
-                return _checked(verdict, stages[decides.index(each)])
+                if now - began > SLOW_NANOSECONDS:
+                    warn_of_slow(stages, trace[first:], log)
+                return checked(verdict, stages[decides.index(each)])
             if session.refusal is not None:
                 trace.append(~took)
                 return session.refusal
             trace.append(took)
+        if before - began > SLOW_NANOSECONDS:
+            warn_of_slow(stages, trace[first:], log)
         return CONTINUE
 
     return decide_and_time
-
-
-def _checked(verdict: Any, stage: object) -> Reject:
-    if type(verdict) is Reject:
-        return verdict
-    raise TypeError(
-        f"decision {name_of(stage)} returned {quote(verdict)}; a decision returns CONTINUE or Reject(reason, detail)"
-    )

@@ -3,6 +3,7 @@
 from operator import attrgetter
 from typing import Any, Final
 
+from ..addresses.address import Address
 from ..errors import quote
 from .notifier import Notifier
 from .surroundings import Carrier, Follower, Index, Scope
@@ -40,7 +41,7 @@ class EdgeFields(Notifier):
     Only the edge writes these fields. Each refuses a value of the wrong type.
     """
 
-    __slots__ = ("_began", "_carrier", "_follower", "_index", "_refusal", "_scope", "_stamp", "_trace")
+    __slots__ = ("_began", "_carrier", "_follower", "_index", "_refusal", "_scope", "_stamp", "_trace", "_upstream")
 
     refusal: Final[Reject | None] = read_only("_refusal")
     """The refusal of the service that a stage has named; the chain reads it behind each stage."""
@@ -48,6 +49,8 @@ class EdgeFields(Notifier):
     """Nanoseconds of each stage, in order of execution; None before the first stage, and without a clock."""
     stamp: Final[int] = read_only("_stamp")
     """When the latest middleware was entered, for `trace`."""
+    upstream: Final[Address | None] = read_only("_upstream")
+    """Where its endpoint connects it; None before, and where the endpoint opens the connection itself."""
 
     # SessionFields.__init__ sets all of them at once: a constructor of their own would cost each session 0.1 µs.
     _began: bool
@@ -58,6 +61,7 @@ class EdgeFields(Notifier):
     _follower: Follower | None
     _trace: list[int] | None
     _stamp: int
+    _upstream: Address | None
 
     @property
     def began(self) -> bool:
@@ -112,6 +116,10 @@ class EdgeFields(Notifier):
     def enter_middleware(self, now: int) -> None:
         """Note when a middleware was entered, in nanoseconds."""
         self._stamp = now
+
+    def lead_to(self, upstream: Address) -> None:
+        """Note where the session is connected; the endpoint calls this before it connects."""
+        self._upstream = upstream
 
     def follow(self, follower: Follower | None) -> None:
         """Replace the follower, or remove it with None, and notify the former one that the session left.

@@ -45,6 +45,7 @@ class SessionFields(EdgeFields):
         "_accepted",
         "_allowance",
         "_clock",
+        "_cut_detail",
         "_cut_reason",
         "_deferred",
         "_destination",
@@ -99,7 +100,7 @@ class SessionFields(EdgeFields):
         """Begin a session; the edge does this at accept, and :func:`trioedge.testing.make_session` in tests."""
         self.quiet, self._callback = False, None
         self._began, self._stamp = False, 0  # outside of every endpoint, index and task
-        self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = None
+        self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = self._upstream = None
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
         self._source_prefix = prefix = home.source_prefix
@@ -117,6 +118,7 @@ class SessionFields(EdgeFields):
         self._deferred: list[CleanUp] | None = None
         self._outcome: Outcome | None = None
         self._cut_reason: Reason | None = None
+        self._cut_detail = ""
 
     @property
     def peer(self) -> str:

@@ -10,6 +10,7 @@ from ..arguments import count_fault, flag_fault, is_async
 from ..errors import ENDS, ConfigurationError, quote
 from .stage import Closing, Endpoint, Facts, Handler, Recipe, Worker
 from .surroundings import FaultLog
+from .verdict import Reject
 
 DECISION, MIDDLEWARE = "decision", "middleware"
 KINDS: Final = (DECISION, MIDDLEWARE)
@@ -288,3 +289,16 @@ def _binds(function: Any, *arguments: object, **named: object) -> bool:
     except ValueError:  # built-ins without a signature
         return True
     return True
+
+
+def checked(verdict: Any, stage: object) -> Reject:
+    """Give the refusal of a decision.
+
+    Raises:
+        TypeError: it answered with anything else.
+    """
+    if type(verdict) is Reject:
+        return verdict
+    raise TypeError(
+        f"decision {name_of(stage)} returned {quote(verdict)}; a decision returns CONTINUE or Reject(reason, detail)"
+    )

@@ -108,3 +108,10 @@ class FaultLog(Protocol):
 
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
         """Log an exception with its traceback."""
+
+
+class NoticeLog(Protocol):
+    """The log of warnings, which may come often."""
+
+    def notice(self, event: str, **facts: object) -> None:
+        """Log a warning, at most once a second for each event, service, upstream and stage."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -11,12 +11,19 @@ import trio
 from ..errors import ENDS
 from ..session.session import Session
 from ..session.verdict import Outcome, Reason, Reject
+from .ends import Ends
+from .quiet import Quiet
+from .trace import refusing_stage
+from .tracebacks import detached
 
 STOPS: Final = (trio.Cancelled, *ENDS)
 """Exceptions that a guard raises again: a cancel, and those that end the process or a coroutine."""
 
-NOTICE_SECONDS: Final = 1.0
-"""The shortest time between two lines of one notice; the later line says how many were left out."""
+KEYS: Final = ("service", "upstream", "stage")
+"""Facts that tell two lines of one event apart: one tenant's line leaves out no line of another."""
+
+SESSION_LINES: Final = 100
+"""Lines of single sessions in a second, at level debug; further ones are left out, and counted."""
 
 
 @attrs.frozen
@@ -44,6 +51,11 @@ class Observer:
     """The log and the counts of an edge. Stages log by :meth:`say`, :meth:`notice` and :meth:`fault`.
 
     A session that goes well only costs a call of `count`. A line is an event, in a few fixed words, with facts by name.
+    A program that has not set structlog up gets lines of level info and above on stderr. No line has local variables.
+
+    Attributes:
+        ends: how sessions ended, for those who read it.
+        stages: the names of the parts of the chain, to name the one that refused.
     """
 
     def __init__(self) -> None:
@@ -52,9 +64,13 @@ class Observer:
         self.ended: Counter[Reason] = Counter()
         import structlog  # takes as long as a third of the package, so it is imported where an edge serves
 
+        self.ends = Ends()
+        self.stages: Sequence[str] = ()
         self._log = structlog.get_logger("trioedge")
-        self._noticed: dict[str, tuple[float, int]] = {}
-        self.debugs = _debugs(self._log)
+        self._plain: Any = None  # made for the first line of a program that has not set structlog up
+        self._notices = Quiet()
+        self._second, self._lines, self._left_out = 0.0, 0, 0  # of single sessions
+        self.debugs = structlog.is_configured() and _debugs(self._log)
         """Whether sessions that are refused or do not finish are logged one by one: see :meth:`session`."""
 
     def count(self, outcome: Outcome) -> None:
@@ -66,60 +82,80 @@ class Observer:
         return Statistics(self.accepted, live, dict(self.refused), dict(self.ended), bytes_up, bytes_down)
 
     def session(self, session: Session, outcome: Outcome) -> None:
-        """Log a session that was refused or did not finish, at level debug: at most one a second of each reason."""
+        """Log a session that was refused or did not finish, at level debug: at most 100 a second."""
         if outcome.reason is Reason.FINISHED:
             return
+        now = trio.current_time()
+        if now - self._second >= 1:
+            self._second, self._lines = now, 0
+        if self._lines == SESSION_LINES:
+            self._left_out += 1
+            return
+        self._lines += 1
         refused = type(outcome) is Reject
-        if (left_out := self._quiet(f"{refused} {outcome.reason}")) is not None:
-            facts: dict[str, object] = {
-                "reason": str(outcome.reason), "detail": outcome.detail, "session": session.id,
-                "source": session.source, "service": session.service.name,
-            }  # fmt: skip
-            facts |= {"left_out": left_out} if left_out else {}
-            self._write(self._log.debug, "session refused" if refused else "session ended", facts)
+        facts: dict[str, object] = {
+            "reason": str(outcome.reason), "detail": outcome.detail, "session": session.id,
+            "source": session.source, "service": session.service.name,
+        }  # fmt: skip
+        if refused:
+            facts["stage"] = refusing_stage(session.trace, self.stages)
+        left_out, self._left_out = self._left_out, 0
+        self._write("debug", "session refused" if refused else "session ended", facts, left_out)
 
     def say(self, event: str, **facts: object) -> None:
         """Log an event that happens once, at level info, with facts by name."""
-        self._write(self._log.info, event, facts)
+        self._write("info", event, facts)
 
     def notice(self, event: str, **facts: object) -> None:
-        """Log an event that may happen very often, at level warning: at most one line a second of each event.
+        """Log an event that may happen very often, at level warning.
 
+        At most one line a second of each event is written, and of each `service`, `upstream` and `stage` that it names.
         The next line says how many were left out, as ``left_out``.
         """
-        if (left_out := self._quiet(event)) is not None:
-            self._write(self._log.warning, event, facts | ({"left_out": left_out} if left_out else {}))
+        key = (event, *(fact if isinstance(fact := facts.get(name), str) else None for name in KEYS))
+        self._write("warning", event, facts, self._notices.left_out(key, trio.current_time()))
 
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
-        """Log an unexpected exception with its traceback, at level error: at most one line a second of each event.
+        """Log an unexpected exception with its traceback, at level error: at most one of a class a second.
+
+        The line has the traceback as text, and the exception has none afterwards: its frames' variables may hold
+        secrets, and a program's own log may show them.
 
         Args:
             event: the same words each time, such as ``list cannot be read``.
             fault: the exception.
             facts: more about it, by name.
         """
-        if (left_out := self._quiet(event)) is not None:
-            facts |= {"left_out": left_out} if left_out else {}
-            self._write(self._log.error, event, facts | {"exc_info": fault})
+        if (left_out := self._notices.left_out((event, type(fault)), trio.current_time())) is not None:
+            self._write("error", event, facts | {"traceback": detached(fault), "exc_info": fault}, left_out)
 
-    def _write(self, write: Callable[..., object], event: str, facts: dict[str, object]) -> None:
-        """Log a line. A log that cannot be written is no reason to stop serving, nor is an object that it shows."""
+    def _write(self, level: str, event: str, facts: dict[str, object], left_out: int | None = 0) -> None:
+        """Log a line, unless it is left out.
+
+        A log that cannot be written is no reason to stop serving, nor is an object that it shows.
+        """
+        if left_out is None:
+            return
+        if left_out:
+            facts["left_out"] = left_out
         try:
-            write(event, **facts)
+            getattr(self._logger(), level)(event, **facts)
         except STOPS:
             raise
         except BaseException:
             return
 
-    def _quiet(self, event: str) -> int | None:
-        """Give how many were left out since the last line, or None to leave this one out too."""
-        now = trio.current_time()
-        last, left_out = self._noticed.get(event, (-NOTICE_SECONDS, 0))
-        if now - last < NOTICE_SECONDS:
-            self._noticed[event] = (last, left_out + 1)
-            return None
-        self._noticed[event] = (now, 0)
-        return left_out
+    def _logger(self) -> Any:
+        """Give the logger: the program may set structlog up at any time."""
+        from structlog import is_configured
+
+        if is_configured():
+            return self._log
+        if self._plain is None:
+            from .rendering import plain_logger
+
+            self._plain = plain_logger()
+        return self._plain
 
 
 def parted(fault: BaseException) -> tuple[BaseException | None, BaseException | None]:

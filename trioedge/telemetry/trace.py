@@ -122,6 +122,19 @@ def explain(session: Session, outline: Outline) -> Explanation:
     )
 
 
+def refusing_stage(trace: Sequence[int] | None, names: Sequence[str]) -> str:
+    """Name the stage that refused a session; empty where the edge itself did, because it has too many sessions.
+
+    Args:
+        trace: of the session; None if it reached no stage.
+        names: of the parts of its chain.
+    """
+    if trace is None:
+        return ""
+    place = len(trace) - 1 if trace and trace[-1] < 0 else len(trace)
+    return names[place] if place < len(names) else ""
+
+
 def _words(reason: str, detail: str) -> str:
     return f"{reason}: {detail}" if detail else str(reason)
 

@@ -88,10 +88,15 @@ class Upstream:
             self._pool.close()
 
     def unreached(self, error: UpstreamError, service: str = "") -> None:
-        """Log that a connect failed, and for a session of which service; seldom, as every notice."""
+        """Log that a connect failed, at most once a second for each upstream and service.
+
+        Args:
+            error: the failure.
+            service: that of the session which wanted it, if there is one.
+        """
         facts = {"service": service} if service else {}
         self._context.log.notice(
-            "upstream failed", reason=str(error.reason), error=error.detail, upstream=str(self.destination), **facts
+            "upstream failed", upstream=str(self.destination), **facts, reason=str(error.reason), error=error.detail
         )
 
     def take(self) -> tuple[socket.socket, bool] | None:
