@@ -115,7 +115,7 @@ async def test_a_service_is_open_in_its_hours_and_the_table_of_a_policy_changes_
         assert await client.receive(4) == b"ping"
         policy = te.Policy(outbound="tcp://127.0.0.1:6379", stages=(hours(since=8, until=12),))
         assert (await edge.control.put("shop", policy)).evicted == 1
-        assert await client.ended() == te.Completed(te.Reason.POLICY)
+        assert await client.ended() == te.Completed(te.Reason.POLICY, "shop is open from 8 to 12")
         assert (await world.connect()).outcome == te.Reject(te.Reason.POLICY, "shop is open from 8 to 12")
         with pytest.raises(te.SnapshotError, match=r"services\.shop\.hours\.until = 25"):
             await edge.control.put("shop", faulty(hours))

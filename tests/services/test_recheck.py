@@ -263,7 +263,7 @@ async def test_an_edge_asks_a_stage_again_whose_keys_have_the_fate_recheck(autoj
         assert len(stage.asked) == asked + 2
         assert [await answers(client) for client in clients] == [True] * 3
         assert (await control.apply(snapshot)).evicted == 2
-        assert [await client.ended() for client in clients[:2]] == [Completed(Reason.POLICY)] * 2
+        assert [await client.ended() for client in clients[:2]] == [Completed(Reason.POLICY, "closed")] * 2
         assert await answers(clients[2])
 
 
@@ -278,7 +278,7 @@ async def test_an_edge_asks_a_source_match_by_policy_again_and_one_with_rules_of
             assert (await world.edge.plan(te.Snapshot({"shop": te.Settings(policy)}))).evicted == cut
             assert (await control.put("shop", policy)).evicted == cut
             if cut:
-                assert await clients[0].ended() == Completed(Reason.SOURCE)
+                assert await clients[0].ended() == Completed(Reason.SOURCE, "192.0.2.1")
             assert [await answers(client) for client in clients[cut:]] == [True] * (2 - cut)
 
 
@@ -319,3 +319,26 @@ async def test_a_session_that_has_not_passed_the_stage_is_judged_when_it_arrives
         moved_on.set()
         assert await answers(waiting)
         assert (await control.put("shop", te.Policy(reject=("192.0.2.100",)))).evicted == 2
+
+
+@pytest.mark.parametrize(
+    ("after", "outcome"),
+    [
+        (te.Policy(reject=("192.0.2.0/24",)), (Reason.SOURCE, "192.0.2.0/24")),
+        (te.Policy(enabled=False), (Reason.EVICTED, "")),
+        (None, (Reason.EVICTED, "")),
+    ],
+)
+async def test_a_session_that_a_change_cuts_says_in_detail_why(
+    after: te.Policy | None, outcome: tuple[Reason, str], autojump_clock: MockClock
+) -> None:
+    control = te.MemoryControl({"shop": te.Policy(), "other": te.Policy()})
+    edge = te.Edge("tcp://127.0.0.1:1", [te.Identify(lambda _: "shop"), te.SourceMatch()],
+                   te.Forward("tcp://192.0.2.9:1"), control=control)  # fmt: skip
+    async with open_edge(edge) as world:
+        client = await world.connect("192.0.2.7")
+        await client.send(b"ping")
+        assert await client.receive(4) == b"ping"
+        await (control.remove("shop") if after is None else control.put("shop", after))
+        ended = await client.ended()
+        assert (ended.reason, ended.detail) == outcome

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.session.session import Session
-from trioedge.session.verdict import Completed, Reason, Reject
+from trioedge.session.verdict import Completed, Outcome, Reason, Reject
 from trioedge.testing import make_session
 
 
@@ -136,6 +136,29 @@ def test_a_cut_reaches_the_carrier_and_the_task_where_there_is_one(part: str | N
     assert session.cut(Reason.EVICTED) is True
     assert log == {"carrier": ["carrier: evicted"], "scope": ["scope"], None: []}[part]
     assert session.cut_reason is Reason.EVICTED
+
+
+@pytest.mark.parametrize(
+    ("outcome", "detail"),
+    [
+        (Completed(Reason.EVICTED), "10.0.0.0/8"),
+        (Reject(Reason.EVICTED), "10.0.0.0/8"),
+        (Completed(Reason.EVICTED, "its own"), "its own"),
+        (Completed(Reason.FAULT), ""),
+    ],
+)
+def test_the_detail_of_a_cut_is_that_of_the_outcome_which_has_none(outcome: Outcome, detail: str) -> None:
+    session = make_session()
+    session.cut(Reason.EVICTED, "10.0.0.0/8")
+    session.end(outcome)
+    assert session.outcome == type(outcome)(outcome.reason, detail)
+
+
+def test_the_detail_of_a_cut_is_text() -> None:
+    session = make_session()
+    with pytest.raises(TypeError, match=r"session\.cut\(detail=7\) must be text"):
+        session.cut(Reason.EVICTED, 7)  # type: ignore[arg-type]
+    assert session.cut_reason is None
 
 
 def test_an_ended_session_cannot_be_cut() -> None:

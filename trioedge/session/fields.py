@@ -218,6 +218,25 @@ class SessionFields(EdgeFields):
         """The stream that the edge accepted, beneath those that middlewares have put around it."""
         return self._accepted
 
+    # The edge calls these; stages do not.
+
+    def enter(self, service: "Service") -> None:
+        """Set the service. For a registered session only the registry calls this."""
+        self._service = service
+
+    def live_in(self, home: Home) -> None:
+        """Replace the clock and the look-up of services; a session with a task reads the clock each time."""
+        self._clock, self._find = home.clock, home.find
+
+    def come_from(self, source: str, packed: bytes, port: int) -> None:
+        """Have another source; the registry calls this."""
+        self._source, self._source_bytes, self._source_port = source, packed, port
+        self._source_key = self._source_prefix.key(packed)
+
+    def use(self, device: str | None) -> None:
+        """Have another device; the registry calls this."""
+        self._device = device
+
 
 use_c_getters(
     SessionFields, now="_clock.now", policy="_service.policy", destination="_destination",

@@ -7,7 +7,6 @@ from ..addresses.address import normalise_source
 from ..errors import ENDS, ConfigurationError, quote
 from .edge_fields import use_c_getters
 from .fields import CleanUp, SessionFields, above_zero, misread
-from .surroundings import Home
 from .verdict import Outcome, Reason, Reject
 
 if TYPE_CHECKING:
@@ -151,29 +150,35 @@ class Session(SessionFields):
         else:
             self._deferred.append(clean_up)
 
-    def cut(self, reason: Reason) -> bool:
+    def cut(self, reason: Reason, detail: str = "") -> bool:
         """End the session now, wherever it is: free the sockets, then cancel the task if it has one.
+
+        Args:
+            reason: why.
+            detail: the details for people, for its outcome. Never a secret.
 
         Returns:
             False if it had ended, or was being cut already.
 
         Raises:
-            TypeError: `reason` is no :class:`Reason`.
+            TypeError: `reason` is no :class:`Reason`, or `detail` is no text.
         """
         if not isinstance(reason, Reason):
             raise TypeError(f"session.cut({quote(reason)}) needs a Reason: write session.cut(te.Reason.EVICTED)")
-        marked = self.mark_cut(reason)
+        if not isinstance(detail, str):
+            raise TypeError(f"session.cut(detail={quote(detail)}) must be text")
+        marked = self.mark_cut(reason, detail)
         if marked:
             self.carry_out_cut()
         return marked
 
     # The edge calls these; stages do not.
 
-    def mark_cut(self, reason: Reason) -> bool:
+    def mark_cut(self, reason: Reason, detail: str = "") -> bool:
         """Store why it is cut; :meth:`carry_out_cut` must follow. False if it had ended, or was marked already."""
         if self._outcome is not None or self._cut_reason is not None:
             return False
-        self._cut_reason = reason
+        self._cut_reason, self._cut_detail = reason, detail
         return True
 
     def carry_out_cut(self) -> None:
@@ -184,23 +189,6 @@ class Session(SessionFields):
             self._carrier.cut(self._cut_reason)
         if self._scope is not None:
             self._scope.cancel()
-
-    def enter(self, service: "Service") -> None:
-        """Set the service. For a registered session only the registry calls this."""
-        self._service = service
-
-    def live_in(self, home: Home) -> None:
-        """Replace the clock and the look-up of services; a session with a task reads the clock each time."""
-        self._clock, self._find = home.clock, home.find
-
-    def come_from(self, source: str, packed: bytes, port: int) -> None:
-        """Have another source; the registry calls this."""
-        self._source, self._source_bytes, self._source_port = source, packed, port
-        self._source_key = self._source_prefix.key(packed)
-
-    def use(self, device: str | None) -> None:
-        """Have another device; the registry calls this."""
-        self._device = device
 
     def end(self, outcome: Outcome) -> list[BaseException]:
         """Store `outcome`, notify the follower and run the deferred clean-ups. A second call does nothing.
@@ -216,6 +204,8 @@ class Session(SessionFields):
             return faults
         if self._index is not None:
             raise RuntimeError("only the edge ends a session: return Completed or Reject, or call session.cut(reason)")
+        if self._cut_detail and outcome.reason is self._cut_reason and not outcome.detail:
+            outcome = type(outcome)(outcome.reason, self._cut_detail)
         self._outcome = outcome
         if self._follower is not None:
             try:

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from ...addresses.rules import SourceRules
-from ...errors import quote
+from ...errors import quote, quote_fault
 from ...loop.collector import collect_young
 from ...loop.slices import Stepwise
 from ...session.session import Session
@@ -35,6 +35,7 @@ from .turn import Turn, Turns
 YOUNG: Final = 500
 """Services between two passes over the youngest objects."""
 
+_EVICTED: Final = Reject(Reason.EVICTED)
 _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
 
@@ -249,9 +250,9 @@ class Effects:
         yield
         if service is None:
             return
-        for session, reason in self._condemned(service, change, rules, evicts=evicts):
-            if reason is not None and session.cut_reason is None and session not in foreseen:
-                gone = dry_run or self._live.evictions.cut((session,), reason, at_once=0)
+        for session, refusal in self._condemned(service, change, rules, evicts=evicts):
+            if refusal is not None and session.cut_reason is None and session not in foreseen:
+                gone = dry_run or self._live.evictions.cut((session,), refusal.reason, refusal.detail, at_once=0)
                 cut += gone
                 staying -= gone
             yield
@@ -263,18 +264,18 @@ class Effects:
 
     def _condemned(
         self, service: Service, change: Change, rules: SourceRules | None, *, evicts: bool
-    ) -> Generator[tuple[Session, Reason | None], None, None]:
-        """Give the live sessions that a change may cut, each with the reason to cut it, or None to keep it."""
+    ) -> Generator[tuple[Session, Reject | None], None, None]:
+        """Give the live sessions that a change may cut, each with the refusal to cut it with, or None to keep it."""
         if evicts or change.after is None:
             for session in self._live.each(service):
-                yield session, Reason.EVICTED
+                yield session, _EVICTED
         elif rechecks := [each for each in self.rechecks if not each.fields.isdisjoint(change.fields)]:
             for session in self._live.each(service):
                 yield session, self._recheck(session, change.after, rules, rechecks)
 
     def _recheck(
         self, session: Session, after: Settings, rules: SourceRules | None, rechecks: Sequence[Recheck]
-    ) -> Reason | None:
+    ) -> Reject | None:
         """Judge a live session under other settings; a decision that raises costs this session, and no other."""
         with session.service.under(after, rules):  # they are applied already, unless this is a plan
             for recheck in rechecks:
@@ -288,7 +289,7 @@ class Effects:
                     raise
                 except BaseException as fault:
                     self._observer.fault("recheck failed", fault, session=session.id, service=session.service.name)
-                    return Reason.FAULT
+                    return Reject(Reason.FAULT, quote_fault(fault))
                 if verdict is not CONTINUE:
-                    return verdict.reason
+                    return verdict
         return None
