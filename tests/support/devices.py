@@ -82,8 +82,8 @@ class TableCaller:
     def in_grace(self, service: str = "a") -> int:
         return in_grace(self.table, self.tenants[service])
 
-    def enter(self, device: str, service: str = "a") -> tuple[DeviceEntry, Session]:
-        session = make_session()
+    def enter(self, device: str, service: str = "a", source: str = "192.0.2.1") -> tuple[DeviceEntry, Session]:
+        session = make_session(source)
         return self.table.enter(self.tenants[service], device, session, self.now, self.rules), session
 
     def admission(self, device: str, service: str = "a") -> Admission:

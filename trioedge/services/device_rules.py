@@ -37,6 +37,7 @@ class DeviceRules:
         hold_seconds: how long ``hold`` tolerates one device too many, at least 0.
         unchecked: what happens to a device whose check is not answered.
         stale_seconds: how long ``stale_for`` uses an expired verdict, at least 0.
+        pause_seconds: how long a device that another one has put out may put none out itself, at least 0.
     """
 
     limit: int | None = None
@@ -44,3 +45,4 @@ class DeviceRules:
     hold_seconds: float = 30.0
     unchecked: Unchecked = Unchecked.STALE_FOR
     stale_seconds: float = 300.0
+    pause_seconds: float = 10.0

@@ -6,7 +6,7 @@ threshold of A. K. Choudhury and E. L. Hahne for shared packet buffers). A group
 is room for others, and no key that has a place loses it: a key that could be pushed out would start afresh.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, TypeAlias
 
 WEIGHTS: Final = (1, 2, 4)
@@ -26,15 +26,17 @@ class FairPlaces:
     """The places of a table with a bound. O(1); below half of the capacity it does nothing."""
 
     # `_groups` has the groups of each key that took one of the upper places, and `_taken` counts these keys by group.
-    __slots__ = ("_capacity", "_groups", "_groups_of", "_half", "_taken")
+    __slots__ = ("_capacity", "_groups", "_groups_of", "_half", "_taken", "_weights")
 
-    def __init__(self, capacity: int, groups_of: Groups) -> None:
+    def __init__(self, capacity: int, groups_of: Groups, weights: Sequence[int] = WEIGHTS) -> None:
         """Start empty.
 
         Args:
             capacity: the places of the table.
             groups_of: the groups of a key.
+            weights: how many times the free places a group may have, for the narrowest first.
         """
+        self._weights = weights
         self._capacity, self._half = capacity, capacity // 2
         self._groups_of = groups_of
         self._groups: dict[Hashable, tuple[Hashable, ...]] = {}
@@ -53,19 +55,30 @@ class FairPlaces:
         """
         if size < self._half:
             return True
-        free = self._capacity - size
-        if free <= 0:
+        groups = self._fitting(size, key if of is None else of)
+        if groups is None:
             return False
-        groups = self._groups_of(key if of is None else of)
-        taken = self._taken
-        for group, weight in zip(groups, WEIGHTS, strict=False):
-            if taken.get(group, 0) >= weight * free:
-                return False
         if groups:
+            taken = self._taken
             self._groups[key] = groups
             for group in groups:
                 taken[group] = taken.get(group, 0) + 1
         return True
+
+    def fits(self, size: int, of: Hashable) -> bool:
+        """Return whether :meth:`take` would find a place for a key with these groups."""
+        return size < self._half or self._fitting(size, of) is not None
+
+    def _fitting(self, size: int, of: Hashable) -> tuple[Hashable, ...] | None:
+        """Return the groups of a key, or None if the table is full or one of them has its share."""
+        free = self._capacity - size
+        if free <= 0:
+            return None
+        groups = self._groups_of(of)
+        for group, weight in zip(groups, self._weights, strict=False):
+            if self._taken.get(group, 0) >= weight * free:
+                return None
+        return groups
 
     def give_back(self, key: Hashable) -> None:
         """Give back the place of a key; does nothing for one that took none of the upper places."""

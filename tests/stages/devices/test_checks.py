@@ -35,6 +35,10 @@ class Asker:
     def __init__(self, repeats: int = 0) -> None:
         self.told: list[tuple[float, str, DeviceVerdict | None]] = []
         self.repeats = repeats
+        self.unwanted: set[str] = set()
+
+    def wanted(self, service: Service, device: str) -> bool:
+        return device not in self.unwanted
 
     def answered(self, service: Service, device: str, verdict: DeviceVerdict) -> None:
         self.told.append((trio.current_time(), f"{service.name}/{device}", verdict))
@@ -104,6 +108,19 @@ async def test_a_question_from_before_the_start_is_asked(autojump_clock: trio.te
         await trio.sleep(1)
         assert asker.verdicts == [YES]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_question_that_is_no_more_wanted_when_its_turn_comes_is_not_asked(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    asker, checker = Asker(), Checker(YES)
+    asker.unwanted = {"x"}
+    async with open_checks(checker, asker) as checks:
+        for device in "xy":
+            checks.ask(SHOP, device)
+        await trio.sleep(1)
+    assert [device for _, device in checker.asked] == ["shop/y"]
+    assert len(asker.told) == 1
 
 
 async def test_64_questions_are_in_flight_and_the_others_wait_in_order(autojump_clock: trio.testing.MockClock) -> None:

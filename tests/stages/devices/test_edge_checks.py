@@ -12,9 +12,9 @@ import trioedge as te
 from tests.support.device_edges import LATE, REFUSED, ends_at, make_control, make_edge, refusal, settled, talks
 from trioedge.stages.devices.answers import Admission
 from trioedge.stages.devices.checks import MAX_DETAIL_LETTERS
+from trioedge.stages.devices.expiry import PROVISIONAL_SECONDS
 from trioedge.stages.devices.grace import REFILL_SECONDS
 from trioedge.stages.devices.live_device_limit import SPREAD
-from trioedge.stages.devices.table import PROVISIONAL_SECONDS
 from trioedge.testing import open_edge
 
 OPEN, CLOSED, STALE_FOR = te.Unchecked

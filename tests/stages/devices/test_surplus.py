@@ -87,7 +87,7 @@ def test_one_more_device_that_fits_or_is_tolerated_evicts_none() -> None:
 
 
 def test_holds_that_end_at_once_evict_one_device_at_a_time() -> None:
-    world, rules = World(*"abcdef"), DeviceRules(3, HOLD, hold_seconds=5.0)
+    world, rules = World(*"abcdef"), DeviceRules(3, HOLD, hold_seconds=5.0, pause_seconds=0.0)
     assert list(world.surplus.reduce(world.owner, 1.0, rules)) == []
     assert world.due(5.9, rules) == []
     assert 6.0 <= world.memory.next_due() <= 6.0 + TICK

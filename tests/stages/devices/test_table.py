@@ -6,9 +6,9 @@ import pytest
 from tests.support.devices import TableCaller
 from trioedge.services.device_rules import DeviceRules, Unchecked
 from trioedge.stages.devices.answers import ENTERED, Admission, DeviceEntry
+from trioedge.stages.devices.expiry import PROVISIONAL_SECONDS
 from trioedge.stages.devices.grace import REFILL_SECONDS, Grace
 from trioedge.stages.devices.memory import TICK
-from trioedge.stages.devices.table import PROVISIONAL_SECONDS
 
 FAIL_OPEN, FAIL_CLOSED, STALE_FOR = (DeviceRules(unchecked=each) for each in Unchecked)
 

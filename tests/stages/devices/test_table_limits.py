@@ -26,7 +26,7 @@ REJECT_NEW, EVICT_OLDEST, HOLD = Handover
 def test_one_device_too_many(
     handover: Handover, admission: Admission, evicted: str, online: int, checked: bool
 ) -> None:
-    caller = TableCaller(DeviceRules(2, handover), checked=checked)
+    caller = TableCaller(DeviceRules(2, handover, pause_seconds=0.0), checked=checked)
     if checked:
         caller.know("x", "y", "z")
     sessions = {"x": [caller.enter("x")[1], caller.enter("x")[1]], "y": [caller.enter("y")[1]]}

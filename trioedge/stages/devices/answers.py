@@ -20,6 +20,8 @@ class Admission(Enum):
     """The check was not answered within the grace, and the rules deny such a device."""
     LIMIT = "limit"
     """The service has as many devices online as it may have."""
+    PAUSE = "pause"
+    """The service has as many devices online, and the device was put out by another one a moment ago."""
     GRACE_SESSIONS = "grace sessions"
     """The device is in its grace and has as many sessions as it may have meanwhile."""
     GRACE_DEVICES = "grace devices"
@@ -31,6 +33,7 @@ class Admission(Enum):
 # A look-up in an Enum costs 60 ns.
 ADMITTED, DENIED, UNCHECKED, LIMIT = Admission.ADMITTED, Admission.DENIED, Admission.UNCHECKED, Admission.LIMIT
 GRACE_SESSIONS, GRACE_DEVICES, FULL = Admission.GRACE_SESSIONS, Admission.GRACE_DEVICES, Admission.FULL
+PAUSE = Admission.PAUSE
 
 
 @attrs.frozen(slots=True)
@@ -56,6 +59,7 @@ ENTERED: Final = DeviceEntry(ADMITTED)
 """The answer for most sessions: admitted, nothing to do, and no deadline has changed."""
 
 AT_LIMIT: Final = DeviceEntry(LIMIT)
+IN_PAUSE: Final = DeviceEntry(PAUSE)
 TOO_MANY_SESSIONS: Final = DeviceEntry(GRACE_SESSIONS)
 TOO_MANY_UNKNOWN: Final = DeviceEntry(GRACE_DEVICES)
 TABLE_FULL: Final = DeviceEntry(FULL)

@@ -2,7 +2,8 @@
 
 | a question | event | then |
 | --- | --- | --- |
-| waits | a place is free | in flight |
+| waits | a place is free, and the asker wants the answer | in flight |
+| waits | a place is free, and no session waits for the answer | dropped |
 | in flight | a verdict | done; the asker is notified |
 | in flight | an error, no answer in time, or no verdict | the asker is notified: pausing if it asks again, else done |
 | pausing | its delay is over, which grows with each failure | waits |
@@ -38,6 +39,9 @@ Check: TypeAlias = Callable[[str, str], Awaitable[DeviceVerdict]]
 
 class Asker(Protocol):
     """The object that asks, notified once of every question, unless its service is removed or the checks end."""
+
+    def wanted(self, service: Service, device: str, /) -> bool:
+        """Return whether a question that has waited is still to be asked; if not, it is over."""
 
     def answered(self, service: Service, device: str, verdict: DeviceVerdict, /) -> None:
         """Apply the checker's verdict, whose fields have the types that they should have."""
@@ -85,12 +89,23 @@ class DeviceChecks:
 
     async def _ask(self, service: Service, device: str) -> None:
         try:
-            verdict = None if service.removed else await self._verdict(service.name, device)
+            if service.removed or not self._wanted(service, device):
+                return
+            verdict = await self._verdict(service.name, device)
         finally:
             self._places.release()
         if not service.removed and self._notify(service, device, verdict):
             await trio.sleep(self._backoff.failed())
             self.ask(service, device)
+
+    def _wanted(self, service: Service, device: str) -> bool:
+        try:
+            return self._asker.wanted(service, device)
+        except STOPS:
+            raise
+        except BaseException as fault:
+            self._observer.fault("device limit failed", fault, service=service.name)
+            return False
 
     def _notify(self, service: Service, device: str, verdict: DeviceVerdict | None) -> bool:
         """Notify the asker and return whether to ask again. An exception costs this question and no other."""

@@ -47,6 +47,7 @@ class DeviceLimit(Fixed):
         check: Check | None = None,
         handover: str = Handover.REJECT_NEW,
         hold_seconds: float = 30.0,
+        pause_seconds: float = 10.0,
         unchecked: str = Unchecked.STALE_FOR,
         stale_seconds: float = 300.0,
         grace: Grace = Grace(),  # noqa: B008 - frozen
@@ -67,6 +68,9 @@ class DeviceLimit(Fixed):
             handover: what happens when one device too many comes: ``reject_new`` refuses it; ``evict_oldest`` cuts the
                 device that came first; ``hold`` does so after `hold_seconds`.
             hold_seconds: how long ``hold`` waits, at least 0.
+            pause_seconds: how long a device that was cut for another one may cut none itself, at least 0; until then it
+                is refused while there is no place. Without a pause two devices that connect again at once would cut
+                each other without end.
             unchecked: what happens to a device whose check is not answered within the grace: ``fail_open`` accepts it,
                 ``fail_closed`` denies it, ``stale_for`` uses its earlier verdict for `stale_seconds` and denies a
                 device without one.
@@ -87,6 +91,7 @@ class DeviceLimit(Fixed):
             check_plain("DeviceLimit", key)
         check_choice("DeviceLimit", "handover", handover, tuple(map(str, Handover)))
         check_number("DeviceLimit", "hold_seconds", hold_seconds)
+        check_number("DeviceLimit", "pause_seconds", pause_seconds)
         check_choice("DeviceLimit", "unchecked", unchecked, tuple(map(str, Unchecked)))
         check_number("DeviceLimit", "stale_seconds", stale_seconds)
         check_number("DeviceLimit", "check_seconds", check_seconds, above=0)
@@ -97,7 +102,9 @@ class DeviceLimit(Fixed):
             raise ConfigurationError(
                 f"DeviceLimit(check={quote(check)}) must be an async function: async def check(service, device)"
             )
-        self.rules = DeviceRules(devices, Handover(handover), hold_seconds, Unchecked(unchecked), stale_seconds)
+        self.rules = DeviceRules(
+            devices, Handover(handover), hold_seconds, Unchecked(unchecked), stale_seconds, pause_seconds
+        )
         self.key = key
         self.check = check
         self.grace = grace

@@ -42,6 +42,7 @@ _RECHECKED: Final = frozenset(field for field in FIELDS if FATES[field] is Fate.
 _REFUSALS: Final = {
     Admission.UNCHECKED: Reject(Reason.DEVICE, "the device check had no answer"),
     Admission.LIMIT: Reject(Reason.DEVICE, "as many devices as its service may have are online"),
+    Admission.PAUSE: Reject(Reason.DEVICE, "another device took its place a moment ago"),
     Admission.GRACE_SESSIONS: Reject(Reason.DEVICE, "too many sessions of a device that is not checked yet"),
     Admission.GRACE_DEVICES: Reject(Reason.DEVICE, "too many devices of the service are not checked yet"),
     FULL: Reject(Reason.CAPACITY, "the device table is full"),
@@ -142,6 +143,10 @@ class LiveDeviceLimit:
         now = self._reactor.refresh()
         self._apply(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
         self._arm()
+
+    def wanted(self, service: Service, device: str) -> bool:
+        """Return whether the checker must still be asked about a device."""
+        return self._table.wanted(service, device)
 
     def unanswered(self, service: Service, device: str) -> bool:
         """Note that the checker did not answer; True to ask again after a pause."""

@@ -127,6 +127,7 @@ class DeviceMemory:
         """Add a session to a device that is remembered; the first one puts it online."""
         if not device.sessions:
             device.owner.online.add(device)
+            device.owner.vacant.pop(device, None)
             self._idle.pop(device, None)
         device.sessions[session] = None
 
@@ -134,17 +135,35 @@ class DeviceMemory:
         """Remove a session that the device has; the last one takes it offline."""
         del device.sessions[session]
         if not device.sessions:
-            device.owner.online.remove(device)
-            self.unpin(device)
+            self._go_offline(device)
 
     def remove_sessions(self, device: DeviceRecord) -> tuple[Session, ...]:
         """Remove all sessions of a device, which takes it offline, and return them."""
         sessions = tuple(device.sessions)
         if sessions:
             device.sessions.clear()
-            device.owner.online.remove(device)
-            self.unpin(device)
+            self._go_offline(device)
         return sessions
+
+    def _go_offline(self, device: DeviceRecord) -> None:
+        device.owner.online.remove(device)
+        if device.allowance is not None:
+            device.owner.vacant[device] = None
+        self.unpin(device)
+
+    def has_grace_place(self, owner: ServiceRecord, source: bytes, now: float) -> bool:
+        """Return whether a new device may begin its grace; devices in their grace without a session lose theirs for it.
+
+        A client that connects, leaves and comes back with another address has one place, and not all.
+        """
+        while not owner.pool.has_place(source):
+            if not owner.vacant:
+                return False
+            device = next(iter(owner.vacant))
+            device.end_grace(now)
+            if device.asked_at is None:
+                self.forget(device)
+        return True
 
     def begin_check(self, device: DeviceRecord, now: float) -> bool:
         """Note that a check of a device begins; False if one is in flight already."""
@@ -163,14 +182,21 @@ class DeviceMemory:
     def unpin(self, device: DeviceRecord) -> None:
         """Let a device be forgotten when its place is needed, unless a session, a check or a grace still pins it.
 
-        Without a checker it is forgotten now, because there is nothing to remember.
+        Without a checker it is forgotten now, because there is nothing to remember but a pause.
         """
         if device.waits or device.asked_at is not None:
             return
-        if self._fresh_until == inf:
+        if self._fresh_until == inf and device.paused_until == -inf:
             self.forget(device)
-        else:
-            self._idle[device] = None
+            return
+        self._idle[device] = None
+        if device.paused_until > -inf:
+            self.bring_forward(device, device.paused_until)
+
+    @property
+    def checked(self) -> bool:
+        """Whether there is a checker."""
+        return self._fresh_until != inf
 
     # Deadlines.
 

@@ -5,6 +5,7 @@ it is being refreshed it may always be used, but not longer than a grace: sessio
 expired.
 """
 
+from collections import OrderedDict
 from enum import Enum
 from math import inf
 
@@ -56,7 +57,7 @@ class ServiceRecord(Timed):
     Its deadline is the end of a hold, or the time at which its pool is full and it may be forgotten.
     """
 
-    __slots__ = ("devices", "grace", "online", "pool", "rechecked_at", "rechecks", "service")
+    __slots__ = ("devices", "grace", "online", "pool", "rechecked_at", "rechecks", "service", "vacant")
 
     def __init__(self, service: Service, grace: Grace) -> None:
         super().__init__()
@@ -65,6 +66,8 @@ class ServiceRecord(Timed):
         self.pool = GracePool(grace)
         self.devices: dict[str, DeviceRecord] = {}
         self.online: OnlineDevices[DeviceRecord] = OnlineDevices()
+        self.vacant: OrderedDict[DeviceRecord, None] = OrderedDict()
+        """Devices in their grace that have no session, in the order in which they lost the last one."""
         self.rechecks = 0
         """How often all verdicts were declared stale."""
         self.rechecked_at = -inf
@@ -83,7 +86,7 @@ class DeviceRecord(Timed):
     """
 
     __slots__ = ("_reserved", "allowance", "asked_after", "asked_at", "fresh_until", "grace_until", "name", "owner",
-                 "provisional", "refusal", "sessions")  # fmt: skip
+                 "paused_until", "provisional", "refusal", "sessions")  # fmt: skip
 
     def __init__(self, owner: ServiceRecord, name: str, fresh_until: float) -> None:
         super().__init__()
@@ -105,7 +108,14 @@ class DeviceRecord(Timed):
         """The bytes of its grace; None outside of a grace."""
         self.grace_until = -inf
         """When its grace ends, in seconds; the time has no meaning outside of a grace."""
+        self.paused_until = -inf
+        """Until when it may put no other device out, because another one has put it out; in seconds."""
         self._reserved = 0
+
+    @property
+    def unasked(self) -> bool:
+        """Whether there is no verdict, and neither a session nor a grace that waits for one."""
+        return self.fresh_until == -inf and not self.waits
 
     @property
     def waits(self) -> bool:
@@ -131,6 +141,8 @@ class DeviceRecord(Timed):
         self.apply_recheck()
         if now < self.fresh_until:
             return FRESH
+        if self.fresh_until == -inf:  # a check in flight is no verdict
+            return UNKNOWN
         return STALE if now < self.usable_until(rules) else UNKNOWN
 
     def usable_until(self, rules: DeviceRules) -> float:
@@ -140,9 +152,9 @@ class DeviceRecord(Timed):
             until += rules.stale_seconds
         return until if self.asked_at is None else max(until, self.asked_at + self.owner.grace.seconds)
 
-    def begin_grace(self, now: float) -> None:
-        """Begin a grace, with bytes from the pool of the service."""
-        self._reserved = self.owner.pool.reserve(now)
+    def begin_grace(self, now: float, source: bytes = b"") -> None:
+        """Begin a grace, with a place and bytes from the pool of the service."""
+        self._reserved = self.owner.pool.reserve(now, self.name, source)
         self.allowance = Allowance(self._reserved)
         self.grace_until = now + self.owner.grace.seconds
 
@@ -155,7 +167,8 @@ class DeviceRecord(Timed):
         allowance = self.allowance
         if allowance is None:
             return None
-        self.owner.pool.give_back(self._reserved, allowance.left, now)
+        self.owner.vacant.pop(self, None)
+        self.owner.pool.give_back(self._reserved, allowance.left, now, self.name)
         self.allowance = None
         if self.refusal is None:
             return allowance

@@ -6,7 +6,7 @@ from ...services.device_rules import DeviceRules
 from ...session.session import Session
 from .answers import LIMIT, DeviceChange
 from .memory import TICK, DeviceMemory
-from .records import ServiceRecord
+from .records import DeviceRecord, ServiceRecord
 
 
 class DeviceSurplus:
@@ -25,12 +25,12 @@ class DeviceSurplus:
         """
         self._adjust_holds(owner, 1, now, rules)
         device = owner.online.first_to_evict(rules, coming=1)
-        return () if device is None else self._memory.remove_sessions(device)
+        return () if device is None else self._put_out(device, now, rules)
 
     def reduce(self, owner: ServiceRecord, now: float, rules: DeviceRules) -> Iterator[DeviceChange]:
         """Apply other rules: take the devices offline that exceed the limit and that no hold tolerates, one a step."""
         self._adjust_holds(owner, 0, now, rules)
-        while (change := self._evict_first(owner, rules)) is not None:
+        while (change := self._evict_first(owner, now, rules)) is not None:
             yield change
 
     def expire(self, owner: ServiceRecord, now: float, rules: DeviceRules) -> DeviceChange | None:
@@ -40,7 +40,7 @@ class DeviceSurplus:
         pool is forgotten.
         """
         owner.online.end_holds(now)
-        change = self._evict_first(owner, rules)
+        change = self._evict_first(owner, now, rules)
         self._memory.bring_forward(owner, owner.online.next_due() if change is None else now - TICK)
         self._memory.forget_service(owner, now)
         return change
@@ -54,8 +54,14 @@ class DeviceSurplus:
         owner.online.adjust_holds(coming, now, rules)
         self._memory.bring_forward(owner, owner.online.next_due())
 
-    def _evict_first(self, owner: ServiceRecord, rules: DeviceRules) -> DeviceChange | None:
+    def _evict_first(self, owner: ServiceRecord, now: float, rules: DeviceRules) -> DeviceChange | None:
         device = owner.online.first_to_evict(rules)
         if device is None:
             return None
-        return DeviceChange(owner.service, device.name, False, self._memory.remove_sessions(device), LIMIT)
+        return DeviceChange(owner.service, device.name, False, self._put_out(device, now, rules), LIMIT)
+
+    def _put_out(self, device: DeviceRecord, now: float, rules: DeviceRules) -> tuple[Session, ...]:
+        """Take a device offline; two devices that come again at once would put each other out without end."""
+        if rules.pause_seconds:
+            device.paused_until = now + rules.pause_seconds
+        return self._memory.remove_sessions(device)

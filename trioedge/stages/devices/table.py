@@ -1,13 +1,15 @@
 """The device table: which devices of which services are online, and what happens when a session or an answer comes.
 
 A device is answered from memory, at once. If memory has no answer, the device is admitted for a grace while the checker
-is asked in the background. Every transition is in this file; asking the checker and ending sessions is the caller's.
+is asked in the background. Every transition is in this file and in `expiry.py`; asking the checker and ending sessions
+is the caller's.
 
 | a device is | event | it is then | action |
 | --- | --- | --- | --- |
 | unknown | a session comes | in grace | admit within the bounds of the grace and the device limit; ask the checker |
 | in grace | a session comes | in grace | admit with the same allowance, within the grace and the device limit |
 | in grace | the last session goes | in grace | none: the next session has the rest |
+| in grace, offline | another device needs its place | unknown | forget the device, unless a check is in flight |
 | in grace | no answer | in grace | ask again after a pause |
 | in grace | its time is up | provisional | decide by ``unchecked`` |
 | fresh, accepted | a session comes | the same | admit within the device limit |
@@ -41,7 +43,7 @@ from typing import Final
 
 import attrs
 
-from ...services.device_rules import DeviceRules, Handover, Unchecked
+from ...services.device_rules import DeviceRules, Handover
 from ...services.service import Service
 from ...session.session import Session
 from .answers import (
@@ -49,13 +51,14 @@ from .answers import (
     AT_LIMIT,
     DENIED,
     ENTERED,
-    NOT_ANSWERED,
+    IN_PAUSE,
     TABLE_FULL,
     TOO_MANY_SESSIONS,
     TOO_MANY_UNKNOWN,
     DeviceChange,
     DeviceEntry,
 )
+from .expiry import conclude, expire
 from .grace import Grace
 from .memory import DeviceMemory
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
@@ -65,9 +68,6 @@ CAPACITY: Final = 65_536
 
 MIN_SECONDS: Final = 1.0
 """The minimum time for which a verdict is fresh, so that a checker that answers 0 is not asked without pause."""
-
-PROVISIONAL_SECONDS: Final = 10.0
-"""How long a provisional verdict is fresh: the checker can recover, and a denied device does not wait long."""
 
 
 class DeviceTable:
@@ -125,7 +125,7 @@ class DeviceTable:
             if len(device.sessions) >= self._grace.sessions:
                 return TOO_MANY_SESSIONS
         elif knowledge is UNKNOWN:
-            if owner.pool.devices >= self._grace.devices:
+            if not self._memory.has_grace_place(owner, session.source_key, now):
                 return TOO_MANY_UNKNOWN
         elif device.refusal is not None:
             check = knowledge is STALE and self._memory.begin_check(device, now)
@@ -133,6 +133,8 @@ class DeviceTable:
         crowded = not device.sessions and rules.limit is not None and len(owner.online) >= rules.limit
         if crowded and rules.handover == Handover.REJECT_NEW:
             return AT_LIMIT
+        if crowded and now < device.paused_until:
+            return IN_PAUSE
         if not self._memory.remember(device):
             return TABLE_FULL
         evict = self._surplus.make_room(owner, now, rules) if crowded else ()
@@ -140,7 +142,7 @@ class DeviceTable:
         if knowledge is FRESH:
             return DeviceEntry(ADMITTED, evict=evict) if crowded else ENTERED
         if knowledge is UNKNOWN:
-            device.begin_grace(now)
+            device.begin_grace(now, session.source_key)
             self._memory.bring_forward(device, device.grace_until)
         check = self._memory.begin_check(device, now)
         if knowledge is STALE:
@@ -181,7 +183,21 @@ class DeviceTable:
         known.asked_at = None
         known.set_verdict(None if accept else DeviceEntry(DENIED, detail=detail), now + max(seconds, MIN_SECONDS))
         check = waited and known.fresh_until <= now and self._memory.begin_check(known, now)
-        return self._conclude(known, now, check)
+        return conclude(self._memory, known, now, check)
+
+    def wanted(self, service: Service, device: str) -> bool:
+        """Return whether a check that has not begun is still to be made; if not, it is over.
+
+        A device that was never checked, and whose sessions have all gone, is forgotten: a client that changes its
+        address for each session must not have the checker asked about each.
+        """
+        known = self._memory.find(service, device)
+        if known is None or known.asked_at is None:
+            return False
+        if known.unasked:
+            self._memory.forget(known)
+            return False
+        return True
 
     def failed(self, service: Service, device: str) -> bool:
         """Note that the checker did not answer.
@@ -253,40 +269,8 @@ class DeviceTable:
         """
         item = self._memory.take_due(now)
         if isinstance(item, DeviceRecord) and self._memory.has(item.owner):
-            change = self._expire(item, now, rules_of(item.owner.service))
+            change = expire(self._memory, item, now, rules_of(item.owner.service))
             return change if change.check or change.evict else None
         if isinstance(item, ServiceRecord):
             return self._surplus.expire(item, now, rules_of(item.service))
         return None  # no item is due, or the service of the device is being forgotten
-
-    def _expire(self, device: DeviceRecord, now: float, rules: DeviceRules) -> DeviceChange:
-        refresh = bool(device.sessions) and device.fresh_until <= now
-        check = refresh and self._memory.begin_check(device, now)  # first: a verdict may be used while it is refreshed
-        knowledge = device.knowledge(now, rules)
-        if knowledge is FRESH:
-            self._memory.bring_forward(device, device.fresh_until)
-        elif knowledge is STALE:
-            self._memory.bring_forward(device, device.usable_until(rules))
-        elif knowledge is IN_GRACE and now < device.grace_until:
-            self._memory.bring_forward(device, device.grace_until)
-        elif knowledge is IN_GRACE or device.sessions:
-            if device.usable_until(rules) <= now:  # else an older verdict can be used, because the rules changed
-                refusal = None if rules.unchecked == Unchecked.FAIL_OPEN else NOT_ANSWERED
-                device.set_verdict(refusal, now + PROVISIONAL_SECONDS, provisional=True)
-            return self._conclude(device, now, check)
-        elif device.asked_at is not None:
-            self._memory.bring_forward(device, now + self._grace.seconds)  # the check may have ended by then
-        else:
-            self._memory.forget(device)
-        return DeviceChange(device.owner.service, device.name, check)
-
-    def _conclude(self, device: DeviceRecord, now: float, check: bool) -> DeviceChange:
-        """Apply a new verdict to the sessions and the grace of its device."""
-        allowance = device.end_grace(now)
-        evict = () if device.refusal is None else self._memory.remove_sessions(device)
-        self._memory.bring_forward(device, device.fresh_until)
-        self._memory.unpin(device)
-        if allowance is not None:
-            allowance.lift()  # last, because a session that continues may end, and call `leave`
-        cause = ADMITTED if device.refusal is None else device.refusal.admission
-        return DeviceChange(device.owner.service, device.name, check, evict, cause)
