@@ -49,7 +49,7 @@ WAITS = {
     },
     "upstreams": {
         "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound",
-        "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
+        "own_listeners", "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
     },
     "telemetry": {"access_log", "line_writer", "observer", "rendering"},
 }  # fmt: skip

@@ -123,11 +123,11 @@ def test_a_file_of_services_without_faults_prints_no_warning(capsys: pytest.Capt
 
 def test_a_policy_key_that_no_stage_enforces_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.py").write_text(GOVERNED.replace("[]", "[te.Pacing()]"))
-    asks = 'down_rate = 1\nmax_sessions = 3\noutbound = "tcp://192.0.2.1:80"'
+    asks = 'down_rate = 1\nsession_rate = 3\noutbound = "tcp://192.0.2.1:80"'
     Path("services.toml").write_text("".join(f"[services.{name}]\n{asks}\n" for name in "abcd"))
     assert main(["check", "x.py"]) == 0
     said = capsys.readouterr()
-    assert "policy not enforced: no stage reads it keys=['max_sessions'] services=['a', 'b', 'c']\n" in said.err
+    assert "policy not enforced: no stage reads it keys=['session_rate'] services=['a', 'b', 'c']\n" in said.err
     assert said.out.startswith("edge: x.py\n")
 
 

@@ -195,7 +195,7 @@ async def test_a_service_that_comes_back_as_it_was_is_a_change(known: KnownLines
             [
                 "services.a.session_rate = 0 must be a number above 0",
                 "services.b.session_burst = 0 must be a whole number of at least 1",
-                "services.b.max_sessions = 0 must be a whole number of at least 1",
+                "services.b.max_sessions = 0 must be a whole number of at least 1, or 'unlimited'",
             ],
         ),
     ],

@@ -57,7 +57,7 @@ async def test_every_fault_is_listed_by_its_path() -> None:
     _, _, found, faults = examine(tenants, bad)
     assert faults == [
         "services.a.session_rate = 0 must be a number above 0",
-        "services.a.max_sessions = 0 must be a whole number of at least 1",
+        "services.a.max_sessions = 0 must be a whole number of at least 1, or 'unlimited'",
         f"services.a.accept[1] = 'nobody' {address}",
         f"services.a.accept[2] = 7 {address}",
         "services.c.session_burst = 3 needs a session_rate",

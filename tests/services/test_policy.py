@@ -28,6 +28,7 @@ def test_each_field_has_a_fate_for_live_sessions() -> None:
         "device_limit": Fate.RECHECK,
         "device_handover": Fate.RECHECK,
         "device_hold_seconds": Fate.KEEP,
+        "device_pause_seconds": Fate.KEEP,
         "device_unchecked": Fate.KEEP,
         "device_stale_seconds": Fate.KEEP,
         "accept": Fate.RECHECK,
@@ -56,13 +57,14 @@ NO_LIST = "must be a tuple of addresses, prefixes or ranges"
         ),
         *(
             (field, value, NO_COUNT)
-            for field in ("session_burst", "max_sessions", "device_limit")
+            for field in ("session_burst", "device_limit")
             for value in (0, -1, 1.0, True, "3", LARGEST)
         ),
+        *(("max_sessions", value, f"{NO_COUNT}, or 'unlimited'") for value in (0, -1, 1.0, True, "3", LARGEST, "none")),
         ("session_burst", None, NO_COUNT),
         *(
             (field, value, NO_SECONDS)
-            for field in ("device_hold_seconds", "device_stale_seconds")
+            for field in ("device_hold_seconds", "device_pause_seconds", "device_stale_seconds")
             for value in (-1, "30", float("nan"), float("inf"), 10**400)
         ),
         *(("preconnect", value, NO_IDLE) for value in (-1, 1001, 1.0, True, None)),
@@ -84,7 +86,7 @@ def test_every_fault_of_a_policy_is_found() -> None:
     policy = Policy(session_burst=5, max_sessions=0, up_rate=0, preconnect=1)
     assert list(faults(policy, "a")) == [
         "a.session_burst = 5 needs a session_rate",
-        "a.max_sessions = 0 must be a whole number of at least 1",
+        "a.max_sessions = 0 must be a whole number of at least 1, or 'unlimited'",
         "a.up_rate = 0 must be a number of at least 1",
         "a.preconnect = 1 needs an outbound to connect to",
     ]
@@ -115,6 +117,7 @@ def test_a_field_that_does_nothing_without_another_one_needs_it_unless_it_is_the
     [
         Policy(),
         Policy(session_rate=5e-3, session_burst=1, max_sessions=LARGEST - 1, down_rate=1, up_rate=2.0**62),
+        Policy(max_sessions="unlimited", device_pause_seconds=0),
         Policy(device_limit=1, device_handover=Handover.HOLD, device_hold_seconds=0, device_stale_seconds=0),
         Policy(accept=("entries are not checked here",), outbound="tcp://shop.example:443", preconnect=1000),
     ],

@@ -345,3 +345,41 @@ def test_rules_are_swapped_with_their_policy() -> None:
     assert service.rules is rules
     tenants.services.apply(Change("shop", Settings(), Settings(), ("accept",)), None)
     assert service.rules is None
+
+
+def test_under_a_control_plane_a_service_has_1000_sessions_unless_its_policy_says_otherwise() -> None:
+    tenants = Tenants()
+    for name, policy, many in (
+        ("silent", Policy(), 1_000),
+        ("few", Policy(max_sessions=2), 2),
+        ("many", Policy(max_sessions=1_500), 1_500),
+        ("all", Policy(max_sessions="unlimited"), 3_000),
+    ):
+        tenants.put(name, policy)
+        for _ in range(many):
+            tenants.come(name)
+        late = tenants.session(name)
+        full = Reject(Reason.CONCURRENCY, "as many sessions as its service may have are live")
+        assert late.refusal == (None if name == "all" else full)
+
+
+def test_without_a_control_plane_the_edge_alone_bounds_the_sessions_of_a_service() -> None:
+    tenants = Tenants(governed=False)
+    for _ in range(1_200):
+        tenants.come("shop")
+    assert tenants.session("shop").refusal is None
+
+
+def test_a_session_that_names_its_full_service_again_or_another_one_is_not_refused() -> None:
+    tenants = Tenants()
+    tenants.put("shop", Policy(max_sessions=1))
+    tenants.put("blog")
+    session = tenants.come("shop")
+    session.service = "shop"
+    assert session.refusal is None
+    other = tenants.session("shop")
+    assert other.refusal is not None
+    other.service = "blog"
+    assert other.refusal is None
+    tenants.registry.remove(session)
+    assert tenants.session("shop").refusal is None

@@ -62,7 +62,7 @@ def _check_services(edge: Edge) -> None:
 
     if not isinstance(edge.control, FileControl):
         return
-    warnings = PolicyWarnings(edge.outline.enforced, needs_outbound=edge.outline.needs_outbound)
+    warnings = PolicyWarnings(edge.outline.enforced | {"max_sessions"}, needs_outbound=edge.outline.needs_outbound)
     for name, settings in edge.control.read(edge.stage_keys).services.items():
         warnings.note(name, settings.policy)
     logs.configure()

@@ -16,6 +16,7 @@ from ..session.verdict import Reject
 from ..upstreams.by_policy import max_idle
 from ..upstreams.connector import RETRIES
 from ..upstreams.outbound import check_outbound
+from ..upstreams.own_listeners import own_listener
 from .forwarding import Forwarding
 
 ALLOWABLE: Final = (*(str(each) for each in AddressClass if each is not AddressClass.GLOBAL), "unix")
@@ -29,8 +30,7 @@ class Forward(Fixed):
 
     A session whose upstream refuses, does not answer in time or has no address ends with a reset and with the reason
     (``upstream_refused``, ``upstream_timeout``, ``upstream_unreachable``, ``upstream_unresolved``,
-    ``upstream_forbidden``), never later than `connect_seconds`. Both sockets of an evicted session are closed when
-    :meth:`Edge.evict` returns.
+    ``upstream_forbidden``), never later than `connect_seconds`.
 
     Without `to`, a session goes to the `destination` that a stage wrote into it, else to the `outbound` of its
     service's policy; only to addresses that `allow` permits. The upstream of a policy is made when the policy arrives,
@@ -110,7 +110,16 @@ class Forward(Fixed):
         return f"Forward({to}{idle}connect_seconds={self.connect_seconds:g}{allow})"
 
     def open(self, context: EdgeContext) -> Forwarding:
-        """Make the endpoint of one run of an edge."""
+        """Make the endpoint of one run of an edge.
+
+        Raises:
+            ConfigurationError: `to` is an address that the edge itself listens on.
+        """
+        if isinstance(self.to, Address) and (listener := own_listener(self.to, context.listeners)) is not None:
+            raise ConfigurationError(
+                f"Forward({str(self.to)!r}) goes to {listener}, where this edge itself listens: its sessions would "
+                "come back for ever"
+            )
         return Forwarding(self, context)
 
 

@@ -45,6 +45,7 @@ class SnapshotApplier:
 
     Attributes:
         stage_keys: the keys of users' stages that the chain reads; others are faults.
+        own_listener: gives the listener of this edge that a destination reaches, or None; such an outbound is a fault.
         needs_outbound: whether sessions are refused if their policy names no outbound, which earns a warning.
         on_applied: called after each snapshot that was applied.
         version: of the last snapshot; empty before the first.
@@ -81,6 +82,7 @@ class SnapshotApplier:
         self._effects = Effects(services, live, observer, self._turns, self._enforced)
         self._new = 0  # services added or changed since the last gc.freeze()
         self.needs_outbound = False
+        self.own_listener: Callable[[object], str | None] = lambda _: None
         self.on_applied: list[Callable[[], object]] = []
         self.version = ""
         self.applied_at: float | None = None
@@ -205,7 +207,7 @@ class SnapshotApplier:
         """Examine a snapshot in its turn; `refusal` is the fault of its removals."""
         if refusal:
             raise SnapshotError([*snapshot.faults, refusal])
-        found, wrong = await in_slices(self._examiner.examine(snapshot, warnings))
+        found, wrong = await in_slices(self._examiner.examine(snapshot, warnings, self.own_listener))
         if wrong:
             raise SnapshotError(wrong)
         return found

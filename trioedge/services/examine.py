@@ -1,7 +1,7 @@
 """Examines snapshots: the changes that one makes, its faults and warnings, and the rules of its sources."""
 
 from collections import deque
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from itertools import chain
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -17,6 +17,9 @@ from .stage_keys import StageKeys
 
 Found: TypeAlias = deque[tuple[Change, SourceRules | None]]
 """Changes with the compiled rules of their new settings; taken from the left end, so that no step frees many."""
+
+OwnListener: TypeAlias = Callable[[object], str | None]
+"""Gives the listener of the edge that a destination reaches, or None."""
 
 _SOURCE_FIELDS: Final = frozenset({"accept", "reject"})
 
@@ -91,12 +94,18 @@ class Examiner:
         self._stage_keys = stage_keys
         self._compiled: WeakValueDictionary[tuple[int, ...], SourceRules] = WeakValueDictionary()
 
-    def examine(self, snapshot: Snapshot, warnings: PolicyWarnings) -> Generator[None, None, tuple[Found, Faults]]:
+    def examine(
+        self,
+        snapshot: Snapshot,
+        warnings: PolicyWarnings,
+        own_listener: Callable[[object], str | None] = lambda _: None,
+    ) -> Generator[None, None, tuple[Found, Faults]]:
         """Find the changes that a snapshot makes, check them and compile their rules, in short steps.
 
         Args:
             snapshot: any snapshot; the values in its settings need not be right.
             warnings: is given each policy that is new or changed.
+            own_listener: gives the listener of the edge that a destination reaches, or None.
 
         Returns:
             The changes, and the faults. With faults there are no changes.
@@ -118,6 +127,12 @@ class Examiner:
                 if unnameable := name_fault(change.name):
                     wrong.note(f"services.{quote(change.name)}: {unnameable}")
                 wrong.extend(self._faults(change.after, path))
+                outbound = change.after.policy.outbound
+                if outbound is not None and (listener := own_listener(outbound)) is not None:
+                    wrong.note(
+                        f"{path}.outbound = {quote(outbound)} is {listener}, where this edge itself listens: its "
+                        "sessions would come back for ever"
+                    )
                 warnings.note(change.name, change.after.policy)
                 try:
                     rules = yield from self._rules(change, change.after.policy)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 import attrs
 
@@ -37,6 +37,12 @@ class Fate(StrEnum):
 
 MAX_PRECONNECT: Final = 1000
 
+UNLIMITED_SESSIONS: Final = "unlimited"
+"""The `max_sessions` of a service that may have as many as the edge."""
+
+DEFAULT_MAX_SESSIONS: Final = 1_000
+"""Live sessions of a service whose policy says nothing, so that one tenant, or a loop, cannot take the whole edge."""
+
 NEEDS: Final = {
     "session_burst": ("session_rate", "needs a session_rate"),
     "preconnect": ("outbound", "needs an outbound to connect to"),
@@ -63,6 +69,11 @@ def _seconds(value: Any) -> str:
 
 def _count(value: Any) -> str:
     return "" if value is None else count_fault(value)
+
+
+def _sessions(value: Any) -> str:
+    fault = "" if value == UNLIMITED_SESSIONS else _count(value)
+    return f"{fault}, or {UNLIMITED_SESSIONS!r}" if fault else ""
 
 
 def _idle(value: Any) -> str:
@@ -124,8 +135,8 @@ class Policy:
     """New sessions per second."""
     session_burst: int = attrs.field(default=32, metadata=_rule(Fate.KEEP, count_fault))
     """New sessions at once after a pause; needs a `session_rate`."""
-    max_sessions: int | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _count))
-    """Live sessions at once."""
+    max_sessions: int | Literal["unlimited"] | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _sessions))
+    """Live sessions at once, or ``unlimited``; under a control plane 1,000, if neither this nor a stage says it."""
     down_rate: float | None = attrs.field(
         default=None, metadata=_rule(Fate.RETUNE, _bytes_per_second), converter=_read_down_rate
     )
@@ -140,6 +151,8 @@ class Policy:
     """The action when one more device comes."""
     device_hold_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds))
     """How long ``hold`` tolerates one device too many."""
+    device_pause_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds))
+    """How long a device that was cut for another one may cut none itself."""
     device_unchecked: Unchecked | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _choice(Unchecked)))
     """The treatment of a device whose check is not answered in time."""
     device_stale_seconds: float | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _seconds))
@@ -176,6 +189,7 @@ class Policy:
             "limit": self.device_limit,
             "handover": self.device_handover,
             "hold_seconds": self.device_hold_seconds,
+            "pause_seconds": self.device_pause_seconds,
             "unchecked": self.device_unchecked,
             "stale_seconds": self.device_stale_seconds,
         }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -45,6 +46,8 @@ class Service:
         opened: sessions so far, those included that began as another service's.
         live: sessions now.
         refusal: the refusal of new sessions; None if it may have sessions.
+        max_sessions: live sessions that it may have; infinity for no limit.
+        default_max_sessions: the same where its policy says nothing.
         removed: whether the control plane has removed it; sessions that are still live are ending.
         by_source: its live sessions by the key of their source; the registry changes it.
     """
@@ -54,9 +57,11 @@ class Service:
     settings: Settings
     up: Meter
     down: Meter
+    default_max_sessions: float = inf
     policy: Policy = attrs.field(init=False)
     session_rate: RateSpec | None = attrs.field(init=False)
     refusal: Reject | None = attrs.field(init=False)
+    max_sessions: float = attrs.field(init=False)
     rules: SourceRules | None = None
     upstream: Any = None
     opened: int = 0
@@ -102,6 +107,8 @@ class Service:
         self.rules = rules
         self.session_rate = None if policy.session_rate is None else RateSpec(policy.session_rate, policy.session_burst)
         self.refusal = None if policy.enabled else DISABLED_SERVICE
+        said = policy.max_sessions
+        self.max_sessions = self.default_max_sessions if said is None else inf if isinstance(said, str) else said
 
     @contextmanager
     def under(self, settings: Settings, rules: SourceRules | None) -> Iterator[None]:

@@ -20,6 +20,7 @@ is named for the length of the run, so that its gate does not refill when its la
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, KeysView, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ..addresses.rules import SourceRules
@@ -28,7 +29,7 @@ from ..session.meter import Meter, Total
 from ..session.verdict import Reason, Reject
 from .applying.watchers import Watchers, name_of_code
 from .changes import changed_fields
-from .policy import Settings
+from .policy import DEFAULT_MAX_SESSIONS, Settings
 from .service import UNKNOWN_SERVICE, Service
 from .snapshot import Change, Snapshot, Watcher
 
@@ -64,6 +65,7 @@ class Services:
         governed: whether a control plane says which services there are.
         unnamed: the service of a session before a stage names one. Without a control plane it is the service
             ``default``. With one it has no name, its policy is the default one, and no look-up finds it.
+        default_max_sessions: live sessions of a service whose policy says nothing; infinity without a control plane.
         on_traffic: called with a service when its sessions change, and when its bytes move after its meters listened.
         on_gone: called with a service that was removed, once its last session has ended.
         watchers: the objects that follow changes.
@@ -72,8 +74,8 @@ class Services:
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_observer", "_up", "governed", "on_gone",
-                 "on_traffic", "unnamed", "watchers")  # fmt: skip
+    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_observer", "_up", "default_max_sessions",
+                 "governed", "on_gone", "on_traffic", "unnamed", "watchers")  # fmt: skip
 
     def __init__(self, up: Total, down: Total, *, governed: bool, observer: "Observer | None" = None) -> None:
         """Start with the unnamed service only.
@@ -91,6 +93,7 @@ class Services:
         self._incarnations = itertools.count(1)
         self.watchers = Watchers(observer)
         self.governed = governed
+        self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []
         self.on_gone: list[Callable[[Service], object]] = []
         if governed:
@@ -208,7 +211,8 @@ class Services:
         def wake() -> None:
             self._notify(service)
 
-        service = Service(name, next(self._incarnations), settings, Meter(self._up, wake), Meter(self._down, wake))
+        meters = Meter(self._up, wake), Meter(self._down, wake)
+        service = Service(name, next(self._incarnations), settings, *meters, self.default_max_sessions)
         return service  # `wake` and the service refer to each other until `Service.release`
 
     def _gone(self, service: Service) -> None:

@@ -17,6 +17,7 @@ A start that fails, and a cancel, stop what has been started in the same way; a 
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from math import inf
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -36,6 +37,7 @@ from ..session.verdict import Reason
 from ..telemetry.access_log import AccessLog, LiveAccessLog
 from ..telemetry.observer import Observer, Statistics
 from ..upstreams.outbound import open_outbound
+from ..upstreams.own_listeners import own_listener
 from ..upstreams.resolver import Resolver
 from .affordable import FEW_SESSIONS, affordable_sessions
 from .description import Description
@@ -87,11 +89,13 @@ class Run:
             self._log,
             self._totals,
             name=description.known_name,
-            enforced=description.outline.enforced,
+            enforced=description.outline.enforced | {"max_sessions"},  # a session's service enforces it
             report_seconds=description.report_seconds,
             snapshots=snapshots,
             stage_keys=description.stage_keys,
         )
+        if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
+            self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
         self.supervisor.live.source_prefix = description.source_keys
         self.sessions: Sessions | None = None
         self.calls: StageCalls | None = None
@@ -191,6 +195,7 @@ class Run:
         self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
         supervisor.applier.rechecks = _rechecks(chain)
         supervisor.applier.needs_outbound = outline.needs_outbound
+        supervisor.applier.own_listener = lambda destination: own_listener(destination, calls.addresses())
         self.sessions = sessions = Sessions(
             chain,
             reactor,

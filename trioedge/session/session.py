@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_DEVICE_LETTERS: Final = 255
 
+TOO_MANY_SESSIONS: Final = Reject(Reason.CONCURRENCY, "as many sessions as its service may have are live")
+
 
 class Session(SessionFields):
     """One client of the edge, from accept to close.
@@ -31,8 +33,8 @@ class Session(SessionFields):
     def service(self) -> "Service":
         """The tenant that the session counts for; before a stage names one, the edge's unnamed service.
 
-        A stage writes a name or a service, until the endpoint begins. One that is unknown or disabled is refused with
-        reason ``service`` once that stage returns.
+        A stage writes a name or a service, until the endpoint begins. Once it returns, one that is unknown or disabled
+        is refused with reason ``service``, and one that has its `max_sessions` with ``concurrency``.
         """
         return self._service
 
@@ -41,16 +43,15 @@ class Session(SessionFields):
         if self._began:
             raise RuntimeError("session.service is final once the endpoint has begun: name it in a stage")
         found = self._find(service)
-        if type(found) is Reject:
-            self._refusal = found
-            return
-        self._refusal = None
-        if found is self._service:
+        if not isinstance(found, Reject) and found.live >= found.max_sessions and found is not self._service:
+            found = TOO_MANY_SESSIONS
+        self._refusal = found if isinstance(found, Reject) else None
+        if isinstance(found, Reject) or found is self._service:
             return
         if self._index is None:
-            self.enter(found)  # type: ignore[arg-type]  # no Reject, as just seen
+            self.enter(found)
         else:
-            self._index.move(self, found)  # type: ignore[arg-type]
+            self._index.move(self, found)
         if self._follower is not None:
             self.follow(None)
 

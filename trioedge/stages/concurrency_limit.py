@@ -93,8 +93,9 @@ class LiveConcurrencyLimit:
         else:
             service = session.service
             key = service.incarnation
-            if service.policy.max_sessions is not None:
-                limit, too_many = service.policy.max_sessions, _POLICY_TOO_MANY
+            said = service.policy.max_sessions
+            if said is not None:
+                limit, too_many = UNLIMITED if isinstance(said, str) else said, _POLICY_TOO_MANY
         answer = self._enter(key, limit)
         if answer is ENTERED:
             session.defer(partial(self._leave, key))  # under the key that it was counted by, whatever changes later

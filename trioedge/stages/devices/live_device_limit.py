@@ -35,7 +35,8 @@ REST: Final = 4
 """How many times longer than its work the worker rests when thousands of devices are due."""
 
 FIELDS: Final = (
-    "device_limit", "device_handover", "device_hold_seconds", "device_unchecked", "device_stale_seconds",
+    "device_limit", "device_handover", "device_hold_seconds", "device_pause_seconds", "device_unchecked",
+    "device_stale_seconds",
 )  # fmt: skip
 _RECHECKED: Final = frozenset(field for field in FIELDS if FATES[field] is Fate.RECHECK)
 
