@@ -145,12 +145,16 @@ class Edge:
         """Return the state of the connection to the control plane."""
         return self._present().supervisor.state()
 
-    async def verify(self, service: str, password: str) -> bool:
-        """Say whether `password` is the service's: a slow hash in a thread once, then memory for ten minutes."""
+    async def verify(self, service: str, password: str, source: Session | str | None = None) -> bool:
+        """Say whether `password` is the service's: a slow hash in a thread once, then memory for ten minutes.
+
+        An unknown service takes as long. Sources take turns, by the client's session or address: see
+        :class:`~trioedge.services.passwords.Passwords`, also for the bounds beyond which the answer is False.
+        """
         calls = self._present().calls
         if calls is None:
             raise RuntimeError("this edge is not serving")
-        return await calls.verify(service, password)
+        return await calls.verify(service, password, source)
 
     def explain(self, session: int | Session) -> Explanation:
         """Say which stage decided what on a session, and in how many microseconds.
@@ -179,10 +183,9 @@ class Edge:
     ) -> int:
         """Cut the live sessions that match everything named, with reason ``evicted``, and say how many.
 
-        All of them have their `cut_reason` when this returns. Up to 64 are closed by then; more are closed soon, in
-        slices. One that is inside a middleware is closed when its task next runs. Costs what it cuts, whatever else
-        lives. Only a prefix that is wider than `source_prefix` looks at every source, 16,384 at once; the search for
-        further ones goes on in the background, and they are not in the number.
+        All have their `cut_reason` when this returns. Up to 64 are closed by then, more soon, in slices; one that is
+        inside a middleware is closed when its task next runs. Costs what it cuts. A prefix wider than `source_prefix`
+        looks at every source: 16,384 at once, at others later, and then the number is of those cut so far.
 
         Args:
             service: sessions of this service.

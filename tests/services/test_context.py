@@ -52,7 +52,7 @@ class FakeEdge:
         await trio.sleep(self.seconds)
         return [HERE]
 
-    async def verify(self, service: str, password: str) -> bool:
+    async def verify(self, service: str, password: str, source: Session | str | None = None) -> bool:
         self.asked.append((service, password))
         await trio.sleep(self.seconds)
         return True

@@ -11,7 +11,7 @@ import trio.testing
 from trioedge.errors import ConfigurationError
 from trioedge.services import passwords as module
 from trioedge.services.credentials import check_hash, read_hash
-from trioedge.services.passwords import REMEMBERED_SECONDS, Passwords, hash_password
+from trioedge.services.passwords import FORGET_SECONDS, REMEMBERED_SECONDS, Passwords, hash_password
 
 
 class Slowly:
@@ -144,6 +144,7 @@ async def test_a_hash_and_a_password_that_are_split_elsewhere_have_a_digest_of_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_matches", lambda _, password_hash: password_hash == "ab")
+    monkeypatch.setattr(module, "read_hash", lambda _: (1, b"", b""))
     passwords = Passwords()
     assert await passwords.verify("c", "ab")
     assert not await passwords.verify("bc", "a")
@@ -251,3 +252,124 @@ async def test_an_answer_without_a_hash_may_be_cancelled_too(password: str, know
     assert scope.cancelled_caught
     assert await passwords.verify(password, hashed) is known
     assert (slowly.asked, passwords._asking) == (asked, {})
+
+
+# Services that there are not, and sources that guess.
+
+
+async def test_a_service_without_a_hash_costs_a_hash_of_its_own_each(slowly: Slowly) -> None:
+    passwords = Passwords()
+    for number in range(3):
+        assert not await passwords.verify("secret", None, f"unknown {number}")
+        assert slowly.asked == number + 1, "an answer from memory would say that there is no such service"
+        assert not await passwords.verify("secret", None, f"unknown {number}")
+    assert slowly.asked == 3
+
+
+async def test_the_hash_for_no_service_costs_as_much_as_that_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs: list[int] = []
+    monkeypatch.setattr(module, "_matches", lambda _, text: costs.append(read_hash(text)[0]))
+    passwords = Passwords()
+    await passwords.verify("secret", None)
+    monkeypatch.setattr(module, "COST_LOG2", 5)
+    await passwords.verify("secret", hash_password("other"))
+    await passwords.verify("secret", None)
+    assert costs == [1, 5, 5]
+
+
+async def test_the_right_password_takes_its_turn_before_a_hundred_guesses_of_other_sources(slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    slowly.go_on.clear()
+    order: list[str] = []
+
+    async def ask(password: str, source: bytes) -> None:
+        await passwords.verify(password, hashed, "shop", source)
+        order.append(password)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(ask, f"wrong {number}", bytes([number % 10 + 1]))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.start_soon(ask, "secret", b"honest")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        slowly.go_on.set()
+    assert len(order) == 101
+    assert order.index("secret") <= 14, "two that run, one of each of the ten others, and two threads"
+
+
+async def test_of_one_source_16_callers_wait_and_the_others_are_answered_at_once(slowly: Slowly) -> None:
+    full: list[None] = []
+    passwords, hashed = Passwords(lambda: full.append(None)), hash_password("secret")
+    slowly.go_on.clear()
+    answers: list[bool] = []
+
+    async def ask(number: int) -> None:
+        answers.append(await passwords.verify(f"wrong {number}", hashed, "shop", b"guesser"))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(ask, number)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert answers == [False] * 4
+        assert len(full) == 4
+        nursery.cancel_scope.cancel()
+    assert (passwords._callers, passwords._asking, passwords._free, len(passwords._waiting)) == ({}, {}, 2, 0)
+
+
+async def test_a_source_pauses_longer_after_each_wrong_password_and_others_do_not(
+    autojump_clock: trio.testing.MockClock, slowly: Slowly
+) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    waited = []
+    for number in range(8):
+        began = trio.current_time()
+        assert not await passwords.verify(f"wrong {number}", hashed, "shop", b"guesser")
+        waited.append(round(trio.current_time() - began, 3))
+    assert waited == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    began = trio.current_time()
+    assert await passwords.verify("secret", hashed, "shop", b"honest")
+    assert trio.current_time() == began
+    await trio.sleep(FORGET_SECONDS)
+    assert not await passwords.verify("wrong again", hashed, "shop", b"guesser")
+    assert trio.current_time() == began + FORGET_SECONDS
+
+
+async def test_a_caller_that_is_cancelled_while_it_pauses_or_waits_leaves_nothing(slowly: Slowly) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    assert not await passwords.verify("wrong", hashed, "shop", b"guesser")
+    with trio.move_on_after(0.01) as pausing:
+        await passwords.verify("wrong too", hashed, "shop", b"guesser")
+    assert pausing.cancelled_caught
+    slowly.go_on.clear()
+    async with trio.open_nursery() as nursery:
+        for number in range(2):
+            nursery.start_soon(passwords.verify, f"wrong {number}", hashed, "shop", bytes([number]))
+        await until(slowly, 3)
+        with trio.move_on_after(0.01) as waiting:
+            await passwords.verify("secret", hashed, "shop", b"honest")
+        assert waiting.cancelled_caught
+        slowly.go_on.set()
+    assert (passwords._callers, passwords._asking, passwords._free, len(passwords._waiting)) == ({}, {}, 2, 0)
+    assert await passwords.verify("secret", hashed, "shop", b"honest")
+
+
+async def test_beyond_256_callers_the_source_with_the_most_of_them_loses_one(
+    slowly: Slowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 4)
+    passwords, hashed = Passwords(), hash_password("secret")
+    slowly.go_on.clear()
+    answers: dict[str, bool] = {}
+
+    async def ask(password: str, source: bytes) -> None:
+        answers[password] = await passwords.verify(password, hashed, "shop", source)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(6):
+            nursery.start_soon(ask, f"wrong {number}", b"guesser")
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask, "secret", b"honest")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert answers == {"wrong 5": False}, "two run and four waited"
+        slowly.go_on.set()
+    assert answers["secret"]

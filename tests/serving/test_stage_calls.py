@@ -107,11 +107,29 @@ async def test_a_password_that_a_snapshot_changes_during_the_check_is_not_the_se
         run: Any = kept.context._edge
         check = run._passwords.verify
 
-        async def check_slowly(password: str, password_hash: str) -> bool:
-            right: bool = await check(password, password_hash)
+        async def check_slowly(password: str, password_hash: str, *source: object) -> bool:
+            right: bool = await check(password, password_hash, *source)
             assert right
             await control.put("shop", te.Settings(te.Policy(), te.Credentials(quick_hash("new"))))
             return right
 
         run._passwords.verify = check_slowly
         assert not await kept.context.verify("shop", "old")
+
+
+async def test_a_source_is_a_session_or_an_address_and_its_prefix_is_the_key() -> None:
+    control = te.MemoryControl({"shop": te.Settings(te.Policy(), te.Credentials(quick_hash("right")))})
+    kept = Kept()
+    edge = te.Edge(
+        "tcp://127.0.0.1:0", [te.Identify("shop"), kept], te.Forward("tcp://192.0.2.9:6379"), control=control
+    )
+    async with open_edge(edge) as world:
+        client = await world.connect("2001:db8::1")
+        run: Any = kept.context._edge
+        for source in (client.session, "2001:DB8::2", "::ffff:192.0.2.7", None):
+            assert await edge.verify("shop", "right", source)
+            assert not await edge.verify("shop", f"wrong {source}", source)
+        assert not await kept.context.verify("unknown", "right", client.session)
+        assert set(run._passwords._failures) == {client.session.source_key, bytes([192, 0, 2, 7])}
+        with pytest.raises(te.ConfigurationError, match="'here' is not an IP address"):
+            await edge.verify("shop", "right", "here")

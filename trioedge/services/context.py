@@ -75,7 +75,7 @@ class EdgeFunctions(Protocol):
     async def resolve(self, address: Address, /) -> Sequence[SocketAddress]:
         """See :meth:`EdgeContext.resolve`."""
 
-    async def verify(self, service: str, password: str, /) -> bool:
+    async def verify(self, service: str, password: str, source: Session | str | None, /) -> bool:
         """See :meth:`EdgeContext.verify`."""
 
     def addresses(self) -> tuple[str, ...]:
@@ -219,6 +219,6 @@ class EdgeContext:
         """
         return self._edge.resolve(parse_address(address) if isinstance(address, str) else address)
 
-    def verify(self, service: str, password: str) -> Awaitable[bool]:
+    def verify(self, service: str, password: str, source: Session | str | None = None) -> Awaitable[bool]:
         """Return whether a password is a service's; an async method, see :meth:`Edge.verify`."""
-        return self._edge.verify(service, password)
+        return self._edge.verify(service, password, source)

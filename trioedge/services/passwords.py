@@ -1,9 +1,10 @@
-"""Passwords: one slow hash in a thread, then a keyed digest answers from memory."""
+"""Passwords: one slow hash in a thread, in fair turns; then a keyed digest answers from memory."""
 
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 import trio
 
 from ..errors import ConfigurationError
+from ..structures.turns import Turns
 from .credentials import BLOCK, KEY_BYTES, LANES, SALT_BYTES, read_hash, write_hash
 
 COST_LOG2: Final = 14
@@ -20,6 +22,16 @@ REMEMBERED_SECONDS: Final = 600.0
 CAPACITY: Final = 65_536
 THREADS: Final = 2
 MAX_PASSWORD_BYTES: Final = 1024
+
+MAX_WAITING: Final = 256
+"""Callers that wait for a turn; beyond it, the source with the most of them loses one."""
+
+MAX_WAITING_OF_SOURCE: Final = 16
+
+FIRST_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 2.0
+FORGET_SECONDS: Final = 60.0
+"""A source without a wrong password for so long has no pause any more."""
 
 
 def hash_password(password: str) -> str:
@@ -53,24 +65,42 @@ def _matches(password: bytes, text: str) -> bool:
 
 
 class Passwords:
-    """Verifies passwords without blocking the event loop: one slow hash for each pair of password and hash.
+    """Verifies passwords without blocking the event loop: one slow hash for each service, password and hash.
 
-    Callers that ask at the same time share it, and its answer is remembered for ten minutes, of 65,536 pairs at most.
-    Memory has digests under a key of this object, and neither passwords nor hashes. A changed `password_hash` gives
-    another digest, so it applies at once.
+    Callers that ask at the same time share it, and its answer is remembered for ten minutes, of 65,536 at most. Memory
+    has digests under a key of this object, and neither passwords nor hashes. A changed `password_hash` gives another
+    digest, so it applies at once. A service without a hash takes as long as one with a hash, so the time of an answer
+    says nothing about which services there are.
+
+    Sources take turns, and one whose passwords were wrong pauses before its next hash: a client with the right password
+    does not wait behind a hundred that guess. At most 256 callers wait, and 16 of one source; the answer to others is
+    False.
     """
 
     # A digest in `_asking` has a slow hash under way, whose end is the event; one in `_known` has an answer and the
     # time at which it expires, the oldest first. All answers last equally long, so the first one in `_known` is the one
-    # that expires first, and it is evicted at capacity.
+    # that expires first, and it is evicted at capacity. `_callers` counts the callers of each source that want a hash;
+    # `_failures` has the wrong passwords of a source lately, and the time of the last one, the oldest first.
 
-    def __init__(self) -> None:
+    def __init__(self, on_full: Callable[[], object] = lambda: None) -> None:
+        """Remember nothing.
+
+        Args:
+            on_full: called when a password is not checked, because too many callers wait.
+        """
         self._key = secrets.token_bytes(32)
+        self._dummy = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(KEY_BYTES)
+        self._cost = COST_LOG2  # of the last hash, so that a service without one takes as long
         self._known: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         self._asking: dict[bytes, trio.Event] = {}
         self._threads = trio.CapacityLimiter(THREADS)
+        self._free = THREADS
+        self._waiting: Turns[_Turn] = Turns(MAX_WAITING)
+        self._callers: Counter[bytes] = Counter()
+        self._failures: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+        self._on_full = on_full
 
-    async def verify(self, password: str, password_hash: str | None) -> bool:
+    async def verify(self, password: str, password_hash: str | None, service: str = "", source: bytes = b"") -> bool:
         """Return whether the password is the one that was hashed; from memory if it was asked lately.
 
         After a cancel the thread ends by itself, and the next caller starts a new hash.
@@ -78,32 +108,108 @@ class Passwords:
         Args:
             password: any text; one that is longer than 1,024 bytes is wrong.
             password_hash: a good one, as :func:`hash_password` returns it; None if no password is right.
+            service: its name, or any other that a client gave.
+            source: the key of the client's source; with none, only the bound of the whole queue applies.
         """
         secret = _encode(password)
-        if password_hash is None or len(secret) > MAX_PASSWORD_BYTES:
+        if len(secret) > MAX_PASSWORD_BYTES:
             await trio.lowlevel.checkpoint()
             return False
-        digest = hmac.digest(self._key, password_hash.encode() + b"\0" + secret, "sha256")
+        stored = password_hash
+        if stored is None:
+            stored = write_hash(self._cost, *self._dummy)
+        else:
+            self._cost = read_hash(stored)[0]
+        named = b"\0".join((_encode(service), stored.encode(), secret))
+        digest = hmac.digest(self._key, named, "sha256")
         while True:
             matches, expires_at = self._known.get(digest, (False, -inf))
             if trio.current_time() < expires_at:
                 await trio.lowlevel.checkpoint()
-                return matches
+                return matches and password_hash is not None
             if digest not in self._asking:
-                return await self._ask(digest, secret, password_hash)
+                return await self._ask(digest, secret, stored, source) and password_hash is not None
             await self._asking[digest].wait()
 
-    async def _ask(self, digest: bytes, secret: bytes, password_hash: str) -> bool:
+    async def _ask(self, digest: bytes, secret: bytes, password_hash: str, source: bytes) -> bool:
+        if source and self._callers[source] >= MAX_WAITING_OF_SOURCE:
+            self._on_full()
+            await trio.lowlevel.checkpoint()
+            return False
         done = self._asking[digest] = trio.Event()
+        self._callers[source] += 1
         try:
-            matches = await trio.to_thread.run_sync(
-                partial(_matches, secret, password_hash), limiter=self._threads, abandon_on_cancel=True
-            )
+            await trio.sleep_until(self._paused_until(source))
+            if not await self._turn(source):
+                self._on_full()
+                return False
+            try:
+                matches = await trio.to_thread.run_sync(
+                    partial(_matches, secret, password_hash), limiter=self._threads, abandon_on_cancel=True
+                )
+            finally:
+                self._pass_on()
             self._known[digest] = matches, trio.current_time() + REMEMBERED_SECONDS
             self._known.move_to_end(digest)
             if len(self._known) > CAPACITY:
                 self._known.popitem(last=False)
+            if not matches and source:
+                self._failed(source)
         finally:
+            self._callers[source] -= 1
+            if not self._callers[source]:
+                del self._callers[source]
             del self._asking[digest]
             done.set()
         return matches
+
+    async def _turn(self, source: bytes) -> bool:
+        """Wait for the source's turn; False if the queue is too full."""
+        if self._free:
+            self._free -= 1
+            return True
+        turn = _Turn()
+        dropped = self._waiting.put(source, turn)
+        if dropped is not None:
+            dropped.dropped = True
+            dropped.event.set()
+        try:
+            await turn.event.wait()
+        except trio.Cancelled:
+            self._waiting.remove(source, turn)
+            if turn.event.is_set() and not turn.dropped:
+                self._pass_on()
+            raise
+        return not turn.dropped
+
+    def _pass_on(self) -> None:
+        """Give the turn to the next source, if one waits."""
+        turn = self._waiting.take()
+        if turn is None:
+            self._free += 1
+        else:
+            turn.event.set()
+
+    def _paused_until(self, source: bytes) -> float:
+        """Return when a source may have its next hash: later after each wrong password, until a minute without one."""
+        count, at = self._failures.get(source, (0, -inf))
+        if not count or trio.current_time() >= at + FORGET_SECONDS:
+            return -inf
+        return at + min(FIRST_PAUSE_SECONDS * 2.0 ** (count - 1), MAX_PAUSE_SECONDS)
+
+    def _failed(self, source: bytes) -> None:
+        now = trio.current_time()
+        count, at = self._failures.pop(source, (0, -inf))
+        self._failures[source] = min(count, 60) + 1 if now < at + FORGET_SECONDS else 1, now
+        if len(self._failures) > CAPACITY:
+            self._failures.popitem(last=False)
+
+
+class _Turn:
+    """A caller that waits for its turn."""
+
+    __slots__ = ("dropped", "event")
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.dropped = False

@@ -178,7 +178,9 @@ class Run:
         if self._access is not None:
             await nursery.start(self._access.run)
         outline, supervisor = self._edge.outline, self.supervisor
-        self.calls = calls = StageCalls(self._log, reactor, self._resolver, supervisor.services, self._listeners)
+        self.calls = calls = StageCalls(
+            self._log, reactor, self._resolver, supervisor.services, self._listeners, self._edge.source_keys
+        )
         context = EdgeContext(
             log=self._log,
             control=self._edge.control,

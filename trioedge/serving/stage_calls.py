@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ..addresses.address import Address, parse_address
+from ..addresses.address import Address, normalise_source, parse_address
+from ..addresses.source_prefix import SourcePrefix
 from ..loop.reactor import Reactor
 from ..relay.carry import carry
 from ..services.context import SocketAddress, Upstream
@@ -32,14 +33,16 @@ class StageCalls:
     way_out: Connecting
 
     def __init__(
-        self, log: Observer, reactor: Reactor, resolver: Resolver, services: Services, listeners: Sequence[Listener]
-    ) -> None:
+        self, log: Observer, reactor: Reactor, resolver: Resolver, services: Services, listeners: Sequence[Listener],
+        source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
+    ) -> None:  # fmt: skip
         self._log = log
         self._reactor = reactor
         self._resolver = resolver
         self._services = services
         self._listeners = listeners
-        self._passwords = Passwords()
+        self._source_prefix = source_prefix
+        self._passwords = Passwords(lambda: log.notice("password not checked: too many wait"))
 
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""
@@ -71,11 +74,16 @@ class StageCalls:
             raise answer
         return answer
 
-    async def verify(self, service: str, password: str) -> bool:
+    async def verify(self, service: str, password: str, source: Session | str | None = None) -> bool:
         """See :meth:`Edge.verify`."""
         before = self._password_hash(service)
-        right = await self._passwords.verify(password, before)
+        right = await self._passwords.verify(password, before, service, self._key_of(source))
         return right and self._password_hash(service) == before  # a snapshot may have changed it meanwhile
+
+    def _key_of(self, source: Session | str | None) -> bytes:
+        if isinstance(source, Session):
+            return source.source_key
+        return b"" if source is None else self._source_prefix.key(normalise_source(source)[1])
 
     def _password_hash(self, name: str) -> str | None:
         service = self._services.get(name)
