@@ -27,8 +27,8 @@ def document(bench: Bench, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "git_commit": _commit(),
-        "machine": _machine(),
+        "git_commit": commit(),
+        "machine": machine(),
         "versions": versions(),
         "left_out": bench.left_out,
         "failures": bench.failures,
@@ -47,7 +47,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -61,7 +61,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit measured, with `+` behind it where the tree differs from it."""
     try:
         head = _git("rev-parse", "HEAD")

@@ -57,22 +57,26 @@ error_log stderr crit;
 events {{ worker_connections {files}; }}
 stream {{
     proxy_timeout 10m;
-    server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{upstream}; }}
+    {stream}
+    server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{upstream}; {server} }}
 }}
 """
+
+
+Command = Callable[[Path, int, int], list[str]]
+"""Writes what a program needs into a fresh folder, and gives its command line: folder, port, port of the upstream."""
 
 
 @dataclass(frozen=True)
 class Peer:
     """One program to measure.
 
-    `command` writes what the program needs into a fresh folder and returns its command line; it is given the
-    folder, the port to listen on and the port of the upstream. Without one, the client talks to the upstream.
+    Without a `command`, the client talks to the upstream. `missing` says why it cannot run here, or nothing.
     """
 
     name: str
     label: str
-    command: Callable[[Path, int, int], list[str]] | None
+    command: Command | None
     missing: Callable[[], str | None]
 
 
@@ -88,7 +92,9 @@ class Running:
         return proportional_kib(self.pid)
 
 
-def _haproxy(limits: str) -> Callable[[Path, int, int], list[str]]:
+def haproxy(limits: str = "") -> Command:
+    """HAProxy, with lines more in its frontend."""
+
     def command(folder: Path, port: int, upstream: int) -> list[str]:
         (folder / "accepted.lst").write_text("\n".join(prefixes(PREFIXES)) + "\n")
         rules = limits.replace("accepted.lst", str(folder / "accepted.lst"))
@@ -99,15 +105,20 @@ def _haproxy(limits: str) -> Callable[[Path, int, int], list[str]]:
     return command
 
 
-def _nginx(folder: Path, port: int, upstream: int) -> list[str]:
-    module = _nginx_module()
-    (folder / "nginx.conf").write_text(
-        NGINX.format(port=port, upstream=upstream, files=19_000, module=f"load_module {module};\n" if module else "")
-    )
-    return [_program("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+def nginx(stream: str = "", server: str = "") -> Command:
+    """nginx, with directives more in its `stream` and `server` blocks."""
+
+    def command(folder: Path, port: int, upstream: int) -> list[str]:
+        module = _nginx_module()
+        load = f"load_module {module};\n" if module else ""
+        fields = {"port": port, "upstream": upstream, "files": 19_000, "stream": stream, "server": server}
+        (folder / "nginx.conf").write_text(NGINX.format(module=load, **fields))
+        return [_program("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+
+    return command
 
 
-def _asyncio(*arguments: str) -> Callable[[Path, int, int], list[str]]:
+def _asyncio(*arguments: str) -> Command:
     return lambda _, port, upstream: python("tests.bench.asyncio_relay", str(port), str(upstream), *arguments)
 
 
@@ -115,7 +126,7 @@ def _trio(_: Path, port: int, upstream: int) -> list[str]:
     return python("tests.bench.trio_relay", str(port), str(upstream))
 
 
-def _edge(kind: str) -> Callable[[Path, int, int], list[str]]:
+def _edge(kind: str) -> Command:
     return lambda _, port, upstream: python(
         "tests.bench.edges", kind, f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{upstream}"
     )
@@ -139,19 +150,21 @@ def _nginx_module() -> Path | None:
 
 
 def _no_program(name: str) -> Callable[[], str | None]:
-    return lambda: None if _program(name) else "not installed"
+    return lambda: None if _program(name) else f"not installed; apt-get install {name}"
 
 
 def _no_nginx() -> str | None:
     if not _program("nginx"):
-        return "not installed"
-    return None if _nginx_module() or re.search(r"--with-stream( |$)", _nginx_build()) else "no stream module"
+        return "not installed; apt-get install nginx-light libnginx-mod-stream"
+    if _nginx_module() or re.search(r"--with-stream( |$)", _nginx_build()):
+        return None
+    return "no stream module; apt-get install libnginx-mod-stream"
 
 
 def _no_module(name: str) -> Callable[[], str | None]:
     def missing() -> str | None:
         found = find_spec(name)
-        return None if found and found.origin else "not installed"
+        return None if found and found.origin else f"not installed; pip install {name}"
 
     return missing
 
@@ -160,10 +173,10 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer("direct", "no proxy", None, lambda: None),
-        Peer("haproxy", "HAProxy", _haproxy(""), _no_program("haproxy")),
-        Peer("haproxy-limits", "HAProxy, same limits", _haproxy(HAPROXY_LIMITS), _no_program("haproxy")),
-        Peer("haproxy-refuse", "HAProxy", _haproxy(HAPROXY_REFUSE), _no_program("haproxy")),
-        Peer("nginx", "nginx stream", _nginx, _no_nginx),
+        Peer("haproxy", "HAProxy", haproxy(""), _no_program("haproxy")),
+        Peer("haproxy-limits", "HAProxy, same limits", haproxy(HAPROXY_LIMITS), _no_program("haproxy")),
+        Peer("haproxy-refuse", "HAProxy", haproxy(HAPROXY_REFUSE), _no_program("haproxy")),
+        Peer("nginx", "nginx stream", nginx(), _no_nginx),
         Peer("uvloop", "uvloop streams", _asyncio("--uvloop"), _no_module("uvloop")),
         Peer("asyncio", "asyncio streams", _asyncio(), lambda: None),
         Peer("trio", "Trio streams", _trio, _no_module("trio")),

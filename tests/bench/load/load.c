@@ -8,6 +8,8 @@
  *   load cold PORT COUNT FIRST PAUSE                COUNT sessions like connect's, each from a source of its own
  *   load idle PORT                                  obeys lines on stdin, see idle() below
  *
+ * Clients come from the address in the environment's SOURCE, if it is there; `cold` has its own.
+ *
  * PAUSE is in seconds: none asks what a client waits for while the proxy still clears up behind the last one, some
  * asks what it waits for when the proxy has nothing else to do.
  *
@@ -213,6 +215,7 @@ int main(int argc, char **argv) {
     measured = (uint64_t)((argc > 3 ? atof(argv[3]) : 1.0) * SECOND);
     warmup = (uint64_t)((argc > 4 ? atof(argv[4]) : 0.2) * SECOND);
     int concurrency = argc > 5 ? atoi(argv[5]) : 16;
+    if (getenv("SOURCE")) source = ntohl(inet_addr(getenv("SOURCE")));
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
