@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from tests.bench import bars, document, pages, report
 from tests.bench.plan import MEASURES, Measure, Plan, smoke
@@ -25,7 +26,7 @@ def main(
     core: int = 0,
     rounds: int | None = None,
     quick: bool = False,
-    only: list[Measure] | None = None,
+    only: Annotated[list[Measure] | None, Parameter(consume_multiple=True)] = None,
     output: Path = Path("tests/bench/results.json"),
     plots: Path | None = None,
 ) -> int:
@@ -33,9 +34,9 @@ def main(
 
     Args:
         core: the core that everything runs on.
-        rounds: how often each measure is repeated; 5 unless told, and 3 at most for the slow ones.
+        rounds: how often each measure is repeated; 7 unless told, and 3 at most for the slow ones.
         quick: a smoke run of about a minute, whose figures are only rough.
-        only: a measure to run; repeat it for more. All of them unless told.
+        only: the measures to run. All of them unless told.
         output: the JSON file with every value.
         plots: the folder for the figures. A full run draws them into docs/assets unless told, and writes the tables
             of the README and of the performance page; a quick or partial run does neither unless told.

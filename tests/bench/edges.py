@@ -3,6 +3,8 @@
 - `forward`: gate, 1,001-prefix source match and concurrency limit in front of a `Forward`, with limits that
   never fire. It answers every measure, so that no figure is of an edge without a use.
 - `preconnect`: the same with idle upstream connections held ready.
+- `middleware`: the same as `forward` with a middleware that reads the client's first bytes and gives them back.
+- `wrapped`: the same with a middleware that puts another stream around the client's.
 - `refuse`: a source match that refuses loopback, and so every client.
 """
 
@@ -10,6 +12,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+
+import trio
 
 import trioedge as te
 from tests.bench.prefixes import LOOPBACK, PREFIXES, prefixes
@@ -36,6 +40,30 @@ def preconnect(listen: str, upstream: str) -> te.Edge:
     return te.Edge(listen=listen, stages=limits(), endpoint=te.Forward(upstream, preconnect=PRECONNECT))
 
 
+@te.middleware
+async def give_back(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    """Read ahead, as a stage that looks for a name does."""
+    session.stream.unread(await session.stream.receive_some(4))
+    return await call_next(session)
+
+
+@te.middleware
+async def wrap(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    """Wrap, as TLS in a middleware does."""
+    session.stream = trio.StapledStream(session.stream, session.stream)
+    return await call_next(session)
+
+
+def middleware(listen: str, upstream: str) -> te.Edge:
+    """Relay with limits, behind a middleware that gives back what it read."""
+    return te.Edge(listen=listen, stages=[*limits(), give_back], endpoint=te.Forward(upstream))
+
+
+def wrapped(listen: str, upstream: str) -> te.Edge:
+    """Relay with limits, over a stream that is no bare socket."""
+    return te.Edge(listen=listen, stages=[*limits(), wrap], endpoint=te.Forward(upstream))
+
+
 def refuse(listen: str, upstream: str) -> te.Edge:
     """Refuse every client on this machine."""
     return te.Edge(listen=listen, stages=[te.SourceMatch(reject=[LOOPBACK])], endpoint=te.Forward(upstream))
@@ -44,6 +72,8 @@ def refuse(listen: str, upstream: str) -> te.Edge:
 KINDS: dict[str, Callable[[str, str], te.Edge]] = {
     "forward": forward,
     "preconnect": preconnect,
+    "middleware": middleware,
+    "wrapped": wrapped,
     "refuse": refuse,
 }
 

@@ -6,8 +6,10 @@ Names end in their unit. Every function returns `{metric: value}` of one measure
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 from tests.bench.peers import Running
 from tests.bench.plan import Measure, Plan
-from tests.bench.processes import pinned, python
+from tests.bench.processes import ROOT, pinned, python
 
 Values = dict[str, float]
 
@@ -46,11 +48,14 @@ class Client:
 
 
 def build(folder: Path) -> tuple[Path, Path]:
-    """Compile the echo server and the load client; return their paths."""
+    """Compile the echo server, the load client and the bare relay; return the paths of the first two."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise SystemExit("no C compiler: apt-get install gcc libc6-dev")
     sources = Path(__file__).parent / "load"
-    for name in ("echo", "load"):
+    for name in ("echo", "load", "relay"):
         files = ["-o", str(folder / name), str(sources / f"{name}.c")]
-        subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", *files], check=True)
+        subprocess.run([compiler, "-std=c11", "-D_GNU_SOURCE", "-O2", *files], check=True)
     return folder / "echo", folder / "load"
 
 
@@ -65,8 +70,16 @@ def fast(measure: Measure, load: Path, peer: Running, plan: Plan) -> Values:
         case "rtt":
             return _percentiles("rtt", ask("rtt"))
         case "connect":
-            busy, quiet = ask("connect", 0), ask("connect", plan.pause)
-            return _percentiles("connect", busy) | _percentiles("connect_quiet", quiet)
+            before = peer.cpu_seconds()
+            resetting = ask("connect", 0, 1)
+            spent = peer.cpu_seconds() - before
+            closing, paused = ask("connect", 0, 0), ask("connect", plan.pause, 0)
+            return {
+                **_percentiles("connect_reset", resetting),
+                **_percentiles("connect_close", closing),
+                **_percentiles("connect_paused", paused),
+                "session_cpu_us": 1e6 * spent / resetting["all"],
+            }
         case "bulk":
             return {"bulk_gbit_per_s": ask("bulk")["gbit_per_second"]}
         case _:
@@ -109,10 +122,31 @@ def decisions(plan: Plan) -> Values:
     return _numbers(_answer(python("tests.bench.decisions"), plan, seconds=60))
 
 
+def startup(plan: Plan) -> Values:
+    """Wall time of `trioedge check` on an edge, and of an interpreter that imports trio, one after the other."""
+    target = str(ROOT / "examples" / "first_edge.py")
+    took = [(_wall(python("trioedge", "check", target), plan), _wall([sys.executable, "-c", "import trio"], plan))
+            for _ in range(plan.startup_turns)]  # fmt: skip
+    check, trio = ([each[side] for each in took] for side in (0, 1))
+    return {
+        "check_ms": 1e3 * statistics.median(check),
+        "import_trio_ms": 1e3 * statistics.median(trio),
+        "check_ratio": statistics.median(one / other for one, other in took),
+    }
+
+
+def _wall(command: list[str], plan: Plan) -> float:
+    began = time.monotonic()
+    with pinned(command, plan.core) as child:
+        if child.wait(30):
+            raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
+    return time.monotonic() - began
+
+
 def probe(name: Measure, echo: Path, load: Path, plan: Plan) -> Values:
     """Run a module that measures by itself, in a process of its own."""
     command = python(f"tests.bench.{name}", str(echo), str(load), str(plan.probe_turns))
-    return _numbers(_answer(command, plan, seconds=240))
+    return _numbers(_answer(command, plan, seconds=600))
 
 
 def _answer(command: list[str], plan: Plan, seconds: float = 30.0) -> Mapping[str, Any]:

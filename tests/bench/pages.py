@@ -6,21 +6,31 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.bench.results import Results
+
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
-PEERS = ("direct", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
-# In the order of the first bars in bars.py.
+PEERS = ("direct", "floor", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
+NAMES = ("no proxy", "bare relay in C", "HAProxy", "nginx", "uvloop", "asyncio", "trio", "**trioedge**")
 HEADLINES = (
     ("round trip, 64 B, p50", "rtt_p50_us", "trioedge", "haproxy", "{:.1f} µs"),
     ("bulk echo, one session", "bulk_gbit_per_s", "trioedge", "haproxy", "{:.2f} Gbit/s"),
-    ("connect and first reply, p50, with limits", "connect_p50_us", "trioedge", "haproxy-limits", "{:.0f} µs"),
-    ("the same, preconnected", "connect_p50_us", "trioedge-preconnect", "haproxy-limits", "{:.0f} µs"),
+    ("connect and first reply, p50, with limits", "connect_close_p50_us", "trioedge", "haproxy-limits", "{:.0f} µs"),
+    ("the same, the client resets", "connect_reset_p50_us", "trioedge", "haproxy-limits", "{:.0f} µs"),
+    ("the same, the client pauses 0.3 ms", "connect_paused_p50_us", "trioedge", "haproxy-limits", "{:.0f} µs"),
+    ("the same, preconnected", "connect_paused_p50_us", "trioedge-preconnect", "haproxy-limits", "{:.0f} µs"),
+    ("processor time of a session", "session_cpu_us", "trioedge", "haproxy-limits", "{:.0f} µs"),
     ("refusals a second", "refusals_per_s", "trioedge-refuse", "haproxy-refuse", "{:,.0f}"),
 )
 MEASURES = (
     ("round trip p50, µs", "rtt_p50_us", "{:.1f}"),
     ("round trip p99, µs", "rtt_p99_us", "{:.1f}"),
-    ("connect and first reply p50, µs", "connect_p50_us", "{:.0f}"),
-    ("connect and first reply p99, µs", "connect_p99_us", "{:.0f}"),
+    ("connect and first reply, client resets, p50, µs", "connect_reset_p50_us", "{:.0f}"),
+    ("the same, p99, µs", "connect_reset_p99_us", "{:.0f}"),
+    ("client closes in order, p50, µs", "connect_close_p50_us", "{:.0f}"),
+    ("the same, p99, µs", "connect_close_p99_us", "{:.0f}"),
+    ("client pauses 0.3 ms, p50, µs", "connect_paused_p50_us", "{:.0f}"),
+    ("the same, p99, µs", "connect_paused_p99_us", "{:.0f}"),
+    ("processor time of a session, µs", "session_cpu_us", "{:.0f}"),
     ("new sessions a second", "sessions_per_s", "{:,.0f}"),
     ("bulk echo, Gbit/s", "bulk_gbit_per_s", "{:.2f}"),
     ("memory of an idle session, KiB", "idle_kib_per_session", "{:.1f}"),
@@ -59,20 +69,22 @@ def _say(template: str, value: float | None) -> str:
 
 
 def _headlines(document: Mapping[str, Any]) -> str:
-    # The ratio is the bars': the median of turns that followed one another, not the quotient of two medians.
-    ratios = [f"{bar['value']['median']:.2f}" for bar in document["bars"][: len(HEADLINES)]]
-    rows = (
-        [title, _say(form, _median(document, metric, ours)), _say(form, _median(document, metric, theirs)), ratio]
-        for (title, metric, ours, theirs, form), ratio in zip(HEADLINES, ratios, strict=True)
-    )
+    # The ratio is the median of turns that followed one another, not the quotient of two medians.
+    results = Results(document["raw"])
+    rows = []
+    for title, metric, ours, theirs, form in HEADLINES:
+        ratio = results.ratio(metric, ours, theirs)
+        said = _say("{:.2f}", ratio.median if ratio else None)
+        rows.append(
+            [title, _say(form, _median(document, metric, ours)), _say(form, _median(document, metric, theirs)), said]
+        )
     return _table(("measure", "trioedge", "HAProxy", "ratio"), rows)
 
 
 def _measures(document: Mapping[str, Any]) -> str:
-    names = ("no proxy", "HAProxy", "nginx", "uvloop", "asyncio", "trio", "**trioedge**")
     rows = ([title, *(_say(template, _median(document, metric, peer)) for peer in PEERS)]
             for title, metric, template in MEASURES)  # fmt: skip
-    return _table(("measure", *names), rows)
+    return _table(("measure", *NAMES), rows)
 
 
 def _bars(document: Mapping[str, Any]) -> str:
@@ -83,7 +95,7 @@ def _bars(document: Mapping[str, Any]) -> str:
         unit = "" if bar["unit"] == "times" else f" {bar['unit']}"
         rows.append([
             bar["title"], f"{spread['median']:.2f}{unit}", f"{spread['low']:.2f} to {spread['high']:.2f}",
-            f"{sign} {bar['bar']:g}", f"{sign} {bar['aim']:g}", "reached" if bar["reached"] else "**missed**",
+            f"{sign} {bar['bar']:g}", f"{sign} {bar['aim']:g}", "reached" if bar["reached"] else f"**{bar['said']}**",
         ])  # fmt: skip
     return _table(("measure", "median", "middle half", "bar", "aim", ""), rows)
 

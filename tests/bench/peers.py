@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from tests.bench.prefixes import LOOPBACK, PREFIXES, prefixes
-from tests.bench.processes import free_port, pinned, proportional_kib, python, wait_for_port
+from tests.bench.processes import free_port, pinned, processor_seconds, proportional_kib, python, wait_for_port
 
 HAPROXY = """\
 global
@@ -87,6 +87,10 @@ class Running:
     port: int
     pid: int
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the proxy, all its processes, so far."""
+        return processor_seconds(self.pid)
+
     def kib(self) -> int:
         """Memory of the proxy, all its processes, in KiB."""
         return proportional_kib(self.pid)
@@ -116,6 +120,11 @@ def nginx(stream: str = "", server: str = "") -> Command:
         return [_program("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
 
     return command
+
+
+def _floor(folder: Path, port: int, upstream: int) -> list[str]:
+    """The bare relay, which `measures.build` left beside the folders of the peers."""
+    return [str(folder.parent / "relay"), str(port), str(upstream)]
 
 
 def _asyncio(*arguments: str) -> Command:
@@ -173,6 +182,7 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer("direct", "no proxy", None, lambda: None),
+        Peer("floor", "bare relay in C", _floor, lambda: None),
         Peer("haproxy", "HAProxy", haproxy(""), _no_program("haproxy")),
         Peer("haproxy-limits", "HAProxy, same limits", haproxy(HAPROXY_LIMITS), _no_program("haproxy")),
         Peer("haproxy-refuse", "HAProxy", haproxy(HAPROXY_REFUSE), _no_program("haproxy")),
@@ -182,6 +192,8 @@ PEERS = {
         Peer("trio", "Trio streams", _trio, _no_module("trio")),
         Peer("trioedge", "trioedge", _edge("forward"), _no_module("trioedge")),
         Peer("trioedge-preconnect", "trioedge, preconnected", _edge("preconnect"), _no_module("trioedge")),
+        Peer("trioedge-middleware", "trioedge, a middleware", _edge("middleware"), _no_module("trioedge")),
+        Peer("trioedge-wrapped", "trioedge, a wrapped stream", _edge("wrapped"), _no_module("trioedge")),
         Peer("trioedge-refuse", "trioedge", _edge("refuse"), _no_module("trioedge")),
     )
 }

@@ -7,11 +7,11 @@ from typing import Literal
 
 Measure = Literal[
     "rtt", "connect", "sessions", "refusals", "bulk", "idle", "evict", "decisions",
-    "stages", "devices", "rates", "outbounds", "reports", "snapshots",
+    "startup", "stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds",
 ]  # fmt: skip
 """In the order they run. `idle` gives memory and the round trip among idle sessions."""
 
-PROBES: tuple[Measure, ...] = ("stages", "devices", "rates", "outbounds", "reports", "snapshots")
+PROBES: tuple[Measure, ...] = ("stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds")
 """Measures of what trioedge alone does; each is a module of its own, see `probe`."""
 
 MEASURES: tuple[Measure, ...] = (
@@ -23,27 +23,29 @@ MEASURES: tuple[Measure, ...] = (
     "idle",
     "evict",
     "decisions",
+    "startup",
     *PROBES,
 )
 
-PLAIN = ("direct", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
+PLAIN = ("direct", "floor", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
 WITH_LIMITS = (*PLAIN, "haproxy-limits", "trioedge-preconnect")
 
 CONTESTANTS: dict[Measure, tuple[str, ...]] = {
-    "rtt": PLAIN,
-    "connect": WITH_LIMITS,
+    "rtt": (*PLAIN, "trioedge-wrapped"),
+    "connect": (*WITH_LIMITS, "trioedge-middleware"),
     "sessions": WITH_LIMITS,
     "refusals": ("haproxy-refuse", "trioedge-refuse"),
     "bulk": PLAIN,
-    "idle": PLAIN[1:],
+    "idle": (*PLAIN[1:], "trioedge-wrapped"),
     "evict": ("trioedge",),
     "decisions": ("trioedge",),
+    "startup": ("trioedge",),
     **dict.fromkeys(PROBES, ("trioedge",)),
 }
 
 HEADLINE: dict[Measure, str] = {
     "rtt": "rtt_p50_us",
-    "connect": "connect_p50_us",
+    "connect": "connect_reset_p50_us",
     "sessions": "sessions_per_s",
     "refusals": "refusals_per_s",
     "bulk": "bulk_gbit_per_s",
@@ -56,6 +58,9 @@ HEADLINE: dict[Measure, str] = {
     "outbounds": "outbound_first_ratio",
     "reports": "report_ratio",
     "snapshots": "snapshot_stall_ms",
+    "startup": "check_ratio",
+    "urgent": "urgent_rules_ms",
+    "crowds": "crowd_stall_ms",
 }
 """The metric that the progress line of a measure shows."""
 
@@ -72,9 +77,9 @@ class Plan:
     """
 
     core: int = 0
-    rounds: int = 5
+    rounds: int = 7
     """How often the peers are started afresh."""
-    turns: int = 4
+    turns: int = 2
     """How often each peer gets its turn at each fast measure within a round."""
     seconds: float = 0.2
     warmup: float = 0.05
@@ -92,6 +97,7 @@ class Plan:
     evict_few: int = 100
     evict_many: int = 5_000
     evict_turns: int = 10
+    startup_turns: int = 7
     probe_turns: int = 10
     """How often a probe repeats what it measures; rates are watched for so many seconds."""
 
@@ -107,5 +113,6 @@ def smoke(plan: Plan) -> Plan:
         idle_sessions=2_000,
         evict_many=2_000,
         evict_turns=3,
+        startup_turns=3,
         probe_turns=4,
     )

@@ -52,7 +52,9 @@ class Panel:
 FIGURES = {
     "latency": (
         Panel("rtt_p50_us", "Round trip p50, 64 B (µs)", "shorter is better"),
-        Panel("connect_p50_us", "Connect + first reply p50 (µs)", "shorter is better"),
+        Panel("connect_reset_p50_us", "Connect + first reply p50, client resets (µs)", "shorter is better"),
+        Panel("connect_close_p50_us", "The same, client closes in order (µs)", "shorter is better"),
+        Panel("connect_paused_p50_us", "The same, client pauses 0.3 ms (µs)", "shorter is better"),
     ),
     "throughput": (
         Panel("bulk_gbit_per_s", "Bulk echo, one session (Gbit/s)", "longer is better"),

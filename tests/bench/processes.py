@@ -110,6 +110,16 @@ def proportional_kib(pid: int) -> int:
     return total
 
 
+def processor_seconds(pid: int) -> float:
+    """Processor time of a process and its descendants, to the nanosecond; `times` counts in hundredths of a second."""
+    total = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0]) / 1e9
+        for descendant in (task / "children").read_text().split():
+            total += processor_seconds(int(descendant))
+    return total
+
+
 def core_ticks(core: int) -> tuple[int, int]:
     """Clock ticks that a core has been wanted for since boot, and those of them that other machines got."""
     for line in Path("/proc/stat").read_text().splitlines():

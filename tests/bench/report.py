@@ -30,10 +30,13 @@ class Column:
 METRICS = (
     Column("rtt_p50_us", "round trip p50, µs"),
     Column("rtt_p99_us", "round trip p99, µs"),
-    Column("connect_p50_us", "connect + first reply p50, µs"),
-    Column("connect_p99_us", "connect + first reply p99, µs"),
-    Column("connect_quiet_p50_us", "the same with pauses, p50, µs"),
-    Column("connect_quiet_p99_us", "the same with pauses, p99, µs"),
+    Column("connect_reset_p50_us", "connect + first reply, client resets, p50, µs"),
+    Column("connect_reset_p99_us", "connect + first reply, client resets, p99, µs"),
+    Column("connect_close_p50_us", "the same, client closes in order, p50, µs"),
+    Column("connect_close_p99_us", "the same, client closes in order, p99, µs"),
+    Column("connect_paused_p50_us", "the same, client pauses 0.3 ms, p50, µs"),
+    Column("connect_paused_p99_us", "the same, client pauses 0.3 ms, p99, µs"),
+    Column("session_cpu_us", "processor time of a session, µs"),
     Column("sessions_per_s", "new sessions a second", 0),
     Column("refusals_per_s", "refusals a second", 0),
     Column("bulk_gbit_per_s", "bulk echo, Gbit/s", 2),
@@ -94,6 +97,15 @@ METRICS = (
     Column("snapshot_rtt_quiet_p99_us", "round trip p99, no snapshot, µs"),
     Column("snapshot_rtt_p99_us", "round trip p99, snapshots, µs"),
     Column("snapshot_rtt_p50_ratio", "round trip p50, snapshots, to none", 2),
+    Column("snapshot_all_stall_ms", "whole snapshot, all changed: longest hold of the loop, ms", 2),
+    Column("snapshot_all_seconds", "whole snapshot, all changed: until it holds, s", 2),
+    Column("urgent_rules_ms", "disable a service behind 25,000 rules, until its client sees it, ms"),
+    Column("urgent_services_ms", "the same, behind 100,000 services that change, ms"),
+    Column("crowd_stall_ms", "evict 8,000: longest hold of the loop, ms"),
+    Column("crowd_call_ms", "evict 8,000: the call, ms"),
+    Column("crowd_seconds", "evict 8,000: until none lives, s", 2),
+    Column("check_ms", "trioedge check, wall time, ms", 0),
+    Column("import_trio_ms", "import trio, wall time, ms", 0),
     Column("snapshot_http_stall_ms", "whole snapshot over HTTP: longest hold of the loop, ms", 2),
     Column("snapshot_http_seconds", "whole snapshot over HTTP: until it holds, s", 2),
     Column("snapshot_http_rtt_quiet_p99_us", "round trip p99, no snapshot over HTTP, µs"),
@@ -143,10 +155,7 @@ def bars_table(verdicts: Sequence[Verdict]) -> Table:
     table.add_column("verdict", no_wrap=True)
     for verdict in verdicts:
         sign = "≤" if verdict.better == "lower" else "≥"
-        if verdict.reached:
-            said = "[green]reached, and the aim[/]" if verdict.aim_reached else "[green]reached[/]"
-        else:
-            said = "[red]missed[/]"
+        said = f"[{'green' if verdict.reached else 'red'}]{verdict.said}[/]"
         table.add_row(
             verdict.title,
             f"{verdict.value.median:.2f}",

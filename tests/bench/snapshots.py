@@ -30,9 +30,9 @@ def policy(number: int, session_rate: float = 100.0) -> te.Settings:
     return te.Settings(te.Policy(session_rate=session_rate, max_sessions=200, down_rate=1e9 + number, accept=accept))
 
 
-def everything() -> dict[str, te.Settings]:
-    """All services; equal to those of before, and other objects, as if they had just been read."""
-    return {f"service-{number}": policy(number) for number in range(SERVICES)}
+def everything(session_rate: float = 100.0) -> dict[str, te.Settings]:
+    """All services; at the same rate equal to those of before, and other objects, as if they had just been read."""
+    return {f"service-{number}": policy(number, session_rate) for number in range(SERVICES)}
 
 
 def edge(upstream: int, control: te.ControlPlane) -> te.Edge:
@@ -139,11 +139,18 @@ async def from_memory(upstream: int, load: str, turns: int) -> Values:
             await control.link.apply(delta)
             deltas.append(time.perf_counter() - began)
         remade = sum(then is not now for then, now in zip(before, edge_.services.values(), strict=True))
+        rates = iter(range(200, 300))
+        made = [everything(float(next(rates))) for _ in range(2)]
+
+        async def different() -> None:
+            await control.link.apply(te.Snapshot(made.pop()))
+
         return {
             "snapshot_delta_ms": median(deltas) * 1e3,
             "snapshot_remade": remade,
             **_named("snapshot", await stall(whole, max(2, turns // 4))),
             **_named("snapshot", await round_trips(whole, load, port, max(2, turns // 2))),
+            **_named("snapshot_all", await stall(different, len(made))),
         }
 
 

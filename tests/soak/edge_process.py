@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -43,7 +44,8 @@ class Edge:
         assert self.process.stdin is not None
         async with self._one_at_a_time:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):  # no answer is left behind
-                await self.process.stdin.send_all(json.dumps({"do": do}).encode() + b"\n")
+                with contextlib.suppress(trio.BrokenResourceError):  # it has ended; the answer says how
+                    await self.process.stdin.send_all(json.dumps({"do": do}).encode() + b"\n")
                 return await self.answer()
         raise trio.TooSlowError(f"the edge does not answer within {seconds:g} s")
 

@@ -1,7 +1,7 @@
 /* The client. Every command talks to 127.0.0.1:PORT and prints one line of JSON, times in nanoseconds.
  *
  *   load rtt PORT SECONDS WARMUP                    64 B ping-pong on one established connection
- *   load connect PORT SECONDS WARMUP PAUSE          connect, 64 B out, 64 B back, close: one after another
+ *   load connect PORT SECONDS WARMUP PAUSE [RESET]  connect, 64 B out, 64 B back, close (or reset): one after another
  *   load sessions PORT SECONDS WARMUP CONCURRENCY   the same, CONCURRENCY at a time: how many a second
  *   load refusals PORT SECONDS WARMUP CONCURRENCY   connect, wait until it is closed on us: how many a second
  *   load bulk PORT SECONDS WARMUP [RATE]            one connection, as many bytes as it carries, echoed; or RATE a second
@@ -67,7 +67,7 @@ static void rtt(uint64_t seconds_ns, uint64_t warmup_ns) {
         before = after;
     }
     close(fd);
-    print_samples(&samples, 0);
+    print_samples(&samples, 0, samples.count);
     free(samples.ns);
 }
 
@@ -77,9 +77,10 @@ static void give_way(uint64_t pause_ns) {
     for (uint64_t end = now_ns() + pause_ns; now_ns() < end;) sched_yield();
 }
 
-static void connects(uint64_t pause_ns) {
+static void connects(uint64_t pause_ns, int resets) {
     struct samples samples = {0};
-    unsigned long errors = 0;
+    struct linger linger = {1, 0};
+    unsigned long errors = 0, all = 0;
     uint64_t start = now_ns() + warmup, end = start + measured, before;
     while ((before = now_ns()) < end) {
         int fd = dial(0);
@@ -87,10 +88,12 @@ static void connects(uint64_t pause_ns) {
         uint64_t after = now_ns();
         if (!good) errors++;
         else if (before >= start) keep(&samples, after - before);
+        if (fd >= 0 && resets) setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
         if (fd >= 0) close(fd);
+        all++;
         if (pause_ns) give_way(pause_ns);
     }
-    print_samples(&samples, errors);
+    print_samples(&samples, errors, all);
 }
 
 /* Sessions from 127.1.0.0 + `first` on, one address each; every duration is printed, in order. */
@@ -222,7 +225,7 @@ int main(int argc, char **argv) {
     setrlimit(RLIMIT_NOFILE, &files);
 
     if (!strcmp(command, "rtt")) rtt(measured, warmup);
-    else if (!strcmp(command, "connect")) connects((uint64_t)((argc > 5 ? atof(argv[5]) : 0) * SECOND));
+    else if (!strcmp(command, "connect")) connects((uint64_t)((argc > 5 ? atof(argv[5]) : 0) * SECOND), argc > 6 && atoi(argv[6]));
     else if (!strcmp(command, "sessions")) loop(concurrency, 0);
     else if (!strcmp(command, "refusals")) loop(concurrency, 1);
     else if (!strcmp(command, "bulk")) bulk(argc > 5 ? (uint64_t)atof(argv[5]) : 0);

@@ -28,13 +28,14 @@ static inline uint64_t percentile(const struct samples *s, double percent) {
     return s->ns[rank ? (rank > s->count ? s->count : rank) - 1 : 0];
 }
 
-static inline void print_samples(struct samples *s, unsigned long errors) {
+/* `all` counts what was not measured, too. */
+static inline void print_samples(struct samples *s, unsigned long errors, unsigned long all) {
     if (!s->count) {
         printf("{\"count\": 0, \"errors\": %lu}\n", errors);
     } else {
         qsort(s->ns, s->count, sizeof *s->ns, by_value);
-        printf("{\"count\": %zu, \"errors\": %lu, \"min_ns\": %lu, \"p50_ns\": %lu, \"p99_ns\": %lu, \"max_ns\": %lu}\n",
-               s->count, errors, (unsigned long)s->ns[0], (unsigned long)percentile(s, 50),
+        printf("{\"count\": %zu, \"all\": %lu, \"errors\": %lu, \"min_ns\": %lu, \"p50_ns\": %lu, \"p99_ns\": %lu, \"max_ns\": %lu}\n",
+               s->count, all, errors, (unsigned long)s->ns[0], (unsigned long)percentile(s, 50),
                (unsigned long)percentile(s, 99), (unsigned long)s->ns[s->count - 1]);
     }
     fflush(stdout);
