@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench soak clean
 
 help:  ## Say what can be made.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -24,8 +24,11 @@ lint: $(VENV)/lint  ## Run the linters, the types and the architecture test.
 docs: $(VENV)/docs  ## Build the guide into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; takes about twenty minutes.
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; about half an hour, or BENCH=--quick.
+	$(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(VENV)/soak  ## Try running edges with everything odd; 12 minutes and the mutants, or SOAK='--minutes 3 --mutants 20'.
+	$(BIN)/python -m tests.soak $(SOAK)
 
 clean:  ## Remove what was made.
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -38,6 +41,10 @@ $(VENV)/pip:
 
 $(VENV)/demo $(VENV)/test $(VENV)/docs $(VENV)/bench: $(VENV)/%: pyproject.toml | $(VENV)/pip
 	$(PIP) install -e . --group $*
+	@touch $@
+
+$(VENV)/soak: pyproject.toml | $(VENV)/pip
+	$(PIP) install -e . --group test
 	@touch $@
 
 $(VENV)/lint: pyproject.toml | $(VENV)/pip

@@ -83,6 +83,8 @@ class Bench:
             return evictions.evict(self.echo, self.plan)
         if measure == "decisions":
             return measures.decisions(self.plan)
+        if measure == "startup":
+            return measures.startup(self.plan)
         if measure in PROBES:
             return measures.probe(measure, self.echo, self.load, self.plan)
         with self._started(name) as peer:

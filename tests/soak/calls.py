@@ -59,13 +59,17 @@ CALLS: Mapping[str, tuple[int, ...]] = {
 """The calls that fail, and how: errnos that the kernel's manual or a firewall gives them."""
 
 MODES = ("plain", "preconnect", "pacing", "middleware", "wrapped", "devices", "idle", "all")
-SKIPS = (0, 1, 2, 5, 11, 17)
-"""How many calls go well first."""
+SKIPS = ((0, 2), (3, 8), (9, 20), (21, 40))
+"""How many calls go well first: drawn from the first range for each errno, then from the next."""
 BATCH = 6
 """Sessions that are begun while a call may fail."""
 LONG_BYTES = 8_000_000
 MET = 1
 """Sessions that one failing call may cost."""
+
+
+Order = tuple[str, int, int]
+"""A call, its errno, and how many calls go well first."""
 
 
 @dataclass
@@ -126,8 +130,7 @@ async def _mode(mode: str, seconds: float, seed: int, folder: Path) -> Row:
     folder.mkdir(parents=True)
     counts = Counts()
     chance = random.Random(seed)
-    orders = [(call, error, skip) for call, errors in CALLS.items() for error in errors for skip in SKIPS]
-    chance.shuffle(orders)
+    orders = _orders(chance)
     deadline = trio.current_time() + seconds
     with shim(folder) as (armed, environment), traffic.upstream_socket(None) as listener:
         upstream = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
@@ -142,6 +145,16 @@ async def _mode(mode: str, seconds: float, seed: int, folder: Path) -> Row:
     return Row("calls", mode, tried, counts.faults, figures)
 
 
+def _orders(chance: random.Random) -> list[Order]:
+    """Every call with every errno, at one place after the other; the last is the first to be tried."""
+    orders: list[Order] = []
+    for low, high in reversed(SKIPS):
+        rank = [(call, error, chance.randint(low, high)) for call, errors in CALLS.items() for error in errors]
+        chance.shuffle(rank)
+        orders += rank
+    return orders
+
+
 def _innermost(fault: BaseException) -> str:
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
@@ -149,7 +162,7 @@ def _innermost(fault: BaseException) -> str:
 
 
 async def _edge(
-    edge: Edge, listener: traffic.Sock, armed: Shim, orders: list[tuple[str, int, int]], counts: Counts, deadline: float
+    edge: Edge, listener: traffic.Sock, armed: Shim, orders: list[Order], counts: Counts, deadline: float
 ) -> None:
     """Let one call after the other fail in a running edge, until it ends or the time is over."""
     number = counts.tried * 1_000
@@ -165,7 +178,9 @@ async def _edge(
             failed, fired = await _try(edge, seen, armed, (call, error, skip), number)
             if await _batch(edge, seen, number + 50, 2):
                 counts.faults.append(f"{counts.last}: a session afterwards failed, too")
-        if edge.mode == "idle":
+        if not fired:  # this call is made no more often: what would let more of them go well is in vain
+            orders[:] = [each for each in orders if each[0] != call or each[2] < skip]
+        if edge.mode == "idle" and failed:
             await trio.sleep(1.1 * IDLE_SECONDS)  # a deadline of the lost session would be due
         counts.fired += fired
         counts.lost += failed
@@ -181,7 +196,7 @@ async def _edge(
             base = after
 
 
-async def _try(edge: Edge, seen: Traffic, armed: Shim, order: tuple[str, int, int], number: int) -> tuple[int, bool]:
+async def _try(edge: Edge, seen: Traffic, armed: Shim, order: Order, number: int) -> tuple[int, bool]:
     """Begin sessions while a call may fail; how many were lost, and whether the call failed at all."""
     bystander = Session(_script(number, LONG_BYTES), doomed=False)
     async with trio.open_nursery() as nursery:
