@@ -63,6 +63,8 @@ SKIPS = ((0, 2), (3, 8), (9, 20), (21, 40))
 """How many calls go well first: drawn from the first range for each errno, then from the next."""
 BATCH = 6
 """Sessions that are begun while a call may fail."""
+DUE = 8
+"""After so many tries the idle limit passes: a deadline that a lost session has left behind is due."""
 LONG_BYTES = 8_000_000
 MET = 1
 """Sessions that one failing call may cost."""
@@ -180,8 +182,8 @@ async def _edge(
                 counts.faults.append(f"{counts.last}: a session afterwards failed, too")
         if not fired:  # this call is made no more often: what would let more of them go well is in vain
             orders[:] = [each for each in orders if each[0] != call or each[2] < skip]
-        if edge.mode == "idle" and failed:
-            await trio.sleep(1.1 * IDLE_SECONDS)  # a deadline of the lost session would be due
+        if edge.mode == "idle" and counts.tried % DUE == 0:
+            await trio.sleep(1.1 * IDLE_SECONDS)
         counts.fired += fired
         counts.lost += failed
         if failed > (MET if fired else 0):

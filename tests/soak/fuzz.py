@@ -25,8 +25,10 @@ CLIENTS = 24
 DOOMED = 8
 """Of the service that is evicted and changed."""
 EXACT_CLIENTS = 12
-EXACT_PART = 0.3
-"""The part of the time in which all sessions are orderly and counts must be equal."""
+WILD_PART = 0.6
+"""The part of the time in which everything happens; in the rest, all sessions are orderly and counts are equal."""
+AT_LEAST = 0.5
+"""Seconds of each, however long the edge took to start."""
 
 
 async def fuzz(task: Task) -> list[Row]:
@@ -47,6 +49,7 @@ async def _mode(mode: str, seconds: float, seed: int, folder: Path) -> Row:
     folder.mkdir(parents=True, exist_ok=True)
     path = str(folder / "upstream.sock") if mode == "local" else None
     row = Row("fuzz", mode, "nothing")
+    began = trio.current_time()
     with traffic.upstream_socket(path) as listener:
         upstream = f"unix://{path}" if path else f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         try:
@@ -54,13 +57,13 @@ async def _mode(mode: str, seconds: float, seed: int, folder: Path) -> Row:
                 wild, exact = Traffic(), Traffic()
                 serving = trio.CancelScope()
                 nursery.start_soon(_serve, wild, listener, serving)
-                await _wild(edge, wild, mode, seconds * (1 - EXACT_PART), seed)
+                await _wild(edge, wild, mode, began + seconds * WILD_PART, seed)
                 before = await edge.settled()
                 row.faults += _bounds(before, wild)
                 serving.cancel()
                 await trio.sleep(0.05)
                 nursery.start_soon(_serve, exact, listener, serving := trio.CancelScope())
-                await _exact(edge, exact, seconds * EXACT_PART, seed + 1)
+                await _exact(edge, exact, began + seconds, seed + 1)
                 row.faults += _equal(before, await edge.settled(), exact)
                 row.faults += [*wild.faults, *exact.faults, *(f"log: {line[:400]}" for line in edge.faults())]
                 row.tried = f"{wild.sessions + exact.sessions:,} sessions, {(wild.bytes + exact.bytes) / 1e6:,.0f} MB"
@@ -81,7 +84,7 @@ async def _serve(traffic_: Traffic, listener: traffic.Sock, scope: trio.CancelSc
         await traffic.serve(traffic_, listener)
 
 
-async def _wild(edge: Edge, wild: Traffic, mode: str, seconds: float, seed: int) -> None:
+async def _wild(edge: Edge, wild: Traffic, mode: str, until: float, seed: int) -> None:
     """All rhythms, with evictions and changes in the middle."""
     pause = 0.2 if mode == "idle" else 0.05
     stop = trio.Event()
@@ -95,7 +98,7 @@ async def _wild(edge: Edge, wild: Traffic, mode: str, seconds: float, seed: int)
             source = None if mode == "local" else f"127.0.2.{1 + number}"
             nursery.start_soon(_crowd, doomed, edge.connect("doomed", source), stop, True)
         chance = random.Random(seed)
-        with trio.move_on_after(seconds):
+        with trio.move_on_at(max(until, trio.current_time() + AT_LEAST)):
             while True:
                 await trio.sleep(chance.uniform(0.02, 0.3))
                 await edge.ask(chance.choice(("evict", "evict", "change")))
@@ -106,14 +109,14 @@ async def _crowd(crowd: Crowd, connect: Connect, stop: trio.Event, doomed: bool)
     await crowd.run(connect, stop, doomed=doomed)
 
 
-async def _exact(edge: Edge, exact: Traffic, seconds: float, seed: int) -> None:
+async def _exact(edge: Edge, exact: Traffic, until: float, seed: int) -> None:
     """Orderly sessions alone."""
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         crowd = Crowd(exact, 2 * seed + 1_000, orderly=True)
         for _ in range(EXACT_CLIENTS):
             nursery.start_soon(_crowd, crowd, edge.connect("steady"), stop, False)
-        await trio.sleep(seconds)
+        await trio.sleep(max(AT_LEAST, until - trio.current_time()))
         stop.set()
 
 

@@ -9,14 +9,14 @@ import random
 from dataclasses import dataclass
 from enum import Enum
 
-SIZES = (0, 1, 100, 4_095, 4_096, 65_535, 65_536, 65_537, 131_072, 300_000)
+SIZES = (0, 1, 100, 4_095, 4_096, 65_535, 65_536, 65_537, 131_072, 300_000, 1_000_000)
+LARGE = 6_000_000
+"""More than the kernel takes for a reader that rests: drawn now and then, and often for a slow reader."""
 PIECES = (1, 7, 64, 1_400, 16_384, 65_536, 262_144)
 HEAD = 8
 """Bytes in front of what a client sends: the number of the script, by which the upstream finds it."""
 MAX_PIECES = 300
 """Sends of one side in one session at most, so that a byte at a time takes no minute."""
-SLOW_BYTES = 20_000
-"""What a slow reader is sent at most."""
 
 
 class ClientEnd(Enum):
@@ -70,11 +70,10 @@ class Script:
 def draw(number: int, chance: random.Random, *, orderly: bool = False, longest_pause: float = 0.05) -> Script:
     """Draw the script of session `number`; `orderly` draws one in which both sides end in order."""
     slow_client, slow_server = chance.random() < 0.15, chance.random() < 0.15
-    up, down = chance.choice(SIZES), chance.choice(SIZES)
-    if slow_server:
-        up = min(up, SLOW_BYTES)
-    if slow_client:
-        down = min(down, SLOW_BYTES)
+    up, down = (
+        LARGE if chance.random() < (0.3 if slow else 0.02) else chance.choice(SIZES)
+        for slow in (slow_server, slow_client)
+    )
     client_end = ClientEnd.FINISH
     server_end = chance.choice((ServerEnd.FINISH, ServerEnd.ANSWER, ServerEnd.EARLY))
     if not orderly:

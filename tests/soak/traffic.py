@@ -18,6 +18,11 @@ SECONDS = 20.0
 """A session that takes longer hangs."""
 SILENT_SECONDS = 0.3
 """How long a client that never reads stays."""
+SLOW_READ = 32_768
+SLOW_PAUSE = 0.002
+NARROW = 131_072
+"""The receive buffer of a slow reader, so that its writer meets a full kernel. Loopback stalls with less than two
+segments, of 64 KiB each."""
 RESET = struct.pack("ii", 1, 0)
 
 Sock = trio.socket.SocketType
@@ -104,12 +109,14 @@ async def send(sock: Sock, stream: int, size: int, piece: int, pause: float, cou
 
 
 async def receive(sock: Sock, check: Check, *, slow: bool) -> str:
-    """Take what comes until it ends, and say how."""
+    """Take all that comes until it ends, and say how."""
+    if slow:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
     try:
-        while data := await sock.recv(1_500 if slow else 65_536):
+        while data := await sock.recv(SLOW_READ if slow else 65_536):
             check.take(data)
             if slow:
-                await trio.sleep(0.002)
+                await trio.sleep(SLOW_PAUSE)
     except Ends:
         return "reset"
     return "end"
