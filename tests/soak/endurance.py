@@ -27,7 +27,9 @@ BAR = 0.02
 """How much may be added from then to the end, as a part."""
 ROUND_SECONDS = 0.5
 SOURCES = 200
-"""New sources in a round."""
+"""Addresses that a round comes from."""
+ROUNDS = 10
+"""Then they come again: the tables of sources and devices are full long before the time from which all is flat."""
 FLAT = {"rss_kib": 256, "objects": 2_000, "blocks": 5_000, "descriptors": 0, "tasks": 0}
 """The figures that must be flat, and what garbage that is not collected yet makes of them."""
 
@@ -133,6 +135,6 @@ async def _round(each: Watched, client: Path, number: int) -> None:
         if each.edge is not None:
             await each.edge.ask("evict")
             await each.edge.ask("change")
-    await load.ask(client, "cold", each.address, SOURCES, number * SOURCES % 60_000, 0)
+    await load.ask(client, "cold", each.address, SOURCES, number % ROUNDS * SOURCES, 0)
     await load.ask(client, "bulk", each.address, 0.2, 0)
     each.sessions += SOURCES + 1

@@ -26,7 +26,7 @@ HONEST = "127.0.0.1"
 FLOOD = "127.9.0.1"
 PAUSE = 0.01
 """Between two sessions of the honest client: half of what the gate allows."""
-SLOW_MS = 100.0
+SLOW_MS = 250.0
 """An honest session that waits longer, at p99, was not protected; the machine is shared."""
 HELD = 1_500
 """Connections that a client opens and says nothing on."""
