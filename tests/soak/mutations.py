@@ -9,8 +9,8 @@
 | condition | an `if`, `while` or `… if … else` asks the opposite |
 | junction | `and` is `or` |
 
-Annotations, texts, log lines, `__slots__` and named constants at the head of a module are left alone: the last are
-for tuning, and a test that pins one only says it twice.
+Annotations, texts (those with values in them, too), log lines, `__slots__` and named constants at the head of a module
+are left alone: the last are for tuning, and a test that pins one only says it twice.
 """
 
 from __future__ import annotations
@@ -58,9 +58,8 @@ class Mutation:
 
 
 def mutations(source: str) -> list[Mutation]:
-    """Every mutation of a source text, in the order of the text; each result is valid Python."""
-    found = sorted(set(_Finder(source).found()), key=lambda each: (each.start, each.end, each.kind))
-    return [each for each in found if _parses(each.applied(source))]
+    """Every mutation of a source text, in the order of the text."""
+    return sorted(set(_Finder(source).found()), key=lambda each: (each.start, each.end, each.kind))
 
 
 def sample(sources: Mapping[str, str], count: int, seed: int) -> list[tuple[str, Mutation]]:
@@ -74,8 +73,11 @@ def sample(sources: Mapping[str, str], count: int, seed: int) -> list[tuple[str,
     chosen: list[tuple[str, Mutation]] = []
     while len(chosen) < count and any(pools.values()):
         for path, pool in pools.items():
-            if pool and len(chosen) < count:
-                chosen.append((path, pool.pop()))
+            while pool and len(chosen) < count:
+                mutation = pool.pop()
+                if _parses(mutation.applied(sources[path])):
+                    chosen.append((path, mutation))
+                    break
     return sorted(chosen, key=lambda each: (each[0], each[1].start, each[1].end))
 
 
@@ -113,7 +115,7 @@ class _Finder:
     def _visit(self, node: ast.AST) -> Iterator[Mutation]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in self._text(node.test):
             return
-        if _names_a_constant(node):
+        if _names_a_constant(node) or isinstance(node, ast.JoinedStr):
             return
         yield from self._of(node)
         for name, value in ast.iter_fields(node):
@@ -131,7 +133,7 @@ class _Finder:
                     if swap := COMPARISONS.get(type(operator)):
                         yield from self._between("comparison", left, right, swap)
             case ast.BinOp() if swap := SIGNS.get(type(node.op)):
-                if not isinstance(node.left, ast.JoinedStr | ast.Constant) or not self._is_text(node.left):
+                if not self._is_text(node.left):
                     yield from self._between("sign", node.left, node.right, swap)
             case ast.AugAssign() if swap := SIGNS.get(type(node.op)):
                 yield from self._between("sign", node.target, node.value, (f"{swap[0]}=", f"{swap[1]}="))

@@ -13,10 +13,10 @@ def test_each_module_has_its_files_and_tests(module: str) -> None:
 
 
 def test_a_choice_has_as_many_of_each_module_and_is_the_same_for_a_seed() -> None:
-    chosen = choose(MODULES, 30, 1)
-    counts = [sum(each == module for each, _, _ in chosen) for module in MODULES]
-    assert (min(counts), max(counts)) == (3, 3)
-    assert chosen == choose(MODULES, 30, 1)
+    modules = ("shares", "report")
+    chosen = choose(modules, 6, 1)
+    assert [sum(each == module for each, _, _ in chosen) for module in modules] == [3, 3]
+    assert chosen == choose(modules, 6, 1)
 
 
 def test_every_equivalent_names_a_file_of_a_module() -> None:

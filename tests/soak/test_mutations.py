@@ -34,6 +34,7 @@ def test_each_kind_is_found_once(source: str, found: list[str]) -> None:
     "source",
     [
         '"""Say 3 < 4."""',
+        "x = f'{a - 3}'",
         "LIMIT = 3",
         "LIMIT: Final = 2 * 3",
         "__slots__ = ('a', *(3,))",

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.soak.rhythms import MAX_PIECES, Check, ClientEnd, Pattern, ServerEnd, draw
@@ -11,6 +11,7 @@ from tests.soak.rhythms import MAX_PIECES, Check, ClientEnd, Pattern, ServerEnd,
 PATTERN = Pattern()
 
 
+@settings(max_examples=25)
 @given(sizes=st.lists(st.integers(0, 70_000), max_size=8), stream=st.integers(0, 10_000))
 def test_the_right_bytes_are_right_in_any_pieces(sizes: list[int], stream: int) -> None:
     check, offset = Check(PATTERN, stream), 0
@@ -20,6 +21,7 @@ def test_the_right_bytes_are_right_in_any_pieces(sizes: list[int], stream: int) 
     assert (check.wrong, check.count) == (None, offset)
 
 
+@settings(max_examples=25)
 @given(at=st.integers(0, 99_999), first=st.integers(1, 100_000))
 def test_a_flipped_byte_is_found_at_its_place(at: int, first: int) -> None:
     data = bytearray(PATTERN.piece(5, 0, 100_000))
