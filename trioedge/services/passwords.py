@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from ..errors import ConfigurationError
-from ..structures.turns import Turns
+from ..structures.fair_queue import FairQueue
 from .credentials import BLOCK, KEY_BYTES, LANES, SALT_BYTES, read_hash, write_hash
 
 COST_LOG2: Final = 14
@@ -95,7 +95,7 @@ class Passwords:
         self._asking: dict[bytes, trio.Event] = {}
         self._threads = trio.CapacityLimiter(THREADS)
         self._free = THREADS
-        self._waiting: Turns[_Turn] = Turns(MAX_WAITING)
+        self._waiting: FairQueue[_Turn] = FairQueue(MAX_WAITING)
         self._callers: Counter[bytes] = Counter()
         self._failures: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
         self._on_full = on_full

@@ -4,15 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples, keys
-from trioedge.structures.turns import Turns
+from trioedge.structures.fair_queue import FairQueue
 
 
-def drained(turns: Turns[str]) -> list[str]:
+def drained(turns: FairQueue[str]) -> list[str]:
     return list(iter(turns.take, None))
 
 
 def test_sources_take_turns_and_items_of_one_keep_their_order() -> None:
-    turns: Turns[str] = Turns(10)
+    turns: FairQueue[str] = FairQueue(10)
     for item in ("a1", "a2", "a3", "b1", "c1", "c2"):
         assert turns.put(item[0], item) is None
     assert drained(turns) == ["a1", "b1", "c1", "a2", "c2", "a3"]
@@ -20,7 +20,7 @@ def test_sources_take_turns_and_items_of_one_keep_their_order() -> None:
 
 
 def test_a_full_queue_drops_the_latest_item_of_the_largest_source_and_none_for_that_source() -> None:
-    turns: Turns[str] = Turns(3)
+    turns: FairQueue[str] = FairQueue(3)
     for item in ("a1", "a2", "a3"):
         turns.put("a", item)
     assert turns.put("a", "a4") == "a4"
@@ -30,7 +30,7 @@ def test_a_full_queue_drops_the_latest_item_of_the_largest_source_and_none_for_t
 
 
 def test_a_removed_item_is_not_taken_and_a_second_removal_does_nothing() -> None:
-    turns: Turns[str] = Turns(3)
+    turns: FairQueue[str] = FairQueue(3)
     turns.put("a", "a1")
     turns.put("a", "a2")
     for _ in range(2):
@@ -45,7 +45,7 @@ def test_a_removed_item_is_not_taken_and_a_second_removal_does_nothing() -> None
 def test_no_item_is_lost_and_none_waits_for_more_than_one_turn_of_each_other_source(
     capacity: int, events: list[tuple[bool, str]]
 ) -> None:
-    turns: Turns[tuple[str, int]] = Turns(capacity)
+    turns: FairQueue[tuple[str, int]] = FairQueue(capacity)
     waiting: list[tuple[str, int]] = []
     for number, (comes, source) in enumerate(events):
         if comes:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Turns(Generic[T]):
+class FairQueue(Generic[T]):
     """Items that wait, by source. O(1), but for the drop of an item, which looks at every source."""
 
     # No deque is empty, and `_size` is the sum of their lengths. The source whose turn it is comes first.
