@@ -10,6 +10,7 @@ import structlog
 
 from trioedge.telemetry.line_writer import writer_of
 from trioedge.telemetry.rendering import LogFormat, Stderr, plain_logger, rendering
+from trioedge.telemetry.tracebacks import detached
 
 
 @contextmanager
@@ -98,6 +99,23 @@ def test_an_exception_of_a_library_has_no_local_variables(form: LogFormat) -> No
         line = rendered(form, exc_info=fault)
     assert "KeyError: 7" in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize("text", ["a\nevent=fine", "\x1b[2J", "\r", "\u202e", "\x9b", "\u2028", "\x00"])
+def test_no_value_ends_a_line_or_reaches_a_terminal(text: str, form: LogFormat) -> None:
+    assert rendered(form, device=text, names=[text], event=text).isprintable()
+    try:
+        raise KeyError(text)
+    except KeyError as fault:
+        lines = rendered(form, exc_info=ValueError(text)) + rendered(form, traceback=detached(fault))
+    assert all(each.isprintable() or each == "\n" for each in lines)
+
+
+def test_words_are_left_as_they_are() -> None:
+    assert rendered("console", device="naïve phone", addresses=["a"]).split()[1:] == [
+        "addresses=['a']", "device='naïve", "phone'",
+    ]  # fmt: skip
 
 
 def test_no_logger_of_a_program_is_changed() -> None:

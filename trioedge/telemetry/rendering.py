@@ -1,4 +1,7 @@
-"""How a log line looks: for people or as JSON, never with local variables, because these may hold secrets."""
+"""How a log line looks: for people or as JSON.
+
+No line has local variables, because these may hold secrets, and no value ends a line or moves a terminal's cursor.
+"""
 
 import logging
 import os
@@ -26,13 +29,21 @@ def rendering(form: LogFormat) -> list[Processor]:
     Args:
         form: ``console`` is coloured where stderr is a terminal, unless ``NO_COLOR`` is set.
     """
+    exception: list[Processor] = [_traceback_first, structlog.processors.format_exc_info]
     if form == "json":
-        return [_traceback_first, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [*exception, structlog.processors.JSONRenderer()]
     colors = sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return [
-        _traceback_first,
-        structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
-    ]
+    console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    return [*exception, _printable, console]
+
+
+def _printable(_: object, __: str, event: EventDict) -> EventDict:
+    """Escape letters that a terminal obeys, or that end a line: a client may choose a device's name, for example."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            kept = "\n" if name == "exception" else ""
+            event[name] = "".join(each if each.isprintable() or each == kept else repr(each)[1:-1] for each in value)
+    return event
 
 
 def _traceback_first(_: object, __: str, event: EventDict) -> EventDict:
