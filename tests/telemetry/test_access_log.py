@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.cancels import cancel_at_every_step
+from tests.support.ports import closed_port
 from tests.support.wires import connect, edge_to, server, serving
 from trioedge.session.verdict import Completed, Reason, Reject
 from trioedge.telemetry.access_log import GATHER_SECONDS, AccessLog
@@ -25,6 +26,11 @@ from trioedge.testing import make_session, open_edge
 def only_ours(session: te.Session) -> te.Verdict:
     session.device = "phone\nid=9"
     return te.CONTINUE if session.source == "192.0.2.1" else te.Reject(te.Reason.POLICY, "not ours")
+
+
+@te.middleware
+async def with_a_task(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    return await call_next(session)
 
 
 def make_edge(log: AccessLog | None, **more: Any) -> te.Edge:
@@ -191,6 +197,23 @@ async def test_a_stream_that_raises_costs_lines(autojump_clock: trio.testing.Moc
     with capture_logs() as logs:
         await two_sessions(make_edge(AccessLog(stream)))
     assert [entry["count"] for entry in logs if entry["event"] == "access log lines dropped"] == [2]
+
+
+@pytest.mark.parametrize("stages", [[], [with_a_task]])
+async def test_a_session_without_an_upstream_names_the_one_it_wanted(stages: list[object]) -> None:
+    stream, nowhere = io.StringIO(), closed_port()
+    edge = edge_to(nowhere, *stages, access_log=AccessLog(stream), connect_seconds=0.2)
+    async with serving(edge) as port:
+        client = await connect(port)
+        async with client:
+            with pytest.raises(trio.BrokenResourceError):
+                await client.receive_some()
+    (line,) = lines(stream.getvalue())
+    assert (line["outcome"], line["reason"], line["upstream"]) == (
+        "ended", "upstream_refused", f"tcp://127.0.0.1:{nowhere}",
+    )  # fmt: skip
+    assert (line["connect_ms"], line["bytes_up"], line["stage"]) == (None, 0, None)
+    assert line["detail"]
 
 
 async def test_a_file_that_was_renamed_is_opened_again(tmp_path: Path) -> None:
