@@ -110,7 +110,8 @@ async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, r
             relay.down.write(memoryview(greeting))
 
     try:
-        await _spend(session, greeting)
+        if greeting:
+            await _spend(session, greeting)
         return await lend(session, down, reactor, begin)
     finally:
         if not relayed and sock.fileno() not in reactor:
@@ -133,19 +134,27 @@ async def lend(session: Session, stream: PlainStream, reactor: Reactor, begin: B
         trio.ClosedResourceError: the stream was closed or detached.
     """
     _check_free(session)
-    done = trio.Event()
-    result: Outcome = Completed(Reason.DRAINED)
+    task: trio.lowlevel.Task | None = None  # while it waits for the end
+    result: Outcome | None = None
 
     def ended(session: Session, outcome: Outcome) -> None:  # noqa: ARG001 - the session is known here
-        nonlocal result
+        nonlocal result, task
         result = outcome
-        done.set()
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+            task = None
+
+    def abort(_: object) -> trio.lowlevel.Abort:
+        nonlocal task
+        task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     await trio.lowlevel.checkpoint_if_cancelled()
     sock, prefetched = stream.detach()
     asked = begun = False
     try:
-        await _spend(session, prefetched)
+        if prefetched:
+            await _spend(session, prefetched)
         _check_free(session)
         reactor.refresh()
         asked = True  # from here on the session's carrier is the one that `begin` makes
@@ -153,12 +162,17 @@ async def lend(session: Session, stream: PlainStream, reactor: Reactor, begin: B
         begun = True
         if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
             session.carrier.cut(session.cut_reason)
-        await done.wait()
+        if result is None:
+            task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        else:
+            await trio.lowlevel.checkpoint()
     finally:
-        if asked and not done.is_set() and session.carrier is not None:
+        if asked and result is None and session.carrier is not None:
             session.carrier.cut(Reason.DRAINED)
         if not begun:
             reset(sock)
+    assert result is not None, "the carrier ends the session before it wakes the task"
     return result
 
 
@@ -185,7 +199,7 @@ def _check_new(sock: socket.socket, reactor: Reactor) -> None:
 async def _spend(session: Session, data: bytes) -> None:
     """Charge bytes that were read ahead to the session's allowance; wait until it is lifted if it has fewer left."""
     allowance = session.allowance
-    if data and allowance is not None:
+    if allowance is not None:
         if allowance.left < len(data):
             await wait_until_lifted(allowance)
         allowance.left -= len(data)

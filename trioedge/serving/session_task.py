@@ -70,7 +70,10 @@ class SessionTask:
                         with trio.move_on_after(session.half_closed_seconds), suppress(*BROKEN):
                             await session.stream.aclose()  # the last words of TLS
                 finally:
-                    await stream.aclose()
+                    if isinstance(stream, PlainStream):
+                        stream.close()
+                    else:
+                        await stream.aclose()
             elif isinstance(stream, PlainStream):
                 stream.close_reset()
             else:

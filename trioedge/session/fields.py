@@ -205,7 +205,8 @@ class SessionFields(EdgeFields):
 
     @stream.setter
     def stream(self, stream: ByteStream) -> None:
-        if not isinstance(stream, ByteStream):
+        # Not `isinstance`, which takes 12 µs for a protocol.
+        if not (hasattr(stream, "receive_some") and hasattr(stream, "send_all") and hasattr(stream, "aclose")):
             raise TypeError(
                 f"session.stream = {quote(stream)} must be a stream, with receive_some, send_all and aclose"
             )
