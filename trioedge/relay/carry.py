@@ -1,10 +1,9 @@
 """Carry the bytes of a session that has a task: in the reactor if both ends are plain sockets, else in two tasks."""
 
-import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from math import inf
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -12,7 +11,7 @@ from ..loop.reactor import Reactor
 from ..loop.sockets import reset
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason
-from .direction import BROKEN, wait_until_lifted
+from .direction import wait_until_lifted
 from .socket_relay import Ended, Relay
 from .stream_relay import StreamRelay, close_hard
 from .streams import PlainStream
@@ -31,11 +30,10 @@ def kernel_paces(session: Session, *, local: bool) -> bool:
     return session.down_rate == inf == session.up_rate or not (local or not session.peer_bytes)
 
 
-async def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) -> Outcome:
-    """Carry a session's bytes between its client and a connected upstream until both have ended.
+def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) -> Coroutine[Any, Any, Outcome]:
+    """Carry a session's bytes between its client and a connected upstream until both have ended; to be awaited.
 
-    The upstream is closed when this returns or raises, also after a cancel. So is a client that is a plain socket; any
-    other client stream is closed by the session's task next.
+    Both are closed when it has returned or raised, also after a cancel.
 
     Args:
         session: its `stream` is the client.
@@ -47,6 +45,7 @@ async def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Rea
             carries another session, which then stays open.
         trio.ClosedResourceError: the client's or the upstream's socket was closed or detached.
     """
+    # It gives the coroutine of the relay, because one of its own would take memory for as long as the session lives.
     down = session.stream
     try:
         if isinstance(up, PlainStream):
@@ -56,44 +55,30 @@ async def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Rea
             down.socket  # noqa: B018 - raises if another task has detached it
     except SocketInUseError:
         raise
-    except BaseException:
-        await close_hard(up)
-        raise
+    except (RuntimeError, trio.ClosedResourceError) as error:
+        return _refuse(up, error)
     if session.cut_reason is not None:
-        await close_hard(up)
-        return Completed(session.cut_reason)
+        return _refuse(up, Completed(session.cut_reason))
     if (
         isinstance(down, PlainStream)
         and isinstance(up, PlainStream)
         and kernel_paces(session, local=up.socket.family == socket.AF_UNIX)
     ):
-        return await _carry_sockets(session, down, up, reactor)
+        return _carry_sockets(session, down, up, reactor)
     reactor.refresh()
     session.carrier = relay = StreamRelay(session, reactor, down, up)
-    try:
-        return await relay.run()
-    finally:
-        try:
-            await _close(down, session, in_order=relay.orderly_down)
-        finally:
-            await _close(up, session, in_order=relay.orderly_up)
+    return relay.run()
 
 
-async def _close(stream: trio.abc.HalfCloseableStream, session: Session, *, in_order: bool) -> None:
-    """Close a stream, also when cancelled; in order it takes at most the limit of a half-closed session."""
-    beneath = session.accepted if stream is session.stream else None
+async def _refuse(up: trio.abc.HalfCloseableStream, why: Exception | Outcome) -> Outcome:
+    """Close an upstream that is not to be carried."""
     try:
-        if in_order:
-            with trio.move_on_after(session.half_closed_seconds), contextlib.suppress(*BROKEN):
-                await stream.aclose()  # the last words of TLS wait for the reader
-        elif stream is not session.stream:
-            await close_hard(stream)
+        await close_hard(up)
+        if isinstance(why, Exception):
+            raise why
+        return why
     finally:
-        if isinstance(beneath, PlainStream):
-            if in_order:
-                beneath.close()
-            else:
-                beneath.close_reset()
+        del why  # its traceback has this frame
 
 
 async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, reactor: Reactor) -> Outcome:

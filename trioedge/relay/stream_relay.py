@@ -41,14 +41,14 @@ MAX_PAUSE: Final = 0.1
 
 
 class StreamRelay:
-    """The carrier of one session over two streams. It closes neither.
+    """The carrier of one session over two streams, which it closes.
 
     A timeline keeps the rate of each direction, because these streams have no socket that the kernel could pace.
 
     Attributes:
         began_at: when the relay began.
         pacing: ``timeline`` while the session has a rate.
-        orderly_down: whether the client is to be closed in order; otherwise with a reset.
+        orderly_down: whether the client is closed in order at the end; otherwise with a reset.
         orderly_up: the same for the upstream.
     """
 
@@ -110,8 +110,7 @@ class StreamRelay:
         """Carry bytes until both sides have ended, one breaks, or neither sends a byte for too long; call it once.
 
         Returns:
-            FINISHED, RESET, IDLE or the reason of a cut. Then the caller must close both streams: in order where
-            :attr:`orderly_down` and :attr:`orderly_up` say so, else, and after a cancel, with :func:`close_hard`.
+            FINISHED, RESET, IDLE or the reason of a cut. Both streams are closed then, also after a cancel.
         """
         session, up, down = self._session, self._up, self._down
         self._expect(self.began_at + min(session.idle_seconds, session.half_closed_seconds) / LOOKS)
@@ -129,9 +128,14 @@ class StreamRelay:
             return await self._end()
         finally:
             self._reactor.drop_deadline(self, self._tick)
+            client, upstream = up.source, up.sink
             up.release()
             down.release()
             del self._session  # its carrier is this relay: the cycle would wait for the garbage collector
+            try:
+                await _close(client, session, in_order=self.orderly_down)
+            finally:
+                await _close(upstream, session, in_order=self.orderly_up)
 
     async def _run_down(self) -> None:
         """Carry the one direction in a task of its own; its exception is raised in the session's task."""
@@ -274,6 +278,23 @@ async def _until(done: Callable[[], bool], meanwhile: Callable[[], object] | Non
             meanwhile()
         await trio.sleep(pause)
         pause = min(2 * pause, MAX_PAUSE)
+
+
+async def _close(stream: trio.abc.HalfCloseableStream, session: Session, *, in_order: bool) -> None:
+    """Close a stream, also when cancelled; in order it takes at most the limit of a half-closed session."""
+    beneath = session.accepted if stream is session.stream else None
+    try:
+        if in_order:
+            with trio.move_on_after(session.half_closed_seconds), suppress(*BROKEN):
+                await stream.aclose()  # the last words of TLS wait for the reader
+        elif stream is not session.stream:
+            await close_hard(stream)
+    finally:
+        if isinstance(beneath, PlainStream):
+            if in_order:
+                beneath.close()
+            else:
+                beneath.close_reset()
 
 
 async def close_hard(stream: Any) -> None:
