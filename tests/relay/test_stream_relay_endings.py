@@ -184,3 +184,18 @@ async def test_an_upload_goes_on_behind_the_end_of_the_upstream_if_the_client_ca
         assert len(await receive_exactly(ends.upstream, len(UPLOAD) - 1000)) == len(UPLOAD) - 1000
         assert await receive_all(ends.client) == WORDS
     assert ends.outcomes == [Completed()]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_cut_amid_the_last_delivery_resets_both_at_once(mode: str) -> None:
+    async with relayed(mode) as ends:
+        ends.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await ends.upstream.send_all(WORDS * 8)
+        reset(ends.upstream)
+        await trio.sleep(0.02)
+        assert ends.outcomes == []
+        assert ends.session.cut(Reason.EVICTED)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ends.outcomes == [Completed(Reason.EVICTED)]
+        with pytest.raises(trio.BrokenResourceError):
+            await receive_all(ends.client)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from tests.support.wires import receive_exactly, tcp_pair
@@ -208,4 +209,86 @@ async def test_what_is_not_bytes_like_cannot_be_unread(make: Make, data: Any) ->
         plain.unread(data)
     assert await plain.receive_some() == b"head"
     await plain.aclose()
+    far.close()
+
+
+async def test_what_can_be_sent_and_received_at_once_is_and_the_rest_is_left() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    assert near.receive_now() is None
+    assert near.send_now(b"") == 0
+    sent = near.send_now(bytes(64 << 20))
+    assert 0 < sent < 64 << 20
+    assert near.send_now(b"more") == 0
+    assert 0 < near.queued() == near.undelivered() <= sent
+    assert far.has_bytes()
+    got = 0
+    while (data := far.receive_now()) is not None:
+        got += len(data)
+    assert 0 < got <= sent
+    near.close()
+    far.close()
+    assert (near.queued(), near.undelivered(), near.has_bytes()) == (0, 0, False)
+    for act in (near.receive_now, lambda: near.send_now(b"x")):
+        with pytest.raises(trio.ClosedResourceError):
+            act()
+
+
+async def test_a_read_that_came_back_short_makes_the_next_one_wait_before_it_tries() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    await far.send_all(b"all of it")
+    assert near.receive_now(100) == b"all of it"
+    await far.send_all(b"more")
+    assert near.receive_now(100) is None
+    assert near.receive_now(100) == b"more"
+    await far.send_all(b"and more")
+    assert await near.receive_some(3) == b"and"
+    assert near.receive_now(100) == b" more"
+    await far.send_eof()
+    assert await near.receive_some() == b""
+    assert await near.receive_some() == b""
+    near.close()
+    far.close()
+
+
+async def test_bytes_in_a_local_socket_are_with_their_reader_already() -> None:
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    near = PlainStream(one)
+    assert near.send_now(b"unread") == 6
+    assert near.queued() > 0
+    assert near.undelivered() == 0
+    near.close()
+    other.close()
+
+
+async def test_discarded_bytes_make_room_for_the_sender_and_a_broken_stream_has_none() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(far.send_all, bytes(32 << 20))
+        for _ in range(2_000):
+            await trio.lowlevel.checkpoint()
+            near.discard()
+    assert not near.has_bytes() or near.discard() is None
+    far.close_reset()
+    await trio.lowlevel.wait_readable(near.socket)
+    near.discard()
+    assert not near.has_bytes()
+    near.close()
+    near.discard()
+
+
+async def test_a_socket_that_takes_no_more_is_broken_and_a_busy_one_says_so() -> None:
+    near, far = map(PlainStream, tcp_pair())
+    far.close_reset()
+    with pytest.raises(trio.BrokenResourceError):
+        near.send_now(b"x")
+    near.close()
+    near, far = map(PlainStream, tcp_pair())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.send_all, bytes(64 << 20))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            near.send_now(b"x")
+        nursery.cancel_scope.cancel()
+    near.close()
     far.close()

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.wires import connect, echo, receive_all, receive_exactly, server, serving
+from tests.support.wrapped import Wrapped
 
 BAD = "127.0.0.2"
 
@@ -251,3 +252,28 @@ async def test_a_cancel_of_another_scope_that_a_stage_raises_again_costs_one_ses
 async def test_a_key_interrupt_of_a_stage_ends_the_edge() -> None:
     with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
         await lives_on(wraps(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize("finished", [True, False])
+async def test_a_stream_around_the_clients_is_closed_in_order_if_the_session_finished(finished: bool) -> None:
+    made: list[Wrapped] = []
+
+    @te.middleware
+    async def wrap(session: te.Session, call_next: te.Handler) -> te.Outcome:
+        made.append(Wrapped(session.stream))
+        session.stream = made[-1]
+        return await call_next(session)
+
+    async def end(session: te.Session) -> te.Outcome:
+        await session.stream.send_all(await session.stream.receive_some())
+        return te.Completed() if finished else te.Completed(te.Reason.DEADLINE)
+
+    async with serving(te.Edge("tcp://127.0.0.1:0", [wrap], end)) as port, await connect(port) as client:
+        await client.send_all(b"ping")
+        assert await receive_exactly(client, 4) == b"ping"
+        if finished:
+            assert await receive_all(client) == b""
+        else:
+            with pytest.raises(trio.BrokenResourceError):
+                await receive_all(client)
+    assert [each.closed for each in made] == [finished]

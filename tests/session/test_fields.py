@@ -165,8 +165,11 @@ class Wrapper:
 @pytest.mark.parametrize("make", [Wrapper, lambda: trio.testing.memory_stream_pair()[0]])
 def test_a_stream_is_any_object_with_the_methods_of_one(make: Callable[[], ByteStream]) -> None:
     session, stream = make_session(), make()
+    assert session.accepted is None
     session.stream = stream
     assert session.stream is stream
+    session.stream = make()
+    assert session.accepted is stream
 
 
 @pytest.mark.parametrize("value", [None, 5, b"bytes", object(), trio.testing.MemoryReceiveStream()])
