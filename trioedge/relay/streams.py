@@ -170,6 +170,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
 
     def discard(self) -> None:
         """Drop the bytes that were received, so that the other end may go on; at most a mebibyte a call."""
+        self._empty = False
         try:
             for _ in range(16):
                 if not self.receive_now():
