@@ -10,9 +10,12 @@ import trio
 import trio.testing
 
 from tests.support.memory_relays import MemoryRelay
+from tests.support.reactors import open_reactor
 from tests.support.wires import receive_all
 from tests.support.wrapped import WithoutHalfClose
+from trioedge.relay.stream_relay import StreamRelay
 from trioedge.session.verdict import Completed, Reason
+from trioedge.testing import make_session
 
 
 async def test_bytes_and_half_closes_are_carried_both_ways_and_counted(
@@ -259,3 +262,41 @@ async def test_an_ended_relay_leaves_no_reference_cycle(how: str, autojump_clock
         assert mark() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_a_fault_of_either_stream_stops_both_directions_and_is_raised(side: str) -> None:
+    made: list[MemoryRelay] = []
+
+    async def receive_some(max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise LookupError("a bug")
+
+    async def live() -> None:
+        async with trio.open_nursery() as nursery:
+            made.append(relay := MemoryRelay(nursery))
+            (relay.down if side == "client" else relay.up).receive_some = receive_some  # type: ignore[method-assign]
+            await trio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await live()
+    assert raised.group_contains(LookupError, match="a bug")
+    for far in (made[0].client, made[0].upstream):
+        assert await receive_all(far) == b""
+
+
+async def test_a_relay_that_a_stage_shields_stops_when_the_edge_does() -> None:
+    outcomes: list[object] = []
+    down, up = (trio.testing.memory_stream_pair()[0] for _ in range(2))
+    async with open_reactor() as reactor, trio.open_nursery() as nursery:
+        session = make_session(now=trio.current_time())
+
+        @nursery.start_soon
+        async def run() -> None:
+            with trio.CancelScope(shield=True):
+                session.carrier = relay = StreamRelay(session, reactor, down, up)
+                outcomes.append(await relay.run())
+
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert outcomes == [Completed(Reason.DRAINED)]
