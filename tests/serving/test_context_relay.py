@@ -100,7 +100,8 @@ async def test_bytes_and_half_closes_are_carried_and_counted_whatever_the_form_o
         edge = edge_of(endpoint)
         async with serving(edge) as edge_port, await connect(edge_port) as client:
             await client.send_all(b"question")
-            await trio.sleep(0.02)
+            while not any(each.phase == "relaying" for each in edge.sessions):
+                await trio.sleep(0.001)
             (session,) = edge.sessions
             assert type(session.carrier).__name__ == ("StreamRelay" if kind == "another stream" else "Relay")
             await client.send_eof()
