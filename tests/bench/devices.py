@@ -14,6 +14,8 @@ from tests.bench.edges import limits
 from tests.bench.evict import Client, open_client
 from tests.bench.probe import Values, ask, echoing, percentile, run, serving
 
+DEVICES = 10_000
+"""A limit that is never reached."""
 CHECK_SECONDS = 0.3
 BURST = 60
 """Sessions of a burst, each from a new address; within the grace that a service has by default."""
@@ -49,8 +51,8 @@ def edge(upstream: int, *stages: object) -> te.Edge:
 async def first_replies(upstream: int, load: str, turns: int) -> Values:
     """First replies to clients that were never seen, in bursts."""
     unchecked, checked, awaited = (
-        edge(upstream, te.DeviceLimit()),
-        edge(upstream, te.DeviceLimit(check=slow_check)),
+        edge(upstream, te.DeviceLimit(DEVICES)),
+        edge(upstream, te.DeviceLimit(DEVICES, check=slow_check)),
         edge(upstream, checked_first),
     )
     seen: dict[str, list[float]] = {"unchecked": [], "checked": [], "awaited": []}
@@ -101,7 +103,7 @@ async def denials(upstream: int, turns: int) -> Values:
 
     seen: list[float] = []
     lost = 0
-    async with serving(edge(upstream, te.DeviceLimit(check=check, grace=te.Grace(devices=ONLOOKERS)))) as port:
+    async with serving(edge(upstream, te.DeviceLimit(DEVICES, check=check, grace=te.Grace(devices=ONLOOKERS)))) as port:
         onlookers = [await open_client(port, f"127.3.0.{number + 1}", exchange=True) for number in range(ONLOOKERS)]
         for device in denied:
             async with trio.open_nursery() as nursery:
@@ -132,7 +134,7 @@ async def questions(upstream: int) -> Values:
     async def client(port: int) -> None:
         (await open_client(port, "127.4.0.1", exchange=True)).close()
 
-    async with serving(edge(upstream, te.DeviceLimit(check=check))) as port:
+    async with serving(edge(upstream, te.DeviceLimit(DEVICES, check=check))) as port:
         async with trio.open_nursery() as nursery:
             for _ in range(CROWD):
                 nursery.start_soon(client, port)

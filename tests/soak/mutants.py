@@ -34,13 +34,13 @@ PATIENCE = 20.0
 MODULES: dict[str, tuple[str, ...]] = {
     "gate": ("structures/gcra.py", "stages/session_gate.py"),
     "registry": ("services/registry.py",),
-    "socket relay": ("relay/socket_relay.py", "relay/relay_side.py"),
-    "stream relay": ("relay/stream_relay.py",),
+    "socket relay": ("relay/socket_relay.py", "relay/relay_side.py", "relay/relay_deadline.py"),
+    "stream relay": ("relay/stream_relay.py", "relay/direction.py"),
     "device table": ("stages/devices/table.py",),
     "shares": ("stages/pacing/shares.py",),
     "report": ("services/report.py", "control/reports.py", "control/reporter.py"),
-    "pool": ("upstreams/pool.py",),
-    "connector": ("upstreams/connector.py",),
+    "pool": ("upstreams/pool/pool.py",),
+    "connector": ("upstreams/connector.py", "upstreams/attempt.py"),
     "snapshot": ("services/apply.py", "services/snapshot.py"),
 }
 """The files of each module that is mutated, under `trioedge/`; their tests are `tests/FOLDER/test_NAME*.py`."""
