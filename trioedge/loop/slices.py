@@ -8,14 +8,15 @@ every yield.
 
 Work rests only as much as the loop is busy:
 
-| during a slice, or the rest before it | after the slice, once every other task that is ready has run |
+| turns of other tasks within the last 20 to 40 ms | after a slice, once every other task that is ready has run |
 | --- | --- |
-| another task has run, or became ready | rest: :data:`REST` times as long as the slice, or less where `rest` says so |
-| none has, or only tasks with long work | go on at once |
+| more than :data:`FEW_TURNS` | rest: :data:`REST` times as long as the slice, or less where `rest` says so |
+| fewer: a timer now and then, or only other tasks with long work | go on at once |
 
 So on an idle loop the work takes as long as it takes. Beside sessions, which run in the task of the reactor or in their
 own, it takes a small part of the time: a client that makes one round trip after the other meets a slice in less than
-one of a hundred. The tasks that run are counted by an instrument of Trio, which is there only while work is long.
+one of a hundred. Below some 75 round trips a second, a client may be half a millisecond late while there is long work.
+Turns are counted by an instrument of Trio, which is there only while work is long.
 
 A thread would not help: a thread that runs Python blocks the loop for 5 ms at a time (the interpreter's switch
 interval), and a call into C, such as sorting 200,000 items, blocks it for as long as it takes.
@@ -23,6 +24,7 @@ interval), and a call into C, such as sorting 200,000 items, blocks it for as lo
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from math import inf
 from time import perf_counter
 from typing import Final, TypeAlias, TypeVar
 
@@ -42,6 +44,13 @@ REST: Final = 32
 client makes one after the other, one in each 17 ms is half a millisecond late: less than one in a hundred."""
 
 
+FEW_TURNS: Final = 4
+"""Turns of other tasks in one to two windows that are no load."""
+
+WINDOW_SECONDS: Final = 0.02
+"""The length of a window, longer than the rest after a slice."""
+
+
 class _Load(trio.abc.Instrument):
     """Counts how often tasks run that do no long work; installed while long work runs.
 
@@ -51,12 +60,21 @@ class _Load(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.turns = 0
+        self._window = self._last_window = (-inf, 0)
+        """When the present window and the one before it began, and the turns by then."""
         self._working: dict[Task, int] = {}
         """Tasks with long work, and how many pieces each has at once, one within the other."""
 
     def before_task_step(self, task: Task) -> None:
         if task not in self._working:
             self.turns += 1
+
+    def is_high(self) -> bool:
+        """Return whether other tasks have more than a few turns."""
+        now = trio.current_time()
+        if now - self._window[0] > WINDOW_SECONDS:
+            self._last_window, self._window = self._window, (now, self.turns)
+        return self.turns - self._last_window[1] > FEW_TURNS
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -123,14 +141,12 @@ class Slices:
                     return result  # type: ignore[return-value]
             load = _present_load()
             with load.counting():
-                turns = load.turns
                 while True:
                     # Trio runs what is ready in any order, and looks for events once a round: in the second round every
                     # task has run that had an event in this slice.
                     await trio.lowlevel.checkpoint()
                     await trio.lowlevel.checkpoint()
-                    if load.turns != turns:
-                        turns = load.turns  # tasks that run during the rest count as well
+                    if load.is_high():
                         await trio.sleep(self._rest * self._used)
                     self._used = 0.0
                     ended, result = self._slice(steps)
