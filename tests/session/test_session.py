@@ -317,3 +317,17 @@ def test_a_follower_that_raises_is_a_fault_of_the_end_and_the_clean_ups_run() ->
     assert isinstance(fault, LookupError)
     assert log == [1]
     assert session.outcome == Completed()
+
+
+def test_text_of_a_subclass_becomes_plain_text() -> None:
+    class Text(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            raise LookupError("no hash")
+
+    session = make_session()
+    session.device = Text("phone")
+    session.service = Text("shop")
+    assert (type(session.device), type(session.service.name)) == (str, str)
+    assert (session.device, session.service.name) == ("phone", "shop")

@@ -122,10 +122,8 @@ class Services:
     def find(self, service: object) -> Service | Reject:
         """Give the service that a session may have, or the refusal of one that is unknown or disabled. O(1).
 
-        Without a control plane, a new name makes a service, unless there are 10,000.
-
         Args:
-            service: a name, or a service of this edge.
+            service: a name, which makes a service without a control plane; or a service of this edge.
 
         Returns:
             The service, or a Reject with reason ``service``; with reason ``capacity`` beyond 10,000.
@@ -138,6 +136,7 @@ class Services:
             if found is not service:  # removed since, or another edge's
                 return service if service is self.unnamed else UNKNOWN_SERVICE
         elif isinstance(service, str):
+            service = str.__str__(service)  # it may become a key, and a subclass may have a hash of its own
             found = self._by_name.get(service)
             if found is None:
                 return UNKNOWN_SERVICE if self.governed else self._name(service)
@@ -208,12 +207,12 @@ class Services:
         return service
 
     def _make(self, name: str, settings: Settings) -> Service:
-        def wake() -> None:
+        def wake() -> None:  # it and the service refer to each other until `Service.release`
             self._notify(service)
 
         meters = Meter(self._up, wake), Meter(self._down, wake)
         service = Service(name, next(self._incarnations), settings, *meters, self.default_max_sessions)
-        return service  # `wake` and the service refer to each other until `Service.release`
+        return service
 
     def _gone(self, service: Service) -> None:
         service.release()

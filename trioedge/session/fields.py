@@ -255,9 +255,11 @@ def above_zero(name: str, value: object, unit: str) -> float:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
         try:
-            return float(value)
+            number = float(value)
         except OverflowError:  # an integer larger than every float
-            pass
+            number = 0.0
+        if number > 0:  # a subclass may compare as it likes
+            return number
     raise TypeError(f"{name} = {quote(value)} must be a number of {unit} above 0")
 
 

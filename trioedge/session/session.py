@@ -64,6 +64,8 @@ class Session(SessionFields):
     def device(self, device: str | None) -> None:
         if device is not None and not (isinstance(device, str) and len(device) <= MAX_DEVICE_LETTERS):
             raise TypeError(f"session.device = {quote(device)} must be text of at most 255 letters, or None")
+        if device is not None and type(device) is not str:
+            device = str.__str__(device)  # it is a key, and a subclass may have a hash of its own
         if self._index is None:
             self._device = device
         else:

@@ -223,7 +223,7 @@ def _checked(device: object) -> str:
     """Refuse the result of a user's key function that is no device, before the table remembers it."""
     if not isinstance(device, str) or len(device) > MAX_DEVICE_LETTERS:
         raise TypeError(f"DeviceLimit(key=…) returned {quote(device)}: a device is text of at most 255 letters")
-    return device
+    return device if type(device) is str else str.__str__(device)
 
 
 def _part(service: str, device: str) -> float:
