@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
+from trioedge.addresses.address import normalise_source
 from trioedge.addresses.source_prefix import (
     SourcePrefix,
     cut,
@@ -170,3 +171,23 @@ def test_keys_with_an_address_have_its_groups(key: object) -> None:
 @pytest.mark.parametrize("key", ["shop", 7, None, (), b"", ("192.0.2.7", 7), b"12345"])
 def test_other_keys_have_no_groups(key: object) -> None:
     assert flood_groups(key) == ()
+
+
+def text(prefix: SourcePrefix, source: str) -> str:
+    return prefix.text(prefix.key(normalise_source(source)[1]))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "bits", "names"),
+    [
+        (SourcePrefix(), None, ["192.0.2.7", "2001:db8:0:1::/64", "2001:db8:0:1::/64", "unix"]),
+        (SourcePrefix(), 128, ["192.0.2.7", "2001:db8:0:1::", "2001:db8:0:1::9", "unix"]),
+        (SourcePrefix(24, 56), None, ["192.0.2.0/24", "2001:db8::/56", "2001:db8::/56", "unix"]),
+        (SourcePrefix(24, 56), 128, ["192.0.2.0/24", "2001:db8:0:1::", "2001:db8:0:1::9", "unix"]),
+    ],
+)
+def test_a_device_is_named_by_its_address_or_its_prefix(
+    prefix: SourcePrefix, bits: int | None, names: list[str]
+) -> None:
+    sources = ("192.0.2.7", "2001:db8:0:1::", "2001:db8:0:1::9", "unix")
+    assert [text(prefix.finer(bits), source) for source in sources] == names

@@ -44,6 +44,10 @@ class SourcePrefix:
         """Return an address with all bits behind its prefix cleared: 4 or 16 bytes, or none for a local socket."""
         return cut(packed, self.ipv6 if len(packed) == 16 else self.ipv4)
 
+    def finer(self, bits: int | None) -> "SourcePrefix":
+        """Return the same for IPv4 with another length for IPv6; itself for None."""
+        return self if bits is None else SourcePrefix(self.ipv4, bits)
+
     def text(self, key: bytes) -> str:
         """Return a key for people: ``192.0.2.7``, ``2001:db8::/64`` or ``unix``."""
         if not key:

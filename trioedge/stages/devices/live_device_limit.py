@@ -21,7 +21,6 @@ from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.observer import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
 from .checks import DeviceChecks
-from .source_names import namer
 from .table import DeviceTable
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ class LiveDeviceLimit:
 
     # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
     # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
-    __slots__ = ("_checks", "_due", "_evict", "_key", "_log", "_name", "_otherwise", "_reactor", "_rules", "_table",
-                 "_tick", "_wakeup")  # fmt: skip
+    __slots__ = ("_checks", "_cut_from", "_due", "_evict", "_key", "_log", "_otherwise", "_reactor", "_rules",
+                 "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
 
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
         """Start without devices.
@@ -70,7 +69,8 @@ class LiveDeviceLimit:
             check = context.control.check_device
         key = recipe.key
         self._key: Callable[[Session], object] | None = key if callable(key) else None
-        self._name = namer(context.source_prefix, recipe.source_bits)
+        self._sources = context.source_prefix.finer(recipe.source_bits)
+        self._cut_from = self._sources.cut_from
         self._reactor = context.reactor
         self._log = context.log
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None)
@@ -87,7 +87,12 @@ class LiveDeviceLimit:
         service = session.service
         if service.refusal is not None:  # removed or disabled since a stage named it
             return service.refusal
-        device = self._name(session) if self._key is None else _checked(self._key(session))
+        if self._key is not None:
+            device = _checked(self._key(session))
+        elif len(session.source_bytes) < self._cut_from:  # an IPv4 address is its own name: no call for most sessions
+            device = session.source
+        else:
+            device = self._sources.text(self._sources.key(session.source_bytes))
         rules = self._rules.get(service.incarnation, self._otherwise)
         entry = self._table.enter(service, device, session, session.now, rules)
         if entry is not ENTERED:
