@@ -1,4 +1,5 @@
 import errno
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import closed_port
 from tests.support.socket_rates import UNPACED, paced_at
 from tests.support.wires import tcp_pair
 from trioedge.loop.sockets import (
+    connect_at_once,
     ephemeral_ports,
     is_connected_to_itself,
     keep_alive,
@@ -178,3 +181,48 @@ def test_keepalive_gives_up_after_twice_the_silence_and_is_inherited_from_a_list
             idle, interval, probes = (accepted.getsockopt(socket.IPPROTO_TCP, each) for each in options)
     assert (idle, interval, probes) == (60, 15, 4)
     assert idle + interval * probes == 120
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_a_connect_to_this_machine_gives_a_socket_at_once(family: socket.AddressFamily, tmp_path: Path) -> None:
+    where = str(tmp_path / "socket") if family == socket.AF_UNIX else ("127.0.0.1", 0)
+    with socket.socket(family) as listener:
+        listener.bind(where)
+        listener.listen(8)
+        sock = connect_at_once(family, listener.getsockname())
+        assert sock is not None
+        far, _ = listener.accept()
+        assert sock.send(b"x") == 1
+        assert far.recv(1) == b"x"
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        sock.close()
+        far.close()
+
+
+def test_a_connect_that_is_refused_or_not_answered_at_once_or_to_itself_leaves_nothing_open() -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    assert connect_at_once(socket.AF_INET, ("127.0.0.1", closed_port())) is None
+    assert connect_at_once(socket.AF_UNIX, "/nowhere/at/all") is None
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        made = [connect_at_once(socket.AF_INET, listener.getsockname()) for _ in range(4)]
+        assert made[-1] is None, "its backlog is full"
+        for sock in made:
+            if sock is not None:
+                sock.close()
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_connection_to_itself_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives one when it chooses the destination's port as the local one."""
+
+    class ToItself(socket.SocketType):
+        def getsockname(self) -> object:
+            return where
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = listener.getsockname()
+        monkeypatch.setattr("trioedge.loop.sockets.socket.SocketType", ToItself)
+        assert connect_at_once(socket.AF_INET, where) is None

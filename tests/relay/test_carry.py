@@ -409,14 +409,14 @@ async def test_a_relay_that_cannot_begin_raises_and_leaves_nothing(what: str, mo
         if what == "the relay":
             monkeypatch.setattr(carry_module, "Relay", fails)
         else:
-            add, down = Reactor.add, ends.down.socket.fileno()
+            add, down = Reactor.add_reader, ends.down.socket.fileno()
 
             def add_or_fail(self: Reactor, fd: int, ready: Ready) -> None:
                 if what == "both sockets" or fd == down:
                     fails()
                 add(self, fd, ready)
 
-            monkeypatch.setattr(Reactor, "add", add_or_fail)
+            monkeypatch.setattr(Reactor, "add_reader", add_or_fail)
         with pytest.raises(OSError, match="no space left"):
             await carry(ends.session, ends.up, reactor)
         assert ends.are_closed()

@@ -135,6 +135,7 @@ class NotedReactor:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.batch = 64
         self.calls: list[str] = []
         self.due: float | None = None
         self.fails: OSError | None = None

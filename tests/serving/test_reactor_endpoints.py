@@ -156,7 +156,7 @@ async def test_a_socket_that_the_kernel_cannot_watch_costs_forward_that_session_
     async def pass_on(session: te.Session, call_next: te.Handler) -> te.Outcome:
         return await call_next(session)
 
-    add = Reactor.add
+    add = Reactor.add_reader
     broken = False
 
     def add_or_fail(self: Reactor, fd: int, ready: Ready) -> None:
@@ -164,7 +164,7 @@ async def test_a_socket_that_the_kernel_cannot_watch_costs_forward_that_session_
             raise OSError(errno.ENOSPC, "no space left on device")
         add(self, fd, ready)
 
-    monkeypatch.setattr(Reactor, "add", add_or_fail)
+    monkeypatch.setattr(Reactor, "add_reader", add_or_fail)
     async with server(echo) as upstream_port:
         endpoint = te.Forward(f"tcp://127.0.0.1:{upstream_port}", preconnect=preconnect)
         stages = [te.IdleTimeout(0.1), *([pass_on] if with_a_task else [])]
@@ -194,7 +194,7 @@ async def test_a_connect_that_the_kernel_cannot_watch_fails_with_overload(monkey
 
     monkeypatch.setattr(Reactor, "add", add_or_fail)
     async with server(echo) as upstream_port:
-        edge = te.Edge("tcp://127.0.0.1:0", [te.IdleTimeout(0.1)], te.Forward(f"tcp://127.0.0.1:{upstream_port}"))
+        edge = te.Edge("tcp://127.0.0.1:0", [te.IdleTimeout(0.1)], te.Forward(f"tcp://localhost:{upstream_port}"))
         with capture_logs():
             async with serving(edge) as port:
                 files = open_files()

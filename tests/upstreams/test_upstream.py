@@ -1,6 +1,7 @@
 """An upstream: its idle connections over real sockets, and what it asks of its connector."""
 
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,12 +20,13 @@ from trioedge.services.context import EdgeContext
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_context
+from trioedge.upstreams.address_filter import AddressFilter
 from trioedge.upstreams.attempt import Attempt, ConnectCallback
 from trioedge.upstreams.connector import Connecting, Target
 from trioedge.upstreams.direct import Direct
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.resolver import Resolver
-from trioedge.upstreams.upstream import Upstream
+from trioedge.upstreams.upstream import Upstream, own_address
 
 
 @attrs.define
@@ -263,3 +265,46 @@ async def test_an_outbound_that_connects_in_a_task_keeps_no_idle_connection() ->
         await upstream.open_stream()
         assert asked.asked == [("warm", "tcp://127.0.0.1:1"), ("open", "tcp://127.0.0.1:1", 5.0)]
         upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("destination", "where"),
+    [
+        ("tcp://127.0.0.1:6379", (socket.AF_INET, ("127.0.0.1", 6379))),
+        ("tcp://127.9.8.7:1", (socket.AF_INET, ("127.9.8.7", 1))),
+        ("tcp://[::1]:6379", (socket.AF_INET6, ("::1", 6379, 0, 0))),
+        ("unix:///run/redis.sock", (socket.AF_UNIX, "/run/redis.sock")),
+        ("tcp://localhost:6379", None),
+        ("tcp://192.0.2.1:6379", None),
+        ("tcp://[2001:db8::1]:6379", None),
+        ("tcp://0.0.0.0:6379", None),
+    ],
+)
+def test_a_literal_address_of_this_machine_is_connected_to_at_once(destination: str, where: object) -> None:
+    assert own_address(parse_address(destination)) == where
+
+
+async def test_an_address_that_is_not_permitted_or_is_reached_by_a_way_out_is_not_connected_to_at_once() -> None:
+    async with open_place() as place:
+        direct = Direct().open(place.context)
+        address = parse_address("tcp://127.0.0.1:6379")
+        refused = AddressFilter(()).permit
+        allowed = AddressFilter(("loopback",)).permit
+        assert Upstream(address, direct, place.context, 5.0, refused).where is None
+        assert Upstream(address, direct, place.context, 5.0, allowed).where is not None
+        assert Upstream(address, OtherWay(), place.context, 5.0).where is None
+
+
+@attrs.define
+class OtherWay:
+    """A connector of another kind, which leads anywhere."""
+
+    plain = True
+
+    def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None: ...
+
+    def start(self, target: Target, callback: ConnectCallback) -> Attempt:
+        raise NotImplementedError
+
+    async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
+        raise NotImplementedError

@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | beginning | it has no destination | refused |
 | beginning | its upstream has an idle connection | relaying |
-| beginning | it has none | connecting |
+| beginning | its upstream is a socket of this machine that takes a connection at once | relaying |
+| beginning | neither | connecting |
 | connecting | connected | relaying |
 | connecting | failed, or a cut | reset the client; the session ends |
 
@@ -20,7 +21,7 @@ import trio
 
 from ..addresses.address import Address, parse_address
 from ..errors import ConfigurationError, quote
-from ..loop.sockets import close, reset
+from ..loop.sockets import close, connect_at_once, reset
 from ..relay.carry import carry, kernel_paces, lend
 from ..relay.socket_relay import Ended, Relay
 from ..relay.streams import PlainStream
@@ -123,7 +124,7 @@ class Forwarding:
         """
         return self._connector.plain and kernel_paces(session, local=upstream.local)
 
-    def begin(self, session: Session, down: socket.socket, prefetched: bytes, ended: Ended) -> bool | Reject:
+    def begin(self, session: Session, down: socket.SocketType, prefetched: bytes, ended: Ended) -> bool | Reject:
         """Carry a plain socket in the reactor, without a task.
 
         Returns:
@@ -144,29 +145,36 @@ class Forwarding:
         return True
 
     def _begin(
-        self, session: Session, upstream: Upstream, down: socket.socket, prefetched: bytes, ended: Ended
+        self, session: Session, upstream: Upstream, down: socket.SocketType, prefetched: bytes, ended: Ended
     ) -> None:
         session.lead_to(upstream.destination)
         taken = upstream.take()
-        if taken is None:
-            connecting = PendingConnect(self, upstream, session, down, prefetched, ended)
-            session.carrier = connecting
-            connecting.attempt = upstream.start(connecting)
+        if taken is not None:
+            sock, readable = taken
+            session.defer(upstream.released)
+            try:
+                self.relay(session, down, sock, prefetched, ended, readable=readable or upstream.local)
+            except BaseException:
+                self._reactor.forget(sock.fileno())
+                close(sock)
+                raise
             return
-        sock, readable = taken
-        session.defer(upstream.released)
-        try:
-            self.relay(session, down, sock, prefetched, ended, readable=readable or upstream.local)
-        except BaseException:
-            self._reactor.forget(sock.fileno())
-            close(sock)
-            raise
+        if upstream.where is not None and (up := connect_at_once(*upstream.where)) is not None:
+            try:
+                self.relay(session, down, up, prefetched, ended, readable=upstream.local, registered=False)
+            except BaseException:
+                close(up)
+                raise
+            return
+        connecting = PendingConnect(self, upstream, session, down, prefetched, ended)
+        session.carrier = connecting
+        connecting.attempt = upstream.start(connecting)
 
     def relay(
-        self, session: Session, down: socket.socket, up: socket.socket, prefetched: bytes, ended: Ended,
-        *, readable: bool,
+        self, session: Session, down: socket.SocketType, up: socket.SocketType, prefetched: bytes, ended: Ended,
+        *, readable: bool, registered: bool = True,
     ) -> None:  # fmt: skip
-        """Relay between two plain sockets; `up` is in the reactor already.
+        """Relay between two plain sockets.
 
         A relay that cannot start ends its session. This raises only if there is no relay.
 
@@ -178,10 +186,11 @@ class Forwarding:
             ended: called once, when both sockets are closed.
             readable: the upstream has sent bytes, and their event has passed; also for a local socket, because a short
                 read there does not mean that it is empty.
+            registered: whether `up` is in the reactor already.
         """
         session.carrier = relay = Relay(session, self._reactor, down, up, ended)
         try:
-            relay.start(prefetched, readable=readable)
+            relay.start(prefetched, readable=readable, registered=registered)
         except STOPS:
             raise
         except BaseException as fault:
@@ -200,7 +209,7 @@ class Forwarding:
         stream = session.stream
         if isinstance(stream, PlainStream) and self.carries(session, upstream):
 
-            def begin(down: socket.socket, prefetched: bytes, ended: Ended) -> None:
+            def begin(down: socket.SocketType, prefetched: bytes, ended: Ended) -> None:
                 self._begin(session, upstream, down, prefetched, ended)
 
             return await lend(session, stream, self._reactor, begin)
@@ -242,7 +251,7 @@ class PendingConnect:
     bytes_down = 0
 
     def __init__(
-        self, forwarding: Forwarding, upstream: Upstream, session: Session, down: socket.socket, prefetched: bytes,
+        self, forwarding: Forwarding, upstream: Upstream, session: Session, down: socket.SocketType, prefetched: bytes,
         ended: Ended,
     ) -> None:  # fmt: skip
         self._forwarding = forwarding

@@ -1,8 +1,9 @@
 """An event loop within a Trio task: plain sockets are served by callbacks, without a task or a cancel scope each.
 
 Trio waits for an epoll object, and the reactor then handles all sockets that are ready behind it. A socket is
-registered once, edge-triggered, for reading and writing, so it costs one `epoll_ctl` in its life: its owner reads and
-writes until the kernel refuses, or asks to be called again.
+registered once, edge-triggered: its owner reads and writes until the kernel refuses, or asks to be called again. Most
+sockets always take what they are given, so a relay's sockets are registered for reading, and for writing too once a
+write was refused.
 
 Events are hints. A file descriptor that is closed and reused within one batch can get an event that was meant for its
 former owner, so an owner relies only on the results of its own system calls.
@@ -52,11 +53,14 @@ FAILED: Final = select.EPOLLERR
 HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 READ_ON: Final = HUNG_UP | select.EPOLLPRI
 """After these events a short read does not prove an empty socket: read on."""
-_SOCKET: Final = READABLE | WRITABLE | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+_READER: Final = READABLE | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+_SOCKET: Final = _READER | WRITABLE
 
 
 Events: TypeAlias = list[tuple[int, int]]
 """File descriptors, each with the mask of what it is ready for."""
+
+_NO_EVENTS: Final[Events] = []
 
 
 class Ready(Protocol):
@@ -95,10 +99,11 @@ class Reactor:
     Attributes:
         now: the time of the current batch, in seconds of Trio's clock. A caller outside of a callback must call
             :meth:`refresh` first.
+        batch: how many sockets are ready in the current batch of events.
         buffer: the memory that all reads share. A callback must use up or copy what it read before it returns.
     """
 
-    __slots__ = ("_again", "_clock", "_deadlines", "_epoll", "_observer", "_ready", "_timer", "buffer", "now")
+    __slots__ = ("_again", "_clock", "_deadlines", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer", "now")
 
     def __init__(self, observer: Observer) -> None:
         """Open the epoll object; only within a Trio run.
@@ -116,6 +121,7 @@ class Reactor:
         self._deadlines: Deadlines[Expiring] = Deadlines(TICK_SECONDS)
         self._timer = trio.CancelScope()
         self.now = self._clock()
+        self.batch = 0
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
 
     def __len__(self) -> int:
@@ -136,6 +142,11 @@ class Reactor:
         self._epoll.register(fd, _SOCKET)
         self._ready[fd] = ready
 
+    def add_reader(self, fd: int, ready: Ready) -> None:
+        """Register a socket as :meth:`add` does, but report only what it gives, until :meth:`repeat` is called."""
+        self._epoll.register(fd, _READER)
+        self._ready[fd] = ready
+
     def add_listener(self, fd: int, ready: Ready) -> None:
         """Register a listening socket, level-triggered, so that its owner may stop to accept early."""
         self._epoll.register(fd, READABLE)
@@ -146,7 +157,10 @@ class Reactor:
         self._ready[fd] = ready
 
     def repeat(self, fd: int) -> None:
-        """Have the next batch report again what a registered socket is ready for; also wakes the reactor."""
+        """Have the next batch report again what a registered socket gives and takes; also wakes the reactor.
+
+        From now on it is also reported when it takes bytes again.
+        """
         self._epoll.modify(fd, _SOCKET)
 
     def forget(self, fd: int) -> None:
@@ -202,8 +216,9 @@ class Reactor:
 
     async def _serve(self) -> None:
         poll, clock, epoll_fd = self._epoll.poll, self._clock, self._epoll.fileno()
+        ready = self._ready
         forgone = 0
-        left: Events = []
+        left = _NO_EVENTS
         while True:
             await trio.lowlevel.wait_readable(epoll_fd)
             turn_ends = clock() + TURN_SECONDS
@@ -224,7 +239,20 @@ class Reactor:
                     if not events:
                         break
                 self.now = now = clock()
-                left = self._dispatch(events, turn_ends)
+                self.batch = len(events)
+                if self.batch == 1:
+                    fd, mask = events[0]
+                    owner = ready.get(fd)
+                    if owner is not None:
+                        try:
+                            owner.on_ready(fd, mask)
+                        except STOPS:
+                            raise
+                        except BaseException as fault:
+                            _give_up(self._observer, owner, fault)
+                    left = _NO_EVENTS
+                else:
+                    left = self._dispatch(events, turn_ends)
                 if self._again:
                     self._resume(turn_ends)
                     now = clock()
@@ -243,10 +271,10 @@ class Reactor:
                 except STOPS:
                     raise
                 except BaseException as fault:
-                    self._give_up(owner, fault)
+                    _give_up(self._observer, owner, fault)
             if number < len(events) and self._clock() >= turn_ends:
                 return events[number:]
-        return []
+        return _NO_EVENTS
 
     def _resume(self, turn_ends: float) -> None:
         again = self._again
@@ -257,7 +285,7 @@ class Reactor:
             except STOPS:
                 raise
             except BaseException as fault:
-                self._give_up(resumable, fault)
+                _give_up(self._observer, resumable, fault)
             if again and self._clock() >= turn_ends:
                 return
 
@@ -273,28 +301,30 @@ class Reactor:
                 except STOPS:
                     raise
                 except BaseException as fault:
-                    self._give_up(item, fault)
+                    _give_up(self._observer, item, fault)
                 if self.refresh() >= turn_ends:
                     await trio.lowlevel.checkpoint()
                     turn_ends = self.refresh() + TURN_SECONDS
 
-    def _give_up(self, owner: Ready | Resumable | Expiring, fault: BaseException) -> None:
-        """Log an exception of a callback and have its object end itself; no exception of these comes out."""
-        try:
-            try:
-                self._observer.fault("reactor: a callback failed", fault)
-            finally:
-                owner.crashed(fault)
-        except STOPS:
-            raise
-        except BaseException as second:
-            self._give_in(second)
 
-    def _give_in(self, fault: BaseException) -> None:
-        """Log that the log or the end of an object failed; if that fails too, there is nothing left to do."""
+def _give_up(observer: Observer, owner: Ready | Resumable | Expiring, fault: BaseException) -> None:
+    """Log an exception of a callback and have its object end itself; no exception of these comes out."""
+    try:
         try:
-            self._observer.fault("reactor: an object cannot be ended", fault)
-        except STOPS:
-            raise
-        except BaseException:
-            return
+            observer.fault("reactor: a callback failed", fault)
+        finally:
+            owner.crashed(fault)
+    except STOPS:
+        raise
+    except BaseException as second:
+        _give_in(observer, second)
+
+
+def _give_in(observer: Observer, fault: BaseException) -> None:
+    """Log that the log or the end of an object failed; if that fails too, there is nothing left to do."""
+    try:
+        observer.fault("reactor: an object cannot be ended", fault)
+    except STOPS:
+        raise
+    except BaseException:
+        return

@@ -32,10 +32,14 @@ _NO_RATE: Final = 2**64 - 1
 
 _SOCKET: Final = int(socket.SOL_SOCKET)
 _LINGER: Final = int(socket.SO_LINGER)
+_TCP: Final = int(socket.IPPROTO_TCP)
+_NODELAY: Final = int(socket.TCP_NODELAY)
+_STREAM: Final = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+_NONE: Final = bytes(4)
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for 0 s: close() sends a reset and drops all buffers
 
 
-def reset(sock: socket.socket) -> None:
+def reset(sock: socket.SocketType) -> None:
     """Close with a reset: the peer is told at once, unsent bytes are dropped, and no state is left in the kernel."""
     try:  # noqa: SIM105 - in most sessions
         sock.setsockopt(_SOCKET, _LINGER, _RESET)
@@ -44,7 +48,7 @@ def reset(sock: socket.socket) -> None:
     close(sock)
 
 
-def close(sock: socket.socket) -> None:
+def close(sock: socket.SocketType) -> None:
     """Close in order: the kernel delivers what was written. Its descriptor is free whatever the kernel answers."""
     try:  # noqa: SIM105 - in each session
         sock.close()
@@ -52,12 +56,38 @@ def close(sock: socket.socket) -> None:
         pass
 
 
-def is_local(sock: socket.socket) -> bool:
+def connect_at_once(family: int, where: Any) -> socket.SocketType | None:
+    """Connect to a socket address of this machine, whose kernel answers at once.
+
+    Returns:
+        The connected, non-blocking socket. None if the connection was refused, is not there yet or is one to itself:
+        nothing is left open then.
+    """
+    try:
+        sock = socket.SocketType(family, _STREAM, 0)
+    except OSError:
+        return None
+    try:
+        if family != _LOCAL:
+            sock.setsockopt(_TCP, _NODELAY, 1)
+        # A connect that does not wait never says that it has succeeded; the second one does.
+        code = sock.connect_ex(where)
+        if code == errno.EINPROGRESS:
+            code = sock.connect_ex(where)
+        if not code and (family == _LOCAL or where[1] not in ephemeral_ports() or sock.getsockname() != where):
+            return sock
+    except OSError:
+        pass
+    reset(sock)  # the port of a connection to itself would be taken for a minute after a close
+    return None
+
+
+def is_local(sock: socket.SocketType) -> bool:
     """Tell whether it is a local socket (AF_UNIX)."""
     return bool(_family(sock) == _LOCAL)
 
 
-def no_delay(sock: socket.socket) -> None:
+def no_delay(sock: socket.SocketType) -> None:
     """Set TCP_NODELAY: small writes are sent at once. On Linux accepted sockets inherit it from their listener."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -69,7 +99,7 @@ MAX_KEEPALIVE_SECONDS: Final = 32_767
 """The longest silence before the first probe that Linux takes."""
 
 
-def keep_alive(sock: socket.socket, seconds: float) -> None:
+def keep_alive(sock: socket.SocketType, seconds: float) -> None:
     """Have the kernel probe a silent peer, and end the connection if it does not answer (tcp(7), RFC 9293 3.8.4).
 
     A peer that has vanished without a word is noticed after `seconds`, and as long again for the probes. On Linux
@@ -95,7 +125,7 @@ def ephemeral_ports() -> range:
     return range(first, last + 1)
 
 
-def is_connected_to_itself(sock: socket.socket) -> bool:
+def is_connected_to_itself(sock: socket.SocketType) -> bool:
     """Tell whether a TCP socket is its own peer (RFC 9293 section 3.5, simultaneous open).
 
     That happens on a port of this machine on which no server listens, if the kernel chooses this very port for the
@@ -121,7 +151,7 @@ def scoped(host: str, port: int) -> tuple[Any, ...]:
     return plain, port, 0, index
 
 
-def unacknowledged_bytes(sock: socket.socket) -> int:
+def unacknowledged_bytes(sock: socket.SocketType) -> int:
     """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7)).
 
     0 if the kernel has no such count.
@@ -133,7 +163,17 @@ def unacknowledged_bytes(sock: socket.socket) -> int:
     return count
 
 
-def unsent_bytes(sock: socket.socket) -> int:
+def is_owed(sock: socket.SocketType) -> bool:
+    """Tell whether the host of a TCP socket has not acknowledged all bytes; no more is known of other sockets."""
+    if _family(sock) == _LOCAL:
+        return False
+    try:
+        return fcntl.ioctl(sock, termios.TIOCOUTQ, _NONE) != _NONE
+    except OSError:
+        return False
+
+
+def unsent_bytes(sock: socket.SocketType) -> int:
     """Count the bytes that the kernel has not sent yet, because of the peer's window or the pace (SIOCOUTQNSD).
 
     0 for a socket without such a count, such as a local one.
@@ -145,7 +185,7 @@ def unsent_bytes(sock: socket.socket) -> int:
     return count
 
 
-def pace(sock: socket.socket, rate: float) -> int:
+def pace(sock: socket.SocketType, rate: float) -> int:
     """Limit the rate at which the kernel sends on a TCP socket (SO_MAX_PACING_RATE).
 
     With `fq` on the interface the queue paces, without it TCP does so itself (Linux 4.13; socket(7)).

@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, ListenError, quote
 from ..serving.loading import refuse_while_loading
 from ..telemetry.line_writer import flush_all
 
-COLLECT: Final = (700, 10, 1_000)
+COLLECT: Final = (20_000, 10, 1_000)
 """The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
 new devices or sessions one takes 0.1 s."""
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..errors import quote_fault
 from ..loop.reactor import Reactor
-from ..loop.sockets import is_local, unacknowledged_bytes, unsent_bytes
+from ..loop.sockets import is_owed, unacknowledged_bytes, unsent_bytes
 from ..session.session import Session
 from ..session.verdict import FINISHED, Completed, Reason
 from .idle import idle_limit
@@ -82,9 +82,6 @@ class RelayDeadline:
         """Bytes to the client and to the upstream that the kernel has not sent yet."""
         return (0, 0) if self._over else (unsent_bytes(self.down.sock), unsent_bytes(self.up.sock))
 
-    def _owed_to(self, side: RelaySide) -> bool:
-        return not is_local(side.sock) and unacknowledged_bytes(side.sock) > 0
-
     def _end_delivered(self, last: RelaySide) -> None:
         """End the session: its last byte is delivered, and an upload that was cut short is seen as one."""
         self.end(self._outcome, reset_up=last is self.up)
@@ -112,7 +109,7 @@ class RelayDeadline:
         if self._over:
             return
         last = self._last
-        if self._linger and not (any(self.queued()) if last is None else self._owed_to(last)):
+        if self._linger and not (any(self.queued()) if last is None else is_owed(last.sock)):
             if last is None:
                 self.end(FINISHED)
             else:

@@ -47,7 +47,7 @@ class RelaySide:
     """One socket of a relay.
 
     Attributes:
-        sock: the socket.
+        sock: the socket, and `fd` its descriptor.
         peer: the other side.
         meter: counts the service's bytes to this socket.
         backlog: bytes of the peer that this socket has not taken yet, at most one buffer; None if there are none.
@@ -55,26 +55,29 @@ class RelaySide:
         piece: the most bytes that it is given at a time, because of a low rate; 0 for no bound.
         ended: no more bytes of it are read: it has sent its last one, or was reset.
         failure: the outcome of the session, because this socket takes no more bytes; None while it takes them.
+        reported: the reactor reports when it takes bytes again, from its first backlog on.
         queued: it has asked the reactor for another turn.
         read_on: it is read until nothing is left, because no further event will say that there is more.
     """
 
-    __slots__ = ("_reactor", "_relay", "_session", "backlog", "ended", "failure", "meter", "moved", "peer",
-                 "piece", "queued", "read_on", "sock")  # fmt: skip
+    __slots__ = ("_reactor", "_relay", "_session", "backlog", "ended", "failure", "fd", "meter", "moved", "peer",
+                 "piece", "queued", "read_on", "reported", "sock")  # fmt: skip
 
-    def __init__(self, relay: "Relay", session: Session, reactor: Reactor, sock: socket.socket, meter: Meter) -> None:
+    def __init__(
+        self, relay: "Relay", session: Session, reactor: Reactor, sock: socket.SocketType, meter: Meter
+    ) -> None:
         self._relay = relay
         self._session = session
         self._reactor = reactor
         self.meter = meter
         self.sock = sock
+        self.fd = sock.fileno()
         self.peer: RelaySide = self
         self.backlog: memoryview | None = None
         self.moved = 0
         self.piece = 0
         self.ended = False
-        self.queued = False
-        self.read_on = False
+        self.queued = self.read_on = self.reported = False
         self.failure: Completed | None = None
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
@@ -162,44 +165,42 @@ class RelaySide:
             self._reactor.again(self)
 
     def write(self, data: memoryview) -> None:
-        """Write `data` to this socket, and keep a copy of the bytes that it does not take."""
-        count = self._send(data)
+        """Write `data` to this socket and count it; keep a copy of the bytes that it does not take."""
+        try:
+            count = self._send_in_pieces(data) if self.piece else self.sock.send(data)
+        except BlockingIOError:
+            count = 0
+        except OSError as error:
+            self._refuse(error.errno or 0)
+            return
+        if count:
+            self.moved += count
+            meter = self.meter
+            meter.bytes += count
+            meter.total.bytes += count
+            if meter.quiet:
+                meter.wake()
+            if self._session.quiet:
+                self._session.wake()
         if count < len(data):
             self.backlog = memoryview(bytes(data[count:]))
             self._relay.watch()
+            if not self.reported:
+                self.reported = True
+                self._reactor.repeat(self.fd)
 
     def _flush(self, backlog: memoryview) -> None:
         """Write the backlog; once it is gone, read the peer again, whose event has passed."""
         relay, peer = self._relay, self.peer
         relay.active_at = self._reactor.now
-        count = self._send(backlog)
-        if count < len(backlog):
-            self.backlog = backlog[count:]
-            return
         self.backlog = None
+        self.write(backlog)
+        if self.backlog is not None:
+            return
         if peer.ended and peer.failure is not None:
             relay.lose(peer, peer.failure)
         else:
             peer.read()
-
-    def _send(self, data: memoryview) -> int:
-        """Write once and count; bytes for a socket that takes no more count as written."""
-        try:
-            count = self._send_in_pieces(data) if self.piece else self.sock.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self._refuse(error.errno or 0)
-            return len(data)
-        self.moved += count
-        meter = self.meter
-        meter.bytes += count
-        meter.total.bytes += count
-        if meter.quiet:
-            meter.wake()
-        if self._session.quiet:
-            self._session.wake()
-        return count
 
     def _send_in_pieces(self, data: memoryview) -> int:
         """Write what the socket takes, each piece as a packet of its own, so that another rate applies soon."""

@@ -30,7 +30,7 @@ from math import inf
 from typing import Final, Protocol
 
 from ..loop.reactor import Reactor
-from ..loop.sockets import close, is_local, pace, reset
+from ..loop.sockets import close, is_local, is_owed, pace, reset
 from ..session.allowance import Allowance
 from ..session.session import Session
 from ..session.verdict import FINISHED, Completed, Outcome, Reason
@@ -65,7 +65,7 @@ class Relay(RelayDeadline):
     phase = "relaying"
 
     def __init__(
-        self, session: Session, reactor: Reactor, down: socket.socket, up: socket.socket, ended: Ended
+        self, session: Session, reactor: Reactor, down: socket.SocketType, up: socket.SocketType, ended: Ended
     ) -> None:
         """Take two connected, non-blocking sockets, which the relay closes from now on.
 
@@ -102,13 +102,20 @@ class Relay(RelayDeadline):
         Raises:
             OSError: the kernel has no memory left to watch a socket.
         """
-        (self._reactor.hand_over if registered else self._reactor.add)(self.up.sock.fileno(), self.up)
-        self._reactor.add(self.down.sock.fileno(), self.down)
+        reactor, up, down = self._reactor, self.up, self.down
+        if registered:
+            reactor.hand_over(up.fd, up)
+            up.reported = True
+        else:
+            reactor.add_reader(up.fd, up)
+        reactor.add_reader(down.fd, down)
         if prefetched:
-            self.up.write(memoryview(prefetched))
-        if readable:
-            self.up.read_on = True
-            self.up.ask_again()
+            up.write(memoryview(prefetched))
+        else:
+            down.read()  # most clients have spoken already, and then its event is not waited for
+        if readable and not self._over:
+            up.read_on = True
+            up.ask_again()
 
     @property
     def bytes_up(self) -> int:
@@ -149,7 +156,7 @@ class Relay(RelayDeadline):
         self.active_at = self._reactor.now
         try:
             for side in (self.down, self.up):
-                self._reactor.repeat(side.sock.fileno())  # wakes the reactor, which did not call this
+                self._reactor.repeat(side.fd)  # wakes the reactor, which did not call this
         except OSError as fault:  # the stage that lifts the allowance has other sessions to go on with
             self.crashed(fault)
 
@@ -184,7 +191,7 @@ class Relay(RelayDeadline):
         if last.backlog is not None:
             self.half_closed()
             return  # `last` calls this again once it is written
-        delivered = not self._owed_to(last)
+        delivered = not is_owed(last.sock)
         if last is self.down:
             try:
                 last.sock.shutdown(socket.SHUT_WR)
@@ -222,8 +229,8 @@ class Relay(RelayDeadline):
         down.release()
         up.release()
         self._last = None
-        reactor.forget(down.sock.fileno())
-        reactor.forget(up.sock.fileno())
+        reactor.forget(down.fd)
+        reactor.forget(up.fd)
         (reset if hard else close)(down.sock)
         (reset if hard or reset_up else close)(up.sock)
         session, ended = self._session, self._ended

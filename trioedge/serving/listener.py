@@ -27,9 +27,13 @@ from .bind import Bound, listen_error
 ACCEPTS_PER_TURN: Final = 64
 """Connections accepted before other sockets have a turn; the reactor reports the rest again."""
 
+BUSY_EVENTS: Final = 4
+"""With fewer sockets ready in a batch, a listener accepts one connection at a time."""
+
 PAUSE_SECONDS: Final = 0.05
 """The pause of a listener when the system has no memory for sockets."""
 
+_STREAM: Final = int(socket.SOCK_STREAM)
 _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 _NO_MEMORY: Final = (errno.ENOBUFS, errno.ENOMEM)
 
@@ -37,7 +41,7 @@ _NO_MEMORY: Final = (errno.ENOBUFS, errno.ENOMEM)
 class Admit(Protocol):
     """Takes accepted sockets, which are in blocking mode."""
 
-    def __call__(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int, /) -> None: ...
+    def __call__(self, sock: socket.SocketType, listener: str, source: str, packed: bytes, port: int, /) -> None: ...
 
 
 class Listener:
@@ -88,7 +92,10 @@ class Listener:
         # As socket.accept() does, less its conversions of family and type, which cost as much as a decision.
         accept, family = self._sock._accept, self._family  # type: ignore[attr-defined]  # CPython's, as sockets use it
         admit, label = self._admit, self._label
-        for _ in range(ACCEPTS_PER_TURN):
+        # An accept that finds none costs as much as one that finds one, so it is tried only when much is going on;
+        # the reactor reports a backlog again.
+        assert self._reactor is not None
+        for _ in range(1 if self._reactor.batch < BUSY_EVENTS else ACCEPTS_PER_TURN):
             try:
                 accepted, peer = accept()
             except BlockingIOError:
@@ -103,7 +110,7 @@ class Listener:
                     return
                 continue
             try:
-                sock = socket.socket(family, socket.SOCK_STREAM, 0, accepted)
+                sock = socket.SocketType(family, _STREAM, 0, accepted)
             except OSError:
                 os.close(accepted)
                 continue

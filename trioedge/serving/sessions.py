@@ -51,7 +51,7 @@ _OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 class ReactorEndpoint(Protocol):
     """A live endpoint that can carry plain sockets in the reactor, without a task."""
 
-    def begin(self, session: Session, down: socket.socket, prefetched: bytes, ended: Ended, /) -> bool | Reject:
+    def begin(self, session: Session, down: socket.SocketType, prefetched: bytes, ended: Ended, /) -> bool | Reject:
         """Begin to carry a session over the client's socket.
 
         If this raises, the edge cuts ``session.carrier``, or closes the socket if there is none yet.
@@ -66,6 +66,11 @@ class ReactorEndpoint(Protocol):
             True if it is carried. False if the session needs a task, or a refusal: nothing has happened then, and the
             edge handles or closes the socket.
         """
+
+
+def _with_methods(sock: socket.SocketType) -> socket.socket:
+    """Make a socket of users' code of one that the reactor would use bare."""
+    return socket.socket(fileno=sock.detach())
 
 
 class FreshClock:
@@ -200,7 +205,7 @@ class Sessions:
     def _wake(self) -> None:
         self._evicting.value = True
 
-    def admit(self, sock: socket.socket, listener: str, source: str, packed: bytes, port: int) -> None:
+    def admit(self, sock: socket.SocketType, listener: str, source: str, packed: bytes, port: int) -> None:
         """Take an accepted socket: refuse it at once, or begin its session.
 
         Args:
@@ -220,7 +225,7 @@ class Sessions:
                 return
             sock.setblocking(False)  # a system call that a refusal does not need
             if self._endpoint is None:
-                self._spawn(session, PlainStream(sock))
+                self._spawn(session, PlainStream(_with_methods(sock)))
             else:
                 self._begin(self._endpoint, session, sock)
         except STOPS:
@@ -228,7 +233,7 @@ class Sessions:
         except BaseException as fault:
             self._fail(session, sock, fault)
 
-    def _begin(self, endpoint: ReactorEndpoint, session: Session, sock: socket.socket) -> None:
+    def _begin(self, endpoint: ReactorEndpoint, session: Session, sock: socket.SocketType) -> None:
         """Have the endpoint carry a session without a task."""
         self.live.add(session)
         session.began = True
@@ -238,14 +243,14 @@ class Sessions:
                 session.carrier.cut(session.cut_reason)
         elif begun is False:
             session.began = False
-            self._start_task(session, PlainStream(sock))
+            self._start_task(session, PlainStream(_with_methods(sock)))
         elif type(begun) is Reject:
             self._close_refused(sock)
             self._ended(session, begun)
         else:
             raise TypeError(f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject")
 
-    def _fail(self, session: Session, sock: socket.socket, fault: BaseException) -> None:
+    def _fail(self, session: Session, sock: socket.SocketType, fault: BaseException) -> None:
         """End a session whose beginning raised an exception."""
         self._log.fault("endpoint failed", fault, session=session.id)
         if session.carrier is not None:
@@ -278,7 +283,7 @@ class Sessions:
             self._tasks.start_soon(stream.aclose if self._graceful_refuse else partial(close_hard, stream))
         return session
 
-    def _close_refused(self, sock: socket.socket) -> None:
+    def _close_refused(self, sock: socket.SocketType) -> None:
         (close if self._graceful_refuse else reset)(sock)
 
     def _refusal(self, session: Session) -> Reject | None:

@@ -6,14 +6,15 @@ change of another field of the policy does not replace it.
 
 import socket
 from collections.abc import Hashable
+from ipaddress import ip_address
 
 import attrs
 import trio
 
-from ..addresses.address import Address
-from ..services.context import EdgeContext
+from ..addresses.address import Address, packed_ip
+from ..services.context import EdgeContext, SocketAddress
 from .attempt import Attempt, ConnectCallback
-from .connector import RETRIES, Connecting, Permit, Target
+from .connector import RETRIES, Connecting, Connector, Permit, Target
 from .errors import UpstreamError
 from .pool.pool import IdlePool
 
@@ -27,6 +28,8 @@ class Upstream:
         users: how many services name it, as its owner counts them.
         wanted: idle connections that the policies of these services want together.
         warmed: whether :meth:`warm` was called.
+        where: its family and socket address if it is one of this machine, whose kernel answers a connect at once; None
+            for any other, and for one that may not be connected to or that an outbound leads to.
     """
 
     def __init__(
@@ -52,6 +55,9 @@ class Upstream:
         self._context = context
         self._connector = connector
         self._target = Target(destination, seconds, permit, retries, asker)
+        self.where = own_address(destination) if type(connector) is Connector else None
+        if self.where is not None and isinstance(self._target.permitted((self.where,)), UpstreamError):
+            self.where = None
         self._pool: IdlePool | None = None  # made by the first `preconnect`
 
     def __repr__(self) -> str:
@@ -119,3 +125,15 @@ class Upstream:
             UpstreamError: there is no connection.
         """
         return await self._connector.open_stream(self._target)
+
+
+def own_address(destination: Address) -> SocketAddress | None:
+    """Give the socket address of a destination that is a local socket or a loopback address, written as one."""
+    if destination.scheme == "unix":
+        return socket.AF_UNIX, destination.path
+    packed = packed_ip(destination.host)
+    if packed is None or not ip_address(packed).is_loopback:
+        return None
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    where = (destination.host, destination.port)
+    return family, where if len(packed) == 4 else (*where, 0, 0)
