@@ -148,27 +148,26 @@ class Forwarding:
         self, session: Session, upstream: Upstream, down: socket.SocketType, prefetched: bytes, ended: Ended
     ) -> None:
         session.lead_to(upstream.destination)
-        taken = upstream.take()
+        readable, registered = upstream.local, True
+        up: socket.SocketType
+        taken = upstream.take() if upstream.preconnect else None
         if taken is not None:
-            sock, readable = taken
+            up, greeted = taken
             session.defer(upstream.released)
-            try:
-                self.relay(session, down, sock, prefetched, ended, readable=readable or upstream.local)
-            except BaseException:
-                self._reactor.forget(sock.fileno())
-                close(sock)
-                raise
+            readable = readable or greeted
+        elif upstream.where is not None and (made := connect_at_once(*upstream.where)) is not None:
+            up, registered = made, False
+        else:
+            connecting = PendingConnect(self, upstream, session, down, prefetched, ended)
+            session.carrier = connecting
+            connecting.attempt = upstream.start(connecting)
             return
-        if upstream.where is not None and (up := connect_at_once(*upstream.where)) is not None:
-            try:
-                self.relay(session, down, up, prefetched, ended, readable=upstream.local, registered=False)
-            except BaseException:
-                close(up)
-                raise
-            return
-        connecting = PendingConnect(self, upstream, session, down, prefetched, ended)
-        session.carrier = connecting
-        connecting.attempt = upstream.start(connecting)
+        try:
+            self.relay(session, down, up, prefetched, ended, readable=readable, registered=registered)
+        except BaseException:
+            self._reactor.forget(up.fileno())
+            close(up)
+            raise
 
     def relay(
         self, session: Session, down: socket.SocketType, up: socket.SocketType, prefetched: bytes, ended: Ended,

@@ -44,11 +44,12 @@ class RelayDeadline:
     __slots__ = ("_delivered", "_half_closed", "_last", "_linger", "_looked_at", "_outcome", "_over", "_reactor",
                  "_session", "_tick", "_watched", "active_at", "down", "paused", "up")  # fmt: skip
 
+    _tick: int
     down: RelaySide
     up: RelaySide
 
     def __init__(self, session: Session, reactor: Reactor) -> None:
-        """Set no deadline yet; :meth:`begin_deadline` does."""
+        """Set no deadline yet: the relay sets the first one as soon as it can be cut."""
         self._session = session
         self._reactor = reactor
         self._over = False
@@ -68,10 +69,6 @@ class RelayDeadline:
     def crashed(self, fault: BaseException) -> None:
         """End the session after an exception in a callback, so that a bug costs this session and no other."""
         self.end(Completed(Reason.FAULT, quote_fault(fault)), hard=True)
-
-    def _begin_deadline(self) -> None:
-        """Set the first deadline: by the shorter limit, so that a half-close sets no other one."""
-        self._tick = self._reactor.set_deadline(self, self._reactor.now + self._step())
 
     def half_closed(self) -> None:
         """Apply the shorter idle limit from now on, because one side has ended or takes no more."""

@@ -88,7 +88,9 @@ class Relay(RelayDeadline):
         self.down.read_on = not session.peer_bytes  # a local socket, see `start`
         if session.down_rate != inf or session.up_rate != inf:
             self.pace(session.down_rate, session.up_rate)
-        self._begin_deadline()  # last, because nothing would cancel the deadline of a relay that could not be made
+        # By the shorter limit, so that a half-close sets no other deadline. Set last, because nothing would cancel the
+        # deadline of a relay that could not be made.
+        self._tick = reactor.set_deadline(self, reactor.now + self._step())
 
     def start(self, prefetched: bytes = b"", *, readable: bool = False, registered: bool = True) -> None:
         """Begin. If this raises, the caller must :meth:`cut` the relay.

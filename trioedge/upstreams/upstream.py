@@ -24,6 +24,7 @@ class Upstream:
 
     Attributes:
         destination: its address.
+        local: whether it is a local socket.
         preconnect: idle connections to keep.
         users: how many services name it, as its owner counts them.
         wanted: idle connections that the policies of these services want together.
@@ -48,6 +49,7 @@ class Upstream:
             asker: shares the queries for names with other askers, see :class:`.Target`.
         """
         self.destination = destination
+        self.local = destination.scheme == "unix"
         self.preconnect = 0
         self.users = 0
         self.wanted = 0
@@ -63,11 +65,6 @@ class Upstream:
     def __repr__(self) -> str:
         ready = 0 if self._pool is None else len(self._pool)
         return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={ready})"
-
-    @property
-    def local(self) -> bool:
-        """Whether it is a local socket."""
-        return self.destination.scheme == "unix"
 
     def warm(self, nursery: trio.Nursery) -> None:
         """Resolve its name, once, and keep `preconnect` idle connections from now on.
