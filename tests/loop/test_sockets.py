@@ -12,12 +12,14 @@ from tests.support.ports import closed_port
 from tests.support.socket_rates import UNPACED, paced_at
 from tests.support.wires import tcp_pair
 from trioedge.loop.sockets import (
+    KEEP_ALIVE_SECONDS,
     connect_at_once,
     ephemeral_ports,
     is_connected_to_itself,
     keep_alive,
     no_delay,
     pace,
+    probe,
     reset,
     scoped,
     unacknowledged_bytes,
@@ -226,3 +228,17 @@ def test_a_connection_to_itself_is_none(monkeypatch: pytest.MonkeyPatch) -> None
         where = listener.getsockname()
         monkeypatch.setattr("trioedge.loop.sockets.socket.SocketType", ToItself)
         assert connect_at_once(socket.AF_INET, where) is None
+
+
+def test_a_probe_is_set_where_its_owner_has_set_none() -> None:
+    near, far = tcp_pair()
+    with near, far:
+        probe(near)
+        assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEP_ALIVE_SECONDS
+        keep_alive(far, 20)
+        probe(far)
+        assert far.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 20
+    probe(near)  # closed
+    local, other = socket.socketpair()
+    with local, other:
+        probe(local)

@@ -11,6 +11,7 @@ from tests.support.relays import open_wires, settle
 from tests.support.scripted_relay import CLIENT_FD, ENDED, FULL, UPSTREAM_FD, ScriptedRelay
 from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import FAILED, READABLE, Reactor
+from trioedge.loop.sockets import KEEP_ALIVE_SECONDS
 from trioedge.relay import relay_deadline
 from trioedge.relay.socket_relay import Relay
 from trioedge.session.allowance import Allowance
@@ -35,6 +36,19 @@ async def test_a_silent_session_is_cut_at_its_idle_limit_and_a_byte_begins_it_an
         mock_clock.jump(1.1)
         await settle()
         assert [outcome.reason for outcome in wire.outcomes] == [Reason.IDLE]
+
+
+async def test_a_silent_upstream_is_probed_once_its_session_has_lived_for_a_while(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with open_wires() as wires:
+        wire = wires.connect(idle_seconds=600.0, half_closed_seconds=60.0)
+        sock = wire.relay.up.sock
+        assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        mock_clock.jump(60)
+        await settle()
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEP_ALIVE_SECONDS
 
 
 async def test_a_half_closed_session_is_cut_at_the_shorter_limit(mock_clock: trio.testing.MockClock) -> None:

@@ -57,6 +57,8 @@ class ScriptedSocket(socket.SocketType):
         return len(read)
 
     def getsockopt(self, *option: int) -> int:  # type: ignore[override]
+        if option == (socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+            return 1  # so the relay sets no option
         assert option == (socket.SOL_SOCKET, socket.SO_ERROR)
         return self.error
 

@@ -22,7 +22,7 @@ MAX_PIECE: Final = 65536
 """The most bytes in a piece, because no segment is larger; a rate that would need larger pieces uses none."""
 
 KEEP_ALIVE_SECONDS: Final = 60
-"""How long the peer of a session is silent before the kernel probes it: see :func:`keep_alive`."""
+"""How long the upstream of a session is silent before the kernel probes it: see :func:`keep_alive`."""
 
 _PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")  # also of IPv6
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h
@@ -113,6 +113,15 @@ def keep_alive(sock: socket.SocketType, seconds: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(seconds)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, round(seconds / KEEPALIVE_PROBES)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+def probe(sock: socket.socket) -> None:
+    """Apply :func:`keep_alive` for :data:`KEEP_ALIVE_SECONDS` to a TCP socket on which its owner has not done so."""
+    try:
+        if not is_local(sock) and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+            keep_alive(sock, KEEP_ALIVE_SECONDS)
+    except OSError:  # a socket that is dead already
+        pass
 
 
 @cache

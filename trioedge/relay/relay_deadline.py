@@ -15,7 +15,7 @@ from typing import Final
 
 from ..errors import quote_fault
 from ..loop.reactor import Reactor
-from ..loop.sockets import is_owed, unacknowledged_bytes, unsent_bytes
+from ..loop.sockets import is_owed, probe, unacknowledged_bytes, unsent_bytes
 from ..session.session import Session
 from ..session.verdict import FINISHED, Completed, Reason
 from .idle import idle_limit
@@ -41,7 +41,7 @@ class RelayDeadline:
         paused: the allowance is used up, so neither side is read.
     """
 
-    __slots__ = ("_delivered", "_half_closed", "_last", "_linger", "_looked_at", "_outcome", "_over", "_reactor",
+    __slots__ = ("_delivered", "_half_closed", "_last", "_linger", "_looked_at", "_outcome", "_over", "_probed", "_reactor",
                  "_session", "_tick", "_watched", "active_at", "down", "paused", "up")  # fmt: skip
 
     _tick: int
@@ -58,6 +58,7 @@ class RelayDeadline:
         self._outcome = FINISHED  # once the last byte is delivered; `_last` is the side that it goes to
         self._last: RelaySide | None = None
         self._delivered = (0, 0)  # bytes that each side has acknowledged, when the kernel was last asked
+        self._probed = False  # the kernel probes a silent upstream
         self._watched = False  # a reader is slow, so the kernel is asked often
         self.paused = False
         self.active_at = self._looked_at = reactor.now
@@ -113,6 +114,9 @@ class RelayDeadline:
                 self._end_delivered(last)
             return
         session = self._session
+        if not self._probed:  # not before, because most sessions are shorter, and the options cost 2.4 µs
+            self._probed = True
+            probe(self.up.sock)
         self._look(now)
         limit = idle_limit(session, half_closed=self._half_closed)
         due = self.active_at + limit

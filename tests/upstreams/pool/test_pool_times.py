@@ -20,9 +20,9 @@ from trioedge.telemetry.observer import Observer
 from trioedge.upstreams.connector import Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.lookup import Absent, Found, Lookup
-from trioedge.upstreams.pool.idle import MAX_IDLE_SECONDS
+from trioedge.upstreams.pool.idle import MAX_IDLE_SECONDS, PROBE_SECONDS
 from trioedge.upstreams.pool.pace import TOP_UP_SECONDS
-from trioedge.upstreams.pool.pool import PROBE_SECONDS, IdlePool
+from trioedge.upstreams.pool.pool import IdlePool
 
 NOWHERE = Target(parse_address("tcp://127.0.0.1:1"), 5.0, retries=0)
 

@@ -5,9 +5,20 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ...loop.reactor import HUNG_UP, Reactor
+from ...loop.sockets import KEEP_ALIVE_SECONDS, keep_alive
 
 MAX_IDLE_SECONDS: Final = 30.0
 """The age at which an unused connection is closed and replaced; a quarter of a pool at a time, a second apart."""
+
+
+PROBE_SECONDS: Final = 15
+"""The silence before an idle connection is probed, so that a firewall on the way does not forget it."""
+
+
+def probe_often(sock: socket.socket) -> None:
+    """Have the kernel probe an idle TCP connection; apart from the first pause as that of a session that takes it."""
+    keep_alive(sock, KEEP_ALIVE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_SECONDS)
 
 
 class Idle:

@@ -32,14 +32,13 @@ from trio_util import AsyncBool
 
 from ...errors import quote_fault
 from ...loop.reactor import Reactor
-from ...loop.sockets import keep_alive
 from ...session.verdict import Reason
 from ...structures.backoff import Backoff
 from ...telemetry.observer import STOPS, Observer
 from ..attempt import Attempt
 from ..connector import Connecting, Target
 from ..errors import UpstreamError
-from .idle import MAX_IDLE_SECONDS, Idle, IdleConnections
+from .idle import MAX_IDLE_SECONDS, Idle, IdleConnections, probe_often
 from .pace import TOP_UP_SECONDS, Pace
 from .renewal import Renewal
 
@@ -48,9 +47,6 @@ MAX_RETRY_SECONDS: Final = 30.0
 
 AT_ONCE: Final = 16
 """Surplus connections closed before other tasks run: less than a millisecond of work."""
-
-PROBE_SECONDS: Final = 15
-"""The keepalive of idle connections, see :func:`.keep_alive`: a firewall that forgets in longer than this does not."""
 
 
 class _Refill:
@@ -255,7 +251,7 @@ class IdlePool:
             return
         peer = None
         if sock.family != socket.AF_UNIX:
-            keep_alive(sock, PROBE_SECONDS)
+            probe_often(sock)
             peer = self._renewal.peer_of(sock)
         now = self._reactor.now
         if self._purge_at == inf:  # so the worker does not wake for each connection
