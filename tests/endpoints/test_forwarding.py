@@ -34,7 +34,7 @@ async def test_bytes_that_a_middleware_gives_back_reach_the_upstream_first() -> 
 
 @pytest.mark.parametrize("stages", [[], [read_ahead]], ids=["without a task", "with a task"])
 async def test_an_upstream_that_refuses_ends_the_session_with_its_reason(stages: list[object]) -> None:
-    edge = edge_to(closed_port(), *stages)
+    edge = edge_to(closed_port(), *stages, retries=0)
     async with serving(edge) as edge_port, await connect(edge_port) as client:
         await client.send_all(b"ping")
         with pytest.raises(trio.BrokenResourceError):
@@ -384,7 +384,7 @@ async def test_a_connection_that_carries_a_session_costs_the_second_session_only
     ],
 )
 async def test_an_outbound_that_fails_ends_the_session_with_its_reason(error: Exception, reason: te.Reason) -> None:
-    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://one.test:1", outbound=Way(error=error)))
+    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://one.test:1", retries=0, outbound=Way(error=error)))
     with capture_logs():
         async with serving(edge) as port, await connect(port) as client:
             with pytest.raises(trio.BrokenResourceError):

@@ -215,6 +215,7 @@ async def test_a_refusal_begins_one_pause_however_many_connects_it_ends(mock_clo
 
 async def test_idle_connections_are_probed(mock_clock: trio.testing.MockClock) -> None:
     async with held(1, mock_clock) as world:
+        await world.sleep(1.0)
         taken = world.pool.take()
         assert taken is not None
         assert taken[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

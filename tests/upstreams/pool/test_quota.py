@@ -30,6 +30,7 @@ def test_a_key_that_repeats_its_request_keeps_its_units_and_its_place() -> None:
     assert [quota.granted(each) for each in "abc"] == [0, 2, 1]
 
 
+@examples(100)
 @given(wanted=st.integers(0, 30))
 def test_a_single_key_gets_its_request_up_to_the_total(wanted: int) -> None:
     quota: Quota[str] = Quota(TOTAL)

@@ -1,7 +1,9 @@
 """The idle connections of a pool, the longest idle first."""
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Final
 
 from ...loop.reactor import HUNG_UP, Reactor
@@ -11,14 +13,11 @@ MAX_IDLE_SECONDS: Final = 30.0
 """The age at which an unused connection is closed and replaced; a quarter of a pool at a time, a second apart."""
 
 
+SETTLED_SECONDS: Final = 1.0
+"""The age from which an idle connection is probed: one that a session takes at once does not pay for the options."""
+
 PROBE_SECONDS: Final = 15
 """The silence before an idle connection is probed, so that a firewall on the way does not forget it."""
-
-
-def probe_often(sock: socket.socket) -> None:
-    """Have the kernel probe an idle TCP connection; apart from the first pause as that of a session that takes it."""
-    keep_alive(sock, KEEP_ALIVE_SECONDS)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_SECONDS)
 
 
 class Idle:
@@ -28,16 +27,16 @@ class Idle:
         sock: its socket, which is registered in the reactor.
         since: when it was made, in seconds of the reactor's clock.
         readable: whether the upstream has sent something.
-        peer: the packed IP address of the upstream; None where it does not matter.
+        peer: the IP address of the upstream; empty where it does not matter.
     """
 
-    __slots__ = ("_lost", "peer", "readable", "since", "sock")
+    __slots__ = ("_lost", "_probed", "peer", "readable", "since", "sock")
 
     def __init__(
-        self, sock: socket.socket, since: float, peer: bytes | None, lost: Callable[["Idle"], object],
-        *, readable: bool,
-    ) -> None:  # fmt: skip
+        self, sock: socket.socket, since: float, peer: str, lost: Callable[["Idle"], object], *, readable: bool
+    ) -> None:
         self._lost = lost
+        self._probed = sock.family == socket.AF_UNIX
         self.peer = peer
         self.since = since
         self.sock = sock
@@ -56,6 +55,14 @@ class Idle:
             return True
         except OSError:
             return False
+
+    def probe(self) -> None:
+        """Have the kernel probe it; apart from the first pause as the upstream of a session."""
+        if not self._probed:
+            self._probed = True
+            with contextlib.suppress(OSError):  # it was reset
+                keep_alive(self.sock, KEEP_ALIVE_SECONDS)
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_SECONDS)
 
     def crashed(self, fault: BaseException) -> None:  # noqa: ARG002 - the reactor has logged it
         self._lost(self)
@@ -90,6 +97,29 @@ class IdleConnections:
     def oldest(self) -> Idle:
         """The one that is idle for longest; there must be one."""
         return next(iter(self._by_fd.values()))
+
+    def tend(self, now: float, most: int) -> int:
+        """Close at most so many connections that have lived long enough, and probe those that did not go at once.
+
+        Returns:
+            How many were closed.
+        """
+        closed = 0
+        while self and closed < most and self.oldest.since + MAX_IDLE_SECONDS <= now:
+            self.close(self.oldest)
+            closed += 1
+        for idle in self:
+            if idle.since + SETTLED_SECONDS > now:
+                break
+            idle.probe()
+        return closed
+
+    def next_tending(self, now: float) -> float:
+        """Give the time of the next :meth:`tend`; infinity without a connection."""
+        if not self._by_fd:
+            return inf
+        newest, old_at = next(reversed(self._by_fd.values())), self.oldest.since + MAX_IDLE_SECONDS
+        return now + SETTLED_SECONDS if newest.since + SETTLED_SECONDS > now or old_at <= now else old_at
 
     def close(self, idle: Idle) -> bool:
         """Close a connection; False if it is not here, because it was closed or taken."""

@@ -6,13 +6,13 @@ So the first session does not pay for a connect that could have been made earlie
 | --- | --- | --- |
 | missing, no pause | the pool begins, grows, or has closed an idle connection | start to connect it |
 | missing, no pause | a session that took one ends, or fewer than half are left | start to connect one |
-| missing, no pause | :data:`TOP_UP_SECONDS` after a session took one | start to connect all, one a turn of the loop |
+| missing, no pause | :data:`.TOP_UP_SECONDS` after a session took one | start to connect all, one a turn of the loop |
 | connecting | connected | it is idle; if the pool is full since a `resize`, close it |
 | connecting | refused | forget it and pause |
 | connecting | surplus | cancel it; connecting ones go before idle ones |
 | idle | the upstream sends first | it stays, and is readable |
 | idle | the upstream closes it, or does not answer a keepalive probe | close it and pause; the upstream is impatient |
-| idle | :data:`MAX_IDLE_SECONDS` pass | close it: the upstream is patient |
+| idle | :data:`.MAX_IDLE_SECONDS` pass | close it: the upstream is patient |
 | idle | its address is not in the renewed answer for the name | close it |
 | idle | surplus | close it, the oldest first |
 | idle | a session takes it | hand it over, the newest first; if it is dead, close it and try the next |
@@ -30,6 +30,7 @@ from typing import Final
 import trio
 from trio_util import AsyncBool
 
+from ...addresses.address import packed_ip
 from ...errors import quote_fault
 from ...loop.reactor import Reactor
 from ...session.verdict import Reason
@@ -38,8 +39,8 @@ from ...telemetry.observer import STOPS, Observer
 from ..attempt import Attempt
 from ..connector import Connecting, Target
 from ..errors import UpstreamError
-from .idle import MAX_IDLE_SECONDS, Idle, IdleConnections, probe_often
-from .pace import TOP_UP_SECONDS, Pace
+from .idle import SETTLED_SECONDS, Idle, IdleConnections
+from .pace import Pace
 from .renewal import Renewal
 
 FIRST_RETRY_SECONDS: Final = 0.1
@@ -93,7 +94,7 @@ class IdlePool:
         self._pace = Pace(Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random))
         self._released = 0  # sessions that have ended, and whose connections are to be replaced in this batch
         self._renewal = Renewal(connector, target, reactor, self._keep)
-        self._purge_at = inf
+        self._tend_at = inf
         self._changed = AsyncBool()
         self._closing = False
 
@@ -164,7 +165,7 @@ class IdlePool:
         try:
             while True:
                 now = self._reactor.refresh()
-                self._purge(now)
+                self._tend(now)
                 self._renewal.begin(now)
                 await self._shrink()
                 if self._closing:
@@ -179,7 +180,7 @@ class IdlePool:
 
     def _due(self) -> float:
         fill_at = self._pace.fill_at if self._missing > 0 else inf
-        return min(fill_at, self._purge_at, self._renewal.due)
+        return min(fill_at, self._tend_at, self._renewal.due)
 
     async def _fill(self) -> None:
         """Connect missing connections when it is time, one a turn of the loop, so that sessions run in between."""
@@ -192,21 +193,17 @@ class IdlePool:
             await trio.lowlevel.checkpoint()
             self._reactor.refresh()
 
-    def _purge(self, now: float) -> None:
-        """Close connections that have lived long enough, a part of them at a time."""
-        if now < self._purge_at:
-            return
-        left = max(1, self._size // 4)
-        while self._idle and left and self._idle.oldest.since + MAX_IDLE_SECONDS <= now:
-            self._idle.close(self._idle.oldest)
-            self._pace.proved_patient()
-            self._pace.soon(now)
-            left -= 1
-        self._purge_at = max(self._idle.oldest.since + MAX_IDLE_SECONDS, now + TOP_UP_SECONDS) if self._idle else inf
+    def _tend(self, now: float) -> None:
+        """Probe idle connections, and close a part of those that have lived long enough."""
+        if now >= self._tend_at:
+            if self._idle.tend(now, max(1, self._size // 4)):
+                self._pace.proved_patient()
+                self._pace.soon(now)
+            self._tend_at = self._idle.next_tending(now)
 
     def _keep(self, peers: set[bytes | None]) -> None:
         """Close the connections to addresses that the name does not have any more."""
-        for idle in [each for each in self._idle if each.peer not in peers]:
+        for idle in [each for each in self._idle if packed_ip(each.peer) not in peers]:
             self._idle.close(idle)
             self._pace.soon(self._reactor.now)
         self._changed.value = True
@@ -249,13 +246,10 @@ class IdlePool:
             self._reactor.forget(sock.fileno())
             sock.close()
             return
-        peer = None
-        if sock.family != socket.AF_UNIX:
-            probe_often(sock)
-            peer = self._renewal.peer_of(sock)
+        peer = self._renewal.peer_of(sock)
         now = self._reactor.now
-        if self._purge_at == inf:  # so the worker does not wake for each connection
-            self._purge_at = now + MAX_IDLE_SECONDS
+        if self._tend_at > now + SETTLED_SECONDS:  # so the worker wakes once a second at most
+            self._tend_at = now + SETTLED_SECONDS
             self._changed.value = True
         idle = Idle(sock, now, peer, self._lost, readable=readable)
         self._idle.add(idle)

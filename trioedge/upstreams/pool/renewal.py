@@ -9,7 +9,7 @@ from ...addresses.address import packed_ip
 from ...loop.reactor import Reactor
 from ..connector import Connecting, Resolves, Target
 from ..errors import UpstreamError
-from ..resolver import Answer
+from ..resolver import Answer, local_answer
 
 MIN_RENEWAL_SECONDS: Final = 1.0
 """The shortest time between two renewals."""
@@ -34,23 +34,24 @@ class Renewal:
             reactor: the clock.
             renewed: called with the packed IP addresses of a renewed answer; with none if the name has none.
         """
-        self._names = connector if isinstance(connector, Resolves) else None
+        known = local_answer(target.address) is not None
+        self._names = connector if isinstance(connector, Resolves) and not known else None
         self._target = target
         self._reactor = reactor
         self._renewed = renewed
         self._asking = False
         self.due = inf
 
-    def peer_of(self, sock: socket.socket) -> bytes | None:
-        """Give the packed address of a new connection, and watch its answer; None where that does not matter."""
+    def peer_of(self, sock: socket.socket) -> str:
+        """Give the IP address of a new connection, and watch its answer; an empty text where that does not matter."""
         if self._names is None:
-            return None
+            return ""
         if not self._asking and self.due == inf:
             self.due = self._names.fresh_until(self._target)
         try:
-            return packed_ip(sock.getpeername()[0])
+            return str(sock.getpeername()[0])
         except OSError:  # it was reset meanwhile
-            return None
+            return ""
 
     def begin(self, now: float) -> None:
         """Ask for the addresses if it is time."""
