@@ -23,6 +23,7 @@ from tests.support.wires import connect, echo, edge_to, receive_all, receive_exa
 from trioedge.addresses.address import Address
 from trioedge.session.allowance import Allowance
 from trioedge.testing import ScriptedUpstream, open_edge
+from trioedge.upstreams.pool import pace
 
 
 async def test_bytes_that_a_middleware_gives_back_reach_the_upstream_first() -> None:
@@ -67,7 +68,8 @@ async def test_limits_of_very_many_seconds_are_limits_without_an_end(stages: lis
             assert edge.statistics().ended == {te.Reason.FINISHED: 1}
 
 
-async def test_a_session_takes_an_idle_connection_or_connects_itself() -> None:
+async def test_a_session_takes_an_idle_connection_or_connects_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "TOP_UP_SECONDS", 0.01)
     accepted = 0
 
     async def count(connection: trio.SocketStream) -> None:

@@ -47,7 +47,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch) -> Resolving:
 
 @asynccontextmanager
 async def edge_to(destination: str) -> AsyncIterator[tuple[int, te.Edge]]:
-    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward(destination))
+    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward(destination, retries=0))
     async with serving(edge) as port:
         yield port, edge
 

@@ -257,7 +257,10 @@ async def test_a_rate_is_kept_by_the_kernel_for_sockets_and_by_a_timeline_for_st
 
 
 @pytest.mark.parametrize("why", ["refused", "silent"])
-async def test_an_upstream_that_cannot_be_reached_ends_the_session_with_its_reason(why: str) -> None:
+async def test_an_upstream_that_cannot_be_reached_ends_the_session_with_its_reason(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioedge.upstreams.attempt.RETRY_SECONDS", 0.001)
     async with deaf_port() as deaf:
         endpoint = Relaying(upstream_of("text", closed_port() if why == "refused" else deaf))
         edge = edge_of(endpoint)

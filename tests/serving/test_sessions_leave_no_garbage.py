@@ -81,7 +81,7 @@ async def test_sessions_of_sockets_leave_no_unreachable_object(
     edge = te.Edge(
         "tcp://127.0.0.1:0",
         [te.decision(decide), te.SessionGate(rate=1e6, burst=1000), te.IdleTimeout(5)],
-        te.Forward(f"tcp://127.0.0.1:{upstream.getsockname()[1]}"),
+        te.Forward(f"tcp://127.0.0.1:{upstream.getsockname()[1]}", retries=1),
     )
     if end is refused_by_the_upstream:
         closed_port()

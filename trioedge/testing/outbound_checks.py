@@ -88,7 +88,7 @@ class _WatchedOutbound(Nowhere):
         if isinstance(self._connecting, TaskConnector):
             return await self._connecting.outbound.connect(address)
         assert self._connecting is not None
-        return await self._connecting.open_stream(Target(address, HOUR))
+        return await self._connecting.open_stream(Target(address, HOUR, retries=0))
 
     async def _connects(self, address: Address) -> None:
         try:

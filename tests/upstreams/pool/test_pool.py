@@ -29,7 +29,9 @@ NOWHERE = Target(parse_address("tcp://127.0.0.1:1"), 5.0)
 async def open_pool(port: int, size: int = 3) -> AsyncIterator[tuple[IdlePool, Reactor]]:
     reactor = Reactor(Observer())
     connector = Connector(reactor, Resolver(reactor))
-    pool = IdlePool(connector, reactor, Observer(), Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0), size=size)
+    pool = IdlePool(
+        connector, reactor, Observer(), Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0, retries=0), size=size
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(pool.run)

@@ -187,11 +187,12 @@ class IdlePool:
         if not self._pace.begins(self._reactor.refresh()):
             return
         while self._missing > 0 and not self._pace.pausing:
-            self._connect()  # if this fails at once, so would the next
-            if self._pace.impatient and self._missing > 0:
-                self._pause()
             await trio.lowlevel.checkpoint()
             self._reactor.refresh()
+            if self._missing > 0:
+                self._connect()  # if this fails at once, so would the next
+            if self._pace.impatient and self._missing > 0:
+                self._pause()
 
     def _tend(self, now: float) -> None:
         """Probe idle connections, and close a part of those that have lived long enough."""
