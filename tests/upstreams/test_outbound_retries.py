@@ -57,3 +57,12 @@ async def test_another_error_than_a_refusal_is_not_retried(autojump_clock: trio.
     with pytest.raises(te.UpstreamError, match="Network is unreachable"):
         await task_connector(way).open_stream(Target(WHERE, 5.0))
     assert way.tries == 1
+
+
+async def test_a_cancel_while_it_pauses_ends_it_and_connects_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    way = Restarting(60)
+    with trio.move_on_after(0.15) as scope:
+        await task_connector(way).open_stream(Target(WHERE, 5.0))
+    assert (scope.cancelled_caught, way.tries) == (True, 2)
+    await trio.sleep(10)
+    assert way.tries == 2
