@@ -115,7 +115,7 @@ def keep_alive(sock: socket.SocketType, seconds: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
 
 
-def probe(sock: socket.socket) -> None:
+def probe(sock: socket.SocketType) -> None:
     """Apply :func:`keep_alive` for :data:`KEEP_ALIVE_SECONDS` to a TCP socket on which its owner has not done so."""
     try:
         if not is_local(sock) and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):

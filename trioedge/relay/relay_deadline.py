@@ -41,8 +41,8 @@ class RelayDeadline:
         paused: the allowance is used up, so neither side is read.
     """
 
-    __slots__ = ("_delivered", "_half_closed", "_last", "_linger", "_looked_at", "_outcome", "_over", "_probed", "_reactor",
-                 "_session", "_tick", "_watched", "active_at", "down", "paused", "up")  # fmt: skip
+    __slots__ = ("_delivered", "_half_closed", "_last", "_linger", "_looked_at", "_outcome", "_over", "_probed",
+                 "_reactor", "_session", "_tick", "_watched", "active_at", "down", "paused", "up")  # fmt: skip
 
     _tick: int
     down: RelaySide
