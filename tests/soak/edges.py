@@ -28,6 +28,8 @@ IDLE_SECONDS = 1.0
 RATE = 32e6
 """Bytes a second each way of the mode `pacing`."""
 PRECONNECT = 8
+MANY = 9_000
+"""Live sessions of the service `steady`: more than any flood opens."""
 MAX_SESSIONS = 64
 """Live sessions of the mode `few`."""
 
@@ -93,7 +95,7 @@ class Policies:
         doomed: dict[str, Any] = {"enabled": self._count % 3 != 0}
         if self._mode == "devices":
             doomed["device_limit"] = self._chance.randint(1, 3)
-        steady: dict[str, Any] = {"session_rate": 1e5 + self._count, "session_burst": 100_000}
+        steady: dict[str, Any] = {"session_rate": 1e5 + self._count, "session_burst": 100_000, "max_sessions": MANY}
         if self._mode == "pacing":
             steady |= {"down_rate": RATE * self._chance.uniform(1, 2), "up_rate": RATE * self._chance.uniform(1, 2)}
             doomed |= {"down_rate": RATE / 8, "up_rate": RATE / 8}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import struct
@@ -276,11 +277,9 @@ class Crowd:
             self.traffic.done(session)
 
     async def _server_done(self, session: Session) -> None:
-        """Wait a moment for the upstream's side, which ends a little later."""
-        for _ in range(100):
+        """Wait for the upstream's side, which ends later; of a session that need not be whole, a moment."""
+        must = session.script.orderly and not session.doomed
+        for _ in itertools.count() if must else range(10):
             if session.server_saw in ("end", "reset"):
                 return
-            if session.server_saw == "nothing" and not (session.script.orderly and not session.doomed):
-                await trio.sleep(0.005)
-                return
-            await trio.sleep(0.02)
+            await trio.sleep(0.01)
