@@ -14,7 +14,7 @@ from tests.support.services import Governed, cut_reasons
 from tests.support.steps import STEP_SECONDS, best_of_three, longest_step
 from trioedge.loop.slices import REST, SLICE_SECONDS
 from trioedge.services.applying.effects import Effects, Tally
-from trioedge.services.applying.turn import Turns
+from trioedge.services.applying.turn import SnapshotTurns
 from trioedge.services.examine import Examiner, Found, PolicyWarnings
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import Service
@@ -31,7 +31,7 @@ def many(number: int, **said: Any) -> dict[str, Settings]:
 
 def make(world: Governed, snapshot: Snapshot) -> tuple[int, float, Plan, Found]:
     """Apply a snapshot, and return the number of steps, the longest of them, the plan, and what is left to do."""
-    turns, tally = Turns(), Tally()
+    turns, tally = SnapshotTurns(), Tally()
     effects = Effects(world.services, world.registry, Observer(), turns, frozenset(FIELDS))
     effects.rechecks = world.applier.rechecks
     turn = turns.receive(snapshot)

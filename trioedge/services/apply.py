@@ -26,7 +26,7 @@ from ..loop.collector import MANY, no_full_pass, settle
 from ..loop.slices import in_slices
 from ..telemetry.observer import Observer
 from .applying.effects import Effects, Recheck, Tally
-from .applying.turn import Turn, Turns
+from .applying.turn import SnapshotTurns, Turn
 from .control_plane import SnapshotError
 from .examine import Examiner, Found, PolicyWarnings
 from .policy import FATES
@@ -77,7 +77,7 @@ class SnapshotApplier:
         self._observer = observer
         self._enforced = frozenset(enforced)
         self._examiner = Examiner(services, stage_keys)
-        self._turns = Turns()
+        self._turns = SnapshotTurns()
         self._turn_ended = trio.Event()
         self._effects = Effects(services, live, observer, self._turns, self._enforced)
         self._new = 0  # services added or changed since the last gc.freeze()

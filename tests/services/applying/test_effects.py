@@ -7,7 +7,7 @@ import pytest
 from tests.support.policies import FIELDS
 from tests.support.services import Governed, cut_reasons
 from trioedge.services.applying.effects import Effects, Tally
-from trioedge.services.applying.turn import Turns
+from trioedge.services.applying.turn import SnapshotTurns
 from trioedge.services.examine import Found
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import Service
@@ -40,7 +40,7 @@ class World(Governed):
         super().__init__()
         self.apply(Snapshot({"b": Settings()}))
         self.session_of_b = self.carried("b")
-        self.turns, self.slow = Turns(), Slow()
+        self.turns, self.slow = SnapshotTurns(), Slow()
         self.effects = Effects(self.services, self.registry, Observer(), self.turns, frozenset(FIELDS))
         self.services.watch(self.slow)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.policies import HASHES
 from tests.support.services import Tenants
 from tests.support.steps import STEP_SECONDS, longest_step
-from trioedge.services.applying.turn import Turn, Turns
+from trioedge.services.applying.turn import SnapshotTurns, Turn
 from trioedge.services.credentials import Credentials
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.snapshot import Snapshot
@@ -108,7 +108,7 @@ def test_no_step_is_long_if_there_are_20_000_services(full: bool) -> None:
 
 
 def test_turns_come_in_the_order_of_receipt_and_one_that_is_over_is_passed() -> None:
-    turns = Turns()
+    turns = SnapshotTurns()
     first, second, third = (turns.receive(Snapshot({})) for _ in range(3))
     assert (turns.ahead(first), turns.ahead(second), turns.ahead(third)) == ([], [first], [first, second])
     turns.end(second)

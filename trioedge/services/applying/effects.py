@@ -30,7 +30,7 @@ from ..registry import Registry
 from ..service import Service
 from ..services import Services
 from ..snapshot import Change, Plan
-from .turn import Turn, Turns
+from .turn import SnapshotTurns, Turn
 
 YOUNG: Final = 500
 """Services between two passes over the youngest objects."""
@@ -115,7 +115,7 @@ class Effects:
     __slots__ = ("_begun", "_enforced", "_live", "_observer", "_services", "_turns", "rechecks", "unsettled")
 
     def __init__(
-        self, services: Services, live: Registry, observer: Observer, turns: Turns, enforced: frozenset[str]
+        self, services: Services, live: Registry, observer: Observer, turns: SnapshotTurns, enforced: frozenset[str]
     ) -> None:
         """Start without changes.
 

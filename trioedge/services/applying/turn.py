@@ -159,7 +159,7 @@ def _expected(services: Services, ahead: Sequence[Turn]) -> Generator[None, None
     return names
 
 
-class Turns:
+class SnapshotTurns:
     """The snapshots that were received and are not over, in order."""
 
     # `_turns` has every snapshot that is not over, and those behind the first such one: what they took away may not be
