@@ -15,6 +15,7 @@ from trioedge.loop.sockets import (
     KEEP_ALIVE_SECONDS,
     connect_at_once,
     ephemeral_ports,
+    for_users,
     is_connected_to_itself,
     keep_alive,
     no_delay,
@@ -242,3 +243,14 @@ def test_a_probe_is_set_where_its_owner_has_set_none() -> None:
     local, other = socket.socketpair()
     with local, other:
         probe(local)
+
+
+def test_a_bare_socket_becomes_one_that_users_know() -> None:
+    near, far = tcp_pair()
+    bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, near.detach())
+    fd = bare.fileno()
+    with for_users(bare) as full, far:
+        assert (full.fileno(), bare.fileno(), full.gettimeout()) == (fd, -1, 0.0)
+        assert full.family is socket.AF_INET
+        far.send(b"x")
+        assert full.recv(1) == b"x"

@@ -56,6 +56,18 @@ def close(sock: socket.SocketType) -> None:
         pass
 
 
+def for_users(sock: socket.SocketType) -> socket.socket:
+    """Give a bare non-blocking socket the methods that users' code expects; the bare one does not have it any more.
+
+    Raises:
+        OSError: it could not be made, and the bare one stays open.
+    """
+    full = socket.socket(fileno=sock.fileno())
+    sock.detach()
+    full.setblocking(False)
+    return full
+
+
 def connect_at_once(family: int, where: Any) -> socket.SocketType | None:
     """Connect to a socket address of this machine, whose kernel answers at once.
 

@@ -24,7 +24,7 @@ from ..addresses.source_prefix import SourcePrefix
 from ..errors import quote, quote_fault
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
-from ..loop.sockets import close, reset
+from ..loop.sockets import close, for_users, reset
 from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream, ReplayStream
@@ -66,11 +66,6 @@ class ReactorEndpoint(Protocol):
             True if it is carried. False if the session needs a task, or a refusal: nothing has happened then, and the
             edge handles or closes the socket.
         """
-
-
-def _with_methods(sock: socket.SocketType) -> socket.socket:
-    """Make a socket of users' code of one that the reactor would use bare."""
-    return socket.socket(fileno=sock.detach())
 
 
 class FreshClock:
@@ -225,7 +220,7 @@ class Sessions:
                 return
             sock.setblocking(False)  # a system call that a refusal does not need
             if self._endpoint is None:
-                self._spawn(session, PlainStream(_with_methods(sock)))
+                self._spawn(session, PlainStream(for_users(sock)))
             else:
                 self._begin(self._endpoint, session, sock)
         except STOPS:
@@ -243,7 +238,7 @@ class Sessions:
                 session.carrier.cut(session.cut_reason)
         elif begun is False:
             session.began = False
-            self._start_task(session, PlainStream(_with_methods(sock)))
+            self._start_task(session, PlainStream(for_users(sock)))
         elif type(begun) is Reject:
             self._close_refused(sock)
             self._ended(session, begun)
