@@ -13,7 +13,6 @@ An exception of a stage or of the endpoint is logged and ends this one session w
 
 import itertools
 import socket
-from collections import deque
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -36,10 +35,8 @@ from ..session.session import Session
 from ..session.surroundings import Clock
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
+from .endings import Endings
 from .session_task import SessionTask
-
-RECENT_SESSIONS: Final = 1_000
-"""Ended sessions that :meth:`Edge.explain` still knows."""
 
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
@@ -95,49 +92,6 @@ class EdgeHome:
         self.clock = clock
         self.find = services.find
         self.source_prefix = source_prefix
-
-
-class Endings:
-    """Runs the clean-ups of ended sessions, one session after another, and counts the sessions.
-
-    A clean-up may end other sessions. They wait for it, so that a thousand evictions nest no calls.
-
-    Attributes:
-        recent: the sessions that ended last, at most :data:`RECENT_SESSIONS`.
-    """
-
-    def __init__(self, log: Observer) -> None:
-        """Have no session; `log` counts them and logs the exceptions of clean-ups."""
-        self._log = log
-        self._waiting: deque[tuple[Session, Outcome]] = deque()  # empty unless `_busy`
-        self._busy = False
-        self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
-
-    def add(self, session: Session, outcome: Outcome) -> None:
-        """Run the clean-ups of `session`, now, or after those that are running.
-
-        A session that was marked as cut has the reason of the cut, also if it has ended by itself since.
-        """
-        reason = session.cut_reason
-        if reason is not None and outcome.reason is not reason and outcome.reason is not Reason.FAULT:
-            outcome = Completed(reason)
-        self._waiting.append((session, outcome))
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            while self._waiting:
-                ended, outcome = self._waiting.popleft()
-                for fault in ended.end(outcome):
-                    self._log.fault("clean-up failed", fault, session=ended.id)
-                self._log.count(outcome)
-                if self._log.debugs:
-                    self._log.session(ended, ended.outcome or outcome)
-                if self._log.ends.read:
-                    self._log.ends.add(ended, ended.outcome or outcome)
-                self.recent.append(ended)
-        finally:
-            self._busy = False
 
 
 class Sessions:

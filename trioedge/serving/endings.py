@@ -1,0 +1,54 @@
+"""The end of a session: its clean-ups, its count, its line in the log."""
+
+from collections import deque
+from typing import Final
+
+from ..session.session import Session
+from ..session.verdict import Completed, Outcome, Reason
+from ..telemetry.observer import Observer
+
+RECENT_SESSIONS: Final = 1_000
+"""Ended sessions that :meth:`Edge.explain` still knows."""
+
+
+class Endings:
+    """Runs the clean-ups of ended sessions, one session after another, and counts the sessions.
+
+    A clean-up may end other sessions. They wait for it, so that a thousand evictions nest no calls.
+
+    Attributes:
+        recent: the sessions that ended last, at most :data:`RECENT_SESSIONS`.
+    """
+
+    def __init__(self, log: Observer) -> None:
+        """Have no session; `log` counts them and logs the exceptions of clean-ups."""
+        self._log = log
+        self._waiting: deque[tuple[Session, Outcome]] = deque()  # empty unless `_busy`
+        self._busy = False
+        self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
+
+    def add(self, session: Session, outcome: Outcome) -> None:
+        """Run the clean-ups of `session`, now, or after those that are running.
+
+        A session that was marked as cut has the reason of the cut, also if it has ended by itself since.
+        """
+        reason = session.cut_reason
+        if reason is not None and outcome.reason is not reason and outcome.reason is not Reason.FAULT:
+            outcome = Completed(reason)
+        self._waiting.append((session, outcome))
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                ended, outcome = self._waiting.popleft()
+                for fault in ended.end(outcome):
+                    self._log.fault("clean-up failed", fault, session=ended.id)
+                self._log.count(outcome)
+                if self._log.debugs:
+                    self._log.session(ended, ended.outcome or outcome)
+                if self._log.ends.read:
+                    self._log.ends.add(ended, ended.outcome or outcome)
+                self.recent.append(ended)
+        finally:
+            self._busy = False
