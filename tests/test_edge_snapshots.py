@@ -93,7 +93,7 @@ async def test_sessions_that_a_new_policy_would_refuse_are_cut_and_no_others(aut
         clients = [await world.connect(source) for source in sources]
         plan = await control.put("a", te.Policy(accept=("192.0.2.0/24",)))
         assert str(plan) == "changes 1 service; evicts 1 session"
-        assert await clients[1].ended() == te.Completed(te.Reason.SOURCE)
+        assert await clients[1].ended() == te.Completed(te.Reason.SOURCE, "matches no accepted entry")
         for client in (clients[0], clients[2]):
             await exchange(client)
         assert (await world.connect("2001:db8::1")).outcome == te.Reject(te.Reason.SOURCE, "matches no accepted entry")
