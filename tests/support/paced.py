@@ -203,4 +203,5 @@ def one_step_a_slice(monkeypatch: pytest.MonkeyPatch, *, seconds: float = 1e-5, 
     moments = count()
     monkeypatch.setattr("trioedge.loop.slices.perf_counter", lambda: next(moments) * seconds)
     monkeypatch.setattr("trioedge.loop.slices.SLICE_SECONDS", seconds / 10)
+    monkeypatch.setattr("trioedge.loop.slices.FEW_TURNS", -1)  # so many that the work rests
     monkeypatch.setattr("trioedge.stages.pacing.pacer.REST", rest)
