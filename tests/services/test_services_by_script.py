@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.strategies import examples, keys
 from tests.support.services import Tenants
 from trioedge.services.credentials import Credentials
-from trioedge.services.policy import DEFAULT_MAX_SESSIONS, Policy, Settings
+from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import DISABLED_SERVICE, UNKNOWN_SERVICE, Service
 from trioedge.services.snapshot import Snapshot
 from trioedge.session.session import TOO_MANY_SESSIONS, Session
@@ -113,7 +113,7 @@ class ServicesMachine(RuleBasedStateMachine):
             assert session.refusal == UNKNOWN_SERVICE
         elif not service.policy.enabled:
             assert session.refusal == DISABLED_SERVICE
-        elif self.of[session] is not service and service.live >= (service.policy.max_sessions or DEFAULT_MAX_SESSIONS):
+        elif self.of[session] is not service and service.live >= service.max_sessions:
             assert session.refusal == TOO_MANY_SESSIONS
         else:
             assert session.refusal is None
