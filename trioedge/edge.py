@@ -88,7 +88,8 @@ class Edge:
                 ``close`` closes them in order.
             keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
                 answer four probes, within as long again, is gone. 0 for no probes.
-            source_prefix: bits of an IPv4 and of an IPv6 address that limits count as one source.
+            source_prefix: leading bits of an IPv4 (1 to 32) and of an IPv6 address (1 to 128) that are one source to
+                every limit; see docs/reference/limits.md.
             access_log: writes a line for each session that ends; None for no such log.
 
         Raises:

@@ -4,7 +4,7 @@ EdgeError
 ├── ConfigurationError      an argument, a file or an order of stages that cannot work; nothing was started
 │   ├── ListenError         an address cannot be listened on
 │   └── RulesError          source entries that cannot be read, each with its fault
-├── SnapshotError           a snapshot with faults, refused whole (services.control_plane)
+├── SnapshotError           a snapshot with faults, which grants nothing (services.control_plane)
 └── UpstreamError           no connection to an upstream; carries the session's Reason (upstreams.errors)
 """
 

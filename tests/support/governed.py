@@ -80,7 +80,7 @@ class Governed:
         for change in diff(self.services, snapshot):
             if change is not None:
                 service = self.services.apply(change, _rules(change.after))
-                for _ in self.services.watchers.tell(service, change):
+                for _ in self.services.watchers.notify(service, change):
                     pass
 
 

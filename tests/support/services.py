@@ -55,7 +55,7 @@ class Tenants:
         """Apply a snapshot without a check, and without any effect on live sessions."""
         changes = self.changes(snapshot)
         for change in changes:
-            for _ in self.services.watchers.tell(self.services.apply(change, None), change):
+            for _ in self.services.watchers.notify(self.services.apply(change, None), change):
                 pass
         return changes
 

@@ -70,7 +70,7 @@ class World:
         fields = ("outbound", "preconnect") if before and after else ()
         change = Change(name, before, after, fields)
         service: Service = self.services.apply(change, None)
-        for _ in self.services.watchers.tell(service, change):
+        for _ in self.services.watchers.notify(service, change):
             pass
         upstream: Upstream | None = service.upstream
         return upstream

@@ -28,7 +28,6 @@ RETRY_SECONDS: Final = 0.5
 SILENT_SECONDS: Final = 300.0
 """How long a reader may give nothing before it is given up: it may wait for a disk that is gone."""
 
-
 CHUNK_BYTES: Final = 65_536
 
 

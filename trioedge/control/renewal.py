@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 from ..arguments import is_async
 from ..errors import ConfigurationError, EdgeError
 from ..telemetry.observer import STOPS
+from .watched_file import identity_of
 
 T = TypeVar("T")
 
@@ -44,13 +45,13 @@ class RenewedFile(Generic[T]):
             ValueError: as `read` raises it.
         """
         self._path, self._read = Path(path).absolute(), read
-        self._seen = self._identity()
+        self._seen = identity_of(self._path)
         self._value = read(self._path)
         self.fault = ""
 
     def value(self) -> T:
         """Return the value of the file as it is now, or as it was when it was good."""
-        found = self._identity()
+        found = identity_of(self._path)
         if found != self._seen:
             self._seen = found
             try:
@@ -60,13 +61,6 @@ class RenewedFile(Generic[T]):
             else:
                 self.fault = ""
         return self._value
-
-    def _identity(self) -> tuple[int, ...] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Authorities(ssl.SSLContext):

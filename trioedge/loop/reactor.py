@@ -56,7 +56,6 @@ READ_ON: Final = HUNG_UP | select.EPOLLPRI
 _READER: Final = READABLE | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 _SOCKET: Final = _READER | WRITABLE
 
-
 Events: TypeAlias = list[tuple[int, int]]
 """File descriptors, each with the mask of what it is ready for."""
 

@@ -43,7 +43,6 @@ REST: Final = 32
 """How many times longer a rest is than the slice before it, while other tasks have work. Of the round trips that a
 client makes one after the other, one in each 17 ms is half a millisecond late: less than one in a hundred."""
 
-
 FEW_TURNS: Final = 4
 """Turns of other tasks in one to two windows that are no load."""
 

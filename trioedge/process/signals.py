@@ -31,7 +31,7 @@ import trio
 
 from ..telemetry.line_writer import flush_all
 
-STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 PATIENCE_SECONDS: Final = 1.0
 """How long a signal may go without effect before the log says why."""
@@ -122,7 +122,7 @@ def handled(stops: StopSignals, reload: Callable[[], object]) -> Iterator[None]:
         reload: called in the event loop after a SIGHUP.
     """
     ask = trio.lowlevel.current_trio_token().run_sync_soon
-    handlers: dict[int, Callable[..., object]] = dict.fromkeys(STOPS, stops.on_signal)
+    handlers: dict[int, Callable[..., object]] = dict.fromkeys(STOP_SIGNALS, stops.on_signal)
     handlers[signal.SIGHUP] = lambda *_: ask(reload, idempotent=True)
     before: dict[int, Any] = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:

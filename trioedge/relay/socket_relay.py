@@ -53,7 +53,7 @@ class Relay(RelayDeadline):
     Attributes:
         down: the client's side.
         up: the upstream's side.
-        active_at: when the last byte moved.
+        active_at: when the last byte moved, or was delivered to a slow reader.
         began_at: when the relay began.
         allowance: bytes that it may move before its device is known; None for no bound.
         paused: the allowance is used up, so neither side is read.

@@ -137,7 +137,7 @@ class LiveAccessLog:
             self._woken.value = False
             await trio.sleep(GATHER_SECONDS)
             for _ in range(CAPACITY // LINES_AT_ONCE):  # a flood has more, and loses them
-                if not self._some():
+                if not self._write_some():
                     break
                 await trio.lowlevel.checkpoint()
             else:
@@ -152,7 +152,7 @@ class LiveAccessLog:
 
     async def close(self) -> None:
         """Write the lines that are left, at most for a second, also in a cancelled scope; then close the file."""
-        while self._some():
+        while self._write_some():
             pass
         self._reader.close()
         with trio.CancelScope(shield=True):
@@ -169,7 +169,7 @@ class LiveAccessLog:
         if self._file is not None:
             self._file.close()
 
-    def _some(self) -> bool:
+    def _write_some(self) -> bool:
         """Make and queue a few lines; say whether there were records."""
         ends = self._reader.take(LINES_AT_ONCE)
         lines = [end for end in ends if self._wanted(end)]

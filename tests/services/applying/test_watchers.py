@@ -39,7 +39,7 @@ class Following:
 
 
 CALLS: list[Callable[[Watchers], Iterator[object]]] = [
-    lambda watchers: watchers.tell(shop(), CHANGE),
+    lambda watchers: watchers.notify(shop(), CHANGE),
     lambda watchers: watchers.foresee(shop(), None),
     lambda watchers: watchers.settle(),
 ]
@@ -71,7 +71,7 @@ def test_the_watcher_that_came_last_is_notified_of_a_change_first() -> None:
     watchers, calls = Watchers(Observer()), list[str]()
     for name in "abc":
         watchers.add(Following(calls, name))
-    assert list(watchers.tell(shop(), CHANGE)) == [None] * 3
+    assert list(watchers.notify(shop(), CHANGE)) == [None] * 3
     assert calls == ["c changed shop", "b changed shop", "a changed shop"]
 
 

@@ -246,7 +246,7 @@ class Effects:
         if service is not None and not (evicts or again):  # else none stays
             staying = service.live - sum(each.service is service for each in foreseen)  # some may have moved away
         if not dry_run:
-            yield from self._services.watchers.tell(self._services.apply(change, rules), change)
+            yield from self._services.watchers.notify(self._services.apply(change, rules), change)
         yield
         if service is None:
             return

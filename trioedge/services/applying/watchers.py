@@ -53,7 +53,7 @@ class Watchers:
                 except BaseException as fault:
                     self._failed(watcher, fault, method="foresee", service=service.name)
 
-    def tell(self, service: Service, change: Change) -> Generator[None, None, None]:
+    def notify(self, service: Service, change: Change) -> Generator[None, None, None]:
         """Notify the watchers of a change that was applied, in short steps; the last watcher first.
 
         The last one is the endpoint: sessions must go to another upstream at once, and judging devices may take long.

@@ -25,7 +25,7 @@ class DeviceSurplus:
         """
         self._adjust_holds(owner, 1, now, rules)
         device = owner.online.first_to_evict(rules, coming=1)
-        return () if device is None else self._put_out(device, now, rules)
+        return () if device is None else self._evict(device, now, rules)
 
     def reduce(self, owner: ServiceRecord, now: float, rules: DeviceRules) -> Iterator[DeviceChange]:
         """Apply other rules: take the devices offline that exceed the limit and that no hold tolerates, one a step."""
@@ -58,10 +58,10 @@ class DeviceSurplus:
         device = owner.online.first_to_evict(rules)
         if device is None:
             return None
-        return DeviceChange(owner.service, device.name, False, self._put_out(device, now, rules), LIMIT)
+        return DeviceChange(owner.service, device.name, False, self._evict(device, now, rules), LIMIT)
 
-    def _put_out(self, device: DeviceRecord, now: float, rules: DeviceRules) -> tuple[Session, ...]:
-        """Take a device offline; two devices that come again at once would put each other out without end."""
+    def _evict(self, device: DeviceRecord, now: float, rules: DeviceRules) -> tuple[Session, ...]:
+        """Take a device offline; two devices that come again at once would evict each other without end."""
         if rules.pause_seconds:
             device.paused_until = now + rules.pause_seconds
         return self._memory.remove_sessions(device)

@@ -12,7 +12,6 @@ from ...loop.sockets import KEEP_ALIVE_SECONDS, keep_alive
 MAX_IDLE_SECONDS: Final = 30.0
 """The age at which an unused connection is closed and replaced; a quarter of a pool at a time, a second apart."""
 
-
 SETTLED_SECONDS: Final = 1.0
 """The age from which an idle connection is probed: one that a session takes at once does not pay for the options."""
 
@@ -57,7 +56,7 @@ class Idle:
             return False
 
     def probe(self) -> None:
-        """Have the kernel probe it; apart from the first pause as the upstream of a session."""
+        """Have the kernel probe it as it probes the upstream of a session, but after a shorter silence."""
         if not self._probed:
             self._probed = True
             with contextlib.suppress(OSError):  # it was reset
@@ -98,14 +97,18 @@ class IdleConnections:
         """The one that is idle for longest; there must be one."""
         return next(iter(self._by_fd.values()))
 
-    def tend(self, now: float, most: int) -> int:
-        """Close at most so many connections that have lived long enough, and probe those that did not go at once.
+    def tend(self, now: float, max_closed: int) -> int:
+        """Close connections that have lived long enough, and probe those that no session took at once.
+
+        Args:
+            now: seconds.
+            max_closed: how many are closed at most.
 
         Returns:
             How many were closed.
         """
         closed = 0
-        while self and closed < most and self.oldest.since + MAX_IDLE_SECONDS <= now:
+        while self and closed < max_closed and self.oldest.since + MAX_IDLE_SECONDS <= now:
             self.close(self.oldest)
             closed += 1
         for idle in self:
