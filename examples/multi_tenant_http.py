@@ -28,6 +28,7 @@ edge = te.Edge(
     control=te.HttpControl(
         os.environ.get("CONTROL_URL", "http://127.0.0.1:9000"), token=os.environ.get("CONTROL_TOKEN")
     ),
+    access_log=te.AccessLog("-", format="text", only="refused"),  # to stdout: who was refused, and by which stage
 )
 
 if __name__ == "__main__":

@@ -218,7 +218,9 @@ async def test_a_tenant_goes_where_its_policy_says(autojump_clock: trio.testing.
         assert [str(address) for address in world.upstream.asked] == ["tcp://127.0.0.1:6379"]
 
 
-async def test_the_tenants_of_a_control_plane_are_served_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_tenants_of_a_control_plane_are_served_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = Store(":memory:")
     async with example(store) as url, server(echo) as upstream:
         store.put("shop", {"down_rate": "10 MB/s", "device_limit": 2, "outbound": f"tcp://127.0.0.1:{upstream}"})
@@ -236,6 +238,10 @@ async def test_the_tenants_of_a_control_plane_are_served_and_counted(monkeypatch
                     await stranger.receive_some()
             edge.drain()
     assert edge.statistics().refused == {te.Reason.SERVICE: 1}
+    (line,) = capsys.readouterr().out.splitlines()  # only the stranger was refused
+    assert "reason=service" in line
+    assert "source=127.0.0.9" in line
+    assert "stage=Identify" in line
     assert store.totals("shop") == {"bytes_up": 6, "bytes_down": 6, "opened": 1}
     store.close()
 
