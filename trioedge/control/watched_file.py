@@ -13,11 +13,12 @@ gone blocks the edge, so keep the file on a local disk.
 A rename puts a whole file into the place; a file that is written in place may be half a file for a while. The times
 that a file must stay the same:
 
-    the file                               before it counts as changed   before its reader may believe a loss
-    another one, as after a rename         0.1 s                         0.1 s
-    written in place, not shorter          0.1 s                         2 s, see :meth:`WatchedFile.stays`
-    written in place, and shorter          2 s                           2 s
-    gone before                            0.1 s                         2 s
+| the file is | before it counts as changed | before its reader may believe a loss |
+| --- | --- | --- |
+| another one, as after a rename | 0.1 s | 0.1 s |
+| written in place, not shorter | 0.1 s | 2 s, see :meth:`WatchedFile.stays` |
+| written in place, and shorter | 2 s | 2 s |
+| there again | 0.1 s | 2 s |
 
 A file that is removed and written anew between two looks is another one, too, whose first half may be believed.
 """

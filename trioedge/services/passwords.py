@@ -1,4 +1,21 @@
-"""Passwords: one slow hash in a thread, in fair turns; then a keyed digest answers from memory."""
+"""Passwords: one slow hash in a thread, in fair turns; then a keyed digest answers from memory.
+
+| a password of a service is | event | action |
+| --- | --- | --- |
+| unknown | a caller asks, and its source has 16 callers | answer no |
+| unknown | a caller asks | wait for the pause and for the turn of its source; asked |
+| asked | another caller asks for the same | wait for the first one's answer |
+| asked | the queue is full, and the source has most callers in it | answer no; unknown |
+| asked | its turn comes | hash it in a thread; once that has ended: known |
+| asked | a cancel | give the turn to the next source; unknown, and another caller that waits asks anew |
+| known | a caller asks, within ten minutes | answer from memory |
+| known | ten minutes pass, or it is the oldest at capacity | unknown |
+
+| a source | event | its next hash is computed |
+| --- | --- | --- |
+| any | a wrong password | after a pause of 0.1 s, which doubles up to 2 s |
+| pausing | a minute without a wrong password | without a pause |
+"""
 
 import hashlib
 import hmac

@@ -250,7 +250,7 @@ class Effects:
         yield
         if service is None:
             return
-        for session, refusal in self._condemned(service, change, rules, evicts=evicts):
+        for session, refusal in self._sessions_to_cut(service, change, rules, evicts=evicts):
             if refusal is not None and session.cut_reason is None and session not in foreseen:
                 gone = dry_run or self._live.evictions.cut((session,), refusal.reason, refusal.detail, at_once=0)
                 cut += gone
@@ -262,7 +262,7 @@ class Effects:
             tally.retuned += staying if not _RETUNED.isdisjoint(enforced) else 0
             tally.rechecked += staying if not _DEVICE_FIELDS.isdisjoint(enforced) else 0
 
-    def _condemned(
+    def _sessions_to_cut(
         self, service: Service, change: Change, rules: SourceRules | None, *, evicts: bool
     ) -> Generator[tuple[Session, Reject | None], None, None]:
         """Give the live sessions that a change may cut, each with the refusal to cut it with, or None to keep it."""

@@ -54,8 +54,21 @@ class LiveDeviceLimit:
 
     # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
     # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
-    __slots__ = ("_checks", "_cut_from", "_due", "_evict", "_key", "_log", "_otherwise", "_reactor", "_rules",
-                 "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
+    __slots__ = (
+        "_checks",
+        "_cut_all",
+        "_cut_from",
+        "_due",
+        "_key",
+        "_log",
+        "_otherwise",
+        "_reactor",
+        "_rules",
+        "_sources",
+        "_table",
+        "_tick",
+        "_wakeup",
+    )  # fmt: skip
 
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
         """Start without devices.
@@ -77,7 +90,7 @@ class LiveDeviceLimit:
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
         self._rules: dict[int, DeviceRules] = {}
-        self._evict = context.cut
+        self._cut_all = context.cut
         self._wakeup = AsyncBool()
         self._due, self._tick = inf, 0
         context.watch(self)
@@ -99,7 +112,7 @@ class LiveDeviceLimit:
             self._arm()
             if entry.check:
                 self._ask(service, device)
-            self._condemn(entry.evict)
+            self._cut(entry.evict)
             if entry.admission is not ADMITTED:
                 if entry.admission is DENIED:
                     return Reject(Reason.DEVICE, entry.detail or "denied")
@@ -134,7 +147,7 @@ class LiveDeviceLimit:
         """Forget a service, and cut the sessions of its devices that moved to another one; the edge cuts its own."""
         for session in self._table.forget(service):
             if session is not None and session.service is not service:
-                self._evict((session,), Reason.EVICTED)
+                self._cut_all((session,), Reason.EVICTED)
             yield
 
     def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
@@ -168,7 +181,7 @@ class LiveDeviceLimit:
                 "device cut", service=change.service.name, device=change.device, cause=change.cause.value,
                 sessions=len(change.evict),
             )  # fmt: skip
-            self._condemn(change.evict)
+            self._cut(change.evict)
         if change.check:
             self._ask(change.service, change.device)
 
@@ -176,10 +189,10 @@ class LiveDeviceLimit:
         if self._checks is not None:
             self._checks.ask(service, device)
 
-    def _condemn(self, sessions: Sequence[Session]) -> None:
+    def _cut(self, sessions: Sequence[Session]) -> None:
         """Have sessions cut: a device may have thousands of them, and each takes its time."""
         if sessions:
-            self._evict(sessions, Reason.DEVICE)
+            self._cut_all(sessions, Reason.DEVICE)
 
     def _arm(self) -> None:
         """Set the table's next deadline in the reactor, if it is earlier than the one that is set."""

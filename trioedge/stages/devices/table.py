@@ -29,13 +29,14 @@ is the caller's.
 | any with the checker's verdict | recheck | stale | ask the checker if the device is online |
 | in grace | recheck | in grace | none: the answer to come is stale at once, and the checker is asked again |
 | online | the device limit falls, or a hold ends | offline | evict its sessions if the device exceeds the limit |
+| evicted for another device | a session comes, the pause is not over, there is no room | the same | refuse |
 | any | forget | unknown | give its sessions to the caller |
 
 *Decide by* ``unchecked``: with ``fail_open`` accept the device and lift the allowance, else deny it and evict its
 sessions; an older verdict that changed rules allow to be used is used instead. *Ask the checker*: unless a check is in
 flight. How long a stale verdict is of use: see :mod:`~trioedge.stages.devices.records`. A session is refused as well if
 memory has no place for its device. Without a checker every device is fresh and accepted, and is forgotten with its last
-session.
+session, or after its pause.
 """
 
 from collections.abc import Callable, Generator, Iterator
