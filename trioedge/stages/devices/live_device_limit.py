@@ -54,21 +54,8 @@ class LiveDeviceLimit:
 
     # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
     # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
-    __slots__ = (
-        "_checks",
-        "_cut_all",
-        "_cut_from",
-        "_due",
-        "_key",
-        "_log",
-        "_otherwise",
-        "_reactor",
-        "_rules",
-        "_sources",
-        "_table",
-        "_tick",
-        "_wakeup",
-    )  # fmt: skip
+    __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_log", "_otherwise", "_reactor", "_rules",
+                 "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
 
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
         """Start without devices.
