@@ -113,6 +113,17 @@ async def test_the_option_access_log_writes_a_line_for_each_session(options: lis
     assert line.startswith(begin)
 
 
+@pytest.mark.parametrize("option", [["--access-log", "-"], ["--access-log=-"]])
+async def test_the_access_log_minus_is_stdout(option: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    async with with_a_session(*option, "--access-log-format", "text") as (command, client, upstream):
+        await client.aclose()
+        await upstream.aclose()
+        command.signal(signal.SIGTERM)
+        assert await command.ends() == te.ExitCode.DRAINED
+    assert capfd.readouterr().out.startswith("time=")
+    assert not Path("-").exists()
+
+
 async def test_a_port_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -147,6 +158,8 @@ async def test_an_unexpected_fault_is_logged_and_exit_code_1() -> None:
         (["--access-log", ""], "AccessLog('') must be the path of a file, '-', 'stderr' or a stream"),
         (["--access-log", "/nowhere/x.log"], "access log /nowhere/x.log cannot be opened: No such file or directory"),
         (["--access-log-format", "text"], "--access-log-format needs --access-log"),
+        (["--access-log", "--log-level=info"], "--access-log needs a path, and --log-level=info is an option"),
+        (["--access-log", "-x"], "--access-log needs a path, and -x is an option: write ./-x"),
     ],
 )
 def test_wrong_options_start_nothing(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

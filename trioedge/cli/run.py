@@ -22,7 +22,7 @@ def run(
     drain_seconds: float | None = None,
     log_format: logs.LogFormat = "console",
     log_level: logs.LogLevel = "info",
-    access_log: Annotated[str | None, Parameter(show_default=False)] = None,
+    access_log: Annotated[str | None, Parameter(show_default=False, allow_leading_hyphen=True)] = None,
     access_log_format: AccessFormat | None = None,
 ) -> int:
     """Serve an edge until SIGTERM, SIGINT or SIGQUIT, then drain; a second signal cuts at once, a third ends at once.
@@ -50,6 +50,8 @@ def run(
             raise ConfigurationError(f"--drain-seconds {drain_seconds:g} must be at least 0")
         edge.drain_seconds = drain_seconds
     if access_log is not None:
+        if access_log.startswith("-") and access_log != "-":
+            raise ConfigurationError(f"--access-log needs a path, and {access_log} is an option: write ./{access_log}")
         edge.access_log = AccessLog(access_log, format=access_log_format or "json")
     elif access_log_format is not None:
         raise ConfigurationError("--access-log-format needs --access-log")
