@@ -52,6 +52,14 @@ def test_the_version_is_the_same_for_the_same_content(path: Path) -> None:
         ("services = 3", ["services = 3 is no table: for no services, write an empty [services]"]),
         ("bogus = 1\n[services]\n[more]", ["has no key 'bogus', 'more': there are services and allow_removal"]),
         ("[services]\nshop = 3", ["services.shop = 3 must be a table"]),
+        (
+            "[services]\nallow_removal = true",
+            ["services.allow_removal = True must stand above all tables, and not in one"],
+        ),
+        (
+            "[services.shop]\nallow_removal = true",
+            ["services.shop.allow_removal = True must stand above all tables, and not in one"],
+        ),
         ('[services.shop]\nname = "cafe"', ["services.shop has no key 'name': the table has it"]),
         ("[services.shop]\na = 1\na = 2\n", ["is not TOML: Cannot overwrite a value (at line 3, column 6)"]),
         (b"# \xff", ["is not TOML: it is not in UTF-8"]),

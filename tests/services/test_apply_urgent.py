@@ -270,7 +270,9 @@ async def test_a_full_snapshot_that_leaves_out_more_than_half_must_say_that_it_m
     for call in (world.applier.plan, world.applier.apply):
         with pytest.raises(SnapshotError) as refusal:
             await call(snapshot)
-        assert refusal.value.faults == (f"{refused}: if that is meant, the snapshot must say allow_removal = true",)
+        assert refusal.value.faults == (
+            f"{refused}: if that is meant, write allow_removal = true at its head, above all services",
+        )
         assert not refusal.value.applied
     assert (len(world.services), cut_reasons(session)) == (before, [None])
     assert (await world.applier.apply(Snapshot(many(after), allow_removal=True))).evicted == 1

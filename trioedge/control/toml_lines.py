@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 _DEEP: Final = "its lists and tables are nested too deeply: a service has keys, and tables of keys"
+_MISPLACED: Final = "must stand above all tables, and not in one"
 
 
 def toml_lines(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -53,8 +54,11 @@ def _services(document: dict[str, object]) -> Iterator[str]:
     count = 0
     for name, table in services.items():
         if not isinstance(table, dict):
-            yield _line(fault=f"services.{name} = {_short(table)} must be a table")
+            wrong = _MISPLACED if name == "allow_removal" else "must be a table"
+            yield _line(fault=f"services.{name} = {_short(table)} {wrong}")
             continue
+        if isinstance(table.get("allow_removal"), bool):
+            yield _line(fault=f"services.{name}.allow_removal = {_short(table.pop('allow_removal'))} {_MISPLACED}")
         if "name" in table:
             yield _line(fault=f"services.{name} has no key 'name': the table has it")
         # The name comes first, because a reader refuses a line that is too long by its start.

@@ -75,7 +75,7 @@ def removal_fault(removed: int, total: int, *, none_left: bool) -> str:
     if not removed or (not none_left and (removed <= FEW_REMOVED or 2 * removed <= total)):
         return ""
     services = "the only service" if total == 1 else f"{removed:,} of {total:,} services"
-    return f"it would remove {services}: if that is meant, the snapshot must say allow_removal = true"
+    return f"it would remove {services}: if that is meant, write allow_removal = true at its head, above all services"
 
 
 @attrs.frozen(slots=True)
