@@ -10,6 +10,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.support.odd_faults import ODD_FAULTS
 from tests.support.wires import connect, echo, receive_all, receive_exactly, server, serving
 from tests.support.wrapped import Wrapped
 
@@ -110,6 +111,18 @@ async def test_any_exception_of_a_stage_costs_one_session(
     _, errors, outcome = await lives_on(stages(fault))
     assert (outcome.reason, outcome.detail) == (te.Reason.FAULT, said)
     assert errors == ["decision failed" if stages is decides else "stage failed"]
+
+
+@pytest.mark.parametrize("make", ODD_FAULTS.values(), ids=ODD_FAULTS)
+@pytest.mark.parametrize("stages", [decides, decides_later, wraps])
+async def test_an_exception_whose_own_fields_raise_costs_one_session(
+    stages: Callable[[BaseException], list[object]], make: Callable[[], BaseException]
+) -> None:
+    edge, errors, outcome = await lives_on(stages(make()))
+    assert outcome.reason is te.Reason.FAULT
+    assert errors == ["decision failed" if stages is decides else "stage failed"]
+    counts = edge.statistics()
+    assert sum(counts.refused.values()) + sum(counts.ended.values()) == 2
 
 
 async def test_an_exception_in_the_nursery_of_a_stage_costs_one_session() -> None:

@@ -9,8 +9,9 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from tests.support.odd_faults import PartlessGroup
 from trioedge.session.verdict import Completed, Reason, Reject
-from trioedge.telemetry.observer import SESSION_LINES, Observer
+from trioedge.telemetry.observer import SESSION_LINES, Observer, parted
 from trioedge.testing import make_session
 
 
@@ -166,3 +167,11 @@ def test_refusals_are_logged_only_where_level_debug_is_written(level: int, debug
         assert Observer().debugs is debugs
     finally:
         structlog.configure(**before)
+
+
+def test_a_group_that_makes_no_other_group_is_parted() -> None:
+    stop, fault = KeyboardInterrupt(), ValueError("no")
+    stops, faults = parted(PartlessGroup("all", [stop, BaseExceptionGroup("some", [fault])]))
+    assert isinstance(stops, BaseExceptionGroup)
+    assert isinstance(faults, BaseExceptionGroup)
+    assert (stops.exceptions, faults.exceptions) == ((stop,), (fault,))

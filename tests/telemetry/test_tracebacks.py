@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import structlog
 
+from tests.support.odd_faults import ODD_FAULTS
 from trioedge.telemetry.tracebacks import detached
 
 
@@ -125,3 +126,15 @@ def test_frames_and_what_they_hold_are_freed() -> None:
     assert not Held.freed
     detached(fault)
     assert Held.freed
+
+
+@pytest.mark.parametrize("make", ODD_FAULTS.values(), ids=ODD_FAULTS)
+def test_an_exception_whose_own_fields_raise_is_written_and_freed(make: Callable[[], BaseException]) -> None:
+    def plain_stage(password: str) -> None:
+        raise make()
+
+    fault = raised(plain_stage)
+    text = detached(fault)
+    assert "plain_stage" in text
+    assert type(fault).__name__ in text
+    assert BaseException.__dict__["__traceback__"].__get__(fault) is None

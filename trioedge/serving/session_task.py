@@ -111,5 +111,4 @@ def _is_stray(raised: BaseException) -> bool:
     stop, _ = parted(raised)
     if stop is None or trio.current_effective_deadline() == -inf:
         return False
-    rest = stop.split(trio.Cancelled)[1] if isinstance(stop, BaseExceptionGroup) else stop
-    return rest is None or isinstance(rest, trio.Cancelled)
+    return parted(stop, (trio.Cancelled,))[1] is None

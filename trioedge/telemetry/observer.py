@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 import trio
@@ -14,7 +14,7 @@ from ..session.verdict import Outcome, Reason, Reject
 from .ends import Ends
 from .quiet import Quiet
 from .trace import refusing_stage
-from .tracebacks import detached
+from .tracebacks import detached, parts_of
 
 STOPS: Final = (trio.Cancelled, *ENDS)
 """Exceptions that a guard raises again: a cancel, and those that end the process or a coroutine."""
@@ -126,7 +126,7 @@ class Observer:
             fault: the exception.
             facts: more about it, by name.
         """
-        if (left_out := self._notices.left_out((event, type(fault)), trio.current_time())) is not None:
+        if (left_out := self._notices.left_out((event, id(type(fault))), trio.current_time())) is not None:
             self._write("error", event, facts | {"traceback": detached(fault), "exc_info": fault}, left_out)
 
     def _write(self, level: str, event: str, facts: dict[str, object], left_out: int | None = 0) -> None:
@@ -158,11 +158,35 @@ class Observer:
         return self._plain
 
 
-def parted(fault: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Part an exception into what a guard raises again, see :data:`STOPS`, and what it logs; a group may have both."""
-    if isinstance(fault, BaseExceptionGroup):
-        return fault.split(STOPS)
-    return (fault, None) if isinstance(fault, STOPS) else (None, fault)
+def parted(
+    fault: BaseException, kinds: tuple[type[BaseException], ...] = STOPS
+) -> tuple[BaseException | None, BaseException | None]:
+    """Part an exception into what a guard raises again, see :data:`STOPS`, and what it logs; a group may have both.
+
+    Args:
+        fault: an exception; no method and no field of its own can make this raise.
+        kinds: the classes of the first part.
+    """
+    if not issubclass(type(fault), BaseExceptionGroup):
+        return (fault, None) if issubclass(type(fault), kinds) else (None, fault)
+    try:
+        return BaseExceptionGroup.split(cast(BaseExceptionGroup[BaseException], fault), kinds)
+    except ENDS:
+        raise
+    except BaseException:  # a group whose class cannot make another one of its parts
+        return BaseExceptionGroup("exceptions of a group", _leaves(fault)).split(kinds)
+
+
+def _leaves(fault: BaseException) -> list[BaseException]:
+    """Give the exceptions of a group and of those in it that are no groups themselves."""
+    leaves, left = list[BaseException](), [fault]
+    while left:
+        each = left.pop()
+        parts = parts_of(each)
+        left += reversed(parts)
+        if not parts:  # no group is empty
+            leaves.append(each)
+    return leaves
 
 
 def _debugs(log: Any) -> bool:
