@@ -49,8 +49,9 @@ async def test_an_edge_asks_a_control_plane_that_can_read_again(
         assert control.asked == 1
 
 
-async def test_a_control_plane_that_raises_is_logged(autojump_clock: MockClock) -> None:
-    edge = edge_of(Asked(LookupError("x")))
+@pytest.mark.parametrize("fault", [LookupError("x"), BaseException("x")])
+async def test_a_control_plane_that_raises_is_logged(autojump_clock: MockClock, fault: BaseException) -> None:
+    edge = edge_of(Asked(fault))
     with capture_logs() as logs:
         async with open_edge(edge) as world:
             edge.reload()

@@ -40,10 +40,12 @@ edge = te.Edge("unix://{path}", [{stage}], te.Forward("tcp://127.0.0.1:1"), {mor
 
 
 @asynccontextmanager
-async def edge(folder: Path, stage: str = "", *, shield: bool = False, more: str = "") -> AsyncIterator[Running]:
+async def edge(
+    folder: Path, stage: str = "", *, shield: bool = False, more: str = "", program: str = ""
+) -> AsyncIterator[Running]:
     """Run an edge, and have a client whose session is in its stage if it has one."""
     begun, path = folder / "begun", folder / "edge.sock"
-    program = EDGE.format(
+    program = program + EDGE.format(
         path=path, begun=str(begun), go_on=str(folder / "go on"), stage=stage, shield=shield, more=more
     )
     (folder / "x.py").write_text(program)
@@ -137,3 +139,23 @@ async def test_a_slow_decision_is_a_warning(tmp_path: Path) -> None:
         said = await line(command, "a stage is slow")
         assert (said["stage"], said["level"]) == ("blocks", "warning")
         assert said["ms"] > 50
+
+
+NO_THREADS = """
+from trioedge.process import signals
+
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+
+signals.start_new_thread = refuse
+"""
+
+
+async def test_signals_do_their_work_where_the_system_has_no_thread_left(tmp_path: Path) -> None:
+    async with edge(tmp_path, "holds_back", shield=True, program=NO_THREADS) as command:
+        command.signal(signal.SIGTERM)
+        await command.says("draining")
+        command.signal(signal.SIGINT)
+        command.signal(signal.SIGQUIT)
+        assert await command.ends() == te.ExitCode.KILLED
+    assert "Traceback" not in command.stderr

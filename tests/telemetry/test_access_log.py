@@ -191,6 +191,18 @@ async def test_a_reader_of_a_pipe_that_sleeps_holds_up_nothing(
     thread.join(10)
 
 
+async def test_an_edge_ends_in_order_where_the_system_has_no_thread_left(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", refuse)
+    await two_sessions(make_edge(AccessLog(tmp_path / "access.log")))
+    assert len(lines((tmp_path / "access.log").read_text())) == 2
+
+
 async def test_a_stream_that_raises_costs_lines(autojump_clock: trio.testing.MockClock) -> None:
     stream = io.StringIO()
     stream.close()

@@ -149,9 +149,28 @@ def test_an_exception_of_an_action_ends_no_thread() -> None:
     gate.opened.set()
     writer = LineWriter(gate)
     writer.call(lambda: 1 / 0)
+    writer.call(sys.exit)
     writer.write(b"1\n")
     assert writer.flush(LONG)
     assert gate.written == [b"1\n"]
+
+
+@pytest.mark.parametrize("fault", [SystemExit(1), KeyboardInterrupt(), BaseException("no")])
+def test_any_exception_of_a_sink_costs_its_line_and_no_later_one(fault: BaseException) -> None:
+    class Ends:
+        written: list[bytes] = []  # noqa: RUF012
+
+        def write(self, data: bytes) -> None:
+            if data == b"1\n":
+                raise fault
+            self.written.append(data)
+
+    sink = Ends()
+    writer = LineWriter(sink)
+    writer.write(b"1\n")
+    writer.write(b"2\n")
+    assert writer.flush(LONG)
+    assert (sink.written, writer.lost) == ([b"2\n"], 1)
 
 
 def test_a_pipe_that_does_not_block_gets_all_of_a_line_once_it_is_read(pipe: tuple[int, int]) -> None:

@@ -106,3 +106,22 @@ async def test_after_a_cancel_the_former_names_are_kept_and_the_next_refresh_rea
     assert hosts.addresses("db") == ("10.0.0.1",)
     await hosts.refresh()
     assert hosts.addresses("db") == ("10.0.0.22",)
+
+
+async def test_a_system_without_threads_keeps_the_former_names_until_it_has_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    (tmp_path / "hosts").write_text("10.0.0.1 db\n")
+    hosts = HostsFile(tmp_path / "hosts")
+    await hosts.refresh()
+    (tmp_path / "hosts").write_text("10.0.0.200 db\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(trio.to_thread, "run_sync", refuse)
+        await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.1",)
+    await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.200",)

@@ -17,7 +17,7 @@ from ..services.services import Services
 from ..services.stage_keys import StageKeys
 from ..session.meter import Total
 from ..structures.backoff import Backoff
-from ..telemetry.observer import Observer, parted
+from ..telemetry.observer import STOPS, Observer, parted
 from .reporter import Reporter
 from .reports import Reports
 
@@ -160,7 +160,9 @@ class ControlSupervisor:
         if isinstance(self._control, Reloads):
             try:
                 self._control.reload()
-            except Exception as fault:
+            except STOPS:
+                raise
+            except BaseException as fault:
                 self._observer.fault("reload failed", fault)
 
     async def finish(self) -> None:

@@ -8,6 +8,7 @@
 | one of them, and the event loop is blocked for a second | a line in the log says in which function |
 | the second, and sessions are left after a second | a line in the log says how many |
 | SIGHUP | reload, and nothing else |
+| any, and the system has no thread left | the same without a line |
 
 The handlers only ask the event loop, which acts when it is free. Lines come from threads of their own, because a
 handler may have interrupted the logging of another line; and these are started without the module `threading`, because
@@ -21,7 +22,7 @@ import threading
 import time
 from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -70,7 +71,8 @@ class StopSignals:
         if self._count > len(self._actions):
             self._end(_place(frame))
         self._ask(self._act)
-        start_new_thread(self._explain, (self._count,))
+        with suppress(RuntimeError):  # no thread is left, and an exception would end the edge
+            start_new_thread(self._explain, (self._count,))
 
     def close(self) -> None:
         """Explain nothing any more."""
@@ -101,9 +103,11 @@ class StopSignals:
     def _end(self, place: str) -> NoReturn:
         said = allocate_lock()
         said.acquire()
-        start_new_thread(self._last_words, (place, said))
-        said.acquire(timeout=LAST_WORDS_SECONDS)
-        os._exit(self._exit_code)
+        try:
+            start_new_thread(self._last_words, (place, said))
+            said.acquire(timeout=LAST_WORDS_SECONDS)
+        finally:
+            os._exit(self._exit_code)
 
     def _last_words(self, place: str, said: LockType) -> None:
         try:

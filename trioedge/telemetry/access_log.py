@@ -156,7 +156,10 @@ class LiveAccessLog:
             pass
         self._reader.close()
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._finish)
+            try:
+                await trio.to_thread.run_sync(self._finish)
+            except RuntimeError:  # the system has no thread left, so this one waits
+                self._finish()
         self._say_lost(now=inf)
 
     def _finish(self) -> None:

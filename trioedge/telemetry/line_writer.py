@@ -39,7 +39,7 @@ class Sink(Protocol):
     """The place that lines go to."""
 
     def write(self, data: bytes, /) -> object:
-        """Write whole lines. May wait; an exception means that they are lost."""
+        """Write whole lines. May wait; an exception of any class means that they are lost."""
 
 
 class Descriptor:
@@ -170,7 +170,7 @@ class LineWriter:
         while not (self._closed and queue.empty()):
             item = queue.get()
             if callable(item):
-                with suppress(Exception):
+                with suppress(BaseException):
                     item()
                 continue
             data, lines = item
@@ -195,7 +195,7 @@ class LineWriter:
     def _written(self, data: bytes) -> bool:
         try:
             self.sink.write(data)
-        except Exception:  # a disk that is full, a pipe without a reader, a stream that is closed
+        except BaseException:  # a disk that is full, a pipe without a reader, a stream that is closed or ends programs
             return False
         return True
 

@@ -1,5 +1,6 @@
 """The hosts file, `/etc/hosts`: addresses of names that need no query (hosts(5))."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -46,13 +47,14 @@ class HostsFile:
     async def refresh(self) -> None:
         """Read the file again if its time, size or inode changed; in a thread, because a hosts file can be very long.
 
-        A file that is missing or cannot be read has no names. A cancel takes effect before the read, and the former
-        names are kept, or after it.
+        A file that is missing or cannot be read has no names. While the system has no thread left, the former names
+        are kept. A cancel takes effect before the read, and the former names are kept, or after it.
         """
         version = _version(self._path)
         if version != self._version:
-            self._addresses = await trio.to_thread.run_sync(_read, self._path, limiter=self._thread)
-            self._version = version
+            with suppress(RuntimeError):  # no thread
+                self._addresses = await trio.to_thread.run_sync(_read, self._path, limiter=self._thread)
+                self._version = version
 
 
 def _canonical(name: str) -> str:
