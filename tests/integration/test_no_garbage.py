@@ -13,6 +13,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.support.ports import closed_port
 from tests.support.wires import serving
 from tests.support.wrapped import WithoutHalfClose, Wrapped
 
@@ -160,3 +161,29 @@ async def test_an_ended_session_leaves_nothing_for_the_collector(mode: str, how:
                 gc.enable()
             assert edge.statistics().accepted == SESSIONS + 1
     assert found == {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_session_whose_upstream_refuses_leaves_nothing_for_the_collector(mode: str) -> None:
+    stages, endpoint = MODES[mode]
+    edge = te.Edge("tcp://127.0.0.1:0", stages, endpoint(f"tcp://127.0.0.1:{closed_port()}"))
+
+    async def live() -> None:
+        accepted = edge.statistics().accepted
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.send(b"question")
+            while edge.statistics().accepted == accepted or edge.sessions:
+                await trio.sleep(0.001)
+
+    with capture_logs():
+        async with serving(edge) as port:
+            await live()  # what is made once
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(SESSIONS):
+                    await live()
+                found = gc.collect()
+            finally:
+                gc.enable()
+    assert found == 0

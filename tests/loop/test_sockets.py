@@ -21,6 +21,7 @@ from trioedge.loop.sockets import (
     no_delay,
     pace,
     probe,
+    received_bytes,
     reset,
     scoped,
     unacknowledged_bytes,
@@ -173,6 +174,25 @@ def test_a_socket_may_be_its_own_peer() -> None:
     with near, far:
         assert not is_connected_to_itself(near)
         assert not is_connected_to_itself(far)
+        reset(far)
+        assert not is_connected_to_itself(near)
+
+
+def test_bytes_that_wait_are_counted_and_the_error_of_the_socket_is_kept() -> None:
+    near, far = tcp_pair()
+    with near:
+        assert received_bytes(near) == 0
+        far.send(b"answer")
+        reset(far)
+        assert received_bytes(near) == 6
+        assert near.recv(6) == b"answer"
+        assert received_bytes(near) == 0
+    near, far = tcp_pair()
+    with near:
+        reset(far)
+        assert received_bytes(near) == 0
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
 
 
 def test_keepalive_gives_up_after_twice_the_silence_and_is_inherited_from_a_listener() -> None:

@@ -16,7 +16,7 @@ from tests.support.reactors import deadlines_of
 from tests.support.wires import server
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
-from trioedge.loop.sockets import ephemeral_ports
+from trioedge.loop.sockets import ephemeral_ports, reset
 from trioedge.services.context import SocketAddress
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
@@ -169,6 +169,29 @@ async def test_a_socket_that_is_connected_to_itself_counts_as_refused(monkeypatc
         assert (len(reactor), deadlines_of(reactor)) == (0, 0)
         with closing(socket.create_server(("127.0.0.1", port))):  # its port is free at once
             assert await reached(connector, Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0), reactor)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"x" * 60_000])
+async def test_a_reset_before_the_connect_is_noticed_takes_no_byte_that_has_arrived(greeting: bytes) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as upstream:
+        async with open_connector() as (connector, _):
+            noted = Noted()
+            connector.start(Target(parse_address(f"tcp://127.0.0.1:{upstream.getsockname()[1]}"), 5.0), noted)
+            far, _ = upstream.accept()  # the reactor has had no turn yet
+            far.sendall(greeting)
+            reset(far)
+            await noted.called.wait()
+        if not greeting:
+            assert noted.error is not None
+            return
+        assert noted.sock is not None
+        with noted.sock as near:
+            received = b""
+            while len(received) < len(greeting):
+                received += near.recv(65_536)
+            assert received == greeting
+            with pytest.raises(ConnectionResetError):
+                near.recv(1)
 
 
 async def test_an_upstream_on_an_ephemeral_port_is_connected_to() -> None:

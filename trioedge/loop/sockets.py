@@ -152,7 +152,10 @@ def is_connected_to_itself(sock: socket.SocketType) -> bool:
     That happens on a port of this machine on which no server listens, if the kernel chooses this very port for the
     connection; so only where the port of the destination is one of the :func:`ephemeral_ports`.
     """
-    return bool(sock.getsockname() == sock.getpeername())
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:  # its peer has reset it meanwhile, so it was another one
+        return False
 
 
 def scoped(host: str, port: int) -> tuple[Any, ...]:
@@ -170,6 +173,18 @@ def scoped(host: str, port: int) -> tuple[Any, ...]:
     except (OSError, OverflowError, ValueError):
         raise OSError(errno.ENODEV, f"this machine has no interface {zone!r}") from None
     return plain, port, 0, index
+
+
+def received_bytes(sock: socket.SocketType) -> int:
+    """Count the bytes that wait to be read, also behind a reset (SIOCINQ, tcp(7)); the socket keeps its error.
+
+    0 if the kernel has no such count.
+    """
+    try:
+        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, _NONE))[0]
+    except OSError:
+        return 0
+    return count
 
 
 def unacknowledged_bytes(sock: socket.SocketType) -> int:

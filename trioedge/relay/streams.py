@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from socket import AF_UNIX, MSG_PEEK, SHUT_WR
+from socket import AF_UNIX, SHUT_WR
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
 from typing import Final
 
 import trio
 
-from ..loop.sockets import reset, unacknowledged_bytes
+from ..loop.sockets import received_bytes, reset, unacknowledged_bytes
 
 RECEIVE_BYTES: Final = 65536
 
@@ -163,10 +163,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
 
     def has_bytes(self) -> bool:
         """Tell whether bytes that were received wait to be read."""
-        try:
-            return self._sock is not None and bool(self._sock.recv(1, MSG_PEEK))
-        except OSError:
-            return False
+        return self._sock is not None and received_bytes(self._sock) > 0
 
     def discard(self) -> None:
         """Drop the bytes that were received, so that the other end may go on; at most a mebibyte a call."""

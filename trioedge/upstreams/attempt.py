@@ -8,7 +8,8 @@
 | connecting | all have failed, one of them refused, and a retry is left | pausing |
 | connecting | all have failed otherwise | failed |
 | pausing | the pause is over | connect to the first address again; connecting |
-| connecting | an address answers | close the others and give its socket to the callback |
+| connecting | an address answers, or has answered and reset the connection | close the others and give its socket to \
+the callback |
 | resolving, connecting | no address, no permitted address, or the deadline | close all; failed |
 | any | cancel | close all; the callback is not called |
 
@@ -26,7 +27,7 @@ from ..addresses.address import packed_ip
 from ..addresses.classes import AddressClass, classify
 from ..errors import quote_fault
 from ..loop.reactor import HUNG_UP, WRITABLE, Reactor
-from ..loop.sockets import ephemeral_ports, is_connected_to_itself, no_delay, reset, scoped
+from ..loop.sockets import ephemeral_ports, is_connected_to_itself, no_delay, received_bytes, reset, scoped
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
 from ..telemetry.observer import STOPS
@@ -127,6 +128,9 @@ class Attempt:
         sock, address, _ = self._pending[fd]
         code = 0
         if mask & HUNG_UP:
+            if received_bytes(sock):  # it answered before its reset, of which a read of the rest will tell
+                self._succeed(fd, readable=True)
+                return
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not code and mask & WRITABLE and _is_connected(sock):
             if not may_meet_itself(address) or not is_connected_to_itself(sock):
@@ -228,7 +232,8 @@ class Attempt:
                     self._retry_seconds *= 2
                     self._set_deadline(again_at)
                     return
-            self._fail(self._error)
+            error, self._error = self._error, None  # its traceback may have a frame that has this object
+            self._fail(error)
 
     def _set_deadline(self, due: float) -> None:
         self._reactor.drop_deadline(self, self._tick)

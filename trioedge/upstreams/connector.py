@@ -172,6 +172,10 @@ class _Waiting:
                 self._sock.close()
             raise
         if self._error is not None:
-            raise self._error
+            error, self._error = self._error, None  # its traceback has this frame, and so this object
+            try:
+                raise error
+            finally:
+                del error
         assert self._sock is not None
         return PlainStream(self._sock)
