@@ -113,6 +113,36 @@ async def test_a_client_that_sends_and_resets_delivers_its_bytes_and_the_reset(m
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_a_client_that_resets_while_nothing_moves_is_soon_over_and_an_echo_gets_what_it_sent(mode: str) -> None:
+    """The echo reads no more while its own bytes are not taken, so the relay has to take these for a dead client."""
+    heard = sent = 0
+
+    async def echo(upstream: trio.SocketStream) -> None:
+        nonlocal heard
+        with suppress(trio.BrokenResourceError):
+            async for data in upstream:
+                heard += len(data)
+                with suppress(trio.BrokenResourceError):  # the bytes that arrived before the reset are still there
+                    await upstream.send_all(data)
+
+    async with relayed(mode) as ends, trio.open_nursery() as nursery:
+        if mode == "paced":
+            ends.session.pace(1e9, 1e9)
+        nursery.start_soon(echo, ends.upstream)
+        with trio.move_on_after(0.3):
+            while True:
+                sent += await ends.client.socket.send(WORDS)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert ends.outcomes == []
+        carried = ends.session.bytes_up
+        reset(ends.client)
+        while not ends.outcomes:
+            await trio.sleep(0.001)
+    assert [outcome.reason for outcome in ends.outcomes] == [Reason.RESET]
+    assert 0 < carried <= ends.session.bytes_up == heard <= sent
+
+
+@pytest.mark.parametrize("mode", MODES)
 async def test_an_answer_amid_an_upload_reaches_the_client(mode: str) -> None:
     answer = b"413 too large, " * 2_000
     for _ in range(5):

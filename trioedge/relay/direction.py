@@ -7,6 +7,7 @@
 | the source fails | stop, ``BROKEN`` |
 | the sink fails | stop, ``REFUSED``; the bytes in hand are lost |
 | the allowance is used up, or the rate | wait, as `paused` says, and then go on |
+| the allowance is used up, and the source takes no more bytes | stop, ``BROKEN``; its further bytes are given up |
 
 It keeps at most one buffer, and none while it receives.
 """
@@ -63,8 +64,9 @@ class Direction:
         scope: cancels it.
     """
 
-    __slots__ = ("_clock", "_meter", "_rate", "_rest", "_session", "_timeline", "active_at", "beneath", "detail", "end",
-                 "moved", "over", "paused", "receiving", "scope", "sink", "source")  # fmt: skip
+    __slots__ = ("_clock", "_meter", "_pauses", "_rate", "_rest", "_session", "_timeline", "_wait", "active_at",
+                 "beneath", "detail", "end", "moved", "over", "paused", "receiving", "scope", "sink",
+                 "source")  # fmt: skip
 
     def __init__(
         self, session: Session, source: Stream, sink: Stream, meter: Meter, clock: Callable[[], float],
@@ -85,6 +87,8 @@ class Direction:
         self._rate = _RATES[upwards]
         self._timeline: Timeline | None = None
         self._rest: trio.CancelScope | None = None  # of the wait for the rate
+        self._wait: trio.CancelScope | None = None  # of the wait for the allowance
+        self._pauses = True  # it waits for the allowance
         self.source, self.sink = source, sink
         self.beneath = beneath if isinstance(beneath, PlainStream) else None
         self.moved = 0
@@ -104,6 +108,8 @@ class Direction:
             allowance, size = session.allowance, BUFFER_BYTES
             if allowance is not None or rate(session) != inf:
                 size = await self._may_read(allowance)
+                if not size:
+                    return End.BROKEN
             self.receiving = True
             try:
                 if plain_source is None:
@@ -124,7 +130,8 @@ class Direction:
                 return End.ENDED
             self.active_at = self._clock()
             if allowance is not None:
-                await self._wait_for(allowance, moved)  # the other direction may have used it up meanwhile
+                if not await self._wait_for(allowance, moved):  # the other direction may have used it up meanwhile
+                    return End.BROKEN
                 allowance.left -= moved
             try:
                 if plain_sink is None:
@@ -137,6 +144,21 @@ class Direction:
             del data  # a direction that waits for bytes needs no buffer
             if rate(session) != inf:
                 await self._keep_rate(moved)
+
+    async def drop(self) -> End:
+        """Receive and drop bytes until the source ends or fails: its host may take the last ones that it is owed."""
+        try:
+            while await self.source.receive_some(BUFFER_BYTES):
+                pass
+        except BROKEN:
+            return End.BROKEN
+        return End.ENDED
+
+    def give_up_pause(self) -> None:
+        """Wait no more for the allowance, because the source takes no more bytes: a pause is its end."""
+        self._pauses = False
+        if self._wait is not None:
+            self._wait.cancel()
 
     def release(self) -> None:
         """Drop every reference but the counts, so that no cycle is left for the garbage collector."""
@@ -180,18 +202,20 @@ class Direction:
         return count
 
     async def _may_read(self, allowance: Allowance | None) -> int:
-        """Wait until a byte may be read, and give how many may be."""
-        if allowance is not None:
-            await self._wait_for(allowance, 1)
+        """Wait until a byte may be read, and give how many may be; 0 if none will be."""
+        if allowance is not None and not await self._wait_for(allowance, 1):
+            return 0
         rate = self._rate(self._session)
         size = BUFFER_BYTES if rate == inf else read_size(rate)
         return size if allowance is None else min(size, allowance.left)
 
-    async def _wait_for(self, allowance: Allowance, count: int) -> None:
-        """Wait until `count` bytes may be moved."""
-        if allowance.left < count:
-            with self._pause():
+    async def _wait_for(self, allowance: Allowance, count: int) -> bool:
+        """Wait until `count` bytes may be moved; false if the pause is given up."""
+        if allowance.left < count and self._pauses:
+            with self._pause(), trio.CancelScope() as self._wait:
                 await wait_until_lifted(allowance)
+            self._wait = None
+        return allowance.left >= count
 
     async def _keep_rate(self, count: int) -> None:
         """Charge bytes to the rate, and wait as long as they take; :meth:`retune` changes the wait."""

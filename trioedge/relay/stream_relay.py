@@ -8,7 +8,8 @@ It ends as `socket_relay` does. It costs one task a session, because the session
 | relaying | the upstream ends, and the client's stream cannot be half-closed | carry what the client has sent; owing |
 | half-closed | the other side ends | ``finished``; close both in order |
 | relaying, half-closed | a side breaks | stop the other direction; owing |
-| relaying, half-closed | a side takes no more bytes, or no half-close | read it to its end; owing |
+| relaying, half-closed | a side takes no more bytes | read it to its end, and drop the bytes for it; owing |
+| relaying | a side takes no half-close | read it to its end; owing |
 | owing | the side that is left has got everything | close it: a client in order, an upstream with a reset |
 | any | no byte for `idle_seconds`, or for the shorter of the two limits | reset both, ``idle`` |
 | any | the allowance is used up, or the rate | that direction waits; no idle limit meanwhile |
@@ -182,8 +183,14 @@ class StreamRelay:
                 self._half_closed = True
                 direction.active_at = self._reactor.refresh()
                 await self._half_close(direction, other)
-        elif direction.end is End.BROKEN:
-            other.scope.cancel()  # a side that has broken takes nothing either
+        elif direction.end is End.REFUSED and other.end is None:
+            direction.active_at = self._reactor.refresh()
+            other.give_up_pause()
+            if await direction.drop() is End.BROKEN:
+                other.end = End.REFUSED  # both sides are lost, so neither is owed a byte
+                other.scope.cancel()
+        if direction.end is End.BROKEN or other.end is End.REFUSED:
+            other.scope.cancel()  # a side that has broken takes nothing either; no bytes need to be dropped any more
 
     async def _half_close(self, direction: Direction, other: Direction) -> None:
         if hasattr(direction.sink, "send_eof"):
@@ -191,8 +198,9 @@ class StreamRelay:
                 await direction.sink.send_eof()
             except BROKEN as error:
                 direction.end, direction.detail = End.REFUSED, str(error) or repr(error)
+                other.give_up_pause()
         elif direction is self._down:  # the client learns from the close that it has everything
-            await _until(lambda: other.over or (other.receiving and not _has_bytes(direction.beneath)))
+            await _until(lambda: other.over or other.end is not None or _has_nothing(other, direction.beneath))
             other.scope.cancel()
 
     async def _end(self) -> Outcome:
@@ -207,9 +215,9 @@ class StreamRelay:
             if self._idle or stopped or session.cut_reason is not None:
                 self._delivering.cancel()
             elif client_gone != upstream_gone:
-                await self._deliver(up if client_gone else down, half_close=upstream_gone)
+                await _deliver(up if client_gone else down, half_close=upstream_gone)
             elif up.end is None:  # the client still sends, so its kernel must have all before a close
-                await self._deliver(down, half_close=False)
+                await _deliver(down, half_close=False)
         if session.cut_reason is not None:
             return Completed(session.cut_reason)
         if self._idle or stopped:
@@ -218,14 +226,6 @@ class StreamRelay:
         if self.orderly_up:
             return FINISHED
         return Completed(Reason.RESET, up.detail or down.detail)
-
-    async def _deliver(self, direction: Direction, *, half_close: bool) -> None:
-        """Wait until the kernel has delivered every byte, because a reset would take those that it has not."""
-        if half_close and direction.end is not End.ENDED and hasattr(direction.sink, "send_eof"):
-            with suppress(*BROKEN):
-                await direction.sink.send_eof()
-        if (stream := direction.beneath) is not None:
-            await _until(lambda: not stream.undelivered(), stream.discard)
 
     def expire(self, now: float) -> None:
         """Stop the session if its idle limit has passed; else ask the kernel again later."""
@@ -237,7 +237,7 @@ class StreamRelay:
             if not moved and self._queued != before:
                 self._delivered_at = now
         self._asked_at = now
-        limit = idle_limit(session, half_closed=self._half_closed)
+        limit = idle_limit(session, half_closed=up.end is not None or down.end is not None)
         due = (now if up.paused or down.paused else max(active_at, self._delivered_at)) + limit
         if due <= now:
             self._idle = True
@@ -266,16 +266,26 @@ def _pacing(down_rate: float, up_rate: float) -> str:
     return "" if down_rate == inf == up_rate else "timeline"
 
 
-def _has_bytes(stream: PlainStream | None) -> bool:
-    return stream is not None and stream.has_bytes()
+def _has_nothing(direction: Direction, source: PlainStream | None) -> bool:
+    """Tell whether a direction waits for bytes, and the socket beneath its source has none."""
+    return direction.receiving and not (source is not None and source.has_bytes())
 
 
-async def _until(done: Callable[[], bool], meanwhile: Callable[[], object] | None = None) -> None:
-    """Ask again and again, ever less often, because the kernel does not tell when it has delivered."""
+async def _deliver(direction: Direction, *, half_close: bool) -> None:
+    """Wait until the kernel has delivered every byte, because a reset would take those that it has not."""
+    if half_close and direction.end is not End.ENDED and hasattr(direction.sink, "send_eof"):
+        with suppress(*BROKEN):
+            await direction.sink.send_eof()
+    if (stream := direction.beneath) is not None:
+        await _until(lambda: not stream.undelivered(), stream.discard)
+
+
+async def _until(done: Callable[[], bool], drop: Callable[[], bool] | None = None) -> None:
+    """Ask again and again, because the kernel does not tell when it has delivered; less often while nothing moves."""
     pause = FIRST_PAUSE
     while not done():
-        if meanwhile is not None:
-            meanwhile()
+        if drop is not None and drop():
+            pause = FIRST_PAUSE
         await trio.sleep(pause)
         pause = min(2 * pause, MAX_PAUSE)
 

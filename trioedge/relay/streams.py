@@ -1,7 +1,7 @@
 """The client streams of middlewares and endpoints, which take back bytes that were read ahead."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socket import AF_UNIX, SHUT_WR
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
 from typing import Final
@@ -165,15 +165,19 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """Tell whether bytes that were received wait to be read."""
         return self._sock is not None and received_bytes(self._sock) > 0
 
-    def discard(self) -> None:
-        """Drop the bytes that were received, so that the other end may go on; at most a mebibyte a call."""
-        self._empty = False
-        try:
+    def discard(self) -> bool:
+        """Drop the bytes that were received, so that the other end may go on; at most a mebibyte a call.
+
+        Returns:
+            Whether there were any.
+        """
+        self._empty = dropped = False
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             for _ in range(16):
                 if not self.receive_now():
-                    return
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+                    break
+                dropped = True
+        return dropped
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
