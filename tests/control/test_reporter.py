@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from trioedge.control import reporter as reporter_module
+from trioedge.control import reports as reports_module
 from trioedge.control.reporter import REPORT_SECONDS, SERVICES_PER_REPORT, Reporter
 from trioedge.control.reports import Reports
 from trioedge.services.policy import Settings
@@ -72,6 +73,9 @@ class World:
         service = self.services.apply(Change(name, None, Settings()), None)
         self.services.entered(service)
         return service
+
+    def remove(self, name: str) -> None:
+        self.services.apply(Change(name, Settings(), None), None)
 
 
 @asynccontextmanager
@@ -223,6 +227,19 @@ async def test_a_report_without_an_answer_is_given_up_and_sent_again(autojump_cl
         await trio.sleep(1)
         assert world.plane.times() == [10.0, 20.5]
         assert world.reports.acknowledged == 2
+
+
+async def test_totals_that_are_lost_for_want_of_room_are_logged_and_only_those(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports_module, "MAX_GONE", 1)
+    async with at_work() as world:
+        for name in "ab":
+            world.services.left(world.service(name))
+        world.remove("a")
+        assert world.said() == []
+        world.remove("b")
+        assert world.said() == ["totals lost: too many services that are no more wait to be reported"]
 
 
 # The end.

@@ -146,18 +146,17 @@ def test_a_pause_does_not_count_as_idle_and_the_limit_begins_anew_after_it(monke
 
 
 class Kernel:
-    """What the kernel says of the bytes that the client's host has not acknowledged, while a relay is looked at.
+    """What the kernel says of the bytes that one host has not acknowledged, while a relay is looked at.
 
     Attributes:
         owed: these bytes.
     """
 
-    def __init__(self, script: ScriptedRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, script: ScriptedRelay, monkeypatch: pytest.MonkeyPatch, side: str = "client") -> None:
         self.owed = 0
         self._script = script
-        monkeypatch.setattr(
-            relay_deadline, "unacknowledged_bytes", lambda sock: self.owed if sock is script.client else 0
-        )
+        slow = getattr(script, side)
+        monkeypatch.setattr(relay_deadline, "unacknowledged_bytes", lambda sock: self.owed if sock is slow else 0)
 
     def expire(self) -> float:
         """Let the earliest deadline pass, and give its time."""
@@ -230,3 +229,113 @@ def test_a_reset_is_noticed_while_the_other_side_takes_nothing_and_the_shorter_l
         now = kernel.expire()
     assert now == pytest.approx(260.0, abs=8)
     assert [outcome.reason for outcome in script.outcomes] == [Reason.IDLE]
+
+
+class SlowReader:
+    """A session with a limit of 16 s, looked at each second while its reader is slow: at 101 s, and then at 109 s.
+
+    Attributes:
+        script: the session.
+        kernel: has the bytes that the reader has not acknowledged.
+    """
+
+    def __init__(self, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.script = ScriptedRelay()
+        self.script.session.idle_seconds, self.script.session.half_closed_seconds = 16.0, 8.0
+        self.script.reactor.deadlines = {1: 101.0}  # the limits are set after the relay began
+        self.kernel = Kernel(self.script, monkeypatch, side)
+        self._side = side
+
+    def write(self, count: int, now: float) -> None:
+        """Move bytes into the kernel, which has them until the reader takes them."""
+        script = self.script
+        writer, read_by, fd = (
+            (script.upstream, script.up, UPSTREAM_FD)
+            if self._side == "client"
+            else (script.client, script.down, CLIENT_FD)
+        )
+        script.reactor.now = now
+        writer.reads.append(bytes(count))
+        read_by.on_ready(fd, READABLE)
+        self.kernel.owed += count
+
+    def ended_at(self) -> float:
+        """Let time pass until the session has ended."""
+        while not self.script.outcomes:
+            now = self.kernel.expire()
+        assert self.script.outcomes == [Completed(Reason.IDLE, "no byte for 16 s")]
+        return now
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+@pytest.mark.parametrize("count", [1, 1_000])
+def test_bytes_that_a_reader_never_takes_are_life_when_they_are_written_and_not_later(
+    side: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SlowReader(side, monkeypatch)
+    assert reader.kernel.expire() == 101.0
+    reader.write(count, now=103.0)
+    assert reader.ended_at() == 119.0
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+def test_a_first_look_that_comes_late_takes_bytes_that_were_not_delivered_for_no_life(
+    side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SlowReader(side, monkeypatch)
+    reader.write(1_000, now=100.5)
+    reader.script.reactor.deadlines = {1: 105.0}
+    assert reader.ended_at() == 116.5
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+@pytest.mark.parametrize("count", [1, 1_000])
+def test_the_last_byte_that_a_slow_reader_takes_is_life(side: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = SlowReader(side, monkeypatch)
+    reader.kernel.expire()
+    reader.write(count, now=103.0)
+    while reader.kernel.expire() < 112.0:
+        pass
+    reader.kernel.owed = 0
+    assert reader.ended_at() == 129.0  # seen at 113
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+def test_bytes_written_at_the_moment_of_a_look_are_life_of_that_moment(
+    side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SlowReader(side, monkeypatch)
+    reader.kernel.expire()
+    reader.write(1_000, now=103.0)
+    assert reader.kernel.expire() == 109.0
+    reader.write(1_000, now=109.0)
+    reader.kernel.owed -= 1_000  # they fill what the reader's host had free
+    assert reader.ended_at() == 125.0
+
+
+def test_a_first_backlog_brings_the_next_look_forward_and_leaves_one_deadline() -> None:
+    script = ScriptedRelay(upstream=[b"an answer"], to_client=[FULL])
+    script.session.idle_seconds = script.session.half_closed_seconds = 16.0
+    script.reactor.now = 200.0
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    assert list(script.reactor.deadlines.values()) == [202.0]
+
+
+def test_the_kernel_is_asked_for_the_last_byte_after_a_tenth_and_then_twice_as_long_up_to_1_6_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = ScriptedRelay(client=[b""], upstream=[bytes(20_000), b""])
+    kernel = Kernel(script, monkeypatch)
+    queued = 1
+    monkeypatch.setattr(relay_deadline, "unsent_bytes", lambda sock: queued if sock is script.client else 0)
+    script.relay.pacing = "kernel"
+    script.reactor.now = 200.0
+    script.down.on_ready(CLIENT_FD, READABLE | ENDED)
+    script.up.on_ready(UPSTREAM_FD, READABLE | ENDED)
+    script.reactor.run()
+    assert (len(script.reactor.deadlines), script.outcomes) == (1, [])
+    asked = [kernel.expire() - 200.0 for _ in range(7)]
+    assert asked == pytest.approx([0.1, 0.3, 0.7, 1.5, 3.1, 4.7, 6.3])
+    queued = 0
+    kernel.expire()
+    assert script.outcomes == [Completed()]

@@ -42,6 +42,32 @@ def test_reading_and_writing_a_backlog_count_as_activity() -> None:
     assert script.relay.active_at == 300.0
 
 
+def test_a_readable_side_with_a_backlog_is_not_written_until_it_is_writable() -> None:
+    script = ScriptedRelay(client=[b"0123456789"], to_upstream=[4], upstream=[b"an answer"])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    assert (script.upstream.took, script.client.took) == (b"0123", b"an answer")
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    assert script.upstream.took == b"0123456789"
+
+
+def test_a_writable_side_that_is_not_readable_is_not_read() -> None:
+    script = ScriptedRelay(upstream=[b"an answer"])
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    assert script.client.took == b""
+
+
+def test_a_reset_of_the_former_owner_of_a_descriptor_costs_a_side_with_a_slow_peer_no_event() -> None:
+    script = ScriptedRelay(client=[b"0123456789"], to_client=[4], upstream=[b"an answer"], to_upstream=[4])
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    assert script.up.backlog is not None
+    assert script.down.backlog is not None
+    script.up.on_ready(UPSTREAM_FD, READABLE | WRITABLE | ENDED | FAILED)
+    assert script.upstream.took == b"0123456789"
+    assert script.outcomes == []
+
+
 BROKEN = Completed(Reason.RESET, "Broken pipe")
 RESET = Completed(Reason.RESET, "Connection reset by peer")
 WAS_RESET = ConnectionResetError(errno.ECONNRESET, "reset")

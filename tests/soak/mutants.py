@@ -36,7 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "registry": ("services/registry.py",),
     "socket relay": ("relay/socket_relay.py", "relay/relay_side.py", "relay/relay_deadline.py"),
     "stream relay": ("relay/stream_relay.py", "relay/direction.py"),
-    "device table": ("stages/devices/table.py",),
+    "device table": ("stages/devices/table.py", "stages/devices/records.py"),
     "shares": ("stages/pacing/shares.py",),
     "report": ("services/report.py", "control/reports.py", "control/reporter.py"),
     "pool": ("upstreams/pool/pool.py",),

@@ -218,6 +218,42 @@ def test_a_flooded_gate_forgets_no_active_key_and_keeps_its_bound(arriving: list
         assert len(full) <= 16
 
 
+def test_a_full_gate_looks_past_keys_that_came_back_for_an_idle_one() -> None:
+    gate = Gate(rate=1, burst=2, capacity=8)
+    regulars = "abcdefg"
+    for key in regulars:
+        gate.admit(key, 0.0)
+    gate.admit("idle since 1.5", 0.5)
+    for key in regulars:
+        assert gate.admit(key, 0.6) is GateAnswer.ADMITTED
+    assert gate.admit("new", 1.6) is GateAnswer.ADMITTED
+    assert len(gate) == 8
+
+
+def test_a_key_that_came_back_is_dropped_once_it_is_idle() -> None:
+    gate = Gate(rate=1, burst=2, capacity=100)
+    gate.admit("twice", 0.0)
+    gate.admit("twice", 0.0)
+    gate.admit("at 1.5", 1.5)  # before "twice" is idle
+    assert len(gate) == 2
+    gate.admit("at 10", 10.0)
+    assert len(gate) == 1
+
+
+def test_a_group_whose_keys_are_idle_has_its_places_again() -> None:
+    gate, rate = AnyGate(4, lambda key: ("all of them",)), RateSpec(1, 1)
+    for day in range(5):
+        answers = [gate.admit((day, number), 10.0 * day, rate) for number in range(4)]
+        assert answers == [GateAnswer.ADMITTED] * 3 + [GateAnswer.FULL]
+
+
+def test_a_session_that_is_early_by_the_whole_tolerance_is_admitted() -> None:
+    gate, slow = AnyGate(1), RateSpec(0.01, burst=1)
+    assert slow.tolerance == 1.0
+    assert gate.admit("a", 0.0, RateSpec(1, burst=1)) is GateAnswer.ADMITTED
+    assert gate.admit("a", 0.0, slow) is GateAnswer.ADMITTED
+
+
 def test_another_rate_applies_from_the_next_session_on() -> None:
     gate = AnyGate(capacity=1)
     slow, fast = RateSpec(1, 1), RateSpec(10, 1)

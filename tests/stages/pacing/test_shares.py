@@ -114,6 +114,17 @@ def test_a_rate_is_divided_among_ten_thousand_flows_in_short_steps() -> None:
     assert sum(1 for _ in divide(sum(demands) / 2, demands, len(demands))) > len(demands) / DEMANDS_PER_STEP
 
 
+def test_a_step_sorts_or_merges_64_demands() -> None:
+    demands = [1.0] * (10 * DEMANDS_PER_STEP)
+    assert sum(1 for _ in divide(sum(demands), demands, len(demands))) == 10
+    assert sum(1 for _ in divide(2 * sum(demands), demands, len(demands))) == 20
+
+
+def test_demands_that_use_up_the_rate_leave_their_level_to_a_flow_that_wants_more_meanwhile() -> None:
+    division = done(divide(12, [2, 5, 5], 3))
+    assert division.share(inf) == 5
+
+
 def test_the_only_flow_has_the_whole_rate_whatever_its_demand() -> None:
     assert [shares_of(12, [demand]) for demand in (0, 1, inf)] == [[12]] * 3
 
@@ -125,9 +136,9 @@ def test_without_a_limit_every_share_is_infinite() -> None:
 
 def test_a_service_that_is_ahead_by_at_most_the_grain_has_no_debt() -> None:
     debt = Debt()
-    debt.settle(GRAIN, 1.0, 1e-9)
+    debt.settle(GRAIN + 1, 2.0, 0.5)
     assert not debt
-    debt.settle(1000, 1.0, 1e-9)
+    debt.settle(2, 2.0, 0.5)
     assert debt
 
 
@@ -144,6 +155,16 @@ def observed(flow: Flow, *deliveries: int) -> list[float]:
 def test_a_flow_that_uses_three_quarters_of_its_share_has_an_infinite_demand() -> None:
     assert observed(Flow(1000), 750) == [inf]
     assert observed(Flow(1000), 749) == [749 * 1.5]
+
+
+def test_a_flow_of_a_byte_a_second_has_a_demand_and_a_slower_one_has_none() -> None:
+    assert observed(Flow(1000), 1) == [1.5]
+    assert Flow(1000).observe(1, 0, 1.01) == 0
+
+
+def test_a_flow_that_was_not_observed_yet_has_delivered_nothing() -> None:
+    flow = Flow(1000, moved=500)
+    assert (flow.delivered, flow.demand) == (0, 0)
 
 
 def test_a_demand_fades_in_a_pause_tick_by_tick() -> None:

@@ -98,7 +98,7 @@ def divide(rate: float, demands: Iterable[float], flows: int) -> Generator[None,
         if demand >= level:
             return Division(equal, level, 0.0)
         left -= demand
-        if position % DEMANDS_PER_STEP == 0:
+        if not position % DEMANDS_PER_STEP:
             yield
     return Division(equal, inf, left / flows)
 
