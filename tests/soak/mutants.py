@@ -78,10 +78,10 @@ def own_tests(module: str) -> list[str]:
     return [name for name in found if (ROOT / name).exists()]
 
 
-def equivalents() -> set[tuple[str, str]]:
-    """Files and changes of the mutants that no test can tell from the original."""
+def equivalents() -> set[tuple[str, str, str]]:
+    """Files, changes and lines of the mutants that no test can tell from the original; "" stands for every line."""
     content = tomllib.loads((Path(__file__).parent / "equivalents.toml").read_text())
-    return {(each["path"], each["change"]) for each in content.get("mutant", ())}
+    return {(each["path"], each["change"], each.get("line", "")) for each in content.get("mutant", ())}
 
 
 def choose(modules: Iterable[str], count: int, seed: int) -> list[tuple[str, str, Mutation]]:
@@ -132,7 +132,8 @@ class Workshop:
             shutil.rmtree(copy / ".hypothesis", ignore_errors=True)  # an example of one mutant is no hint for the next
             self._free.put(copy)
         ending = {True: "survived", False: "caught", None: "slow"}[passed]
-        if passed and (path, mutation.change()) in equivalents():
+        line = source.splitlines()[mutation.line - 1].strip()
+        if passed and not equivalents().isdisjoint({(path, mutation.change(), each) for each in ("", line)}):
             ending = "equivalent"
         return Mutant(module, path, mutation, ending, seconds)
 
