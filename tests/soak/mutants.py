@@ -34,20 +34,23 @@ PATIENCE = 20.0
 MODULES: dict[str, tuple[str, ...]] = {
     "gate": ("structures/gcra.py", "stages/session_gate.py"),
     "registry": ("services/registry.py",),
+    "evictions": ("session/evictions.py",),
     "socket relay": ("relay/socket_relay.py", "relay/relay_side.py", "relay/relay_deadline.py"),
     "stream relay": ("relay/stream_relay.py", "relay/direction.py"),
     "device table": ("stages/devices/table.py", "stages/devices/records.py"),
     "shares": ("stages/pacing/shares.py",),
     "report": ("services/report.py", "control/reports.py", "control/reporter.py"),
-    "pool": ("upstreams/pool/pool.py",),
-    "connector": ("upstreams/connector.py", "upstreams/attempt.py"),
+    "pool": tuple(f"upstreams/pool/{name}.py" for name in ("pool", "idle", "pace", "quota", "renewal")),
+    "connector": tuple(f"upstreams/{name}.py" for name in ("connector", "attempt", "query_queue", "reachability")),
     "snapshot": ("services/apply.py", "services/snapshot.py"),
+    "applying": tuple(f"services/applying/{name}.py" for name in ("effects", "turn", "watchers")),
 }
 """The files of each module that is mutated, under `trioedge/`; their tests are `tests/FOLDER/test_NAME*.py`."""
 
 MORE_TESTS: dict[str, tuple[str, ...]] = {
     "socket relay": ("relay/test_relay_model.py",),
     "stream relay": ("relay/test_relay_model.py",),
+    "applying": tuple(f"services/test_apply{of}.py" for of in ("", "_keys", "_order", "_steps", "_urgent")),
 }
 
 

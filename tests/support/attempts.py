@@ -21,12 +21,13 @@ class Noted:
     """A callback that notes what it is called with."""
 
     sock: socket.socket | None = None
+    readable: bool | None = None
     error: UpstreamError | None = None
     called: trio.Event = attrs.field(factory=trio.Event)
 
     def connected(self, sock: socket.socket, readable: bool) -> None:
         assert not self.called.is_set()
-        self.sock = sock
+        self.sock, self.readable = sock, readable
         self.called.set()
 
     def failed(self, error: UpstreamError) -> None:

@@ -167,7 +167,9 @@ async def test_a_socket_that_is_connected_to_itself_counts_as_refused(monkeypatc
         assert noted.error.reason is Reason.UPSTREAM_REFUSED
         assert [sock.fileno() for sock in socks] == [-1]
         assert (len(reactor), deadlines_of(reactor)) == (0, 0)
-        with closing(socket.create_server(("127.0.0.1", port))):  # its port is free at once
+        with socket.socket() as plain:  # no address that waits for late packets keeps the port
+            plain.bind(("127.0.0.1", port))
+        with closing(socket.create_server(("127.0.0.1", port))):
             assert await reached(connector, Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0), reactor)
 
 

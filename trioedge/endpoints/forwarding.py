@@ -2,7 +2,7 @@
 
 | a session is | event | action |
 | --- | --- | --- |
-| beginning | it has no destination | refused |
+| beginning | it has no destination, or one at which the edge itself listens | refused |
 | beginning | its upstream has an idle connection | relaying |
 | beginning | its upstream is a socket of this machine that takes a connection at once | relaying |
 | beginning | neither | connecting |
@@ -36,6 +36,7 @@ from ..upstreams.attempt import Attempt
 from ..upstreams.by_policy import PolicyUpstreams
 from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import TaskConnector, open_outbound
+from ..upstreams.own_listeners import own_listener
 from ..upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -88,9 +89,14 @@ class Forwarding:
             self._by_policy = PolicyUpstreams(connector, context, self._seconds, self._permit, self._retries)
         self._named = lru_cache(MAX_DESTINATIONS)(self._name)
 
-    def _name(self, destination: str | Address, service: str) -> Upstream:
+    def _name(self, destination: str | Address, service: str) -> Upstream | Reject:
         """Make the upstream of a destination that a function or a stage gave to a session of a service."""
         address = destination if isinstance(destination, Address) else parse_address(destination)
+        if (listener := own_listener(address, self._context.listeners)) is not None:
+            return Reject(
+                Reason.UPSTREAM_FORBIDDEN,
+                f"{address} is {listener}, where this edge itself listens: the session would come back for ever",
+            )
         return Upstream(
             address, self._connector, self._context, self._seconds, self._permit, self._retries, asker=service
         )

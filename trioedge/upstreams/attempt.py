@@ -132,7 +132,7 @@ class Attempt:
                 self._succeed(fd, readable=True)
                 return
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not code and mask & WRITABLE and _is_connected(sock):
+        if not code and _is_connected(sock):
             if not may_meet_itself(address) or not is_connected_to_itself(sock):
                 self._succeed(fd, readable=bool(mask & ~WRITABLE))
                 return
@@ -144,12 +144,11 @@ class Attempt:
 
     def _succeed(self, fd: int, *, readable: bool) -> None:
         callback = self._callback
+        assert callback is not None, "a cancel forgets the socket"
         sock, address, _ = self._pending.pop(fd)
         self._note_silent()
         self._reach.answered(self._label, address)
         self.cancel()
-        if callback is None:
-            return
         try:
             callback.connected(sock, readable)
         except BaseException as fault:
@@ -160,18 +159,16 @@ class Attempt:
             callback.failed(UpstreamError(Reason.FAULT, f"{self._label}: {quote_fault(fault)}"))
 
     def expire(self, now: float) -> None:
-        if self._callback is None:
-            return
         if now >= self._due:
             self._note_silent()
             what = "connection" if self._all else "address"
             self._fail(UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{self._label}: no {what} in time"))
-        elif self._addresses:
+            return
+        self._tick = self._reactor.set_deadline(self, self._due)  # a nearer one replaces it
+        if self._addresses:
             self._try_next()
-        else:
-            self._tick = self._reactor.set_deadline(self, self._due)
-            if self._all and not self._pending:
-                self._begin_round()
+        elif not self._pending:
+            self._begin_round()
 
     def crashed(self, fault: BaseException) -> None:
         self._fail(UpstreamError(Reason.FAULT, f"{self._label}: {quote_fault(fault)}"))
@@ -197,7 +194,7 @@ class Attempt:
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
-            self._note(address, error.errno or 0)
+            self._note(address, _code_of(error))
             return False
         fd = sock.fileno()
         self._pending[fd] = sock, address, self._reactor.now
@@ -208,7 +205,7 @@ class Attempt:
                 where = scoped(*where)  # type: ignore[misc]
             code = sock.connect_ex(where)  # type: ignore[arg-type]  # as getaddrinfo gave it
         except OSError as error:
-            self._drop(fd, error.errno if error.errno and error.errno > 0 else errno.EHOSTUNREACH, error.strerror)
+            self._drop(fd, _code_of(error), error.strerror)
             return False
         if code and code != errno.EINPROGRESS:
             self._drop(fd, code)
@@ -216,7 +213,7 @@ class Attempt:
         try:
             self._reactor.add(fd, self)
         except OSError as error:  # the kernel has no memory left to watch it
-            self._drop(fd, error.errno or errno.ENOMEM)
+            self._drop(fd, _code_of(error))
             return False
         return True
 
@@ -269,6 +266,11 @@ class Attempt:
             self._reach.exhausted(self._label, self._reactor.now)
         if callback is not None:
             callback.failed(error or UpstreamError(Reason.UPSTREAM_UNRESOLVED, f"{self._label}: no address"))
+
+
+def _code_of(error: OSError) -> int:
+    """Give the code of an error; Python's own have none, as that of a path that is too long."""
+    return error.errno or errno.EHOSTUNREACH
 
 
 def _text_of(address: SocketAddress, code: int) -> str:

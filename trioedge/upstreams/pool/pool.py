@@ -106,6 +106,11 @@ class IdlePool:
     def _missing(self) -> int:
         return self._size - len(self._idle) - len(self._refills)
 
+    @property
+    def _few_are_left(self) -> bool:
+        """Whether fewer than half are idle or being connected."""
+        return 2 * self._missing > self._size
+
     def resize(self, size: int) -> None:
         """Keep `size` idle connections from now on. The worker closes surplus ones soon, the oldest first."""
         self._size = size
@@ -131,7 +136,7 @@ class IdlePool:
             if idle.alive():
                 if self._pace.took(self._reactor.now):
                     self._changed.value = True
-                if 2 * self._missing > self._size and not self._pace.pausing:
+                if self._few_are_left:
                     self._reactor.again(self)
                 return idle.sock, idle.readable
             self._idle.discard(idle)
@@ -140,17 +145,15 @@ class IdlePool:
 
     def released(self) -> None:
         """Replace a connection that a session took, because that session has ended."""
-        if self._missing > 0 and not self._pace.pausing:
-            self._released += 1
-            self._reactor.again(self)
+        self._released += 1
+        self._reactor.again(self)
 
     def resume(self) -> None:
         """Connect one connection: for a session that has ended, or because fewer than half are left."""
         released, self._released = self._released, max(0, self._released - 1)
-        if self._missing > 0 and not self._pace.pausing and (released or 2 * self._missing > self._size):
+        if self._missing > 0 and not self._pace.pausing and (released or self._few_are_left):
             self._connect()
-            if 2 * self._missing > self._size:
-                self._reactor.again(self)
+            self._reactor.again(self)  # for the next one, if still fewer than half are left
 
     def crashed(self, fault: BaseException) -> None:  # noqa: ARG002 - the reactor has logged it
         self._pause()
@@ -180,8 +183,7 @@ class IdlePool:
                 pass
 
     def _due(self) -> float:
-        fill_at = self._pace.fill_at if self._missing > 0 else inf
-        return min(fill_at, self._tend_at, self._renewal.due)
+        return min(self._pace.fill_at, self._tend_at, self._renewal.due)
 
     async def _fill(self) -> None:
         """Connect missing connections when it is time, one a turn of the loop, so that sessions run in between."""
