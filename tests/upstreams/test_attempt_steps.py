@@ -148,7 +148,7 @@ async def test_a_connection_is_readable_if_its_event_said_so(mask: int, readable
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         trial = Trial()
         trial.attempt.resolved([local(listener.getsockname()[1])])
-        await trio.lowlevel.wait_writable(list(trial.attempt._pending.values())[0][0])
+        await trio.lowlevel.wait_writable(next(iter(trial.attempt._pending.values()))[0])
         trial.give(mask)
         assert trial.noted.readable is readable
         trial.close()
