@@ -102,7 +102,8 @@ class Reactor:
         buffer: the memory that all reads share. A callback must use up or copy what it read before it returns.
     """
 
-    __slots__ = ("_again", "_clock", "_deadlines", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer", "now")
+    __slots__ = ("_again", "_clock", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer",
+                 "now")  # fmt: skip
 
     def __init__(self, observer: Observer) -> None:
         """Open the epoll object; only within a Trio run.
@@ -114,11 +115,12 @@ class Reactor:
         self._clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._epoll = select.epoll()
         # `_ready` has the owner of every registered descriptor. `_again` is in the order of the calls; an object may be
-        # in it twice. `_timer` is due no later than the earliest of the `_deadlines`.
+        # in it twice. `_timer` is due at `_due`, no later than the earliest of the `_deadlines`.
         self._ready: dict[int, Ready] = {}
         self._again: deque[Resumable] = deque()
         self._deadlines: Deadlines[Expiring] = Deadlines(TICK_SECONDS)
         self._timer = trio.CancelScope()
+        self._due = inf
         self.now = self._clock()
         self.batch = 0
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
@@ -190,8 +192,8 @@ class Reactor:
             The tick that :meth:`drop_deadline` needs.
         """
         tick = self._deadlines.add(item, due)
-        if due < self._timer.deadline and tick != NEVER:
-            self._timer.deadline = due
+        if due < self._due and tick != NEVER:
+            self._due = self._timer.deadline = due
         return tick
 
     def drop_deadline(self, item: Expiring, tick: int) -> None:
@@ -290,9 +292,10 @@ class Reactor:
 
     async def _expire(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self._deadlines.next_due()) as self._timer:
+            self._due = self._deadlines.next_due()
+            with trio.CancelScope(deadline=self._due) as self._timer:
                 await trio.sleep_forever()
-            self._timer.deadline = inf
+            self._due = inf
             turn_ends = self.refresh() + TURN_SECONDS
             while (item := self._deadlines.take(self.now)) is not None:
                 try:

@@ -35,7 +35,7 @@ _LINGER: Final = int(socket.SO_LINGER)
 _TCP: Final = int(socket.IPPROTO_TCP)
 _NODELAY: Final = int(socket.TCP_NODELAY)
 _STREAM: Final = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-_NONE: Final = bytes(4)
+_COUNT: Final = struct.Struct("i")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for 0 s: close() sends a reset and drops all buffers
 
 
@@ -192,21 +192,12 @@ def unacknowledged_bytes(sock: socket.SocketType) -> int:
 
     0 if the kernel has no such count.
     """
-    try:
-        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
-    except OSError:
-        return 0
-    return count
+    return _queued(sock, termios.TIOCOUTQ)
 
 
 def is_owed(sock: socket.SocketType) -> bool:
     """Tell whether the host of a TCP socket has not acknowledged all bytes; no more is known of other sockets."""
-    if _family(sock) == _LOCAL:
-        return False
-    try:
-        return fcntl.ioctl(sock, termios.TIOCOUTQ, _NONE) != _NONE
-    except OSError:
-        return False
+    return _family(sock) != _LOCAL and _queued(sock, termios.TIOCOUTQ) > 0
 
 
 def unsent_bytes(sock: socket.SocketType) -> int:
@@ -214,10 +205,17 @@ def unsent_bytes(sock: socket.SocketType) -> int:
 
     0 for a socket without such a count, such as a local one.
     """
+    return _queued(sock, _SIOCOUTQNSD)
+
+
+def _queued(sock: socket.SocketType, request: int) -> int:
+    """Ask the kernel for a count of bytes; 0 if it has none."""
+    answer = bytearray(4)  # ioctl() tries to write into its argument first, and bytes cost it an exception
     try:
-        count: int = struct.unpack("i", fcntl.ioctl(sock, _SIOCOUTQNSD, bytes(4)))[0]
+        fcntl.ioctl(sock, request, answer)
     except OSError:
         return 0
+    count: int = _COUNT.unpack(answer)[0]
     return count
 
 
