@@ -21,4 +21,4 @@ def test_a_choice_has_as_many_of_each_module_and_is_the_same_for_a_seed() -> Non
 
 def test_every_equivalent_names_a_file_of_a_module() -> None:
     files = {f"trioedge/{name}" for names in MODULES.values() for name in names}
-    assert {path for path, _ in equivalents()} <= files
+    assert {path for path, *_ in equivalents()} <= files

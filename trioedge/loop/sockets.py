@@ -180,11 +180,7 @@ def received_bytes(sock: socket.SocketType) -> int:
 
     0 if the kernel has no such count.
     """
-    try:
-        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, _NONE))[0]
-    except OSError:
-        return 0
-    return count
+    return _queued(sock, termios.FIONREAD)
 
 
 def unacknowledged_bytes(sock: socket.SocketType) -> int:
