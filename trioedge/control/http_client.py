@@ -107,7 +107,7 @@ class HttpClient:
         self._client: httpx.AsyncClient | None = None
         self._open_blocks = 0
         """Blocks of :meth:`open` that have not ended; the client is there while this is above 0."""
-        self._quiet: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
         """By path, until when the server asked for no more requests, in seconds of Trio's clock."""
 
     @asynccontextmanager
@@ -119,7 +119,7 @@ class HttpClient:
         import httpx
 
         if self._client is None:
-            self._quiet.clear()  # these times were of the clock of an earlier run
+            self._not_before.clear()  # these times were of the clock of an earlier run
             self._client = httpx.AsyncClient(
                 base_url=self._base,
                 headers={"Accept-Encoding": "identity", "User-Agent": "trioedge"},
@@ -168,7 +168,7 @@ class HttpClient:
         asked = f"{method} {self.url}{path}"
         if self._client is None:
             raise NoAnswerError(f"{asked}: the client is not open")
-        if (left := self._quiet.get(path, -inf) - trio.current_time()) > 0:
+        if (left := self._not_before.get(path, -inf) - trio.current_time()) > 0:
             raise NoAnswerError(f"{asked}: the server asks to wait for {left:.3g} s", left)
         try:
             if self._token is not None:
@@ -210,7 +210,7 @@ class HttpClient:
         seconds = 0.0
         if status in STATUSES:
             seconds = wait_seconds(headers.get("Retry-After", ""), headers.get("Date", ""), time())
-            self._quiet[path] = trio.current_time() + seconds
+            self._not_before[path] = trio.current_time() + seconds
         return NoAnswerError(f"status {status}" + (f": it asks to wait for {seconds:.3g} s" * (seconds > 0)), seconds)
 
 

@@ -12,7 +12,7 @@ from ..errors import ENDS
 from ..session.session import Session
 from ..session.verdict import Outcome, Reason, Reject
 from .ends import Ends
-from .quiet import Quiet
+from .rate_limit import LogRateLimit
 from .trace import refusing_stage
 from .tracebacks import detached, parts_of
 
@@ -68,7 +68,7 @@ class Observer:
         self.stages: Sequence[str] = ()
         self._log = structlog.get_logger("trioedge")
         self._plain: Any = None  # made for the first line of a program that has not set structlog up
-        self._notices = Quiet()
+        self._notices = LogRateLimit()
         self._second, self._lines, self._left_out = 0.0, 0, 0  # of single sessions
         self.debugs = structlog.is_configured() and _debugs(self._log)
         """Whether sessions that are refused or do not finish are logged one by one: see :meth:`session`."""

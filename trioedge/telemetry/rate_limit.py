@@ -1,4 +1,11 @@
-"""Which of many like lines are logged: one a second of each key, and the next one says how many were left out."""
+"""Which of many like lines are logged: one a second of each key, and the next one says how many were left out.
+
+| a line comes, and its key is | action |
+| --- | --- |
+| new, or had no line for a second | log it, with the number of lines that were left out since the last one |
+| logged within the last second | leave it out, and count it |
+| new, and all 1,000 keys were logged within the last second | as if it were of one key for all others |
+"""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -11,7 +18,7 @@ MAX_KEYS: Final = 1_000
 """Keys that are remembered; while all of them are in use, new ones count as one key together."""
 
 
-class Quiet:
+class LogRateLimit:
     """The keys of the lines that were logged lately, at most 1,000 of them and one for all others."""
 
     def __init__(self, capacity: int = MAX_KEYS) -> None:
