@@ -65,6 +65,36 @@ def test_a_password_is_never_shown(write: Write, capsys: pytest.CaptureFixture[s
     assert not any(each in out for each in hashes)
 
 
+MANY = "".join(f"[services.s{number}]\n" for number in range(12))
+REFUSED = "new.toml: an edge refuses it: it would remove {}: if that is meant, write allow_removal = true at its head"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        (MANY, "[services.s0]\n", "11 of 12 services"),
+        (MANY, "[services]\n", "12 of 12 services"),
+        ("[services.s0]\n", "[services]\n", "the only service"),
+        (MANY, "[services.s0]\n[services.s1]\n", None),
+        (MANY, "allow_removal = true\n[services.s0]\n", None),
+        (MANY, "allow_removal = true\n[services]\n", None),
+    ],
+    ids=["all but one", "all", "the only one", "ten", "all but one, allowed", "all, allowed"],
+)
+def test_a_file_that_an_edge_refuses_for_its_removals_is_code_2(
+    write: Write, capsys: pytest.CaptureFixture[str], old: str, new: str, refused: str | None
+) -> None:
+    code = main(["diff", write("old.toml", old), write("new.toml", new)])
+    out, error = capsys.readouterr()
+    assert "s11: is no more" in out or "s0: is no more" in out, "the changes are shown all the same"
+    if refused is None:
+        assert (code, error) == (0, "")
+    else:
+        assert code == te.ExitCode.CONFIGURATION
+        assert REFUSED.format(refused) in error
+        assert error.count("\n") == 1
+
+
 def test_equal_files_change_nothing(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     path = write("old.toml", OLD)
     assert main(["diff", path, path]) == 0

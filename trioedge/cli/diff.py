@@ -19,7 +19,7 @@ from ..services.changes import fate_of, find_field
 from ..services.policy import Fate
 from ..services.rates import format_rate
 from ..services.services import Services, diff
-from ..services.snapshot import Change, Plan, Snapshot
+from ..services.snapshot import Change, Plan, Snapshot, removal_fault
 from ..services.stage_keys import StageKeys
 from ..session.meter import Total
 from .target import load
@@ -70,7 +70,8 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
     With --edge, ask a serving edge what one file would do now: trioedge diff new.toml --edge unix:///run/edge.sock
     says how many sessions it retunes and evicts.
 
-    Exit codes: 0 all could be read, 1 the edge does not answer, 2 a file has faults, which are all on stderr.
+    Exit codes: 0 all could be read, 1 the edge does not answer, 2 a file has faults, which are all on stderr, or leaves
+    out so many services that an edge refuses it.
 
     Args:
         old: The file that is applied; with --edge the new file.
@@ -87,7 +88,8 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
         print(_ask(old, _local(edge or "")))
         return 0
     stage_keys = NO_TARGET if target is None else load(target).stage_keys
-    changes = changes_between(read_services(old, stage_keys), read_services(new, stage_keys))
+    before, after = read_services(old, stage_keys), read_services(new, stage_keys)
+    changes = changes_between(before, after)
     lines = [line for change in changes for line in _lines(change)]
     if sys.stdout.isatty():
         _print_table(lines)
@@ -100,6 +102,9 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
         removed=tuple(change.name for change in changes if change.after is None),
     )
     print(str(summary).partition(";")[0])
+    refusal = removal_fault(len(summary.removed), len(before.services), none_left=not after.services)
+    if refusal and not after.allow_removal:
+        raise ConfigurationError(f"{new}: an edge refuses it: {refusal}")
     return 0
 
 
