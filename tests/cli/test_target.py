@@ -1,10 +1,12 @@
 """Targets of the command line: files and modules, their edges, and their faults."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import trioedge as te
+from tests.support.command_line import COMMAND
 from trioedge.cli import main
 from trioedge.cli.target import load
 
@@ -159,3 +161,23 @@ def test_a_program_that_serves_at_import_is_refused_and_not_served(
     assert main(["check", target]) == 2
     said = f'trioedge: {target}:3: {words} is called at import: write it below if __name__ == "__main__":\n'
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("command", [["check", "x.py"], ["doctor"], ["--version"]])
+@pytest.mark.parametrize(
+    ("stdout", "code", "says"),
+    [
+        (">&-", None, ""),
+        (">/dev/full", te.ExitCode.FAULT, "trioedge: the output cannot be written: No space left on device\n"),
+    ],
+    ids=["closed", "full"],
+)
+def test_a_stdout_that_takes_nothing_is_no_traceback(
+    command: list[str], stdout: str, code: int | None, says: str
+) -> None:
+    write("x.py", f"edge = {MADE}")
+    usual = subprocess.run([*COMMAND, *command], capture_output=True, check=False).returncode
+    shell = ["sh", "-c", f'"$@" {stdout}', "sh", *COMMAND, *command]
+    result = subprocess.run(shell, stderr=subprocess.PIPE, check=False)
+    assert result.stderr.decode() == says
+    assert result.returncode == (usual if code is None else code)

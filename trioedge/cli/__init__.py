@@ -4,6 +4,7 @@ Output goes to stdout, logs and errors to stderr. An error is one line, and the 
 :class:`~trioedge.process.run.ExitCode`.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -49,8 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] not in COMMANDS:
         for name in COMMANDS:
             app[name]  # imports it, because the list of commands has the first line of each
+    if sys.stdout is None and given[:1] != ["run"]:  # closed, as by >&-; run says it of an access log
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk is one line
     except Exception as error:
         match _only(error):
             case CycloptsError() as wrong:
@@ -62,8 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case EdgeError() as wrong:
                 return _fail(wrong, ExitCode.FAULT)
             case BrokenPipeError():  # the reader of our output has ended, as head does
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                _drop_output()
                 return ExitCode.FAULT
+            case OSError(errno=errno.ENOSPC) as wrong:
+                _drop_output()
+                return _fail(f"the output cannot be written: {wrong.strerror}", ExitCode.FAULT)
         raise
     return code or 0  # --help and --version give None
 
@@ -73,6 +81,11 @@ def _only(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or Python would say at its end that it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: object, code: ExitCode) -> int:
