@@ -144,7 +144,7 @@ async def test_one_recipe_serves_two_edges_at_once_and_each_has_counts_of_its_ow
         for world in (one, other):
             await exchange(await world.connect())
             assert (await world.connect()).outcome == te.Reject(
-                te.Reason.RATE, "more than 1 sessions a second per service"
+                te.Reason.RATE, "more than 1 session a second per service"
             )
 
 

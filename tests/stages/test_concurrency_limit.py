@@ -96,7 +96,7 @@ def test_the_clients_of_one_balancer_count_together_per_peer_and_by_themselves_p
     for number, session in enumerate(sessions):
         session.set_source(f"203.0.113.{number}")
     assert [per_source.decide(session) for session in sessions] == [CONTINUE, CONTINUE]
-    too_many = Reject(Reason.CONCURRENCY, "1 sessions of this peer are live")
+    too_many = Reject(Reason.CONCURRENCY, "1 session of this peer is live")
     assert [per_peer.decide(session) for session in sessions] == [CONTINUE, too_many]
 
 
@@ -179,7 +179,7 @@ def test_a_policy_takes_precedence_and_the_argument_applies_where_it_says_nothin
     admitted(limit, world, 2, "shop")
     assert limit.decide(world.session("shop")) == BY_POLICY
     admitted(limit, world, 1, "blog")
-    assert limit.decide(world.session("blog")) == Reject(Reason.CONCURRENCY, "1 sessions of this service are live")
+    assert limit.decide(world.session("blog")) == Reject(Reason.CONCURRENCY, "1 session of this service is live")
 
 
 def test_without_a_number_in_argument_and_policy_there_is_no_limit() -> None:

@@ -10,7 +10,7 @@ from trioedge.session.verdict import CONTINUE, Reason, Reject, Verdict
 from trioedge.stages.session_gate import LiveSessionGate, SessionGate
 from trioedge.testing import check_decision, make_context, make_session
 
-TOO_FAST = Reject(Reason.RATE, "more than 1 sessions a second per service")
+TOO_FAST = Reject(Reason.RATE, "more than 1 session a second per service")
 BY_POLICY = Reject(Reason.RATE, "more sessions a second than its service's policy has")
 
 
@@ -200,7 +200,7 @@ def test_a_new_policy_applies_from_the_next_session_on_and_what_was_spent_stays_
 def test_a_gate_per_source_ignores_the_policy() -> None:
     gate, world = opened(SessionGate(1, burst=1, per="source"))
     world.put(session_rate=100)
-    assert ask(gate, world, 2) == [CONTINUE, Reject(Reason.RATE, "more than 1 sessions a second per source")]
+    assert ask(gate, world, 2) == [CONTINUE, Reject(Reason.RATE, "more than 1 session a second per source")]
 
 
 def test_the_policy_of_make_session_is_a_policy_too() -> None:

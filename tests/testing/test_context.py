@@ -11,7 +11,7 @@ from trioedge.testing.context import StillClock
 def test_a_stage_is_opened_and_asked_without_an_edge_and_without_an_event_loop() -> None:
     live = te.SessionGate(1, burst=1, per="source").open(make_context())
     assert live.decide(make_session()) is te.CONTINUE
-    assert live.decide(make_session()) == te.Reject(te.Reason.RATE, "more than 1 sessions a second per source")
+    assert live.decide(make_session()) == te.Reject(te.Reason.RATE, "more than 1 session a second per source")
     assert live.decide(make_session(now=1.0)) is te.CONTINUE
 
 

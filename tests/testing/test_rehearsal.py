@@ -31,7 +31,7 @@ async def test_a_gate_refuses_the_third_of_a_burst_of_two_until_time_has_passed(
 ) -> None:
     async with open_edge(edge(te.SessionGate(rate=1, burst=2, per="source"))) as world:
         clients = [await world.connect("192.0.2.1") for _ in range(3)]
-        assert await clients[2].ended() == te.Reject(te.Reason.RATE, "more than 1 sessions a second per source")
+        assert await clients[2].ended() == te.Reject(te.Reason.RATE, "more than 1 session a second per source")
         assert await clients[2].receive_all() == b""
         assert (await world.connect("192.0.2.2")).outcome is None
         await trio.sleep(1)

@@ -82,7 +82,8 @@ class LiveConcurrencyLimit:
         self._enter, self._leave = self._counts.enter, self._counts.leave  # bound once
         self._key_of = key_of(recipe.per, recipe.source_bits)
         self._limit = UNLIMITED if recipe.sessions is None else recipe.sessions
-        self._too_many = Reject(Reason.CONCURRENCY, f"{recipe.sessions} sessions of this {recipe.per} are live")
+        sessions, are = ("session", "is") if recipe.sessions == 1 else ("sessions", "are")
+        self._too_many = Reject(Reason.CONCURRENCY, f"{recipe.sessions} {sessions} of this {recipe.per} {are} live")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the concurrency limit have live sessions")
 
     def decide(self, session: Session) -> Verdict:

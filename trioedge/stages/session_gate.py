@@ -81,7 +81,8 @@ class LiveSessionGate:
         self._admit = context.gate(recipe.capacity).admit
         self._key_of = key_of(recipe.per, recipe.source_bits)
         self._rate = None if recipe.rate is None else RateSpec(recipe.rate, recipe.burst)
-        self._too_fast = Reject(Reason.RATE, f"more than {recipe.rate or 0:g} sessions a second per {recipe.per}")
+        sessions = "session" if recipe.rate == 1 else "sessions"
+        self._too_fast = Reject(Reason.RATE, f"more than {recipe.rate or 0:g} {sessions} a second per {recipe.per}")
         self._full = Reject(Reason.CAPACITY, f"{recipe.capacity} keys of the session gate are active")
 
     def decide(self, session: Session) -> Verdict:

@@ -40,7 +40,7 @@ _WORDS: Final[dict[State, str]] = {
     "missing": "{qdisc} is here, the kernel's default; trioedge doctor --fix puts fq in its place",
     "kernel lacks it": "this kernel has no module sch_fq",
     "needs CAP_NET_ADMIN": "only a process with CAP_NET_ADMIN may install fq here",
-    "needs pyroute2": "pip install 'trioedge[fq]' installs what it takes to see and change queues",
+    "needs pyroute2": "pip install '.[fq]' in the checkout installs what it takes to see and change queues",
     "failed": "{error}",
 }
 _REFUSALS: Final[dict[int, State]] = {
