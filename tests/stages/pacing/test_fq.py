@@ -201,7 +201,9 @@ def _sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fix", [False, True])
 def test_without_pyroute2_the_interfaces_are_listed_from_sys(fix: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyroute2", None)
-    found = {each.name: (each.eligible, each.qdisc, each.state) for each in survey(fix=fix)}
+    interfaces = survey(fix=fix)
+    assert next(each.detail for each in interfaces if each.name == "eth0").startswith("pip install '.[fq]'")
+    found = {each.name: (each.eligible, each.qdisc, each.state) for each in interfaces}
     assert found == {"eth0": (True, "", "needs pyroute2"), "eth1": (False, "", "down"), "lo": (False, "", "loopback")}
 
 
