@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from tests.support.odd_faults import PartlessGroup
+from tests.support.odd_faults import ODD_FAULTS, PartlessGroup
 from trioedge.session.verdict import Completed, Reason, Reject
 from trioedge.telemetry.observer import SESSION_LINES, Observer, parted
 from trioedge.testing import make_session
@@ -175,3 +176,19 @@ def test_a_group_that_makes_no_other_group_is_parted() -> None:
     assert isinstance(stops, BaseExceptionGroup)
     assert isinstance(faults, BaseExceptionGroup)
     assert (stops.exceptions, faults.exceptions) == ((stop,), (fault,))
+
+
+@pytest.mark.parametrize("make", ODD_FAULTS.values(), ids=ODD_FAULTS)
+def test_an_exception_whose_own_fields_raise_is_a_fault(make: Callable[[], BaseException]) -> None:
+    fault = make()
+    stop, rest = parted(fault)
+    assert stop is None
+    assert rest is fault or isinstance(rest, ExceptionGroup)
+
+
+def test_a_subclass_of_an_exception_that_ends_the_process_does_so() -> None:
+    class Stops(KeyboardInterrupt):
+        pass
+
+    stop = Stops()
+    assert parted(stop) == (stop, None)

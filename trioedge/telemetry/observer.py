@@ -168,7 +168,9 @@ def parted(
         kinds: the classes of the first part.
     """
     if not issubclass(type(fault), BaseExceptionGroup):
-        return (fault, None) if issubclass(type(fault), kinds) else (None, fault)
+        # As `except` compares; `isinstance` reads `__class__`, and asks the class of trio.Cancelled, which hashes.
+        found, _ = BaseExceptionGroup("one", [fault]).split(kinds)
+        return (None, fault) if found is None else (fault, None)
     try:
         return BaseExceptionGroup.split(cast(BaseExceptionGroup[BaseException], fault), kinds)
     except ENDS:

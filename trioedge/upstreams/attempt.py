@@ -30,7 +30,7 @@ from ..loop.reactor import HUNG_UP, WRITABLE, Reactor
 from ..loop.sockets import ephemeral_ports, is_connected_to_itself, no_delay, received_bytes, reset, scoped
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
-from ..telemetry.observer import STOPS
+from ..telemetry.observer import parted
 from .errors import UpstreamError, reason_of
 from .reachability import Reachability
 
@@ -154,7 +154,7 @@ class Attempt:
         except BaseException as fault:
             self._reactor.forget(fd)
             sock.close()
-            if isinstance(fault, STOPS):
+            if parted(fault)[0] is not None:
                 raise
             callback.failed(UpstreamError(Reason.FAULT, f"{self._label}: {quote_fault(fault)}"))
 
