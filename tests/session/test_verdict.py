@@ -87,3 +87,21 @@ def test_the_message_of_a_refused_answer_is_short_however_long_the_value() -> No
     with pytest.raises(TypeError) as refusal:
         Reject(cast(Any, "x" * 100_000))
     assert len(str(refusal.value)) < 300
+
+
+class Raising(str):
+    """Text whose methods raise."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+    __bool__ = __len__ = __repr__ = __str__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kind", [Completed, Reject])
+def test_a_detail_of_a_subclass_is_plain_text(kind: type[Completed] | type[Reject]) -> None:
+    detail = kind(Reason.POLICY, Raising("why")).detail
+    assert type(detail) is str
+    assert detail == "why"

@@ -203,6 +203,17 @@ async def test_an_edge_ends_in_order_where_the_system_has_no_thread_left(
     assert len(lines((tmp_path / "access.log").read_text())) == 2
 
 
+async def test_a_clock_that_is_off_by_thousands_of_years_costs_lines(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioedge.telemetry.access_log.time.time", lambda: 1e12)
+    stream = io.StringIO()
+    with capture_logs() as logs:
+        await two_sessions(make_edge(AccessLog(stream)))
+    assert [entry["count"] for entry in logs if entry["event"] == "access log lines dropped"] == [2]
+    assert stream.getvalue() == ""
+
+
 async def test_a_stream_that_raises_costs_lines(autojump_clock: trio.testing.MockClock) -> None:
     stream = io.StringIO()
     stream.close()

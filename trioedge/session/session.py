@@ -170,7 +170,7 @@ class Session(SessionFields):
             raise TypeError(f"session.cut({quote(reason)}) needs a Reason: write session.cut(te.Reason.EVICTED)")
         if not isinstance(detail, str):
             raise TypeError(f"session.cut(detail={quote(detail)}) must be text")
-        marked = self.mark_cut(reason, detail)
+        marked = self.mark_cut(reason, detail if type(detail) is str else str.__str__(detail))
         if marked:
             self.carry_out_cut()
         return marked

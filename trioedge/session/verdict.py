@@ -89,6 +89,8 @@ class Reject:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.reason, Reason) or not isinstance(self.detail, str):
             raise _fault("Reject", self.reason, self.detail, Reason.POLICY)
+        if type(self.detail) is not str:  # a subclass may have methods that raise
+            object.__setattr__(self, "detail", str.__str__(self.detail))
 
 
 @attrs.frozen(slots=True)
@@ -109,6 +111,8 @@ class Completed:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.reason, Reason) or not isinstance(self.detail, str):
             raise _fault("Completed", self.reason, self.detail, Reason.FINISHED)
+        if type(self.detail) is not str:  # a subclass may have methods that raise
+            object.__setattr__(self, "detail", str.__str__(self.detail))
 
 
 FINISHED: Final = Completed()

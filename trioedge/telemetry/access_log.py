@@ -111,6 +111,7 @@ class LiveAccessLog:
         self._woken = AsyncBool(True)  # the first look at the queue asks to be woken
         self._file: _File | None = None
         self._shared = False
+        self._unwritten = 0  # lines that could not be made
         if recipe.to in ("-", "stderr"):
             stream = sys.stdout if recipe.to == "-" else sys.stderr
             if stream is None:
@@ -177,10 +178,18 @@ class LiveAccessLog:
         ends = self._reader.take(LINES_AT_ONCE)
         lines = [end for end in ends if self._wanted(end)]
         if lines:
-            offset, stages = time.time() - trio.current_time(), self._log.stages
-            text = "".join(f"{self._line(fields(end, offset, stages))}\n" for end in lines)
-            self._writer.write(text.encode(), len(lines))
+            offset = time.time() - trio.current_time()
+            text = "".join(self._text_of(end, offset) for end in lines)
+            self._writer.write(text.encode(), text.count("\n"))
         return bool(ends)
+
+    def _text_of(self, end: SessionEnd, offset: float) -> str:
+        """Give the line of a session; none, which is lost, if the time of the system is in no year of four digits."""
+        try:
+            return f"{self._line(fields(end, offset, self._log.stages))}\n"
+        except (ValueError, OverflowError):
+            self._unwritten += 1
+            return ""
 
     def _wanted(self, end: SessionEnd) -> bool:
         recipe = self._recipe
@@ -188,7 +197,7 @@ class LiveAccessLog:
 
     def _say_lost(self, now: float) -> None:
         """Log how many lines were lost since this was said last, and that the file could not be opened again."""
-        lost = self._reader.lost + self._writer.lost
+        lost = self._reader.lost + self._writer.lost + self._unwritten
         if lost > self._said and now >= self._said_at + SAY_SECONDS:
             self._log.notice("access log lines dropped", count=lost - self._said, to=self._name)
             self._said, self._said_at = lost, now
