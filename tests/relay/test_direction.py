@@ -101,6 +101,20 @@ async def test_a_sink_without_a_socket_gets_pieces_and_each_is_a_sign_of_life(
     assert (direction.active_at, direction.moved) == (3.0, 6 * PIECE_BYTES)
 
 
+@pytest.mark.parametrize("size", [1, PIECE_BYTES, PIECE_BYTES + 1])
+async def test_a_read_of_any_size_is_life_when_the_sink_has_taken_its_last_piece(
+    size: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    data = bytes(range(256)) * 17
+    sink = Taken(seconds=0.5)
+    direction = make_direction(Given(data[:size], b""), sink)
+    assert await direction.carry() is End.ENDED
+    assert b"".join(sink.pieces) == data[:size]
+    assert max(map(len, sink.pieces)) <= PIECE_BYTES
+    assert direction.active_at == 0.5 * len(sink.pieces)
+    assert direction.queued() == 0
+
+
 async def test_a_sink_with_a_socket_gets_each_read_whole() -> None:
     near, far = map(PlainStream, tcp_pair())
     sink = Taken()

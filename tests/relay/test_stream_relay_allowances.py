@@ -33,6 +33,21 @@ async def test_both_directions_and_all_sessions_share_an_allowance(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_an_allowance_of_one_byte_lets_that_byte_pass_and_no_other(
+    side: str, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    relay = MemoryRelay(nursery, allowance=Allowance(1))
+    writer, reader = (relay.client, relay.upstream) if side == "client" else (relay.upstream, relay.client)
+    await writer.send_all(b"xy")
+    await trio.sleep(1)
+    assert await reader.receive_some() == b"x"
+    with trio.move_on_after(1) as waited:
+        await reader.receive_some()
+    assert waited.cancelled_caught
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_pause_does_not_count_as_idle_and_the_limit_begins_anew_after_it(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

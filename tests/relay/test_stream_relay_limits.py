@@ -107,6 +107,18 @@ async def test_a_reader_of_8_kilobytes_a_second_is_never_idle_where_there_is_no_
     nursery.cancel_scope.cancel()
 
 
+async def test_a_silent_session_ends_a_tick_after_its_limit_and_has_no_bytes_to_send(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    relay = MemoryRelay(nursery)
+    relay.session.idle_seconds, relay.session.half_closed_seconds = IDLE, 100.0
+    await trio.sleep(IDLE - 0.01)
+    assert relay.outcome is None
+    assert relay.relay.queued() == (0, 0)
+    await trio.sleep(TICK_SECONDS + 0.02)
+    assert relay.outcome == Completed(Reason.IDLE)
+
+
 async def test_a_silent_session_asks_the_kernel_no_more_than_once(
     kernel: Kernel, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

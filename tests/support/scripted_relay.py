@@ -89,6 +89,7 @@ class ScriptedReactor:
         agains: sides that asked to be called again.
         repeated: file descriptors whose events are to be repeated.
         deadlines: the deadlines that are set, by tick.
+        watched: the descriptors that it watches, in the order in which they came; a former owner handed over its own.
     """
 
     def __init__(self) -> None:
@@ -97,6 +98,7 @@ class ScriptedReactor:
         self.agains: list[RelaySide] = []
         self.repeated: list[int] = []
         self.deadlines: dict[int, float] = {}
+        self.watched: list[tuple[str, int]] = []
 
     def again(self, side: RelaySide) -> None:
         self.agains.append(side)
@@ -112,9 +114,14 @@ class ScriptedReactor:
     def repeat(self, fd: int) -> None:
         self.repeated.append(fd)
 
-    def add_reader(self, fd: int, side: RelaySide) -> None: ...
-    def hand_over(self, fd: int, side: RelaySide) -> None: ...
-    def forget(self, fd: int) -> None: ...
+    def add_reader(self, fd: int, side: RelaySide) -> None:
+        self.watched.append(("added", fd))
+
+    def hand_over(self, fd: int, side: RelaySide) -> None:
+        self.watched.append(("handed over", fd))
+
+    def forget(self, fd: int) -> None:
+        self.watched = [each for each in self.watched if each[1] != fd]
 
     def set_deadline(self, item: object, due: float) -> int:
         tick = max(self.deadlines, default=0) + 1

@@ -176,7 +176,7 @@ class Direction:
 
     async def _send(self, data: bytes | bytearray) -> None:
         """Send to a stream that is no plain socket; in pieces, each a sign of life, if no socket can be asked."""
-        if self.beneath is not None or len(data) <= PIECE_BYTES:
+        if self.beneath is not None:
             await self.sink.send_all(data)
             self._count(len(data))
             return

@@ -187,8 +187,8 @@ class Relay(RelayDeadline):
             self.end(outcome, hard=True)
             return
         self._outcome = outcome
-        if self.paused and self.allowance is not None:
-            self.paused = False  # so that the idle limit applies
+        self.paused = False  # so that the idle limit applies
+        if self.allowance is not None:
             self.allowance.forget(self._go_on)
         if last.backlog is not None:
             self.half_closed()
@@ -223,7 +223,7 @@ class Relay(RelayDeadline):
         if self._over:
             return
         self._over = True
-        if self.paused and self.allowance is not None:
+        if self.allowance is not None:
             self.allowance.forget(self._go_on)
         reactor = self._reactor
         reactor.drop_deadline(self, self._tick)
