@@ -221,6 +221,14 @@ def test_both_directions_share_an_allowance_and_bytes_beyond_it_are_not_read() -
     assert script.client.took == b"answer"
 
 
+def test_an_allowance_of_one_byte_lets_that_byte_pass_and_no_other() -> None:
+    script = ScriptedRelay(client=[b"xy"], allowance=Allowance(1))
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.run()
+    assert script.upstream.took == b"x"
+    assert script.relay.paused
+
+
 def test_two_sessions_of_a_device_share_its_allowance() -> None:
     allowance = Allowance(10)
     one, other = (
