@@ -32,6 +32,19 @@ def test_a_backlog_is_a_copy_and_not_the_shared_buffer() -> None:
     assert script.upstream.took == b"mine, all mine"
 
 
+def test_bytes_count_for_the_service_and_the_edge_and_the_first_of_them_wake_a_quiet_session() -> None:
+    script = ScriptedRelay(client=[b"question"], to_upstream=[3, 5], upstream=[b"an answer"])
+    woken: list[int] = []
+    script.session.attach(lambda: woken.append(script.up.moved))
+    script.session.listen()
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, READABLE | WRITABLE)
+    assert woken == [3]
+    service = script.session.service
+    assert (service.up.bytes, service.up.total.bytes) == (8, 8)
+    assert (service.down.bytes, service.down.total.bytes) == (9, 9)
+
+
 def test_reading_and_writing_a_backlog_count_as_activity() -> None:
     script = ScriptedRelay(client=[b"0123"], to_upstream=[1])
     script.reactor.now = 200.0
@@ -98,6 +111,17 @@ def test_bytes_for_a_side_that_takes_no_more_are_dropped_and_neither_counted_nor
     script.down.on_ready(CLIENT_FD, READABLE)
     assert script.client.reads == []
     assert (script.relay.active_at, script.relay.bytes_up) == (100.0, 0)
+
+
+def test_a_side_whose_bytes_are_dropped_is_not_read_beyond_its_end() -> None:
+    reads: list[bytes | OSError] = [b"question", b"", b"beyond its end"]
+    script = ScriptedRelay(client=reads, to_client=[FULL], to_upstream=[GONE], upstream=[b"x"])
+    script.up.on_ready(UPSTREAM_FD, READABLE)
+    for _ in range(3):
+        script.down.on_ready(CLIENT_FD, READABLE | ENDED)
+    assert script.client.reads == [b"beyond its end"]
+    assert script.down.ended
+    assert script.outcomes == []
 
 
 def test_a_reset_upstream_owes_the_client_all_that_it_sent() -> None:

@@ -36,6 +36,21 @@ async def test_bytes_and_half_closes_are_carried_both_ways_and_counted(
 
 
 @pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_the_first_bytes_wake_a_quiet_session_and_the_next_ones_do_not(side: str, nursery: trio.Nursery) -> None:
+    relay = MemoryRelay(nursery)
+    writer, reader = (relay.client, relay.upstream) if side == "client" else (relay.upstream, relay.client)
+    await trio.testing.wait_all_tasks_blocked()
+    woken: list[int] = []
+    relay.session.attach(lambda: woken.append(relay.session.bytes_up + relay.session.bytes_down))
+    relay.session.listen()
+    for _ in range(3):
+        await writer.send_all(b"ping")
+        assert await reader.receive_some() == b"ping"
+    assert woken == [4]
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
 async def test_a_side_that_breaks_ends_the_session_with_a_reset(side: str, nursery: trio.Nursery) -> None:
     relay = MemoryRelay(nursery)
     breaks, other = (relay.client, relay.upstream) if side == "client" else (relay.upstream, relay.client)
