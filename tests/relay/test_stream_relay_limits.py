@@ -86,6 +86,36 @@ async def test_bytes_that_only_the_kernel_delivers_are_signs_of_life(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("dropped", "asked"),
+    [
+        ([], [0.0, 0.001, 0.003, 0.007, 0.015, 0.031, 0.063, 0.127, 0.227, 0.327]),
+        ([0, 2], [0.0, 0.001, 0.003, 0.004, 0.006, 0.010, 0.018, 0.034, 0.066, 0.130, 0.230]),
+    ],
+)
+async def test_the_kernel_is_asked_for_the_last_bytes_ever_less_often_and_anew_when_bytes_were_dropped(
+    dropped: list[int], asked: list[float], kernel: Kernel, autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+) -> None:  # fmt: skip
+    times: list[float] = []
+
+    def undelivered() -> int:
+        times.append(trio.current_time())
+        return int(len(times) < len(asked))
+
+    kernel.undelivered = undelivered  # type: ignore[method-assign]
+    kernel.discard = lambda: len(times) - 1 in dropped  # type: ignore[method-assign]
+    relay = MemoryRelay(nursery)
+    relay.session.stream = kernel
+    await trio.sleep(1)
+    await trio.aclose_forcefully(relay.upstream)
+    await relay.client.send_all(b"to an upstream that is gone")
+    await trio.sleep(1)
+    assert [each - 1 for each in times] == pytest.approx(asked)
+    assert relay.outcome is not None
+    assert relay.outcome.reason is Reason.RESET
+
+
 async def test_a_reader_of_8_kilobytes_a_second_is_never_idle_where_there_is_no_socket(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

@@ -133,6 +133,22 @@ async def test_a_client_without_half_close_is_closed_when_an_upstream_that_took_
     assert relay.outcome == RESET
 
 
+async def test_a_half_close_refused_in_a_pause_ends_the_session_without_a_verdict(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def send_eof() -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("no more")
+
+    relay = MemoryRelay(nursery, allowance=Allowance(4))
+    relay.up.send_eof = send_eof  # type: ignore[method-assign]
+    await relay.upstream.send_all(b"more than the session may move")
+    assert await relay.client.receive_some() == b"more"
+    await relay.client.send_eof()
+    await trio.testing.wait_all_tasks_blocked()
+    assert relay.outcome == RESET
+
+
 async def write_first(relay: MemoryRelay, write_fails: trio.Event) -> None:
     write_fails.set()
     await trio.testing.wait_all_tasks_blocked()

@@ -188,7 +188,6 @@ class StreamRelay:
             other.give_up_pause()
             if await direction.drop() is End.BROKEN:
                 other.end = End.REFUSED  # both sides are lost, so neither is owed a byte
-                other.scope.cancel()
         if direction.end is End.BROKEN or other.end is End.REFUSED:
             other.scope.cancel()  # a side that has broken takes nothing either; no bytes need to be dropped any more
 
