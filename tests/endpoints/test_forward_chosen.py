@@ -71,6 +71,27 @@ async def test_the_function_sees_the_session_behind_all_stages(autojump_clock: t
 
 
 @with_and_without_a_task
+@pytest.mark.parametrize("by", ["function", "stage"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+async def test_a_session_that_would_come_back_to_the_edge_is_refused(by: str, host: str, stages: list[object]) -> None:
+    where: list[str] = []
+
+    @te.decision(provides=("destination",))
+    def choose(session: te.Session) -> te.Verdict:
+        session.destination = where[0]
+        return te.CONTINUE
+
+    forward = te.Forward(lambda _: where[0]) if by == "function" else te.Forward(allow=["loopback", "unspecified"])
+    edge = te.Edge("tcp://127.0.0.1:0", [*stages, *([choose] if by == "stage" else [])], forward)
+    async with serving(edge) as port:
+        where.append(f"tcp://{host}:{port}")
+        for _ in range(2):
+            assert await is_reset(port)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert edge.statistics().refused == {te.Reason.UPSTREAM_FORBIDDEN: 2}
+
+
+@with_and_without_a_task
 async def test_a_reject_of_the_function_refuses_the_session(stages: list[object]) -> None:
     edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward(lambda _: te.Reject(te.Reason.POLICY, "closed today")))
     async with serving(edge) as port:

@@ -195,6 +195,49 @@ def test_the_sessions_of_a_removed_service_are_found_by_its_name_beside_those_of
     assert matching(service="shop") == [new]
 
 
+@pytest.mark.parametrize("service", [None, "shop", "other"])
+@pytest.mark.parametrize("source", [None, "192.0.2.7", "192.0.2.0/29", "192.0.2.8", "2001:db8::/32"])
+@pytest.mark.parametrize("device", [None, "phone", "tv"])
+@pytest.mark.parametrize("by_id", [False, True])
+def test_a_session_is_found_if_all_that_is_named_is_its_own(
+    service: str | None, source: str | None, device: str | None, by_id: bool
+) -> None:
+    if (service, source, by_id) == (None, None, False) or (device is not None and service is None):
+        return  # nothing is named, or a device without its service
+    tenants = Tenants(governed=False)
+    session = tenants.come("shop", "192.0.2.7")
+    session.device = "phone"
+    tenants.come("other", "192.0.2.9").device = "tv"
+    found = tenants.registry.matching(
+        service=service, source=source, device=device, session=session.id if by_id else None
+    )
+    own = service != "other" and source in (None, "192.0.2.7", "192.0.2.0/29") and device != "tv"
+    assert (session in found) is own
+    assert len(found) <= 1 or not by_id
+
+
+@pytest.mark.parametrize(
+    ("prefix", "found"),
+    [
+        ("10.0.0.0/30", ["10.0.0.0", "10.0.0.3"]),
+        ("10.0.0.0/8", ["10.0.0.0", "10.0.0.3", "10.255.255.255"]),
+        ("0.0.0.0/0", ["10.0.0.0", "10.0.0.3", "10.255.255.255"]),
+        ("::/0", ["a00::", "a00::3", "a00:0:0:ffff::"]),
+        ("a00::/64", ["a00::", "a00::3"]),
+        ("a00::/48", ["a00::", "a00::3", "a00:0:0:ffff::"]),
+        ("a00::/127", ["a00::"]),
+    ],
+)
+@pytest.mark.parametrize("service", [None, "default"])
+def test_a_prefix_has_the_addresses_of_its_own_kind_from_its_first_to_its_last_one(
+    prefix: str, found: list[str], service: str | None
+) -> None:
+    tenants = Tenants(governed=False)
+    for source in ("10.0.0.0", "10.0.0.3", "10.255.255.255", "a00::", "a00::3", "a00:0:0:ffff::", "unix"):
+        tenants.come(source=source)
+    assert [each.source for each in tenants.registry.matching(source=prefix, service=service)] == found
+
+
 def test_iteration_is_oldest_first_even_when_services_are_named_late() -> None:
     tenants, sessions = fill(3)
     sessions[0].service = "tenant"

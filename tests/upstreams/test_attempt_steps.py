@@ -154,6 +154,16 @@ async def test_a_connection_is_readable_if_its_event_said_so(mask: int, readable
         trial.close()
 
 
+async def test_an_ipv6_address_as_getaddrinfo_gives_it_is_connected_to() -> None:
+    with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as listener:
+        trial = Trial()
+        trial.attempt.resolved([(socket.AF_INET6, listener.getsockname())])
+        await trio.lowlevel.wait_writable(next(iter(trial.attempt._pending.values()))[0])
+        trial.give(WRITABLE)
+        assert trial.noted.sock is not None
+        trial.close()
+
+
 async def test_a_second_cancel_leaves_the_next_owner_of_the_descriptor_alone() -> None:
     async with deaf_port() as deaf:
         trial = Trial()
@@ -289,6 +299,20 @@ async def test_an_upstream_that_is_down_is_tried_once(monkeypatch: pytest.Monkey
     with answers(monkeypatch, lambda _: errno.ECONNREFUSED):
         trial.attempt.resolved([local(1)])
     assert trial.reason is Reason.UPSTREAM_REFUSED
+
+
+async def test_an_attempt_that_crashes_fails_with_the_fault_and_leaves_nothing() -> None:
+    trial = Trial()
+    trial.attempt.crashed(LookupError("bug"))
+    assert trial.reason is Reason.FAULT
+    assert deadlines_of(trial.reactor) == 0
+
+
+async def test_without_a_number_of_retries_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    reactor, noted = Reactor(Observer()), Noted()
+    with answers(monkeypatch, lambda _: errno.ECONNREFUSED):
+        Attempt(reactor, "x", reactor.now + LIMIT, noted).resolved([local(1)])
+    assert noted.called.is_set()
 
 
 async def test_an_answer_that_comes_after_a_cancel_connects_nothing() -> None:

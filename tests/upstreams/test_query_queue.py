@@ -71,7 +71,10 @@ def test_names_that_failed_have_every_fourth_turn_and_a_quarter_of_all_queries()
     assert len(begun) == 32
     assert [host[0] for host in begun[:8]] == ["x", "f", "f", "f", "x", "f", "f", "f"]
     assert Counter(host[0] for host in begun) == {"f": 24, "x": 8}
-    assert len(drain(filled(32, *failed))) == 8
+    queue = filled(32, *failed)
+    assert len(drain(queue)) == 8
+    queue.ended("x3")
+    assert drain(queue) == ["x8"]
 
 
 def test_a_query_gives_its_place_back_when_it_ends_or_after_a_quarter_of_a_second() -> None:
@@ -85,6 +88,26 @@ def test_a_query_gives_its_place_back_when_it_ends_or_after_a_quarter_of_a_secon
     assert drain(queue, 10.0 + PLACE_SECONDS - 0.01) == []
     assert len(drain(queue, 10.0 + PLACE_SECONDS)) == PLACES - 1
     assert queue.due() == 10.1 + PLACE_SECONDS
+
+
+@pytest.mark.parametrize("max_queries", [1, 2, 3, 4, 5])
+def test_one_asker_and_names_that_failed_have_at_least_one_query_and_no_more_than_their_part(max_queries: int) -> None:
+    assert len(drain(filled(max_queries, *several("a", 9)))) == max(1, max_queries // 2)
+    failed = [(f"x{number}", f"x{number}", True) for number in range(9)]
+    assert len(drain(filled(max_queries, *failed))) == max(1, max_queries // 4)
+
+
+def test_an_asker_keeps_its_turn_when_one_of_its_queries_ends() -> None:
+    queue = filled(32, *several("a", 6), *several("b", 6))
+    assert [queue.next(0.0) for _ in range(6)] == ["a0", "b0", "a1", "b1", "a2", "b2"]
+    queue.ended("a1")
+    assert queue.next(0.0) == "a3"
+
+
+def test_nothing_is_due_while_every_place_is_taken_and_no_name_waits() -> None:
+    queue = filled(512, *[(f"n{number}", f"n{number}", False) for number in range(PLACES)])
+    assert len(drain(queue)) == PLACES
+    assert queue.due() == inf
 
 
 def test_nothing_is_due_while_every_query_is_under_way() -> None:
@@ -138,3 +161,7 @@ def test_every_name_is_queried_once_and_within_the_bounds(max_queries: int, step
         now += 1
         begin()
     assert len(begun) == len(set(begun)) == added
+    while under_way:
+        queue.ended(under_way.pop())
+    assert not queue._fresh.under_way
+    assert not queue._failed.under_way

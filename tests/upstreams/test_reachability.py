@@ -37,6 +37,20 @@ def test_two_destinations_in_turn_spread_each_over_its_own_addresses() -> None:
     assert set(firsts.values()) == {5}
 
 
+def test_two_destinations_with_an_address_in_common_spread_each_over_its_own() -> None:
+    reach, firsts = Reachability(), Counter[Where]()
+    for _ in range(10):
+        for own in (four(1), four(3)):
+            firsts[reach.order((own, four(9)), 0.0)[0]] += 1
+    assert firsts == {four(1): 5, four(3): 5, four(9): 10}
+
+
+def test_the_first_session_goes_to_the_first_address_of_the_resolver() -> None:
+    addresses = (four(2), four(1), four(3))
+    reach = Reachability()
+    assert [next(iter(reach.order(addresses, 0.0))) for _ in range(4)] == [*addresses, four(2)]
+
+
 def test_a_dead_address_is_tried_last_for_a_while() -> None:
     reach = Reachability()
     reach.failed(four(1), 100.0)
@@ -113,12 +127,12 @@ def test_a_destination_that_refused_every_retry_is_down_until_it_answers_or_the_
 
 
 def test_beyond_its_capacity_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reachability, "CAPACITY", 2)
+    monkeypatch.setattr(reachability, "CAPACITY", 3)
     reach = Reachability()
-    for number in (1, 2, 1, 3):
+    for number in (1, 2, 1, 3, 4):
         reach.failed(four(number), 0.0)
         reach.exhausted(number, 0.0)
         reach.order((four(number), six(number)), 0.0)
+    assert list(reach._turns) == [four(1), four(3), four(4)]
     assert reach.order((four(2), four(1)), 1.0)[0] == four(2)  # the address that failed longest ago
-    assert [reach.is_down(number, 1.0) for number in (1, 2, 3)] == [True, False, True]
-    assert len(reach._turns) == 2
+    assert [reach.is_down(number, 1.0) for number in (1, 2, 3, 4)] == [True, False, True, True]

@@ -18,6 +18,11 @@ _MISSING: Final = object()
 """The value of a key whose attribute was deleted."""
 
 
+def ends_step(number: int) -> bool:
+    """Return whether a loop yields at the entry of this number, so that its steps are short."""
+    return number % ENTRIES_PER_STEP == 0
+
+
 def changed_fields(before: Settings, after: Settings) -> Generator[None, None, tuple[str, ...]]:
     """Return the names of the fields in which two settings differ, in short steps however long their lists are.
 

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from ..addresses.rules import SourceRules, compile_rules
 from ..errors import Faults, RulesError, quote
-from .changes import ENTRIES_PER_STEP
+from .changes import ENTRIES_PER_STEP, ends_step
 from .credentials import Credentials, check_hash
 from .policy import DEFAULTS, FIELDS, Policy, Settings, faults
 from .services import Services, diff, name_fault
@@ -181,7 +181,7 @@ def _check_types(snapshot: Snapshot, wrong: Faults) -> Generator[None, None, Non
             and isinstance(settings.credentials, Credentials)
         ):
             wrong.note(f"services.{name} = {quote(settings)} must be Settings, as in Settings(Policy(session_rate=20))")
-        if number % ENTRIES_PER_STEP == 0:
+        if ends_step(number):
             yield
 
 

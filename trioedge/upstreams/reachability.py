@@ -10,6 +10,7 @@ the resolver (RFC 8305 section 4), but one without a live address comes last. De
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Final, TypeVar
 
 DEAD_SECONDS: Final = 30.0
@@ -77,8 +78,8 @@ class Reachability:
 
 def _interleaved(families: list[list[A]]) -> Iterable[A]:
     """Give the addresses of the families in turn."""
-    for number in range(max(map(len, families), default=0)):
-        yield from (each[number] for each in families if number < len(each))
+    for turn in zip_longest(*families):
+        yield from (each for each in turn if each is not None)
 
 
 K = TypeVar("K")

@@ -1,18 +1,20 @@
 """The effect of two snapshots on one service at the same time, step by step."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.support.policies import FIELDS
 from tests.support.services import Governed, cut_reasons
-from trioedge.services.applying.effects import Effects, Tally
+from trioedge.services.applying.effects import YOUNG, Effects, Recheck, Tally
 from trioedge.services.applying.turn import SnapshotTurns
 from trioedge.services.examine import Found
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import Service
 from trioedge.services.snapshot import Change, Plan, Snapshot
-from trioedge.session.verdict import Reason
+from trioedge.session.verdict import CONTINUE, Reason
 from trioedge.telemetry.observer import Observer
 
 DISABLED = Settings(Policy(enabled=False))
@@ -88,6 +90,27 @@ def test_a_change_of_another_service_does_not_wait() -> None:
     assert world.slow.seen == ["begins ('session_rate',)", "begins ('enabled',)", "ends ('enabled',)"]
 
 
+def test_a_removal_of_a_later_snapshot_that_is_under_way_leaves_an_earlier_one_nothing_to_grant() -> None:
+    world = World()
+    world.apply(Snapshot({"a": Settings(), "b": Settings(), "c": Settings()}))
+    grant = Snapshot({"b": FASTER}, full=False)
+    first, tally = world.turns.receive(grant), Tally()
+    found = world.found(grant)
+    world.slow.seen.clear()
+    later, taken = world.turns.receive(Snapshot({"c": Settings()})), Tally()
+    removing = world.effects.take_away(later, taken)
+    while not world.slow.seen:  # until it removes one of the two
+        next(removing)
+    for _ in world.effects.grant(found, first, tally):
+        pass
+    assert tally.plan() == Plan()
+    for _ in removing:
+        pass
+    assert sorted(taken.plan().removed) == ["a", "b"]
+    assert taken.plan().evicted == 1
+    assert cut_reasons(world.session_of_b) == [Reason.EVICTED]
+
+
 def test_the_fields_of_both_parts_of_a_snapshot_are_in_the_order_of_the_policy_and_named_once() -> None:
     tally, old, new = Tally(), Settings(), Settings(Policy(down_rate=1))
     for fields in (("enabled", "password_hash"), ("down_rate", "hours.since", "password_hash")):
@@ -95,8 +118,37 @@ def test_the_fields_of_both_parts_of_a_snapshot_are_in_the_order_of_the_policy_a
     assert tally.plan().changed == {"b": ("enabled", "down_rate", "hours.since", "password_hash")}
 
 
-def test_a_tally_without_changes_is_false() -> None:
+@pytest.mark.parametrize(
+    ("change", "plan"),
+    [
+        (Change("b", None, Settings()), Plan(added=("b",))),
+        (Change("b", Settings(), None), Plan(removed=("b",))),
+        (Change("b", Settings(), FASTER, ("session_rate",)), Plan(changed={"b": ("session_rate",)})),
+    ],
+)
+def test_a_tally_is_true_with_its_first_change(change: Change, plan: Plan) -> None:
     tally = Tally()
     assert not tally
-    tally.note(Change("b", Settings(), None))
+    tally.note(change)
     assert tally
+    assert tally.plan() == plan
+
+
+def test_young_objects_are_collected_once_for_500_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    monkeypatch.setattr("trioedge.services.applying.effects.collect_young", lambda: passes.append(1))
+    world = World()
+    many = Snapshot({f"{number}": Settings() for number in range(2 * YOUNG)}, full=False)
+    for _ in world.effects.grant(world.found(many), world.turns.receive(many), Tally()):
+        pass
+    assert len(passes) == 2
+
+
+@pytest.mark.parametrize(
+    ("passed", "stage", "concerned"), [(None, 3, True), (3, 3, False), (4, 3, True), (0, 0, False)]
+)
+def test_a_decision_is_asked_again_about_sessions_that_have_passed_it(
+    passed: int | None, stage: int, concerned: bool
+) -> None:
+    session: Any = SimpleNamespace(trace=None if passed is None else [0] * passed)
+    assert Recheck(frozenset(), lambda _: CONTINUE, stage).concerns(session) is concerned

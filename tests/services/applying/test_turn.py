@@ -107,6 +107,61 @@ def test_no_step_is_long_if_there_are_20_000_services(full: bool) -> None:
     assert min(longest_step(work())[1] for _ in range(3)) < STEP_SECONDS
 
 
+def steps_of(work: Any) -> int:
+    return sum(1 for each in work if each is None)
+
+
+def test_a_step_is_512_services() -> None:
+    tenants = Tenants()
+    tenants.apply(Snapshot({f"{number}": said(None) for number in range(2_000)}))
+    named = {f"{number}": said(None, down_rate=1) for number in range(2_000)}
+    ahead = [Turn(Snapshot(named, full=True, allow_removal=True))]
+    turn = Turn(Snapshot(named, full=True, allow_removal=False))
+    assert steps_of(turn.closes(tenants.services)) == 4
+    assert steps_of(turn.judge(tenants.services, [])) == 4
+    assert steps_of(turn.judge(tenants.services, ahead)) == 0, "its removals are allowed already"
+    assert steps_of(turn.gone(tenants.services)) == 4
+    turn = Turn(Snapshot(named, full=True, allow_removal=False))
+    assert steps_of(turn.judge(tenants.services, ahead)) == 16
+
+
+def without(removed: str, **services: Settings) -> Snapshot:
+    return Snapshot(services, frozenset(removed), full=False, allow_removal=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "ahead", "snapshot", "refusal"),
+    [
+        # The names before it, the snapshots ahead of it, itself, and what is said of its removals.
+        ("abc", [], Snapshot({"a": said()}), ""),
+        ("abc", [], Snapshot({}), "it would remove 3 of 3 services"),
+        ("abc", [], Snapshot({"x": said()}), ""),
+        ("a", [], Snapshot({}), "it would remove the only service"),
+        ("", [], Snapshot({}), ""),
+        ("ab", [], without("ab"), "it would remove 2 of 2 services"),
+        ("ab", [], without("axyz"), ""),
+        ("ab", [], without("ab", c=said()), ""),
+        ("ab", [Snapshot({"c": said()}, full=False)], without("ab"), ""),
+        ("abc", [without("c")], without("ab"), "it would remove 2 of 2 services"),
+        ("abc", [without("ab")], Snapshot({}), "it would remove the only service"),
+        ("abc", [without("abc")], without("abc"), "it would remove 3 of 3 services"),
+        ("abc", [Snapshot({"a": said()}, allow_removal=True)], Snapshot({}), "it would remove the only service"),
+    ],
+)
+def test_removals_are_judged_by_the_services_that_the_snapshots_ahead_leave(
+    before: str, ahead: list[Snapshot], snapshot: Snapshot, refusal: str
+) -> None:
+    tenants = Tenants()
+    tenants.apply(Snapshot({name: said() for name in before}))
+    turns: list[Turn] = []
+    for each in [*ahead, snapshot]:
+        turns.append(Turn(each))
+        deque(turns[-1].judge(tenants.services, turns[:-1]), maxlen=0)
+    assert refusal in turns[-1].refusal
+    assert bool(turns[-1].refusal) is bool(refusal)
+    assert turns[-1].removes is not bool(refusal)
+
+
 def test_turns_come_in_the_order_of_receipt_and_one_that_is_over_is_passed() -> None:
     turns = SnapshotTurns()
     first, second, third = (turns.receive(Snapshot({})) for _ in range(3))

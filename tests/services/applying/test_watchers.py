@@ -1,6 +1,7 @@
 """The objects that follow changes of services."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,6 +12,7 @@ from trioedge.services.service import Service
 from trioedge.services.snapshot import Change
 from trioedge.session.meter import Meter, Total
 from trioedge.telemetry.observer import Observer
+from trioedge.testing import make_session
 
 CHANGE = Change("shop", None, Settings())
 
@@ -65,6 +67,45 @@ def test_an_interrupt_of_the_process_is_not_held_back(call: Callable[[Watchers],
     watchers.add(Following([], "a", KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         list(call(watchers))
+
+
+class Giving:
+    """A watcher that foresees what it was made with."""
+
+    def __init__(self, *given: object) -> None:
+        self.given = given
+
+    def changed(self, service: Service, change: Change) -> None: ...
+
+    def foresee(self, service: Service, after: Settings | None) -> Iterator[Any]:
+        yield from self.given
+
+
+async def test_sessions_and_pauses_are_foreseen_and_anything_else_is_a_fault_of_its_watcher() -> None:
+    session = make_session()
+    watchers = Watchers(Observer())
+    for watcher in (Giving(None, session), Giving(session, "x", None), Giving(None)):
+        watchers.add(watcher)
+    with capture_logs() as logs:
+        assert list(watchers.foresee(shop(), None)) == [None, session, session, None]
+    assert [str(each["exc_info"]) for each in logs] == ["foresee gave 'x'; it must give sessions and None"]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=["tell", "foresee", "settle"])
+def test_without_a_log_an_exception_of_a_watcher_is_raised(call: Callable[[Watchers], Iterator[object]]) -> None:
+    watchers = Watchers(None)
+    watchers.add(Following([], "a", LookupError("bug")))
+    with pytest.raises(LookupError):
+        list(call(watchers))
+
+
+def test_a_watcher_may_do_nothing_but_follow_changes() -> None:
+    class Plain:
+        def changed(self, service: Service, change: Change) -> None: ...
+
+    watchers = Watchers(None)
+    watchers.add(Plain())
+    assert [list(call(watchers)) for call in CALLS] == [[], [], []]
 
 
 def test_the_watcher_that_came_last_is_notified_of_a_change_first() -> None:

@@ -68,6 +68,19 @@ async def test_connections_are_taken_newest_first_and_closed_oldest_first() -> N
     await trio.lowlevel.checkpoint()
 
 
+async def test_a_connection_is_probed_from_the_end_of_its_first_second_on() -> None:
+    reactor = Reactor(Observer())
+    near, far = tcp_pair()
+    with near, far:
+        reactor.add(near.fileno(), None)  # type: ignore[arg-type]
+        (idles := IdleConnections(reactor)).add(Idle(near, 10.0, "", lambda _: None, readable=False))
+        for now, probed in ((10.9, 0), (11.0, 1)):
+            assert idles.tend(now, 1) == 0
+            assert near.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == probed
+        reactor.remove(near.fileno())
+    await trio.lowlevel.checkpoint()
+
+
 async def test_old_connections_are_closed_a_few_at_a_time_and_settled_ones_are_probed() -> None:
     reactor = Reactor(Observer())
     idles, far = IdleConnections(reactor), []
@@ -84,7 +97,8 @@ async def test_old_connections_are_closed_a_few_at_a_time_and_settled_ones_are_p
     assert idles.next_tending(30.0) == 31.0, "one is old, one is not settled"
     assert (idles.tend(31.0, 5), len(idles)) == (1, 2)
     assert [each.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) for each in idles] == [1, 1]
-    assert idles.next_tending(31.0) == 10.0 + MAX_IDLE_SECONDS
+    assert idles.next_tending(30.5) == 10.0 + MAX_IDLE_SECONDS, "the newest one has just settled"
+    assert idles.next_tending(10.0 + MAX_IDLE_SECONDS) == 41.0, "the rest of a part that is old comes a second later"
     for each in list(idles):
         each.sock.close()
         each.probe()

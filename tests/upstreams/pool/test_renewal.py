@@ -48,6 +48,9 @@ async def test_an_answer_is_asked_for_when_it_has_expired_and_once_at_a_time() -
         assert renewal.due == inf
         assert renewal.peer_of(near) == "127.0.0.1"
         assert renewal.due == 30.0
+        names.fresh = 90.0  # a session has asked meanwhile; what idles here was made by the former answer
+        renewal.peer_of(near)
+        assert renewal.due == 30.0
         renewal.begin(29.9)
         assert not names.asked
         renewal.begin(30.0)
@@ -81,6 +84,15 @@ async def test_an_address_or_a_connector_that_resolves_nothing_is_not_renewed(
         renewal.peer_of(near)
         assert renewal.due == inf
         renewal.begin(1e9)
+
+
+async def test_a_destination_that_is_an_address_is_not_renewed() -> None:
+    reactor = Reactor(Observer())
+    target = Target(Address("tcp", "127.0.0.1", 80), 5.0)
+    renewal = Renewal(Names(reactor, 30.0), target, reactor, lambda _: None)
+    near, far = tcp_pair()
+    with near, far:
+        assert (renewal.peer_of(near), renewal.due) == ("", inf)
 
 
 async def test_a_socket_that_was_reset_has_no_peer() -> None:

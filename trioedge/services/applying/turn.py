@@ -20,7 +20,7 @@ from typing import Final
 
 import attrs
 
-from ..changes import ENTRIES_PER_STEP
+from ..changes import ends_step
 from ..credentials import Credentials, check_hash
 from ..policy import Policy, Settings
 from ..services import Services
@@ -108,7 +108,7 @@ class Turn:
         removed = 0
         for number, name in enumerate(tuple(names) if self.snapshot.full else self.snapshot.removed):
             removed += self.omits(name) and name in names
-            if number % ENTRIES_PER_STEP == 0:
+            if ends_step(number):
                 yield
         self.refusal = removal_fault(removed, len(names), none_left=removed == len(names) and not self._named)
         self.removes = not self.refusal
@@ -121,7 +121,7 @@ class Turn:
                 before = service.settings
                 if self.leaves(name, before) is not before:
                     yield name
-            if number % ENTRIES_PER_STEP == 0:
+            if ends_step(number):
                 yield None
 
     def gone(self, services: Services) -> Iterator[str | None]:
@@ -130,7 +130,7 @@ class Turn:
         for number, name in enumerate(names if self.removes else ()):
             if self.omits(name) and name in services:
                 yield name
-            if number % ENTRIES_PER_STEP == 0:
+            if ends_step(number):
                 yield None
 
 
@@ -144,17 +144,17 @@ def _expected(services: Services, ahead: Sequence[Turn]) -> Generator[None, None
     names: dict[str, None] = {}
     for number, name in enumerate(tuple(services.names)):
         names[name] = None
-        if number % ENTRIES_PER_STEP == 0:
+        if ends_step(number):
             yield
     for turn in ahead:
         for number, name in enumerate(tuple(names) if turn.removes else ()):
             if turn.omits(name):
                 del names[name]
-            if number % ENTRIES_PER_STEP == 0:
+            if ends_step(number):
                 yield
         for number, name in enumerate(turn.snapshot.services):
             names[name] = None
-            if number % ENTRIES_PER_STEP == 0:
+            if ends_step(number):
                 yield
     return names
 

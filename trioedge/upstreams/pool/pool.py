@@ -164,7 +164,6 @@ class IdlePool:
         The pause after a failure is 0.1 to 30 s.
         """
         task_status.started()
-        await trio.lowlevel.checkpoint_if_cancelled()  # the reactor may have been cancelled first
         self._pace.soon(self._reactor.now)
         try:
             while True:
