@@ -182,3 +182,60 @@ async def test_a_watcher_whose_foresight_gives_no_session_is_logged() -> None:
         assert (await world.let(enabled=False, device_limit=1)).evicted == 1
     faults = [str(entry["exc_info"]) for entry in logs if "exc_info" in entry]
     assert faults == ["foresee gave 'junk'; it must give sessions and None"]
+
+
+async def test_services_are_taken_from_the_collector_each_time_that_many_are_new_or_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled: list[str] = []
+    monkeypatch.setattr("trioedge.services.apply.MANY", 3)
+    monkeypatch.setattr("trioedge.services.apply.settle", lambda: settled.append("settled"))
+    world, counts = Governed(), []
+    for snapshot in (
+        Snapshot(many(2)),
+        Snapshot(many(2, session_rate=1.0)),  # 4 together
+        Snapshot(many(3, session_rate=2.0)),
+        Snapshot(many(1, session_rate=3.0), full=False),
+        Snapshot(many(1, session_rate=3.0), full=False),
+    ):
+        await world.applier.apply(snapshot)
+        counts.append(len(settled))
+    assert counts == [0, 1, 1, 2, 2]
+
+
+async def test_the_collector_has_a_turn_of_the_loop_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+    seen: list[tuple[str, int]] = []
+
+    class Counting(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            nonlocal turns
+            turns += 1
+
+    class Following:
+        def changed(self, service: Service, change: Change) -> None:
+            seen.append(("changed", turns))
+
+    monkeypatch.setattr("trioedge.services.apply.MANY", 0)
+    monkeypatch.setattr("trioedge.services.apply.settle", lambda: seen.append(("settled", turns)))
+    world = Governed()
+    world.services.watch(Following())
+    world.applier.on_applied.append(lambda: seen.append(("applied", turns)))
+    trio.lowlevel.add_instrument(counting := Counting())
+    await world.applier.apply(Snapshot(many(1)))
+    trio.lowlevel.remove_instrument(counting)
+    assert [what for what, _ in seen] == ["changed", "settled", "applied"]
+    assert len({turn for _, turn in seen}) == 3
+
+
+async def test_the_seconds_that_a_snapshot_took_are_logged_to_a_thousandth(mock_clock: MockClock) -> None:
+    class Slow:
+        def changed(self, service: Service, change: Change) -> None:
+            mock_clock.jump(0.12345)
+
+    world = Governed()
+    world.services.watch(Slow())
+    mock_clock.jump(100.0)
+    with capture_logs() as logs:
+        await world.applier.apply(Snapshot(many(1)))
+    assert [each["seconds"] for each in logs if each["event"] == "snapshot applied"] == [0.123]

@@ -173,13 +173,15 @@ class SnapshotApplier:
             ended.set()
 
     async def _freeze(self, tally: Tally) -> None:
-        """Take the services that are new or changed from the garbage collector, once these are many."""
+        """Take the services that are new or changed from the garbage collector, once these are many.
+
+        The loop is free afterwards, because the turn of a snapshot that has changed anything ends in slices.
+        """
         self._new += len(tally.added) + len(tally.changed)
         if self._new > MANY:
             self._new = 0
             await trio.lowlevel.checkpoint()  # `settle` takes as long as some slices
             settle()
-            await trio.lowlevel.checkpoint()
 
     def _warn(self, found: PolicyWarnings) -> None:
         if found.keys:
