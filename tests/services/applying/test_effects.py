@@ -111,6 +111,20 @@ def test_a_removal_of_a_later_snapshot_that_is_under_way_leaves_an_earlier_one_n
     assert cut_reasons(world.session_of_b) == [Reason.EVICTED]
 
 
+def test_even_one_session_that_a_change_evicts_is_closed_in_the_background() -> None:
+    world = World()
+    evictions = world.registry.evictions
+    evictions.start(lambda: None, Observer())
+    turn, tally = world.turns.receive(Snapshot({"b": DISABLED}, full=False)), Tally()
+    for _ in world.effects.take_away(turn, tally):
+        pass
+    assert cut_reasons(world.session_of_b) == [Reason.EVICTED]
+    assert (tally.plan().evicted, len(evictions), list(world.registry)) == (1, 1, [world.session_of_b])
+    for _ in evictions.steps():
+        pass
+    assert list(world.registry) == []
+
+
 def test_the_fields_of_both_parts_of_a_snapshot_are_in_the_order_of_the_policy_and_named_once() -> None:
     tally, old, new = Tally(), Settings(), Settings(Policy(down_rate=1))
     for fields in (("enabled", "password_hash"), ("down_rate", "hours.since", "password_hash")):
