@@ -44,7 +44,7 @@ WAITS = {
         "pacing.fq",
     },
     "control": {
-        "child_process", "file", "http", "http_client", "memory", "renewal", "reporter", "snapshot_lines",
+        "arrivals", "child_process", "file", "http", "http_client", "memory", "renewal", "reporter", "snapshot_lines",
         "supervisor", "toml_lines", "watched_file",
     },
     "upstreams": {

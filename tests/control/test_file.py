@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from tests.support.fake_link import FakeLink
+from tests.support.slow_link import SlowLink
 from trioedge.control import file as module
 from trioedge.control import watched_file
 from trioedge.control.file import FileControl, read_services
@@ -444,3 +445,37 @@ async def test_after_a_cancel_while_a_change_is_applied_or_refused_the_link_is_t
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert (len(link.snapshots), link.reaches, link.errors) == (1, 0, [])
+
+
+async def replaced_slowly(path: Path, link: SlowLink, text: str) -> str:
+    """Replace the file by one that takes long to apply; return its version once that has begun."""
+    new = path.with_name("next")
+    new.write_text(text)
+    version = read_services(new).version
+    link.slow(version)
+    replace(path, text)
+    await link.until(lambda _: version in link.begun)
+    return version
+
+
+async def test_a_file_that_is_replaced_while_the_former_one_is_being_applied_is_applied_as_well(path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(FileControl(path).run, link := SlowLink())
+        await replaced_slowly(path, link, SHOP + CAFE)
+        await replaced_slowly(path, link, SHOP + CAFE + "enabled = false\n")
+        assert link.services.keys() == {"shop"}, "both are being applied"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_file_that_was_given_up_with_a_refused_one_is_read_again(path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(FileControl(path).run, link := SlowLink())
+        refused = await replaced_slowly(path, link, CAFE)
+        given_up = await replaced_slowly(path, link, SHOP + CAFE)
+        link.faults[refused] = SnapshotError(["no"])
+        del link.ends[given_up]
+        link.ends[refused].set()
+        await link.until(lambda link: "cafe" in link.services)
+        assert link.services == {"shop": Settings(Policy(session_rate=20)), "cafe": Settings()}
+        assert [error.partition(": ")[0] for error in link.errors] == ["snapshot refused"]
+        nursery.cancel_scope.cancel()

@@ -14,6 +14,7 @@ from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.control_planes import Scripted, example, running, snapshot
 from tests.support.fake_link import FakeLink
 from tests.support.ports import closed_port
+from trioedge.control import arrivals
 from trioedge.control import http as module
 from trioedge.control.http import MAX_CHECKS, HttpControl
 from trioedge.control.http_client import NoAnswerError
@@ -31,6 +32,7 @@ HAS_SHOP = {"shop": Settings(Policy(session_rate=20))}
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(module, "SOONEST_SECONDS", 0.01)
+    monkeypatch.setattr(arrivals, "AHEAD_SECONDS", 1.0)  # no snapshot of these tests takes that long by itself
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import trio
 
 from tests.support.control_planes import Scripted, answer, json_answer, lines, scripted, snapshot
 from tests.support.fake_link import PATIENCE, FakeLink
+from tests.support.slow_link import SlowLink
+from trioedge.control import arrivals, retry_after
 from trioedge.control import http as module
-from trioedge.control import retry_after
 from trioedge.control.http import HttpControl
 from trioedge.control.http_client import NoAnswerError
 from trioedge.services.control_plane import DeviceVerdict, SnapshotError
@@ -27,6 +28,7 @@ HEAD = {"version": "2", "full": True}
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(module, "SOONEST_SECONDS", 0.01)
+    monkeypatch.setattr(arrivals, "AHEAD_SECONDS", 1.0)  # no snapshot of these tests takes that long by itself
 
 
 async def polled(plane: Scripted) -> None:
@@ -310,3 +312,59 @@ async def test_after_a_refused_snapshot_that_took_something_away_the_edge_asks_f
     assert [request.headers.get("if-none-match") for request in plane.requests][:3] == [None, '"1"', None]
     assert link.snapshots[1].services == {"shop": Settings(Policy(session_rate=1))}, "its line is read again"
     assert "applied is only what it takes away: changes 1 service" in link.errors[0]
+
+
+async def asked(plane: Scripted, count: int) -> list[str | None]:
+    """Wait for so many requests, and return the state that each names."""
+    with trio.fail_after(PATIENCE):
+        while len(plane.requests) < count:
+            await trio.sleep(0.005)
+    return [request.headers.get("if-none-match") for request in plane.requests]
+
+
+async def test_while_a_snapshot_is_being_applied_the_next_one_is_asked_for_and_applied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arrivals, "AHEAD_SECONDS", 0.01)
+    link = SlowLink()
+    plane = Scripted(snapshot([SHOP, CAFE]))
+    async with plane.serving() as url, trio.open_nursery() as nursery:
+        await nursery.start(HttpControl(url).run, link)
+        link.slow("2", "3")
+        off = {"name": "cafe", "enabled": False}
+        plane.answers += [snapshot([{"name": "shop"}], "2", full=False), snapshot([off], "3", full=False)]
+        plane.answers += [answer(b"", status="304 Not Modified")]
+        await link.until(lambda _: len(link.begun) == 3)
+        assert link.services == HAS_SHOP | {"cafe": Settings()}, "the second one is still being applied"
+        link.ends["2"].set()
+        await link.until(lambda link: len(link.snapshots) == 2)
+        link.ends["3"].set()
+        await link.until(lambda link: len(link.snapshots) == 3)
+        assert (await asked(plane, 5))[1:] == ['"1"', '"2"', '"3"', '"3"']
+        assert link.services == {"shop": Settings(), "cafe": Settings(Policy(enabled=False))}
+        assert link.errors == []
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("behind", "version"), [([], '"1"'), ([snapshot([CAFE], "3", full=False)], None)])
+async def test_after_a_snapshot_is_refused_late_the_edge_asks_from_the_state_that_it_has(
+    behind: list[bytes], version: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request for news of the refused state is cancelled; what came behind may have taken something away."""
+    monkeypatch.setattr(arrivals, "AHEAD_SECONDS", 0.01)
+    link = SlowLink()
+    plane = Scripted(snapshot([SHOP]))
+    async with plane.serving() as url, trio.open_nursery() as nursery:
+        await nursery.start(HttpControl(url).run, link)
+        link.slow("2", "3")
+        link.faults["2"] = SnapshotError(["no"])
+        plane.answers += [snapshot([{"name": "shop"}], "2", full=False), *behind]
+        count = 3 + len(behind)
+        await asked(plane, count)
+        plane.answers += [snapshot([SHOP, CAFE], "4")]
+        link.ends["2"].set()
+        await link.until(lambda link: "cafe" in link.services)
+        assert (await asked(plane, count + 1))[count] == version
+        assert link.services == HAS_SHOP | {"cafe": Settings()}
+        assert [error.partition(": ")[0] for error in link.errors] == ["snapshot refused"]
+        nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 from weakref import WeakSet
@@ -18,6 +19,7 @@ from ..services.control_plane import Link, SnapshotError
 from ..services.snapshot import Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
 from . import toml_lines
+from .arrivals import Arrivals, arrivals
 from .child_process import child_process
 from .snapshot_lines import KnownLines, SnapshotReader
 from .watched_file import WatchedFile
@@ -124,30 +126,38 @@ class FileControl:
                 raise ConfigurationError(f"{self._path}: {error}") from None
             self._served.add(link)
         task_status.started()
-        await self._follow(file, known, link)
+        async with arrivals(link, known) as snapshots:
+            await self._follow(file, link, snapshots)
 
-    async def _follow(self, file: WatchedFile, known: KnownLines, link: Link) -> NoReturn:
+    async def _follow(self, file: WatchedFile, link: Link, snapshots: Arrivals) -> NoReturn:
         """Apply every change of the file."""
         while True:
-            if not await file.changed():
-                link.failed(f"{self._path} is gone; its services stay as they were")
-                continue
             try:
-                async with SnapshotReader(known, link.stage_keys) as reader:
-                    async with _chunks(self._path) as chunks:
-                        await reader.receive(chunks)
-                    if not file.whole and await _takes_away(reader) and not await file.stays():
-                        await in_slices(reader.free())
-                        continue  # half a file: more of it was written since
-                    await reader.apply(link)
+                await snapshots.next(partial(self._changed, file, link))
             except SnapshotError as error:
                 link.failed(f"snapshot refused: {self._path}: {error}")
+                if snapshots.gave_up:
+                    file.forget()
             except OSError as error:  # the system has no process or no memory left
                 link.failed(f"{self._path} cannot be read now: {error}")
                 await trio.sleep(RETRY_SECONDS)
                 file.forget()
-            else:
-                link.reached()
+
+    async def _changed(self, file: WatchedFile, link: Link, reader: SnapshotReader) -> str | None:
+        """Wait for a change of the file and read that; return None if there is no whole file then."""
+        if not await file.changed():
+            link.failed(f"{self._path} is gone; its services stay as they were")
+            return None
+        try:
+            async with _chunks(self._path) as chunks:
+                await reader.receive(chunks)
+            if not file.whole and await _takes_away(reader) and not await file.stays():
+                await in_slices(reader.free())
+                return None  # half a file: more of it was written since
+        except trio.Cancelled:
+            file.forget()
+            raise
+        return reader.version
 
 
 async def _takes_away(reader: SnapshotReader) -> bool:

@@ -6,6 +6,7 @@ import os
 import random
 import ssl
 from collections.abc import Callable, Generator
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,6 +20,7 @@ from ..loop.slices import in_slices
 from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.report import Report
 from ..structures.backoff import Backoff
+from .arrivals import arrivals
 from .http_client import HttpClient, NoAnswerError, Url, parse_url
 from .renewal import (
     TOKEN_RULE,
@@ -29,7 +31,7 @@ from .renewal import (
     read_authorities,
     read_token,
 )
-from .snapshot_lines import KnownLines, SnapshotReader
+from .snapshot_lines import SnapshotReader
 
 T = TypeVar("T")
 
@@ -118,26 +120,23 @@ class HttpControl:
         After a cancel the services stay as they were applied last, and the connections are closed, unless another run
         uses them.
         """
-        backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
-        known, version, wait = KnownLines(), "", 0.0
-        async with self._client.open():
+        backoff, wait = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random), 0.0
+        async with self._client.open(), arrivals(link) as snapshots:
             while True:
                 soonest = trio.current_time() + SOONEST_SECONDS
                 try:
-                    version = await self._news(link, known, version, wait)
+                    await snapshots.next(partial(self._news, link, snapshots.version, wait))
                 except (NoAnswerError, SnapshotError) as error:
                     refused = isinstance(error, SnapshotError)
-                    if isinstance(error, SnapshotError) and error.applied:
-                        version = ""  # the edge has no state that the control plane knows, so it needs all services
                     said = [f"snapshot refused: {self._client.url}: {error}" if refused else str(error)]
                     link.failed("; ".join(said + [file.fault for file in self._files if file.fault]))
                     wait = 0.0  # the next answer comes at once, so the edge knows that the control plane is back
                     asked = error.retry_seconds if isinstance(error, NoAnswerError) else 0.0
                     await trio.sleep(max(backoff.failed(), asked))
                 else:
-                    backoff.succeeded()
+                    if snapshots.settled:
+                        backoff.succeeded()
                     wait = self._wait_seconds
-                    link.reached()
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
                     await trio.sleep_until(soonest)
@@ -169,35 +168,32 @@ class HttpControl:
         if answer != {"acknowledged": report.sequence}:
             raise NoAnswerError(f"{self._client.url}: report {report.sequence} was answered by {quote(answer)}")
 
-    async def _news(self, link: Link, known: KnownLines, version: str, wait: float) -> str:
-        """Ask for a snapshot newer than `version`, apply it, and give the version that the edge has then.
+    async def _news(self, link: Link, version: str, wait: float, reader: SnapshotReader) -> str | None:
+        """Ask for a snapshot newer than `version`, receive it, and give its version; None if there is none.
 
         Args:
-            link: applies the snapshot.
-            known: the lines of the snapshot applied last.
-            version: of that snapshot; empty before the first.
+            link: is told if there is no news.
+            version: of the snapshot received last; empty before the first.
             wait: how many seconds the control plane may wait for news.
+            reader: receives the snapshot.
 
         Raises:
             NoAnswerError: there was no answer, or one that breaks the contract.
-            SnapshotError: the snapshot was refused.
+            SnapshotError: this is no snapshot.
         """
         query = {"wait": f"{wait:g}"} if wait else {}
         headers = {"If-None-Match": version} if version else {}
         good = (200, 304) if version else (200,)
         seconds = wait + SNAPSHOT_SECONDS
-        async with SnapshotReader(known, link.stage_keys) as reader:
-            async with self._client.ask(
-                "GET", "/v1/snapshot", seconds, good=good, params=query, headers=headers
-            ) as answer:
-                if answer.status == 304:
-                    return version
-                version = answer.headers.get("ETag", "")
-                if not version or not version.isascii():
-                    raise NoAnswerError("a snapshot without an ETag in ASCII")
-                await reader.receive(answer.chunks)
-            await reader.apply(link)
-        return version
+        async with self._client.ask("GET", "/v1/snapshot", seconds, good=good, params=query, headers=headers) as answer:
+            if answer.status == 304:
+                link.reached()
+                return None
+            etag = answer.headers.get("ETag", "")
+            if not etag or not etag.isascii():
+                raise NoAnswerError("a snapshot without an ETag in ASCII")
+            await reader.receive(answer.chunks)
+        return etag
 
 
 def _check_url(url: str, has_token: bool, plain_http: bool) -> Url:

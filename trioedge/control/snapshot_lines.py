@@ -26,11 +26,11 @@ import trio
 from ..arguments import flag_fault
 from ..errors import Faults, quote
 from ..loop.collector import no_full_pass
-from ..loop.slices import Slices
+from ..loop.slices import Slices, Stepwise
 from ..services.control_plane import Link, SnapshotError
 from ..services.policy import Settings
 from ..services.services import name_fault
-from ..services.snapshot import Plan, Snapshot
+from ..services.snapshot import Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
 from .settings import checking_entries, read_settings
 
@@ -54,8 +54,8 @@ CHUNK_SECONDS: Final = 0.0002
 class KnownLines:
     """The applied line of each service, as a hash. Python keys these hashes anew in each process.
 
-    Invariant: `hashes` and `seen` have the same keys, the applied services. ``names[hashes[name]] == name``, unless the
-    line of the service is not known any more.
+    Invariant: `hashes` and `seen` have the same keys: every applied service, and maybe some of snapshots that were
+    refused. ``names[hashes[name]] == name``, unless the line of the service is not known any more.
     """
 
     __slots__ = ("applied", "hashes", "names", "rounds", "seen")
@@ -74,8 +74,7 @@ class KnownLines:
         """The last round in which each service was named. One table for all rounds: a long one is slow to free."""
 
     def remember(self, hashes: dict[str, int], removed: set[str]) -> Generator[None, None, None]:
-        """Know the lines of a snapshot that was applied; `hashes` is empty then."""
-        self.applied = True
+        """Know the lines of a snapshot that is to be applied; `hashes` is empty then."""
         for name in removed:
             self._forget(name)
             yield
@@ -85,12 +84,10 @@ class KnownLines:
             self.names[line], self.hashes[name], self.seen[name] = name, line, self.rounds
             yield
 
-    def doubt(self, taken: Plan) -> None:
-        """Know the lines of services no more from which a snapshot that was refused has taken something away."""
-        for name in taken.changed:
-            self.names.pop(self.hashes.get(name, 0), None)
-        for name in taken.removed:
-            self._forget(name)
+    def doubt(self, name: str) -> None:
+        """Know the line of a service no more, nor whether there is this service."""
+        self.names.pop(self.hashes.setdefault(name, 0), None)
+        self.seen.setdefault(name, 0)
 
     def _forget(self, name: str) -> None:
         self.names.pop(self.hashes.pop(name, 0), None)
@@ -117,7 +114,7 @@ class SnapshotReader:
         self._slices = Slices()
         self._until_left = ExitStack()
         self._open_line = bytearray()
-        self._bytes = self._lines = self._counted = 0
+        self.size = self._lines = self._counted = 0
         self._full = self._headed = self._ended = False
         self._broken = False
         """Whether a fault leaves open which services the whole snapshot names."""
@@ -154,25 +151,48 @@ class SnapshotReader:
         async for chunk in chunks:
             await self._slices.run(self.read(chunk), beside=CHUNK_SECONDS)
 
+    async def accept(self) -> Snapshot:
+        """Return the snapshot, and know its lines already if it has no faults.
+
+        After a cancel, and if it is not applied, :meth:`doubt` must follow before other lines are read.
+
+        Raises:
+            SnapshotError: as :meth:`finish` does.
+        """
+        snapshot = await self._slices.run(self.finish())
+        if not snapshot.faults:
+            await self._slices.run(self._known.remember(self._hashes, self._removed))
+        return snapshot
+
     async def apply(self, link: Link) -> None:
-        """Apply the snapshot and remember its lines. After a cancel the known lines must not be used again.
+        """Apply the snapshot and know its lines. After a cancel the known lines must not be used again.
 
         Raises:
             SnapshotError: every fault; something may have been taken away, see :meth:`Link.apply`. The lines of the
-                services from which it was are not known any more.
+                services that the snapshot names are not known any more.
         """
-        snapshot = await self._slices.run(self.finish())
+        snapshot = await self.accept()
         try:
             await link.apply(snapshot)
-        except SnapshotError as error:
-            self._known.doubt(error.applied)
+        except SnapshotError:
+            await self._slices.run(self.doubt())
             raise
-        await self._slices.run(self._known.remember(self._hashes, self._removed))
+        self._known.applied = True
+
+    def doubt(self) -> Stepwise[None]:
+        """Know the lines of the services no more that the snapshot names, which was not applied; and free them."""
+        while self.services:
+            self._known.doubt(self.services.popitem()[0])
+            yield
+        while self._removed:
+            self._known.doubt(self._removed.pop())
+            yield
+        yield from self.free()
 
     def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
         """Read one chunk, a line in each step; raises as :meth:`receive` does."""
-        self._bytes += len(data)
-        if self._bytes > MAX_BYTES:
+        self.size += len(data)
+        if self.size > MAX_BYTES:
             self._refuse(f"has more than {MAX_BYTES:,} bytes")
         line, start, searched = self._open_line, 0, len(self._open_line)
         line += data
