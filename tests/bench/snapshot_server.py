@@ -1,6 +1,14 @@
 """A control plane with the policies of many services: `python -m tests.bench.snapshot_server COUNT`.
 
-It prints its URL, and for each line that it reads changes one service and prints the version that this made.
+It prints its URL, and then does what each line that it reads says, and prints the version that this made:
+
+| line | the change | answered |
+| --- | --- | --- |
+| change | one of the services | in full |
+| all | every one of them | as changes |
+| rules N | a service `a` with N rules | as changes |
+| enable, disable | a service `b` | as changes |
+| asked | none; waits until the edge asks for what comes after the last version | - |
 """
 
 from __future__ import annotations
@@ -8,7 +16,11 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections import ChainMap
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.bench.prefixes import prefixes
 
 
 class Snapshot:
@@ -18,7 +30,11 @@ class Snapshot:
         self.version = 1
         self.news = threading.Condition()
         self._count = count
-        self._lines = [self._line(number) for number in range(count)]
+        self._lines = {f"service-{number}": self._line(number) for number in range(count)}
+        self._lines |= {name: self._named(name) for name in "ab"}
+        self._changes: list[dict[str, bytes]] = []
+        """The changed lines of each of the last versions; answers from before these are in full."""
+        self._asked = ""
 
     def _line(self, number: int, session_rate: float = 100.0) -> bytes:
         policy = {
@@ -26,18 +42,44 @@ class Snapshot:
         }  # fmt: skip
         return json.dumps({"name": f"service-{number}", **policy}).encode() + b"\n"
 
-    def change(self) -> int:
+    def _named(self, name: str, enabled: bool = True, accept: Sequence[str] = ("127.0.0.0/8",)) -> bytes:
+        policy = {"enabled": enabled, "accept": accept}
+        return json.dumps({"name": name, **policy}).encode() + b"\n"
+
+    def do(self, command: str, *arguments: str) -> int:
+        """Do what a line says, and give the version afterwards."""
         with self.news:
+            if command == "asked":
+                self.news.wait_for(lambda: self._asked == str(self.version), timeout=60)
+                return self.version
             self.version += 1
-            self._lines[7] = self._line(7, 100.0 + self.version)
+            rate = 100.0 + self.version
+            if command == "change":
+                changed = {"service-7": self._line(7, rate)}
+            elif command == "all":
+                changed = {f"service-{number}": self._line(number, rate) for number in range(self._count)}
+            elif command == "rules":
+                changed = {"a": self._named("a", accept=prefixes(int(arguments[0]) + self.version))}
+            else:
+                changed = {"b": self._named("b", command == "enable")}
+            self._lines |= changed
+            self._changes = [] if command == "change" else [*self._changes, changed]
             self.news.notify_all()
             return self.version
 
-    def body(self) -> tuple[str, bytes]:
+    def answer(self, known: str, timeout: float) -> tuple[str, bytes]:
+        """Wait for a version other than the known one, and give it; with no bytes if there is none in time."""
         with self.news:
-            head = json.dumps({"version": str(self.version), "full": True}).encode() + b"\n"
-            end = json.dumps({"end": self._count}).encode() + b"\n"
-            return str(self.version), b"".join([head, *self._lines, end])
+            self._asked = known
+            self.news.notify_all()
+            if not self.news.wait_for(lambda: str(self.version) != known, timeout):
+                return known, b""
+            behind = self.version - int(known or 0)
+            full = not known or behind > len(self._changes)
+            lines = self._lines if full else dict(ChainMap(*reversed(self._changes[-behind:])))
+            head = json.dumps({"version": str(self.version), "full": full}).encode() + b"\n"
+            end = json.dumps({"end": len(lines)}).encode() + b"\n"
+            return str(self.version), b"".join([head, *lines.values(), end])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,13 +89,10 @@ class Handler(BaseHTTPRequestHandler):
     snapshot: Snapshot
 
     def do_GET(self) -> None:
-        known, snapshot = self.headers["If-None-Match"], self.snapshot
-        with snapshot.news:
-            news = snapshot.news.wait_for(lambda: str(snapshot.version) != known, timeout=25)
-        version, body = snapshot.body() if news else (known, b"")
-        self.send_response(200 if news else 304)
+        version, body = self.snapshot.answer(self.headers["If-None-Match"] or "", timeout=25)
+        self.send_response(200 if body else 304)
         self.send_header("ETag", version)
-        if news:
+        if body:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -80,8 +119,8 @@ def main() -> None:
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}"}), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps({"version": str(Handler.snapshot.change())}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps({"version": str(Handler.snapshot.do(*line.split()))}), flush=True)
 
 
 if __name__ == "__main__":

@@ -156,11 +156,11 @@ async def from_memory(upstream: int, load: str, turns: int) -> Values:
 
 async def over_http(upstream: int, load: str, turns: int) -> Values:
     """Whole snapshots as lines of JSON, from a server on another core."""
-    with snapshot_server() as (url, change):
+    with snapshot_server() as (url, do):
         edge_ = edge(upstream, te.HttpControl(url))
 
         async def whole() -> None:
-            version = change()
+            version = do("change")
             while edge_.control_state().version != version:
                 await trio.sleep(0.1)  # what looks more often is felt itself
 
@@ -172,8 +172,8 @@ async def over_http(upstream: int, load: str, turns: int) -> Values:
 
 
 @contextmanager
-def snapshot_server() -> Iterator[tuple[str, Callable[[], str]]]:
-    """Run a control plane; give its URL, and what changes one service and gives the version that this makes."""
+def snapshot_server() -> Iterator[tuple[str, Callable[[str], str]]]:
+    """Run a control plane; give its URL, and what does a line of it and gives the version that this makes."""
     here = os.sched_getaffinity(0)
     with child(python("tests.bench.snapshot_server", str(SERVICES)), stdin=subprocess.PIPE) as process:
         os.sched_setaffinity(process.pid, set(range(os.cpu_count() or 1)) - here or here)
@@ -181,12 +181,12 @@ def snapshot_server() -> Iterator[tuple[str, Callable[[], str]]]:
         assert stdin is not None
         assert stdout is not None
 
-        def change() -> str:
-            stdin.write("change\n")
+        def do(line: str) -> str:
+            stdin.write(f"{line}\n")
             stdin.flush()
             return str(json.loads(stdout.readline())["version"])
 
-        yield json.loads(stdout.readline())["url"], change
+        yield json.loads(stdout.readline())["url"], do
 
 
 def _named(prefix: str, values: Values) -> Values:
