@@ -24,6 +24,7 @@ from trioedge.loop.sockets import (
     received_bytes,
     reset,
     scoped,
+    send_in_pieces,
     unacknowledged_bytes,
     unsent_bytes,
 )  # fmt: skip
@@ -136,6 +137,17 @@ def test_a_piece_has_whole_segments(rate: float, piece: int) -> None:
         if segment != 1448:
             pytest.skip(f"a segment has {segment} bytes here")
         assert pace(near, rate) == max(piece, 1400) if rate > 1e5 else 1400
+
+
+def test_pieces_are_sent_until_the_socket_takes_no_more(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    data = memoryview(bytes(range(256)) * 20_000)
+    sent = send_in_pieces(near, data, 1400)
+    assert 0 < sent < len(data)
+    with pytest.raises(BlockingIOError):
+        send_in_pieces(near, data[sent:], 1400)
+    far.setblocking(True)
+    assert far.recv(sent, socket.MSG_WAITALL) == data[:sent]
 
 
 def test_the_interface_of_an_address_becomes_its_number() -> None:

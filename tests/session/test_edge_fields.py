@@ -1,3 +1,4 @@
+from math import inf
 from typing import Any
 
 import pytest
@@ -75,3 +76,16 @@ def test_a_registered_session_is_ended_by_the_edge_alone() -> None:
         "only the edge ends a session: return Completed or Reject, or call session.cut(reason)"
     )
     assert session.outcome is None
+
+
+def test_the_keys_of_a_session_are_its_id_service_source_and_device() -> None:
+    session = make_session("192.0.2.1")
+    session.device = "phone"
+    assert session.keys() == (session.id, session.service, session.source_key, "phone")
+
+
+@pytest.mark.parametrize(("rates", "paced"), [((inf, inf), False), ((5, inf), True), ((inf, 5), True)])
+def test_a_session_with_a_rate_is_paced(rates: tuple[float, float], paced: bool) -> None:
+    session = make_session()
+    session.pace(*rates)
+    assert session.is_paced() is paced

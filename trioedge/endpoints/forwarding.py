@@ -140,7 +140,7 @@ class Forwarding:
         plain = self._connector.plain
         if not plain and self._choose is not None:  # the task asks the user's function
             return False
-        upstream = self.upstream(session)
+        upstream = self._fixed or self.upstream(session)
         if isinstance(upstream, Reject):
             return upstream
         if not plain or not kernel_paces(session, local=upstream.local):

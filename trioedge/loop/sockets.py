@@ -240,3 +240,28 @@ def pace(sock: socket.SocketType, rate: float) -> int:
     return (
         piece if piece <= segment else piece - piece % segment
     )  # whole segments, because a rest would be a packet of its own
+
+
+def send_in_pieces(sock: socket.SocketType, data: memoryview, piece: int) -> int:
+    """Send what a paced socket takes, each piece as a packet of its own, so that another rate applies soon.
+
+    Args:
+        sock: the socket.
+        data: the bytes.
+        piece: the size of a piece, as :func:`pace` gave it.
+
+    Returns:
+        How many bytes it took.
+
+    Raises:
+        OSError: it took none.
+    """
+    count = 0
+    while count < len(data):
+        try:
+            count += sock.send(data[count : count + piece], socket.MSG_EOR)
+        except OSError:  # BlockingIOError too
+            if not count:
+                raise
+            break  # the next write raises it again
+    return count

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable, Coroutine
-from math import inf
 from typing import Any, TypeAlias
 
 import trio
@@ -27,7 +26,7 @@ def kernel_paces(session: Session, *, local: bool) -> bool:
         session: has the rates.
         local: whether the upstream is a local socket.
     """
-    return session.down_rate == inf == session.up_rate or not (local or not session.peer_bytes)
+    return not session.is_paced() or not (local or not session.peer_bytes)
 
 
 def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) -> Coroutine[Any, Any, Outcome]:

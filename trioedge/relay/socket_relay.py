@@ -86,7 +86,7 @@ class Relay(RelayDeadline):
         self.down = RelaySide(self, session, reactor, down, service.down)
         self.up.peer, self.down.peer = self.down, self.up
         self.down.read_on = not session.peer_bytes  # a local socket, see `start`
-        if session.down_rate != inf or session.up_rate != inf:
+        if session.is_paced():
             self.pace(session.down_rate, session.up_rate)
         # By the shorter limit, so that a half-close sets no other deadline. Set last, because nothing would cancel the
         # deadline of a relay that could not be made.
@@ -202,7 +202,7 @@ class Relay(RelayDeadline):
             if not last.ended:
                 last.drop()  # bytes that are unread at a close make it a reset
         if delivered:
-            self._end_delivered(last)
+            self.end(outcome, reset_up=last is self.up)
         elif not self._over:
             self._last = last
             last.ask_again()  # its bytes are dropped from now on, and their events may have passed

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from ..addresses.source_prefix import SourcePrefix, parse_span
 from ..session.evictions import Evictions
+from ..session.fields import Keys
 from ..session.session import Session
 from .service import Service
 from .services import Services
@@ -16,8 +17,6 @@ K = TypeVar("K", bound=Hashable)
 KEYS_PER_STEP: Final = 1024
 """Sources that a search for a wide prefix looks at in one step, which takes some 60 µs."""
 
-_Keys: TypeAlias = tuple[int, Service, bytes, str | None]
-"""A session's id, service, source's key and device, as it was entered by them."""
 _BySource: TypeAlias = dict[bytes, set[Session]]
 _Span: TypeAlias = tuple[bytes, bytes]
 """The first and the last packed address."""
@@ -30,6 +29,7 @@ class Registry:
     a source, to those of its prefix or of the device; with a prefix wider than that of sources, to all sources.
 
     Attributes:
+        count: how many sessions are live.
         evictions: the sessions that are being cut.
         source_prefix: the prefix by which sessions have their source's key; set it before the first session.
     """
@@ -38,7 +38,8 @@ class Registry:
     # `_sessions` under its id, in `_by_source` and in its service's `by_source` under its source's key, and in
     # `_by_device` under its service's incarnation and its device, if it has one. Its `index` is this registry, and its
     # service counts it as live. No set is empty. It is removed by these keys, whatever its fields say by then.
-    __slots__ = ("_by_device", "_by_source", "_keys", "_services", "_sessions", "evictions", "source_prefix")
+    __slots__ = ("_by_device", "_by_source", "_keys", "_services", "_sessions", "count", "evictions",
+                 "source_prefix")  # fmt: skip
 
     def __init__(self, services: Services) -> None:
         """Start without sessions.
@@ -47,15 +48,16 @@ class Registry:
             services: the services of the sessions; each is notified of its own.
         """
         self._services = services
+        self.count = 0
         self._sessions: dict[int, Session] = {}
-        self._keys: dict[Session, _Keys] = {}
+        self._keys: dict[Session, Keys] = {}
         self._by_source: _BySource = {}
         self._by_device: dict[tuple[int, str], set[Session]] = {}
         self.evictions = Evictions()
         self.source_prefix = SourcePrefix()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return self.count
 
     def __iter__(self) -> Iterator[Session]:
         """Give the live sessions, oldest first, as they are at this moment."""
@@ -77,13 +79,15 @@ class Registry:
         Raises:
             ValueError: a session of this id is registered; nothing has changed.
         """
-        number, service = session.id, session.service
+        keys = session.keys()
+        number = keys[0]
         if number in self._sessions:
             raise ValueError(f"session {number} is registered already")
-        self._enter(session, service, session.source_key, session.device)
+        self._enter(session, keys)
         self._sessions[number] = session
+        self.count += 1
         session.index = self
-        self._services.entered(service)
+        self._services.entered(keys[1])
 
     def remove(self, session: Session) -> None:
         """Remove a session that was added; from now on its fields change without this registry.
@@ -93,6 +97,7 @@ class Registry:
         """
         number, service = self._leave(session)
         del self._sessions[number]
+        self.count -= 1
         session.index = None
         self._services.left(service)
 
@@ -100,15 +105,15 @@ class Registry:
         """Register a live session under another service; assigning ``session.service`` comes here."""
         _, before = self._leave(session)
         session.enter(service)
-        self._enter(session, service, session.source_key, session.device)
+        self._enter(session, session.keys())
         self._services.left(before)
         self._services.entered(service)
 
     def move_source(self, session: Session, source: str, packed: bytes, port: int) -> None:
         """Register a live session under another source; :meth:`Session.set_source` comes here."""
-        _, service = self._leave(session)
+        number, service = self._leave(session)
         session.come_from(source, packed, port)
-        self._enter(session, service, session.source_key, session.device)
+        self._enter(session, (number, service, session.source_key, session.device))
 
     def identify(self, session: Session, device: str | None) -> None:
         """Register a live session under another device; assigning ``session.device`` comes here."""
@@ -120,8 +125,9 @@ class Registry:
             _put(self._by_device, (service.incarnation, device), session)
         self._keys[session] = number, service, source, device
 
-    def _enter(self, session: Session, service: Service, source: bytes, device: str | None) -> None:
-        self._keys[session] = session.id, service, source, device
+    def _enter(self, session: Session, keys: Keys) -> None:
+        self._keys[session] = keys
+        _, service, source, device = keys
         by_source = self._by_source  # both indices in line: a call for each would cost a session a microsecond
         sessions = by_source.get(source)
         if sessions is None:

@@ -35,20 +35,23 @@ class Endings:
         reason = session.cut_reason
         if reason is not None and outcome.reason is not reason and outcome.reason is not Reason.FAULT:
             outcome = Completed(reason)
-        self._waiting.append((session, outcome))
         if self._busy:
+            self._waiting.append((session, outcome))
             return
+        log = self._log
         self._busy = True
         try:
-            while self._waiting:
-                ended, outcome = self._waiting.popleft()
-                for fault in ended.end(outcome):
-                    self._log.fault("clean-up failed", fault, session=ended.id)
-                self._log.count(outcome)
-                if self._log.debugs:
-                    self._log.session(ended, ended.outcome or outcome)
-                if self._log.ends.read:
-                    self._log.ends.add(ended, ended.outcome or outcome)
-                self.recent.append(ended)
+            while True:
+                for fault in session.end(outcome):
+                    log.fault("clean-up failed", fault, session=session.id)
+                log.count(outcome)
+                if log.debugs:
+                    log.session(session, session.outcome or outcome)
+                if log.ends.read:
+                    log.ends.add(session, session.outcome or outcome)
+                self.recent.append(session)
+                if not self._waiting:
+                    return
+                session, outcome = self._waiting.popleft()
         finally:
             self._busy = False

@@ -237,8 +237,8 @@ class Sessions:
 
     def _refusal(self, session: Session) -> Reject | None:
         """Ask the leading decisions; an exception of one is a refusal."""
-        if len(self.live) >= self._max:
-            self._log.notice("shedding: too many sessions", live=len(self.live))
+        if self.live.count >= self._max:
+            self._log.notice("shedding: too many sessions", live=self.live.count)
             return _OVERLOAD
         try:
             verdict = self._decide(session)

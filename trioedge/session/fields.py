@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 600.0
 HALF_CLOSED_SECONDS: Final = 60.0
 
+Keys: TypeAlias = "tuple[int, Service, bytes, str | None]"
+"""A session's id, service, source's key and device, by which the registry finds it."""
+
 CleanUp: TypeAlias = "Callable[[Session], object]"
 """A function that is called with a session when it has ended; it must not wait."""
 
@@ -220,6 +223,14 @@ class SessionFields(EdgeFields):
         return self._accepted
 
     # The edge calls these; stages do not.
+
+    def keys(self) -> Keys:
+        """Give its keys for the registry, at once, because each field that is read costs a call of its getter."""
+        return self._id, self._service, self._source_key, self._device
+
+    def is_paced(self) -> bool:
+        """Tell whether it has a rate."""
+        return self._down_rate != inf or self._up_rate != inf
 
     def enter(self, service: "Service") -> None:
         """Set the service. For a registered session only the registry calls this."""
