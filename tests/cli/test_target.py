@@ -118,40 +118,6 @@ def test_the_fault_of_a_sibling_names_the_sibling(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["check"], "TARGET"),
-        (["check", "x.py", "--foo"], "--foo"),
-        (["check", "x.py", "y.py"], "y.py"),
-        (["chekc", "x.py"], "chekc"),
-        (["run", "x.py", "--log-format", "xml"], "--log-format"),
-        (["run", "x.py", "--drain-seconds", "soon"], "--drain-seconds"),
-    ],
-)
-def test_wrong_usage_is_one_line(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == te.ExitCode.CONFIGURATION
-    out, error = capsys.readouterr()
-    assert out == ""
-    assert error.startswith("trioedge: ")
-    assert named in error
-    assert error.endswith("See trioedge --help\n")
-    assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["check", "--help"], ["demo", "--help"]])
-def test_help_goes_to_stdout(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 0
-    out, error = capsys.readouterr()
-    assert out.startswith("Usage: trioedge")
-    assert error == ""
-
-
-def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out[0].isdigit()
-
-
-@pytest.mark.parametrize(
     ("call", "words"), [("te.run(edge)", "te.run(edge)"), ("import trio; trio.run(edge.serve)", "edge.serve()")]
 )
 def test_a_program_that_serves_at_import_is_refused_and_not_served(
