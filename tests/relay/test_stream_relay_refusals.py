@@ -93,6 +93,53 @@ async def test_when_the_other_side_breaks_too_the_session_ends_at_once_and_both_
 
 
 @pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_a_fault_while_bytes_are_dropped_ends_the_session_at_once(side: str) -> None:
+    async def live() -> None:
+        async with trio.open_nursery() as nursery:
+            relay = MemoryRelay(nursery)
+            other, left = (relay.up, relay.upstream) if side == "client" else (relay.down, relay.client)
+            receive_before = other.receive_some
+
+            async def receive_some(max_bytes: int | None = None) -> bytes | bytearray:
+                if await receive_before(max_bytes) == b"fault":
+                    raise LookupError("a bug")
+                return b"as before"
+
+            other.receive_some = receive_some  # type: ignore[method-assign]
+            await refused(relay, side)
+            await left.send_all(b"fault")
+            await waits_for_the_fault()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await live()
+    assert raised.group_contains(LookupError, match="a bug")
+    assert not raised.group_contains(trio.TooSlowError)
+
+
+async def test_a_fault_in_a_half_close_ends_the_session_at_once() -> None:
+    async def send_eof() -> None:
+        await trio.lowlevel.checkpoint()
+        raise LookupError("a bug")
+
+    async def live() -> None:
+        async with trio.open_nursery() as nursery:
+            relay = MemoryRelay(nursery)
+            relay.up.send_eof = send_eof  # type: ignore[method-assign]
+            await relay.client.send_eof()
+            await waits_for_the_fault()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await live()
+    assert raised.group_contains(LookupError, match="a bug")
+    assert not raised.group_contains(trio.TooSlowError)
+
+
+async def waits_for_the_fault() -> None:
+    with trio.fail_after(1):
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
 async def test_silence_for_the_shorter_limit_ends_it_and_dropped_bytes_are_silence(
     side: str, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

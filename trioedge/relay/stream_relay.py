@@ -123,6 +123,9 @@ class StreamRelay:
                 with up.scope:
                     up.end = await up.carry()
                     await self._pass_on(up, down)
+            except BaseException:
+                down.scope.cancel()
+                raise
             finally:
                 up.over = True
                 await self._join()
@@ -222,9 +225,7 @@ class StreamRelay:
         if self._idle or stopped:
             return Completed(Reason.IDLE if self._idle else Reason.DRAINED)
         self.orderly_down, self.orderly_up = not client_gone, not (client_gone or upstream_gone)
-        if self.orderly_up:
-            return FINISHED
-        return Completed(Reason.RESET, up.detail or down.detail)
+        return FINISHED if self.orderly_up else Completed(Reason.RESET, up.detail or down.detail)
 
     def expire(self, now: float) -> None:
         """Stop the session if its idle limit has passed; else ask the kernel again later."""
