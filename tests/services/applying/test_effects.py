@@ -111,6 +111,23 @@ def test_a_removal_of_a_later_snapshot_that_is_under_way_leaves_an_earlier_one_n
     assert cut_reasons(world.session_of_b) == [Reason.EVICTED]
 
 
+@pytest.mark.parametrize("steps", range(6))
+def test_a_service_that_two_snapshots_remove_at_the_same_time_is_removed_once(steps: int) -> None:
+    world = World()
+    removal = Snapshot({}, frozenset("b"), full=False)
+    first, second = (world.turns.receive(removal) for _ in range(2))
+    one, other = Tally(), Tally()
+    removing = world.effects.take_away(first, one)
+    for _ in range(steps):
+        next(removing, None)
+    for _ in world.effects.take_away(second, other):
+        pass
+    for _ in removing:
+        pass
+    assert sorted([one.plan(), other.plan()], key=bool) == [Plan(), Plan(removed=("b",), evicted=1)]
+    assert world.services.get("b") is None
+
+
 def test_even_one_session_that_a_change_evicts_is_closed_in_the_background() -> None:
     world = World()
     evictions = world.registry.evictions
