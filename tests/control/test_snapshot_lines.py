@@ -374,7 +374,7 @@ def test_an_edge_has_the_services_of_the_last_snapshot(
     """
 
     async def main() -> None:
-        known, link, said = KnownLines(), FakeLink(), dict[str, int]()
+        known, link, said, doubtful = KnownLines(), FakeLink(), dict[str, int](), set[str]()
         for full, refused, table, removed, size in [(True, False, {"shop": 1}, set[str](), 9), *rounds]:
             lines: list[dict[str, object]] = [{"name": name, "session_rate": rate} for name, rate in table.items()]
             gone = removed - set(table)
@@ -386,12 +386,14 @@ def test_an_edge_has_the_services_of_the_last_snapshot(
                 await apply(whole(*lines, head=HEAD if full else NEWS), known, link, size)
             except SnapshotError:
                 assert refused
+                doubtful |= {name for name in (said | table) if full or name in table or name in gone}
                 continue
             kept = {} if full else {name: rate for name, rate in said.items() if name not in gone}
             news = {name for name, rate in table.items() if said.get(name) != rate}
             said = kept | table
             assert link.services == {name: settings(rate) for name, rate in said.items()}
-            assert set(link.snapshots[before].services) == news, "services that did not change are left out"
+            told = set(link.snapshots[before].services)
+            assert news <= told <= news | doubtful, "services that did not change are left out"
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # it rests for long between pieces
 

@@ -73,7 +73,7 @@ class KnownLines:
         self.seen: dict[str, int] = {}
         """The last round in which each service was named. One table for all rounds: a long one is slow to free."""
 
-    def remember(self, hashes: dict[str, int], removed: set[str]) -> Generator[None, None, None]:
+    def remember(self, hashes: dict[str, int], removed: Mapping[str, None]) -> Generator[None, None, None]:
         """Know the lines of a snapshot that is to be applied; `hashes` is empty then."""
         for name in removed:
             self._forget(name)
@@ -84,10 +84,13 @@ class KnownLines:
             self.names[line], self.hashes[name], self.seen[name] = name, line, self.rounds
             yield
 
-    def doubt(self, name: str) -> None:
-        """Know the line of a service no more, nor whether there is this service."""
-        self.names.pop(self.hashes.setdefault(name, 0), None)
-        self.seen.setdefault(name, 0)
+    def doubt(self, *named: Mapping[str, object]) -> Stepwise[None]:
+        """Know no more the lines of these services, nor whether there are these services."""
+        for table in named:
+            for name in table:
+                self.names.pop(self.hashes.setdefault(name, 0), None)
+                self.seen.setdefault(name, 0)
+                yield
 
     def _forget(self, name: str) -> None:
         self.names.pop(self.hashes.pop(name, 0), None)
@@ -127,7 +130,7 @@ class SnapshotReader:
         self._faulty: dict[str, Settings] = {}
         """The right keys of services with faults."""
         self._hashes: dict[str, int] = {}
-        self._removed: set[str] = set()
+        self._removed: dict[str, None] = {}
         self.faults = Faults()
         """Every fault so far."""
 
@@ -152,13 +155,7 @@ class SnapshotReader:
             await self._slices.run(self.read(chunk), beside=CHUNK_SECONDS)
 
     async def accept(self) -> Snapshot:
-        """Return the snapshot, and know its lines already if it has no faults.
-
-        After a cancel, and if it is not applied, :meth:`doubt` must follow before other lines are read.
-
-        Raises:
-            SnapshotError: as :meth:`finish` does.
-        """
+        """Return the snapshot, and know its lines if it has no faults; raises as :meth:`finish` does."""
         snapshot = await self._slices.run(self.finish())
         if not snapshot.faults:
             await self._slices.run(self._known.remember(self._hashes, self._removed))
@@ -167,9 +164,7 @@ class SnapshotReader:
     async def apply(self, link: Link) -> None:
         """Apply the snapshot and know its lines. After a cancel the known lines must not be used again.
 
-        Raises:
-            SnapshotError: every fault; something may have been taken away, see :meth:`Link.apply`. The lines of the
-                services that the snapshot names are not known any more.
+        Raises SnapshotError as :meth:`Link.apply` does; its lines are not known then.
         """
         snapshot = await self.accept()
         try:
@@ -180,13 +175,8 @@ class SnapshotReader:
         self._known.applied = True
 
     def doubt(self) -> Stepwise[None]:
-        """Know the lines of the services no more that the snapshot names, which was not applied; and free them."""
-        while self.services:
-            self._known.doubt(self.services.popitem()[0])
-            yield
-        while self._removed:
-            self._known.doubt(self._removed.pop())
-            yield
+        """Know no more the lines of a snapshot that was accepted, at least in part, and not applied; free it."""
+        yield from self._known.doubt(self.services, self._removed)
         yield from self.free()
 
     def read(self, data: bytes | bytearray) -> Generator[None, None, None]:
@@ -226,17 +216,11 @@ class SnapshotReader:
         if self._full:
             for name, seen in self._known.seen.items():
                 if seen != self._known.rounds:
-                    self._removed.add(name)
+                    self._removed[name] = None
                 yield
         allowed = self.allow_removal or not self._full
-        return Snapshot(
-            self.services,
-            frozenset(self._removed),
-            full=False,
-            version=self.version,
-            allow_removal=allowed,
-            faults=tuple(self.faults),
-        )
+        removed, faults = frozenset(self._removed), tuple(self.faults)
+        return Snapshot(self.services, removed, full=False, version=self.version, allow_removal=allowed, faults=faults)
 
     def check_entries(self) -> Generator[None, None, None]:
         """Check the source entries of services without another fault; an edge does so when it applies a snapshot."""
@@ -244,13 +228,10 @@ class SnapshotReader:
 
     def free(self) -> Generator[None, None, None]:
         """Free the services read so far, one in each step. A snapshot that was made of it is empty then."""
-        for table in (self.services, self._faulty, self._hashes):
+        for table in (self.services, self._faulty, self._hashes, self._removed):
             while table:
                 table.popitem()
                 yield
-        while self._removed:
-            self._removed.pop()
-            yield
 
     def _bound(self, line: bytes | bytearray, start: int, found: int, maximum: int, unit: str) -> None:
         """Refuse a line that is too large. It is named by the service at its start, or else by its number."""
@@ -307,7 +288,7 @@ class SnapshotReader:
             case {"removed": str(name)} if name.isprintable():
                 self._counted += 1
                 if self._name(name):
-                    self._removed.add(name)
+                    self._removed[name] = None
             case {"end": int(count)}:
                 self._ended = True
                 if count != self._counted:
