@@ -82,7 +82,9 @@ class Upstream:
             self._pool.resize(size)
         elif size:
             target = attrs.evolve(self._target, retries=0)  # the pool has pauses of its own
-            self._pool = IdlePool(self._connector, self._context.reactor, self._context.log, target, size=size)
+            self._pool = IdlePool(
+                self._connector, self._context.reactor, self._context.log, target, size=size, where=self.where
+            )
             nursery.start_soon(self._pool.run)
 
     def close(self) -> None:
@@ -102,7 +104,7 @@ class Upstream:
             "upstream failed", upstream=str(self.destination), **facts, reason=str(error.reason), error=error.detail
         )
 
-    def take(self) -> tuple[socket.socket, bool] | None:
+    def take(self) -> tuple[socket.SocketType, bool] | None:
         """Take an idle connection, and whether it is readable already; None if there is none."""
         return self._pool.take() if self._pool is not None and self.preconnect else None
 

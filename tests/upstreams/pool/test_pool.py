@@ -1,3 +1,4 @@
+import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -275,3 +276,70 @@ async def test_a_cancel_at_any_step_closes_every_connection() -> None:
         made.clear()
 
     assert await cancel_at_every_step(live, check) > 15
+
+
+async def test_connections_to_this_machine_are_idle_without_an_attempt_and_watched() -> None:
+    reactor = Reactor(Observer())
+    held = HeldConnector(reactor)  # an attempt would never end
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = socket.AF_INET, listener.getsockname()
+        pool = IdlePool(held, reactor, Observer(), NOWHERE, size=2, where=where)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pool.run)
+            await filled(pool, 2)
+            await trio.sleep(0.02)  # the event that says that they are writable
+            (first, _), (second, _) = listener.accept(), listener.accept()
+            second.send(b"hello")
+            await trio.sleep(0.02)
+            newest, oldest = pool.take(), pool.take()
+            assert newest is not None
+            assert oldest is not None
+            assert (newest[1], oldest[1]) == (True, False)
+            await filled(pool, 2)
+            for sock in (first, second, newest[0], oldest[0]):
+                sock.close()
+            third, _ = listener.accept()
+            third.close()
+            with trio.fail_after(5):
+                while len(pool) == 2:
+                    await trio.sleep(0.005)
+            assert held.callbacks == []
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_destination_of_this_machine_that_refuses_is_tried_as_any_other() -> None:
+    reactor = Reactor(Observer())
+    held = HeldConnector(reactor)
+    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=1, where=(socket.AF_INET, ("127.0.0.1", closed_port())))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        await nursery.start(pool.run)
+        with trio.fail_after(5):
+            while not held.callbacks:
+                await trio.sleep(0.005)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_cannot_be_watched_is_closed_and_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reactor = Reactor(Observer())
+    held = HeldConnector(reactor)
+    tries: list[int] = []
+
+    def add(self: Reactor, fd: int, ready: object) -> None:
+        tries.append(fd)
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(Reactor, "add", add)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pool = IdlePool(held, reactor, Observer(), NOWHERE, size=1, where=(socket.AF_INET, listener.getsockname()))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            await nursery.start(pool.run)
+            with trio.fail_after(5):
+                while len(tries) < 2:
+                    await trio.sleep(0.01)
+            assert len(pool) == len(reactor) == 0
+            nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Final
 
-from ...loop.reactor import HUNG_UP, Reactor
+from ...loop.reactor import HUNG_UP, WRITABLE, Reactor
 from ...loop.sockets import KEEP_ALIVE_SECONDS, keep_alive
 
 MAX_IDLE_SECONDS: Final = 30.0
@@ -32,7 +32,7 @@ class Idle:
     __slots__ = ("_lost", "_probed", "peer", "readable", "since", "sock")
 
     def __init__(
-        self, sock: socket.socket, since: float, peer: str, lost: Callable[["Idle"], object], *, readable: bool
+        self, sock: socket.SocketType, since: float, peer: str, lost: Callable[["Idle"], object], *, readable: bool
     ) -> None:
         self._lost = lost
         self._probed = sock.family == socket.AF_UNIX
@@ -42,6 +42,8 @@ class Idle:
         self.readable = readable
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
+        if mask == WRITABLE:  # as each new connection is
+            return
         self.readable = True
         if mask & HUNG_UP or not self.alive():
             self._lost(self)

@@ -7,6 +7,7 @@ So the first session does not pay for a connect that could have been made earlie
 | missing, no pause | the pool begins, grows, or has closed an idle connection | start to connect it |
 | missing, no pause | a session that took one ends, or fewer than half are left | start to connect one |
 | missing, no pause | :data:`.TOP_UP_SECONDS` after a session took one | start to connect all, one a turn of the loop |
+| missing, no pause | the same, at an address of this machine that takes a connection at once | it is idle |
 | connecting | connected | it is idle; if the pool is full since a `resize`, close it |
 | connecting | refused | forget it and pause |
 | connecting | surplus | cancel it; connecting ones go before idle ones |
@@ -33,6 +34,8 @@ from trio_util import AsyncBool
 from ...addresses.address import packed_ip
 from ...errors import quote_fault
 from ...loop.reactor import Reactor
+from ...loop.sockets import connect_at_once, reset
+from ...services.context import SocketAddress
 from ...session.verdict import Reason
 from ...structures.backoff import Backoff
 from ...telemetry.observer import STOPS, Observer
@@ -70,8 +73,9 @@ class IdlePool:
     """Keeps `size` idle connections to one destination."""
 
     def __init__(
-        self, connector: Connecting, reactor: Reactor, observer: Observer, target: Target, *, size: int
-    ) -> None:
+        self, connector: Connecting, reactor: Reactor, observer: Observer, target: Target, *, size: int,
+        where: SocketAddress | None = None,
+    ) -> None:  # fmt: skip
         """Make an empty pool; :meth:`run` fills it.
 
         Args:
@@ -80,11 +84,13 @@ class IdlePool:
             observer: logs that the upstream refuses or closes connections.
             target: the destination.
             size: idle connections to keep, at least 0; each takes a file descriptor.
+            where: the family and the socket address of a destination on this machine, see :class:`.Upstream`.
         """
         self._connector = connector
         self._reactor = reactor
         self._observer = observer
         self._target = target
+        self._where = where
         self._size = size
         # Both together have at most `_size` members once the worker has closed the surplus.
         self._idle = IdleConnections(reactor)
@@ -122,7 +128,7 @@ class IdlePool:
         self._closing = True
         self.resize(0)
 
-    def take(self) -> tuple[socket.socket, bool] | None:
+    def take(self) -> tuple[socket.SocketType, bool] | None:
         """Take the newest live connection out of the pool, without waiting.
 
         When its session ends, :meth:`released` replaces it.
@@ -232,6 +238,14 @@ class IdlePool:
         return True
 
     def _connect(self) -> None:
+        sock = None if self._where is None else connect_at_once(*self._where)
+        if sock is not None:
+            try:
+                self._add(sock, readable=False, registered=False)
+            except OSError:  # no memory left to watch it
+                reset(sock)
+                self._pause()
+            return
         refill = _Refill(self)
         self._refills.add(refill)
         try:
@@ -248,13 +262,18 @@ class IdlePool:
         if len(self._idle) >= self._size:
             self._reactor.forget(sock.fileno())
             sock.close()
-            return
+        else:
+            self._add(sock, readable=readable, registered=True)
+
+    def _add(self, sock: socket.SocketType, *, readable: bool, registered: bool) -> None:
         peer = self._renewal.peer_of(sock)
         now = self._reactor.now
         if self._tend_at > now + SETTLED_SECONDS:  # so the worker wakes once a second at most
             self._tend_at = now + SETTLED_SECONDS
             self._changed.value = True
         idle = Idle(sock, now, peer, self._lost, readable=readable)
+        if not registered:
+            self._reactor.add(sock.fileno(), idle)
         self._idle.add(idle)
         if readable and not idle.alive():
             self._lost(idle)

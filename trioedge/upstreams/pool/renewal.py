@@ -42,7 +42,7 @@ class Renewal:
         self._asking = False
         self.due = inf
 
-    def peer_of(self, sock: socket.socket) -> str:
+    def peer_of(self, sock: socket.SocketType) -> str:
         """Give the IP address of a new connection, and watch its answer; an empty text where that does not matter."""
         if self._names is None:
             return ""
