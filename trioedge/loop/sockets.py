@@ -206,7 +206,7 @@ def unsent_bytes(sock: socket.SocketType) -> int:
 
 def _queued(sock: socket.SocketType, request: int) -> int:
     """Ask the kernel for a count of bytes; 0 if it has none."""
-    answer = bytearray(4)  # ioctl() tries to write into its argument first, and bytes cost it an exception
+    answer = bytearray(4)
     try:
         fcntl.ioctl(sock, request, answer)
     except OSError:

@@ -98,7 +98,7 @@ class RelaySide:
     def _note_reset(self) -> None:
         """Handle a reset, if there was one: the event may be one of the descriptor's former owner.
 
-        A read would tell too, but not during a pause, and by an exception, which costs a session 2 µs.
+        A read would tell too, but not during a pause, and by an exception, which takes longer than this call.
         """
         code = self.sock.getsockopt(_SOCKET, _ERROR)
         if not code:
