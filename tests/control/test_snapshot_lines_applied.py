@@ -123,7 +123,7 @@ async def test_lines_that_leave_out_all_services_must_say_that_they_may(edge: Ed
     if first:
         edge.known = KnownLines()
     for head in (FULL, {**FULL, "allow_removal": False}):
-        with pytest.raises(SnapshotError, match=r"it would remove 3 of 3 services: .* say allow_removal = true"):
+        with pytest.raises(SnapshotError, match=r"it would remove 3 of 3 services: .* write allow_removal = true"):
             await edge.read(head=head)
     with pytest.raises(SnapshotError, match=r"allow_removal = 'yes' must be true or false"):
         await edge.read(head={**FULL, "allow_removal": "yes"})

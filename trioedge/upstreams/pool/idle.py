@@ -7,7 +7,7 @@ from math import inf
 from typing import Final
 
 from ...loop.reactor import HUNG_UP, WRITABLE, Reactor
-from ...loop.sockets import KEEP_ALIVE_SECONDS, keep_alive
+from ...loop.sockets import KEEP_ALIVE_SECONDS, keep_alive, reset
 
 MAX_IDLE_SECONDS: Final = 30.0
 """The age at which an unused connection is closed and replaced; a quarter of a pool at a time, a second apart."""
@@ -85,10 +85,21 @@ class IdleConnections:
         return iter(self._by_fd.values())
 
     def add(self, idle: Idle) -> None:
-        """Watch a connection, whose socket is registered already."""
+        """Watch a connection, whose socket may be registered already.
+
+        Raises:
+            OSError: the kernel has no memory left to watch it; it is closed.
+        """
         fd = idle.sock.fileno()
+        if fd in self._reactor:
+            self._reactor.hand_over(fd, idle)
+        else:
+            try:
+                self._reactor.add(fd, idle)
+            except OSError:
+                reset(idle.sock)
+                raise
         self._by_fd[fd] = idle
-        self._reactor.hand_over(fd, idle)
 
     def pop_newest(self) -> Idle:
         """Remove the newest one, which stays registered in the reactor."""

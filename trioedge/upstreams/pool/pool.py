@@ -34,7 +34,7 @@ from trio_util import AsyncBool
 from ...addresses.address import packed_ip
 from ...errors import quote_fault
 from ...loop.reactor import Reactor
-from ...loop.sockets import connect_at_once, reset
+from ...loop.sockets import connect_at_once
 from ...services.context import SocketAddress
 from ...session.verdict import Reason
 from ...structures.backoff import Backoff
@@ -180,15 +180,12 @@ class IdlePool:
                 if self._closing:
                     return
                 await self._fill()
-                with trio.CancelScope(deadline=self._due()):
+                with trio.CancelScope(deadline=min(self._pace.fill_at, self._tend_at, self._renewal.due)):
                     await self._changed.wait_value(True)
                 self._changed.value = False
         finally:
             while self._drop_one():
                 pass
-
-    def _due(self) -> float:
-        return min(self._pace.fill_at, self._tend_at, self._renewal.due)
 
     async def _fill(self) -> None:
         """Connect missing connections when it is time, one a turn of the loop, so that sessions run in between."""
@@ -238,43 +235,32 @@ class IdlePool:
         return True
 
     def _connect(self) -> None:
-        sock = None if self._where is None else connect_at_once(*self._where)
-        if sock is not None:
-            try:
-                self._add(sock, readable=False, registered=False)
-            except OSError:  # no memory left to watch it
-                reset(sock)
-                self._pause()
-            return
         refill = _Refill(self)
         self._refills.add(refill)
         try:
-            refill.attempt = self._connector.start(self._target, refill)
+            if self._where is not None and (sock := connect_at_once(*self._where)) is not None:
+                self.filled(refill, sock, readable=False)
+            else:
+                refill.attempt = self._connector.start(self._target, refill)
         except STOPS:
             raise
-        except BaseException as fault:  # a user's outbound may raise anything
+        except BaseException as fault:  # of a user's outbound, or the kernel has no memory left to watch a socket
             self._observer.fault("outbound failed", fault, upstream=str(self._target.address))
             self.refused(refill, UpstreamError(Reason.FAULT, quote_fault(fault)))
 
-    def filled(self, refill: _Refill, sock: socket.socket, readable: bool) -> None:
+    def filled(self, refill: _Refill, sock: socket.SocketType, readable: bool) -> None:
         """Add a connection that was made; one that :meth:`resize` made surplus is closed at once."""
         self._refills.discard(refill)
         if len(self._idle) >= self._size:
             self._reactor.forget(sock.fileno())
             sock.close()
-        else:
-            self._add(sock, readable=readable, registered=True)
-
-    def _add(self, sock: socket.SocketType, *, readable: bool, registered: bool) -> None:
-        peer = self._renewal.peer_of(sock)
+            return
         now = self._reactor.now
+        idle = Idle(sock, now, self._renewal.peer_of(sock), self._lost, readable=readable)
+        self._idle.add(idle)
         if self._tend_at > now + SETTLED_SECONDS:  # so the worker wakes once a second at most
             self._tend_at = now + SETTLED_SECONDS
             self._changed.value = True
-        idle = Idle(sock, now, peer, self._lost, readable=readable)
-        if not registered:
-            self._reactor.add(sock.fileno(), idle)
-        self._idle.add(idle)
         if readable and not idle.alive():
             self._lost(idle)
 
