@@ -36,9 +36,9 @@ async def test_it_sheds_says_so_serves_the_living_does_not_spin_and_recovers() -
         assert edge.stderr is not None
         async with edge.stdout, edge.stderr:
             with trio.fail_after(20):
-                said = b""
-                while not (listening := re.findall(rb"listening.*127.0.0.1:(\d+)'", said)):  # behind `few open files`
-                    said += bytes(await edge.stderr.receive_some())
+                log = b""
+                while not (listening := re.findall(rb"listening.*127.0.0.1:(\d+)'", log)):  # behind `few open files`
+                    log += bytes(await edge.stderr.receive_some())
                 port = int(listening[0])
                 living = await connect(port)
                 await living.send_all(b"ping")
