@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import time
@@ -443,3 +444,27 @@ async def test_a_callback_that_raises_no_exception_class_costs_its_owner_alone()
         reactor.remove(near.fileno())
         near.close()
         far.close()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOMEM, errno.EEXIST])
+async def test_a_wait_that_the_kernel_refuses_is_made_again_and_ends_nothing(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait, refusals = trio.lowlevel.wait_readable, [code, code]
+
+    async def wait_readable(fd: int) -> None:
+        if refusals:
+            raise OSError(refusals.pop(), os.strerror(code))
+        await wait(fd)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait_readable)
+    async with open_reactor() as reactor:
+        near, far = tcp_pair()
+        with near, far:
+            owner = Owner()
+            reactor.add(near.fileno(), owner)
+            far.send(b"x")
+            with trio.fail_after(5):
+                await owner.told.wait()
+            reactor.remove(near.fileno())
+    assert not refusals

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.wires import connect, edge_to, server, serving, silent
-from trioedge.serving.run import SLOW_START_SECONDS
 
 Trail = list[str]
 
@@ -176,46 +175,6 @@ async def test_an_edge_that_is_cancelled_before_any_step_closes_each_part_that_i
         assert left_open() == before
 
     assert await cancel_at_every_step(live, check) > 10
-
-
-async def test_a_worker_that_has_not_started_after_5_seconds_is_named(autojump_clock: trio.testing.MockClock) -> None:
-    trail: Trail = []
-    stages = [Traced("quick", trail, starts_after=4.9), Traced("slow", trail, starts_after=60.0)]
-    edge = te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:1"))
-    with capture_logs() as logs:
-
-        def warnings() -> list[tuple[str, str]]:
-            return [(entry["event"], entry["stage"]) for entry in logs if entry["log_level"] == "warning"]
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(edge.serve)
-            while "run quick" not in trail:
-                await trio.sleep(0.1)
-            await trio.sleep(SLOW_START_SECONDS - 0.2)
-            assert warnings() == []
-            await trio.sleep(0.3)
-            named = [("worker has not started: its run() must call task_status.started()", "LiveTraced")]
-            assert warnings() == named
-            await edge.phase.wait_value("serving")
-            assert warnings() == named
-            nursery.cancel_scope.cancel()
-
-
-async def test_a_worker_that_returns_before_it_has_started_is_named_with_the_mend() -> None:
-    class Hasty:
-        def decide(self, session: te.Session) -> te.Verdict:
-            return te.CONTINUE
-
-        async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-            await trio.lowlevel.checkpoint()
-
-    mend = "Hasty: its run() returned and had not called task_status.started(): call it once the worker is ready"
-    with pytest.RaisesGroup(pytest.RaisesExc(te.ConfigurationError), flatten_subgroups=True) as refusal:
-        await edge_to(1, Hasty()).serve()
-    fault: BaseException = refusal.value
-    while isinstance(fault, BaseExceptionGroup):
-        (fault,) = fault.exceptions
-    assert str(fault) == f"{mend}, and work until cancelled"
 
 
 @pytest.mark.parametrize("member", ["run", "close"])

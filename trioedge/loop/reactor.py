@@ -44,6 +44,9 @@ LONG_YIELD_SECONDS: Final = 0.002
 YIELDS_FORGONE: Final = 200
 """Parks without `sched_yield` after one took longer than `LONG_YIELD_SECONDS`."""
 
+RETRY_SECONDS: Final = 0.01
+"""The pause when the kernel has no memory left to wait for sockets; then the reactor looks whether any is ready."""
+
 TICK_SECONDS: Final = 0.05
 """The resolution of deadlines: they expire at most so late."""
 
@@ -221,7 +224,11 @@ class Reactor:
         forgone = 0
         left = _NO_EVENTS
         while True:
-            await trio.lowlevel.wait_readable(epoll_fd)
+            try:
+                await trio.lowlevel.wait_readable(epoll_fd)
+            except OSError as error:  # Trio's own epoll object has no room for ours
+                self._observer.notice("reactor cannot wait for sockets: it looks again soon", error=error.strerror)
+                await trio.sleep(RETRY_SECONDS)
             turn_ends = clock() + TURN_SECONDS
             while True:
                 # Peers on this machine answer while the reactor works, so poll again before it parks in Trio. If no

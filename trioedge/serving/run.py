@@ -16,23 +16,22 @@ A start that fails, and a cancel, stop what has been started in the same way; a 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 import trio
 from trio_util import AsyncValue
 
 from ..control.supervisor import ControlSupervisor
-from ..errors import ConfigurationError
 from ..loop.reactor import Reactor
 from ..services.applying.effects import Recheck
 from ..services.context import EdgeContext
 from ..services.stage_keys import rechecked_keys
 from ..session.chain import Chain, open_chain
-from ..session.kinds import close_parts, name_of
+from ..session.kinds import close_parts
 from ..session.meter import Total
-from ..session.stage import Decision, Worker
+from ..session.stage import Decision
 from ..session.verdict import Reason
 from ..telemetry.access_log import AccessLog, LiveAccessLog
 from ..telemetry.observer import Observer, Statistics
@@ -44,11 +43,7 @@ from .description import Description
 from .listener import Listener, addresses_of
 from .sessions import Sessions
 from .stage_calls import StageCalls
-
-SLOW_START_SECONDS: Final = 5.0
-"""A worker that takes longer to start is named in the log."""
-
-Background: TypeAlias = "Callable[..., Awaitable[object]]"
+from .workers import Background, guarded, start_worker
 
 
 class Run:
@@ -209,41 +204,12 @@ class Run:
             source_prefix=self._edge.source_keys,
         )
         for worker in chain.workers:
-            await self._start_worker(nursery, worker)
+            await start_worker(nursery, worker, self._log)
         await nursery.start(sessions.run)
         for background in workers:
-            await nursery.start(background)
+            await nursery.start(guarded, background, self._log)
         await supervisor.start(nursery, self._drain)
         return sessions
-
-    async def _start_worker(self, nursery: trio.Nursery, part: Worker) -> None:
-        """Start the worker of a part; the log names one that does not call ``task_status.started()`` for 5 s."""
-        async with trio.open_nursery() as watching:
-
-            async def warn() -> None:
-                await trio.sleep(SLOW_START_SECONDS)
-                self._log.notice(
-                    "worker has not started: its run() must call task_status.started()", stage=name_of(part)
-                )
-
-            returned = False
-
-            async def work(*, task_status: trio.TaskStatus[None]) -> None:
-                nonlocal returned
-                await part.run(task_status=task_status)
-                returned = True
-
-            watching.start_soon(warn)
-            try:
-                await nursery.start(work, name=part.run)
-            except RuntimeError as error:
-                if not returned:
-                    raise
-                raise ConfigurationError(
-                    f"{name_of(part)}: its run() returned and had not called task_status.started(): call it once the "
-                    "worker is ready, and work until cancelled"
-                ) from error
-            watching.cancel_scope.cancel()
 
     def _close(self) -> None:
         """Free what live stages have, last in first out."""

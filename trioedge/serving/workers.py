@@ -1,0 +1,71 @@
+"""The workers of one run of an edge: those of its parts, and the admin socket."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import trio
+
+from ..errors import ConfigurationError
+from ..session.kinds import name_of
+from ..session.stage import Worker
+from ..telemetry.observer import Observer, parted
+
+SLOW_START_SECONDS: Final = 5.0
+"""A worker that takes longer to start is named in the log."""
+
+Background: TypeAlias = "Callable[..., Awaitable[object]]"
+
+
+async def start_worker(nursery: trio.Nursery, part: Worker, log: Observer) -> None:
+    """Start the worker of a part; the log names one that does not call ``task_status.started()`` for 5 s."""
+    async with trio.open_nursery() as watching:
+
+        async def warn() -> None:
+            await trio.sleep(SLOW_START_SECONDS)
+            log.notice("worker has not started: its run() must call task_status.started()", stage=name_of(part))
+
+        returned = False
+
+        async def work(*, task_status: trio.TaskStatus[None]) -> None:
+            nonlocal returned
+            await part.run(task_status=task_status)
+            returned = True
+
+        watching.start_soon(warn)
+        try:
+            await nursery.start(work, name=part.run)
+        except RuntimeError as error:
+            if not returned:
+                raise
+            raise ConfigurationError(
+                f"{name_of(part)}: its run() returned and had not called task_status.started(): call it once the "
+                "worker is ready, and work until cancelled"
+            ) from error
+        watching.cancel_scope.cancel()
+
+
+async def guarded(background: Background, log: Observer, *, task_status: trio.TaskStatus[None]) -> None:
+    """Run the admin socket; one that fails once it is there is logged, and the edge goes on without it."""
+    status = _Status(task_status)
+    try:
+        await background(task_status=status)
+    except BaseException as fault:
+        stop, failure = parted(fault)
+        if not status.is_started:
+            raise
+        if failure is not None:
+            log.fault("admin socket failed", failure)
+        if stop is not None:
+            raise stop from None
+
+
+class _Status:
+    """The status of a starting task, which remembers that it has started."""
+
+    def __init__(self, status: trio.TaskStatus[None]) -> None:
+        self._status = status
+        self.is_started = False
+
+    def started(self, value: object = None) -> None:  # noqa: ARG002 - the shape of a task status
+        self.is_started = True
+        self._status.started()
