@@ -146,3 +146,23 @@ def test_rounding_makes_no_item_early_and_none_later_than_a_tick(tick: float) ->
             deadlines.add(number, due)
             assert expired(deadlines, nextafter(due, 0)) == []
             assert expired(deadlines, due + 1.001 * tick) == [number]
+
+
+def test_deadlines_that_are_set_far_away_and_cancelled_leave_no_memory() -> None:
+    deadlines: Deadlines[str] = Deadlines(0.05)
+    kept = [deadlines.add(f"kept {number}", 1e6 + number) for number in range(10)]
+    for number in range(10_000):
+        deadlines.discard("gone", deadlines.add("gone", 60_000.0 + number))
+        assert len(deadlines._buckets) == len(deadlines._heap) <= 65
+    assert [deadlines.take(2e6) for _ in range(11)] == [*(f"kept {number}" for number in range(10)), None]
+    assert len(set(kept)) == 10
+
+
+def test_deadlines_that_stay_are_given_in_order_however_many_were_cancelled_between() -> None:
+    deadlines: Deadlines[int] = Deadlines(1.0)
+    ticks = {number: deadlines.add(number, 3.0 * number) for number in range(1_000)}
+    for number in range(0, 1_000, 2):
+        deadlines.discard(number, ticks[number])
+    for number in range(1_000, 2_000):
+        deadlines.add(number, 3.0 * number)
+    assert [deadlines.take(1e9) for _ in range(1_501)] == [*range(1, 1_000, 2), *range(1_000, 2_000), None]

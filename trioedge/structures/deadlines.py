@@ -6,7 +6,7 @@ tick share a bucket, and a heap orders the buckets, so the cost grows with the n
 
 import heapq
 from math import ceil, inf
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -14,13 +14,18 @@ NEVER = -1
 """The tick of an item that is due at infinity. It is in no bucket."""
 
 
+FEW_BUCKETS: Final = 64
+"""So many buckets are kept without a look whether they are empty."""
+
+
 class Deadlines(Generic[T]):
     """Items and when they are due, rounded up to a multiple of `tick` seconds: never early, at most a tick late.
 
-    Unbounded: the caller limits the number of items. An empty bucket stays until its tick has passed.
+    Unbounded: the caller limits the number of items. Empty buckets are removed when their tick has passed, or when the
+    buckets are twice as many as after the last removal, so they never are the larger part for long.
     """
 
-    __slots__ = ("_buckets", "_heap", "_ticks_per_second")
+    __slots__ = ("_buckets", "_heap", "_sweep_at", "_ticks_per_second")
 
     def __init__(self, tick: float) -> None:
         """Start empty.
@@ -32,6 +37,7 @@ class Deadlines(Generic[T]):
         # Both have the same ticks, each once; `_heap` is a binary heap of them.
         self._buckets: dict[int, set[T]] = {}
         self._heap: list[int] = []
+        self._sweep_at = FEW_BUCKETS  # the number of buckets at which the empty ones are removed
 
     def add(self, item: T, due: float) -> int:
         """Set a deadline for `item` at `due` seconds, beside any other that it has.
@@ -50,6 +56,8 @@ class Deadlines(Generic[T]):
         if bucket is None:
             self._buckets[tick] = {item}
             heapq.heappush(self._heap, tick)
+            if len(self._heap) > self._sweep_at:
+                self._sweep()
         else:
             bucket.add(item)
         return tick
@@ -59,6 +67,13 @@ class Deadlines(Generic[T]):
         bucket = self._buckets.get(tick)
         if bucket is not None:
             bucket.discard(item)
+
+    def _sweep(self) -> None:
+        """Remove the empty buckets, whose ticks may be hours away; O(1) for each bucket that was added."""
+        self._buckets = {tick: bucket for tick, bucket in self._buckets.items() if bucket}
+        self._heap = list(self._buckets)
+        heapq.heapify(self._heap)
+        self._sweep_at = max(FEW_BUCKETS, 2 * len(self._heap))
 
     def next_due(self) -> float:
         """Give the time in seconds at which to call :meth:`take` again; infinity when no deadline is set.
