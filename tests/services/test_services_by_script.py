@@ -108,12 +108,13 @@ class ServicesMachine(RuleBasedStateMachine):
     def name_it(self, session: Session, name: str) -> None:
         """Name the service of a session; a refusal changes nothing else."""
         service = self.named.get(name)
+        full = service is not None and service.live >= service.max_sessions
         session.service = name
         if service is None:
             assert session.refusal == UNKNOWN_SERVICE
         elif not service.policy.enabled:
             assert session.refusal == DISABLED_SERVICE
-        elif self.of[session] is not service and service.live >= service.max_sessions:
+        elif full and self.of[session] is not service:
             assert session.refusal == TOO_MANY_SESSIONS
         else:
             assert session.refusal is None
