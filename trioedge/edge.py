@@ -184,9 +184,9 @@ class Edge:
     ) -> int:
         """Cut the live sessions that match everything named, with reason ``evicted``, and say how many.
 
-        All have their `cut_reason` when this returns. Up to 64 are closed by then, more soon, in slices; one that is
-        inside a middleware is closed when its task next runs. Costs what it cuts. A prefix wider than `source_prefix`
-        looks at every source: 16,384 at once, at others later, and then the number is of those cut so far.
+        All have their `cut_reason` when this returns. Up to 64 are closed by then; of more, all soon, in slices. One
+        that is inside a middleware is closed when its task next runs. Costs what it cuts. A prefix wider than
+        `source_prefix` looks at every source: 16,384 at once, at others later; the number is of those cut so far.
 
         Args:
             service: sessions of this service.

@@ -422,3 +422,28 @@ async def test_in_memory_a_stream_is_an_upstream(autojump_clock: trio.testing.Mo
         assert await client.ended() == te.Completed()
     with pytest.raises(trio.ClosedResourceError):
         await near.receive_some()
+
+
+@pytest.mark.parametrize("form", [str, parse_address])
+async def test_a_session_that_is_relayed_to_a_listener_of_its_edge_is_refused(form: Callable[[str], Any]) -> None:
+    @attrs.define(eq=False)
+    class Loop:
+        """Relays every session to the edge itself."""
+
+        context: te.EdgeContext = attrs.field(init=False)
+        kind = "endpoint"
+        relays = True
+
+        def open(self, context: te.EdgeContext) -> "Loop":
+            self.context = context
+            return self
+
+        async def handle(self, session: te.Session) -> te.Outcome:
+            return await self.context.relay(session, form(self.context.listeners[0]))
+
+    edge = edge_of(Loop())
+    async with serving(edge) as port, await connect(port) as client:
+        with pytest.raises(trio.BrokenResourceError):
+            await receive_all(client)
+    assert edge.statistics().accepted == 1
+    assert edge.statistics().ended == {te.Reason.UPSTREAM_FORBIDDEN: 1}

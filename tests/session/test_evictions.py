@@ -13,7 +13,7 @@ from trioedge.testing import make_session
 class Carrier:
     """Counts its cuts; one of them may raise."""
 
-    def __init__(self, fault: Exception | None = None) -> None:
+    def __init__(self, fault: BaseException | None = None) -> None:
         self.cuts: list[Reason] = []
         self.fault = fault
 
@@ -94,10 +94,10 @@ def test_a_marked_session_that_has_ended_is_not_closed() -> None:
     assert [closed([session]) for session in sessions] == [1, 0, 1]
 
 
-def test_a_cut_that_raises_is_logged_and_costs_no_other() -> None:
+@pytest.mark.parametrize("bug", [LookupError("bug"), BaseException("odd")])
+def test_a_cut_that_raises_is_logged_and_costs_no_other(bug: BaseException) -> None:
     evictions, _, log = started()
     sessions = carried(70)
-    bug = LookupError("bug")
     for number in (0, 65):
         cast(Any, sessions[number].carrier).fault = bug
     evictions.cut(sessions, Reason.EVICTED)

@@ -36,7 +36,7 @@ from ..upstreams.attempt import Attempt
 from ..upstreams.by_policy import PolicyUpstreams
 from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import TaskConnector, open_outbound
-from ..upstreams.own_listeners import own_listener
+from ..upstreams.own_listeners import refusal_of
 from ..upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -92,11 +92,8 @@ class Forwarding:
     def _name(self, destination: str | Address, service: str) -> Upstream | Reject:
         """Make the upstream of a destination that a function or a stage gave to a session of a service."""
         address = destination if isinstance(destination, Address) else parse_address(destination)
-        if (listener := own_listener(address, self._context.listeners)) is not None:
-            return Reject(
-                Reason.UPSTREAM_FORBIDDEN,
-                f"{address} is {listener}, where this edge itself listens: the session would come back for ever",
-            )
+        if (refusal := refusal_of(address, self._context.listeners)) is not None:
+            return refusal
         return Upstream(
             address, self._connector, self._context, self._seconds, self._permit, self._retries, asker=service
         )

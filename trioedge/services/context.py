@@ -193,7 +193,7 @@ class EdgeContext:
 
         Returns:
             The outcome, for the endpoint to return. An upstream that cannot be reached gives a `Completed` with its
-            reason. Both sides are closed, also after a cancel.
+            reason, and so does an address at which the edge itself listens. Both sides are closed, also after a cancel.
 
         Raises:
             ConfigurationError: `upstream` is text and no address.

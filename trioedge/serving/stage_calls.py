@@ -16,6 +16,7 @@ from ..telemetry.observer import Observer
 from ..upstreams.connector import Connecting, Target
 from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import as_stream, resolved, with_scopes
+from ..upstreams.own_listeners import refusal_of
 from ..upstreams.resolver import Resolver
 from .listener import Listener, addresses_of
 
@@ -54,6 +55,8 @@ class StageCalls:
             if isinstance(upstream, str):
                 upstream = parse_address(upstream)
             if isinstance(upstream, Address):
+                if (refusal := refusal_of(upstream, self.addresses())) is not None:
+                    return Completed(refusal.reason, refusal.detail)
                 session.lead_to(upstream)
                 up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS, asker=session.service.name))
             else:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from ..errors import ENDS
 from .session import Session
 from .verdict import Reason
 
@@ -129,7 +130,9 @@ class Evictions:
     def _close(self, session: Session) -> None:
         try:
             session.carry_out_cut()
-        except Exception as fault:
+        except ENDS:
+            raise
+        except BaseException as fault:
             if self._log is None:
                 raise
             self._log.fault("cut failed", fault, session=session.id)

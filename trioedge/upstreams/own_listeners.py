@@ -10,6 +10,7 @@ from typing import Final
 
 from ..addresses.address import Address, packed_ip, parse_address
 from ..errors import ConfigurationError
+from ..session.verdict import Reason, Reject
 
 _ANY: Final = (bytes(4), bytes(16))
 _LOOPBACK: Final = (b"\x7f\0\0\1", bytes(15) + b"\1")
@@ -33,6 +34,17 @@ def own_listener(destination: object, listeners: Sequence[str]) -> str | None:
         if _reaches(destination, parse_address(text, listening=True)):
             return text
     return None
+
+
+def refusal_of(destination: Address, listeners: Sequence[str]) -> Reject | None:
+    """Return the refusal of a session whose destination is one of the edge's listeners, or None."""
+    listener = own_listener(destination, listeners)
+    if listener is None:
+        return None
+    return Reject(
+        Reason.UPSTREAM_FORBIDDEN,
+        f"{destination} is {listener}, where this edge itself listens: the session would come back for ever",
+    )
 
 
 def _reaches(to: Address, listener: Address) -> bool:
