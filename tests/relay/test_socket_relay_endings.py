@@ -165,3 +165,31 @@ async def test_a_reset_client_that_had_ended_leaves_the_upstream_a_reset_behind_
             await wire.over.wait()
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             wire.upstream.send(b"an answer")
+
+
+@pytest.mark.parametrize("local", [False, True])
+@pytest.mark.parametrize("leaves", ["client", "upstream"])
+async def test_a_side_that_first_sends_and_then_reads_is_heard_out_when_the_other_one_has_gone(
+    leaves: str, local: bool
+) -> None:
+    """Both ways are full when one side goes: the other one reads on only once its own bytes are taken."""
+    async with open_wires() as wires:
+        wire = wires.connect(local=local)
+        gone, stays = (wire.client, wire.upstream) if leaves == "client" else (wire.upstream, wire.client)
+        await fill(stays)
+        await fill(gone)
+        assert wire.relay.up.backlog is not None
+        assert wire.relay.down.backlog is not None
+        gone.close()  # with bytes that it has not read, so that it is a reset
+        with trio.fail_after(5):
+            for _ in range(200):
+                data = memoryview(bytes(100_000))
+                while data:
+                    try:
+                        data = data[stays.send(data) :]
+                    except BlockingIOError:
+                        await trio.sleep(0.001)
+            heard, _ = await read_slowly(stays)
+            await wire.over.wait()
+        assert heard
+        assert wire.outcomes[0].reason is Reason.RESET

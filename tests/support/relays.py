@@ -56,7 +56,8 @@ class Wires:
 
     def connect(
         self, *, prefetched: bytes = b"", greeting: bytes = b"", up_meter: Meter | None = None,
-        allowance: Allowance | None = None, down_rate: float = inf, up_rate: float = inf, **limits: float,
+        allowance: Allowance | None = None, down_rate: float = inf, up_rate: float = inf,
+        local: bool = False, **limits: float,
     ) -> Wire:  # fmt: skip
         """Begin a relay.
 
@@ -67,10 +68,10 @@ class Wires:
             allowance: as `Session` has it.
             down_rate: as `Session` has it.
             up_rate: as `Session` has it.
+            local: whether all are local sockets.
             limits: `idle_seconds` and `half_closed_seconds` of the session.
         """
-        client, down = tcp_pair()
-        upstream, up = tcp_pair()
+        (client, down), (upstream, up) = (local_pair() if local else tcp_pair() for _ in range(2))
         if greeting:
             upstream.send(greeting)
         session = make_session(now=trio.current_time())
@@ -85,7 +86,8 @@ class Wires:
         self.reactor.refresh()
         session.carrier = wire.relay = Relay(session, self.reactor, down, up, wire.ended)
         self.reactor.add(up.fileno(), wire.relay.up)
-        wire.relay.start(prefetched, readable=bool(greeting))
+        wire.relay.down.read_on |= local
+        wire.relay.start(prefetched, readable=bool(greeting) or local)
         return wire
 
     def close(self) -> None:
@@ -113,3 +115,11 @@ async def settle() -> None:
     with trio.CancelScope(shield=True):
         await trio.to_thread.run_sync(time.sleep, 0.02)
     await trio.testing.wait_all_tasks_blocked()
+
+
+def local_pair() -> tuple[socket.socket, socket.socket]:
+    """Give two connected local sockets, which do not block."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    return near, far

@@ -14,6 +14,7 @@
 | the same | it has ended | it is lost |
 | reset | | it takes no more; what has arrived is read, at once or once the peer takes it, but not in a pause |
 | the allowance is used up | | the relay pauses: neither side is read until it is lifted |
+| it takes no more | it has a backlog | the backlog is dropped; read the peer, whose event has passed |
 | readable | the peer takes no more | read and drop the bytes: they are not counted, and are no life |
 
 It is not read while its peer has a backlog, once it has ended, and during a pause.
@@ -108,8 +109,7 @@ class RelaySide:
         elif self.ended or self.peer.backlog is not None:
             self._refuse(code)
         elif self.failure is None:  # and it is read next
-            self.failure = reset_outcome(code)
-            self.backlog = None
+            self._fail(code)
             self._relay.half_closed()
 
     def resume(self) -> None:
@@ -236,22 +236,26 @@ class RelaySide:
         """Handle that it takes no more bytes; an answer in it is read first."""
         if self.failure is not None:
             return
-        self.failure = reset_outcome(code)
-        self.backlog = None
+        failure = self._fail(code)
         if self.ended or self.peer.failure is not None:
-            self._relay.lose(self, self.failure)
+            self._relay.lose(self, failure)
         else:
             self._relay.half_closed()
             self.read_on = True
             self.ask_again()
 
+    def _fail(self, code: int) -> Completed:
+        """Take no more bytes. The peer's are dropped from now on, and events of some may have passed."""
+        self.failure = failure = reset_outcome(code)
+        if self.backlog is not None:
+            self.backlog = None
+            self.peer.ask_again()
+        return failure
+
     def _lose(self, code: int) -> None:
         """Handle that it takes no more bytes and has no more either."""
         self.ended = True
-        if self.failure is None:
-            self.failure = reset_outcome(code)
-            self.backlog = None
-        self._relay.lose(self, self.failure)
+        self._relay.lose(self, self.failure or self._fail(code))
 
     def release(self) -> None:
         """Drop every reference but the count, so that no cycle is left for the garbage collector."""
