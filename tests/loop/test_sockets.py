@@ -3,6 +3,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from trioedge.loop.sockets import (
     ephemeral_ports,
     for_users,
     is_connected_to_itself,
+    is_owed,
     keep_alive,
     no_delay,
     pace,
@@ -106,6 +108,19 @@ def test_bytes_in_the_send_buffer_are_counted(
     deadline = time.monotonic() + 5
     while count(near):  # until the acknowledgement has arrived
         assert time.monotonic() < deadline
+
+
+def test_no_byte_is_unacknowledged_once_the_other_end_has_reset_the_connection(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = pair
+    with suppress(BlockingIOError):
+        while True:
+            near.send(bytes(65536))
+    assert unacknowledged_bytes(near) > 0
+    reset(far)
+    assert unacknowledged_bytes(near) == 0
+    assert not is_owed(near)
 
 
 def test_bytes_that_were_sent_and_not_acknowledged_are_not_unsent() -> None:

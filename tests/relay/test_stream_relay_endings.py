@@ -143,6 +143,23 @@ async def test_a_client_that_resets_while_nothing_moves_is_soon_over_and_an_echo
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("first", ["client", "upstream"])
+async def test_a_side_that_resets_with_bytes_still_on_their_way_to_it_ends_a_session_whose_other_side_has_reset(
+    first: str, mode: str
+) -> None:
+    async with relayed(mode) as ends:
+        gone, left = (ends.client, ends.upstream) if first == "client" else (ends.upstream, ends.client)
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await gone.send_all(WORDS)
+        await trio.sleep(0.05)
+        reset(gone)
+        await trio.sleep(0.05)
+        assert ends.outcomes == []  # some bytes are not delivered yet
+        reset(left)
+    assert [outcome.reason for outcome in ends.outcomes] == [Reason.RESET]
+
+
+@pytest.mark.parametrize("mode", MODES)
 async def test_an_answer_amid_an_upload_reaches_the_client(mode: str) -> None:
     answer = b"413 too large, " * 2_000
     for _ in range(5):

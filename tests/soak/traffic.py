@@ -9,6 +9,7 @@ import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 import trio
 
@@ -19,6 +20,8 @@ SECONDS = 20.0
 """A session that takes longer hangs."""
 SILENT_SECONDS = 0.3
 """How long a client that never reads stays."""
+UNREAD_SECONDS = 3.0
+"""How long a client that does not read tries to send: an upstream that sends before it reads may wait for it."""
 SLOW_READ = 32_768
 SLOW_PAUSE = 0.002
 NARROW = 131_072
@@ -158,8 +161,10 @@ async def client(traffic: Traffic, session: Session, connect: Connect) -> None:
 
 
 async def _upload(sock: Sock, script: Script, count: Callable[[int], None]) -> None:
+    patience = inf if script.client_end is ClientEnd.FINISH else UNREAD_SECONDS
     try:
-        await send(sock, 2 * script.number, script.up, script.up_piece, script.client_pause, count)
+        with trio.move_on_after(patience):
+            await send(sock, 2 * script.number, script.up, script.up_piece, script.client_pause, count)
         if script.client_end is ClientEnd.FINISH:
             sock.shutdown(socket.SHUT_WR)
     except (*Ends, OSError):

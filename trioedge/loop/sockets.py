@@ -34,6 +34,8 @@ _SOCKET: Final = int(socket.SOL_SOCKET)
 _LINGER: Final = int(socket.SO_LINGER)
 _TCP: Final = int(socket.IPPROTO_TCP)
 _NODELAY: Final = int(socket.TCP_NODELAY)
+_INFO: Final = int(socket.TCP_INFO)
+_TCP_CLOSE: Final = 7  # linux/tcp_states.h
 _STREAM: Final = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 _COUNT: Final = struct.Struct("i")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for 0 s: close() sends a reset and drops all buffers
@@ -186,14 +188,15 @@ def received_bytes(sock: socket.SocketType) -> int:
 def unacknowledged_bytes(sock: socket.SocketType) -> int:
     """Count the bytes in the send buffer: unsent ones, and sent ones not acknowledged yet (SIOCOUTQ, tcp(7)).
 
-    0 if the kernel has no such count.
+    0 if the kernel has no such count, and once the connection was reset: the count stays then, for ever.
     """
-    return _queued(sock, termios.TIOCOUTQ)
+    count = _queued(sock, termios.TIOCOUTQ)
+    return 0 if count and _is_over(sock) else count
 
 
 def is_owed(sock: socket.SocketType) -> bool:
     """Tell whether the host of a TCP socket has not acknowledged all bytes; no more is known of other sockets."""
-    return _family(sock) != _LOCAL and _queued(sock, termios.TIOCOUTQ) > 0
+    return _family(sock) != _LOCAL and unacknowledged_bytes(sock) > 0
 
 
 def unsent_bytes(sock: socket.SocketType) -> int:
@@ -202,6 +205,14 @@ def unsent_bytes(sock: socket.SocketType) -> int:
     0 for a socket without such a count, such as a local one.
     """
     return _queued(sock, _SIOCOUTQNSD)
+
+
+def _is_over(sock: socket.SocketType) -> bool:
+    """Tell whether the kernel has given a TCP connection up, as after a reset (TCP_INFO, tcp(7))."""
+    try:
+        return sock.getsockopt(_TCP, _INFO, 1)[0] == _TCP_CLOSE
+    except OSError:  # a local socket
+        return False
 
 
 def _queued(sock: socket.SocketType, request: int) -> int:

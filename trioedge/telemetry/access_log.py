@@ -54,7 +54,7 @@ class AccessLog:
         self,
         to: str | os.PathLike[str] | TextIO = "-",
         *,
-        format: AccessFormat = "json",  # noqa: A002
+        format: AccessFormat = "json",  # noqa: A002 - the word that users expect
         only: Only = "all",
         sample: float = 1.0,
     ) -> None:
