@@ -26,6 +26,8 @@ SETTLED_PART = 0.3
 BAR = 0.02
 """How much may be added from then to the end, as a part."""
 ROUND_SECONDS = 0.5
+SETTLING_SECONDS = 0.05
+"""The same before growth is measured, so that every table has been full for long by then."""
 SOURCES = 200
 """Addresses that a round comes from."""
 ROUNDS = 10
@@ -113,7 +115,7 @@ async def endurance(task: Task) -> list[Row]:
         while (at := trio.current_time() - began) < task.seconds:
             number += 1
             for each in watched:
-                await _round(each, client, number)
+                await _round(each, client, number, SETTLING_SECONDS if at < settled else ROUND_SECONDS)
                 await each.look(trio.current_time() - began)
             if at - said > 15:
                 said = at
@@ -124,17 +126,17 @@ async def endurance(task: Task) -> list[Row]:
         return [each.row(settled, trio.current_time() - began) for each in watched]
 
 
-async def _round(each: Watched, client: Path, number: int) -> None:
+async def _round(each: Watched, client: Path, number: int, seconds: float) -> None:
     """Sessions of all sorts."""
     async with trio.open_nursery() as nursery:
         if each.edge is not None:
             doomed = each.edge.addresses["doomed"]
-            nursery.start_soon(load.ask, client, "sessions", doomed, ROUND_SECONDS, 0, 4)
-        answer = await load.ask(client, "sessions", each.address, ROUND_SECONDS, 0, 16)
+            nursery.start_soon(load.ask, client, "sessions", doomed, seconds, 0, 4)
+        answer = await load.ask(client, "sessions", each.address, seconds, 0, 16)
         each.sessions += int(answer["count"]) if answer else 0
         if each.edge is not None:
             await each.edge.ask("evict")
             await each.edge.ask("change")
     await load.ask(client, "cold", each.address, SOURCES, number % ROUNDS * SOURCES, 0)
-    await load.ask(client, "bulk", each.address, 0.2, 0)
+    await load.ask(client, "bulk", each.address, 0.4 * seconds, 0)
     each.sessions += SOURCES + 1
