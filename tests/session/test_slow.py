@@ -29,7 +29,7 @@ class Slower(Stage): ...
 
 class Unnamed(Stage):
     def decide(self, session: te.Session) -> te.Verdict:
-        session.service = "no such/name"
+        session.service = ""
         return super().decide(session)
 
 
@@ -66,7 +66,8 @@ async def test_each_slow_decision_is_named_also_where_it_or_a_later_one_refuses(
 
 async def test_a_slow_decision_whose_service_is_refused_is_named() -> None:
     clock = [0]
-    assert [line["stage"] for line in await warned(clock, Unnamed(clock, 80))] == ["Unnamed"]
+    lines = await warned(clock, Unnamed(clock, 80), Slow(clock, 80))
+    assert [line["stage"] for line in lines] == ["Unnamed"]
 
 
 async def test_quick_decisions_that_are_slow_together_are_not_named() -> None:

@@ -328,15 +328,13 @@ def _fuse(
             took = now - before
             before = now
             buckets[took.bit_length()] += 1
-            if verdict is not CONTINUE:
-                trace.append(~took)
-                if now - began > SLOW_NANOSECONDS:
-                    warn_of_slow(stages, trace[first:], log)
-                return checked(verdict, stages[decides.index(each)])
-            if session.refusal is not None:
-                trace.append(~took)
-                return session.refusal
-            trace.append(took)
+            if verdict is CONTINUE and session.refusal is None:
+                trace.append(took)
+                continue
+            trace.append(~took)
+            if now - began > SLOW_NANOSECONDS:
+                warn_of_slow(stages, trace[first:], log)
+            return checked(session.refusal if verdict is CONTINUE else verdict, stages[decides.index(each)])
         if before - began > SLOW_NANOSECONDS:
             warn_of_slow(stages, trace[first:], log)
         return CONTINUE
