@@ -144,6 +144,18 @@ def test_a_closed_writer_writes_what_is_queued_then_acts_and_takes_no_more() -> 
     assert not [thread for thread in threading.enumerate() if thread is writer.thread]
 
 
+def test_a_flush_of_a_closed_writer_waits_for_its_last_line_and_no_longer() -> None:
+    gate = Gate()
+    writer = LineWriter(gate)
+    writer.write(b"1\n")
+    writer.close(lambda: None, 0)
+    assert not writer.flush(0)
+    gate.opened.set()
+    assert writer.flush(LONG)
+    assert gate.written == [b"1\n"]
+    assert writer.flush(0)
+
+
 def test_an_exception_of_an_action_ends_no_thread() -> None:
     gate = Gate()
     gate.opened.set()

@@ -132,8 +132,12 @@ class LineWriter:
 
     def flush(self, seconds: float) -> bool:
         """Wait until the lines that are queued are written, or for `seconds`; say whether they are."""
-        if self.thread is None:
+        thread = self.thread
+        if thread is None:
             return True
+        if self._closed:  # it takes no more calls, and its thread ends behind the last line
+            thread.join(seconds)
+            return not thread.is_alive()
         done = threading.Event()
         self.call(done.set)
         return done.wait(seconds)
