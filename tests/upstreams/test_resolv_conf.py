@@ -1,3 +1,4 @@
+import dns.name
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ ONE = ("192.0.2.53",)
         (b"domain b.test\nsearch a.test\nnameserver 192.0.2.53", ResolvConf(ONE, ("a.test",))),
         (b"search a..test b.test # c.test\nnameserver 192.0.2.53", ResolvConf(ONE, ("b.test",))),
         (b"search " + b"a" * 64 + b".test b.test\nnameserver 192.0.2.53", ResolvConf(ONE, ("b.test",))),
+        (b"search a\\300.test a.test\\ b.test\nnameserver 192.0.2.53", ResolvConf(ONE, ("b.test",))),
         (b"search b\xe9.test b.test\nnameserver 192.0.2.53", ResolvConf(ONE, ("b.test",))),
         (b"search .\nnameserver 192.0.2.53", ResolvConf(ONE, (".",))),
         (
@@ -54,3 +56,10 @@ def test_no_file_keeps_a_server_from_being_read(parts: list[bytes]) -> None:
     found = parse_resolv_conf(b"".join(parts) + b"\nnameserver 192.0.2.53\n")
     assert found.servers[-1] == "192.0.2.53"
     assert found.timeout >= 1
+
+
+@examples(300)
+@given(st.text(st.sampled_from('ab.-_*@\\"()$;#12xn'), max_size=12))
+def test_every_domain_that_is_kept_can_be_queried(word: str) -> None:
+    for domain in parse_resolv_conf(f"search {word}\n".encode()).search:
+        assert dns.name.from_text(domain).is_absolute()

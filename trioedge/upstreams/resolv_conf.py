@@ -66,13 +66,14 @@ def parse_resolv_conf(text: bytes) -> ResolvConf:
 
 
 def _domains(words: Iterable[str]) -> tuple[str, ...]:
-    """Keep the words that can be domains; a comment at the end of the line ends them."""
+    """Keep the words that can be domains, none with an escape; a comment at the end of the line ends them."""
     domains: list[str] = []
     for word in words:
         if word[0] in "#;":
             break
         labels = word.removesuffix(".").split(".")
-        if word == "." or (word.isascii() and len(word) <= 253 and all(0 < len(label) <= 63 for label in labels)):
+        plain = word.isascii() and "\\" not in word and len(word) <= 253
+        if word == "." or (plain and all(0 < len(label) <= 63 for label in labels)):
             domains.append(word)
     return tuple(domains)
 
