@@ -274,6 +274,18 @@ async def test_a_pool_that_is_cancelled_before_it_begins_connects_nothing() -> N
     assert held.attempts == {}
 
 
+async def test_a_session_that_ends_after_its_pool_was_cancelled_is_not_replaced() -> None:
+    reactor = Batches()
+    held = HeldConnector(reactor)
+    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=2)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await pool.run()
+    pool.released()
+    reactor.end_batch()
+    assert held.attempts == {}
+
+
 async def test_an_outbound_that_stops_the_process_is_not_held_back() -> None:
     class Stopping(HeldConnector):
         def start(self, target: Target, callback: ConnectCallback) -> Attempt:

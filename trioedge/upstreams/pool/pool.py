@@ -184,6 +184,7 @@ class IdlePool:
                     await self._changed.wait_value(True)
                 self._changed.value = False
         finally:
+            self._size = 0  # a session that ends later must not connect anything
             while self._drop_one():
                 pass
 
