@@ -1,5 +1,6 @@
 """Tokens and authorities that are renewed while an edge runs."""
 
+import errno
 import os
 import ssl
 from collections.abc import Callable
@@ -92,6 +93,21 @@ def test_while_a_file_is_missing_or_wrong_its_former_content_is_used_and_the_fau
     assert "first" not in file.fault
     assert "two" not in file.fault
     replace(path, "second")
+    assert (file.value(), file.fault) == ("second", "")
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_at_the_next_look(path: Path) -> None:
+    def read(path: Path) -> str:
+        if full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read_token(path)
+
+    full = False
+    file = RenewedFile(path, read)
+    full = True
+    replace(path, "second")
+    assert (file.value(), "Too many open files" in file.fault) == ("first", True)
+    full = False
     assert (file.value(), file.fault) == ("second", "")
 
 

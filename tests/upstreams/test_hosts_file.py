@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -106,6 +107,24 @@ async def test_after_a_cancel_the_former_names_are_kept_and_the_next_refresh_rea
     assert hosts.addresses("db") == ("10.0.0.1",)
     await hosts.refresh()
     assert hosts.addresses("db") == ("10.0.0.22",)
+
+
+async def test_a_file_that_cannot_be_read_for_a_moment_keeps_its_former_names_until_it_can(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    (tmp_path / "hosts").write_text("10.0.0.1 db\n")
+    hosts = HostsFile(tmp_path / "hosts")
+    await hosts.refresh()
+    (tmp_path / "hosts").write_text("10.0.0.200 db\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refuse)
+        await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.1",)
+    await hosts.refresh()
+    assert hosts.addresses("db") == ("10.0.0.200",)
 
 
 async def test_a_system_without_threads_keeps_the_former_names_until_it_has_one(

@@ -53,13 +53,12 @@ class RenewedFile(Generic[T]):
         """Return the value of the file as it is now, or as it was when it was good."""
         found = identity_of(self._path)
         if found != self._seen:
-            self._seen = found
             try:
                 self._value = self._read(self._path)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError) as error:  # read it again at the next look: maybe only this process was full
                 self.fault = f"{self._path} cannot be used, so its former content is: {error}"
             else:
-                self.fault = ""
+                self._seen, self.fault = found, ""
         return self._value
 
 

@@ -47,12 +47,12 @@ class HostsFile:
     async def refresh(self) -> None:
         """Read the file again if its time, size or inode changed; in a thread, because a hosts file can be very long.
 
-        A file that is missing or cannot be read has no names. While the system has no thread left, the former names
-        are kept. A cancel takes effect before the read, and the former names are kept, or after it.
+        A file that is missing has no names. While it cannot be read, and while the system has no thread left, the
+        former names are kept. A cancel takes effect before the read, and the former names are kept, or after it.
         """
         version = _version(self._path)
         if version != self._version:
-            with suppress(RuntimeError):  # no thread
+            with suppress(OSError, RuntimeError):  # no descriptor or no thread is left, for example
                 self._addresses = await trio.to_thread.run_sync(_read, self._path, limiter=self._thread)
                 self._version = version
 
@@ -72,5 +72,5 @@ def _version(path: Path) -> tuple[int, int, int]:
 def _read(path: Path) -> dict[str, tuple[str, ...]]:
     try:
         return parse_hosts(path.read_text("utf-8", errors="replace"))
-    except OSError:
+    except FileNotFoundError:
         return {}
