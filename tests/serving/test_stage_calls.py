@@ -8,8 +8,10 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.support.names import FakeNames
 from tests.support.wires import serving
 from trioedge.addresses.address import parse_address
 from trioedge.testing import open_edge
@@ -54,6 +56,22 @@ async def test_resolve_raises_for_a_name_without_an_address_and_for_text_that_is
             await kept.context.resolve("tcp://gone.test:80")
         with pytest.raises(te.ConfigurationError, match="must begin with tcp://"):
             await kept.context.resolve("gone.test:80")
+
+
+async def test_a_callback_of_a_stage_that_raises_does_not_end_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(answer: object) -> None:
+        raise ValueError("no address for you")
+
+    kept = Kept()
+    async with open_edge(edge_with(kept)):
+        resolver: Any = kept.context.resolver
+        monkeypatch.setattr(resolver, "_names", FakeNames(db=["192.0.2.1"]))
+        with capture_logs() as logs:
+            resolver.ask(parse_address("tcp://db.test:80"), wrong)
+            await trio.testing.wait_all_tasks_blocked()
+        assert [line["event"] for line in logs] == ["resolver: a callback failed"]
+        ((_, where),) = await kept.context.resolve("tcp://db.test:80")
+        assert where == ("192.0.2.1", 80)
 
 
 async def test_a_resolve_that_is_cancelled_returns_nothing_later() -> None:

@@ -24,7 +24,7 @@ class Run:
     def __init__(self, names: FakeNames, hosts: Path = NO_HOSTS) -> None:
         self.names = names
         self.reactor = Reactor(Observer())
-        self.resolver = Resolver(self.reactor, names, HostsFile(hosts))
+        self.resolver = Resolver(self.reactor, names, HostsFile(hosts), Observer())
 
     def ask(self, address: Address = REDIS) -> list[Answer]:
         """Ask as a session does, and give a list that gets the answer once it is there."""

@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
-from tests.support.names import FakeNames
+from tests.support.names import NO_HOSTS, FakeNames
 from tests.support.resolvers import REDIS, CountingNames, Run, asked_by, running
 from trioedge.addresses.address import Address, parse_address
+from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
+from trioedge.telemetry.observer import Observer
 from trioedge.upstreams import hosts_file
 from trioedge.upstreams import resolver as resolver_module
 from trioedge.upstreams.errors import UpstreamError
+from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.upstreams.lookup import Absent, Failed, Found, Lookup
 from trioedge.upstreams.query_queue import PLACES
 from trioedge.upstreams.resolver import (
@@ -31,6 +35,10 @@ from trioedge.upstreams.resolver import (
 
 FOUND = Found(("192.0.2.1",), 30.0)
 ANSWER = ((socket.AF_INET, ("192.0.2.1", 6379)),)
+
+
+class Strange(BaseException):
+    """No Exception: a guard must hold this back as well."""
 
 
 def reason(answer: Answer) -> Reason:
@@ -345,6 +353,33 @@ async def test_a_callback_may_ask_for_another_name() -> None:
         run.resolver.ask(REDIS, lambda answer: run.resolver.ask(where, other.append))
         await trio.testing.wait_all_tasks_blocked()
         assert other == [((socket.AF_INET, ("192.0.2.2", 1)),)]
+
+
+async def test_a_callback_that_raises_is_logged_and_the_others_are_called() -> None:
+    def wrong(answer: Answer) -> None:
+        raise Strange("no address for you")
+
+    async with running(FakeNames(redis=["192.0.2.1"], other=["192.0.2.2"])) as run:
+        with capture_logs() as logs:
+            run.resolver.ask(REDIS, wrong)
+            answers = run.ask()
+            await trio.testing.wait_all_tasks_blocked()
+        assert answers == [ANSWER]
+        assert await run.answer(Address("tcp", "other.test", 1)) == ((socket.AF_INET, ("192.0.2.2", 1)),)
+    assert [(line["event"], line["upstream"]) for line in logs] == [
+        ("resolver: a callback failed", "tcp://redis.test:6379")
+    ]
+
+
+async def test_a_callback_that_raises_ends_a_resolver_without_a_log() -> None:
+    def wrong(answer: Answer) -> None:
+        raise Strange("no address for you")
+
+    resolver = resolver_module.Resolver(Reactor(Observer()), FakeNames(redis=["192.0.2.1"]), HostsFile(NO_HOSTS))
+    with pytest.RaisesGroup(pytest.RaisesGroup(Strange)):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(resolver.run)
+            resolver.ask(REDIS, wrong)
 
 
 async def test_a_cancel_ends_every_query_and_calls_no_caller() -> None:

@@ -168,7 +168,7 @@ class Run:
         """Start all but the listeners, in order."""
         self._reactor = reactor = Reactor(self._log)
         await nursery.start(reactor.run)
-        self._resolver = Resolver(reactor)
+        self._resolver = Resolver(reactor, log=self._log)
         await nursery.start(self._resolver.run)
         if self._access is not None:
             await nursery.start(self._access.run)

@@ -31,6 +31,7 @@ from ..addresses.address import Address
 from ..loop.reactor import Reactor
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
+from ..telemetry.observer import STOPS, Observer
 from .errors import UpstreamError
 from .hosts_file import HostsFile
 from .lookup import Absent, Found, Lookup, take_turns
@@ -130,24 +131,35 @@ class _Asked:
         self.stale_at = stale_at
         self.waiting: list[tuple[Address, OnAnswer]] = []
 
-    def call(self, known: _Known) -> None:
-        """Answer the callers that wait."""
+    def call(self, known: _Known, log: Observer | None) -> None:
+        """Answer the callers that wait. An exception of one is logged, and the others are called."""
         waiting, self.waiting = self.waiting, []
         for address, on_answer in waiting:
-            on_answer(known.answer(address))
+            try:
+                on_answer(known.answer(address))
+            except STOPS:
+                raise
+            except BaseException as fault:
+                if log is None:
+                    raise
+                log.fault("resolver: a callback failed", fault, upstream=str(address))
 
 
 class Resolver:
     """Resolves destinations to socket addresses, from the hosts file first, then from the name servers."""
 
-    def __init__(self, reactor: Reactor, names: Names | None = None, hosts: HostsFile | None = None) -> None:
+    def __init__(
+        self, reactor: Reactor, names: Names | None = None, hosts: HostsFile | None = None, log: Observer | None = None
+    ) -> None:
         """Start with an empty cache; no file is read and no query sent before :meth:`run`.
 
         Args:
             reactor: the clock of the cache.
             names: sends the queries; by default to the servers in the system's `resolv.conf`.
             hosts: consulted before a query; by default the system's hosts file.
+            log: logs the exceptions of callbacks that have waited; without one they are raised, and end the worker.
         """
+        self._log = log
         self._reactor = reactor
         if names is None:
             from .name_servers import NameServers  # takes 40 ms: only when an edge serves, not when it is described
@@ -179,7 +191,8 @@ class Resolver:
         Args:
             address: the destination; IP addresses, local sockets and `localhost` need no query.
             on_answer: called once, with at most :data:`ADDRESSES` socket addresses in the order in which to try them,
-                or with an :class:`.UpstreamError`. Not called when the worker is cancelled before it has an answer.
+                or with an :class:`.UpstreamError`. Not called when the worker is cancelled before it has an answer. Its
+                exceptions come out of this call, or are logged if it has waited.
             asker: shares the queries with other askers: however many names it asks for, theirs are queried as well.
         """
         answer = local_answer(address)
@@ -256,7 +269,7 @@ class Resolver:
         while self._late and self._late[0][0] <= now:
             _, host, asked = self._late.popleft()
             if asked.known is not None and self._asking.get(host) is asked:
-                asked.call(asked.known)
+                asked.call(asked.known, self._log)
 
     async def _query(self, host: str) -> None:
         lookup = await self._names.look_up(host, trio.current_time() + QUERY_SECONDS)
@@ -297,7 +310,7 @@ class Resolver:
         self._known.move_to_end(host)
         if len(self._known) > CAPACITY:
             self._known.popitem(last=False)
-        asked.call(known)
+        asked.call(known, self._log)
 
 
 def _socket_addresses(hosts: tuple[str, ...], port: int) -> tuple[SocketAddress, ...]:
