@@ -144,6 +144,16 @@ def test_a_closed_writer_writes_what_is_queued_then_acts_and_takes_no_more() -> 
     assert not [thread for thread in threading.enumerate() if thread is writer.thread]
 
 
+def test_a_writer_without_a_line_acts_at_its_close_without_a_thread_and_holds_an_exception_back() -> None:
+    acted: list[str] = []
+    writer = LineWriter(Gate())
+    assert writer.close(lambda: acted.append("closed"), 0)
+    assert (acted, writer.thread) == (["closed"], None)
+    writer.write(b"1\n")
+    assert (writer.lost, writer.thread) == (1, None)
+    assert LineWriter(Gate()).close(lambda: 1 // 0, 0)
+
+
 def test_a_flush_of_a_closed_writer_waits_for_its_last_line_and_no_longer() -> None:
     gate = Gate()
     writer = LineWriter(gate)

@@ -143,15 +143,21 @@ class LineWriter:
         return done.wait(seconds)
 
     def close(self, action: _Action, seconds: float) -> bool:
-        """Have the thread write what is queued, call `action` and end; wait for it as :meth:`flush` does."""
-        self.call(action)
+        """Have the thread write what is queued, call `action` and end; wait for it as :meth:`flush` does.
+
+        Without a thread nothing is queued, and `action` is called at once.
+        """
         with self._lock:
             self._closed = True
             thread = self.thread
+            self._queue.put(action)
             self._queue.put(self._nothing)  # it looks whether it is to end
-        if thread is not None:
-            thread.join(seconds)
-        return thread is None or not thread.is_alive()
+        if thread is None:
+            with suppress(Exception):
+                action()
+            return True
+        thread.join(seconds)
+        return not thread.is_alive()
 
     def _nothing(self) -> None: ...
 
