@@ -339,6 +339,7 @@ async def test_one_object_serves_one_edge_after_another(store: Store) -> None:
         ({"url": "https://control.example:x"}, "is no URL"),
         ({"url": "https://user:secret@control.example:x"}, "is no URL"),
         ({"url": "https://control.example:99999"}, "must be like"),
+        ({"url": "https://control.example:0"}, "must be like"),
         ({"url": "control.example"}, "must be like 'https://control.example'"),
         ({"url": "ftp://control.example"}, "HttpControl('ftp://control.example') must be like"),
         ({"url": "https://"}, "must be like"),

@@ -204,7 +204,7 @@ def _check_url(url: str, has_token: bool, plain_http: bool) -> Url:
         raise ConfigurationError(f"HttpControl(url=...) is no URL: {error}") from None
     if base.userinfo:
         raise ConfigurationError("HttpControl(url=...) has a user in it: a password goes into token=")
-    strange = base.query or base.fragment or not 0 < (base.port or 1) < 65536
+    strange = base.query or base.fragment or not (base.port is None or 0 < base.port < 65536)
     if base.scheme not in ("https", "http") or not base.host or strange:
         raise ConfigurationError(f"HttpControl({url!r}) must be like 'https://control.example' or '.../path'")
     if base.scheme == "http" and not _on_this_machine(base.host):
