@@ -12,6 +12,13 @@ from tests.support.wires import receive_exactly, tcp_pair
 from trioedge.relay.streams import PlainStream, ReplayStream
 
 Make = Callable[[socket.socket], PlainStream | ReplayStream]
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise LookupError("no text")
+
+
 MAKES: list[Make] = [PlainStream, lambda sock: ReplayStream(PlainStream(sock))]
 
 
@@ -200,7 +207,7 @@ async def test_anything_bytes_like_can_be_unread(make: Make, data: bytes | bytea
 
 
 @pytest.mark.parametrize("make", MAKES)
-@pytest.mark.parametrize("data", [5, "head", [104, 101], None])
+@pytest.mark.parametrize("data", [5, "head", [104, 101], None, Unprintable()])
 async def test_what_is_not_bytes_like_cannot_be_unread(make: Make, data: Any) -> None:
     near, far = tcp_pair()
     plain = make(near)

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import trio
 
+from ..errors import quote
 from ..loop.reactor import Reactor
 from ..loop.sockets import reset
 from ..session.session import Session
@@ -177,7 +178,7 @@ def _check_free(session: Session) -> None:
 def _check_new(sock: socket.socket, reactor: Reactor) -> None:
     """Raise SocketInUseError if the reactor knows the socket of a new upstream."""
     if sock.fileno() in reactor:
-        raise SocketInUseError(f"{sock!r:.100} carries another session already: each session needs a socket of its own")
+        raise SocketInUseError(f"{quote(sock)} carries another session already: each session needs a socket of its own")
 
 
 async def _spend(session: Session, data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from ..errors import quote
 from ..loop.sockets import received_bytes, reset, unacknowledged_bytes
 
 RECEIVE_BYTES: Final = 65536
@@ -253,4 +254,4 @@ def _bytes_of(data: bytes | bytearray | memoryview) -> bytes:
     try:
         return bytes(memoryview(data))
     except TypeError:
-        raise TypeError(f"stream.unread({data!r:.100}) needs bytes, a bytearray or a memoryview") from None
+        raise TypeError(f"stream.unread({quote(data)}) needs bytes, a bytearray or a memoryview") from None

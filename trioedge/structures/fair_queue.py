@@ -3,8 +3,8 @@
 | the queue | event | action |
 | --- | --- | --- |
 | has room | an item comes | put it behind those of its source |
-| is full | an item of a source with fewer than the largest has comes | drop the latest item of the largest source |
-| is full | an item of the largest source comes | drop it |
+| is full | an item of a source with at least two fewer than the largest comes | drop the largest's latest item |
+| is full | any other item comes, which could only change places with one of them | drop it |
 | any | an item is taken | take the first one of the source whose turn it is; the source goes behind the others |
 """
 
