@@ -13,10 +13,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import trio
-
 import trioedge as te
 from tests.bench.prefixes import LOOPBACK, PREFIXES, prefixes
+from tests.support.middlewares import read_ahead, wrap
 
 PRECONNECT = 8
 
@@ -40,23 +39,9 @@ def preconnect(listen: str, upstream: str) -> te.Edge:
     return te.Edge(listen=listen, stages=limits(), endpoint=te.Forward(upstream, preconnect=PRECONNECT))
 
 
-@te.middleware
-async def give_back(session: te.Session, call_next: te.Handler) -> te.Outcome:
-    """Read ahead, as a stage that looks for a name does."""
-    session.stream.unread(await session.stream.receive_some(4))
-    return await call_next(session)
-
-
-@te.middleware
-async def wrap(session: te.Session, call_next: te.Handler) -> te.Outcome:
-    """Wrap, as TLS in a middleware does."""
-    session.stream = trio.StapledStream(session.stream, session.stream)
-    return await call_next(session)
-
-
 def middleware(listen: str, upstream: str) -> te.Edge:
     """Relay with limits, behind a middleware that gives back what it read."""
-    return te.Edge(listen=listen, stages=[*limits(), give_back], endpoint=te.Forward(upstream))
+    return te.Edge(listen=listen, stages=[*limits(), read_ahead], endpoint=te.Forward(upstream))
 
 
 def wrapped(listen: str, upstream: str) -> te.Edge:

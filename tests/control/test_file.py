@@ -1,7 +1,5 @@
 import os
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.support.fake_link import FakeLink
+from tests.support.fake_link import FakeLink, linked
+from tests.support.files import replace, write
 from tests.support.slow_link import SlowLink
 from trioedge.control import file as module
 from trioedge.control import watched_file
@@ -33,27 +32,6 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "services.toml"
     path.write_text(SHOP)
     return path
-
-
-@asynccontextmanager
-async def running(path: Path) -> AsyncIterator[FakeLink]:
-    link = FakeLink()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(FileControl(path).run, link)
-        yield link
-        nursery.cancel_scope.cancel()
-
-
-def replace(path: Path, text: str) -> None:
-    """Write as editors do: a new file under the old one's name."""
-    new = path.with_name("new")
-    new.write_text(text)
-    new.rename(path)
-
-
-def write(path: Path, text: str) -> None:
-    """Write into the file that is there, or make one."""
-    path.write_text(text)
 
 
 def faults_of(path: Path) -> list[str]:
@@ -113,7 +91,7 @@ def test_a_path_that_is_none_is_refused_at_once(path: Any) -> None:
 
 
 async def test_the_file_is_applied_before_the_edge_starts(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         assert link.snapshots == [read_services(path)]
     control = FileControl(path)
     assert isinstance(control, ControlPlane)
@@ -143,7 +121,7 @@ def replace_by_directory(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [replace, write])
 async def test_a_change_is_applied(path: Path, change: Any) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         change(path, SHOP + CAFE)
         await link.until(lambda link: link.reaches)
         version = read_services(path).version
@@ -157,7 +135,7 @@ async def test_a_change_is_applied(path: Path, change: Any) -> None:
 
 
 async def test_services_that_stay_the_same_are_not_applied_again(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         for count, text in enumerate([SHOP + CAFE, SHOP + CAFE, SHOP + CAFE + "preconnect = 0\n"], 1):
             replace(path, text)
             await link.until(lambda link: link.reaches == count)  # noqa: B023 - awaited at once
@@ -180,7 +158,7 @@ async def test_services_that_stay_the_same_are_not_applied_again(path: Path) -> 
     ],
 )
 async def test_a_faulty_file_is_refused_whole(path: Path, text: str, error: str) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         before = dict(link.services)
         replace(path, text)
         await link.until(lambda link: link.errors)
@@ -194,7 +172,7 @@ async def test_a_faulty_file_is_refused_whole(path: Path, text: str, error: str)
 
 
 async def test_a_snapshot_that_the_edge_refuses_is_a_failure_of_the_file(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         link.refuses = ("services.cafe.accept[0] is wrong",)
         replace(path, CAFE)
         await link.until(lambda link: link.errors)
@@ -202,7 +180,7 @@ async def test_a_snapshot_that_the_edge_refuses_is_a_failure_of_the_file(path: P
 
 
 async def test_a_file_that_is_gone_changes_nothing(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         Path.unlink(path)
         await link.until(lambda link: link.errors)
         await trio.sleep(0.1)
@@ -215,7 +193,7 @@ async def test_a_file_that_is_gone_changes_nothing(path: Path) -> None:
 
 
 async def test_a_directory_in_the_place_of_the_file_changes_nothing(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         replace_by_directory(path)
         await link.until(lambda link: link.errors)
         assert link.errors == [f"snapshot refused: {path}: cannot be read: Is a directory"]
@@ -223,7 +201,7 @@ async def test_a_directory_in_the_place_of_the_file_changes_nothing(path: Path) 
 
 
 async def test_a_change_of_one_letter_is_a_change(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         write(path, SHOP.replace("20", "30"))
         await link.until(lambda link: link.reaches)
         assert link.services == {"shop": Settings(Policy(session_rate=30))}
@@ -238,7 +216,7 @@ async def test_a_link_that_points_elsewhere_is_a_change(path: Path) -> None:
     current.symlink_to("v1")
     Path.unlink(path)
     Path.symlink_to(path, Path("current") / path.name)
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         path.with_name("next").symlink_to("v2")
         path.with_name("next").rename(current)
         await link.until(lambda link: link.reaches)
@@ -246,7 +224,7 @@ async def test_a_link_that_points_elsewhere_is_a_change(path: Path) -> None:
 
 
 async def test_while_no_child_process_can_start_it_tries_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         monkeypatch.setattr("sys.executable", "/nowhere/python")
         replace(path, CAFE)
         await link.until(lambda link: len(link.errors) == 2)
@@ -265,7 +243,7 @@ async def test_a_child_that_is_killed_is_no_fault_of_the_file(path: Path, monkey
         process.kill()
         return process
 
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         monkeypatch.setattr(trio.lowlevel, "open_process", killed_at_once)
         replace(path, CAFE)
         await link.until(lambda link: len(link.errors) == 2)
@@ -279,7 +257,7 @@ async def test_a_child_that_prints_nothing_is_killed_and_the_file_read_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a child that reads from a disk that is gone."""
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         monkeypatch.setattr(module, "SILENT_SECONDS", 0.1)
         Path.unlink(path)
         os.mkfifo(path)
@@ -368,7 +346,7 @@ async def test_a_cancel_kills_the_child_that_reads(path: Path, monkeypatch: pyte
         return started[-1]
 
     monkeypatch.setattr(trio.lowlevel, "open_process", note)
-    async with running(path):
+    async with linked(FileControl(path)):
         os.mkfifo(path.with_name("pipe"))
         path.with_name("pipe").rename(path)  # an open of the pipe waits for a writer
         with trio.fail_after(10):
@@ -416,7 +394,7 @@ async def test_a_cancel_while_the_child_starts_kills_it_too(path: Path, monkeypa
         return made[-1]
 
     with trio.fail_after(10), trio.CancelScope() as scope:
-        async with running(path) as link:
+        async with linked(FileControl(path)) as link:
             monkeypatch.setattr(subprocess, "Popen", cancelled)
             replace(path, CAFE)
             await link.until(lambda link: link.reaches)

@@ -12,6 +12,7 @@ import trio
 
 import trioedge
 from tests.support.fake_link import FakeLink
+from tests.support.files import replace
 from trioedge.control import file as module
 from trioedge.control import toml_lines, watched_file
 from trioedge.control.file import FileControl
@@ -51,12 +52,6 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{arguments} was started")
 
     monkeypatch.setattr(trio.lowlevel, "open_process", refused)
-
-
-def replace(path: Path, text: str) -> None:
-    new = path.with_name("new")
-    new.write_text(text)
-    new.rename(path)
 
 
 @pytest.mark.parametrize("program", [freeze, put_into_a_zip_file, embed])

@@ -1,13 +1,12 @@
 """A file of services that is written in place: half of it takes nothing away."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.support.fake_link import PATIENCE, FakeLink
+from tests.support.fake_link import PATIENCE, linked
+from tests.support.files import replace, write
 from trioedge.control import watched_file
 from trioedge.control.file import FileControl
 from trioedge.control.watched_file import WatchedFile
@@ -48,28 +47,9 @@ class Doubts:
                 await trio.sleep(0.005)
 
 
-@asynccontextmanager
-async def running(path: Path) -> AsyncIterator[FakeLink]:
-    link = FakeLink()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(FileControl(path).run, link)
-        yield link
-        nursery.cancel_scope.cancel()
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
 def append(path: Path, text: str) -> None:
     with path.open("a") as file:
         file.write(text)
-
-
-def replace(path: Path, text: str) -> None:
-    new = path.with_name("new")
-    new.write_text(text)
-    new.rename(path)
 
 
 async def test_of_a_file_whose_first_half_lacks_a_service_no_service_is_removed(
@@ -77,7 +57,7 @@ async def test_of_a_file_whose_first_half_lacks_a_service_no_service_is_removed(
 ) -> None:
     """The first half is longer than the file was, so only what it says tells that it is one."""
     doubts = Doubts(monkeypatch)
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         for number in (1, 2):
             write(path, PADDING * number + CAFE)
             await doubts.come_to(number)
@@ -89,7 +69,7 @@ async def test_of_a_file_whose_first_half_lacks_a_service_no_service_is_removed(
 
 
 async def test_a_file_that_was_made_shorter_is_not_even_read_before_it_is_whole(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         write(path, "[services.sh")
         await trio.sleep(0.1)
         write(path, SHOP + CAFE + BANK)
@@ -100,14 +80,14 @@ async def test_a_file_that_was_made_shorter_is_not_even_read_before_it_is_whole(
 
 
 async def test_a_rename_is_believed_at_once_whatever_it_takes_away(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         replace(path, CAFE)
         await link.until(lambda link: link.reaches)
         assert link.services == {"cafe": Settings()}
 
 
 async def test_a_write_in_place_that_takes_no_service_away_is_applied_at_once(path: Path) -> None:
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         write(path, SHOP.replace("20", "30") + CAFE + BANK)
         await link.until(lambda link: link.reaches)
         assert link.services["shop"] == Settings(Policy(session_rate=30))
@@ -119,7 +99,7 @@ async def test_a_write_in_place_that_takes_a_service_away_is_applied_once_it_sta
     path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setattr(watched_file, "DOUBT_SECONDS", 0.05)
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         write(path, text)
         await link.until(lambda link: link.reaches)
         assert link.services == {"cafe": Settings()}
@@ -129,7 +109,7 @@ async def test_a_cancel_while_a_file_is_doubted_ends_the_run_and_changes_nothing
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doubts = Doubts(monkeypatch)
-    async with running(path) as link:
+    async with linked(FileControl(path)) as link:
         write(path, PADDING + CAFE)
         await doubts.come_to(1)
     assert link.services.keys() == {"shop", "cafe"}

@@ -1,7 +1,5 @@
 """MemoryControl with links that keep what they are told."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -11,7 +9,7 @@ import trio.testing
 from trio_util import AsyncValue
 
 from tests.support.cancels import cancel_at_every_step
-from tests.support.fake_link import FakeLink
+from tests.support.fake_link import FakeLink, linked
 from trioedge.control import memory as module
 from trioedge.control.memory import MemoryControl
 from trioedge.control.supervisor import ControlSupervisor
@@ -29,43 +27,34 @@ from trioedge.testing import make_session
 SLOW, FAST = Policy(session_rate=1), Policy(session_rate=100)
 
 
-@asynccontextmanager
-async def running(control: MemoryControl) -> AsyncIterator[FakeLink]:
-    link = FakeLink()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(control.run, link)
-        yield link
-        nursery.cancel_scope.cancel()
-
-
 async def test_changes_before_the_edge_runs_make_its_first_snapshot() -> None:
     control = MemoryControl({"shop": SLOW, "cafe": SLOW})
     assert await control.put("shop", Settings(FAST, Credentials("hash"))) == Plan()
     await control.remove("cafe")
     await control.put("bank", SLOW)
-    async with running(control) as link:
+    async with linked(control) as link:
         assert link.snapshots == [Snapshot({"shop": Settings(FAST, Credentials("hash")), "bank": Settings(SLOW)})]
 
 
 async def test_a_change_is_applied_when_the_call_returns() -> None:
     control = MemoryControl({"shop": SLOW})
-    async with running(control) as link:
+    async with linked(control) as link:
         assert await control.put("cafe", SLOW) == Plan(added=("cafe",))
         assert link.services == {"shop": Settings(SLOW), "cafe": Settings(SLOW)}
         assert await control.remove("shop") == Plan(removed=("shop",))
         assert await control.apply(Snapshot({"bank": Settings(FAST)})) == Plan(added=("bank",), removed=("cafe",))
         assert link.services == {"bank": Settings(FAST)}
-    async with running(control) as link:
+    async with linked(control) as link:
         assert link.services == {"bank": Settings(FAST)}
 
 
 async def test_a_change_that_the_edge_refuses_is_not_kept() -> None:
     control = MemoryControl({"shop": SLOW})
-    async with running(control) as link:
+    async with linked(control) as link:
         link.refuses = ("services.shop.session_rate = 0 must be a number above 0",)
         with pytest.raises(SnapshotError, match="above 0"):
             await control.put("shop", Policy(session_rate=0))
-    async with running(control) as link:
+    async with linked(control) as link:
         assert link.services == {"shop": Settings(SLOW)}
 
 
@@ -97,7 +86,7 @@ async def test_a_change_that_comes_while_the_first_snapshot_is_applied_is_not_lo
 
 async def test_an_edge_that_has_stopped_is_told_nothing() -> None:
     control = MemoryControl()
-    async with running(control) as link:
+    async with linked(control) as link:
         pass
     assert await control.put("shop", SLOW) == Plan()
     assert link.services == {}
@@ -105,7 +94,7 @@ async def test_an_edge_that_has_stopped_is_told_nothing() -> None:
 
 async def test_a_cancelled_change_leaves_the_others_possible() -> None:
     control = MemoryControl()
-    async with running(control) as link:
+    async with linked(control) as link:
         for change in (control.put("shop", SLOW), control.remove("shop")):
             with trio.CancelScope() as scope:
                 scope.cancel()
@@ -196,9 +185,9 @@ async def test_a_run_that_waits_for_a_change_before_its_first_snapshot_may_be_ca
 
 async def test_a_change_is_applied_to_every_link_when_the_call_returns() -> None:
     control = MemoryControl({"shop": SLOW})
-    async with running(control) as first:
+    async with linked(control) as first:
         await control.put("cafe", SLOW)
-        async with running(control) as second:
+        async with linked(control) as second:
             assert second.services == first.services, "a link that comes later has the services as they are"
             assert await control.put("bank", FAST) == Plan(added=("bank",)), "a service that is new to both counts once"
             assert await control.remove("shop") == Plan(removed=("shop",))
@@ -225,7 +214,7 @@ async def test_the_sessions_that_a_change_touches_on_all_edges_are_added_up() ->
 
 async def test_a_change_that_every_link_refuses_is_not_kept() -> None:
     control = MemoryControl({"shop": SLOW})
-    async with running(control) as first, running(control) as second:
+    async with linked(control) as first, linked(control) as second:
         first.refuses = second.refuses = ("services.cafe: no",)
         with pytest.raises(SnapshotError) as caught:
             await control.put("cafe", FAST)
@@ -233,19 +222,19 @@ async def test_a_change_that_every_link_refuses_is_not_kept() -> None:
         first.refuses = second.refuses = ()
         await control.put("shop", FAST)
         assert first.services == second.services == {"shop": Settings(FAST)}
-    async with running(control) as later:
+    async with linked(control) as later:
         assert later.services == {"shop": Settings(FAST)}
 
 
 async def test_a_change_that_one_link_refuses_says_how_many_have_applied_it() -> None:
     control = MemoryControl({"shop": SLOW})
-    async with running(control) as first, running(control) as second, running(control) as third:
+    async with linked(control) as first, linked(control) as second, linked(control) as third:
         second.refuses = ("services.cafe: no",)
         with pytest.raises(SnapshotError) as caught:
             await control.put("cafe", FAST)
         assert caught.value.faults == ("services.cafe: no", "edges that have applied it: 2")
         assert [("cafe" in link.services) for link in (first, second, third)] == [True, False, True]
-    async with running(control) as later:
+    async with linked(control) as later:
         assert later.services == {"shop": Settings(SLOW)}, "a change that was refused is not kept"
 
 
@@ -264,7 +253,7 @@ async def test_edges_that_start_later_do_not_get_back_what_a_refused_change_took
         with pytest.raises(SnapshotError, match="no; applied is only what it takes away: changes 1 service, removes 1"):
             await control.apply(Snapshot(off, frozenset({"cafe"}), full=False))
         nursery.cancel_scope.cancel()
-    async with running(control) as later:
+    async with linked(control) as later:
         disabled = Settings(attrs.evolve(SLOW, enabled=False))
         assert later.services == {"shop": disabled, "bank": Settings(SLOW)}
 
@@ -319,7 +308,7 @@ async def test_an_edge_that_stops_while_another_applies_a_change_is_told_nothing
     control, slow = MemoryControl(), SlowLink()
     async with trio.open_nursery() as nursery:
         await nursery.start(control.run, slow)
-        async with running(control) as stopping:
+        async with linked(control) as stopping:
             nursery.start_soon(control.put, "shop", SLOW)
             await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(control.put, "shop", FAST)
@@ -488,7 +477,7 @@ async def test_a_change_that_cannot_be_one_is_refused_and_changes_nothing(
     method: str, arguments: tuple[Any, ...], fault: str
 ) -> None:
     control = MemoryControl({"shop": SLOW})
-    async with running(control) as link:
+    async with linked(control) as link:
         with pytest.raises(ConfigurationError) as refusal:
             await getattr(control, method)(*arguments)
         assert str(refusal.value) == fault

@@ -13,6 +13,7 @@ import trio
 
 from examples.control_plane.store import Store
 from tests.support.control_planes import Answer, Scripted, answer, example, running, scripted, snapshot
+from tests.support.files import replace, write
 from trioedge.control import http as module
 from trioedge.control.http import HttpControl
 from trioedge.control.http_client import NoAnswerError
@@ -44,16 +45,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "token"
     path.write_text("first\n")
     return path
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
-def replace(path: Path, text: str) -> None:
-    new = path.with_name("new")
-    new.write_text(text)
-    new.rename(path)
 
 
 def turn_over(path: Path, text: str) -> None:

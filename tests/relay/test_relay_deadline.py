@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.support.relays import open_wires, settle
+from tests.support.relays import Wire, open_wires, settle
 from tests.support.scripted_relay import CLIENT_FD, ENDED, FULL, UPSTREAM_FD, ScriptedRelay
 from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import FAILED, READABLE, Reactor
@@ -20,6 +20,16 @@ from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_session
 
 
+async def idles_after(seconds: int, wire: Wire, clock: trio.testing.MockClock) -> None:
+    """Check that a session without a byte lives almost so long from now on, and no longer."""
+    clock.jump(seconds - 1)
+    await settle()
+    assert wire.outcomes == []
+    clock.jump(1.1)
+    await settle()
+    assert [outcome.reason for outcome in wire.outcomes] == [Reason.IDLE]
+
+
 async def test_a_silent_session_is_cut_at_its_idle_limit_and_a_byte_begins_it_anew(
     mock_clock: trio.testing.MockClock,
 ) -> None:
@@ -30,12 +40,7 @@ async def test_a_silent_session_is_cut_at_its_idle_limit_and_a_byte_begins_it_an
         wire.client.send(b"x")
         await settle()
         assert wire.upstream.recv(1) == b"x"
-        mock_clock.jump(29)
-        await settle()
-        assert wire.outcomes == []
-        mock_clock.jump(1.1)
-        await settle()
-        assert [outcome.reason for outcome in wire.outcomes] == [Reason.IDLE]
+        await idles_after(30, wire, mock_clock)
 
 
 async def test_a_silent_upstream_is_probed_once_its_session_has_lived_for_a_while(
@@ -58,12 +63,7 @@ async def test_a_half_closed_session_is_cut_at_the_shorter_limit(mock_clock: tri
         await settle()
         wire.client.shutdown(socket.SHUT_WR)
         await settle()
-        mock_clock.jump(59)
-        await settle()
-        assert wire.outcomes == []
-        mock_clock.jump(1.1)
-        await settle()
-        assert [outcome.reason for outcome in wire.outcomes] == [Reason.IDLE]
+        await idles_after(60, wire, mock_clock)
 
 
 async def test_a_paused_session_is_not_idle_and_its_limit_begins_anew_when_the_pause_ends(
@@ -82,12 +82,7 @@ async def test_a_paused_session_is_not_idle_and_its_limit_begins_anew_when_the_p
         allowance.lift()
         await settle()
         assert wire.upstream.recv(1) == b"x"
-        mock_clock.jump(29)
-        await settle()
-        assert wire.outcomes == []
-        mock_clock.jump(1.1)
-        await settle()
-        assert [outcome.reason for outcome in wire.outcomes] == [Reason.IDLE]
+        await idles_after(30, wire, mock_clock)
 
 
 def test_the_shorter_of_both_limits_applies_after_a_half_close(monkeypatch: pytest.MonkeyPatch) -> None:

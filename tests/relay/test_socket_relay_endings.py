@@ -5,7 +5,7 @@ import socket
 import pytest
 import trio
 
-from tests.support.relays import open_wires
+from tests.support.relays import Wire, open_wires
 from trioedge.loop.sockets import reset
 from trioedge.session.allowance import Allowance
 from trioedge.session.verdict import Completed, Reason
@@ -49,34 +49,33 @@ def small(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
 
 
+async def heard_from_lost(lost: socket.socket, slow: socket.socket, wire: Wire) -> tuple[bytes, str]:
+    """Have one side send and reset, and give what the other one, which is slow, reads until its end."""
+    small(slow)
+    lost.send(SAID)
+    await trio.sleep(0.02)
+    reset(lost)
+    heard = await read_slowly(slow)
+    with trio.fail_after(5):
+        await wire.over.wait()
+    assert wire.outcomes == [RESET]
+    return heard
+
+
 @pytest.mark.parametrize("rate", [None, 1e6])
 async def test_a_slow_client_gets_the_60_000_bytes_of_an_upstream_that_resets_and_then_an_end(
     rate: float | None,
 ) -> None:
     async with open_wires() as wires:
         wire = wires.connect(**({} if rate is None else {"down_rate": rate}))  # type: ignore[arg-type]
-        small(wire.client)
-        wire.upstream.send(SAID)
-        await trio.sleep(0.02)
-        reset(wire.upstream)
-        assert await read_slowly(wire.client) == (SAID, "end")
-        with trio.fail_after(5):
-            await wire.over.wait()
-        assert wire.outcomes == [RESET]
+        assert await heard_from_lost(wire.upstream, wire.client, wire) == (SAID, "end")
         assert wire.session.bytes_down == len(SAID)
 
 
 async def test_a_slow_upstream_gets_the_60_000_bytes_of_a_client_that_resets_and_then_a_reset() -> None:
     async with open_wires() as wires:
         wire = wires.connect()
-        small(wire.upstream)
-        wire.client.send(SAID)
-        await trio.sleep(0.02)
-        reset(wire.client)
-        assert await read_slowly(wire.upstream) == (SAID, "reset")
-        with trio.fail_after(5):
-            await wire.over.wait()
-        assert wire.outcomes == [RESET]
+        assert await heard_from_lost(wire.client, wire.upstream, wire) == (SAID, "reset")
 
 
 @pytest.mark.parametrize(("side", "ending"), [("client", "reset"), ("upstream", "end")])

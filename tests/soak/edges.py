@@ -20,6 +20,7 @@ import trio
 
 import trioedge as te
 from tests.bench.processes import free_port, raise_open_files
+from tests.support.middlewares import read_ahead, wrap
 from trioedge.process.logs import configure_structlog
 from trioedge.process.run import COLLECT
 
@@ -34,20 +35,6 @@ MAX_SESSIONS = 64
 """Live sessions of the mode `few`."""
 
 
-@te.middleware
-async def give_back(session: te.Session, call_next: te.Handler) -> te.Outcome:
-    """Read the client's first bytes and give them back."""
-    session.stream.unread(await session.stream.receive_some(4))
-    return await call_next(session)
-
-
-@te.middleware
-async def wrap(session: te.Session, call_next: te.Handler) -> te.Outcome:
-    """Put another stream around the client's, so that no bare socket is left to lend."""
-    session.stream = trio.StapledStream(session.stream, session.stream)
-    return await call_next(session)
-
-
 @te.decision
 def faulty(session: te.Session) -> te.Verdict:
     """Fail in each session of `doomed`: every one writes lines into the log."""
@@ -60,7 +47,7 @@ MODES: dict[str, Callable[[], list[Any]]] = {
     "plain": list,
     "local": list,
     "preconnect": list,
-    "middleware": lambda: [give_back],
+    "middleware": lambda: [read_ahead],
     "wrapped": lambda: [wrap],
     "pacing": lambda: [te.Pacing()],
     "idle": lambda: [te.IdleTimeout(IDLE_SECONDS, half_closed_seconds=5.0)],

@@ -1,10 +1,11 @@
 """A link of a control plane without an edge: it keeps what it is told."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import trio
 
-from trioedge.services.control_plane import SnapshotError
+from trioedge.services.control_plane import ControlPlane, SnapshotError
 from trioedge.services.policy import Settings
 from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS, StageKeys
@@ -65,3 +66,13 @@ class FakeLink:
         with trio.fail_after(PATIENCE):
             while not done(self):
                 await self._told.wait()
+
+
+@asynccontextmanager
+async def linked(control: ControlPlane) -> AsyncIterator[FakeLink]:
+    """Run a control plane for a link of its own, from its first snapshot until the block ends."""
+    link = FakeLink()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.run, link)
+        yield link
+        nursery.cancel_scope.cancel()

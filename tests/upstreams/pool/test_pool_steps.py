@@ -1,8 +1,8 @@
 """What a pool does in each batch and in each turn of the loop: counted, with connections that the test makes."""
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 
 import attrs
@@ -332,19 +332,24 @@ class Live:
     def probed(self) -> list[bool]:
         return [bool(idle.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) for idle in self.pool._idle]
 
-    async def close(self) -> None:
-        self.pool.close()
-        for sock in self.far:
-            sock.close()
+
+@asynccontextmanager
+async def living(clock: trio.testing.MockClock, size: int) -> AsyncIterator[Live]:
+    """Run a pool until the block ends."""
+    live = Live(clock, size)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(live.pool.run)
+        yield live
+        live.pool.close()
+    for sock in live.far:
+        sock.close()
 
 
 async def test_pauses_of_an_impatient_upstream_double_with_each_connection_that_it_closes(
     mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trioedge.upstreams.pool.pool.random.random", lambda: 1.0)
-    live = Live(mock_clock, 1)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(live.pool.run)
+    async with living(mock_clock, 1) as live:
         assert await live.connect() == 1
         now = 0.0
         for pause in (0.1, 0.2, 0.4, 0.8):
@@ -353,16 +358,13 @@ async def test_pauses_of_an_impatient_upstream_double_with_each_connection_that_
             assert await live.at(now + pause + 0.001) == 1
             now += pause + 1.0
             assert await live.at(now) == 0
-        await live.close()
 
 
 async def test_a_connection_that_lives_to_its_end_makes_the_pauses_short_again(
     mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trioedge.upstreams.pool.pool.random.random", lambda: 1.0)
-    live = Live(mock_clock, 1)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(live.pool.run)
+    async with living(mock_clock, 1) as live:
         assert await live.connect() == 1
         with capture_logs() as logs:
             await live.lose()
@@ -373,27 +375,21 @@ async def test_a_connection_that_lives_to_its_end_makes_the_pauses_short_again(
             now = trio.current_time()
             assert await live.at(now + 0.101) == 1
         assert len(logs) == 2
-        await live.close()
 
 
 async def test_a_small_pool_closes_one_old_connection_a_second(mock_clock: trio.testing.MockClock) -> None:
-    live = Live(mock_clock, 3)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(live.pool.run)
+    async with living(mock_clock, 3) as live:
         assert await live.connect() == 3
         await live.at(5.0)
         for number in range(3):
             assert await live.at(MAX_IDLE_SECONDS + number * SETTLED_SECONDS) == 1
         assert await live.at(MAX_IDLE_SECONDS + 3 * SETTLED_SECONDS) == 0
-        await live.close()
 
 
 async def test_a_connection_is_probed_a_second_after_it_was_made_whatever_comes_later(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    live = Live(mock_clock, 1)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(live.pool.run)
+    async with living(mock_clock, 1) as live:
         assert await live.at(0.0) == 1
         await live.at(0.5)
         live.pool.resize(2)
@@ -403,15 +399,12 @@ async def test_a_connection_is_probed_a_second_after_it_was_made_whatever_comes_
         assert live.probed() == [True, False]
         await live.at(2 * SETTLED_SECONDS)
         assert live.probed() == [True, True]
-        await live.close()
 
 
 async def test_a_full_pool_that_a_session_takes_from_again_is_full_a_second_later(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    live = Live(mock_clock, 4)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(live.pool.run)
+    async with living(mock_clock, 4) as live:
         assert await live.connect() == 4
         for begin in (10.0, 20.0):
             await live.at(begin)
@@ -422,4 +415,3 @@ async def test_a_full_pool_that_a_session_takes_from_again_is_full_a_second_late
             taken[0].close()
             assert await live.at(begin + TOP_UP_SECONDS - 0.01) == 0
             assert await live.at(begin + TOP_UP_SECONDS) == 1
-        await live.close()
