@@ -28,7 +28,7 @@ from ..telemetry.observer import Observer
 from .applying.effects import Effects, Recheck, Tally
 from .applying.turn import SnapshotTurns, Turn
 from .control_plane import SnapshotError
-from .examine import Examiner, Found, PolicyWarnings
+from .examine import Examiner, Found, OwnListener, PolicyWarnings
 from .policy import FATES
 from .registry import Registry
 from .services import Services
@@ -82,7 +82,7 @@ class SnapshotApplier:
         self._effects = Effects(services, live, observer, self._turns, self._enforced)
         self._new = 0  # services added or changed since the last gc.freeze()
         self.needs_outbound = False
-        self.own_listener: Callable[[object], str | None] = lambda _: None
+        self.own_listener: OwnListener = lambda _: None
         self.on_applied: list[Callable[[], object]] = []
         self.version = ""
         self.applied_at: float | None = None

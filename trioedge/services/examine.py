@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 from ..addresses.rules import SourceRules, compile_rules
 from ..errors import Faults, RulesError, quote
 from .changes import ENTRIES_PER_STEP, ends_step
-from .credentials import Credentials, check_hash
-from .policy import DEFAULTS, FIELDS, Policy, Settings, faults
+from .credentials import check_hash
+from .policy import DEFAULTS, FIELDS, Policy, Settings, faults, is_settings
 from .services import Services, diff, name_fault
 from .snapshot import Change, Snapshot
 from .stage_keys import StageKeys
@@ -98,7 +98,7 @@ class Examiner:
         self,
         snapshot: Snapshot,
         warnings: PolicyWarnings,
-        own_listener: Callable[[object], str | None] = lambda _: None,
+        own_listener: OwnListener = lambda _: None,
     ) -> Generator[None, None, tuple[Found, Faults]]:
         """Find the changes that a snapshot makes, check them and compile their rules, in short steps.
 
@@ -173,13 +173,9 @@ class Examiner:
 
 
 def _check_types(snapshot: Snapshot, wrong: Faults) -> Generator[None, None, None]:
-    """Note the services whose settings are something else, which cannot be compared. Takes 0.1 µs for a service."""
+    """Note the services whose settings are something else, which cannot be compared."""
     for number, (name, settings) in enumerate(snapshot.services.items()):
-        if not (
-            isinstance(settings, Settings)
-            and isinstance(settings.policy, Policy)
-            and isinstance(settings.credentials, Credentials)
-        ):
+        if not is_settings(settings):
             wrong.note(f"services.{name} = {quote(settings)} must be Settings, as in Settings(Policy(session_rate=20))")
         if ends_step(number):
             yield

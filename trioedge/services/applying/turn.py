@@ -22,18 +22,11 @@ import attrs
 
 from ..changes import ends_step
 from ..credentials import Credentials, check_hash
-from ..policy import Policy, Settings
+from ..policy import Settings, is_settings
 from ..services import Services
 from ..snapshot import Snapshot, removal_fault
 
 _NO_CREDENTIALS: Final = Credentials()
-
-
-def is_settings(value: object) -> bool:
-    """Return whether a value of a snapshot can be compared with settings."""
-    return (
-        isinstance(value, Settings) and isinstance(value.policy, Policy) and isinstance(value.credentials, Credentials)
-    )
 
 
 class Turn:
@@ -44,9 +37,10 @@ class Turn:
         removes: whether its removals are applied; False until :meth:`judge` allows them.
         refusal: the fault of its removals; "" if they are allowed.
         over: whether it was applied, refused or given up.
+        named: the settings that it has, by name.
     """
 
-    __slots__ = ("_named", "over", "refusal", "removes", "snapshot")
+    __slots__ = ("named", "over", "refusal", "removes", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         """Read nothing yet.
@@ -59,11 +53,11 @@ class Turn:
         self.refusal = ""
         self.over = False
         named = snapshot.services
-        self._named = named if isinstance(named, dict) else dict(named)  # the code of a mapping may raise, a dict not
+        self.named = named if isinstance(named, dict) else dict(named)  # the code of a mapping may raise, a dict not
 
     def omits(self, name: str) -> bool:
         """Return whether this snapshot removes a service, if its removals are allowed."""
-        if name in self._named:
+        if name in self.named:
             return False  # also if it is in `removed`: that is a fault, and changes nothing
         return self.snapshot.full or name in self.snapshot.removed
 
@@ -77,7 +71,7 @@ class Turn:
         Returns:
             Settings that grant less; None for a service that is removed.
         """
-        after = self._named.get(name)
+        after = self.named.get(name)
         if after is None or after is before:
             return None if self.removes and self.omits(name) else before
         if not is_settings(after):
@@ -110,12 +104,12 @@ class Turn:
             removed += self.omits(name) and name in names
             if ends_step(number):
                 yield
-        self.refusal = removal_fault(removed, len(names), none_left=removed == len(names) and not self._named)
+        self.refusal = removal_fault(removed, len(names), none_left=removed == len(names) and not self.named)
         self.removes = not self.refusal
 
     def closes(self, services: Services) -> Iterator[str | None]:
         """Give the services that it names and takes something from, with None in between as places to stop."""
-        for number, (name, after) in enumerate(self._named.items()):
+        for number, (name, after) in enumerate(self.named.items()):
             service = services.get(name)
             if service is not None and service.settings is not after:
                 before = service.settings
@@ -152,7 +146,7 @@ def _expected(services: Services, ahead: Sequence[Turn]) -> Generator[None, None
                 del names[name]
             if ends_step(number):
                 yield
-        for number, name in enumerate(turn.snapshot.services):
+        for number, name in enumerate(turn.named):
             names[name] = None
             if ends_step(number):
                 yield
