@@ -169,3 +169,42 @@ def test_an_async_function_that_a_decision_would_call_is_refused(function: Any) 
     for make in (te.Identify, lambda key: te.DeviceLimit(3, key)):
         with pytest.raises(ConfigurationError, match=r"\) is async, and a decision cannot wait: make it a plain def"):
             make(function)
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise LookupError("no text")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: te.SessionGate(rate=value),
+        lambda value: te.SessionGate(1, per=value),
+        lambda value: te.ConcurrencyLimit(value),
+        lambda value: te.DeviceLimit(2, handover=value),
+        lambda value: te.SourceMatch(accept=value),
+        lambda value: te.SourceMatch(reject=[value]),
+        lambda value: te.IdleTimeout(value),
+        lambda value: te.Pacing(value),
+        lambda value: te.Identify(value),
+        lambda value: te.Forward(value),
+        lambda value: te.Forward("tcp://a:1", preconnect=value),
+        lambda value: te.Forward(allow=[value]),
+        lambda value: te.Edge(value, [], te.Forward("tcp://a:1")),
+        lambda value: te.Edge([value], [], te.Forward("tcp://a:1")),
+        lambda value: te.Edge("tcp://a:1", [], te.Forward("tcp://a:1"), admin=value),
+        lambda value: te.Edge("tcp://a:1", [], te.Forward("tcp://a:1"), refuse=value),
+        lambda value: te.AccessLog("-", sample=value),
+        lambda value: te.HttpControl(value),
+        lambda value: te.HttpControl("http://127.0.0.1:1", wait_seconds=value),
+        lambda value: te.MemoryControl(value),
+        lambda value: te.RateSpec(value, 1),
+    ],
+)
+@pytest.mark.parametrize("value", [Unprintable(), "x" * 100_000, f"tcp://{'x' * 100_000}", -(10**4_000)], ids=range(4))
+def test_a_wrong_argument_is_refused_in_one_short_line_whatever_it_is(make: Callable[[Any], Any], value: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make(value)
+    assert len(str(caught.value)) < 1_500
+    assert str(caught.value).isprintable()

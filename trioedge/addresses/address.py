@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import attrs
 
-from ..errors import ConfigurationError, quote
+from ..errors import MAX_FAULT_LETTERS, ConfigurationError, quote
 
 UNIX_SOURCE = "unix"
 """The source of a client on a local socket, because it has no IP address."""
@@ -58,7 +58,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     if not isinstance(text, str):
         port = text if type(text) is int and 0 < text < 65536 else 6379
         raise ConfigurationError(f"address {quote(text)} is not text: write 'tcp://127.0.0.1:{port}'")
-    wrong = f"address {text!r}"
+    wrong = f"address {quote(text, MAX_FAULT_LETTERS)}"
     scheme, separator, rest = text.lstrip(" \t").partition("://")
     if scheme not in ("tcp", "unix") or not separator:
         raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://{_completed(text)}")
@@ -87,16 +87,18 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     if not digits:
         raise ConfigurationError(f"{wrong} names no port")
     if not digits.isascii() or not digits.isdecimal() or len(digits) > 5 or int(digits) > 65535:
-        raise ConfigurationError(f"{wrong}: port {digits!r} is out of range, 0 to 65535")
+        raise ConfigurationError(f"{wrong}: port {quote(digits)} is out of range, 0 to 65535")
     port = int(digits)
     if port == 0 and not listening:
         raise ConfigurationError(f"{wrong}: nothing answers on port 0")
     if match["ipv6"] is not None and (":" not in host or packed_ip(host) is None):
-        raise ConfigurationError(f"{wrong}: {host!r} is not an IPv6 address")
+        raise ConfigurationError(f"{wrong}: {quote(host)} is not an IPv6 address")
     if match["ipv6"] is not None and percent and not _is_interface(zone):
-        raise ConfigurationError(f"{wrong}: {zone!r} names no interface, as eth0 does in tcp://[fe80::1%eth0]:6379")
+        raise ConfigurationError(
+            f"{wrong}: {quote(zone)} names no interface, as eth0 does in tcp://[fe80::1%eth0]:6379"
+        )
     if packed_ip(host) is None and not _is_host_name(host):
-        raise ConfigurationError(f"{wrong}: {host!r} is neither an IP address nor a host name")
+        raise ConfigurationError(f"{wrong}: {quote(host)} is neither an IP address nor a host name")
     return Address("tcp", host, port)
 
 
@@ -152,5 +154,5 @@ def normalise_source(text: str) -> tuple[str, bytes]:
         return UNIX_SOURCE, b""
     packed = packed_ip(plain)
     if packed is None:
-        raise ConfigurationError(f"source {text!r} is not an IP address (nor {UNIX_SOURCE!r})")
+        raise ConfigurationError(f"source {quote(text)} is not an IP address (nor {UNIX_SOURCE!r})")
     return str(ipaddress.ip_address(packed)), packed

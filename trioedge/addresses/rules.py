@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable
 from itertools import chain
 from typing import Final, NamedTuple
 
-from ..errors import MAX_FAULTS, RulesError
+from ..errors import MAX_FAULTS, RulesError, quote
 from .prefixes import cover, read_span
 from .ranges import NUMBER_BITS, LongTable, ShortTable, flatten
 
@@ -88,7 +88,7 @@ class SourceRules:
     def _compile(self, accept: Iterable[str], reject: Iterable[str]) -> Generator[None, None, None]:
         for verb, listed in (("accept", accept), ("reject", reject)):
             if isinstance(listed, str) or not isinstance(listed, Iterable):
-                raise RulesError([f"{verb}={listed!r} must be a list of entries: write [{listed!r}]"])
+                raise RulesError([f"{verb}={quote(listed)} must be a list of entries: write [{quote(listed)}]"])
         entries = _Entries(tuple(accept), tuple(reject))
         self.accepted, self.rejected = len(entries.accept), len(entries.reject)
         self._exact: dict[bytes, Rule] = {}
@@ -195,5 +195,5 @@ class _Entries:
         accept, text = self.rule(number)
         where = f"accept[{number}]" if accept else f"reject[{number - len(self.accept)}]"
         if state == _UNREADABLE:
-            return f"{where} = {text!r} is not an address, a prefix (10.0.0.0/8) or a range (10.0.0.1-10.0.0.9)"
-        return f"{where} = {text!r} is both accepted and rejected (as {self.accept[state]!r})"
+            return f"{where} = {quote(text)} is not an address, a prefix (10.0.0.0/8) or a range (10.0.0.1-10.0.0.9)"
+        return f"{where} = {quote(text)} is both accepted and rejected (as {quote(self.accept[state])})"

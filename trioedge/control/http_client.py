@@ -40,9 +40,11 @@ def parse_url(text: str) -> Url:
     """
     import httpx
 
+    if not isinstance(text, (str, httpx.URL)):
+        raise ValueError(f"{quote(text)} is not text")
     try:
         return httpx.URL(text)
-    except (httpx.InvalidURL, TypeError) as error:
+    except httpx.InvalidURL as error:
         raise ValueError(str(error)) from None
 
 

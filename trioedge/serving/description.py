@@ -76,5 +76,5 @@ class Description:
             return None
         address = parse_address(self.admin)
         if address.scheme != "unix":
-            raise ConfigurationError(f"admin={self.admin!r} must be a local socket, as in unix:///run/edge.sock")
+            raise ConfigurationError(f"admin={quote(self.admin)} must be a local socket, as in unix:///run/edge.sock")
         return address
