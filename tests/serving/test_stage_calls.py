@@ -51,7 +51,7 @@ async def test_resolve_raises_for_a_name_without_an_address_and_for_text_that_is
     async with open_edge(edge_with(kept)):
         run: Any = kept.context._edge
         error = te.UpstreamError(te.Reason.UPSTREAM_UNRESOLVED, "tcp://gone.test:80: no such name")
-        monkeypatch.setattr(run._resolver, "ask", lambda address, on_answer: on_answer(error))
+        monkeypatch.setattr(run._resolver, "ask", lambda address, on_answer, asker: on_answer(error))
         with pytest.raises(te.UpstreamError, match="no such name"):
             await kept.context.resolve("tcp://gone.test:80")
         with pytest.raises(te.ConfigurationError, match="must begin with tcp://"):
@@ -79,7 +79,7 @@ async def test_a_resolve_that_is_cancelled_returns_nothing_later() -> None:
     async with open_edge(edge_with(kept)):
         run: Any = kept.context._edge
         waiting: list[Any] = []
-        run._resolver.ask = lambda address, on_answer: waiting.append(on_answer)
+        run._resolver.ask = lambda address, on_answer, asker: waiting.append(on_answer)
         with trio.move_on_after(0.01) as scope:
             await kept.context.resolve("tcp://slow.test:80")
         assert scope.cancelled_caught

@@ -46,6 +46,7 @@ class Names:
 
     def __init__(self, *, silent: bool = False) -> None:
         self.asked: list[Address] = []
+        self.askers: list[object] = []
         self._silent = silent
 
     def fresh_until(self, address: Address) -> float:
@@ -53,6 +54,7 @@ class Names:
 
     def ask(self, address: Address, on_answer: Callable[[Any], object], asker: object = None) -> None:
         self.asked.append(address)
+        self.askers.append(asker)
         if not self._silent:
             on_answer(local_answer(address))
 
@@ -407,6 +409,15 @@ async def test_an_address_is_permitted_before_the_outbound_connects() -> None:
     with pytest.raises(te.UpstreamError, match="not there"):
         await connector.open_stream(Target(parse_address("tcp://10.0.0.1:80"), 5.0, only_public))
     assert asked == [WHERE]
+
+
+async def test_a_name_is_asked_for_as_the_target_says_so_that_services_share_the_queries() -> None:
+    names = Names()
+    connector = task_connector(connects, names)
+    for service in ("shop", "cafe"):
+        with pytest.raises(te.UpstreamError, match="not there"):
+            await connector.open_stream(Target(parse_address("tcp://10.0.0.1:80"), 5.0, only_public, asker=service))
+    assert names.askers == ["shop", "cafe"]
 
 
 async def test_without_a_permit_the_name_is_left_to_the_outbound() -> None:

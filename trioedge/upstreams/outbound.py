@@ -5,7 +5,7 @@ import inspect
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import trio
@@ -118,7 +118,7 @@ class TaskConnector:
         address = target.address
         with trio.move_on_after(target.seconds):
             if target.permit is not None:
-                permitted = target.permitted(await resolved(self._resolver, address))
+                permitted = target.permitted(await resolved(self._resolver, address, target.asker))
                 if isinstance(permitted, UpstreamError):
                     raise permitted
             ends_at = trio.current_time() + target.seconds
@@ -225,8 +225,8 @@ def _unusable(where: str, what: str) -> UpstreamError:
     return UpstreamError(Reason.FAULT, f"{where} {what}: it must be a connected socket or a stream")
 
 
-async def resolved(resolver: Resolving, address: Address) -> Answer:
-    """Wait for the addresses of a name, or for the error."""
+async def resolved(resolver: Resolving, address: Address, asker: Hashable = None) -> Answer:
+    """Wait for the addresses of a name, or for the error; the arguments are those of :meth:`.Resolving.ask`."""
     answers: list[Answer] = []
     known = trio.Event()
 
@@ -234,7 +234,7 @@ async def resolved(resolver: Resolving, address: Address) -> Answer:
         answers.append(answer)
         known.set()
 
-    resolver.ask(address, answered)
+    resolver.ask(address, answered, asker)
     await known.wait()
     return answers[0]
 
