@@ -74,6 +74,19 @@ async def test_a_name_without_an_address_has_none_and_is_asked_for_again_a_secon
         assert (answers, renewal.due) == ([set()], 30.0 + MIN_RENEWAL_SECONDS)
 
 
+async def test_a_name_for_which_the_resolver_has_no_room_keeps_its_connections_and_is_asked_for_again() -> None:
+    renewal, names, answers, reactor = made(lambda reactor: Names(reactor, 30.0))
+    near, far = tcp_pair()
+    with near, far:
+        renewal.peer_of(near)
+        renewal.begin(30.0)
+        reactor.now = 30.0
+        names.asked[0](UpstreamError(Reason.CAPACITY, "too many names"))
+        assert (answers, renewal.due) == ([], 30.0 + MIN_RENEWAL_SECONDS)
+        renewal.begin(31.0)
+        assert len(names.asked) == 2
+
+
 @pytest.mark.parametrize("connector", [HeldConnector, lambda reactor: Names(reactor, inf)])
 async def test_an_address_or_a_connector_that_resolves_nothing_is_not_renewed(
     connector: Callable[[Reactor], Any],

@@ -7,6 +7,7 @@ from typing import Final
 
 from ...addresses.address import packed_ip
 from ...loop.reactor import Reactor
+from ...session.verdict import Reason
 from ..connector import Connecting, Resolves, Target
 from ..errors import UpstreamError
 from ..resolver import Answer, local_answer
@@ -63,5 +64,7 @@ class Renewal:
         assert self._names is not None
         self._asking = False
         self.due = max(self._names.fresh_until(self._target), self._reactor.now + MIN_RENEWAL_SECONDS)
+        if isinstance(answer, UpstreamError) and answer.reason is Reason.CAPACITY:
+            return  # it comes at once, before the caller reads `due`, and says nothing of the addresses
         addresses = () if isinstance(answer, UpstreamError) else answer
         self._renewed({packed_ip(where[0]) for _, where in addresses})  # type: ignore[index]  # host and port
