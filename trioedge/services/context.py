@@ -58,7 +58,8 @@ class Resolving(Protocol):
         Args:
             address: ``tcp://host:port``, parsed.
             on_answer: called with the families and addresses to connect to, the best one first, or with an
-                :class:`UpstreamError`. It must not wait.
+                :class:`UpstreamError`. It must not wait. Its exceptions come out of this call, or are logged if the
+                answer comes later.
             asker: shares the queries for names with other askers, as the services of an edge do.
         """
 
