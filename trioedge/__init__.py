@@ -55,10 +55,20 @@ from .services.snapshot import Watcher as Watcher
 from .services.stage_keys import StageKeys as StageKeys
 from .session.allowance import Allowance as Allowance
 from .session.chain import Chain as Chain
-from .session.chain import Outline as Outline
 from .session.chain import compile_chain as compile_chain
 from .session.fields import CleanUp as CleanUp
+from .session.handshake import PROCEED as PROCEED
+from .session.handshake import Background as Background
+from .session.handshake import Handshake as Handshake
+from .session.handshake import Peek as Peek
+from .session.handshake import Read as Read
+from .session.handshake import ReadUntil as ReadUntil
+from .session.handshake import Send as Send
+from .session.handshake import StartTls as StartTls
+from .session.handshake import Steps as Steps
+from .session.handshake import handshake as handshake
 from .session.meter import Meter as Meter
+from .session.outline import Outline as Outline
 from .session.session import Session as Session
 from .session.stage import Decision as Decision
 from .session.stage import Endpoint as Endpoint
@@ -99,9 +109,11 @@ from .upstreams.errors import UpstreamError as UpstreamError
 
 __all__ = [
     "CONTINUE",
+    "PROCEED",
     "AccessLog",
     "Address",
     "Allowance",
+    "Background",
     "Chain",
     "Change",
     "CleanUp",
@@ -132,6 +144,7 @@ __all__ = [
     "Grace",
     "Handler",
     "Handover",
+    "Handshake",
     "HttpControl",
     "Identify",
     "IdleTimeout",
@@ -146,15 +159,19 @@ __all__ = [
     "Outcome",
     "Outline",
     "Pacing",
+    "Peek",
     "Plan",
     "Policy",
     "RateSpec",
     "Reactor",
+    "Read",
+    "ReadUntil",
     "Reason",
     "Recipe",
     "Reject",
     "Report",
     "Resolving",
+    "Send",
     "Service",
     "ServicesView",
     "Session",
@@ -168,8 +185,10 @@ __all__ = [
     "SourceRules",
     "StageKeys",
     "StageTimes",
+    "StartTls",
     "State",
     "Statistics",
+    "Steps",
     "Unchecked",
     "Upstream",
     "UpstreamError",
@@ -179,6 +198,7 @@ __all__ = [
     "Worker",
     "compile_chain",
     "decision",
+    "handshake",
     "hash_password",
     "middleware",
     "run",

@@ -20,8 +20,8 @@ from .serving.description import Description
 from .serving.listener import Listener
 from .serving.loading import refuse_while_loading
 from .serving.run import Run
-from .session.chain import Outline, outline
 from .session.meter import Total
+from .session.outline import Outline, outline
 from .session.requirements import check_parts
 from .session.session import Session
 from .session.verdict import Reason
@@ -62,6 +62,7 @@ class Edge:
         admin: str | None = None,
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
+        max_handshakes: int = 1_024,
         refuse: str = "reset",
         keepalive_seconds: float = 60.0,
         source_prefix: tuple[int, int] = (32, 64),
@@ -72,7 +73,7 @@ class Edge:
         Args:
             listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, or several. Port 0
                 lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well.
-            stages: decisions and middlewares in order of execution.
+            stages: decisions, handshakes and middlewares in order of execution.
             endpoint: where sessions go.
             control: names the services and their policies, from the start and whenever they change. The edge accepts
                 no session before the first snapshot; after that, a silent control plane costs nothing. Unless a stage
@@ -84,6 +85,8 @@ class Edge:
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
             max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as file
                 descriptors and half of the memory allow: see docs/reference/limits.md.
+            max_handshakes: live sessions whose clients are in their handshakes and have to say more; they do not count
+                for `max_sessions`. Beyond it the one that has waited longest is refused with reason ``handshake``.
             refuse: ``reset`` closes refused connections with a reset, which costs client and kernel least;
                 ``close`` closes them in order.
             keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
@@ -108,7 +111,8 @@ class Edge:
         self._description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
-            refuse=refuse, keepalive_seconds=keepalive_seconds, source_prefix=source_prefix, access_log=access_log,
+            max_handshakes=max_handshakes, refuse=refuse, keepalive_seconds=keepalive_seconds,
+            source_prefix=source_prefix, access_log=access_log,
         )  # fmt: skip
         self.name = self._description.known_name
         self.phase: AsyncValue[str] = AsyncValue("idle")

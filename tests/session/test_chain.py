@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.errors import ConfigurationError
-from trioedge.session.chain import Chain, Phase, compile_chain
+from trioedge.session.chain import Chain, compile_chain
+from trioedge.session.outline import Phase
 from trioedge.session.session import Session
 from trioedge.session.stage import Handler, decision, middleware
 from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verdict

@@ -54,6 +54,9 @@ class Neither:
     pass
 
 
+NEITHER = "neither decide(session) nor converse(session) nor handle(session, call_next): give it one of them"
+
+
 class AsyncDecide:
     async def decide(self, session: Session) -> Verdict:
         return CONTINUE
@@ -186,13 +189,25 @@ A_DECISION_CANNOT_WAIT = "decide() is async, and a decision cannot wait: make it
         (
             Both(),
             "stage 2 (Both)",
-            "has both decide() and handle(): a stage is a decision or a middleware; make it two",
+            "has decide() and handle(): a stage is a decision, a handshake or a middleware; make several",
         ),
-        (Neither(), "stage 2 (Neither)", "neither decide(session) nor handle(session, call_next): give it one of them"),
-        (None, "stage 2 (NoneType)", "neither decide(session) nor handle(session, call_next): give it one of them"),
-        ("yes", "stage 2 (str)", "neither decide(session) nor handle(session, call_next): give it one of them"),
-        (unlifted, "stage 2 (unlifted)", "lift a function with @decision or @middleware"),
-        (finish, "stage 2 (finish)", "lift a function with @decision or @middleware"),
+        (
+            Neither(),
+            "stage 2 (Neither)",
+            "neither decide(session) nor converse(session) nor handle(session, call_next): give it",
+        ),
+        (
+            None,
+            "stage 2 (NoneType)",
+            "neither decide(session) nor converse(session) nor handle(session, call_next): give it",
+        ),
+        (
+            "yes",
+            "stage 2 (str)",
+            "neither decide(session) nor converse(session) nor handle(session, call_next): give it",
+        ),
+        (unlifted, "stage 2 (unlifted)", "lift a function with @decision, @handshake or @middleware"),
+        (finish, "stage 2 (finish)", "lift a function with @decision, @handshake or @middleware"),
         (AsyncDecide(), "stage 2 (AsyncDecide)", A_DECISION_CANNOT_WAIT),
         (decision(cast(Any, async_decision)), "stage 2 (async_decision)", A_DECISION_CANNOT_WAIT),
         (TwoArguments(), "stage 2 (TwoArguments)", "decide() must take the session and nothing else"),
@@ -208,8 +223,8 @@ A_DECISION_CANNOT_WAIT = "decide() is async, and a decision cannot wait: make it
         (middleware(cast(Any, no_arguments)), "stage 2 (no_arguments)", "handle() must take the session and call_next"),
         (Ends(), "stage 2 (Ends)", "is an endpoint among the stages: pass it as endpoint="),
         (SyncEndpoint(), "stage 2 (SyncEndpoint)", "is an endpoint among the stages: pass it as endpoint="),
-        (Kindless(), "stage 2 (Kindless)", "has open() and must say what it opens: write kind = 'decision', or 'midd"),
-        (OtherKind(), "stage 2 (OtherKind)", "has open() and must say what it opens: write kind = 'decision', or 'mid"),
+        (Kindless(), "stage 2 (Kindless)", "has open() and must say what it opens: write kind = 'decision', 'hand"),
+        (OtherKind(), "stage 2 (OtherKind)", "has open() and must say what it opens: write kind = 'decision', 'hand"),
         (AsyncOpen(), "stage 2 (AsyncOpen)", "open() is async; make it a plain def, and wait in run()"),
         (OpenWithoutContext(), "stage 2 (OpenWithoutContext)", "open() must take the context and nothing else"),
         (OpenIsAFlag(), "stage 2 (OpenIsAFlag)", "open=False is no method, and open() makes the live stage"),

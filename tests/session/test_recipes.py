@@ -8,7 +8,8 @@ import pytest
 
 import trioedge as te
 from trioedge.services.context import EdgeContext
-from trioedge.session.chain import Chain, open_chain, outline
+from trioedge.session.chain import Chain, open_chain
+from trioedge.session.outline import outline
 from trioedge.testing import make_context, make_session
 
 
@@ -109,7 +110,7 @@ async def coroutine() -> Decides:
     ("make", "why"),
     [
         (Wraps, "stage 1 (Recipe) says kind = 'decision', and open() returned a middleware: make them agree"),
-        (lambda: None, "stage 1 (Recipe): open() returned None, which has neither decide(session) nor handle("),
+        (lambda: None, "stage 1 (Recipe): open() returned None, which has neither decide(session) nor converse("),
         (lambda: Decides, "stage 1 (Recipe): open() returned <class '"),
         (lambda: Recipe(Decides), "stage 1 (Recipe): open() returned Recipe(), which has neither decide(session) nor"),
         (coroutine, "stage 1 (Recipe): open() is async; make it a plain def, and wait in run()"),

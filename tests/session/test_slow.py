@@ -2,7 +2,8 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 import trioedge as te
-from trioedge.session.chain import open_chain, outline
+from trioedge.session.chain import open_chain
+from trioedge.session.outline import outline
 from trioedge.session.slow import SLOW_NANOSECONDS, warn_of_slow
 from trioedge.testing import make_context, make_session
 

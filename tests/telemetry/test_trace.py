@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from trioedge.session.chain import BUCKETS, Chain, compile_chain, outline
+from trioedge.session.chain import BUCKETS, Chain, compile_chain
+from trioedge.session.outline import outline
 from trioedge.session.session import Session
 from trioedge.session.stage import Handler, decision, middleware
 from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verdict

@@ -178,7 +178,10 @@ def test_a_live_decision_is_closed_and_a_close_that_raises_is_a_fault() -> None:
     [
         (around, "around is a middleware, not a decision: call check_middleware with it"),
         (te.DeviceLimit, "DeviceLimit is a class, not a stage: call it, DeviceLimit(...)"),
-        (lambda _: te.CONTINUE, "<lambda> has neither decide(session) nor handle(session, call_next): lift a function"),
+        (
+            lambda _: te.CONTINUE,
+            "<lambda> has neither decide(session) nor converse(session) nor handle(",
+        ),
     ],
 )
 def test_a_stage_that_is_no_decision_is_refused(stage: object, why: str) -> None:

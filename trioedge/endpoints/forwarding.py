@@ -22,6 +22,7 @@ import trio
 from ..addresses.address import Address, parse_address
 from ..errors import ConfigurationError, quote
 from ..loop.sockets import close, connect_at_once, reset
+from ..relay.answers import answer_connected, answer_refused
 from ..relay.carry import carry, kernel_paces, lend
 from ..relay.socket_relay import Ended, Relay
 from ..relay.streams import PlainStream
@@ -190,6 +191,13 @@ class Forwarding:
                 read there does not mean that it is empty.
             registered: whether `up` is in the reactor already.
         """
+        if session.answer is not None and (outcome := answer_connected(session, down, self._context.log)) is not None:
+            self._reactor.forget(up.fileno())
+            reset(up)
+            reset(down)
+            session.carrier = None
+            ended(session, outcome)
+            return
         session.carrier = relay = Relay(session, self._reactor, down, up, ended)
         try:
             relay.start(prefetched, readable=readable, registered=registered)
@@ -198,6 +206,10 @@ class Forwarding:
         except BaseException as fault:
             self._context.log.fault("endpoint failed", fault, session=session.id)
             relay.crashed(fault)
+
+    def refuse(self, session: Session, down: socket.SocketType, outcome: Outcome) -> bool:
+        """Tell the client of a handshake that there is no upstream, and close its socket; false if none waits."""
+        return answer_refused(session, down, outcome, self._reactor, self._context.log)
 
     async def handle(self, session: Session) -> Outcome:
         """Carry a session that has a task; after a cancel both sides are closed.
@@ -285,6 +297,7 @@ class PendingConnect:
         self._end(Completed(reason))
 
     def _end(self, outcome: Completed) -> None:
-        reset(self._down)
+        if not self._forwarding.refuse(self._session, self._down, outcome):
+            reset(self._down)
         self._session.carrier = None
         self._ended(self._session, outcome)

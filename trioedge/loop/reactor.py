@@ -22,12 +22,15 @@ from collections.abc import Callable
 from math import inf
 from os import sched_yield
 from time import perf_counter
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import trio
 
 from ..structures.deadlines import NEVER, Deadlines
 from ..telemetry.observer import STOPS, Observer
+
+if TYPE_CHECKING:
+    from .parting import Parting
 
 BUFFER_BYTES: Final = 65536
 """The most bytes of one read, and so the longest backlog of one direction of a session."""
@@ -103,10 +106,11 @@ class Reactor:
             :meth:`refresh` first.
         batch: how many sockets are ready in the current batch of events.
         buffer: the memory that all reads share. A callback must use up or copy what it read before it returns.
+        parting: the sockets that are being closed in order, the first one first; see :mod:`.parting`.
     """
 
     __slots__ = ("_again", "_clock", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer",
-                 "now")  # fmt: skip
+                 "now", "parting")  # fmt: skip
 
     def __init__(self, observer: Observer) -> None:
         """Open the epoll object; only within a Trio run.
@@ -127,6 +131,7 @@ class Reactor:
         self.now = self._clock()
         self.batch = 0
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.parting: dict[Parting, None] = {}
 
     def __len__(self) -> int:
         """Registered file descriptors."""
@@ -209,13 +214,18 @@ class Reactor:
         self._deadlines.discard(item, tick)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled, then close the epoll object. Sockets stay open, and are their owners' to close."""
+        """Serve until cancelled, then close the epoll object, and the sockets that are parting.
+
+        Other sockets stay open, and are their owners' to close.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._expire)
                 task_status.started()
                 await self._serve()
         finally:
+            for parting in tuple(self.parting):
+                parting.close()
             self._epoll.close()
 
     async def _serve(self) -> None:

@@ -59,6 +59,13 @@ def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) 
         return _refuse(up, error)
     if session.cut_reason is not None:
         return _refuse(up, Completed(session.cut_reason))
+    if session.answer is not None:
+        return _answer_and_carry(session, up, reactor)
+    return _carry(session, up, reactor)
+
+
+def _carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) -> Coroutine[Any, Any, Outcome]:
+    down = session.stream
     if (
         isinstance(down, PlainStream)
         and isinstance(up, PlainStream)
@@ -68,6 +75,16 @@ def carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) 
     reactor.refresh()
     session.carrier = relay = StreamRelay(session, reactor, down, up)
     return relay.run()
+
+
+async def _answer_and_carry(session: Session, up: trio.abc.HalfCloseableStream, reactor: Reactor) -> Outcome:
+    """Tell the client of a handshake that it is connected, then carry its bytes."""
+    try:
+        await session.stream.send_all(b"")  # its first use
+    except BaseException:
+        await close_hard(up)
+        raise
+    return await _carry(session, up, reactor)
 
 
 async def _refuse(up: trio.abc.HalfCloseableStream, why: Exception | Outcome) -> Outcome:

@@ -1,10 +1,10 @@
 """The client streams of middlewares and endpoints, which take back bytes that were read ahead."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from socket import AF_UNIX, SHUT_WR
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -21,9 +21,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
 
     A stage gives back the bytes that it read ahead with :meth:`unread`; the relay takes the bare socket with
     :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
+
+    Attributes:
+        before_use: called once, before the first byte is received or sent; gives bytes that the client gets first.
+            None where there is none. A `detach` does not call it.
     """
 
-    __slots__ = ("_busy", "_empty", "_finished", "_sock", "_unread")
+    __slots__ = ("_busy", "_empty", "_finished", "_sock", "_unread", "before_use")
 
     def __init__(self, sock: Socket) -> None:
         self._sock: Socket | None = sock
@@ -31,6 +35,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
         self._busy = False
         self._empty = False  # the last read came back short, so the next one waits before it tries
         self._finished = False
+        self.before_use: Callable[[], bytes] | None = None
+
+    def _begin_use(self, before_use: Callable[[], bytes]) -> None:
+        self.before_use = None
+        words = before_use()
+        if self._send_now(words) < len(words):
+            raise trio.BrokenResourceError("the client does not read")
 
     @property
     def socket(self) -> Socket:
@@ -66,6 +77,8 @@ class PlainStream(trio.abc.HalfCloseableStream):
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self.before_use is not None:
+            self._begin_use(self.before_use)
         data = self.receive_now(max_bytes)
         if data is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -106,6 +119,8 @@ class PlainStream(trio.abc.HalfCloseableStream):
         self._busy = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
+            if self.before_use is not None:
+                self._begin_use(self.before_use)
             sent = self._send_now(data)
             if sent == len(data):
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -148,6 +163,8 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """Close the sending half; receiving goes on. After a cancel it is not closed."""
         with self._one_at_a_time():
             await trio.lowlevel.checkpoint()
+            if self.before_use is not None:
+                self._begin_use(self.before_use)
             self._finished = True
             try:
                 self.socket.shutdown(SHUT_WR)
@@ -210,14 +227,24 @@ class PlainStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
 
-class ReplayStream(trio.abc.HalfCloseableStream):
-    """A stream around any other, which takes bytes back as :class:`PlainStream` does."""
+class BareReplayStream(trio.abc.Stream):
+    """A stream around any other, which takes bytes back as :class:`PlainStream` does; see :func:`replaying`.
 
-    __slots__ = ("_inner", "_unread")
+    Attributes:
+        before_use: as :class:`PlainStream` has it.
+    """
 
-    def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
-        self._inner = inner
+    __slots__ = ("_inner", "_unread", "before_use")
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner: Any = inner
         self._unread = b""
+        self.before_use: Callable[[], bytes] | None = None
+
+    async def _begin_use(self) -> None:
+        before_use, self.before_use = self.before_use, None
+        if before_use is not None and (words := before_use()):
+            await self._inner.send_all(words)
 
     def unread(self, data: bytes | bytearray | memoryview) -> None:
         """Put `data` before the bytes that are received next.
@@ -229,6 +256,8 @@ class ReplayStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive the bytes that were un-read, then those of the inner stream."""
+        if self.before_use is not None:
+            await self._begin_use()
         if not self._unread:
             return bytes(await self._inner.receive_some(max_bytes))
         await trio.lowlevel.checkpoint()
@@ -237,16 +266,31 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.before_use is not None:
+            await self._begin_use()
         await self._inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._inner.wait_send_all_might_not_block()
 
-    async def send_eof(self) -> None:
-        await self._inner.send_eof()
-
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+class ReplayStream(BareReplayStream, trio.abc.HalfCloseableStream):
+    """One around a stream that has a half-close."""
+
+    __slots__ = ()
+
+    async def send_eof(self) -> None:
+        if self.before_use is not None:
+            await self._begin_use()
+        await self._inner.send_eof()
+
+
+def replaying(stream: trio.abc.Stream) -> BareReplayStream:
+    """Put a stream that takes bytes back around another one; with a half-close if that has one."""
+    return ReplayStream(stream) if hasattr(stream, "send_eof") else BareReplayStream(stream)
 
 
 def _bytes_of(data: bytes | bytearray | memoryview) -> bytes:

@@ -8,8 +8,8 @@ from typing import Final
 import attrs
 
 from ..loop.reactor import BUFFER_BYTES
-from ..session.chain import Outline
 from ..session.kinds import facts_of
+from ..session.outline import Outline
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors that the default of `max_sessions` leaves to the process."""

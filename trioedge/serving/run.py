@@ -39,10 +39,12 @@ from ..upstreams.outbound import open_outbound
 from ..upstreams.own_listeners import own_listener
 from ..upstreams.resolver import Resolver
 from .affordable import FEW_SESSIONS, affordable_sessions
+from .background import BackgroundAnswers
 from .description import Description
 from .listener import Listener, addresses_of
 from .sessions import Sessions
 from .stage_calls import StageCalls
+from .stream_handshakes import StreamHandshakes
 from .workers import Background, guarded, start_worker
 
 
@@ -189,7 +191,10 @@ class Run:
             source_prefix=self._edge.source_keys,
         )
         calls.way_out = open_outbound(outbound, context)
-        self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns)
+        answers = BackgroundAnswers(reactor.refresh)
+        self.chain = chain = open_chain(
+            outline, context, clock=time.perf_counter_ns, drive=StreamHandshakes(answers).drive
+        )
         supervisor.applier.rechecks = _rechecks(chain)
         supervisor.applier.needs_outbound = outline.needs_outbound
         supervisor.applier.own_listener = lambda destination: own_listener(destination, calls.addresses())
@@ -199,7 +204,9 @@ class Run:
             self._log,
             supervisor.live,
             supervisor.services,
+            answers,
             max_sessions=self._max_sessions(),
+            max_handshakes=self._edge.max_handshakes,
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
         )

@@ -29,20 +29,18 @@ _CUT: Final = Completed(Reason.DRAINED)
 class SessionTask:
     """Runs the task of each session of one run of an edge."""
 
-    def __init__(self, handle: Handler, log: Observer, *, graceful_refuse: bool) -> None:
+    def __init__(self, log: Observer, *, graceful_refuse: bool) -> None:
         """Run no task yet.
 
         Args:
-            handle: the stages behind the leading decisions, and the endpoint.
             log: logs faults.
             graceful_refuse: whether refused clients are closed in order, rather than with a reset.
         """
-        self._stages = handle
         self._log = log
         self._graceful_refuse = graceful_refuse
 
-    async def carry(self, session: Session) -> Outcome:
-        """Run a session's stages in a cancel scope of its own; only a cancel from outside it goes on."""
+    async def carry(self, session: Session, handle: Handler) -> Outcome:
+        """Run a session's part of the chain in a cancel scope of its own; only a cancel from outside it goes on."""
         outcome: Outcome = _CUT
         try:
             with trio.CancelScope() as scope:
@@ -50,7 +48,7 @@ class SessionTask:
                 if session.cut_reason is not None:  # before its task began
                     scope.cancel()
                 try:
-                    outcome = self._checked(session, await self._stages(session))
+                    outcome = self._checked(session, await handle(session))
                 except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
                     outcome = Completed(Reason.RESET, message_of(error))
                 except BaseException as raised:
@@ -61,7 +59,7 @@ class SessionTask:
             outcome = self._fault(session, raised) if _is_stray(raised) else self._guard(session, raised)
         return outcome
 
-    async def close(self, session: Session, stream: trio.abc.HalfCloseableStream, outcome: Outcome) -> None:
+    async def close(self, session: Session, stream: trio.abc.Stream, outcome: Outcome) -> None:
         """Close the stream that was accepted; in order, and then the one around it too, if all went well."""
         try:
             if outcome == FINISHED or (self._graceful_refuse and type(outcome) is Reject):

@@ -3,8 +3,9 @@
 | a connection | when | action |
 | --- | --- | --- |
 | is accepted | a leading decision refuses it, or raises | close it; it is counted, and never registered |
-| is admitted | only the endpoint is left, and the reactor can carry it | register it; no task |
-| is admitted | else | register it, and start its task |
+| is admitted | handshakes are next | register it; no task while its client is in them |
+| is admitted, or through its handshakes | only the endpoint is left, and the reactor can carry it | no task |
+| is admitted, or through its handshakes | else | start its task |
 | ends | | close its sockets, unregister it, run its clean-ups, count it |
 
 An exception of a stage or of the endpoint is logged and ends this one session with ``fault``, also one that is no
@@ -24,18 +25,22 @@ from ..errors import quote, quote_fault
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
 from ..loop.sockets import close, for_users, reset
+from ..relay.answers import answer_behind, answer_refused
 from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
-from ..relay.streams import PlainStream, ReplayStream
+from ..relay.streams import BareReplayStream, PlainStream, replaying
 from ..services.registry import Registry
 from ..services.service import Service
 from ..services.services import Services
 from ..session.chain import Chain
 from ..session.session import Session
+from ..session.stage import Handler
 from ..session.surroundings import Clock
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
+from .background import BackgroundAnswers
 from .endings import Endings
+from .handshakes import Handshakes
 from .session_task import SessionTask
 
 EVICT_REST: Final = 1
@@ -103,8 +108,9 @@ class Sessions:
     """
 
     def __init__(
-        self, chain: Chain, reactor: Reactor, log: Observer, live: Registry, services: Services, *, max_sessions: int,
-        graceful_refuse: bool, source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
+        self, chain: Chain, reactor: Reactor, log: Observer, live: Registry, services: Services,
+        answers: BackgroundAnswers, *, max_sessions: int, max_handshakes: int, graceful_refuse: bool,
+        source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -114,7 +120,10 @@ class Sessions:
             log: counts ends and logs faults.
             live: registers the sessions.
             services: the services, by name.
-            max_sessions: the most live sessions; beyond it a connection is refused with OVERLOAD.
+            answers: awaits what handshakes ask in the background.
+            max_sessions: the most live sessions, without those in their handshakes; beyond it a connection is refused
+                with OVERLOAD.
+            max_handshakes: the most sessions whose clients are in their handshakes and have to say more.
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
             source_prefix: the part of an address that limits count as one source.
         """
@@ -124,16 +133,24 @@ class Sessions:
         self._home = EdgeHome(reactor, services, source_prefix)
         self._home_of_tasks = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._unnamed: Service = services.unnamed
-        self._task = SessionTask(chain.handle, log, graceful_refuse=graceful_refuse)
+        self._handle, self._behind = chain.handle, chain.behind
+        self._task = SessionTask(log, graceful_refuse=graceful_refuse)
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
         self._ids = itertools.count(1)
+        self._answers = answers
         self._nursery: trio.Nursery | None = None
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._endings = Endings(log)
+        self._handshakes: Handshakes | None = None
+        if chain.handshakes:
+            self._handshakes = Handshakes(
+                chain.handshakes, reactor, log, answers, self._through, self._ended, max_waiting=max_handshakes,
+                graceful_refuse=graceful_refuse,
+            )  # fmt: skip
         self.live = live
         self.recent = self._endings.recent
 
@@ -141,6 +158,7 @@ class Sessions:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
         try:
             async with trio.open_nursery() as self._nursery:
+                self._answers.nursery = self._nursery
                 self.live.evictions.start(self._wake, self._log)
                 task_status.started()
                 while True:
@@ -173,31 +191,59 @@ class Sessions:
                 self._endings.add(session, refusal)
                 return
             sock.setblocking(False)  # a system call that a refusal does not need
-            if self._endpoint is None:
-                self._spawn(session, PlainStream(for_users(sock)))
+            self.live.add(session)
+            if self._handshakes is not None:
+                self._handshakes.begin(session, sock)
             else:
-                self._begin(self._endpoint, session, sock)
+                self._begin(session, sock, b"")
         except STOPS:
             raise
         except BaseException as fault:
             self._fail(session, sock, fault)
 
-    def _begin(self, endpoint: ReactorEndpoint, session: Session, sock: socket.SocketType) -> None:
-        """Have the endpoint carry a session without a task."""
-        self.live.add(session)
-        session.began = True
-        begun = endpoint.begin(session, sock, b"", self._ended)
-        if begun is True:
-            if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
-                session.carrier.cut(session.cut_reason)
-        elif begun is False:
+    def _through(self, session: Session, sock: socket.SocketType, prefetched: bytes) -> None:
+        """Take a session whose client is through its handshakes; never raises."""
+        try:
+            assert self._handshakes is not None, "it was in them"
+            if self.live.count - len(self._handshakes.waiting) > self._max:
+                self._refuse(session, sock, self._overloaded())
+            else:
+                self._begin(session, sock, prefetched)
+        except STOPS:
+            raise
+        except BaseException as fault:
+            self._fail(session, sock, fault)
+
+    def _begin(self, session: Session, sock: socket.SocketType, prefetched: bytes) -> None:
+        """Have the endpoint carry a registered session, without a task if it can."""
+        endpoint = self._endpoint
+        if endpoint is not None:
+            session.began = True
+            begun = endpoint.begin(session, sock, prefetched, self._ended)
+            if begun is True:
+                if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
+                    session.carrier.cut(session.cut_reason)
+                return
+            if type(begun) is Reject:
+                self._refuse(session, sock, begun)
+                return
+            if begun is not False:
+                raise TypeError(
+                    f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject"
+                )
             session.began = False
-            self._start_task(session, PlainStream(for_users(sock)))
-        elif type(begun) is Reject:
+        stream, handle = PlainStream(for_users(sock)), self._behind
+        if prefetched:
+            stream.unread(prefetched)
+        if session.answer is not None:
+            handle = partial(answer_behind, stream=stream, call_next=self._behind)
+        self._start_task(session, stream, handle)
+
+    def _refuse(self, session: Session, sock: socket.SocketType, refusal: Reject) -> None:
+        """Close the socket of a registered session, in its handshake's words if one waits for this."""
+        if not answer_refused(session, sock, refusal, self._reactor, self._log):
             self._close_refused(sock)
-            self._ended(session, begun)
-        else:
-            raise TypeError(f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject")
+        self._ended(session, refusal)
 
     def _fail(self, session: Session, sock: socket.SocketType, fault: BaseException) -> None:
         """End a session whose beginning raised an exception."""
@@ -226,7 +272,8 @@ class Sessions:
         self._log.accepted += 1
         refusal = self._refusal(session)
         if refusal is None:
-            self._spawn(session, ReplayStream(stream))
+            self.live.add(session)
+            self._start_task(session, replaying(stream), self._handle)
         else:
             self._endings.add(session, refusal)
             self._tasks.start_soon(stream.aclose if self._graceful_refuse else partial(close_hard, stream))
@@ -237,9 +284,8 @@ class Sessions:
 
     def _refusal(self, session: Session) -> Reject | None:
         """Ask the leading decisions; an exception of one is a refusal."""
-        if self.live.count >= self._max:
-            self._log.notice("shedding: too many sessions", live=self.live.count)
-            return _OVERLOAD
+        if self.live.count >= self._max and self._handshakes is None:
+            return self._overloaded()
         try:
             verdict = self._decide(session)
         except STOPS:
@@ -253,26 +299,26 @@ class Sessions:
             return Reject(session.outcome.reason, "ended by a decision")
         return None if verdict is CONTINUE else verdict
 
-    def _spawn(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
-        self.live.add(session)
-        self._start_task(session, stream)
+    def _overloaded(self) -> Reject:
+        self._log.notice("shedding: too many sessions", live=self.live.count)
+        return _OVERLOAD
 
-    def _start_task(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
+    def _start_task(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
         session.stream = stream
         session.live_in(self._home_of_tasks)
-        self._tasks.start_soon(self._carry, session, stream)
+        self._tasks.start_soon(self._carry, session, stream, handle)
 
     @property
     def _tasks(self) -> trio.Nursery:
         assert self._nursery is not None, "admitted before run()"
         return self._nursery
 
-    async def _carry(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
+    async def _carry(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
         """Run a session's task; whatever its stages do, its stream is closed and it is settled."""
         outcome: Outcome = Completed(Reason.DRAINED)
         try:
             try:
-                outcome = await self._task.carry(session)
+                outcome = await self._task.carry(session, handle)
             finally:
                 await self._task.close(session, stream, outcome)
         finally:

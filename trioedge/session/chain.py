@@ -1,35 +1,33 @@
 """Compile stages and an endpoint into one chain, once, when the edge starts.
 
-Adjacent decisions become one loop. A middleware wraps the stages behind it, so the order of the list is the order of
-execution, outermost first. After each stage the chain checks whether it named a service that is unknown or disabled
-(:attr:`Session.refusal`).
+Adjacent decisions become one loop; those behind a handshake are asked when it has ended. A middleware wraps the stages
+behind it, so the order of the list is the order of execution, outermost first. After each stage the chain checks
+whether it named a service that is unknown or disabled (:attr:`Session.refusal`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from ..errors import ConfigurationError, quote
+from ..errors import quote
+from .conversation import ChainedHandshake
 from .kinds import (
     DECISION,
-    check_endpoint,
+    HANDSHAKE,
+    MIDDLEWARE,
     checked,
     close_parts,
     each_once,
     endpoint_handler,
-    facts_of,
-    kind_of,
     live_endpoint,
     live_stage,
     name_of,
 )
-from .requirements import check_facts
+from .outline import Outline, Phase, outline
 from .session import Session
 from .slow import SLOW_NANOSECONDS, warn_of_slow
-from .stage import DecisionFunction, Facts, Handler, Recipe, Worker
+from .stage import DecisionFunction, Handler, Worker
 from .surroundings import NoticeLog
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
 
@@ -38,69 +36,11 @@ if TYPE_CHECKING:
 
 NanosecondClock: TypeAlias = Callable[[], int]
 
+Drive: TypeAlias = Callable[[Sequence[ChainedHandshake], Session, Handler], Awaitable[Outcome]]
+"""An async function that runs handshakes over a session's stream, and then the rest of the chain."""
+
 BUCKETS: Final = 64
 """Buckets of times, one for each power of two: 2 ** 63 nanoseconds are 292 years."""
-
-
-@attrs.frozen(slots=True)
-class Phase:
-    """Stages that run together.
-
-    Attributes:
-        kind: ``leading decisions``, ``decisions``, ``middleware`` or ``endpoint``.
-        stages: their names, in order of execution.
-    """
-
-    kind: str
-    stages: tuple[str, ...]
-
-
-@attrs.frozen(slots=True)
-class Outline:
-    """The checked description of a chain; :func:`open_chain` makes a :class:`Chain` of it.
-
-    Attributes:
-        parts: the recipes, the stages in order and then the endpoint.
-        kinds: the kind of each stage.
-        facts: the facts of each part, the endpoint's last.
-        phases: the chain, phase by phase.
-    """
-
-    parts: tuple[object, ...]
-    kinds: tuple[str, ...]
-    facts: tuple[Facts, ...]
-    phases: tuple[Phase, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the parts, in order."""
-        return [name for phase in self.phases for name in phase.stages]
-
-    @property
-    def direct(self) -> bool:
-        """True when only the endpoint is behind the leading decisions."""
-        return all(kind == DECISION for kind in self.kinds)
-
-    @property
-    def enforced(self) -> frozenset[str]:
-        """The fields of a policy that some part reads."""
-        return frozenset(field for facts in self.facts for field in facts.enforces)
-
-    @property
-    def needs_outbound(self) -> bool:
-        """Whether sessions are refused if their policy names no outbound: neither endpoint nor stage has another."""
-        endpoint = self.facts[-1]
-        return endpoint.needs_control and "outbound" in endpoint.enforces and "destination" not in self.provided
-
-    @property
-    def policies(self) -> tuple[type[Any], ...]:
-        """The classes of policy keys that stages name."""
-        return tuple(facts.policy for facts in self.facts if facts.policy is not None)
-
-    @property
-    def provided(self) -> frozenset[str]:
-        """The session fields that some stage writes."""
-        return frozenset(fact for facts in self.facts for fact in facts.provides)
 
 
 @attrs.frozen(slots=True)
@@ -109,7 +49,9 @@ class Chain:
 
     Attributes:
         decide: the leading decisions as one function, which run before the session has a task.
-        handle: everything behind them.
+        handshakes: those before the first middleware, with the decisions between and behind them.
+        handle: everything behind the leading decisions, the handshakes included.
+        behind: everything behind these handshakes.
         outline: the recipes.
         parts: the live stages and the live endpoint, in order.
         counts: for each stage, how many sessions took it how long, in buckets of powers of two nanoseconds; empty
@@ -117,7 +59,9 @@ class Chain:
     """
 
     decide: DecisionFunction
+    handshakes: tuple[ChainedHandshake, ...]
     handle: Handler
+    behind: Handler
     outline: Outline
     parts: tuple[object, ...]
     counts: tuple[list[int], ...] = ()
@@ -129,7 +73,7 @@ class Chain:
 
     @property
     def direct(self) -> bool:
-        """True when only the endpoint is behind the leading decisions."""
+        """True when no middleware is in the chain."""
         return self.outline.direct
 
     @property
@@ -141,43 +85,6 @@ class Chain:
         """Run the whole chain; a chain whose decisions refuse makes no checkpoint."""
         verdict = self.decide(session)
         return await self.handle(session) if verdict is CONTINUE else verdict
-
-
-def outline(stages: Sequence[object], endpoint: object) -> Outline:
-    """Check `stages`, in order of execution, and `endpoint`; nothing is opened.
-
-    Args:
-        stages: decisions, middlewares and recipes of them; may be empty.
-        endpoint: an object with ``async handle(session)``, an async function of a session, or a recipe of one.
-
-    Raises:
-        ConfigurationError: a stage is neither decision nor middleware, or both; a decision is async; the endpoint is
-            missing; a stage reads a field that no stage before it writes; and more. The message names stage and mend.
-    """
-    if isinstance(stages, (str, bytes)) or not isinstance(stages, Sequence):
-        raise ConfigurationError(f"stages must be a list of stages, not {name_of(stages)}: write stages=[...]")
-    places = [f"stage {number} ({name_of(stage)})" for number, stage in enumerate(stages, 1)]
-    kinds = tuple(kind_of(stage, where) for stage, where in zip(stages, places, strict=True))
-    for where, stage in zip(places, stages, strict=True):
-        first = next(number for number, other in enumerate(stages) if other is stage)
-        if isinstance(stage, Recipe) and where != places[first]:
-            raise ConfigurationError(
-                f"{where} is the same object as {places[first]}: remove one, or make another {name_of(stage)}"
-            )
-    check_endpoint(endpoint)
-    parts = (*stages, endpoint)
-    places.append(f"endpoint ({name_of(endpoint)})")
-    facts = tuple(facts_of(part, where) for part, where in zip(parts, places, strict=True))
-    check_facts(facts, [name_of(part) for part in parts], places)
-    phases: list[Phase] = []
-    for kind, run in groupby(zip(kinds, stages, strict=True), key=itemgetter(0)):
-        names = tuple(name_of(stage) for _, stage in run)
-        if kind == DECISION:
-            phases.append(Phase("decisions" if phases else "leading decisions", names))
-        else:
-            phases.extend(Phase(kind, (name,)) for name in names)
-    phases.append(Phase("endpoint", (name_of(endpoint),)))
-    return Outline(parts, kinds, facts, tuple(phases))
 
 
 def compile_chain(stages: Sequence[object], endpoint: object, *, clock: NanosecondClock | None = None) -> Chain:
@@ -194,19 +101,29 @@ def compile_chain(stages: Sequence[object], endpoint: object, *, clock: Nanoseco
     return open_chain(outline(stages, endpoint), None, clock=clock)
 
 
-def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: NanosecondClock | None = None) -> Chain:
+async def _undriven(_: Sequence[ChainedHandshake], session: Session, __: Handler) -> Outcome:
+    raise RuntimeError(
+        f"{session} meets a handshake, which only a running edge drives: test it with trioedge.testing.open_edge, or "
+        "alone with trioedge.testing.converse"
+    )
+
+
+def open_chain(
+    outline: Outline, context: "EdgeContext | None", *, clock: NanosecondClock | None = None, drive: Drive = _undriven
+) -> Chain:
     """Open every recipe and compile the live stages. If one cannot be opened, those before it are closed.
 
     Args:
         outline: the recipes, checked.
         context: the running edge.
         clock: as in :func:`compile_chain`.
+        drive: runs handshakes in the task of a session.
 
     Raises:
         ConfigurationError: a recipe opened another kind of stage than it says.
     """
     *recipes, endpoint = outline.parts
-    stages: list[object] = []
+    stages: list[Any] = []
     try:
         for number, (recipe, kind) in enumerate(zip(recipes, outline.kinds, strict=True), 1):
             stages.append(live_stage(recipe, context, kind, f"stage {number} ({name_of(recipe)})"))
@@ -215,23 +132,46 @@ def open_chain(outline: Outline, context: "EdgeContext | None", *, clock: Nanose
         if context is not None:
             close_parts(stages, context.log)
         raise
-    runs = [
-        (kind, [stage for _, stage in run])
-        for kind, run in groupby(zip(outline.kinds, stages, strict=True), key=itemgetter(0))
-    ]
-    leading: list[Any] = runs.pop(0)[1] if outline.kinds[:1] == (DECISION,) else []
     counts = tuple([0] * BUCKETS for _ in stages) if clock else ()
     log = None if context is None else context.log
-    handle = _begin(endpoint_handler(endpoint))
-    number = len(stages)
-    for kind, run in reversed(runs):
-        number -= len(run)
-        if kind == DECISION:
-            handle = _guard(_fuse(run, clock, counts[number:], number, log), handle)
-        else:
-            for place, stage in reversed(list(enumerate(run, number))):
-                handle = _wrap(stage, handle) if clock is None else _time(stage, handle, clock, counts[place])
-    return Chain(_fuse(leading, clock, counts, 0, log), handle, outline, (*stages, endpoint), counts)
+    kinds, handle, end = outline.kinds, _begin(endpoint_handler(endpoint)), len(stages)
+
+    def decisions(start: int, end: int) -> DecisionFunction:
+        return _fuse(stages[start:end], clock, counts[start:end], start, log)
+
+    while True:  # from the end: the stages behind the last middleware, that middleware, and so on
+        start = max((at + 1 for at in range(end) if kinds[at] == MIDDLEWARE), default=0)
+        places = [at for at in range(start, end) if kinds[at] == HANDSHAKE]
+        handshakes = tuple(
+            ChainedHandshake(
+                stages[at],
+                outline.facts[at].seconds,
+                outline.facts[at].max_bytes,
+                decisions(at + 1, stop),
+                at == places[-1],
+                clock,
+                counts[at] if counts else None,
+            )
+            for at, stop in zip(places, [*places[1:], end], strict=False)
+        )
+        leading, behind = decisions(start, places[0] if places else end), handle
+        if handshakes:
+            handle = _converse(handshakes, drive, handle)
+        if not start:
+            return Chain(leading, handshakes, handle, behind, outline, (*stages, endpoint), counts)
+        if start < end and kinds[start] == DECISION:
+            handle = _guard(leading, handle)
+        end = start - 1
+        handle = _wrap(stages[end], handle) if clock is None else _time(stages[end], handle, clock, counts[end])
+
+
+def _converse(handshakes: Sequence[ChainedHandshake], drive: Drive, call_next: Handler) -> Handler:
+    """Put handshakes before `call_next`, for sessions with a task."""
+
+    def handler(session: Session) -> Awaitable[Outcome]:
+        return drive(handshakes, session, call_next)
+
+    return handler
 
 
 def _begin(handle: Handler) -> Handler:

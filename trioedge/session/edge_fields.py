@@ -6,7 +6,7 @@ from typing import Any, Final
 from ..addresses.address import Address
 from ..errors import quote
 from .notifier import Notifier
-from .surroundings import Carrier, Follower, Index, Scope
+from .surroundings import Answer, Carrier, Follower, Index, Scope
 from .verdict import Reject
 
 
@@ -41,7 +41,8 @@ class EdgeFields(Notifier):
     Only the edge writes these fields. Each refuses a value of the wrong type.
     """
 
-    __slots__ = ("_began", "_carrier", "_follower", "_index", "_refusal", "_scope", "_stamp", "_trace", "_upstream")
+    __slots__ = ("_answer", "_began", "_carrier", "_follower", "_index", "_refusal", "_scope", "_stamp", "_trace",
+                 "_upstream")  # fmt: skip
 
     refusal: Final[Reject | None] = read_only("_refusal")
     """The refusal of the service that a stage has named; the chain reads it behind each stage."""
@@ -53,6 +54,7 @@ class EdgeFields(Notifier):
     """Where its endpoint connects it; None before, and where the endpoint opens the connection itself."""
 
     # SessionFields.__init__ sets all of them at once: a constructor of their own would cost each session 0.1 µs.
+    _answer: Answer | None
     _began: bool
     _refusal: Reject | None
     _carrier: Carrier | None
@@ -106,6 +108,20 @@ class EdgeFields(Notifier):
         if index is not None and not hasattr(index, "move"):
             raise _not_for_stages("index", index)
         self._index = index
+
+    @property
+    def answer(self) -> Answer | None:
+        """The handshake that has proceeded, until the client has its answer; None where none has."""
+        return self._answer
+
+    def await_answer(self, answer: Answer) -> None:
+        """Note that a handshake has proceeded."""
+        self._answer = answer
+
+    def take_answer(self) -> Answer | None:
+        """Give the handshake that has proceeded, once: the caller gives the client its answer."""
+        answer, self._answer = self._answer, None
+        return answer
 
     def begin_trace(self) -> list[int]:
         """Make the list in which the chain notes how long each stage took."""

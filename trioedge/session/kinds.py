@@ -6,23 +6,28 @@ from typing import Any, Final
 
 import attrs
 
-from ..arguments import count_fault, flag_fault, is_async
+from ..arguments import count_fault, flag_fault, is_async, number_fault
 from ..errors import ENDS, ConfigurationError, quote
 from .stage import Closing, Endpoint, Facts, Handler, Recipe, Worker
 from .surroundings import FaultLog
 from .verdict import Reject
 
-DECISION, MIDDLEWARE = "decision", "middleware"
-KINDS: Final = (DECISION, MIDDLEWARE)
+DECISION, HANDSHAKE, MIDDLEWARE = "decision", "handshake", "middleware"
+KINDS: Final = (DECISION, HANDSHAKE, MIDDLEWARE)
+
+MAX_HANDSHAKE_BYTES: Final = 65_536
+"""The largest `max_bytes` of a handshake, because each client may fill that much memory."""
 
 _FIELDS: Final = tuple((field.name, field.default) for field in attrs.fields(Facts))
+_DEFAULTS: Final = dict(_FIELDS)
+_OF_HANDSHAKES: Final = ("seconds", "max_bytes", "proceeds")
 _TUPLES: Final = tuple(name for name, default in _FIELDS if isinstance(default, tuple))
 _FLAGS: Final = tuple(name for name, default in _FIELDS if isinstance(default, bool))
 
 
 def name_of(part: object) -> str:
     """Give the name of a stage or endpoint for messages: its function's, or else its class's."""
-    function = getattr(part, "decide", None) or getattr(part, "handle", None)
+    function = getattr(part, "decide", None) or getattr(part, "converse", None) or getattr(part, "handle", None)
     if inspect.isfunction(part):
         return part.__name__
     if isinstance(part, type):
@@ -43,6 +48,9 @@ def facts_of(part: object, where: str) -> Facts:
         ConfigurationError: one of its attributes is of the wrong type.
     """
     said: dict[str, Any] = {name: getattr(part, name, default) for name, default in _FIELDS}
+    if said["kind"] != HANDSHAKE and not hasattr(part, "converse"):
+        for name in _OF_HANDSHAKES:  # which may mean anything to another part
+            said[name] = _DEFAULTS[name]
     for name in _TUPLES:
         value = said[name]
         if isinstance(value, str):
@@ -55,6 +63,10 @@ def facts_of(part: object, where: str) -> Facts:
             raise ConfigurationError(f"{where}: {name}={quote(said[name])} {flag_fault(said[name])}")
     if fault := count_fault(said["descriptors"], minimum=0):
         raise ConfigurationError(f"{where}: descriptors={quote(said['descriptors'])} {fault}")
+    if fault := number_fault(said["seconds"], above=0):
+        raise ConfigurationError(f"{where}: seconds={quote(said['seconds'])} {fault}")
+    if fault := count_fault(said["max_bytes"], maximum=MAX_HANDSHAKE_BYTES):
+        raise ConfigurationError(f"{where}: max_bytes={quote(said['max_bytes'])} {fault}")
     bits = said["source_bits"]
     if bits is not None and (fault := count_fault(bits, maximum=128)):
         raise ConfigurationError(f"{where}: source_bits={quote(bits)} {fault}, or None")
@@ -64,10 +76,10 @@ def facts_of(part: object, where: str) -> Facts:
 
 
 def kind_of(stage: object, where: str) -> str:
-    """Give ``decision`` or ``middleware``.
+    """Give ``decision``, ``handshake`` or ``middleware``.
 
     Raises:
-        ConfigurationError: `stage` is neither, or both; the message has the mend.
+        ConfigurationError: `stage` is none of them, or several; the message has the mend.
     """
     if not isinstance(stage, Recipe) or isinstance(stage, type):
         return _live_kind(stage, where)
@@ -75,7 +87,7 @@ def kind_of(stage: object, where: str) -> str:
     kind = facts_of(stage, where).kind
     if kind not in KINDS:
         raise ConfigurationError(
-            f"{where} has open() and must say what it opens: write kind = 'decision', or 'middleware'"
+            f"{where} has open() and must say what it opens: write kind = 'decision', 'handshake' or 'middleware'"
         )
     return kind
 
@@ -88,14 +100,23 @@ def _live_kind(stage: object, where: str) -> str:
         stage.close()
         raise ConfigurationError(f"{where} is a coroutine, already called: pass the function, without ()")
     decide: Any = getattr(stage, "decide", None)
+    converse: Any = getattr(stage, "converse", None)
     handle: Any = getattr(stage, "handle", None)
-    if decide is None and handle is None:
-        mend = "lift a function with @decision or @middleware" if callable(stage) else "give it one of them"
-        raise ConfigurationError(f"{where} has neither decide(session) nor handle(session, call_next): {mend}")
-    if decide is not None and handle is not None:
+    had = [name for name, each in (("decide", decide), ("converse", converse), ("handle", handle)) if each is not None]
+    if not had:
+        mend = "lift a function with @decision, @handshake or @middleware" if callable(stage) else "give it one of them"
         raise ConfigurationError(
-            f"{where} has both decide() and handle(): a stage is a decision or a middleware; make it two stages"
+            f"{where} has neither decide(session) nor converse(session) nor handle(session, call_next): {mend}"
         )
+    if len(had) > 1:
+        raise ConfigurationError(
+            f"{where} has {' and '.join(f'{name}()' for name in had)}: a stage is a decision, a handshake or a "
+            "middleware; make several of it"
+        )
+    if converse is not None:
+        _check_converse(converse, where)
+        _check_life(stage, where)
+        return HANDSHAKE
     if decide is not None:
         if is_async(decide):
             raise ConfigurationError(
@@ -113,6 +134,22 @@ def _live_kind(stage: object, where: str) -> str:
     _check_arity(handle, 2, f"{where}: handle() must take the session and call_next")
     _check_life(stage, where)
     return MIDDLEWARE
+
+
+def _check_converse(converse: Any, where: str) -> None:
+    """Refuse a ``converse`` that is no generator function of the session."""
+    if is_async(converse) or inspect.isasyncgenfunction(converse):
+        raise ConfigurationError(
+            f"{where}: converse() is async, and a handshake cannot wait: make it a plain def with yield, and await "
+            "with yield Background(function)"
+        )
+    plain = inspect.isfunction(converse) or inspect.ismethod(converse)
+    if not callable(converse) or (plain and not inspect.isgeneratorfunction(converse)):
+        raise ConfigurationError(
+            f"{where}: converse() has no yield: a handshake is a generator, as in line = yield ReadUntil(b'\n'); "
+            "without one it is a decision"
+        )
+    _check_arity(converse, 1, f"{where}: converse() must take the session and nothing else")
 
 
 def live_stage(stage: object, context: Any, kind: str, where: str) -> object:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError
+from .kinds import HANDSHAKE
 from .stage import Facts
 
 if TYPE_CHECKING:
-    from .chain import Outline
+    from .outline import Outline
 
 FROM_THE_START: Final = frozenset({"service", "source"})
 """Session fields that have a value at accept. Where a stage writes one, its value before that stage is provisional."""
@@ -56,6 +57,28 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
                     f"{name} does nothing before an endpoint that moves bytes by itself: let {names[-1]} await "
                     "context.relay(session, upstream) and say relays = True"
                 )
+
+
+def check_handshakes(kinds: Sequence[str], facts: Sequence[Facts], places: Sequence[str]) -> None:
+    """Refuse a handshake behind one that proceeds, because the client says nothing more before it is connected.
+
+    Args:
+        kinds: of the stages.
+        facts: of the stages, and of the endpoint.
+        places: their names with numbers, for messages.
+
+    Raises:
+        ConfigurationError: names both.
+    """
+    proceeding = ""
+    for place, kind, each in zip(places, kinds, facts, strict=False):
+        if kind == HANDSHAKE and proceeding:
+            raise ConfigurationError(
+                f"{place} is a handshake behind {proceeding}, which has the rest of the chain run before its client "
+                "says anything more: move it before that one"
+            )
+        if each.proceeds:
+            proceeding = place
 
 
 def check_parts(outline: "Outline", listen: Sequence[str], *, governed: bool) -> None:

@@ -217,6 +217,14 @@ class Session(SessionFields):
                 raise
             except BaseException as fault:
                 faults.append(fault)
+        if self._answer is not None:
+            try:
+                self._answer.close()
+            except ENDS:
+                raise
+            except BaseException as fault:
+                faults.append(fault)
+            self._answer = None
         while self._deferred:
             try:
                 left = self._deferred.pop()(self)

@@ -1,7 +1,7 @@
 """The protocols that users implement, and the decorators that make a stage of a plain function.
 
-A decision is ``(Session) -> Verdict`` and cannot wait. A middleware is ``async (Session, call_next) -> Outcome``.
-Prefer the first: it runs before the session has a task.
+A decision is ``(Session) -> Verdict`` and cannot wait. A handshake is a generator, see :mod:`.handshake`. A middleware
+is ``async (Session, call_next) -> Outcome``. Prefer the first two: they need no task.
 
 An object in ``stages=[…]`` is a recipe. One without state is its own live stage. One that keeps state while an edge
 serves has ``open(context)``, which makes the live stage of one run of one edge, so that one recipe may be in several
@@ -53,11 +53,11 @@ class Recipe(Protocol):
     """A stage or endpoint that keeps something while an edge serves."""
 
     def open(self, context: "EdgeContext", /) -> Any:
-        """Make the live stage of one run of one edge: a decision, a middleware or an endpoint.
+        """Make the live stage of one run of one edge: a decision, a handshake, a middleware or an endpoint.
 
-        It is called before the edge accepts and must not wait. The recipe of a stage has ``kind = "decision"`` or
-        ``kind = "middleware"``. A recipe does not change once an edge has it: the recipes that ship refuse a
-        change, and `attrs.frozen` does so for yours.
+        It is called before the edge accepts and must not wait. The recipe of a stage has ``kind = "decision"``,
+        ``"handshake"`` or ``"middleware"``. A recipe does not change once an edge has it: the recipes that ship refuse
+        a change, and `attrs.frozen` does so for yours.
         """
 
 
@@ -85,7 +85,8 @@ class Facts:
     """The facts of a stage or an endpoint, which are its attributes; each is optional.
 
     Attributes:
-        kind: of the stage that ``open`` makes, ``decision`` or ``middleware``; a stage without ``open`` has none.
+        kind: of the stage that ``open`` makes, ``decision``, ``handshake`` or ``middleware``; a stage without ``open``
+            has none.
         requires: session fields that it reads (``service``, ``source``, ``destination``, ``device``). An earlier stage
             must have written them, and no later one may.
         provides: session fields that it writes.
@@ -100,6 +101,9 @@ class Facts:
         needs_control: whether it has no effect without the policies of a control plane.
         listeners: addresses of the edge that it names; one that the edge does not listen on is refused.
         descriptors: file descriptors that it keeps open besides those of sessions.
+        seconds: of a handshake, its limit.
+        max_bytes: of a handshake, the most bytes that it takes.
+        proceeds: of a handshake, whether it yields ``PROCEED``, so that no other one may follow.
         source_bits: the IPv6 prefix length by which it counts sources, which is no coarser than the edge's; None for
             the edge's.
     """
@@ -117,6 +121,9 @@ class Facts:
     needs_control: bool = False
     listeners: tuple[str, ...] = ()
     descriptors: int = 0
+    seconds: float = 10.0
+    max_bytes: int = 4096
+    proceeds: bool = False
     source_bits: int | None = None
 
 

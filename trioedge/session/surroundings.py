@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from .verdict import Reason, Reject
+from .verdict import Outcome, Reason, Reject, Verdict
 
 if TYPE_CHECKING:
     from ..addresses.source_prefix import SourcePrefix
@@ -84,6 +84,19 @@ class Carrier(Protocol):
 
     def cut(self, reason: Reason, /) -> None:
         """End it now; both its sockets are free when this returns."""
+
+
+class Answer(Protocol):
+    """A handshake that has proceeded, and that has yet to tell the client how the connect ended."""
+
+    def connected(self) -> tuple[bytes, Verdict]:
+        """Give the bytes for a client that is connected, and the handshake's verdict."""
+
+    def refused(self, outcome: Outcome, /) -> bytes:
+        """Give the bytes for a client that is not."""
+
+    def close(self) -> None:
+        """End it without a word."""
 
 
 class Follower(Protocol):

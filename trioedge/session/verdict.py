@@ -28,6 +28,14 @@ class Reason(StrEnum):
     """The device was denied, or its service has as many devices as it may have."""
     POLICY = "policy"
     """A stage of the user refused."""
+    PROTOCOL = "protocol"
+    """The client's bytes are not of the protocol that a handshake expects, or are too many."""
+    HANDSHAKE = "handshake"
+    """The client did not finish its handshake: it left, took too long, or gave way to newer clients."""
+    CREDENTIALS = "credentials"
+    """The client's user, password, token or certificate is not accepted."""
+    DESTINATION = "destination"
+    """The client may not go where it wants to."""
 
     # Upstream faults: the session was accepted and there is no upstream for it.
     UPSTREAM_REFUSED = "upstream_refused"

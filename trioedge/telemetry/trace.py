@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..session.chain import Outline
+from ..session.outline import Outline
 from ..session.session import Session
 
 

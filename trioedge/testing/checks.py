@@ -11,8 +11,9 @@ import trio.testing
 from ..errors import ConfigurationError
 from ..relay.streams import ReplayStream
 from ..services.context import EdgeContext
-from ..session.chain import Chain, open_chain, outline
+from ..session.chain import Chain, open_chain
 from ..session.kinds import DECISION, MIDDLEWARE, close_parts, facts_of, kind_of, name_of
+from ..session.outline import outline
 from ..session.session import Session
 from ..session.stage import FunctionDecision, Handler
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject

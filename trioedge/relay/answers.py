@@ -1,0 +1,120 @@
+"""Give the client of a handshake that has proceeded its answer, over a plain socket or the session's stream."""
+
+import socket
+from contextlib import suppress
+from functools import partial
+
+import trio
+
+from ..errors import quote_fault
+from ..loop.parting import PARTING_BYTES, PARTING_SECONDS, part
+from ..loop.reactor import Reactor
+from ..session.session import Session
+from ..session.stage import Handler
+from ..session.surroundings import FaultLog
+from ..session.verdict import Completed, Outcome, Reason, Reject
+from ..telemetry.observer import STOPS
+from .direction import BROKEN
+from .streams import BareReplayStream, PlainStream
+
+
+def answer_connected(session: Session, sock: socket.SocketType, log: FaultLog) -> Outcome | None:
+    """Tell the client that its upstream is connected.
+
+    Args:
+        session: with or without a handshake that waits for this.
+        sock: the client's, which stays open.
+        log: logs an exception of the handshake.
+
+    Returns:
+        None if the session goes on; its outcome if the handshake refuses it now, or the client does not take the
+        bytes.
+    """
+    answer = session.take_answer()
+    if answer is None:
+        return None
+    try:
+        words, verdict = answer.connected()
+    except STOPS:
+        raise
+    except BaseException as fault:
+        log.fault("handshake failed", fault, session=session.id)
+        return Completed(Reason.FAULT, quote_fault(fault))
+    try:
+        if words and sock.send(words) < len(words):
+            return Completed(Reason.RESET, "the client does not read")
+    except OSError as error:
+        return Completed(Reason.RESET, error.strerror or "")
+    return verdict if type(verdict) is Reject else None
+
+
+def answer_refused(
+    session: Session, sock: socket.SocketType, outcome: Outcome, reactor: Reactor, log: FaultLog
+) -> bool:
+    """Tell the client that it has no upstream, and close its socket in order.
+
+    Args:
+        session: with or without a handshake that waits for this.
+        sock: the client's, which is not registered in the reactor.
+        outcome: the session's.
+        reactor: closes the socket once the client has the bytes.
+        log: logs an exception of the handshake.
+
+    Returns:
+        False if no handshake waits, or the session was cut; the socket is the caller's to close then.
+    """
+    answer = session.take_answer() if session.cut_reason is None else None
+    if answer is None:
+        return False
+    words = b""
+    try:
+        words = answer.refused(outcome)
+    except STOPS:
+        raise
+    except BaseException as fault:
+        log.fault("handshake failed", fault, session=session.id)
+    part(reactor, sock, words)
+    return True
+
+
+def answer_on_use(session: Session) -> bytes:
+    """Give the bytes that tell the client that it is connected, because a stage uses its stream now."""
+    answer = session.take_answer()
+    if answer is None:
+        return b""
+    words, verdict = answer.connected()
+    if type(verdict) is Reject:
+        session.cut(verdict.reason, verdict.detail)
+    return words
+
+
+async def answer_behind(session: Session, stream: PlainStream | BareReplayStream, call_next: Handler) -> Outcome:
+    """Run the rest of a chain behind a handshake that has proceeded.
+
+    The client gets its answer when the rest first uses `stream`, or when it has come to nothing.
+
+    Args:
+        session: the session.
+        stream: the client's, as the handshake had it.
+        call_next: the rest of the chain.
+    """
+    stream.before_use = partial(answer_on_use, session)
+    outcome = await call_next(session)
+    answer = session.take_answer()
+    if answer is not None and session.cut_reason is None:
+        await part_stream(stream, answer.refused(outcome))
+    return outcome
+
+
+async def part_stream(stream: trio.abc.SendStream, words: bytes = b"") -> None:
+    """Send last words, and wait until the client has read them and closes, at most :data:`.PARTING_SECONDS`."""
+    with trio.move_on_after(PARTING_SECONDS), suppress(*BROKEN):
+        if words:
+            await stream.send_all(words)
+        if not isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.aclose()  # as TLS has it
+            return
+        await stream.send_eof()
+        left = PARTING_BYTES
+        while left > 0 and (data := await stream.receive_some()):
+            left -= len(data)

@@ -1,0 +1,144 @@
+"""Drive handshakes over the stream of a session that has a task: in memory, and behind a middleware.
+
+They do the same as in the reactor, see :mod:`.handshakes`; here the session's own task waits.
+"""
+
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+import trio
+
+from ..relay.answers import answer_behind, part_stream
+from ..relay.direction import BROKEN
+from ..relay.streams import BareReplayStream, PlainStream, replaying
+from ..session.conversation import ChainedHandshake, Conversation
+from ..session.handshake import PROCEED, Background, Command, Peek, Send
+from ..session.session import Session
+from ..session.stage import Handler
+from ..session.verdict import Outcome, Reason, Reject, Verdict
+from ..telemetry.observer import parted
+from .background import BackgroundAnswers, TooManyAnswersError
+
+_LEFT: Final = Reject(Reason.HANDSHAKE, "the client left in the middle of it")
+_BUSY: Final = Reject(Reason.OVERLOAD, "too many handshakes wait for answers")
+
+
+class StreamHandshakes:
+    """Runs handshakes in the tasks of sessions."""
+
+    def __init__(self, answers: BackgroundAnswers) -> None:
+        """Run none yet; `answers` awaits what handshakes ask in the background."""
+        self._answers = answers
+
+    async def drive(self, chained: Sequence[ChainedHandshake], session: Session, call_next: Handler) -> Outcome:
+        """Run handshakes and the decisions behind each, then the rest of the chain.
+
+        After a cancel the handshake is closed, and an unknown part of the client's bytes was read.
+        """
+        held = bytearray()
+        sent = False
+        for each in chained:
+            talk = _StreamTalk(each, session, held, self._answers)
+            refusal: Reject | None = None
+            ended = False
+            try:
+                refusal = await talk.run()
+                ended = True
+            finally:
+                talk.conversation.settle(refused=refusal is not None or not ended)
+                if not talk.conversation.proceeded:
+                    talk.conversation.close()
+            sent = sent or talk.sent
+            if refusal is None:
+                verdict: Verdict | None = session.refusal or each.decide(session)
+                refusal = verdict if type(verdict) is Reject else None
+            if refusal is not None and session.answer is None:
+                if sent:
+                    await part_stream(session.stream)
+                return refusal
+        return await self._rest(session, held, refusal, call_next)
+
+    async def _rest(self, session: Session, held: bytearray, refusal: Reject | None, call_next: Handler) -> Outcome:
+        """Run the rest of the chain, or only tell the client of a handshake that proceeded that it is refused."""
+        if held or session.answer is not None:
+            if not isinstance(session.stream, PlainStream | BareReplayStream):
+                session.stream = replaying(session.stream)
+            session.stream.unread(bytes(held))
+        if session.answer is None:
+            return await call_next(session)
+        return await answer_behind(session, session.stream, call_next if refusal is None else _giving(refusal))
+
+
+def _giving(refusal: Reject) -> Handler:
+    async def refuse(_: Session) -> Outcome:
+        return refusal
+
+    return refuse
+
+
+class _StreamTalk:
+    """One handshake over the stream of a session."""
+
+    def __init__(
+        self, chained: ChainedHandshake, session: Session, held: bytearray, answers: BackgroundAnswers
+    ) -> None:
+        self.conversation = Conversation(chained, session, held)
+        self.sent = False
+        self._chained = chained
+        self._session = session
+        self._answers = answers
+
+    async def run(self) -> Reject | None:
+        """Run it to its end, or until it proceeds; gives its refusal."""
+        conversation = self.conversation
+        with trio.move_on_after(self._chained.seconds):
+            try:
+                command = conversation.begin()
+                while command is not None and command is not PROCEED:
+                    command = await self._obey(command)
+            except BROKEN:
+                return _LEFT
+            except TooManyAnswersError:
+                return _BUSY
+            if command is PROCEED:
+                self._session.await_answer(conversation)
+                return None
+            return conversation.verdict if type(conversation.verdict) is Reject else None
+        return Reject(Reason.HANDSHAKE, f"not finished within {self._chained.seconds:g} s")
+
+    async def _obey(self, command: Command) -> Command | None:
+        conversation = self.conversation
+        if isinstance(command, Send):
+            self.sent = True
+            await self._session.stream.send_all(command.data)
+            return conversation.resume(None)
+        if isinstance(command, Background):
+            return await self._ask(command)
+        seconds = command.seconds if isinstance(command, Peek) else None
+        data: bytes | bytearray | None = None
+        with trio.move_on_after(inf if seconds is None else seconds):
+            data = await self._session.stream.receive_some(conversation.room)
+        if data:
+            return conversation.feed(bytes(data))
+        if seconds is None:
+            raise trio.BrokenResourceError("the client's end")
+        return conversation.give_up()
+
+    async def _ask(self, command: Background) -> Command | None:
+        fault: BaseException | None = None
+        try:
+            try:
+                answer = await self._answers.answer(self._session, command)
+            except TooManyAnswersError:
+                raise
+            except BaseException as raised:
+                stop, fault = parted(raised)
+                if fault is None:
+                    raise
+                if stop is not None:
+                    raise stop from None
+                return self.conversation.throw(fault)
+            return self.conversation.resume(answer)
+        finally:
+            del fault  # its traceback has this frame
