@@ -21,8 +21,7 @@ from .serving.listener import Listener
 from .serving.loading import refuse_while_loading
 from .serving.run import Run
 from .session.meter import Total
-from .session.outline import Outline, outline
-from .session.requirements import check_parts
+from .session.outline import Outline, check_parts, outline
 from .session.session import Session
 from .session.verdict import Reason
 from .stages.identify import Identify

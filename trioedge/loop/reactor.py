@@ -192,8 +192,7 @@ class Reactor:
         """Set a deadline: call ``item.expire(now)`` once, at `due` or up to 0.05 s later.
 
         Args:
-            item: an object with ``expire(now)``, which must not wait, and ``crashed(fault)``, which is called with the
-                exception if ``expire`` raises one.
+            item: has ``expire(now)``, which must not wait, and ``crashed(fault)``, for an exception of that one.
             due: the time in seconds of the edge's clock, as ``session.now`` and :meth:`refresh` give it.
 
         Returns:
@@ -214,18 +213,13 @@ class Reactor:
         self._deadlines.discard(item, tick)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled, then close the epoll object, and the sockets that are parting.
-
-        Other sockets stay open, and are their owners' to close.
-        """
+        """Serve until cancelled, then close the epoll object; sockets stay open, and are their owners' to close."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._expire)
                 task_status.started()
                 await self._serve()
         finally:
-            for parting in tuple(self.parting):
-                parting.close()
             self._epoll.close()
 
     async def _serve(self) -> None:

@@ -3,10 +3,10 @@
 | a session is | event | action |
 | --- | --- | --- |
 | talking | bytes of the client | give them to the handshake; read on while it needs more |
-| talking | it needs bytes that are not there | wait for them, as one of at most `max_waiting` clients |
+| talking | it needs bytes that are not there | wait for them, as one of at most `max_handshakes` clients |
 | talking | it sends | write at once; a client that does not take all is refused, ``handshake`` |
 | talking | the client's end, a reset, or `seconds` are over | refused, ``handshake`` |
-| talking | `max_waiting` newer clients wait | refused, ``handshake``; the oldest one gives way |
+| talking | `max_handshakes` newer clients wait | refused, ``handshake``; the oldest one gives way |
 | talking | it needs a background answer | asking; the client is not read |
 | asking | the answer, or its exception | talking |
 | talking | it refuses, or the decisions behind it do | refused, in order behind what it has sent |
@@ -20,13 +20,12 @@ The rest of the chain is the endpoint, or a task if a middleware is before it.
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
-
-import trio
 
 from ..errors import quote_fault
 from ..loop.parting import part
-from ..loop.reactor import FAILED, READ_ON, Reactor
+from ..loop.reactor import Reactor
 from ..loop.sockets import close, reset
 from ..relay.answers import answer_refused
 from ..session.conversation import ChainedHandshake, Conversation
@@ -36,9 +35,10 @@ from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
 from .background import BackgroundAnswers
+from .handshake_input import LEFT, HandshakeInput
 
 _GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
-_LEFT: Final = Reject(Reason.HANDSHAKE, "the client left in the middle of it")
+_BUSY: Final = Reject(Reason.OVERLOAD, "too many handshakes await background answers")
 _DEAF: Final = Reject(Reason.HANDSHAKE, "the client does not read")
 
 
@@ -85,20 +85,19 @@ class Handshakes:
         """Begin with a registered session and its client's non-blocking socket, which is this object's from now on."""
         talk = Talk(self, session, sock)
         session.carrier = talk
-        talk.begin()
+        talk.guarded(talk.begin)
 
-    def wait(self, talk: "Talk") -> None:
+    def enter(self, talk: "Talk") -> None:
         """Note that a client has to say more; the one that has waited longest may have to give way."""
         if len(self.waiting) >= self._max:
             next(iter(self.waiting)).refuse(_GAVE_WAY)
         self.waiting[talk] = None
 
 
-class Talk:
+class Talk(HandshakeInput):
     """The carrier of a session whose client is in its handshakes."""
 
-    __slots__ = ("_asking", "_conversation", "_due", "_handshakes", "_held", "_number", "_over", "_peek_ends",
-                 "_read_on", "_registered", "_sent", "_session", "_set_for", "_sock", "_tick")  # fmt: skip
+    __slots__ = ("_handshakes", "_sent", "_session")
 
     phase = "handshaking"
     pacing = ""
@@ -107,18 +106,10 @@ class Talk:
     bytes_down = 0
 
     def __init__(self, handshakes: Handshakes, session: Session, sock: socket.SocketType) -> None:
+        super().__init__(handshakes.chained, handshakes.reactor, sock)
         self._handshakes = handshakes
         self._session = session
-        self._sock = sock
-        self._held = bytearray()
-        self._number = 0
-        self._conversation: Conversation | None = None
-        self._asking: trio.CancelScope | None = None
-        # `_due` is the end of the handshake, `_peek_ends` that of a Peek with seconds, 0 without one. A deadline is set
-        # for `_set_for`, with `_tick`, and 0 is none. It may come too early, and never comes too late.
-        self._due = self._peek_ends = self._set_for = 0.0
-        self._tick = 0
-        self._registered = self._read_on = self._sent = self._over = False
+        self._sent = False
 
     def queued(self) -> tuple[int, int]:
         return 0, 0
@@ -127,130 +118,48 @@ class Talk:
         """Do nothing yet: the relay reads the session's rates when it begins."""
 
     def cut(self, reason: Reason) -> None:
-        self._end(Completed(reason), told=False)
+        self._end(Completed(reason))
 
     def crashed(self, fault: BaseException) -> None:
-        self._end(Completed(Reason.FAULT, quote_fault(fault)), told=False)
-
-    def begin(self) -> None:
-        """Begin the next handshake, and read what its client has sent already; never raises."""
-        self._guarded(self._begin)
-
-    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
-        if self._asking is None:
-            self._read_on = bool(mask & READ_ON)
-            self._guarded(self._read)
-        elif mask & FAILED:
-            self.refuse(_LEFT)
-
-    def expire(self, now: float) -> None:
-        self._set_for = 0.0
-        if self._peek_ends and now >= self._peek_ends and self._asking is None:
-            self._guarded(self._give_up)
-        elif now >= self._due:
-            seconds = self._handshakes.chained[self._number].seconds
-            self.refuse(Reject(Reason.HANDSHAKE, f"not finished within {seconds:g} s"))
-        else:
-            self._set_deadline()
+        self._end(Completed(Reason.FAULT, quote_fault(fault)))
 
     def refuse(self, refusal: Reject) -> None:
-        """End the session; what its handshakes have sent is delivered."""
-        self._end(refusal, told=self._sent)
+        self._end(refusal)
 
-    def resume(self, answer: object, fault: BaseException | None) -> None:
-        """Go on with the answer that was awaited in the background, or its exception."""
-        self._asking = None
-        if not self._over:
-            self._guarded(lambda: self._go_on(answer, fault))
+    def entered(self) -> None:
+        self._handshakes.enter(self)
 
-    def _go_on(self, answer: object, fault: BaseException | None) -> None:
-        conversation = self._conversation
-        assert conversation is not None, "it asked"
-        if self._obey(conversation.resume(answer) if fault is None else conversation.throw(fault)):
-            self._read()
-
-    def _give_up(self) -> None:
-        conversation = self._conversation
-        assert conversation is not None, "it peeks"
-        self._peek_ends = 0.0
-        if self._obey(conversation.give_up()):
-            self._read()
-
-    def _guarded(self, act: Callable[[], None]) -> None:
-        """Do something in which a handshake runs; its exception ends this one session."""
+    def guarded(self, act: Callable[[], None]) -> None:
         session = self._session
         try:
             act()
         except STOPS:
             raise
         except BaseException as fault:
-            stage = name_of(self._handshakes.chained[self._number].stage)
+            stage = name_of(self._chained[self._number].stage)
             self._handshakes.log.fault("handshake failed", fault, session=session.id, stage=stage)
             self.crashed(fault)
 
-    def _begin(self) -> None:
-        handshakes = self._handshakes
-        chained = handshakes.chained[self._number]
+    def begin(self) -> None:
+        """Begin a handshake, and read what its client has sent already."""
+        chained = self._chained[self._number]
         self._conversation = conversation = Conversation(chained, self._session, self._held)
-        self._due = handshakes.reactor.now + chained.seconds
-        if self._obey(conversation.begin()):
-            self._read()
+        self._due = self._reactor.now + chained.seconds
+        if self.obey(conversation.begin()):
+            self.read()
 
-    def _read(self) -> None:
-        """Read until the handshake has what it needs, or no more is there."""
-        while not self._over and self._asking is None:
-            conversation = self._conversation
-            assert conversation is not None, "it talks"
-            room = conversation.room
-            try:
-                data = self._sock.recv(room)
-            except BlockingIOError:
-                self._wait()
-                return
-            except OSError:
-                self.refuse(_LEFT)
-                return
-            if not data:
-                if not self._peek_ends:
-                    self.refuse(_LEFT)
-                    return
-                self._peek_ends = 0.0
-                more = self._obey(conversation.give_up())
-            else:
-                more = self._obey(conversation.feed(data))
-            if not more:
-                return
-            if len(data) < room and not self._read_on:  # a short read has emptied the socket
-                self._wait()
-                return
-
-    def _wait(self) -> None:
-        """Wait for bytes: be registered, and have a deadline."""
-        handshakes = self._handshakes
-        if not self._registered:
-            handshakes.reactor.add_reader(self._sock.fileno(), self)
-            self._registered = True
-            handshakes.wait(self)
-        self._set_deadline()
-
-    def _set_deadline(self) -> None:
-        due = min(self._due, self._peek_ends or self._due)
-        if not self._set_for or due < self._set_for:
-            reactor = self._handshakes.reactor
-            reactor.drop_deadline(self, self._tick)
-            self._tick, self._set_for = reactor.set_deadline(self, due), due
-
-    def _obey(self, command: Command | None) -> bool:
-        """Carry out commands; true if the handshake needs more bytes of the client."""
-        conversation = self._conversation
-        assert conversation is not None, "it talks"
+    def obey(self, command: Command | None) -> bool:
+        conversation = self.conversation
         while command is not None:
             if type(command) is Send:
                 if not self._send(command.data):
                     return False
                 command = conversation.resume(None)
             elif command is PROCEED:
-                self._proceed(conversation)
+                conversation.settle(refused=False)
+                self._session.await_answer(conversation)
+                if self._decided():
+                    self._hand_on()
                 return False
             elif type(command) is Background:
                 self._ask(command)
@@ -259,18 +168,20 @@ class Talk:
                 raise NotImplementedError("StartTls")
             else:
                 seconds = command.seconds if type(command) is Peek else None
-                self._peek_ends = 0.0 if seconds is None else self._handshakes.reactor.now + seconds
+                self._peek_ends = 0.0 if seconds is None else self._reactor.now + seconds
                 return True
-        return self._finish(conversation)
+        self._finish(conversation)
+        return False
 
     def _send(self, data: bytes | bytearray | memoryview) -> bool:
+        """Write to the client; false if it has been refused, because it does not take all."""
         self._sent = True
         try:
             taken = self._sock.send(data) if data else 0
         except BlockingIOError:
             taken = -1
         except OSError:
-            self.refuse(_LEFT)
+            self.refuse(LEFT)
             return False
         if taken < len(data):
             self.refuse(_DEAF)
@@ -278,100 +189,100 @@ class Talk:
         return True
 
     def _ask(self, command: Background) -> None:
-        """Wait for a background answer; the deadline stands."""
-        asking = self._handshakes.answers.ask(self._session, command, self.resume)
-        if asking is None:
-            self.refuse(Reject(Reason.OVERLOAD, "too many handshakes wait for answers"))
-            return
-        self._asking = asking
-        if not self._registered:  # so that it has a deadline, and a client that leaves is noticed
-            self._wait()
-
-    def _finish(self, conversation: Conversation) -> bool:
-        """Handle the verdict of a handshake that has ended; true if the next one needs bytes of the client."""
-        if self._over:
-            return False
-        verdict = conversation.verdict
-        if type(verdict) is Reject:
-            self.refuse(verdict)
-            return False
-        conversation.settle(refused=False)
-        if not self._decided():
-            return False
-        self._number += 1
-        if self._number < len(self._handshakes.chained):
-            self._begin()  # it reads for itself
+        """Await a background answer; the deadline stands."""
+        self._asking = self._handshakes.answers.ask(self._session, command, self._resume)
+        if self._asking is None:
+            self.refuse(_BUSY)
         else:
-            self._hand_on()
-        return False
+            self.wait()
 
-    def _proceed(self, conversation: Conversation) -> None:
+    def _resume(self, answer: object, fault: BaseException | None) -> None:
+        """Go on with the answer that was awaited, or its exception."""
+        self._asking = None
+        if not self._over:
+            self.guarded(partial(self._go_on, answer, fault))
+
+    def _go_on(self, answer: object, fault: BaseException | None) -> None:
+        conversation = self.conversation
+        if self.obey(conversation.resume(answer) if fault is None else conversation.throw(fault)):
+            self.read()
+
+    def _finish(self, conversation: Conversation) -> None:
+        """Handle the verdict of a handshake that has ended."""
+        if type(conversation.verdict) is Reject:
+            self.refuse(conversation.verdict)
+            return
         conversation.settle(refused=False)
-        self._session.await_answer(conversation)
         if self._decided():
-            self._hand_on()
+            if self._number + 1 < len(self._chained):
+                self._number += 1
+                self.begin()
+            else:
+                self._hand_on()
 
     def _decided(self) -> bool:
-        """Ask the decisions behind the handshake; false if the session does not go on."""
+        """Ask the decisions behind the handshake; false if the session has ended."""
         session = self._session
-        if session.refusal is not None:
-            verdict: object = session.refusal
-        else:
-            verdict = self._handshakes.chained[self._number].decide(session)
+        try:
+            verdict = session.refusal or self._chained[self._number].decide(session)
+        except STOPS:
+            raise
+        except BaseException as fault:
+            self._handshakes.log.fault("decision failed", fault, session=session.id, source=session.source)
+            verdict = Reject(Reason.FAULT, quote_fault(fault))
         if type(verdict) is Reject:
-            self._end(verdict, told=self._sent)
-        elif session.cut_reason is not None and not self._over:
+            self.refuse(verdict)
+        elif session.cut_reason is not None:
             self.cut(session.cut_reason)
         return not self._over
 
     def _hand_on(self) -> None:
         """Have the rest of the chain carry the session."""
         self._leave()
-        self._over = True
-        session, sock, handshakes = self._session, self._sock, self._handshakes
+        session, held = self._session, bytes(self._held)
         session.carrier = None
-        prefetched = bytes(self._held)
-        del self._session, self._held, self._conversation
-        handshakes.rest(session, sock, prefetched)
+        self._release()
+        self._handshakes.rest(session, self._sock, held)
 
     def _leave(self) -> None:
-        """Give up the place among those that wait, and the place in the reactor."""
-        if self._registered:
-            self._registered = False
-            reactor = self._handshakes.reactor
-            self._handshakes.waiting.pop(self, None)
-            reactor.drop_deadline(self, self._tick)
-            reactor.remove(self._sock.fileno())
+        self.leave()
+        self._handshakes.waiting.pop(self, None)
 
-    def _end(self, outcome: Outcome, *, told: bool) -> None:
-        """Close the socket, and end the session."""
+    def _release(self) -> None:
+        """Drop what would be a cycle."""
+        self._over = True
+        self._conversation = None
+        del self._session
+
+    def _end(self, outcome: Outcome) -> None:
+        """Close the socket, behind the bytes that the client was sent if it is refused, and end the session."""
         if self._over:
             return
-        self._over = True
         self._leave()
-        handshakes, session, sock = self._handshakes, self._session, self._sock
-        conversation, self._conversation = self._conversation, None
+        handshakes, session, sock, conversation = self._handshakes, self._session, self._sock, self._conversation
         if self._asking is not None:
             self._asking.cancel()
-        if not answer_refused(session, sock, outcome, handshakes.reactor, handshakes.log):
+        if not answer_refused(session, sock, outcome, self._reactor, handshakes.log):
             if session.cut_reason is not None or type(outcome) is not Reject:
                 reset(sock)
-            elif told:
-                part(handshakes.reactor, sock)
+            elif self._sent:
+                part(self._reactor, sock)
             else:
                 (close if handshakes.graceful_refuse else reset)(sock)
-        if conversation is not None and session.answer is None:
-            self._close(conversation, session)
+        self._release()
+        if conversation is not None:
+            conversation.settle(refused=True)
+            if not conversation.proceeded:
+                _close(conversation, session, handshakes.log)
         session.carrier = None
-        del self._session, self._held
         handshakes.ended(session, outcome)
 
-    def _close(self, conversation: Conversation, session: Session) -> None:
-        """Close a handshake that is not at its end; its exception is logged."""
-        conversation.settle(refused=True)
-        try:
-            conversation.close()
-        except STOPS:
-            raise
-        except BaseException as fault:
-            self._handshakes.log.fault("handshake failed", fault, session=session.id)
+
+def _close(conversation: Conversation, session: Session, log: Observer) -> None:
+    """Close a handshake that may not be at its end; its exception is logged."""
+    try:
+        conversation.close()
+    except STOPS:
+        raise
+    except BaseException as fault:
+        log.fault("handshake failed", fault, session=session.id)

@@ -8,6 +8,7 @@
 | nothing, and leaves a cancel scope open | ``fault``, logged |
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from typing import Final
@@ -17,29 +18,58 @@ import trio
 from ..errors import message_of, quote, quote_fault
 from ..relay.direction import BROKEN
 from ..relay.stream_relay import close_hard
-from ..relay.streams import PlainStream
+from ..relay.streams import BareReplayStream, PlainStream
 from ..session.session import Session
 from ..session.stage import Handler
+from ..session.surroundings import Home
 from ..session.verdict import FINISHED, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import Observer, parted
 
 _CUT: Final = Completed(Reason.DRAINED)
 
 
-class SessionTask:
-    """Runs the task of each session of one run of an edge."""
+class SessionTasks:
+    """Runs the tasks of the sessions of one run of an edge.
 
-    def __init__(self, log: Observer, *, graceful_refuse: bool) -> None:
+    Attributes:
+        nursery: has them; set once it is open.
+    """
+
+    nursery: trio.Nursery
+
+    def __init__(
+        self, log: Observer, home: Home, ended: Callable[[Session, Outcome], object], *, graceful_refuse: bool
+    ) -> None:
         """Run no task yet.
 
         Args:
             log: logs faults.
+            home: the edge as these sessions see it: its clock is read each time.
+            ended: called with a session whose stream is closed.
             graceful_refuse: whether refused clients are closed in order, rather than with a reset.
         """
         self._log = log
+        self._home = home
+        self._ended = ended
         self._graceful_refuse = graceful_refuse
 
-    async def carry(self, session: Session, handle: Handler) -> Outcome:
+    def start(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
+        """Start the task of a registered session, which runs a part of the chain; its stream is closed at the end."""
+        session.stream = stream
+        session.live_in(self._home)
+        self.nursery.start_soon(self._run, session, stream, handle)
+
+    async def _run(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
+        outcome: Outcome = Completed(Reason.DRAINED)
+        try:
+            try:
+                outcome = await self._carry(session, handle)
+            finally:
+                await self._close(session, stream, outcome)
+        finally:
+            self._ended(session, outcome)
+
+    async def _carry(self, session: Session, handle: Handler) -> Outcome:
         """Run a session's part of the chain in a cancel scope of its own; only a cancel from outside it goes on."""
         outcome: Outcome = _CUT
         try:
@@ -59,7 +89,7 @@ class SessionTask:
             outcome = self._fault(session, raised) if _is_stray(raised) else self._guard(session, raised)
         return outcome
 
-    async def close(self, session: Session, stream: trio.abc.Stream, outcome: Outcome) -> None:
+    async def _close(self, session: Session, stream: trio.abc.Stream, outcome: Outcome) -> None:
         """Close the stream that was accepted; in order, and then the one around it too, if all went well."""
         try:
             if outcome == FINISHED or (self._graceful_refuse and type(outcome) is Reject):

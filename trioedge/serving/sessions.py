@@ -28,20 +28,19 @@ from ..loop.sockets import close, for_users, reset
 from ..relay.answers import answer_behind, answer_refused
 from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
-from ..relay.streams import BareReplayStream, PlainStream, replaying
+from ..relay.streams import PlainStream, replaying
 from ..services.registry import Registry
 from ..services.service import Service
 from ..services.services import Services
 from ..session.chain import Chain
 from ..session.session import Session
-from ..session.stage import Handler
 from ..session.surroundings import Clock
 from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
 from .background import BackgroundAnswers
 from .endings import Endings
 from .handshakes import Handshakes
-from .session_task import SessionTask
+from .session_task import SessionTasks
 
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
@@ -131,15 +130,14 @@ class Sessions:
         self._reactor = reactor
         self._log = log
         self._home = EdgeHome(reactor, services, source_prefix)
-        self._home_of_tasks = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._unnamed: Service = services.unnamed
         self._handle, self._behind = chain.handle, chain.behind
-        self._task = SessionTask(log, graceful_refuse=graceful_refuse)
+        home = EdgeHome(FreshClock(reactor), services, source_prefix)
+        self._tasks = SessionTasks(log, home, self._ended, graceful_refuse=graceful_refuse)
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
         self._ids = itertools.count(1)
         self._answers = answers
-        self._nursery: trio.Nursery | None = None
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
@@ -157,8 +155,8 @@ class Sessions:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
         try:
-            async with trio.open_nursery() as self._nursery:
-                self._answers.nursery = self._nursery
+            async with trio.open_nursery() as nursery:
+                self._answers.nursery = self._tasks.nursery = nursery
                 self.live.evictions.start(self._wake, self._log)
                 task_status.started()
                 while True:
@@ -237,7 +235,7 @@ class Sessions:
             stream.unread(prefetched)
         if session.answer is not None:
             handle = partial(answer_behind, stream=stream, call_next=self._behind)
-        self._start_task(session, stream, handle)
+        self._tasks.start(session, stream, handle)
 
     def _refuse(self, session: Session, sock: socket.SocketType, refusal: Reject) -> None:
         """Close the socket of a registered session, in its handshake's words if one waits for this."""
@@ -273,56 +271,24 @@ class Sessions:
         refusal = self._refusal(session)
         if refusal is None:
             self.live.add(session)
-            self._start_task(session, replaying(stream), self._handle)
+            self._tasks.start(session, replaying(stream), self._handle)
         else:
             self._endings.add(session, refusal)
-            self._tasks.start_soon(stream.aclose if self._graceful_refuse else partial(close_hard, stream))
+            self._tasks.nursery.start_soon(stream.aclose if self._graceful_refuse else partial(close_hard, stream))
         return session
 
     def _close_refused(self, sock: socket.SocketType) -> None:
         (close if self._graceful_refuse else reset)(sock)
 
     def _refusal(self, session: Session) -> Reject | None:
-        """Ask the leading decisions; an exception of one is a refusal."""
+        """Ask the leading decisions."""
         if self.live.count >= self._max and self._handshakes is None:
             return self._overloaded()
-        try:
-            verdict = self._decide(session)
-        except STOPS:
-            raise
-        except BaseException as fault:
-            self._log.fault("decision failed", fault, session=session.id, source=session.source)
-            return Reject(Reason.FAULT, quote_fault(fault))
-        if session.cut_reason is not None:
-            return Reject(session.cut_reason, "cut by a decision")
-        if session.outcome is not None:
-            return Reject(session.outcome.reason, "ended by a decision")
-        return None if verdict is CONTINUE else verdict
+        return refusal_by(self._decide, session, self._log)
 
     def _overloaded(self) -> Reject:
         self._log.notice("shedding: too many sessions", live=self.live.count)
         return _OVERLOAD
-
-    def _start_task(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
-        session.stream = stream
-        session.live_in(self._home_of_tasks)
-        self._tasks.start_soon(self._carry, session, stream, handle)
-
-    @property
-    def _tasks(self) -> trio.Nursery:
-        assert self._nursery is not None, "admitted before run()"
-        return self._nursery
-
-    async def _carry(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
-        """Run a session's task; whatever its stages do, its stream is closed and it is settled."""
-        outcome: Outcome = Completed(Reason.DRAINED)
-        try:
-            try:
-                outcome = await self._task.carry(session, handle)
-            finally:
-                await self._task.close(session, stream, outcome)
-        finally:
-            self._ended(session, outcome)
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """Unregister a session whose sockets are closed, and settle it."""
@@ -348,3 +314,23 @@ class Sessions:
         self._emptied = trio.Event()
         if self.live:
             await self._emptied.wait()
+
+
+def refusal_by(decide: DecisionFunction, session: Session, log: Observer) -> Reject | None:
+    """Ask decisions; an exception of one is logged, and is a refusal.
+
+    Returns:
+        The refusal of a session that does not go on, because it is refused, was cut or has ended; else None.
+    """
+    try:
+        verdict = decide(session)
+    except STOPS:
+        raise
+    except BaseException as fault:
+        log.fault("decision failed", fault, session=session.id, source=session.source)
+        return Reject(Reason.FAULT, quote_fault(fault))
+    if session.cut_reason is not None:
+        return Reject(session.cut_reason, "cut by a decision")
+    if session.outcome is not None:
+        return Reject(session.outcome.reason, "ended by a decision")
+    return None if verdict is CONTINUE else verdict

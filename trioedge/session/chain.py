@@ -26,7 +26,6 @@ from .kinds import (
 )
 from .outline import Outline, Phase, outline
 from .session import Session
-from .slow import SLOW_NANOSECONDS, warn_of_slow
 from .stage import DecisionFunction, Handler, Worker
 from .surroundings import NoticeLog
 from .verdict import CONTINUE, Completed, Outcome, Reject, Verdict
@@ -41,6 +40,10 @@ Drive: TypeAlias = Callable[[Sequence[ChainedHandshake], Session, Handler], Awai
 
 BUCKETS: Final = 64
 """Buckets of times, one for each power of two: 2 ** 63 nanoseconds are 292 years."""
+
+
+SLOW_NANOSECONDS: Final = 50_000_000
+"""Decisions that take longer than 50 ms together are looked at; each that takes longer by itself is named."""
 
 
 @attrs.frozen(slots=True)
@@ -280,3 +283,19 @@ def _fuse(
         return CONTINUE
 
     return decide_and_time
+
+
+def warn_of_slow(stages: Sequence[object], times: Sequence[int], log: NoticeLog | None) -> None:
+    """Log each stage that took longer than 50 ms.
+
+    Args:
+        stages: adjacent decisions.
+        times: their nanoseconds, as in :attr:`Session.trace`, as far as they were asked.
+        log: of the edge; None where there is none.
+    """
+    if log is None:
+        return
+    for stage, took in zip(stages, times, strict=False):
+        took = took if took >= 0 else ~took
+        if took > SLOW_NANOSECONDS:
+            log.notice("a stage is slow, and every client waits for it", stage=name_of(stage), ms=round(took / 1e6))

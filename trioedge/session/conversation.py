@@ -122,7 +122,7 @@ class Conversation:
         return self._run(self._steps.throw, fault)
 
     def close(self) -> None:
-        """End it where it is; what it raises then comes out."""
+        """End it where it is; an exception that it raises comes out."""
         self._steps.close()
 
     def settle(self, *, refused: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ..addresses.address import Address
 from ..errors import quote
 from .notifier import Notifier
-from .surroundings import Answer, Carrier, Follower, Index, Scope
+from .surroundings import Carrier, Follower, Index, PendingAnswer, Scope
 from .verdict import Reject
 
 
@@ -54,7 +54,7 @@ class EdgeFields(Notifier):
     """Where its endpoint connects it; None before, and where the endpoint opens the connection itself."""
 
     # SessionFields.__init__ sets all of them at once: a constructor of their own would cost each session 0.1 µs.
-    _answer: Answer | None
+    _answer: PendingAnswer | None
     _began: bool
     _refusal: Reject | None
     _carrier: Carrier | None
@@ -110,15 +110,15 @@ class EdgeFields(Notifier):
         self._index = index
 
     @property
-    def answer(self) -> Answer | None:
+    def answer(self) -> PendingAnswer | None:
         """The handshake that has proceeded, until the client has its answer; None where none has."""
         return self._answer
 
-    def await_answer(self, answer: Answer) -> None:
+    def await_answer(self, answer: PendingAnswer) -> None:
         """Note that a handshake has proceeded."""
         self._answer = answer
 
-    def take_answer(self) -> Answer | None:
+    def take_answer(self) -> PendingAnswer | None:
         """Give the handshake that has proceeded, once: the caller gives the client its answer."""
         answer, self._answer = self._answer, None
         return answer

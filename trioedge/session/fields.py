@@ -9,7 +9,7 @@ from ..errors import MAX_FAULT_LETTERS, ConfigurationError, quote
 from .allowance import Allowance
 from .edge_fields import EdgeFields, read_only, use_c_getters
 from .state import State
-from .surroundings import Answer, Home
+from .surroundings import Home, PendingAnswer
 from .verdict import Outcome, Reason
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class SessionFields(EdgeFields):
         """Begin a session; the edge does this at accept, and :func:`trioedge.testing.make_session` in tests."""
         self.quiet, self._callback = False, None
         self._began, self._stamp = False, 0  # outside of every endpoint, index and task
-        self._answer: Answer | None = None
+        self._answer: PendingAnswer | None = None
         self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = self._upstream = None
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port

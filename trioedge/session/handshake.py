@@ -145,7 +145,8 @@ PROCEED: Final = Proceed()
 """Run the rest of the chain: the decisions behind, then the connect.
 
 Answered with None once the upstream is connected, or once an endpoint of the user's own first uses ``session.stream``;
-with the outcome if it came to nothing: what is sent then is delivered, and the session closed in order. Once a session.
+with the outcome if it came to nothing: bytes that are sent then are delivered, and the session closed in order. Once a
+session.
 Meanwhile the client is not read, and `seconds` stands still.
 """
 

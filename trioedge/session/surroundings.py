@@ -86,7 +86,7 @@ class Carrier(Protocol):
         """End it now; both its sockets are free when this returns."""
 
 
-class Answer(Protocol):
+class PendingAnswer(Protocol):
     """A handshake that has proceeded, and that has yet to tell the client how the connect ended."""
 
     def connected(self) -> tuple[bytes, Verdict]:

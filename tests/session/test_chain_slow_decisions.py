@@ -2,9 +2,8 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 import trioedge as te
-from trioedge.session.chain import open_chain
+from trioedge.session.chain import SLOW_NANOSECONDS, open_chain, warn_of_slow
 from trioedge.session.outline import outline
-from trioedge.session.slow import SLOW_NANOSECONDS, warn_of_slow
 from trioedge.testing import make_context, make_session
 
 MS = 1_000_000

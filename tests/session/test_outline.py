@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from trioedge.errors import ConfigurationError
-from trioedge.session.requirements import check_facts
+from trioedge.session.outline import check_facts
 from trioedge.session.stage import Facts
 
 

@@ -1,0 +1,141 @@
+"""The client's socket during its handshakes: reads what they need, and waits for it with a deadline.
+
+| event | while | action |
+| --- | --- | --- |
+| it needs bytes | | read them; wait in the reactor for those that are not there yet |
+| bytes | it needs some | feed the handshake; read on while it needs more |
+| the client's end | it peeks with seconds | answer it with what is there |
+| the client's end, a reset | it needs bytes otherwise | the client has left |
+| the seconds of a peek are over | it peeks | answer it with what is there |
+| the seconds of the handshake are over | | it is refused |
+| an error of the socket | it awaits a background answer | the client has left |
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from ..loop.reactor import FAILED, READ_ON, Reactor
+from ..session.conversation import ChainedHandshake, Conversation
+from ..session.handshake import Command
+from ..session.verdict import Reason, Reject
+
+LEFT: Final = Reject(Reason.HANDSHAKE, "the client left in the middle of it")
+
+
+class HandshakeInput:
+    """Reads the client of one session for its handshakes; `Talk` derives from it, and carries out their commands."""
+
+    __slots__ = ("_asking", "_chained", "_conversation", "_due", "_held", "_number", "_over", "_peek_ends", "_reactor",
+                 "_read_on", "_registered", "_set_for", "_sock", "_tick")  # fmt: skip
+
+    def __init__(self, chained: Sequence[ChainedHandshake], reactor: Reactor, sock: socket.SocketType) -> None:
+        self._chained = chained
+        self._reactor = reactor
+        self._sock = sock
+        self._held = bytearray()
+        self._number = 0  # of the handshake, in `_chained`
+        self._conversation: Conversation | None = None  # once it has begun
+        self._asking: trio.CancelScope | None = None  # while it awaits a background answer
+        # `_due` is the end of the handshake, `_peek_ends` that of a Peek with seconds, 0 without one. A deadline is set
+        # for `_set_for`, with `_tick`, and 0 is none. It may come too early, and never comes too late.
+        self._due = self._peek_ends = self._set_for = 0.0
+        self._tick = 0
+        self._registered = self._read_on = self._over = False
+
+    def refuse(self, refusal: Reject) -> None:
+        """End the session."""
+        raise NotImplementedError
+
+    def obey(self, command: Command | None) -> bool:
+        """Carry out commands; true if the handshake needs more bytes of the client."""
+        raise NotImplementedError
+
+    def guarded(self, act: Callable[[], None]) -> None:
+        """Call a function in which a handshake runs; its exception ends this one session."""
+        raise NotImplementedError
+
+    def entered(self) -> None:
+        """Note that the client has to say more."""
+        raise NotImplementedError
+
+    def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
+        if self._asking is None:
+            self._read_on = bool(mask & READ_ON)
+            self.guarded(self.read)
+        elif mask & FAILED:
+            self.refuse(LEFT)
+
+    def expire(self, now: float) -> None:
+        self._set_for = 0.0
+        if self._peek_ends and now >= self._peek_ends and self._asking is None:
+            self.guarded(self._give_up)
+        elif now >= self._due:
+            self.refuse(Reject(Reason.HANDSHAKE, f"not finished within {self._chained[self._number].seconds:g} s"))
+        else:
+            self._set_deadline()
+
+    @property
+    def conversation(self) -> Conversation:
+        """The handshake under way."""
+        assert self._conversation is not None, "none has begun"
+        return self._conversation
+
+    def read(self) -> None:
+        """Read until the handshake has what it needs, or no more is there."""
+        while not self._over and self._asking is None:
+            conversation = self.conversation
+            room = conversation.room
+            try:
+                data = self._sock.recv(room)
+            except BlockingIOError:
+                self.wait()
+                return
+            except OSError:
+                self.refuse(LEFT)
+                return
+            if not data and not self._peek_ends:
+                self.refuse(LEFT)
+                return
+            if data:
+                more = self.obey(conversation.feed(data))
+            else:
+                self._peek_ends = 0.0
+                more = self.obey(conversation.give_up())
+            if not more:
+                return
+            if len(data) < room and not self._read_on:  # a short read has emptied the socket
+                self.wait()
+                return
+
+    def wait(self) -> None:
+        """Wait in the reactor, with a deadline."""
+        if not self._registered:
+            self._reactor.add_reader(self._sock.fileno(), self)
+            self._registered = True
+            self.entered()
+        self._set_deadline()
+
+    def leave(self) -> None:
+        """Wait no more; the socket is not in the reactor any more."""
+        if self._registered:
+            self._registered = False
+            self._reactor.drop_deadline(self, self._tick)
+            self._reactor.remove(self._sock.fileno())
+
+    def crashed(self, fault: BaseException) -> None:
+        """End the session with a fault."""
+        raise NotImplementedError
+
+    def _give_up(self) -> None:
+        self._peek_ends = 0.0
+        if self.obey(self.conversation.give_up()):
+            self.read()
+
+    def _set_deadline(self) -> None:
+        due = min(self._due, self._peek_ends or self._due)
+        if not self._set_for or due < self._set_for:
+            self._reactor.drop_deadline(self, self._tick)
+            self._tick, self._set_for = self._reactor.set_deadline(self, due), due
