@@ -35,6 +35,7 @@ from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
 from .background import BackgroundAnswers
+from .deciding import refusal_by
 from .handshake_input import LEFT, HandshakeInput
 
 _GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
@@ -223,17 +224,9 @@ class Talk(HandshakeInput):
     def _decided(self) -> bool:
         """Ask the decisions behind the handshake; false if the session has ended."""
         session = self._session
-        try:
-            verdict = session.refusal or self._chained[self._number].decide(session)
-        except STOPS:
-            raise
-        except BaseException as fault:
-            self._handshakes.log.fault("decision failed", fault, session=session.id, source=session.source)
-            verdict = Reject(Reason.FAULT, quote_fault(fault))
-        if type(verdict) is Reject:
-            self.refuse(verdict)
-        elif session.cut_reason is not None:
-            self.cut(session.cut_reason)
+        refusal = session.refusal or refusal_by(self._chained[self._number].decide, session, self._handshakes.log)
+        if refusal is not None:
+            self._end(refusal)
         return not self._over
 
     def _hand_on(self) -> None:

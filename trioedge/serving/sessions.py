@@ -35,9 +35,10 @@ from ..services.services import Services
 from ..session.chain import Chain
 from ..session.session import Session
 from ..session.surroundings import Clock
-from ..session.verdict import CONTINUE, Completed, Outcome, Reason, Reject
+from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
 from .background import BackgroundAnswers
+from .deciding import refusal_by
 from .endings import Endings
 from .handshakes import Handshakes
 from .session_task import SessionTasks
@@ -314,23 +315,3 @@ class Sessions:
         self._emptied = trio.Event()
         if self.live:
             await self._emptied.wait()
-
-
-def refusal_by(decide: DecisionFunction, session: Session, log: Observer) -> Reject | None:
-    """Ask decisions; an exception of one is logged, and is a refusal.
-
-    Returns:
-        The refusal of a session that does not go on, because it is refused, was cut or has ended; else None.
-    """
-    try:
-        verdict = decide(session)
-    except STOPS:
-        raise
-    except BaseException as fault:
-        log.fault("decision failed", fault, session=session.id, source=session.source)
-        return Reject(Reason.FAULT, quote_fault(fault))
-    if session.cut_reason is not None:
-        return Reject(session.cut_reason, "cut by a decision")
-    if session.outcome is not None:
-        return Reject(session.outcome.reason, "ended by a decision")
-    return None if verdict is CONTINUE else verdict
