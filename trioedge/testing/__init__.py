@@ -7,6 +7,9 @@ from .checks import check_decision as check_decision
 from .checks import check_middleware as check_middleware
 from .context import make_context as make_context
 from .endpoint_checks import check_endpoint as check_endpoint
+from .handshakes import Conversed as Conversed
+from .handshakes import check_handshake as check_handshake
+from .handshakes import converse as converse
 from .outbound_checks import check_outbound as check_outbound
 from .rehearsal import Client as Client
 from .rehearsal import Rehearsal as Rehearsal
@@ -17,12 +20,15 @@ from .upstream import echo as echo
 
 __all__ = [
     "Client",
+    "Conversed",
     "Rehearsal",
     "ScriptedUpstream",
     "check_decision",
     "check_endpoint",
+    "check_handshake",
     "check_middleware",
     "check_outbound",
+    "converse",
     "echo",
     "make_context",
     "make_session",

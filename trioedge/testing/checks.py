@@ -53,14 +53,14 @@ def check_decision(
         sessions = [make_session(source, now=now) for now, source in enumerate(("192.0.2.1", "2001:db8::1", "unix"))]
     asked: list[tuple[Session, Outcome]] = []
     for session in sessions:
-        before = _written(session)
+        before = written(session)
         verdict = live.decide(session)
         if inspect.iscoroutine(verdict):
             verdict.close()
             raise AssertionError(f"{name} gave a coroutine: a decision cannot wait")
         assert verdict is CONTINUE or isinstance(verdict, Reject), f"{verdict!r} is neither CONTINUE nor a Reject"
         assert session.outcome is None, f"{name} ended the session: a decision returns Reject"
-        _check_provided(chain, name, session, before)
+        check_provided(chain, name, session, before)
         asked.append((session, Completed() if verdict is CONTINUE else verdict))
     for session, outcome in asked:
         faults = session.end(outcome)
@@ -109,12 +109,12 @@ class _MiddlewareCheck:
         """The rest of the chain returns `given`."""
         calls = 0
         session = await self._session()
-        before = _written(session)
+        before = written(session)
 
         async def call_next(session: Session) -> Outcome:
             nonlocal calls
             calls += 1
-            _check_provided(self._chain, self.name, session, before)
+            check_provided(self._chain, self.name, session, before)
             await trio.lowlevel.checkpoint()
             return given
 
@@ -249,11 +249,12 @@ async def _at_work(chain: Chain) -> AsyncIterator[None]:
     close_parts(chain.parts, FaultsFail())
 
 
-def _written(session: Session) -> dict[str, Any]:
+def written(session: Session) -> dict[str, Any]:
+    """Give the fields of a session that a stage may write, for :func:`check_provided`."""
     return {fact: getattr(session, fact) for fact in FACTS}
 
 
-def _check_provided(chain: Chain, name: str, session: Session, before: dict[str, Any]) -> None:
+def check_provided(chain: Chain, name: str, session: Session, before: dict[str, Any]) -> None:
     """Check that a stage has written no field that its ``provides`` leaves out."""
     for fact, value in before.items():
         assert getattr(session, fact) == value or fact in chain.outline.facts[1].provides, (
