@@ -8,6 +8,7 @@ import trio
 
 from ..session.handshake import Background
 from ..session.session import Session
+from ..session.verdict import Reason, Reject
 from ..telemetry.observer import parted
 
 MAX_RUNNING: Final = 64
@@ -18,6 +19,10 @@ MAX_OF_SOURCE: Final = 4
 
 ANSWER_SECONDS: Final = 10.0
 """The limit of one; then the handshake gets `trio.TooSlowError`."""
+
+
+BUSY: Final = Reject(Reason.OVERLOAD, "too many handshakes await background answers")
+"""The refusal of a session whose question cannot be asked."""
 
 
 class TooManyAnswersError(Exception):

@@ -13,6 +13,7 @@
 
 import socket
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final
 
 import trio
@@ -29,7 +30,7 @@ class HandshakeInput:
     """Reads the client of one session for its handshakes; `Talk` derives from it, and carries out their commands."""
 
     __slots__ = ("_asking", "_chained", "_conversation", "_due", "_held", "_number", "_over", "_peek_ends", "_reactor",
-                 "_read_on", "_registered", "_set_for", "_sock", "_tick")  # fmt: skip
+                 "_read_on", "_registered", "_set_for", "_sock", "_tick", "_yields")  # fmt: skip
 
     def __init__(self, chained: Sequence[ChainedHandshake], reactor: Reactor, sock: socket.SocketType) -> None:
         self._chained = chained
@@ -39,9 +40,12 @@ class HandshakeInput:
         self._number = 0  # of the handshake, in `_chained`
         self._conversation: Conversation | None = None  # once it has begun
         self._asking: trio.CancelScope | None = None  # while it awaits a background answer
-        # `_due` is the end of the handshake, `_peek_ends` that of a Peek with seconds, 0 without one. A deadline is set
-        # for `_set_for`, with `_tick`, and 0 is none. It may come too early, and never comes too late.
-        self._due = self._peek_ends = self._set_for = 0.0
+        # `_due` is the end of the handshake, `_peek_ends` that of a Peek with seconds, and infinity without one. A
+        # deadline is set for `_set_for`, with `_tick`, and infinity is none. It may come too early, and never too late.
+        # `_yields` are the commands up to the one that waits for bytes.
+        self._due = 0.0
+        self._yields = 0
+        self._peek_ends = self._set_for = inf
         self._tick = 0
         self._registered = self._read_on = self._over = False
 
@@ -62,18 +66,21 @@ class HandshakeInput:
         raise NotImplementedError
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
+        # An end of the client's bytes is reported once, maybe while it asks.
+        self._read_on = self._read_on or bool(mask & READ_ON)
         if self._asking is None:
-            self._read_on = bool(mask & READ_ON)
             self.guarded(self.read)
         elif mask & FAILED:
             self.refuse(LEFT)
 
     def expire(self, now: float) -> None:
-        self._set_for = 0.0
-        if self._peek_ends and now >= self._peek_ends and self._asking is None:
-            self.guarded(self._give_up)
-        elif now >= self._due:
+        self._set_for = inf
+        if self._over:
+            return
+        if now >= self._due:
             self.refuse(Reject(Reason.HANDSHAKE, f"not finished within {self._chained[self._number].seconds:g} s"))
+        elif now >= self._peek_ends:
+            self.guarded(self._give_up)
         else:
             self._set_deadline()
 
@@ -96,14 +103,10 @@ class HandshakeInput:
             except OSError:
                 self.refuse(LEFT)
                 return
-            if not data and not self._peek_ends:
+            if not data and self._peek_ends == inf:
                 self.refuse(LEFT)
                 return
-            if data:
-                more = self.obey(conversation.feed(data))
-            else:
-                self._peek_ends = 0.0
-                more = self.obey(conversation.give_up())
+            more = self.obey(conversation.feed(data) if data else conversation.give_up())
             if not more:
                 return
             if len(data) < room and not self._read_on:  # a short read has emptied the socket
@@ -130,12 +133,11 @@ class HandshakeInput:
         raise NotImplementedError
 
     def _give_up(self) -> None:
-        self._peek_ends = 0.0
         if self.obey(self.conversation.give_up()):
             self.read()
 
     def _set_deadline(self) -> None:
-        due = min(self._due, self._peek_ends or self._due)
-        if not self._set_for or due < self._set_for:
+        due = min(self._due, self._peek_ends)
+        if due < self._set_for:
             self._reactor.drop_deadline(self, self._tick)
             self._tick, self._set_for = self._reactor.set_deadline(self, due), due

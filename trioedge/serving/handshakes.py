@@ -21,6 +21,7 @@ The rest of the chain is the endpoint, or a task if a middleware is before it.
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Final, Protocol
 
 from ..errors import quote_fault
@@ -34,12 +35,11 @@ from ..session.kinds import name_of
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
-from .background import BackgroundAnswers
+from .background import BUSY, BackgroundAnswers
 from .deciding import refusal_by
 from .handshake_input import LEFT, HandshakeInput
 
 _GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
-_BUSY: Final = Reject(Reason.OVERLOAD, "too many handshakes await background answers")
 _DEAF: Final = Reject(Reason.HANDSHAKE, "the client does not read")
 
 
@@ -145,12 +145,14 @@ class Talk(HandshakeInput):
         """Begin a handshake, and read what its client has sent already."""
         chained = self._chained[self._number]
         self._conversation = conversation = Conversation(chained, self._session, self._held)
-        self._due = self._reactor.now + chained.seconds
+        self._due, self._yields = self._reactor.now + chained.seconds, 0
         if self.obey(conversation.begin()):
             self.read()
 
     def obey(self, command: Command | None) -> bool:
-        conversation = self.conversation
+        conversation = self._conversation
+        if conversation is None:  # it has ended its own session
+            return False
         while command is not None:
             if type(command) is Send:
                 if not self._send(command.data):
@@ -168,10 +170,13 @@ class Talk(HandshakeInput):
             elif type(command) is StartTls:
                 raise NotImplementedError("StartTls")
             else:
-                seconds = command.seconds if type(command) is Peek else None
-                self._peek_ends = 0.0 if seconds is None else self._reactor.now + seconds
+                if self._yields != conversation.yields:
+                    self._yields = conversation.yields
+                    seconds = command.seconds if type(command) is Peek else None
+                    self._peek_ends = inf if seconds is None else self._reactor.now + seconds
                 return True
-        self._finish(conversation)
+        if not self._over:
+            self._finish(conversation)
         return False
 
     def _send(self, data: bytes | bytearray | memoryview) -> bool:
@@ -190,10 +195,11 @@ class Talk(HandshakeInput):
         return True
 
     def _ask(self, command: Background) -> None:
-        """Await a background answer; the deadline stands."""
+        """Await a background answer, within the time of the handshake."""
+        self._peek_ends = inf
         self._asking = self._handshakes.answers.ask(self._session, command, self._resume)
         if self._asking is None:
-            self.refuse(_BUSY)
+            self.refuse(BUSY)
         else:
             self.wait()
 
@@ -205,8 +211,11 @@ class Talk(HandshakeInput):
 
     def _go_on(self, answer: object, fault: BaseException | None) -> None:
         conversation = self.conversation
-        if self.obey(conversation.resume(answer) if fault is None else conversation.throw(fault)):
-            self.read()
+        try:
+            if self.obey(conversation.resume(answer) if fault is None else conversation.throw(fault)):
+                self.read()
+        finally:
+            del fault  # its traceback has this frame
 
     def _finish(self, conversation: Conversation) -> None:
         """Handle the verdict of a handshake that has ended."""
@@ -251,6 +260,7 @@ class Talk(HandshakeInput):
         """Close the socket, behind the bytes that the client was sent if it is refused, and end the session."""
         if self._over:
             return
+        self._over = True  # first, because the handshake may cut its session while it says its last words
         self._leave()
         handshakes, session, sock, conversation = self._handshakes, self._session, self._sock, self._conversation
         if self._asking is not None:

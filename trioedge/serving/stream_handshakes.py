@@ -3,9 +3,9 @@
 They do the same as in the reactor, see :mod:`.handshakes`; here the session's own task waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
-from typing import Final
 
 import trio
 
@@ -13,15 +13,13 @@ from ..relay.answers import answer_behind, part_stream
 from ..relay.direction import BROKEN
 from ..relay.streams import BareReplayStream, PlainStream, replaying
 from ..session.conversation import ChainedHandshake, Conversation
-from ..session.handshake import PROCEED, Background, Command, Peek, Send
+from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
 from ..session.session import Session
 from ..session.stage import Handler
 from ..session.verdict import Outcome, Reason, Reject, Verdict
 from ..telemetry.observer import parted
-from .background import BackgroundAnswers, TooManyAnswersError
-
-_LEFT: Final = Reject(Reason.HANDSHAKE, "the client left in the middle of it")
-_BUSY: Final = Reject(Reason.OVERLOAD, "too many handshakes wait for answers")
+from .background import BUSY, BackgroundAnswers, TooManyAnswersError
+from .handshake_input import LEFT
 
 
 class StreamHandshakes:
@@ -77,6 +75,19 @@ def _giving(refusal: Reject) -> Handler:
     return refuse
 
 
+class _LeftError(Exception):
+    """The client has closed or reset its connection."""
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """Tell an error of the client's stream from the same one that a handshake raises."""
+    try:
+        yield
+    except BROKEN:
+        raise _LeftError from None
+
+
 class _StreamTalk:
     """One handshake over the stream of a session."""
 
@@ -85,6 +96,8 @@ class _StreamTalk:
     ) -> None:
         self.conversation = Conversation(chained, session, held)
         self.sent = False
+        self._yields = 0  # up to the command that waits for bytes
+        self._peek_ends = inf
         self._chained = chained
         self._session = session
         self._answers = answers
@@ -97,10 +110,10 @@ class _StreamTalk:
                 command = conversation.begin()
                 while command is not None and command is not PROCEED:
                     command = await self._obey(command)
-            except BROKEN:
-                return _LEFT
+            except _LeftError:
+                return LEFT
             except TooManyAnswersError:
-                return _BUSY
+                return BUSY
             if command is PROCEED:
                 self._session.await_answer(conversation)
                 return None
@@ -111,18 +124,24 @@ class _StreamTalk:
         conversation = self.conversation
         if isinstance(command, Send):
             self.sent = True
-            await self._session.stream.send_all(command.data)
+            with _leaving():
+                await self._session.stream.send_all(command.data)
             return conversation.resume(None)
         if isinstance(command, Background):
             return await self._ask(command)
-        seconds = command.seconds if isinstance(command, Peek) else None
+        if isinstance(command, StartTls):
+            raise NotImplementedError("StartTls")
+        if self._yields != conversation.yields:
+            self._yields = conversation.yields
+            seconds = command.seconds if isinstance(command, Peek) else None
+            self._peek_ends = inf if seconds is None else trio.current_time() + seconds
         data: bytes | bytearray | None = None
-        with trio.move_on_after(inf if seconds is None else seconds):
+        with trio.move_on_at(self._peek_ends), _leaving():
             data = await self._session.stream.receive_some(conversation.room)
         if data:
             return conversation.feed(bytes(data))
-        if seconds is None:
-            raise trio.BrokenResourceError("the client's end")
+        if self._peek_ends == inf:
+            raise _LeftError
         return conversation.give_up()
 
     async def _ask(self, command: Background) -> Command | None:

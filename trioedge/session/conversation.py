@@ -9,6 +9,7 @@ Its driver reads and writes, and waits. All drivers share this, so a handshake d
 | the same | they would be more than `max_bytes` | the handshake ends with ``protocol`` |
 | another one | | the driver carries it out, and calls :meth:`Conversation.resume` |
 | any | :data:`MAX_STEPS` without a byte of the client | the handshake ends with RuntimeError |
+| any | it has ended its own session meanwhile | it is closed where it yields |
 """
 
 from collections.abc import Callable, Generator
@@ -40,7 +41,7 @@ class ChainedHandshake:
         seconds: the limit of the whole handshake.
         max_bytes: the most bytes that it takes.
         decide: the decisions behind it, up to the next handshake or middleware, as one function.
-        last: whether no other handshake follows in its part of the chain, so that it may proceed.
+        last: whether no other handshake follows, so that it may proceed.
         clock: gives nanoseconds; None if its stages are not timed.
         counts: how many sessions took it how long, in buckets of powers of two nanoseconds.
     """
@@ -64,10 +65,11 @@ class Conversation:
         held: the client's bytes that are not taken yet; those that are left at the end go on.
         verdict: of a handshake that has ended; None before.
         proceeded: it has yielded :data:`PROCEED`.
+        yields: how many commands it has yielded.
     """
 
-    __slots__ = ("_handshake", "_searched", "_session", "_settled", "_since_bytes", "_steps", "_taken",
-                 "_took", "_waiting", "held", "proceeded", "verdict")  # fmt: skip
+    __slots__ = ("_closed", "_handshake", "_running", "_searched", "_session", "_settled", "_steps", "_taken",
+                 "_took", "_waiting", "_yields_before", "held", "proceeded", "verdict", "yields")  # fmt: skip
 
     def __init__(self, handshake: ChainedHandshake, session: Session, held: bytearray) -> None:
         """Begin nothing; :meth:`begin` does.
@@ -82,11 +84,11 @@ class Conversation:
         self._steps = steps = handshake.stage.converse(session)
         if type(steps) is not GeneratorType and not isinstance(steps, Generator):
             raise TypeError(f"{self}: converse() returned {quote(steps)}; it must be a generator function, with yield")
-        self._taken = self._searched = self._since_bytes = self._took = 0
+        self._taken = self._searched = self._took = self._yields_before = self.yields = 0
         self._waiting: Command | None = None
         self.held = held
         self.verdict: Verdict | None = None
-        self.proceeded = self._settled = False
+        self.proceeded = self._settled = self._running = self._closed = False
 
     @property
     def room(self) -> int:
@@ -100,7 +102,7 @@ class Conversation:
     def feed(self, data: bytes) -> Command | None:
         """Add bytes of the client, at most `room`, and run on if they are enough."""
         self.held += data
-        self._since_bytes = 0
+        self._yields_before = self.yields
         waiting = self._waiting
         assert waiting is not None, "it waits for no bytes"
         answer = self._taken_by(waiting)
@@ -119,11 +121,16 @@ class Conversation:
 
     def throw(self, fault: BaseException) -> Command | None:
         """Raise an exception in it, in place of an answer."""
-        return self._run(self._steps.throw, fault)
+        try:
+            return self._run(self._steps.throw, fault)
+        finally:
+            del fault  # its traceback has this frame
 
     def close(self) -> None:
-        """End it where it is; an exception that it raises comes out."""
-        self._steps.close()
+        """End it where it is, or where it yields next if it runs now; an exception that it raises comes out."""
+        self._closed = True
+        if not self._running:
+            self._steps.close()
 
     def settle(self, *, refused: bool) -> None:
         """Count its time, when it proceeds, ends, or is ended; a second call does nothing."""
@@ -150,15 +157,16 @@ class Conversation:
         command = self.resume(outcome)
         while command is not None:
             if type(command) is not Send:
+                self.close()
                 raise TypeError(f"{self} yielded {command!r} behind PROCEED, where a handshake can only Send")
             words += command.data
             command = self.resume(None)
-        assert self.verdict is not None, "it has ended"
-        return bytes(words), self.verdict
+        return bytes(words), self.verdict or CONTINUE  # it has none if it has ended its own session
 
     def _run(self, step: Callable[[Any], Command], answer: Any) -> Command | None:
         clock = self._handshake.clock
         began = 0 if clock is None else clock()
+        self._running = True
         try:
             while True:
                 try:
@@ -166,9 +174,12 @@ class Conversation:
                 except StopIteration as stop:
                     self.verdict = self._checked(stop.value)
                     return None
+                if self._closed:
+                    self._steps.close()
+                    return None
                 step = self._steps.send
-                self._since_bytes += 1
-                if self._since_bytes > MAX_STEPS:
+                self.yields += 1
+                if self.yields - self._yields_before > MAX_STEPS:
                     self._steps.close()
                     raise RuntimeError(
                         f"{self} yielded {MAX_STEPS:,} commands and needed no byte of the client: it would never end"
@@ -187,6 +198,8 @@ class Conversation:
                     self._steps.close()
                     raise TypeError(f"{self} yielded {quote(command)}, which is no command, such as te.Read(4)")
         finally:
+            self._running = False
+            del answer  # it may be an exception, whose traceback has this frame
             if clock is not None:
                 self._took += clock() - began
 
