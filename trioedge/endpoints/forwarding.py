@@ -21,6 +21,7 @@ import trio
 
 from ..addresses.address import Address, parse_address
 from ..errors import ConfigurationError, quote
+from ..loop.parting import part
 from ..loop.sockets import close, connect_at_once, reset
 from ..relay.answers import answer_connected, answer_refused
 from ..relay.carry import carry, kernel_paces, lend
@@ -194,8 +195,10 @@ class Forwarding:
         if session.answer is not None and (outcome := answer_connected(session, down, self._context.log)) is not None:
             self._reactor.forget(up.fileno())
             reset(up)
-            reset(down)
-            session.carrier = None
+            if type(outcome) is Reject:
+                part(self._reactor, down)
+            else:
+                reset(down)
             ended(session, outcome)
             return
         session.carrier = relay = Relay(session, self._reactor, down, up, ended)
@@ -297,7 +300,7 @@ class PendingConnect:
         self._end(Completed(reason))
 
     def _end(self, outcome: Completed) -> None:
+        self._session.carrier = None  # a handshake that cuts its session with its last words finds nothing to cut
         if not self._forwarding.refuse(self._session, self._down, outcome):
             reset(self._down)
-        self._session.carrier = None
         self._ended(self._session, outcome)

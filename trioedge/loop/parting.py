@@ -8,12 +8,13 @@ sending side is closed first, and what the client sends is read and dropped unti
 | parting | bytes | drop them |
 | parting | the client's end, an error, :data:`PARTING_SECONDS`, more than :data:`PARTING_BYTES` | close; closed |
 | parting | more than :data:`MAX_PARTING` are | close the one that began first; closed |
+| parting | the edge ends | close; closed |
 """
 
 import socket
 from typing import Final
 
-from .reactor import BUFFER_BYTES, Reactor
+from .reactor import Reactor
 from .sockets import close, reset
 
 PARTING_SECONDS: Final = 2.0
@@ -38,6 +39,12 @@ def part(reactor: Reactor, sock: socket.SocketType, words: bytes = b"") -> None:
         next(iter(reactor.parting)).close()
 
 
+def part_now(reactor: Reactor) -> None:
+    """Close every socket that is parting: the edge ends."""
+    for parting in tuple(reactor.parting):
+        parting.close()
+
+
 class Parting:
     """A socket that is closed once its client has read the last words."""
 
@@ -55,11 +62,9 @@ class Parting:
         self._tick = self._reactor.set_deadline(self, self._reactor.now + PARTING_SECONDS)
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
-        try:
-            while (count := self._sock.recv_into(self._reactor.buffer)) and self._left > 0:
+        try:  # to the end, because the client's is reported once, maybe with its last bytes
+            while self._left > 0 and (count := self._sock.recv_into(self._reactor.buffer)):
                 self._left -= count
-                if count < BUFFER_BYTES:
-                    return
         except BlockingIOError:
             return
         except OSError:

@@ -22,7 +22,7 @@ def answer_connected(session: Session, sock: socket.SocketType, log: FaultLog) -
     """Tell the client that its upstream is connected.
 
     Args:
-        session: with or without a handshake that waits for this.
+        session: with or without a handshake that waits for this. It has no carrier now, so that a cut only marks it.
         sock: the client's, which stays open.
         log: logs an exception of the handshake.
 
@@ -33,6 +33,7 @@ def answer_connected(session: Session, sock: socket.SocketType, log: FaultLog) -
     answer = session.take_answer()
     if answer is None:
         return None
+    session.carrier = None
     try:
         words, verdict = answer.connected()
     except STOPS:
@@ -45,6 +46,8 @@ def answer_connected(session: Session, sock: socket.SocketType, log: FaultLog) -
             return Completed(Reason.RESET, "the client does not read")
     except OSError as error:
         return Completed(Reason.RESET, error.strerror or "")
+    if session.cut_reason is not None:
+        return Completed(session.cut_reason)
     return verdict if type(verdict) is Reject else None
 
 
@@ -54,7 +57,7 @@ def answer_refused(
     """Tell the client that it has no upstream, and close its socket in order.
 
     Args:
-        session: with or without a handshake that waits for this.
+        session: with or without a handshake that waits for this. It has no carrier that would close the socket.
         sock: the client's, which is not registered in the reactor.
         outcome: the session's.
         reactor: closes the socket once the client has the bytes.
@@ -99,7 +102,10 @@ async def answer_behind(session: Session, stream: PlainStream | BareReplayStream
         call_next: the rest of the chain.
     """
     stream.before_use = partial(answer_on_use, session)
-    outcome = await call_next(session)
+    try:
+        outcome = await call_next(session)
+    finally:
+        stream.before_use = None  # it would be a cycle
     answer = session.take_answer()
     if answer is not None and session.cut_reason is None:
         await part_stream(stream, answer.refused(outcome))
@@ -118,3 +124,4 @@ async def part_stream(stream: trio.abc.SendStream, words: bytes = b"") -> None:
         left = PARTING_BYTES
         while left > 0 and (data := await stream.receive_some()):
             left -= len(data)
+        await stream.aclose()  # in order, before the end of the session's task resets it

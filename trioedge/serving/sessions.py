@@ -22,6 +22,7 @@ from trio_util import AsyncBool
 
 from ..addresses.source_prefix import SourcePrefix
 from ..errors import quote, quote_fault
+from ..loop.parting import part_now
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
 from ..loop.sockets import close, for_users, reset
@@ -167,6 +168,7 @@ class Sessions:
         finally:
             self.live.evictions.stop()
             self.cut(Reason.DRAINED)
+            part_now(self._reactor)
 
     def _wake(self) -> None:
         self._evicting.value = True
@@ -184,7 +186,7 @@ class Sessions:
         session = Session(next(self._ids), listener, source, packed, port, self._reactor.now, self._unnamed, self._home)
         self._log.accepted += 1
         try:
-            refusal = self._refusal(session)
+            refusal = self._refusal(session, talks=self._handshakes is not None)
             if refusal is not None:
                 self._close_refused(sock)
                 self._endings.add(session, refusal)
@@ -204,7 +206,7 @@ class Sessions:
         """Take a session whose client is through its handshakes; never raises."""
         try:
             assert self._handshakes is not None, "it was in them"
-            if self.live.count - len(self._handshakes.waiting) > self._max:
+            if self.live.count - len(self._handshakes.waiting) > self._max:  # which counts this one
                 self._refuse(session, sock, self._overloaded())
             else:
                 self._begin(session, sock, prefetched)
@@ -269,7 +271,7 @@ class Sessions:
         now = self._reactor.refresh()
         session = Session(next(self._ids), listener, source, packed, port, now, self._unnamed, self._home)
         self._log.accepted += 1
-        refusal = self._refusal(session)
+        refusal = self._refusal(session, talks=False)
         if refusal is None:
             self.live.add(session)
             self._tasks.start(session, replaying(stream), self._handle)
@@ -281,9 +283,9 @@ class Sessions:
     def _close_refused(self, sock: socket.SocketType) -> None:
         (close if self._graceful_refuse else reset)(sock)
 
-    def _refusal(self, session: Session) -> Reject | None:
-        """Ask the leading decisions."""
-        if self.live.count >= self._max and self._handshakes is None:
+    def _refusal(self, session: Session, *, talks: bool) -> Reject | None:
+        """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
+        if self.live.count >= self._max and not talks:
             return self._overloaded()
         return refusal_by(self._decide, session, self._log)
 
