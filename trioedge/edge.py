@@ -61,7 +61,7 @@ class Edge:
         admin: str | None = None,
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
-        max_handshakes: int = 1_024,
+        max_handshakes: int | None = None,
         refuse: str = "reset",
         keepalive_seconds: float = 60.0,
         source_prefix: tuple[int, int] = (32, 64),
@@ -86,6 +86,7 @@ class Edge:
                 descriptors and half of the memory allow: see docs/reference/limits.md.
             max_handshakes: live sessions whose clients are in their handshakes and have to say more; they do not count
                 for `max_sessions`. Beyond it the one that has waited longest is refused with reason ``handshake``.
+                When None, 1,024, or an eighth of the file descriptors if that is less.
             refuse: ``reset`` closes refused connections with a reset, which costs client and kernel least;
                 ``close`` closes them in order.
             keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not

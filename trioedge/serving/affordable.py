@@ -1,4 +1,4 @@
-"""How many sessions a process can afford, by its open files and by its memory."""
+"""How many sessions and handshakes a process can afford, by its open files and by its memory."""
 
 import os
 import resource
@@ -7,12 +7,19 @@ from typing import Final
 
 import attrs
 
+from ..loop.parting import MAX_PARTING
 from ..loop.reactor import BUFFER_BYTES
 from ..session.kinds import facts_of
 from ..session.outline import Outline
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors that the default of `max_sessions` leaves to the process."""
+
+MAX_HANDSHAKES: Final = 1_024
+"""The default of `max_handshakes`."""
+
+HANDSHAKES_PART: Final = 8
+"""One of so many parts of the open files, if that is less."""
 
 SESSION_BYTES: Final = 2 * BUFFER_BYTES
 """The most memory of a session, at which both sides have stopped to read; without them it takes some 2 KiB."""
@@ -34,19 +41,31 @@ class Affordable:
         limit: the limit of open files.
         files: sessions that it allows, at least 1.
         memory: sessions that the memory allows, at least 1.
+        handshakes: clients that may be in their handshakes, at least 1.
     """
 
     limit: int
     files: int
     memory: int
+    handshakes: int
 
 
-def affordable_sessions(outline: Outline) -> Affordable:
-    """Give the number of sessions that the present limits allow; one has two sockets."""
+def affordable_sessions(outline: Outline, max_handshakes: int | None = None) -> Affordable:
+    """Give the number of sessions that the present limits allow.
+
+    A session has two sockets. A client in its handshakes has one, and so has one that is told why it is refused.
+
+    Args:
+        outline: the chain; its parts keep descriptors of their own.
+        max_handshakes: as in :class:`Edge`.
+    """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    handshakes = max_handshakes or max(1, min(MAX_HANDSHAKES, limit // HANDSHAKES_PART))
     kept = sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
+    if outline.talks:
+        kept += handshakes + MAX_PARTING
     files = (limit - SPARE_DESCRIPTORS - kept) // 2
-    return Affordable(limit, max(1, files), max(1, memory_bytes() // MEMORY_PART // SESSION_BYTES))
+    return Affordable(limit, max(1, files), max(1, memory_bytes() // MEMORY_PART // SESSION_BYTES), handshakes)
 
 
 def memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:

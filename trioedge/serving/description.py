@@ -31,7 +31,7 @@ class Description:
     admin: str | None
     drain_seconds: float
     max_sessions: int | None
-    max_handshakes: int
+    max_handshakes: int | None
     refuse: str
     keepalive_seconds: float
     source_prefix: tuple[int, int]
@@ -47,7 +47,8 @@ class Description:
         check_number("Edge", "drain_seconds", self.drain_seconds)
         if self.max_sessions is not None:
             check_count("Edge", "max_sessions", self.max_sessions)
-        check_count("Edge", "max_handshakes", self.max_handshakes)
+        if self.max_handshakes is not None:
+            check_count("Edge", "max_handshakes", self.max_handshakes)
         check_choice("Edge", "refuse", self.refuse, ("reset", "close"))
         check_number("Edge", "keepalive_seconds", self.keepalive_seconds, maximum=MAX_KEEPALIVE_SECONDS)
         check_number("Edge", "report_seconds", self.report_seconds, above=0)

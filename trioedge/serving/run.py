@@ -38,7 +38,7 @@ from ..telemetry.observer import Observer, Statistics
 from ..upstreams.outbound import open_outbound
 from ..upstreams.own_listeners import own_listener
 from ..upstreams.resolver import Resolver
-from .affordable import FEW_SESSIONS, affordable_sessions
+from .affordable import FEW_SESSIONS, Affordable, affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
 from .listener import Listener, addresses_of
@@ -198,6 +198,7 @@ class Run:
         supervisor.applier.rechecks = _rechecks(chain)
         supervisor.applier.needs_outbound = outline.needs_outbound
         supervisor.applier.own_listener = lambda destination: own_listener(destination, calls.addresses())
+        affordable = affordable_sessions(outline, self._edge.max_handshakes)
         self.sessions = sessions = Sessions(
             chain,
             reactor,
@@ -205,8 +206,8 @@ class Run:
             supervisor.live,
             supervisor.services,
             answers,
-            max_sessions=self._max_sessions(),
-            max_handshakes=self._edge.max_handshakes,
+            max_sessions=self._max_sessions(affordable),
+            max_handshakes=affordable.handshakes,
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
         )
@@ -228,9 +229,8 @@ class Run:
         self._log.refused[Reason.OVERLOAD] += 1
         self._log.notice("shedding: out of file descriptors", live=len(self.supervisor.live))
 
-    def _max_sessions(self) -> int:
+    def _max_sessions(self, affordable: Affordable) -> int:
         """Give the most live sessions; the log says why if they are few, or more than the process can afford."""
-        affordable = affordable_sessions(self._edge.outline)
         wanted = self._edge.max_sessions
         if affordable.files < (wanted or FEW_SESSIONS):
             self._log.notice(

@@ -151,7 +151,7 @@ def open_chain(
                 outline.facts[at].seconds,
                 outline.facts[at].max_bytes,
                 decisions(at + 1, stop),
-                at == places[-1],
+                HANDSHAKE not in kinds[at + 1 :],
                 clock,
                 counts[at] if counts else None,
             )

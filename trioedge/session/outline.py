@@ -4,7 +4,7 @@ The order of stages follows from the session fields that each reads and writes.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import Any, Final
 
@@ -56,6 +56,11 @@ class Outline:
     def direct(self) -> bool:
         """True when no middleware is in the chain."""
         return MIDDLEWARE not in self.kinds
+
+    @property
+    def talks(self) -> bool:
+        """True when a handshake is before every middleware, so that clients talk before they have a task."""
+        return HANDSHAKE in takewhile(lambda kind: kind != MIDDLEWARE, self.kinds)
 
     @property
     def enforced(self) -> frozenset[str]:

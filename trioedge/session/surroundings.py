@@ -51,14 +51,14 @@ class Index(Protocol):
 
 
 class Carrier(Protocol):
-    """The object that moves a session's bytes now: a connect attempt or a relay.
+    """The object that has a session's client now: its handshakes, a connect attempt or a relay.
 
     One that moves bytes calls ``session.wake()`` if ``session.quiet``.
     """
 
     @property
     def phase(self) -> str:
-        """``connecting`` or ``relaying``."""
+        """``handshaking``, ``connecting`` or ``relaying``."""
 
     @property
     def bytes_up(self) -> int:
