@@ -18,7 +18,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 RANK = {
     "errors": 0,
     "arguments": 1,
-    "addresses": 2, "structures": 2,
+    "addresses": 2, "structures": 2, "wire": 2,
     "session": 3,
     "telemetry": 4,
     "loop": 5,
@@ -34,7 +34,7 @@ RANK = {
 }  # fmt: skip
 """A folder or top module imports itself and lower ranks."""
 
-PURE = {"errors", "arguments", "structures", "addresses", "session"}
+PURE = {"errors", "arguments", "structures", "addresses", "session", "wire"}
 """Folders in which nothing may wait."""
 
 WAITS = {

@@ -3,7 +3,8 @@
 A folder a topic; a folder imports only those above it in this list:
 
     errors, arguments, structures     exceptions, checks of arguments, bounded data structures
-    addresses, session                addresses read and matched; the grammar: sessions, stages, chains
+    addresses, wire                   addresses read and matched; protocols parsed, bytes to values
+    session                           the grammar: sessions, stages, chains
     telemetry, loop                   log lines and counts; the reactor and its thread's time
     relay, services                   bytes between two ends; tenants and what a snapshot changes
     stages, upstreams, control        what users put into an edge: stages, ways out, control planes
@@ -106,6 +107,7 @@ from .telemetry.trace import Explanation as Explanation
 from .telemetry.trace import StageTimes as StageTimes
 from .upstreams.direct import Direct as Direct
 from .upstreams.errors import UpstreamError as UpstreamError
+from .wire.proxy_protocol import ProxyHeader as ProxyHeader
 
 __all__ = [
     "CONTINUE",
@@ -162,6 +164,7 @@ __all__ = [
     "Peek",
     "Plan",
     "Policy",
+    "ProxyHeader",
     "RateSpec",
     "Reactor",
     "Read",
