@@ -48,8 +48,8 @@ WAITS = {
         "supervisor", "toml_lines", "watched_file",
     },
     "upstreams": {
-        "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "name_servers", "outbound",
-        "own_listeners", "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
+        "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "introduction", "name_servers",
+        "outbound", "own_listeners", "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
     },
     "telemetry": {"access_log", "line_writer", "observer", "rendering"},
 }  # fmt: skip

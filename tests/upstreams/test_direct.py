@@ -1,3 +1,5 @@
+import pytest
+
 import trioedge as te
 from tests.support.wires import connect, echo, receive_exactly, server, serving
 
@@ -12,3 +14,11 @@ async def test_an_endpoint_may_name_its_way_out() -> None:
 
 def test_it_is_a_value() -> None:
     assert te.Direct() == te.Direct()
+    assert te.Direct(proxy_protocol="v1") != te.Direct()
+    assert repr(te.Direct(proxy_protocol="v2")) == "Direct(proxy_protocol='v2')"
+
+
+@pytest.mark.parametrize("version", ["v3", "1", 2, True, ""])
+def test_a_version_of_the_proxy_protocol_that_there_is_not_is_refused(version: object) -> None:
+    with pytest.raises(te.ConfigurationError, match=r"^Direct\(proxy_protocol=.*\) must be 'v1' or 'v2'$"):
+        te.Direct(proxy_protocol=version)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.observer import Observer
-from trioedge.testing import make_context
+from trioedge.testing import make_context, make_session
 from trioedge.upstreams.address_filter import AddressFilter
 from trioedge.upstreams.attempt import Attempt, ConnectCallback
 from trioedge.upstreams.connector import Connecting, Target
@@ -202,14 +202,14 @@ async def test_a_cancel_closes_idle_connections_and_connect_attempts() -> None:
 async def test_a_cancelled_connect_of_a_stream_leaves_nothing_open() -> None:
     async with deaf_port() as deaf, open_place() as place:
         with trio.move_on_after(0.02) as scope:
-            await place.upstream(deaf).open_stream()
+            await place.upstream(deaf).open_stream(make_session())
         assert scope.cancelled_caught
 
 
 async def test_an_upstream_that_refuses_raises_with_its_reason() -> None:
     async with open_place() as place:
         with pytest.raises(UpstreamError) as raised:
-            await place.upstream(closed_port()).open_stream()
+            await place.upstream(closed_port()).open_stream(make_session())
         assert raised.value.reason is Reason.UPSTREAM_REFUSED
 
 
@@ -262,7 +262,7 @@ async def test_an_outbound_that_connects_in_a_task_keeps_no_idle_connection() ->
         await trio.sleep(0.01)
         assert place.nursery.child_tasks == frozenset()
         assert upstream.take() is None
-        await upstream.open_stream()
+        await upstream.open_stream(make_session())
         assert asked.asked == [("warm", "tcp://127.0.0.1:1"), ("open", "tcp://127.0.0.1:1", 5.0)]
         upstream.close()
 

@@ -153,13 +153,12 @@ class Forwarding:
         self, session: Session, upstream: Upstream, down: socket.SocketType, prefetched: bytes, ended: Ended
     ) -> None:
         session.lead_to(upstream.destination)
-        readable, registered = upstream.local, True
+        greeted, registered = False, True
         up: socket.SocketType
         taken = upstream.take() if upstream.preconnect else None
         if taken is not None:
             up, greeted = taken
             session.defer(upstream.released)
-            readable = readable or greeted
         elif upstream.where is not None and (made := connect_at_once(*upstream.where)) is not None:
             up, registered = made, False
         else:
@@ -168,28 +167,28 @@ class Forwarding:
             connecting.attempt = upstream.start(connecting)
             return
         try:
-            self.relay(session, down, up, prefetched, ended, readable=readable, registered=registered)
+            self.relay(session, upstream, down, up, prefetched, ended, greeted=greeted, registered=registered)
         except BaseException:
             self._reactor.forget(up.fileno())
             close(up)
             raise
 
     def relay(
-        self, session: Session, down: socket.SocketType, up: socket.SocketType, prefetched: bytes, ended: Ended,
-        *, readable: bool, registered: bool = True,
+        self, session: Session, upstream: Upstream, down: socket.SocketType, up: socket.SocketType, prefetched: bytes,
+        ended: Ended, *, greeted: bool, registered: bool = True,
     ) -> None:  # fmt: skip
-        """Relay between two plain sockets.
+        """Relay between two plain sockets, once the session is introduced to its upstream.
 
         A relay that cannot start ends its session. This raises only if there is no relay.
 
         Args:
             session: the session.
+            upstream: its upstream; a short read of a local socket does not mean that it is empty.
             down: the client's socket.
             up: the upstream's socket.
             prefetched: bytes that were read from the client.
             ended: called once, when both sockets are closed.
-            readable: the upstream has sent bytes, and their event has passed; also for a local socket, because a short
-                read there does not mean that it is empty.
+            greeted: the upstream has sent bytes, and their event has passed.
             registered: whether `up` is in the reactor already.
         """
         if session.answer is not None and (outcome := answer_connected(session, down, self._context.log)) is not None:
@@ -201,9 +200,11 @@ class Forwarding:
                 reset(down)
             ended(session, outcome)
             return
+        if upstream.introduction is not None:
+            prefetched = upstream.introduction.begin(session, down, up) + prefetched
         session.carrier = relay = Relay(session, self._reactor, down, up, ended)
         try:
-            relay.start(prefetched, readable=readable, registered=registered)
+            relay.start(prefetched, readable=greeted or upstream.local, registered=registered)
         except STOPS:
             raise
         except BaseException as fault:
@@ -232,7 +233,7 @@ class Forwarding:
             return await lend(session, stream, self._reactor, begin)
         session.lead_to(upstream.destination)
         try:
-            up = await upstream.open_stream()
+            up = await upstream.open_stream(session)
         except UpstreamError as error:
             upstream.unreached(error, session.service.name)
             return Completed(error.reason, error.detail)
@@ -281,7 +282,7 @@ class PendingConnect:
 
     def connected(self, sock: socket.socket, readable: bool) -> None:
         self._forwarding.relay(
-            self._session, self._down, sock, self._prefetched, self._ended, readable=readable or self._upstream.local
+            self._session, self._upstream, self._down, sock, self._prefetched, self._ended, greeted=readable
         )
 
     def failed(self, error: UpstreamError) -> None:

@@ -101,6 +101,14 @@ def is_local(sock: socket.SocketType) -> bool:
     return bool(_family(sock) == _LOCAL)
 
 
+def send_now(sock: socket.SocketType, data: bytes) -> bytes:
+    """Send what a socket takes at once, and give the rest: all of it if the socket fails, as the next write will."""
+    try:
+        return data[sock.send(data) :]
+    except OSError:  # BlockingIOError too
+        return data
+
+
 def no_delay(sock: socket.SocketType) -> None:
     """Set TCP_NODELAY: small writes are sent at once. On Linux accepted sockets inherit it from their listener."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -13,7 +13,7 @@ from ..services.services import Services
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome
 from ..telemetry.observer import Observer
-from ..upstreams.connector import Connecting, Target
+from ..upstreams.connector import Connecting, Target, introduction_of
 from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import as_stream, resolved, with_scopes
 from ..upstreams.own_listeners import refusal_of
@@ -59,6 +59,8 @@ class StageCalls:
                     return Completed(refusal.reason, refusal.detail)
                 session.lead_to(upstream)
                 up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS, asker=session.service.name))
+                if (introduction := introduction_of(self.way_out)) is not None:
+                    await introduction.send(session, up)
             else:
                 up = as_stream(upstream, "context.relay() got")
         except UpstreamError as error:

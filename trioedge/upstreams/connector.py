@@ -14,6 +14,7 @@ from ..relay.streams import PlainStream
 from ..services.context import Resolving
 from .attempt import Attempt, ConnectCallback
 from .errors import UpstreamError
+from .introduction import Introduction
 from .reachability import Reachability
 from .resolver import Answer
 
@@ -80,14 +81,24 @@ class Resolves(Protocol):
         """Give the time until which the addresses do not change; infinity if they never do."""
 
 
+def introduction_of(connector: Connecting) -> Introduction | None:
+    """Give the introduction that each session has to its upstream; None for none."""
+    return connector.introduction if isinstance(connector, Connector) else None
+
+
 class Connector:
-    """Connects from this machine, with its own routes and resolver."""
+    """Connects from this machine, with its own routes and resolver.
+
+    Attributes:
+        introduction: introduces each session to its upstream; None for upstreams that get the client's bytes alone.
+    """
 
     plain = True
 
-    def __init__(self, reactor: Reactor, resolver: Resolving) -> None:
+    def __init__(self, reactor: Reactor, resolver: Resolving, introduction: Introduction | None = None) -> None:
         self._reactor = reactor
         self._resolver = resolver
+        self.introduction = introduction
         self._reach = Reachability()
 
     def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:

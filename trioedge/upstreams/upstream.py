@@ -13,8 +13,9 @@ import trio
 
 from ..addresses.address import Address, packed_ip
 from ..services.context import EdgeContext, SocketAddress
+from ..session.session import Session
 from .attempt import Attempt, ConnectCallback
-from .connector import RETRIES, Connecting, Connector, Permit, Target
+from .connector import RETRIES, Connecting, Connector, Permit, Target, introduction_of
 from .errors import UpstreamError
 from .pool.pool import IdlePool
 
@@ -29,6 +30,7 @@ class Upstream:
         users: how many services name it, as its owner counts them.
         wanted: idle connections that the policies of these services want together.
         warmed: whether :meth:`warm` was called.
+        introduction: introduces each session to it; None if it gets the client's bytes alone.
         where: its family and socket address if it is one of this machine, whose kernel answers a connect at once; None
             for any other, and for one that may not be connected to or that an outbound leads to.
     """
@@ -60,6 +62,7 @@ class Upstream:
         self.where = own_address(destination) if type(connector) is Connector else None
         if self.where is not None and isinstance(self._target.permitted((self.where,)), UpstreamError):
             self.where = None
+        self.introduction = introduction_of(connector)
         self._pool: IdlePool | None = None  # made by the first `preconnect`
 
     def __repr__(self) -> str:
@@ -117,13 +120,16 @@ class Upstream:
         """Begin to connect a plain socket."""
         return self._connector.start(self._target, callback)
 
-    async def open_stream(self) -> trio.abc.HalfCloseableStream:
-        """Connect a stream; after a cancel nothing is left open.
+    async def open_stream(self, session: Session) -> trio.abc.HalfCloseableStream:
+        """Connect a stream for a session, and introduce it; after a cancel nothing is left open.
 
         Raises:
             UpstreamError: there is no connection.
         """
-        return await self._connector.open_stream(self._target)
+        stream = await self._connector.open_stream(self._target)
+        if self.introduction is not None:
+            await self.introduction.send(session, stream)
+        return stream
 
 
 def own_address(destination: Address) -> SocketAddress | None:
