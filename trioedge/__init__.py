@@ -90,6 +90,7 @@ from .session.verdict import Verdict as Verdict
 from .stages.concurrency_limit import ConcurrencyLimit as ConcurrencyLimit
 from .stages.devices.device_limit import DeviceLimit as DeviceLimit
 from .stages.devices.grace import Grace as Grace
+from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
 from .stages.identify import Identify as Identify
 from .stages.idle_timeout import IdleTimeout as IdleTimeout
 from .stages.pacing.pacing import Pacing as Pacing
@@ -165,6 +166,7 @@ __all__ = [
     "Plan",
     "Policy",
     "ProxyHeader",
+    "ProxyProtocol",
     "RateSpec",
     "Reactor",
     "Read",

@@ -108,7 +108,7 @@ def parse_v1(line: bytes) -> ProxyHeader:
         return ProxyHeader(1, False, source, int(source_port), destination, int(destination_port))
     if len(line) <= MAX_V1_BYTES and _UNKNOWN(text) is not None:
         return ProxyHeader(1)
-    raise WireError("no header of version 1")
+    raise WireError("no line of version 1")
 
 
 def _read_ipv6(written: str | bytes) -> str:
@@ -116,7 +116,7 @@ def _read_ipv6(written: str | bytes) -> str:
     try:
         address = IPv6Address(written)
     except ValueError:
-        raise WireError("no IPv6 address") from None
+        raise WireError("an IPv6 address that is none") from None
     return str(address.ipv4_mapped or address)
 
 
@@ -130,7 +130,7 @@ def v2_size(fixed: bytes) -> int:
         WireError: they are none, or the header is longer than :data:`MAX_V2_BYTES`.
     """
     if not fixed.startswith(V2_START) or fixed[12] not in (_LOCAL_COMMAND, _PROXY_COMMAND):
-        raise WireError("no header of version 2")
+        raise WireError("no start of version 2")
     size = V2_FIXED_BYTES + int.from_bytes(fixed[14:16])
     if size > MAX_V2_BYTES:
         raise WireError(f"a header of more than {MAX_V2_BYTES:,} bytes")
@@ -144,14 +144,14 @@ def parse_v2(header: bytes) -> ProxyHeader:
         WireError: it is none.
     """
     if len(header) < V2_FIXED_BYTES or len(header) != v2_size(header):
-        raise WireError("no whole header of version 2")
+        raise WireError("another length than it says")
     if header[12] == _LOCAL_COMMAND:
         return ProxyHeader(2, True)
     family = header[13]
     if family == _UNSPECIFIED:
         return ProxyHeader(2)
     if family in _DATAGRAMS:
-        raise WireError("a header of datagrams")
+        raise WireError("a client of datagrams, which no connection carries")
     if family not in _BYTES:
         raise WireError("an unknown family or transport")
     end = V2_FIXED_BYTES + _BYTES[family]

@@ -1,0 +1,1 @@
+"""Handshakes: a protocol a file."""
