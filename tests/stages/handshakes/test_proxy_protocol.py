@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 import trioedge as te
 from tests.strategies import examples
-from tests.support.talks import Talk, talk
-from trioedge.testing import make_session
+from trioedge.testing import check_handshake, converse, make_session
+from trioedge.testing.handshakes import Conversed
 from trioedge.wire.proxy_protocol import MAX_V2_BYTES, V2_START, ProxyHeader, write_header
 
 BALANCER = "10.0.0.5"
@@ -22,7 +22,7 @@ UNNAMED = [ProxyHeader(1), ProxyHeader(2), ProxyHeader(2, True)]
 LONG = ProxyHeader(2, False, "192.0.2.7", 4000, "198.51.100.1", 443, ((0xE0, bytes(MAX_V2_BYTES - 31)),))
 
 
-def every_way(data: bytes, behind: bytes = b"") -> list[tuple[str, Talk, te.Session]]:
+def every_way(data: bytes, behind: bytes = b"") -> list[tuple[str, Conversed, te.Session]]:
     """Give the same bytes to the stage whole, byte by byte, and cut at each place."""
     cuts = [[data + behind], [data[at : at + 1] for at in range(len(data))] + [behind]]
     if len(data) < 300:
@@ -30,7 +30,7 @@ def every_way(data: bytes, behind: bytes = b"") -> list[tuple[str, Talk, te.Sess
     talks = []
     for number, pieces in enumerate(cuts):
         session = make_session(BALANCER, port=9)
-        talks.append((str(number), talk(STAGE, session, pieces), session))
+        talks.append((str(number), converse(STAGE, session, *pieces), session))
     return talks
 
 
@@ -57,9 +57,14 @@ def test_a_header_without_a_client_keeps_the_balancer_as_the_source(header: Prox
 def test_a_client_of_a_local_socket_is_one(ends: tuple[str, str]) -> None:
     header = ProxyHeader(2, False, ends[0], 0, ends[1], 0)
     session = make_session(BALANCER)
-    assert talk(STAGE, session, [write_header(header)]).verdict is te.CONTINUE
+    assert converse(STAGE, session, write_header(header)).verdict is te.CONTINUE
     assert (session.source, session.source_bytes, session.source_port) == ("unix", b"", 0)
     assert session.state[te.ProxyHeader] == header
+
+
+def test_it_keeps_what_drivers_rely_on() -> None:
+    headers = [write_header(header) for header in [*NAMED, *UNNAMED]]
+    check_handshake(STAGE, headers, session=lambda: make_session(BALANCER))
 
 
 WRONG = {
@@ -97,56 +102,57 @@ def test_bytes_that_deviate_are_refused_at_their_last_byte_however_they_come(dat
 
 @pytest.mark.parametrize("data", [b"G", b"\x16", b"PX", b"\r\n\r\r", b"PROXYX"])
 def test_bytes_that_can_be_no_header_any_more_are_not_waited_upon(data: bytes) -> None:
-    assert talk(STAGE, make_session(BALANCER), [data]).verdict == te.Reject(te.Reason.PROTOCOL, "no PROXY header")
+    assert converse(STAGE, make_session(BALANCER), data).verdict == te.Reject(te.Reason.PROTOCOL, "no PROXY header")
 
 
 @pytest.mark.parametrize("data", [b"", b"P", b"PROXY ", b"PROXY TCP4 1.2.3.4", b"\r", V2_START, write_header(V2)[:-1]])
 def test_half_a_header_is_waited_upon(data: bytes) -> None:
-    said = talk(STAGE, make_session(BALANCER), [data])
+    said = converse(STAGE, make_session(BALANCER), data)
     assert (said.verdict, said.left.endswith(data[-1:])) == (None, True)
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", "11.0.0.5", "2001:db8:1c::1"])
 def test_a_peer_that_is_not_trusted_is_refused_before_its_first_byte(peer: str) -> None:
     session = make_session(peer)
-    said = talk(STAGE, session, [write_header(V1)])
-    assert said == Talk(UNTRUSTED, write_header(V1), 0)
+    said = converse(STAGE, session, write_header(V1))
+    assert (said.verdict, said.left) == (UNTRUSTED, write_header(V1))
     assert session.source == peer
 
 
 @pytest.mark.parametrize("header", [*NAMED, *UNNAMED], ids=str)
 def test_a_peer_that_is_not_trusted_can_name_no_client_where_others_are_plain(header: ProxyHeader) -> None:
     session = make_session("192.0.2.1", port=9)
-    said = talk(te.ProxyProtocol(["10.0.0.0/8"], otherwise="plain"), session, [write_header(header)])
-    assert said == Talk(te.CONTINUE, write_header(header), 0)
+    said = converse(te.ProxyProtocol(["10.0.0.0/8"], otherwise="plain"), session, write_header(header))
+    assert (said.verdict, said.left) == (te.CONTINUE, write_header(header))
     assert (session.source, session.source_port) == ("192.0.2.1", 9)
     assert te.ProxyHeader not in session.state
 
 
 def test_a_trusted_peer_must_send_a_header_also_where_others_are_plain() -> None:
-    said = talk(te.ProxyProtocol(["10.0.0.0/8"], otherwise="plain"), make_session(BALANCER), [b"GET / HTTP/1.1\r\n"])
+    stage = te.ProxyProtocol(["10.0.0.0/8"], otherwise="plain")
+    said = converse(stage, make_session(BALANCER), b"GET / HTTP/1.1\r\n")
     assert said.verdict == te.Reject(te.Reason.PROTOCOL, "no PROXY header")
 
 
 @pytest.mark.parametrize("peer", [BALANCER, "::ffff:10.0.0.5", "2001:db8:1b::9", "unix"])
 def test_a_trusted_peer_may_be_of_any_family(peer: str) -> None:
     session = make_session(peer)
-    assert talk(STAGE, session, [write_header(V1)]).verdict is te.CONTINUE
+    assert converse(STAGE, session, write_header(V1)).verdict is te.CONTINUE
     assert session.source == "192.0.2.7"
 
 
 def test_the_peer_is_trusted_and_not_the_source_that_an_earlier_stage_has_named() -> None:
     session = make_session("192.0.2.1")
     session.set_source(BALANCER)
-    assert talk(STAGE, session, [write_header(V1)]).verdict == UNTRUSTED
+    assert converse(STAGE, session, write_header(V1)).verdict == UNTRUSTED
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"PROXY ", b"PROXY TCP4 ", V2_START, V2_START + b"\x21\x11\0"]))
 @examples(300)
 def test_any_bytes_have_the_same_verdict_whole_and_byte_by_byte(data: bytes, start: bytes) -> None:
     data = start + data
-    whole = talk(STAGE, make_session(BALANCER), [data])
-    dripped = talk(STAGE, make_session(BALANCER), [data[at : at + 1] for at in range(len(data))])
+    whole = converse(STAGE, make_session(BALANCER), data)
+    dripped = converse(STAGE, make_session(BALANCER), *(data[at : at + 1] for at in range(len(data))))
     assert whole.verdict == dripped.verdict
     if whole.verdict is te.CONTINUE:
         assert whole.left == dripped.left
