@@ -1,7 +1,6 @@
 """How sessions end, beside HAProxy: the same driver on both, and the same bytes and endings at both ends."""
 
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,6 +10,7 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.support.haproxy import haproxy
 from tests.support.ports import closed_port
 from tests.support.wires import connect, serving
 
@@ -107,22 +107,13 @@ UPLOADS: dict[str, Script] = {key: DOWNLOADS[key] for key in ("resets", "ends an
 
 
 @asynccontextmanager
-async def haproxy(folder: Path, upstream: int) -> AsyncIterator[int]:
+async def haproxy_to(folder: Path, upstream: int) -> AsyncIterator[int]:
     """Run a HAProxy in front of a port, and give its own."""
     port = closed_port()
-    config = folder / "haproxy.cfg"
-    config.write_text(
-        "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n"
-        f"listen all\n bind 127.0.0.1:{port}\n server one 127.0.0.1:{upstream}\n"
-    )
-    async with trio.open_nursery() as nursery:
-        command = ["haproxy", "-db", "-f", str(config)]
-        process = await nursery.start(
-            partial(trio.run_process, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        )
-        await trio.sleep(0.3)
+    sections = f"listen all\n mode tcp\n bind 127.0.0.1:{port}\n server one 127.0.0.1:{upstream}\n"
+    async with haproxy(folder, sections):
+        await trio.sleep(0.3)  # no connection of a test's own may reach the upstream
         yield port
-        process.terminate()
 
 
 @asynccontextmanager
@@ -168,7 +159,7 @@ async def test_both_ends_see_of_trioedge_what_they_see_of_haproxy(tmp_path: Path
               for name, script in UPLOADS.items()),
         ]  # fmt: skip
         seen: dict[str, list[tuple[Ending, Ending]]] = {}
-        async with haproxy(tmp_path, upstream) as theirs, trioedge(paced, upstream) as ours:
+        async with haproxy_to(tmp_path, upstream) as theirs, trioedge(paced, upstream) as ours:
             for name, client, server in plays:
                 seen[name] = [await play(port, listener, client, server) for port in (theirs, ours)]
     assert {name: pair for name, pair in seen.items() if pair[0] != pair[1]} == {}
