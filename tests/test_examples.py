@@ -28,6 +28,7 @@ from trioedge.testing import (
     make_session,
     open_edge,
 )
+from trioedge.testing.rehearsal import Client
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -178,6 +179,23 @@ async def test_connections_leave_from_the_given_address() -> None:
             assert await client.receive_some() == b"ping"
         nursery.cancel_scope.cancel()
     assert peers == ["127.0.0.2"]
+
+
+async def test_each_client_of_the_balancer_has_its_own_limits(autojump_clock: trio.testing.MockClock) -> None:
+    async def come(named: str) -> Client:
+        client = await world.connect("127.0.0.1")
+        await client.send(f"PROXY TCP4 {named} 198.51.100.1 4000 443\r\nPING\r\n".encode())
+        return client
+
+    async with open_edge(edge_of("behind_a_load_balancer.py")) as world:
+        for named in ("203.0.113.1", "203.0.113.1", "203.0.113.2"):
+            client = await come(named)
+            assert await client.receive(6) == b"PING\r\n"
+            assert client.session.source == named
+        assert (await (await come("203.0.113.1")).ended()).reason is te.Reason.CONCURRENCY
+        assert await (await come("192.0.2.9")).ended() == te.Reject(te.Reason.SOURCE, "192.0.2.0/24")
+        stranger = await world.connect("127.0.0.2")
+        assert await stranger.ended() == te.Reject(te.Reason.SOURCE, "the peer is no trusted balancer")
 
 
 async def test_every_third_session_is_refused(autojump_clock: trio.testing.MockClock) -> None:
