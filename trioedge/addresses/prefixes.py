@@ -13,9 +13,8 @@ because ``/0.0.0.0`` is every address as a netmask and a single one as a hostmas
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from .address import UNIX_SOURCE
+from .address import OCTETS, UNIX_SOURCE
 
-_OCTETS: Final = {str(octet): octet for octet in range(256)}
 _HOST_BITS_4: Final = {str(length): 32 - length for length in range(33)}
 
 
@@ -34,7 +33,7 @@ def read_span(entry: str) -> tuple[int, int, int]:
     try:
         host, slash, length = entry.partition("/")
         a, b, c, d = host.split(".")
-        first = _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]
+        first = OCTETS[a] << 24 | OCTETS[b] << 16 | OCTETS[c] << 8 | OCTETS[d]
         if not slash:
             return first, first, 4
         host_bits = _HOST_BITS_4[length]

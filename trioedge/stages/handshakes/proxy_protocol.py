@@ -24,6 +24,9 @@ from ...wire.proxy_protocol import (
 )
 
 _UNTRUSTED: Final = Reject(Reason.SOURCE, "the peer is no trusted balancer")
+_FIRST: Final = Peek(1)
+_LINE: Final = ReadUntil(V1_END, MAX_V1_BYTES)
+_FIXED: Final = Read(V2_FIXED_BYTES)
 _NO_HEADER: Final = Reject(Reason.PROTOCOL, "no PROXY header")
 
 
@@ -74,15 +77,15 @@ class ProxyProtocol(Fixed):
         """Read the header, and not a byte more."""
         if self._trusted.match(session.peer_bytes) is None:
             return self._otherwise
-        head = yield Peek(1)
+        head = yield _FIRST
         for start in (V1_START, V2_START):
             while len(head) < len(start) and start.startswith(head):
                 head = yield Peek(len(head) + 1)
         try:
             if head.startswith(V1_START):
-                header = parse_v1((yield ReadUntil(V1_END, MAX_V1_BYTES)))
+                header = parse_v1((yield _LINE))
             elif head.startswith(V2_START):
-                fixed = yield Read(V2_FIXED_BYTES)
+                fixed = yield _FIXED
                 header = parse_v2(fixed + (yield Read(v2_size(fixed) - V2_FIXED_BYTES)))
             else:
                 return _NO_HEADER
