@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 import trioedge as te
+from tests.support.edges import is_over
 from tests.support.middlewares import read_ahead, wrap
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.edge import admit, rehearse
@@ -146,6 +147,21 @@ async def test_an_upstream_that_speaks_first_is_told_before_its_client_says_a_wo
         async with await connect(edge_port) as client:
             with trio.fail_after(5):
                 assert await receive_all(client) == b"hello 127.0.0.1"
+
+
+@IN_EVERY_WAY
+async def test_an_upstream_that_resets_before_it_is_told_ends_the_session_as_any_other(stages: list[object]) -> None:
+    async def reset(connection: trio.SocketStream) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.socket.close()
+
+    async with server(reset) as port:
+        edge = edge_to(port, 2, *stages)
+        async with serving(edge) as edge_port, await connect(edge_port) as client:
+            await client.send_all(b"hello")
+            assert await is_over(client)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert edge.statistics().ended == {te.Reason.RESET: 1}
 
 
 @pytest.mark.parametrize("taken", [0, 7])

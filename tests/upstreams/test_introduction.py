@@ -97,6 +97,12 @@ def test_a_source_that_a_later_stage_has_moved_is_the_one_that_is_told() -> None
     assert V1.header(session, None) == b"PROXY TCP4 203.0.113.9 198.51.100.1 5 443\r\n"
 
 
+def test_a_source_that_a_later_stage_has_made_local_is_the_one_that_is_told() -> None:
+    session = came_with(make_session("192.0.2.7"), ProxyHeader(1, False, "198.51.100.7", 4000, "198.51.100.1", 443))
+    session.set_source("unix")
+    assert parse_v2(V2.header(session, None)) == ProxyHeader(2)
+
+
 def test_the_destination_is_the_address_of_the_accepted_socket_and_no_wildcard() -> None:
     client, accepted = tcp_pair()
     with client, accepted:

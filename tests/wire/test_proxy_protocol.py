@@ -182,7 +182,7 @@ TCP4 = ProxyHeader(2, False, "192.168.0.1", 56324, "192.168.0.11", 443)
         (v2(0x21, 0x31, PATHS), UNIX),
         (v2(0x21, 0x31, bytes(216)), ProxyHeader(2, False, "unix", 0, "unix", 0)),
         (v2(0x21, 0x31, b"/" * 216), ProxyHeader(2, False, "unix://" + "/" * 108, 0, "unix://" + "/" * 108, 0)),
-        (v2(0x21, 0x31, b"\xff\0x".ljust(216, b"\0")), ProxyHeader(2, False, r"unix://\xff", 0, "unix", 0)),
+        (v2(0x21, 0x31, b"\xff\0x".ljust(216, b"\0")), ProxyHeader(2, False, "unix", 0, "unix", 0)),
         (
             v2(0x21, 0x21, bytes(10) + b"\xff\xff\xc0\0\2\7" + bytes(15) + b"\1" + bytes(4)),
             ProxyHeader(2, False, "192.0.2.7", 0, "::1", 0),
@@ -308,7 +308,7 @@ def test_any_bytes_are_a_header_or_a_wire_error(data: bytes) -> None:
 ports = st.integers(0, 65535)
 ipv4 = st.ip_addresses(v=4).map(str)
 ipv6 = st.integers(1 << 49, (1 << 128) - 1).map(lambda number: str(IPv6Address(number)))  # above the mapped ones
-paths = st.text(st.characters(exclude_characters="\0\\", exclude_categories=["Cs"]), max_size=27)
+paths = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=27)
 local = st.one_of(st.just("unix"), paths.filter(bool).map("unix://{}".format))
 tlvs = st.lists(
     st.tuples(st.integers(0, 255).filter(lambda kind: kind not in (3, 4)), st.binary(max_size=128)), max_size=5

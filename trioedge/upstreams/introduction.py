@@ -48,8 +48,8 @@ class Introduction:
         source = session.source
         if came_with is not None and came_with.destination:
             destination, port = came_with.destination, came_with.destination_port
-            if source == UNIX_SOURCE:
-                source = came_with.source  # which may have a path
+            if source == UNIX_SOURCE and came_with.source.startswith(UNIX_SOURCE):
+                source = came_with.source  # with its path
         else:
             destination, port = _listener_end(session.listener) if down is None else _accepted_end(down)
         return write_header(ProxyHeader(self.version, False, source, session.source_port, destination, port))

@@ -170,9 +170,15 @@ def parse_v2(header: bytes) -> ProxyHeader:
 
 
 def _read_path(packed: bytes) -> str:
-    """Read a socket's address, a path that zeros fill up; a socket without a path has a zero first (unix(7))."""
+    """Read a socket's address, a path that zeros fill up; a socket without a path has a zero first (unix(7)).
+
+    A path that is no text is left out, because nothing is done with it but to show it and to send it on.
+    """
     path = packed.partition(b"\0")[0]
-    return f"unix://{path.decode(errors='backslashreplace')}" if path else "unix"
+    try:
+        return f"unix://{path.decode()}" if path else "unix"
+    except UnicodeDecodeError:
+        return "unix"
 
 
 def _read_tlvs(header: bytes, start: int) -> tuple[tuple[int, bytes], ...]:
