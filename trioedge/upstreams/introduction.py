@@ -55,7 +55,10 @@ class Introduction:
         return write_header(ProxyHeader(self.version, False, source, session.source_port, destination, port))
 
     def begin(self, session: Session, down: socket.SocketType, up: socket.SocketType) -> bytes:
-        """Send the header on a fresh socket, and give the rest that it does not take: it must be written first."""
+        """Send the header on a fresh socket, and give the rest that it does not take: it must be written first.
+
+        A fresh socket takes all, unless it has failed or the kernel has no memory; a rest is counted as the client's.
+        """
         return send_now(up, self.header(session, down))
 
     async def send(self, session: Session, up: trio.abc.HalfCloseableStream) -> None:
