@@ -18,8 +18,8 @@ MODULES = sorted(ROOT.rglob("*.py"))
 RANK = {
     "errors": 0,
     "arguments": 1,
-    "addresses": 2, "structures": 2, "wire": 2,
-    "session": 3,
+    "addresses": 2, "structures": 2,
+    "session": 3, "wire": 3,
     "telemetry": 4,
     "loop": 5,
     "relay": 6, "services": 6,

@@ -3,8 +3,8 @@
 A folder a topic; a folder imports only those above it in this list:
 
     errors, arguments, structures     exceptions, checks of arguments, bounded data structures
-    addresses, wire                   addresses read and matched; protocols parsed, bytes to values
-    session                           the grammar: sessions, stages, chains
+    addresses                         addresses read and matched
+    session, wire                     the grammar: sessions, stages, chains; parsers of protocols
     telemetry, loop                   log lines and counts; the reactor and its thread's time
     relay, services                   bytes between two ends; tenants and what a snapshot changes
     stages, upstreams, control        what users put into an edge: stages, ways out, control planes

@@ -1,1 +1,1 @@
-"""Protocols as pure functions: bytes to values and back."""
+"""Parsers of protocols: bytes to values, and values to bytes. They neither read nor wait."""
