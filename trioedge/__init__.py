@@ -14,6 +14,8 @@ A folder a topic; a folder imports only those above it in this list:
 """
 
 from .addresses.address import Address as Address
+from .addresses.destination_rules import AddressRules as AddressRules
+from .addresses.destination_rules import DestinationRules as DestinationRules
 from .addresses.rules import SourceRules as SourceRules
 from .control.file import FileControl as FileControl
 from .control.http import HttpControl as HttpControl
@@ -88,6 +90,8 @@ from .session.verdict import Reason as Reason
 from .session.verdict import Reject as Reject
 from .session.verdict import Verdict as Verdict
 from .stages.concurrency_limit import ConcurrencyLimit as ConcurrencyLimit
+from .stages.destination_match import DestinationMatch as DestinationMatch
+from .stages.destination_match import Destinations as Destinations
 from .stages.devices.device_limit import DeviceLimit as DeviceLimit
 from .stages.devices.grace import Grace as Grace
 from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
@@ -115,6 +119,7 @@ __all__ = [
     "PROCEED",
     "AccessLog",
     "Address",
+    "AddressRules",
     "Allowance",
     "Background",
     "Chain",
@@ -128,6 +133,9 @@ __all__ = [
     "CountAnswer",
     "Credentials",
     "Decision",
+    "DestinationMatch",
+    "DestinationRules",
+    "Destinations",
     "DeviceLimit",
     "DeviceRules",
     "DeviceVerdict",

@@ -101,7 +101,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         raise ConfigurationError(
             f"{wrong}: {quote(zone)} names no interface, as eth0 does in tcp://[fe80::1%eth0]:6379"
         )
-    if packed_ip(host) is None and not _is_host_name(host):
+    if packed_ip(host) is None and not is_host_name(host):
         raise ConfigurationError(f"{wrong}: {quote(host)} is neither an IP address nor a host name")
     return Address("tcp", host, port)
 
@@ -128,7 +128,7 @@ def _is_interface(zone: str) -> bool:
     return zone.isprintable() and 0 < len(zone.encode()) < 16 and not any(map(str.isspace, zone))
 
 
-def _is_host_name(host: str) -> bool:
+def is_host_name(host: str) -> bool:
     """Return whether `host` is a name by RFC 1123 section 2.1, or one with underscores, which resolvers accept."""
     labels = host.removesuffix(".").split(".")
     return len(host) <= 253 and not labels[-1].isdigit() and all(map(_LABEL.fullmatch, labels))

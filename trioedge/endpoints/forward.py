@@ -92,7 +92,7 @@ class Forward(Fixed):
         self.connect_seconds = connect_seconds
         self.retries = retries
         self.outbound = outbound
-        self.needs_control = to is None
+        self.needs_control = self.follows_destination = to is None
         self.taskless = isinstance(outbound, Recipe | None)  # a user's own connect is awaited in the session's task
         self.enforces: tuple[str, ...] = ()
         if to is None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ..addresses.address import Address, parse_address
+from ..addresses.destination_rules import AddressRules
 from ..errors import ConfigurationError, quote
 from ..loop.parting import part
 from ..loop.sockets import close, connect_at_once, reset
@@ -33,7 +34,7 @@ from ..session.session import Session
 from ..session.stage import Closing, Worker
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS
-from ..upstreams.address_filter import AddressFilter
+from ..upstreams.address_filter import AddressFilter, judged_by
 from ..upstreams.attempt import Attempt
 from ..upstreams.by_policy import PolicyUpstreams
 from ..upstreams.errors import UpstreamError
@@ -91,14 +92,15 @@ class Forwarding:
             self._by_policy = PolicyUpstreams(connector, context, self._seconds, self._permit, self._retries)
         self._named = lru_cache(MAX_DESTINATIONS)(self._name)
 
-    def _name(self, destination: str | Address, service: str) -> Upstream | Reject:
+    def _name(
+        self, destination: str | Address, service: str, rules: tuple[AddressRules, ...] = ()
+    ) -> Upstream | Reject:
         """Make the upstream of a destination that a function or a stage gave to a session of a service."""
         address = destination if isinstance(destination, Address) else parse_address(destination)
         if (refusal := refusal_of(address, self._context.listeners)) is not None:
             return refusal
-        return Upstream(
-            address, self._connector, self._context, self._seconds, self._permit, self._retries, asker=service
-        )
+        permit = judged_by(rules, self._permit)
+        return Upstream(address, self._connector, self._context, self._seconds, permit, self._retries, asker=service)
 
     def upstream(self, session: Session) -> Upstream | Reject:
         """Give the upstream of a session, or the refusal of a session that has none.
@@ -118,7 +120,7 @@ class Forwarding:
                 raise TypeError(f"{where} returned {quote(chosen)}: it must return an address or Reject")
             return self._named(chosen, session.service.name)
         if session.destination is not None:
-            return self._named(session.destination, session.service.name)
+            return self._named(session.destination, session.service.name, session.address_rules)
         service = session.service
         return service.refusal or service.upstream or _NOWHERE
 

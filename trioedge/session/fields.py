@@ -5,6 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..addresses.address import Address, parse_address
+from ..addresses.destination_rules import AddressRules
 from ..errors import MAX_FAULT_LETTERS, ConfigurationError, quote
 from .allowance import Allowance
 from .edge_fields import EdgeFields, read_only, use_c_getters
@@ -46,6 +47,7 @@ class SessionFields(EdgeFields):
 
     __slots__ = (
         "_accepted",
+        "_address_rules",
         "_allowance",
         "_clock",
         "_cut_detail",
@@ -112,6 +114,7 @@ class SessionFields(EdgeFields):
         self._peer: tuple[str, bytes, bytes] | None = None  # its address, bytes and key, once a stage moved the source
         self._service, self._clock, self._find = service, home.clock, home.find
         self._destination: str | None = None
+        self._address_rules: tuple[AddressRules, ...] = ()
         self._device: str | None = None
         self._idle_seconds, self._half_closed_seconds = IDLE_SECONDS, HALF_CLOSED_SECONDS
         self._down_rate = self._up_rate = inf
@@ -169,6 +172,17 @@ class SessionFields(EdgeFields):
             except ConfigurationError as error:
                 raise misread("session.destination", error) from None
         self._destination = None if destination is None else str(destination)
+
+    @property
+    def address_rules(self) -> tuple[AddressRules, ...]:
+        """Rules that the addresses which the name in `destination` has must pass, beside `Forward(allow=…)`."""
+        return self._address_rules
+
+    @address_rules.setter
+    def address_rules(self, rules: tuple[AddressRules, ...]) -> None:
+        if type(rules) is not tuple or {type(each) for each in rules} - {AddressRules}:
+            raise TypeError(f"session.address_rules = {quote(rules)} must be a tuple of AddressRules")
+        self._address_rules = rules
 
     @property
     def idle_seconds(self) -> float:
@@ -253,6 +267,7 @@ class SessionFields(EdgeFields):
 
 use_c_getters(
     SessionFields, now="_clock.now", policy="_service.policy", destination="_destination",
+    address_rules="_address_rules",
     idle_seconds="_idle_seconds", half_closed_seconds="_half_closed_seconds", allowance="_allowance", stream="_stream",
 )  # fmt: skip
 

@@ -158,6 +158,13 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
                     f"that names the {fact}"
                 )
         known.update(each.provides)
+    if not facts[-1].follows_destination:
+        for name, each in zip(places, facts, strict=True):
+            if each.needs_destination:
+                raise ConfigurationError(
+                    f"{name} judges the session's destination, and {names[-1]} does not go there: end the chain with "
+                    "Forward() without an address"
+                )
     if not facts[-1].relays:
         for name, each in zip(places, facts, strict=True):
             if each.needs_relay:

@@ -97,6 +97,9 @@ class Facts:
         policy: an attrs class, whose fields are keys in every policy; ``session.policy[Hours]`` gives them.
         needs_relay: whether it works only where the edge relays the bytes.
         relays: of an endpoint, whether it relays with the edge's relay: ``context.relay``.
+        needs_destination: whether it works only where the endpoint goes to the session's destination.
+        follows_destination: of an endpoint, whether it goes there, and to addresses only that every one of the
+            session's `address_rules` accepts.
         taskless: of an endpoint, whether it carries plain sockets without a task of the session's.
         needs_control: whether it has no effect without the policies of a control plane.
         listeners: addresses of the edge that it names; one that the edge does not listen on is refused.
@@ -117,6 +120,8 @@ class Facts:
     policy: type[Any] | None = None
     needs_relay: bool = False
     relays: bool = False
+    needs_destination: bool = False
+    follows_destination: bool = False
     taskless: bool = False
     needs_control: bool = False
     listeners: tuple[str, ...] = ()

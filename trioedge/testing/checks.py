@@ -208,9 +208,10 @@ class FaultsFail:
 
 
 class Nowhere:
-    """An endpoint that ends every session. It says that it relays, because stages may require that."""
+    """An endpoint that ends every session. It says that it does what stages may require of an endpoint."""
 
     relays = True
+    follows_destination = True
 
     async def handle(self, session: Session) -> Outcome:  # noqa: ARG002 - an endpoint's shape
         """End the session."""

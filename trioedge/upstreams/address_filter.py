@@ -1,17 +1,19 @@
-"""A filter for the addresses that the edge may connect to, by their kind.
+"""Filters for the addresses that the edge may connect to: by their kind, and by the rules of a session.
 
-It judges addresses, not names, and exactly those that are then connected to. So DNS rebinding, in which the owner of a
+They judge addresses, not names, and exactly those that are then connected to. So DNS rebinding, in which the owner of a
 name moves it to an internal address after a first check, gains nothing.
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..addresses.address import packed_ip
+from ..addresses.address import Address, packed_ip
 from ..addresses.classes import AddressClass, classify
+from ..addresses.destination_rules import AddressRules
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
+from .connector import Permit
 from .errors import UpstreamError
 from .resolver import Answer
 
@@ -72,15 +74,55 @@ class AddressFilter:
         family, name = where
         if family == socket.AF_UNIX:
             return "" if UNIX in self._allowed else _forbidden(f"{name} is a local socket", UNIX)
-        assert isinstance(name, tuple)
-        host = name[0]
-        packed = packed_ip(host)
-        assert packed is not None, f"{host} was not resolved"
+        host, packed = _ip_of(name)
         kind = classify(packed)
         if kind in self._allowed:
             return ""
         article = "an" if kind[0] in "aeiou" else "a"
         return _forbidden(f"{host} is {article} {kind.replace('_', '-')} address", kind)
+
+
+def judged_by(rules: Sequence[AddressRules], permit: Permit | None) -> Permit | None:
+    """Give the filter that also removes the addresses which the rules of a session refuse.
+
+    Args:
+        rules: all of which must accept an address; usually none.
+        permit: the filter for every session.
+    """
+    if not rules:
+        return permit
+
+    def permit_and_judge(destination: Address, answer: Answer) -> Answer:
+        """Remove addresses; an answer without one that is left is an error with reason ``destination``."""
+        if permit is not None:
+            answer = permit(destination, answer)
+        if isinstance(answer, UpstreamError):
+            return answer
+        refusals = [_refusal(rules, where, destination.port) for where in answer]
+        if not any(refusals):
+            return answer
+        accepted = tuple(where for where, refusal in zip(answer, refusals, strict=True) if not refusal)
+        return accepted or UpstreamError(Reason.DESTINATION, f"{destination}: {next(filter(None, refusals))}")
+
+    return permit_and_judge
+
+
+def _refusal(rules: Sequence[AddressRules], where: SocketAddress, port: int) -> str:
+    """Say which rule refuses an address; an empty text if none does, and for a local socket, which is no address."""
+    family, name = where
+    if family == socket.AF_UNIX:
+        return ""
+    host, packed = _ip_of(name)
+    refusal = next(filter(None, (each.refusal(packed, port) for each in rules)), "")
+    return f"{host} {refusal}" if refusal else ""
+
+
+def _ip_of(name: object) -> tuple[str, bytes]:
+    """Give the address of a socket's name, as text and packed."""
+    assert isinstance(name, tuple)
+    packed = packed_ip(name[0])
+    assert packed is not None, f"{name[0]} was not resolved"
+    return name[0], packed
 
 
 def _forbidden(what: str, kind: str) -> str:
