@@ -95,6 +95,7 @@ from .stages.destination_match import Destinations as Destinations
 from .stages.devices.device_limit import DeviceLimit as DeviceLimit
 from .stages.devices.grace import Grace as Grace
 from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
+from .stages.handshakes.sni_route import SniRoute as SniRoute
 from .stages.identify import Identify as Identify
 from .stages.idle_timeout import IdleTimeout as IdleTimeout
 from .stages.pacing.pacing import Pacing as Pacing
@@ -113,6 +114,7 @@ from .telemetry.trace import StageTimes as StageTimes
 from .upstreams.direct import Direct as Direct
 from .upstreams.errors import UpstreamError as UpstreamError
 from .wire.proxy_protocol import ProxyHeader as ProxyHeader
+from .wire.client_hello import ClientHello as ClientHello
 
 __all__ = [
     "CONTINUE",
@@ -125,6 +127,7 @@ __all__ = [
     "Chain",
     "Change",
     "CleanUp",
+    "ClientHello",
     "Completed",
     "ConcurrencyLimit",
     "ConfigurationError",
@@ -193,6 +196,7 @@ __all__ = [
     "Settings",
     "Snapshot",
     "SnapshotError",
+    "SniRoute",
     "SocketAddress",
     "SourceMatch",
     "SourceRules",

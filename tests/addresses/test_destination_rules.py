@@ -158,8 +158,9 @@ def test_a_network_that_rejects_wins_over_a_smaller_one_that_accepts() -> None:
     [
         "", " ", ":", "*:", "*:0", "*:65536", "*:9-8", "*:a", "*:-5", "*:80,443", "a b", "a*.example.com",
         "*.*.example", "*example.com", "a.*.com", "*.", "-a.example", "a..example", "tcp://example.com:443",
-        "example.com/", "10.0.0.0/33", "10.0.0", "10.0.0.9-10.0.0.1", "[10.0.0.1", "[]", "[]:443", "[*]", "[example.com]", "2001:db8::/129",
-        "unix:80", "bücher.example", "a" * 64, "300.0.0.1", 5, None, b"example.com",
+        "example.com/", "10.0.0.0/33", "10.0.0", "10.0.0.9-10.0.0.1", "[10.0.0.1", "[]", "[]:443", "[*]",
+        "[example.com]",
+        "2001:db8::/129", "unix:80", "bücher.example", "a" * 64, "300.0.0.1", 5, None, b"example.com",
     ],
 )  # fmt: skip
 def test_an_entry_that_is_none_is_refused_with_its_place(entry: Any) -> None:

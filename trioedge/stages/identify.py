@@ -1,14 +1,18 @@
-"""The stage that names a session's service."""
+"""The stages that name a session's service."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from ..addresses.address import parse_address
 from ..arguments import Fixed, check_plain
 from ..errors import MAX_FAULT_LETTERS, ConfigurationError, quote
 from ..services.service import UNKNOWN_SERVICE
 from ..services.services import DEFAULT_SERVICE, MAX_NAME_LENGTH
+from ..session.handshake import Steps
 from ..session.session import Session
-from ..session.verdict import CONTINUE, Verdict
+from ..session.verdict import CONTINUE, Reason, Reject, Verdict
+from ..wire.client_hello import MAX_BYTES
+from .handshakes.hello import peek_hello, refuse_hello
 
 
 class Identify(Fixed):
@@ -55,6 +59,11 @@ class Identify(Fixed):
                 f"Identify({quote(by)}) must be a name, names by listener, or a function of a session"
             )
 
+    @staticmethod
+    def by_sni() -> "IdentifyBySni":
+        """Name the service by the server name of the client's TLS hello: a handshake, in place of this decision."""
+        return IdentifyBySni()
+
     def __repr__(self) -> str:
         return self._text
 
@@ -65,6 +74,37 @@ class Identify(Fixed):
             return UNKNOWN_SERVICE
         session.service = name
         return CONTINUE
+
+
+class IdentifyBySni(Fixed):
+    """Name the session's service by the server name that a TLS client asks for: ``Identify.by_sni()`` makes it.
+
+    The hello is left for the upstream, as :class:`SniRoute` leaves it; a client is refused in the same words. One that
+    names no host is refused with reason ``service``. Names are in lower case and without a dot at the end.
+    """
+
+    provides = ("service",)
+    once = True
+    seconds = 10.0
+    max_bytes = MAX_BYTES
+
+    def __repr__(self) -> str:
+        return "Identify.by_sni()"
+
+    def converse(self, session: Session) -> Steps:
+        """Wait for the hello and name the service by it."""
+        hello = yield from peek_hello(session)
+        if isinstance(hello, Reject):
+            return hello
+        if hello.server_name is None:
+            return (yield from refuse_hello(hello, _NAMELESS))
+        session.service = hello.server_name
+        if session.refusal is not None:
+            return (yield from refuse_hello(hello, session.refusal))
+        return CONTINUE
+
+
+_NAMELESS: Final = Reject(Reason.SERVICE, "the client names no host")
 
 
 def _check_name(name: object) -> str:
