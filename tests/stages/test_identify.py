@@ -4,14 +4,13 @@ import pytest
 import trio.testing
 
 import trioedge as te
-from tests.support.conversations import talk
 from tests.support.governed import Governed
 from tests.support.hellos import client_hello
 from trioedge.errors import ConfigurationError
 from trioedge.session.chain import compile_chain
 from trioedge.session.verdict import CONTINUE, Completed, Reason, Reject, Verdict
 from trioedge.stages.identify import Identify
-from trioedge.testing import check_decision, make_session, open_edge
+from trioedge.testing import check_decision, check_handshake, converse, make_session, open_edge
 
 UNKNOWN = Reject(Reason.SERVICE, "no such service")
 DISABLED = Reject(Reason.SERVICE, "the service is disabled")
@@ -193,7 +192,8 @@ def test_it_prints_as_it_was_written() -> None:
 
 def test_a_service_is_named_by_the_server_name_and_the_hello_is_left() -> None:
     session, hello = make_session(), client_hello("Shop.Example")
-    assert talk(Identify.by_sni(), session, hello) == (CONTINUE, b"", hello, False)
+    done = converse(Identify.by_sni(), session, hello)
+    assert (done.verdict, done.sent, done.left) == (CONTINUE, b"", hello)
     assert session.service.name == "shop.example"
 
 
@@ -203,14 +203,18 @@ def test_a_service_is_named_by_the_server_name_and_the_hello_is_left() -> None:
 def test_a_client_without_a_name_or_with_one_that_is_no_service_is_told_by_tls(
     name: str | None, detail: str, alert: int
 ) -> None:
-    done = talk(Identify.by_sni(), Governed().session(), client_hello(name))
+    done = converse(Identify.by_sni(), Governed().session(), client_hello(name))
     assert (done.verdict, done.sent) == (Reject(Reason.SERVICE, detail), b"\x15\3\1\0\2\2" + bytes([alert]))
 
 
 def test_bytes_that_are_no_hello_are_refused() -> None:
-    assert talk(Identify.by_sni(), make_session(), b"GET").verdict == Reject(
+    assert converse(Identify.by_sni(), make_session(), b"GET").verdict == Reject(
         Reason.PROTOCOL, "TLS hello: the bytes are not TLS"
     )
+
+
+def test_naming_by_server_name_does_the_same_however_the_hello_arrives() -> None:
+    check_handshake(Identify.by_sni(), [client_hello("shop.example"), client_hello(None), b"GET / HTTP/1.1\r\n"])
 
 
 def test_naming_by_server_name_provides_the_service_once() -> None:

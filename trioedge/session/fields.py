@@ -95,6 +95,8 @@ class SessionFields(EdgeFields):
     """Bytes a second to the upstream."""
     outcome: Final[Outcome | None] = read_only("_outcome")
     """How it ended; None while it lives."""
+    address_rules: Final[tuple[AddressRules, ...]] = read_only("_address_rules", "call session.judge_addresses(rules)")
+    """Rules that an address of the name in `destination` must pass, beside ``Forward(allow=…)``."""
     cut_reason: Final[Reason | None] = read_only("_cut_reason")
     """Why it was cut; None unless it was."""
 
@@ -174,17 +176,6 @@ class SessionFields(EdgeFields):
         self._destination = None if destination is None else str(destination)
 
     @property
-    def address_rules(self) -> tuple[AddressRules, ...]:
-        """Rules that the addresses which the name in `destination` has must pass, beside `Forward(allow=…)`."""
-        return self._address_rules
-
-    @address_rules.setter
-    def address_rules(self, rules: tuple[AddressRules, ...]) -> None:
-        if type(rules) is not tuple or {type(each) for each in rules} - {AddressRules}:
-            raise TypeError(f"session.address_rules = {quote(rules)} must be a tuple of AddressRules")
-        self._address_rules = rules
-
-    @property
     def idle_seconds(self) -> float:
         """The session is cut after this long without a byte either way; above 0."""
         return self._idle_seconds
@@ -237,6 +228,13 @@ class SessionFields(EdgeFields):
         """The stream that the edge accepted, beneath those that middlewares have put around it."""
         return self._accepted
 
+    def judge_addresses(self, rules: AddressRules) -> None:
+        """Connect only to addresses of `destination` that these rules accept too; nothing once the endpoint began."""
+        if not isinstance(rules, AddressRules):
+            raise TypeError(f"session.judge_addresses({quote(rules)}) needs AddressRules")
+        if not self._began and rules not in self._address_rules:
+            self._address_rules = (*self._address_rules, rules)
+
     # The edge calls these; stages do not.
 
     def keys(self) -> Keys:
@@ -267,7 +265,6 @@ class SessionFields(EdgeFields):
 
 use_c_getters(
     SessionFields, now="_clock.now", policy="_service.policy", destination="_destination",
-    address_rules="_address_rules",
     idle_seconds="_idle_seconds", half_closed_seconds="_half_closed_seconds", allowance="_allowance", stream="_stream",
 )  # fmt: skip
 

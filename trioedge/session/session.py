@@ -20,9 +20,8 @@ TOO_MANY_SESSIONS: Final = Reject(Reason.CONCURRENCY, "as many sessions as its s
 class Session(SessionFields):
     """One client of the edge, from accept to close.
 
-    Stages may write `service`, `device`, `destination`, `address_rules`, `idle_seconds`, `half_closed_seconds`,
-    `allowance`, `state` and, in a middleware, `stream`. Each checks its value at the assignment. Everything else is
-    read-only.
+    Stages may write `service`, `device`, `destination`, `idle_seconds`, `half_closed_seconds`, `allowance`, `state`
+    and, in a middleware, `stream`. Each checks its value at the assignment. Everything else is read-only.
     """
 
     __slots__ = ()

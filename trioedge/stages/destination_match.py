@@ -100,7 +100,6 @@ class DestinationMatch(Fixed):
         if judged is None:
             return CONTINUE
         if isinstance(judged, AddressRules):
-            if judged not in session.address_rules and not session.began:
-                session.address_rules = (*session.address_rules, judged)
+            session.judge_addresses(judged)
             return CONTINUE
         return Reject(Reason.DESTINATION, judged)

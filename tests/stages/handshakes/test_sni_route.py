@@ -6,11 +6,10 @@ import pytest
 import trio.testing
 
 import trioedge as te
-from tests.support.conversations import bytewise, talk
 from tests.support.governed import Governed
 from tests.support.hellos import body, client_hello, message, name_extension, records
 from trioedge.errors import ConfigurationError
-from trioedge.testing import ScriptedUpstream, make_session, open_edge
+from trioedge.testing import ScriptedUpstream, check_handshake, converse, make_session, open_edge
 
 ROUTES = {
     "a.example": "tcp://192.0.2.1:443",
@@ -30,8 +29,8 @@ def named(name: str | None) -> bytes:
 def goes_to(route: te.SniRoute, hello: bytes) -> str | None:
     """Give where a hello leads; every byte of it is left for the upstream."""
     session = make_session()
-    done = talk(route, session, hello)
-    assert done == (te.CONTINUE, b"", hello, False)
+    done = converse(route, session, hello)
+    assert (done.verdict, done.sent, done.left, done.proceeded) == (te.CONTINUE, b"", hello, False)
     return session.destination or session.service.name
 
 
@@ -68,13 +67,18 @@ def test_a_dot_at_the_end_of_a_name_changes_nothing() -> None:
 def test_a_hello_that_comes_byte_by_byte_in_any_records_is_routed_and_left_whole(sizes: tuple[int, ...]) -> None:
     hello = records(named("a.example")[5:], sizes)
     session = make_session()
-    assert talk(ROUTE, session, *bytewise(hello), b"more") == (te.CONTINUE, b"", hello + b"more", False)
+    done = converse(ROUTE, session, *(hello[at : at + 1] for at in range(len(hello))), b"more")
+    assert (done.verdict, done.sent, done.left) == (te.CONTINUE, b"", hello + b"more")
     assert session.destination == "tcp://192.0.2.1:443"
+
+
+def test_it_does_the_same_however_the_bytes_arrive() -> None:
+    check_handshake(ROUTE, [named("a.example"), records(named("y.b.example")[5:], [90])])
 
 
 def test_the_hello_is_there_for_decisions_behind() -> None:
     session = make_session()
-    talk(ROUTE, session, named("a.example"))
+    converse(ROUTE, session, named("a.example"))
     assert session.state[te.ClientHello] == te.ClientHello("a.example", (b"h2",))
 
 
@@ -102,13 +106,13 @@ def test_the_hello_is_there_for_decisions_behind() -> None:
     ],
 )
 def test_a_client_is_refused_in_the_words_of_tls(sent: bytes, refusal: te.Reject, words: bytes) -> None:
-    for chunks in ([sent], bytewise(sent)):
-        done = talk(ROUTE, make_session(), *chunks)
-        assert (done.verdict, done.sent) == (refusal, words)
+    done = converse(ROUTE, make_session(), sent)
+    assert (done.verdict, done.sent, done.left) == (refusal, words, sent)
+    check_handshake(ROUTE, [sent])
 
 
 def test_half_a_hello_is_waited_for() -> None:
-    assert talk(ROUTE, make_session(), named("a.example")[:-1]).verdict is None
+    assert converse(ROUTE, make_session(), named("a.example")[:-1]).verdict is None
 
 
 def test_a_service_that_is_unknown_disabled_or_full_is_refused_with_its_own_alert() -> None:
@@ -122,7 +126,7 @@ def test_a_service_that_is_unknown_disabled_or_full_is_refused_with_its_own_aler
         ("b.example", te.Reason.SERVICE, UNKNOWN),
         ("c.example", te.Reason.CONCURRENCY, FAILURE),
     ):
-        done = talk(route, world.session(), named(name))
+        done = converse(route, world.session(), named(name))
         assert isinstance(done.verdict, te.Reject)
         assert (done.verdict.reason, done.sent) == (reason, words)
 
