@@ -95,6 +95,7 @@ from .stages.destination_match import Destinations as Destinations
 from .stages.devices.device_limit import DeviceLimit as DeviceLimit
 from .stages.devices.grace import Grace as Grace
 from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
+from .stages.handshakes.detect import Detect as Detect
 from .stages.handshakes.sni_route import SniRoute as SniRoute
 from .stages.identify import Identify as Identify
 from .stages.idle_timeout import IdleTimeout as IdleTimeout
@@ -139,6 +140,7 @@ __all__ = [
     "DestinationMatch",
     "DestinationRules",
     "Destinations",
+    "Detect",
     "DeviceLimit",
     "DeviceRules",
     "DeviceVerdict",

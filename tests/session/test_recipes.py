@@ -9,6 +9,7 @@ import pytest
 import trioedge as te
 from trioedge.services.context import EdgeContext
 from trioedge.session.chain import Chain, open_chain
+from trioedge.session.kinds import close_parts
 from trioedge.session.outline import outline
 from trioedge.testing import make_context, make_session
 
@@ -266,3 +267,30 @@ def test_the_list_of_stages_may_be_changed_once_the_edge_is_made() -> None:
     edge = te.Edge("tcp://127.0.0.1:0", stages, finish)
     stages.clear()
     assert edge.outline.names == ["ConcurrencyLimit", "finish"]
+
+
+# Stages made of others.
+
+
+def test_the_stages_inside_of_a_stage_are_run_and_closed_as_those_of_the_chain() -> None:
+    log: list[str] = []
+
+    class Inner(Decides):
+        async def run(self, *, task_status: object) -> None:
+            pass
+
+        def close(self) -> None:
+            log.append("inner")
+
+    class Outer(Decides):
+        def __init__(self) -> None:
+            self.inner_stages = (Inner(), Decides())
+
+        def close(self) -> None:
+            log.append("outer")
+
+    outer = Outer()
+    chain = opened(outer, outer)
+    assert chain.workers == (outer.inner_stages[0],), "once, though the chain has the stage twice"
+    close_parts(chain.parts, make_context().log)
+    assert log == ["inner", "outer"], "the last one first"

@@ -8,7 +8,7 @@ import attrs
 
 from ..arguments import count_fault, flag_fault, is_async, number_fault
 from ..errors import ENDS, ConfigurationError, quote
-from .stage import Closing, Endpoint, Facts, Handler, Recipe, Worker
+from .stage import Closing, Composite, Endpoint, Facts, Handler, Recipe, Worker
 from .surroundings import FaultLog
 from .verdict import Reject
 
@@ -217,8 +217,12 @@ def close_parts(parts: Sequence[object], log: FaultLog) -> None:
 
 
 def each_once(parts: Sequence[object]) -> tuple[object, ...]:
-    """Give the parts in order, and an object that is there twice only once."""
-    return tuple({id(part): part for part in parts}.values())
+    """Give the parts in order, those inside of others included, and an object that is there twice only once."""
+    found: dict[int, object] = {}
+    for part in parts:
+        inner = each_once(part.inner_stages) if isinstance(part, Composite) else ()
+        found |= {id(each): each for each in (part, *inner)}
+    return tuple(found.values())
 
 
 def _check_open(recipe: Recipe, where: str) -> None:

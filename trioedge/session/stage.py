@@ -80,6 +80,14 @@ class Closing(Protocol):
         """Close it. Called once, when no session is left and the workers have ended, also after a failed start."""
 
 
+@runtime_checkable
+class Composite(Protocol):
+    """A live stage made of others, such as one for each of several protocols."""
+
+    inner_stages: tuple[object, ...]
+    """These live stages: the edge runs those that work, and closes those that have to be closed."""
+
+
 @attrs.frozen(slots=True)
 class Facts:
     """The facts of a stage or an endpoint, which are its attributes; each is optional.
