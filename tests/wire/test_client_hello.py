@@ -21,6 +21,7 @@ from trioedge.wire.client_hello import (
     UNRECOGNIZED_NAME,
     ClientHello,
     HelloError,
+    HelloReader,
     fatal_alert,
     read_client_hello,
 )
@@ -36,8 +37,8 @@ def hello(*extensions: bytes, **parts: bytes) -> bytes:
 
 def read_in_steps(sent: bytes) -> tuple[ClientHello, int]:
     """Read as a caller with a socket does: as many bytes as it is told, until there is a hello. Count its calls."""
-    have, calls = 1, 1
-    while isinstance(found := read_client_hello(sent[:have]), int):
+    have, calls, reader = 1, 1, HelloReader()
+    while isinstance(found := reader.read(sent[:have]), int):
         assert have < found <= len(sent), "the number is above what there is, and no more than will come"
         have, calls = found, calls + 1
     return found, calls
@@ -103,6 +104,32 @@ def test_a_hello_in_records_of_any_sizes_reads_the_same_in_few_steps(sizes: list
     found, calls = read_in_steps(records(whole, sizes))
     assert found == NAMED
     assert calls <= 40
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    st.sets(st.integers(0, 300)),
+    st.binary(max_size=3),
+    st.integers(0, 120),
+)
+def test_a_reader_that_is_asked_in_between_finds_what_one_finds_at_once(
+    sizes: list[int], stops: set[int], wrong: bytes, place: int
+) -> None:
+    sent = records(message(body(name_extension(b"shop.example"), protocols_extension(b"h2"))), sizes)
+    sent = sent[:place] + wrong + sent[place + len(wrong) :]
+    try:
+        at_once = read_client_hello(sent)
+    except HelloError:
+        at_once = 0
+    reader, found = HelloReader(), None
+    try:
+        for have in sorted({stop for stop in stops if stop < len(sent)} | {len(sent)}):
+            found = reader.read(sent[:have])
+            if isinstance(found, ClientHello):
+                break
+    except HelloError:
+        found = 0
+    assert found == at_once
 
 
 @pytest.mark.parametrize("sizes", [(16_384,), (1,), (3, 1), (4,), (5, 500)])

@@ -23,8 +23,7 @@ UNRECOGNIZED_NAME: Final = 112
 _ALERT: Final = b"\x15\x03"
 """The first bytes of a record: its type, and the version's first number, which never changed."""
 _TLS_HANDSHAKE: Final = b"\x16\x03"
-_CLIENT_HELLO: Final = b"\1"
-_SERVER_NAME, _PROTOCOLS, _HOST_NAME = 0, 16, 0
+_CLIENT_HELLO, _SERVER_NAME, _PROTOCOLS, _HOST_NAME = 1, 0, 16, 0
 _RECORD: Final = 5
 """Bytes of the header of a record: its type, version and length."""
 _MESSAGE: Final = 4
@@ -68,28 +67,73 @@ class HelloError(WireError):
         self.alert = alert
 
 
-def read_client_hello(held: bytes) -> ClientHello | int:
-    """Read a hello, or tell how many bytes it has at least.
+class HelloReader:
+    """Reads one hello that arrives piece by piece; no record is looked at twice, so the price is O(bytes).
 
-    A caller that reads as many bytes as it is told and asks again does so once for a hello in one record, and about 50
-    times for 16 KiB in records of one byte: the number covers all that is left of the hello.
-
-    Args:
-        held: the first bytes of a client.
-
-    Returns:
-        The hello; or a number of bytes above ``len(held)``, counted from the client's first one.
-
-    Raises:
-        HelloError: the bytes are no hello, whatever follows them.
+    A caller that waits for as many bytes as it is told does so once for a hello in one record, and about 50 times for
+    16 KiB in records of one byte, because the number covers all that is left of the hello.
     """
-    message = _message(held)
-    if isinstance(message, int):
-        return message
-    try:
-        return _read(message)
-    except (IndexError, error):
-        raise HelloError(_SHORT) from None
+
+    __slots__ = ("_at", "_message")
+
+    def __init__(self) -> None:
+        self._message = b""  # the message as far as whole records have it
+        self._at = 0  # where the next record begins
+
+    def read(self, held: bytes) -> ClientHello | int:
+        """Read the hello, or tell how many bytes it has at least.
+
+        Args:
+            held: all bytes of the client so far, those that were read before included.
+
+        Returns:
+            The hello; or a number of bytes above ``len(held)``, counted from the client's first one.
+
+        Raises:
+            HelloError: the bytes are no hello, whatever follows them.
+        """
+        message = _in_one_record(held) or self._gather(held)
+        if isinstance(message, int):
+            return message
+        try:
+            return _read(message)
+        except (IndexError, error):
+            raise HelloError(_SHORT) from None
+
+    def _gather(self, held: bytes) -> bytes | int:
+        """Give the whole first message, or how many bytes it has at least with the headers of its records."""
+        message, at = bytearray(self._message), self._at
+        try:
+            while left := _size(message) - len(message):
+                header = held[at : at + _RECORD]
+                if not (header.startswith(_TLS_HANDSHAKE) or _TLS_HANDSHAKE.startswith(header[:2])):
+                    raise _not_tls(header) if not at else HelloError("a record of another type comes before its end")
+                if len(header) < _RECORD:
+                    return _bounded(at + _RECORD + left)
+                length = header[3] << 8 | header[4]
+                if not length:
+                    raise HelloError("it has an empty record")
+                end = at + _RECORD + length
+                piece = held[at + _RECORD : end]
+                start = message if len(message) >= _MESSAGE else message + piece[:_MESSAGE]
+                if start and start[0] != _CLIENT_HELLO:
+                    raise HelloError("another message comes first")
+                left = _size(start) - len(message) - length
+                if left < 0 and len(start) >= _MESSAGE:
+                    raise HelloError("bytes follow it in its last record")
+                if len(piece) < length:
+                    return _bounded(end if left <= 0 else end + _RECORD + left)
+                message += piece
+                at = end
+        finally:
+            self._message, self._at = bytes(message), at
+        _bounded(at)
+        return self._message
+
+
+def read_client_hello(held: bytes) -> ClientHello | int:
+    """Read a hello at once, as :meth:`HelloReader.read` does with the first bytes of a client."""
+    return HelloReader().read(held)
 
 
 def fatal_alert(number: int) -> bytes:
@@ -101,41 +145,13 @@ def fatal_alert(number: int) -> bytes:
     return _ALERT + bytes((1, 0, 2, 2, number))
 
 
-def _message(held: bytes) -> bytes | int:
-    """Give the whole first message, or how many bytes it has at least with the headers of its records."""
+def _in_one_record(held: bytes) -> bytes | None:
+    """Give the first message if the first record has all of it, the usual case; all else is left to the reader."""
     if len(held) > _RECORD + _MESSAGE:
         kind, length, start = _first_record(held)
         if kind == _TLS_HANDSHAKE and start == _ONE_RECORD + length and len(held) >= _RECORD + length <= MAX_BYTES:
-            return held[_RECORD : _RECORD + length]  # the usual case
-    return _gathered(held)
-
-
-def _gathered(held: bytes) -> bytes | int:
-    """Do the same for a message in any number of records, with every check of each."""
-    message = bytearray()
-    at = 0
-    left = _MESSAGE  # bytes of the message that are still to come, as far as its length is known
-    while left:
-        header = held[at : at + _RECORD]
-        if not (header.startswith(_TLS_HANDSHAKE) or _TLS_HANDSHAKE.startswith(header[:2])):
-            raise _not_tls(header) if not at else HelloError("a record of another type comes before its end")
-        if len(header) < _RECORD:
-            return _bounded(at + _RECORD + left)
-        length = int.from_bytes(header[3:])
-        if not length:
-            raise HelloError("it has an empty record")
-        before = len(message)
-        message += held[at + _RECORD : at + _RECORD + length]
-        at += _RECORD + length
-        if message and not message.startswith(_CLIENT_HELLO):
-            raise HelloError("another message comes first")
-        left = _size(message) - before - length
-        if left < 0 and len(message) >= _MESSAGE:
-            raise HelloError("bytes follow it in its last record")
-        if at > len(held):
-            return _bounded(at if left <= 0 else at + _RECORD + left)
-    _bounded(at)
-    return bytes(message)
+            return held[_RECORD : _RECORD + length]
+    return None
 
 
 def _not_tls(header: bytes) -> HelloError:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ...session.handshake import Command, Peek, Send
 from ...session.session import Session
 from ...session.verdict import Reason, Reject
-from ...wire.client_hello import UNRECOGNIZED_NAME, ClientHello, HelloError, fatal_alert, read_client_hello
+from ...wire.client_hello import UNRECOGNIZED_NAME, ClientHello, HelloError, HelloReader, fatal_alert
 
 _HANDSHAKE_FAILURE: Final = 40
 _MISSING_EXTENSION: Final = 109
@@ -18,9 +18,10 @@ _MISSING_EXTENSION: Final = 109
 
 def peek_hello(session: Session) -> Generator[Command, Any, ClientHello | Reject]:
     """Wait for the whole hello; give it, or the refusal of a client that sends none, which has its alert then."""
+    reader = HelloReader()
     held = yield Peek(1)
     try:
-        while isinstance(hello := read_client_hello(held), int):
+        while isinstance(hello := reader.read(held), int):
             held = yield Peek(hello)
     except HelloError as error:
         if error.alert is not None:
