@@ -9,12 +9,11 @@
 """
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from ...errors import ConfigurationError
-from ...services.context import EdgeContext
 from ...session.handshake import PROCEED, Command, Send, Steps
 from ...session.kinds import DECISION, MIDDLEWARE, checked, facts_of, kind_of, live_stage, name_of
 from ...session.outline import check_facts, check_handshakes
@@ -22,6 +21,9 @@ from ...session.session import Session
 from ...session.stage import Decision, Facts
 from ...session.verdict import CONTINUE, Reject, Verdict
 from .route import Route, provided_by, read_route
+
+if TYPE_CHECKING:
+    from ...services.context import EdgeContext
 
 _BEHIND: Final = Facts(relays=True, follows_destination=True)
 """Any endpoint: the chain checks what these stages need of its own."""
@@ -60,7 +62,7 @@ class Branch:
             known |= set(facts.provides)
         return required
 
-    def open(self, context: EdgeContext, opened: list[object]) -> "LiveBranch":
+    def open(self, context: "EdgeContext", opened: list[object]) -> "LiveBranch":
         """Make its live stages, and add each to `opened` at once, because a later one may fail."""
         live = []
         for number, (kind, stage) in enumerate(zip(self.kinds, self.stages, strict=True), 1):

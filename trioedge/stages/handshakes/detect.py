@@ -3,16 +3,18 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...arguments import Fixed, check_number, is_async
 from ...errors import ConfigurationError, quote
-from ...services.context import EdgeContext
 from ...session.handshake import MAX_BYTES, SECONDS, Peek, Steps
 from ...session.kinds import HANDSHAKE, close_parts
 from ...session.session import Session
 from ...session.verdict import Reason, Reject
 from .branch import Branch, LiveBranch, read_branch
+
+if TYPE_CHECKING:
+    from ...services.context import EdgeContext
 
 Matches: TypeAlias = Callable[[bytes], bool | None]
 """Tells of a client's first bytes, one at least, whether they are of a protocol; None if that takes more of them."""
@@ -77,7 +79,7 @@ class Detect(Fixed):
     def __repr__(self) -> str:
         return f"Detect({self._text})"
 
-    def open(self, context: EdgeContext) -> "LiveDetect":
+    def open(self, context: "EdgeContext") -> "LiveDetect":
         """Make the handshake of one run of an edge, with the live stages of every protocol."""
         opened: list[object] = []
         try:
