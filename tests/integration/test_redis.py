@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.support.ports import until_it_listens
 from tests.support.wires import connect, receive_exactly, serving
 
 
@@ -33,13 +34,7 @@ async def redis(folder: Path) -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
         process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.DEVNULL))
-        with trio.fail_after(10):
-            while True:
-                try:
-                    (await connect(port)).socket.close()
-                    break
-                except ConnectionRefusedError:
-                    await trio.sleep(0.02)
+        await until_it_listens(port)
         yield port
         process.terminate()
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 import trioedge as te
-from tests.support.ports import closed_port
+from tests.support.ports import closed_port, until_it_listens
 from tests.support.wires import connect, server, serving
 
 HOSTS = ("a.example", "x.b.example")
@@ -39,13 +39,7 @@ async def tls_server(folder: Path, host: str) -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         process = await nursery.start(run)
-        with trio.fail_after(10):
-            while True:
-                try:
-                    (await connect(port)).socket.close()
-                    break
-                except ConnectionRefusedError:
-                    await trio.sleep(0.02)
+        await until_it_listens(port)
         yield port
         process.terminate()
 

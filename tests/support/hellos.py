@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle
 
+from trioedge.wire.client_hello import ClientHello, HelloReader
+
 
 def client_hello(server_name: str | None, protocols: Sequence[str] = ()) -> bytes:
     """Give the hello of a client of OpenSSL, in one record."""
@@ -60,6 +62,11 @@ def _pieces(whole: bytes, sizes: Iterator[int]) -> Iterator[bytes]:
         size = next(sizes)
         yield whole[:size]
         whole = whole[size:]
+
+
+def read_client_hello(held: bytes) -> ClientHello | int:
+    """Read the first bytes of a client once."""
+    return HelloReader().read(held)
 
 
 def openssl_reads(sent: bytes) -> list[str | None]:

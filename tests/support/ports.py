@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from tests.support.wires import connect
+
 
 def closed_port() -> int:
     """Give a port that refuses connections."""
@@ -31,3 +33,14 @@ async def deaf_port() -> AsyncIterator[int]:
         yield port
         for filler in fillers:
             filler.close()
+
+
+async def until_it_listens(port: int) -> None:
+    """Wait until a program that was just started listens on a port of loopback."""
+    with trio.fail_after(10):
+        while True:
+            try:
+                (await connect(port)).socket.close()
+                return
+            except ConnectionRefusedError:
+                await trio.sleep(0.02)

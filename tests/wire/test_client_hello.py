@@ -13,6 +13,7 @@ from tests.support.hellos import (
     name_extension,
     openssl_reads,
     protocols_extension,
+    read_client_hello,
     records,
 )
 from trioedge.wire.client_hello import (
@@ -23,7 +24,6 @@ from trioedge.wire.client_hello import (
     HelloError,
     HelloReader,
     fatal_alert,
-    read_client_hello,
 )
 from trioedge.wire.errors import WireError
 

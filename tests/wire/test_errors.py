@@ -1,6 +1,6 @@
 import pytest
 
-from trioedge.wire.client_hello import read_client_hello
+from tests.support.hellos import read_client_hello
 from trioedge.wire.errors import WireError
 
 

@@ -131,11 +131,6 @@ class HelloReader:
         return self._message
 
 
-def read_client_hello(held: bytes) -> ClientHello | int:
-    """Read a hello at once, as :meth:`HelloReader.read` does with the first bytes of a client."""
-    return HelloReader().read(held)
-
-
 def fatal_alert(number: int) -> bytes:
     """Give the record of a fatal alert, in clear and in the version that every client reads before it knows another.
 
