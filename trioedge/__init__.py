@@ -94,8 +94,8 @@ from .stages.destination_match import DestinationMatch as DestinationMatch
 from .stages.destination_match import Destinations as Destinations
 from .stages.devices.device_limit import DeviceLimit as DeviceLimit
 from .stages.devices.grace import Grace as Grace
-from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
 from .stages.handshakes.detect import Detect as Detect
+from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
 from .stages.handshakes.sni_route import SniRoute as SniRoute
 from .stages.identify import Identify as Identify
 from .stages.idle_timeout import IdleTimeout as IdleTimeout
@@ -114,8 +114,8 @@ from .telemetry.trace import Explanation as Explanation
 from .telemetry.trace import StageTimes as StageTimes
 from .upstreams.direct import Direct as Direct
 from .upstreams.errors import UpstreamError as UpstreamError
-from .wire.proxy_protocol import ProxyHeader as ProxyHeader
 from .wire.client_hello import ClientHello as ClientHello
+from .wire.proxy_protocol import ProxyHeader as ProxyHeader
 
 __all__ = [
     "CONTINUE",
