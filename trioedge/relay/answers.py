@@ -1,6 +1,7 @@
 """Give the client of a handshake that has proceeded its answer, over a plain socket or the session's stream."""
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -80,15 +81,21 @@ def answer_refused(
     return True
 
 
-def answer_on_use(session: Session) -> bytes:
-    """Give the bytes that tell the client that it is connected, because a stage uses its stream now."""
+def answer_on_use(session: Session) -> tuple[bytes, Callable[[], object]]:
+    """Give the bytes that tell the client that it is connected, because a stage uses its stream now.
+
+    Returns:
+        The bytes, and a function for when they are sent, which cuts a session that its handshake refuses.
+    """
     answer = session.take_answer()
     if answer is None:
-        return b""
+        return b"", _nothing
     words, verdict = answer.connected()
-    if type(verdict) is Reject:
-        session.cut(verdict.reason, verdict.detail)
-    return words
+    return words, partial(session.cut, verdict.reason, verdict.detail) if type(verdict) is Reject else _nothing
+
+
+def _nothing() -> None:
+    """Do nothing behind the words of a handshake that does not refuse."""
 
 
 async def answer_behind(session: Session, stream: PlainStream | BareReplayStream, call_next: Handler) -> Outcome:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from socket import AF_UNIX, SHUT_WR
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -15,6 +15,9 @@ RECEIVE_BYTES: Final = 65536
 
 _BUSY: Final = "another task is sending on this stream"
 
+BeforeUse: TypeAlias = Callable[[], tuple[bytes, Callable[[], object]]]
+"""Gives bytes that the client gets first, and a function to be called once they are sent."""
+
 
 class PlainStream(trio.abc.HalfCloseableStream):
     """A connected, non-blocking socket as a stream that takes bytes back, and that gives its socket away.
@@ -23,8 +26,8 @@ class PlainStream(trio.abc.HalfCloseableStream):
     :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
 
     Attributes:
-        before_use: called once, before the first byte is received or sent; gives bytes that the client gets first.
-            None where there is none. A `detach` does not call it.
+        before_use: called once, before the first byte is received or sent; None where there is none. A `detach` does
+            not call it. See :data:`BeforeUse`.
     """
 
     __slots__ = ("_busy", "_empty", "_finished", "_sock", "_unread", "before_use")
@@ -35,13 +38,14 @@ class PlainStream(trio.abc.HalfCloseableStream):
         self._busy = False
         self._empty = False  # the last read came back short, so the next one waits before it tries
         self._finished = False
-        self.before_use: Callable[[], bytes] | None = None
+        self.before_use: BeforeUse | None = None
 
-    def _begin_use(self, before_use: Callable[[], bytes]) -> None:
+    def _begin_use(self, before_use: "BeforeUse") -> None:
         self.before_use = None
-        words = before_use()
+        words, then = before_use()
         if self._send_now(words) < len(words):
             raise trio.BrokenResourceError("the client does not read")
+        then()
 
     @property
     def socket(self) -> Socket:
@@ -234,17 +238,23 @@ class BareReplayStream(trio.abc.Stream):
         before_use: as :class:`PlainStream` has it.
     """
 
-    __slots__ = ("_inner", "_unread", "before_use")
+    __slots__ = ("_beginning", "_inner", "_unread", "before_use")
 
     def __init__(self, inner: trio.abc.Stream) -> None:
         self._inner: Any = inner
         self._unread = b""
-        self.before_use: Callable[[], bytes] | None = None
+        self._beginning = trio.Lock()  # one task may receive first, and another one send
+        self.before_use: BeforeUse | None = None
 
     async def _begin_use(self) -> None:
-        before_use, self.before_use = self.before_use, None
-        if before_use is not None and (words := before_use()):
-            await self._inner.send_all(words)
+        async with self._beginning:
+            if self.before_use is None:
+                return
+            words, then = self.before_use()
+            if words:
+                await self._inner.send_all(words)
+            self.before_use = None
+        then()
 
     def unread(self, data: bytes | bytearray | memoryview) -> None:
         """Put `data` before the bytes that are received next.
