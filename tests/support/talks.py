@@ -1,7 +1,7 @@
 """Edges with handshakes, each in four worlds that must do the same, and clients that talk with them."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -124,10 +124,8 @@ async def say(stream: trio.abc.HalfCloseableStream, data: bytes, *, whole: bool)
 
 async def finish(stream: trio.abc.HalfCloseableStream) -> None:
     """Say that nothing more comes; the edge may have hung up."""
-    try:
+    with suppress(trio.BrokenResourceError):
         await stream.send_eof()
-    except trio.BrokenResourceError:
-        pass
 
 
 async def hear(stream: trio.abc.HalfCloseableStream) -> tuple[bytes, str]:

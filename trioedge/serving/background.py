@@ -76,6 +76,7 @@ class BackgroundAnswers:
         resume: Callable[[object, BaseException | None], None],
     ) -> None:  # fmt: skip
         answer: object = None
+        stop: BaseException | None = None
         fault: BaseException | None = None
         try:
             with scope:
@@ -87,12 +88,11 @@ class BackgroundAnswers:
                         raise
                     if stop is not None:
                         raise stop from None
-                    del stop
             if not scope.cancel_called:
                 self._refresh()
                 resume(answer, fault)
         finally:
-            del fault, resume  # a traceback has this frame: with them it would be a cycle
+            del stop, fault, resume  # a traceback has this frame: with them it would be a cycle
 
     async def _await(self, source: bytes, command: Background) -> Any:
         try:

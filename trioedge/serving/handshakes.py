@@ -140,6 +140,8 @@ class Talk(HandshakeInput):
             stage = name_of(self._chained[self._number].stage)
             self._handshakes.log.fault("handshake failed", fault, session=session.id, stage=stage)
             self.crashed(fault)
+        finally:
+            del act  # it may have an exception whose traceback has this frame
 
     def begin(self) -> None:
         """Begin a handshake, and read what its client has sent already."""
@@ -206,8 +208,11 @@ class Talk(HandshakeInput):
     def _resume(self, answer: object, fault: BaseException | None) -> None:
         """Go on with the answer that was awaited, or its exception."""
         self._asking = None
-        if not self._over:
-            self.guarded(partial(self._go_on, answer, fault))
+        try:
+            if not self._over:
+                self.guarded(partial(self._go_on, answer, fault))
+        finally:
+            del fault  # its traceback has this frame
 
     def _go_on(self, answer: object, fault: BaseException | None) -> None:
         conversation = self.conversation

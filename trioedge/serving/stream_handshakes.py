@@ -9,6 +9,7 @@ from math import inf
 
 import trio
 
+from ..errors import quote_fault
 from ..relay.answers import answer_behind, part_stream
 from ..relay.direction import BROKEN
 from ..relay.streams import BareReplayStream, PlainStream, replaying
@@ -114,6 +115,8 @@ class _StreamTalk:
                 return LEFT
             except TooManyAnswersError:
                 return BUSY
+            except BROKEN as fault:  # of the handshake's own; by itself it would say that the client has left
+                raise RuntimeError(f"{conversation} raised {quote_fault(fault)}") from fault
             if command is PROCEED:
                 self._session.await_answer(conversation)
                 return None
@@ -145,6 +148,7 @@ class _StreamTalk:
         return conversation.give_up()
 
     async def _ask(self, command: Background) -> Command | None:
+        stop: BaseException | None = None
         fault: BaseException | None = None
         try:
             try:
@@ -160,4 +164,4 @@ class _StreamTalk:
                 return self.conversation.throw(fault)
             return self.conversation.resume(answer)
         finally:
-            del fault  # its traceback has this frame
+            del stop, fault  # their tracebacks have this frame

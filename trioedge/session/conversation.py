@@ -185,6 +185,8 @@ class Conversation:
                         f"{self} yielded {MAX_STEPS:,} commands and needed no byte of the client: it would never end"
                     )
                 if type(command) in _WAITING:
+                    if self.proceeded:  # what is held has gone on, so this is refused
+                        return command
                     self._searched = 0
                     answer = self._taken_by(command)
                     if answer is None:

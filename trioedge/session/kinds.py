@@ -146,7 +146,7 @@ def _check_converse(converse: Any, where: str) -> None:
     plain = inspect.isfunction(converse) or inspect.ismethod(converse)
     if not callable(converse) or (plain and not inspect.isgeneratorfunction(converse)):
         raise ConfigurationError(
-            f"{where}: converse() has no yield: a handshake is a generator, as in line = yield ReadUntil(b'\n'); "
+            f"{where}: converse() has no yield: a handshake is a generator, as in line = yield ReadUntil(b'\\n'); "
             "without one it is a decision"
         )
     _check_arity(converse, 1, f"{where}: converse() must take the session and nothing else")
