@@ -168,5 +168,5 @@ async def close_each(upstream: socket.socket) -> None:
 @pytest.mark.parametrize("says", ["g", "r", "c"])
 @pytest.mark.parametrize("chain", [each for each in CHAINS if each.startswith("proceeds")])
 async def test_a_session_with_a_handshake_whose_upstream_refuses_leaves_nothing(chain: str, says: str) -> None:
-    edge = te.Edge("tcp://127.0.0.1:0", CHAINS[chain], te.Forward(f"tcp://127.0.0.1:{closed_port()}"))
+    edge = te.Edge("tcp://127.0.0.1:0", CHAINS[chain], te.Forward(f"tcp://127.0.0.1:{closed_port()}", retries=0))
     assert await garbage(edge, says.encode()) == {}

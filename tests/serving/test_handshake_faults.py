@@ -11,8 +11,10 @@ from tests.support.talks import WORLDS, finish, hear, hear_exactly, open_talks, 
 
 
 def raises(session: te.Session) -> te.Steps:
-    raise LookupError("a bug")
-    yield
+    if True:
+        raise LookupError("a bug")
+    yield te.Read(1)
+    return te.CONTINUE
 
 
 def raises_later(session: te.Session) -> te.Steps:
@@ -27,10 +29,12 @@ def raises_a_broken_stream(session: te.Session) -> te.Steps:
 
 def yields_nonsense(session: te.Session) -> te.Steps:
     yield 5  # type: ignore[misc]
+    return te.CONTINUE
 
 
 def yields_a_class(session: te.Session) -> te.Steps:
     yield te.Read  # type: ignore[misc]
+    return te.CONTINUE
 
 
 def reads_less_than_nothing(session: te.Session) -> te.Steps:

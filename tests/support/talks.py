@@ -106,7 +106,8 @@ async def open_talks(
         return
     async with server(answer) as upstream:
         port = closed_port() if refusing else upstream
-        edge = te.Edge("tcp://127.0.0.1:0", chain, endpoint or te.Forward(f"tcp://127.0.0.1:{port}"), **changes)
+        to = endpoint or te.Forward(f"tcp://127.0.0.1:{port}", retries=0 if refusing else 2)
+        edge = te.Edge("tcp://127.0.0.1:0", chain, to, **changes)
         async with serving(edge) as listening:
             async with aclosing(Talks(edge, sessions, received, None, listening)) as talks:
                 yield talks

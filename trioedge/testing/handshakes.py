@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import attrs
 import trio
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote, quote_fault
 from ..services.context import EdgeContext
 from ..session.chain import Chain, open_chain
 from ..session.conversation import Conversation
@@ -73,8 +73,10 @@ def check_handshake(
 ) -> None:  # fmt: skip
     """Check that a handshake does the same however its bytes arrive, writes only what it says, and has bounds.
 
-    Each message arrives whole, byte by byte, cut in two at every place, and with more bytes behind it; it ends at every
-    place, too; and clients with random bytes come. Needs no event loop, because a handshake has none.
+    Each message arrives whole, byte by byte, cut in two at every place, and with more bytes behind it, if it is not
+    empty; it ends at every place, too; and clients with random bytes come. The handshake sends the same then, writes
+    the same into its session, gives the same verdict, and raises nothing. Needs no event loop, because a handshake has
+    none.
 
     Args:
         handshake: the stage, as in ``stages=[…]``.
@@ -91,26 +93,33 @@ def check_handshake(
     chain = _open_alone(handshake, context)
     name = name_of(handshake)
 
-    def talk(*chunks: bytes) -> tuple[Conversed, Session]:
+    def talk(*chunks: bytes) -> tuple[Conversed, dict[str, Any]]:
         client = session()
         before = written(client)
-        conversed = _talk(chain, client, chunks, connected, background)
+        try:
+            conversed = _talk(chain, client, chunks, connected, background)
+        except Exception as fault:
+            raise AssertionError(f"{name} raised {quote_fault(fault)}, with {quote([*chunks])}") from fault
         check_provided(chain, name, client, before)
         faults = client.end(Completed())
         assert not faults, f"a deferred clean-up of {name} raised {faults[0]!r}"
-        return conversed, client
+        return conversed, written(client) | {"service": client.service.name}
 
     for message in messages:
-        whole, _ = talk(message)
+        whole, wrote = talk(message)
         assert whole.verdict is not None, f"{name} needs more than {message!r}: {whole.needs!r}"
         cuts = [(message[:at], message[at:]) for at in range(1, len(message))]
         for chunks in ([bytes([each]) for each in message], *cuts):
-            cut, _ = talk(*chunks)
-            assert _same(cut, whole), f"{name} does not do the same with {chunks}: {cut} is not {whole}"
-        more, _ = talk(message + b"more")
-        assert _same(more, attrs.evolve(whole, left=whole.left + b"more")), (
-            f"{name} takes bytes behind its own: {more} is not {whole} and b'more'"
-        )
+            cut, cut_wrote = talk(*chunks)
+            assert _same(cut, whole), f"{name} does not do the same with {quote(chunks)}: {cut} is not {whole}"
+            assert cut_wrote == wrote, (
+                f"{name} does not write the same with {quote(chunks)}: {cut_wrote} is not {wrote}"
+            )
+        if message:
+            more, _ = talk(message + b"more")
+            assert _same(more, attrs.evolve(whole, left=whole.left + b"more")), (
+                f"{name} takes bytes behind its own: {more} is not {whole} and b'more'"
+            )
         for at in range(len(message)):
             talk(message[:at])
     for seed in range(FLOODS):
