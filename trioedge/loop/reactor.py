@@ -103,10 +103,11 @@ class Reactor:
             :meth:`refresh` first.
         batch: how many sockets are ready in the current batch of events.
         buffer: the memory that all reads share. A callback must use up or copy what it read before it returns.
+        starting: tasks of sessions that callbacks have started and that have not run yet; their owner counts them.
     """
 
     __slots__ = ("_again", "_clock", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer",
-                 "now")  # fmt: skip
+                 "now", "starting")  # fmt: skip
 
     def __init__(self, observer: Observer) -> None:
         """Open the epoll object; only within a Trio run.
@@ -125,7 +126,7 @@ class Reactor:
         self._timer = trio.CancelScope()
         self._due = inf
         self.now = self._clock()
-        self.batch = 0
+        self.batch = self.starting = 0
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
 
     def __len__(self) -> int:
@@ -232,10 +233,10 @@ class Reactor:
             turn_ends = clock() + TURN_SECONDS
             while True:
                 # Peers on this machine answer while the reactor works, so poll again before it parks in Trio. If no
-                # socket is ready, yield the processor to a peer on this core, and poll once more. Measured: this saves
-                # half of a round trip and a fifth of a session (docs/explanation/performance.md).
+                # socket is ready, yield the processor to a peer on this core, and poll once more: this saves half of a
+                # round trip (docs/explanation/performance.md). Tasks that start bring it sockets: they run first.
                 events = left or poll(0, BATCH_EVENTS)
-                if not events and not self._again:
+                if not events and not self._again and not self.starting:
                     if forgone:
                         forgone -= 1
                         break
@@ -264,7 +265,7 @@ class Reactor:
                 if self._again:
                     self._resume(turn_ends)
                     now = clock()
-                if left or now >= turn_ends:
+                if left or now >= turn_ends or (self.starting and not events):
                     await trio.lowlevel.checkpoint()
                     turn_ends = clock() + TURN_SECONDS
 

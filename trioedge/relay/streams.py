@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from socket import AF_UNIX, SHUT_WR
+from socket import AF_UNIX, SHUT_WR, SocketType
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
 from typing import Final
 
 import trio
 
 from ..errors import quote
-from ..loop.sockets import received_bytes, reset, unacknowledged_bytes
+from ..loop.sockets import for_users, received_bytes, reset, unacknowledged_bytes
 
 RECEIVE_BYTES: Final = 65536
 
@@ -23,14 +23,22 @@ class PlainStream(trio.abc.HalfCloseableStream):
     :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
     """
 
-    __slots__ = ("_busy", "_empty", "_finished", "_sock", "_unread")
+    __slots__ = ("_busy", "_empty", "_finished", "_fresh", "_sock", "_unread")
 
-    def __init__(self, sock: Socket) -> None:
-        self._sock: Socket | None = sock
+    def __init__(self, sock: SocketType, *, fresh: bool = False) -> None:
+        """Take a socket.
+
+        Args:
+            sock: the socket, which the stream closes.
+            fresh: whether the task that reads first has just begun. A read that finds bytes gives other tasks a turn,
+                but the first one of a fresh stream does not: they have had theirs.
+        """
+        self._sock: SocketType | None = sock
         self._unread = b""
         self._busy = False
         self._empty = False  # the last read came back short, so the next one waits before it tries
         self._finished = False
+        self._fresh = fresh
 
     @property
     def socket(self) -> Socket:
@@ -39,6 +47,12 @@ class PlainStream(trio.abc.HalfCloseableStream):
         Raises:
             trio.ClosedResourceError: it was closed or detached.
         """
+        sock = self._open()
+        if not isinstance(sock, Socket):  # a bare one of the listener; few stages ask for more
+            sock = self._sock = for_users(sock)
+        return sock
+
+    def _open(self) -> SocketType:
         if self._sock is None:
             raise trio.ClosedResourceError
         return self._sock
@@ -51,13 +65,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """
         self._unread = _bytes_of(data) + self._unread
 
-    def detach(self) -> tuple[Socket, bytes]:
+    def detach(self) -> tuple[SocketType, bytes]:
         """Give away the socket and the bytes that were un-read; the stream is closed from now on.
 
         Raises:
             trio.ClosedResourceError: it was closed or detached.
         """
-        sock, unread = self.socket, self._unread
+        sock, unread = self._open(), self._unread
         self._sock, self._unread = None, b""
         return sock, unread
 
@@ -67,11 +81,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be at least 1")
         await trio.lowlevel.checkpoint_if_cancelled()
         data = self.receive_now(max_bytes)
+        fresh, self._fresh = self._fresh, False
         if data is not None:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            if not fresh:
+                await trio.lowlevel.cancel_shielded_checkpoint()
             return data
         while data is None:
-            await trio.lowlevel.wait_readable(self.socket)  # a checkpoint already
+            await trio.lowlevel.wait_readable(self._open())  # a checkpoint already
             data = self.receive_now(max_bytes)
         return data
 
@@ -91,7 +107,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
             return None
         size = max_bytes or RECEIVE_BYTES
         try:
-            data = self.socket.recv(size)
+            data = self._open().recv(size)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -112,7 +128,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
                 return
             rest = memoryview(data)[sent:]
             while rest:
-                await trio.lowlevel.wait_writable(self.socket)
+                await trio.lowlevel.wait_writable(self._open())
                 rest = rest[self._send_now(rest) :]
         finally:
             self._busy = False
@@ -142,7 +158,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until at least one byte can be sent."""
         with self._one_at_a_time():
-            await trio.lowlevel.wait_writable(self.socket)
+            await trio.lowlevel.wait_writable(self._open())
 
     async def send_eof(self) -> None:
         """Close the sending half; receiving goes on. After a cancel it is not closed."""
@@ -150,7 +166,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             self._finished = True
             try:
-                self.socket.shutdown(SHUT_WR)
+                self._open().shutdown(SHUT_WR)
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
 

@@ -23,7 +23,7 @@ from ..addresses.source_prefix import SourcePrefix
 from ..errors import quote, quote_fault
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
-from ..loop.sockets import close, for_users, reset
+from ..loop.sockets import close, reset
 from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream, ReplayStream
@@ -41,6 +41,7 @@ from .session_task import SessionTask
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
 
+_CUT: Final = Completed(Reason.DRAINED)
 _OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 
 
@@ -174,7 +175,7 @@ class Sessions:
                 return
             sock.setblocking(False)  # a system call that a refusal does not need
             if self._endpoint is None:
-                self._spawn(session, PlainStream(for_users(sock)))
+                self._spawn(session, PlainStream(sock, fresh=True))
             else:
                 self._begin(self._endpoint, session, sock)
         except STOPS:
@@ -192,7 +193,7 @@ class Sessions:
                 session.carrier.cut(session.cut_reason)
         elif begun is False:
             session.began = False
-            self._start_task(session, PlainStream(for_users(sock)))
+            self._start_task(session, PlainStream(sock, fresh=True))
         elif type(begun) is Reject:
             self._close_refused(sock)
             self._ended(session, begun)
@@ -260,7 +261,8 @@ class Sessions:
     def _start_task(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
         session.stream = stream
         session.live_in(self._home_of_tasks)
-        self._tasks.start_soon(self._carry, session, stream)
+        self._tasks.start_soon(self._carry, session, stream, name="a session")
+        self._reactor.starting += 1
 
     @property
     def _tasks(self) -> trio.Nursery:
@@ -269,7 +271,8 @@ class Sessions:
 
     async def _carry(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
         """Run a session's task; whatever its stages do, its stream is closed and it is settled."""
-        outcome: Outcome = Completed(Reason.DRAINED)
+        self._reactor.starting -= 1
+        outcome: Outcome = _CUT
         try:
             try:
                 outcome = await self._task.carry(session)
