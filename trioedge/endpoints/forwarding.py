@@ -14,7 +14,7 @@ cannot keep the session's rates. Any other client stream has a task (:meth:`Forw
 """
 
 import socket
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -210,11 +210,7 @@ class Forwarding:
             return upstream
         stream = session.stream
         if isinstance(stream, PlainStream) and self.carries(session, upstream):
-
-            def begin(down: socket.SocketType, prefetched: bytes, ended: Ended) -> None:
-                self._begin(session, upstream, down, prefetched, ended)
-
-            return await lend(session, stream, self._reactor, begin)
+            return await lend(session, stream, self._reactor, partial(self._begin, session, upstream))
         session.lead_to(upstream.destination)
         try:
             up = await upstream.open_stream()

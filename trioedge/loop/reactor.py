@@ -103,10 +103,11 @@ class Reactor:
             :meth:`refresh` first.
         batch: how many sockets are ready in the current batch of events.
         buffer: the memory that all reads share. A callback must use up or copy what it read before it returns.
+        clock: gives the present time, and leaves `now` as it is.
         starting: tasks of sessions that callbacks have started and that have not run yet; their owner counts them.
     """
 
-    __slots__ = ("_again", "_clock", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer",
+    __slots__ = ("_again", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer", "clock",
                  "now", "starting")  # fmt: skip
 
     def __init__(self, observer: Observer) -> None:
@@ -116,7 +117,7 @@ class Reactor:
             observer: logs the exceptions that callbacks raise.
         """
         self._observer = observer
-        self._clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._epoll = select.epoll()
         # `_ready` has the owner of every registered descriptor. `_again` is in the order of the calls; an object may be
         # in it twice. `_timer` is due at `_due`, no later than the earliest of the `_deadlines`.
@@ -125,7 +126,7 @@ class Reactor:
         self._deadlines: Deadlines[Expiring] = Deadlines(TICK_SECONDS)
         self._timer = trio.CancelScope()
         self._due = inf
-        self.now = self._clock()
+        self.now = self.clock()
         self.batch = self.starting = 0
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
 
@@ -139,7 +140,7 @@ class Reactor:
 
     def refresh(self) -> float:
         """Set `now` to the current time and return it."""
-        self.now = self._clock()
+        self.now = self.clock()
         return self.now
 
     def add(self, fd: int, ready: Ready) -> None:
@@ -220,10 +221,8 @@ class Reactor:
             self._epoll.close()
 
     async def _serve(self) -> None:
-        poll, clock, epoll_fd = self._epoll.poll, self._clock, self._epoll.fileno()
-        ready = self._ready
-        forgone = 0
-        left = _NO_EVENTS
+        poll, clock, epoll_fd = self._epoll.poll, self.clock, self._epoll.fileno()
+        ready, forgone, left = self._ready, 0, _NO_EVENTS
         while True:
             try:
                 await trio.lowlevel.wait_readable(epoll_fd)
@@ -281,7 +280,7 @@ class Reactor:
                     raise
                 except BaseException as fault:
                     _give_up(self._observer, owner, fault)
-            if number < len(events) and self._clock() >= turn_ends:
+            if number < len(events) and self.clock() >= turn_ends:
                 return events[number:]
         return _NO_EVENTS
 
@@ -295,7 +294,7 @@ class Reactor:
                 raise
             except BaseException as fault:
                 _give_up(self._observer, resumable, fault)
-            if again and self._clock() >= turn_ends:
+            if again and self.clock() >= turn_ends:
                 return
 
     async def _expire(self) -> None:

@@ -81,11 +81,13 @@ class PlainStream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be at least 1")
         await trio.lowlevel.checkpoint_if_cancelled()
         data = self.receive_now(max_bytes)
-        fresh, self._fresh = self._fresh, False
         if data is not None:
-            if not fresh:
+            if self._fresh:
+                self._fresh = False
+            else:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             return data
+        self._fresh = False
         while data is None:
             await trio.lowlevel.wait_readable(self._open())  # a checkpoint already
             data = self.receive_now(max_bytes)

@@ -15,7 +15,9 @@ from typing import Final
 import trio
 
 from ..errors import message_of, quote, quote_fault
+from ..loop.reactor import Reactor
 from ..relay.direction import BROKEN
+from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
 from ..relay.streams import PlainStream
 from ..session.session import Session
@@ -29,39 +31,55 @@ _CUT: Final = Completed(Reason.DRAINED)
 class SessionTask:
     """Runs the task of each session of one run of an edge."""
 
-    def __init__(self, handle: Handler, log: Observer, *, graceful_refuse: bool) -> None:
+    def __init__(
+        self, handle: Handler, log: Observer, reactor: Reactor, settle: Ended, *, graceful_refuse: bool
+    ) -> None:
         """Run no task yet.
 
         Args:
             handle: the stages behind the leading decisions, and the endpoint.
             log: logs faults.
+            reactor: counts the tasks that have not run yet.
+            settle: called once for each session, when its stream is closed.
             graceful_refuse: whether refused clients are closed in order, rather than with a reset.
         """
         self._stages = handle
         self._log = log
+        self._reactor = reactor
+        self._settle = settle
         self._graceful_refuse = graceful_refuse
 
-    async def carry(self, session: Session) -> Outcome:
-        """Run a session's stages in a cancel scope of its own; only a cancel from outside it goes on."""
+    async def run(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
+        """Run a session's stages in a cancel scope of its own; only a cancel from outside it goes on.
+
+        Whatever its stages do, its stream is closed and it is settled.
+        """
+        # One coroutine, because one more would take a quarter of a kibibyte for as long as the session lives.
+        self._reactor.starting -= 1
         outcome: Outcome = _CUT
         try:
-            with trio.CancelScope() as scope:
-                session.scope = scope
-                if session.cut_reason is not None:  # before its task began
-                    scope.cancel()
-                try:
-                    outcome = self._checked(session, await self._stages(session))
-                except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
-                    outcome = Completed(Reason.RESET, message_of(error))
-                except BaseException as raised:
-                    outcome = self._guard(session, raised)
-            if session.cut_reason is not None:
-                outcome = Completed(session.cut_reason)
-        except BaseException as raised:
-            outcome = self._fault(session, raised) if _is_stray(raised) else self._guard(session, raised)
-        return outcome
+            try:
+                with trio.CancelScope() as scope:
+                    session.scope = scope
+                    if session.cut_reason is not None:  # before its task began
+                        scope.cancel()
+                    try:
+                        outcome = self._checked(session, await self._stages(session))
+                    except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
+                        outcome = Completed(Reason.RESET, message_of(error))
+                    except BaseException as raised:
+                        outcome = self._guard(session, raised)
+                if session.cut_reason is not None:
+                    outcome = Completed(session.cut_reason)
+            except BaseException as raised:
+                outcome = _CUT
+                outcome = self._fault(session, raised) if _is_stray(raised) else self._guard(session, raised)
+            finally:
+                await self._close(session, stream, outcome)
+        finally:
+            self._settle(session, outcome)
 
-    async def close(self, session: Session, stream: trio.abc.HalfCloseableStream, outcome: Outcome) -> None:
+    async def _close(self, session: Session, stream: trio.abc.HalfCloseableStream, outcome: Outcome) -> None:
         """Close the stream that was accepted; in order, and then the one around it too, if all went well."""
         try:
             if outcome == FINISHED or (self._graceful_refuse and type(outcome) is Reject):

@@ -41,7 +41,6 @@ from .session_task import SessionTask
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
 
-_CUT: Final = Completed(Reason.DRAINED)
 _OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 
 
@@ -125,7 +124,6 @@ class Sessions:
         self._home = EdgeHome(reactor, services, source_prefix)
         self._home_of_tasks = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._unnamed: Service = services.unnamed
-        self._task = SessionTask(chain.handle, log, graceful_refuse=graceful_refuse)
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
         self._ids = itertools.count(1)
@@ -135,6 +133,8 @@ class Sessions:
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._endings = Endings(log)
+        self._settle: Ended = self._ended  # bound once, because each relay keeps it
+        self._run = SessionTask(chain.handle, log, reactor, self._settle, graceful_refuse=graceful_refuse).run
         self.live = live
         self.recent = self._endings.recent
 
@@ -187,7 +187,7 @@ class Sessions:
         """Have the endpoint carry a session without a task."""
         self.live.add(session)
         session.began = True
-        begun = endpoint.begin(session, sock, b"", self._ended)
+        begun = endpoint.begin(session, sock, b"", self._settle)
         if begun is True:
             if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
                 session.carrier.cut(session.cut_reason)
@@ -261,25 +261,13 @@ class Sessions:
     def _start_task(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
         session.stream = stream
         session.live_in(self._home_of_tasks)
-        self._tasks.start_soon(self._carry, session, stream, name="a session")
+        self._tasks.start_soon(self._run, session, stream, name="a session")
         self._reactor.starting += 1
 
     @property
     def _tasks(self) -> trio.Nursery:
         assert self._nursery is not None, "admitted before run()"
         return self._nursery
-
-    async def _carry(self, session: Session, stream: trio.abc.HalfCloseableStream) -> None:
-        """Run a session's task; whatever its stages do, its stream is closed and it is settled."""
-        self._reactor.starting -= 1
-        outcome: Outcome = _CUT
-        try:
-            try:
-                outcome = await self._task.carry(session)
-            finally:
-                await self._task.close(session, stream, outcome)
-        finally:
-            self._ended(session, outcome)
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """Unregister a session whose sockets are closed, and settle it."""
