@@ -204,13 +204,13 @@ class Forwarding:
 
         A connect that fails is an outcome with its reason.
         """
-        known = None if self._choose is None else session.state.get(Upstream)
-        upstream = known or self.upstream(session)
+        upstream = (self._choose and session.state.get(Upstream)) or self.upstream(session)
         if isinstance(upstream, Reject):
             return upstream
         stream = session.stream
         if isinstance(stream, PlainStream) and self.carries(session, upstream):
-            return await lend(session, stream, self._reactor, partial(self._begin, session, upstream))
+            begin = partial(self._begin, session, upstream)
+            return await lend(session, stream, self._reactor, begin)
         session.lead_to(upstream.destination)
         try:
             up = await upstream.open_stream()
