@@ -12,8 +12,8 @@ from tests.support.dns_server import dns_server
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
-from trioedge.upstreams import resolver as resolver_module
 from trioedge.telemetry.observer import Observer
+from trioedge.upstreams import resolver as resolver_module
 from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.upstreams.name_servers import NameServers
 from trioedge.upstreams.query_queue import PLACES
