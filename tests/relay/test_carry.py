@@ -178,7 +178,7 @@ async def test_a_bare_socket_is_not_lent_while_a_relay_carries_its_session() -> 
         await trio.testing.wait_all_tasks_blocked()
         carrier = ends.session.carrier
 
-        def begin(sock: socket.socket, prefetched: bytes, ended: Ended) -> None:
+        def begin(sock: socket.SocketType, prefetched: bytes, ended: Ended) -> None:
             raise AssertionError("begun")
 
         with pytest.raises(RuntimeError, match="has a relay already"):
@@ -434,7 +434,7 @@ async def test_a_socket_that_nothing_begins_to_carry_is_reset(carrier: bool) -> 
             def cut(self, reason: Reason) -> None:
                 cut.append(reason)
 
-        def begin(sock: socket.socket, prefetched: bytes, ended: Ended) -> None:
+        def begin(sock: socket.SocketType, prefetched: bytes, ended: Ended) -> None:
             if carrier:
                 ends.session.carrier = Carrier()  # type: ignore[assignment]
             raise LookupError("bug")

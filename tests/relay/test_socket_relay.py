@@ -159,6 +159,24 @@ async def test_prefetched_bytes_reach_the_upstream_first() -> None:
             assert await receive_exactly(upstream, 25) == b"read ahead, then the rest"
 
 
+async def test_bytes_that_wait_behind_prefetched_ones_leave_with_them() -> None:
+    async with open_wires() as wires:
+        wire = wires.connect(prefetched=b"read ahead, ", spoken=b"then the rest")
+        assert wire.upstream.recv(100) == b"read ahead, then the rest"
+        assert wire.session.bytes_up == 25
+
+
+@pytest.mark.parametrize(("ahead", "together"), [(BUFFER_BYTES - 2, BUFFER_BYTES), (BUFFER_BYTES + 2,) * 2])
+async def test_prefetched_bytes_and_those_behind_them_are_at_most_a_buffer_unless_more_were_read_ahead(
+    ahead: int, together: int
+) -> None:
+    async with open_wires() as wires:
+        wire = wires.connect(prefetched=bytes(ahead), spoken=b"later")
+        assert wire.relay.up.moved + len(wire.relay.up.backlog or b"") == together
+        async with stream(wire.upstream) as upstream:
+            assert (await receive_exactly(upstream, ahead + 5)).endswith(b"\0later")
+
+
 async def test_a_greeting_whose_event_has_passed_reaches_the_client() -> None:
     async with open_wires() as wires:
         wire = wires.connect(greeting=b"hello, ")

@@ -48,6 +48,14 @@ async def test_a_paused_session_moves_its_allowance_and_after_the_lift_every_byt
         assert wire.outcomes == [Completed()]
 
 
+async def test_bytes_behind_prefetched_ones_count_for_the_allowance() -> None:
+    async with open_wires() as wires:
+        wire = wires.connect(allowance=Allowance(3), prefetched=b"ahead", spoken=b"behind")
+        await trio.sleep(0.02)
+        assert wire.upstream.recv(100) == b"aheadbeh"
+        assert wire.relay.paused
+
+
 async def test_a_lift_resumes_a_relay_whose_sockets_have_no_new_event() -> None:
     async with open_wires() as wires:
         allowance = Allowance(0)

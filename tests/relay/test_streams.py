@@ -80,6 +80,55 @@ async def test_a_detached_stream_is_closed_and_its_socket_is_open() -> None:
     await far.aclose()
 
 
+async def test_a_bare_socket_is_carried_as_it_is_and_is_whole_once_it_is_asked_for() -> None:
+    sock, far = tcp_pair()
+    bare = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, sock.detach())
+    bare.setblocking(False)
+    near, fd = PlainStream(bare), bare.fileno()
+    heard: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def hear() -> None:
+            heard.append(await near.receive_some())
+
+        await trio.testing.wait_all_tasks_blocked()
+        whole = near.socket
+        assert (type(whole), whole.fileno(), whole.gettimeout()) == (socket.socket, fd, 0.0)
+        assert near.socket is whole
+        far.send(b"early")
+    assert heard == [b"early"]
+    assert near.detach() == (whole, b"")
+    whole.close()
+    far.close()
+
+
+async def test_the_first_read_of_a_fresh_stream_gives_no_other_task_a_turn_if_bytes_are_there() -> None:
+    sock, far = tcp_pair()
+    near = PlainStream(sock, fresh=True)
+    far.send(b"of a client")
+    with pytest.raises(AssertionError), trio.testing.assert_checkpoints():
+        await near.receive_some(2)
+    for _ in range(3):
+        with trio.testing.assert_checkpoints():
+            await near.receive_some(2)
+    await near.aclose()
+    far.close()
+
+
+async def test_the_first_read_of_a_fresh_stream_may_be_cancelled() -> None:
+    sock, far = tcp_pair()
+    near = PlainStream(sock, fresh=True)
+    far.send(b"all of it")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await near.receive_some()
+    assert scope.cancelled_caught
+    assert await near.receive_some() == b"all of it"
+    await near.aclose()
+    far.close()
+
+
 async def test_a_cancelled_receive_receives_nothing() -> None:
     near, far = map(PlainStream, tcp_pair())
     with trio.move_on_after(0.01) as scope:

@@ -147,6 +147,7 @@ async def test_an_evicted_session_has_both_sockets_closed_when_evict_returns(kin
         edge = edge_of(endpoint)
         async with serving(edge) as edge_port, await connect(edge_port) as client:
             await wait_for_phase(edge, "relaying")
+            await trio.testing.wait_all_tasks_blocked(0.01)  # the upstream, which is in this process, has accepted
             files = open_files()
             assert edge.evict(source="127.0.0.1") == 1
             if kind != "another stream":  # whose task closes both next

@@ -55,7 +55,7 @@ class Wires:
         self.made: list[Wire] = []
 
     def connect(
-        self, *, prefetched: bytes = b"", greeting: bytes = b"", up_meter: Meter | None = None,
+        self, *, prefetched: bytes = b"", spoken: bytes = b"", greeting: bytes = b"", up_meter: Meter | None = None,
         allowance: Allowance | None = None, down_rate: float = inf, up_rate: float = inf,
         local: bool = False, **limits: float,
     ) -> Wire:  # fmt: skip
@@ -63,6 +63,7 @@ class Wires:
 
         Args:
             prefetched: what a stage has read from the client.
+            spoken: what the client has sent behind that before the relay begins.
             greeting: what the upstream has sent, its event having passed.
             up_meter: counts the service's bytes to the upstream.
             allowance: as `Session` has it.
@@ -74,6 +75,7 @@ class Wires:
         (client, down), (upstream, up) = (local_pair() if local else tcp_pair() for _ in range(2))
         if greeting:
             upstream.send(greeting)
+        client.send(spoken)
         session = make_session(now=trio.current_time())
         session.allowance = allowance
         session.pace(down_rate, up_rate)

@@ -14,7 +14,7 @@ cannot keep the session's rates. Any other client stream has a task (:meth:`Forw
 """
 
 import socket
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -222,16 +222,12 @@ class Forwarding:
 
         A connect that fails is an outcome with its reason.
         """
-        known = None if self._choose is None else session.state.get(Upstream)
-        upstream = known or self.upstream(session)
+        upstream = (self._choose and session.state.get(Upstream)) or self.upstream(session)
         if isinstance(upstream, Reject):
             return upstream
         stream = session.stream
         if isinstance(stream, PlainStream) and self.carries(session, upstream):
-
-            def begin(down: socket.SocketType, prefetched: bytes, ended: Ended) -> None:
-                self._begin(session, upstream, down, prefetched, ended)
-
+            begin = partial(self._begin, session, upstream)
             return await lend(session, stream, self._reactor, begin)
         session.lead_to(upstream.destination)
         try:

@@ -106,11 +106,13 @@ class Reactor:
             :meth:`refresh` first.
         batch: how many sockets are ready in the current batch of events.
         buffer: the memory that all reads share. A callback must use up or copy what it read before it returns.
+        clock: gives the present time, and leaves `now` as it is.
+        starting: tasks of sessions that callbacks have started and that have not run yet; their owner counts them.
         parting: the sockets that are being closed in order, the first one first; see :mod:`.parting`.
     """
 
-    __slots__ = ("_again", "_clock", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer",
-                 "now", "parting")  # fmt: skip
+    __slots__ = ("_again", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer", "clock",
+                 "now", "parting", "starting")  # fmt: skip
 
     def __init__(self, observer: Observer) -> None:
         """Open the epoll object; only within a Trio run.
@@ -119,7 +121,7 @@ class Reactor:
             observer: logs the exceptions that callbacks raise.
         """
         self._observer = observer
-        self._clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._epoll = select.epoll()
         # `_ready` has the owner of every registered descriptor. `_again` is in the order of the calls; an object may be
         # in it twice. `_timer` is due at `_due`, no later than the earliest of the `_deadlines`.
@@ -128,8 +130,8 @@ class Reactor:
         self._deadlines: Deadlines[Expiring] = Deadlines(TICK_SECONDS)
         self._timer = trio.CancelScope()
         self._due = inf
-        self.now = self._clock()
-        self.batch = 0
+        self.now = self.clock()
+        self.batch = self.starting = 0
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.parting: dict[Parting, None] = {}
 
@@ -143,7 +145,7 @@ class Reactor:
 
     def refresh(self) -> float:
         """Set `now` to the current time and return it."""
-        self.now = self._clock()
+        self.now = self.clock()
         return self.now
 
     def add(self, fd: int, ready: Ready) -> None:
@@ -223,10 +225,8 @@ class Reactor:
             self._epoll.close()
 
     async def _serve(self) -> None:
-        poll, clock, epoll_fd = self._epoll.poll, self._clock, self._epoll.fileno()
-        ready = self._ready
-        forgone = 0
-        left = _NO_EVENTS
+        poll, clock, epoll_fd = self._epoll.poll, self.clock, self._epoll.fileno()
+        ready, forgone, left = self._ready, 0, _NO_EVENTS
         while True:
             try:
                 await trio.lowlevel.wait_readable(epoll_fd)
@@ -236,10 +236,10 @@ class Reactor:
             turn_ends = clock() + TURN_SECONDS
             while True:
                 # Peers on this machine answer while the reactor works, so poll again before it parks in Trio. If no
-                # socket is ready, yield the processor to a peer on this core, and poll once more. Measured: this saves
-                # half of a round trip and a fifth of a session (docs/explanation/performance.md).
+                # socket is ready, yield the processor to a peer on this core, and poll once more: this saves half of a
+                # round trip (docs/explanation/performance.md). Tasks that start bring it sockets: they run first.
                 events = left or poll(0, BATCH_EVENTS)
-                if not events and not self._again:
+                if not events and not self._again and not self.starting:
                     if forgone:
                         forgone -= 1
                         break
@@ -268,7 +268,7 @@ class Reactor:
                 if self._again:
                     self._resume(turn_ends)
                     now = clock()
-                if left or now >= turn_ends:
+                if left or now >= turn_ends or (self.starting and not events):
                     await trio.lowlevel.checkpoint()
                     turn_ends = clock() + TURN_SECONDS
 
@@ -284,7 +284,7 @@ class Reactor:
                     raise
                 except BaseException as fault:
                     _give_up(self._observer, owner, fault)
-            if number < len(events) and self._clock() >= turn_ends:
+            if number < len(events) and self.clock() >= turn_ends:
                 return events[number:]
         return _NO_EVENTS
 
@@ -298,7 +298,7 @@ class Reactor:
                 raise
             except BaseException as fault:
                 _give_up(self._observer, resumable, fault)
-            if again and self._clock() >= turn_ends:
+            if again and self.clock() >= turn_ends:
                 return
 
     async def _expire(self) -> None:

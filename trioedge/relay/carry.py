@@ -16,7 +16,7 @@ from .socket_relay import Ended, Relay
 from .stream_relay import StreamRelay, close_hard
 from .streams import PlainStream
 
-Begin: TypeAlias = Callable[[socket.socket, bytes, Ended], None]
+Begin: TypeAlias = Callable[[socket.SocketType, bytes, Ended], None]
 """Begins to carry a client's socket; takes the bytes that were read from it, and the callback for its end."""
 
 
@@ -102,7 +102,7 @@ async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, r
     sock, greeting = up.detach()
     relayed = False
 
-    def begin(client: socket.socket, prefetched: bytes, ended: Ended) -> None:
+    def begin(client: socket.SocketType, prefetched: bytes, ended: Ended) -> None:
         nonlocal relayed
         _check_new(sock, reactor)  # another session may have begun with it meanwhile
         session.carrier = relay = Relay(session, reactor, client, sock, ended)
@@ -192,7 +192,7 @@ def _check_free(session: Session) -> None:
         raise RuntimeError(f"session {session.id} has no stream: only a session with a task can be relayed")
 
 
-def _check_new(sock: socket.socket, reactor: Reactor) -> None:
+def _check_new(sock: socket.SocketType, reactor: Reactor) -> None:
     """Raise SocketInUseError if the reactor knows the socket of a new upstream."""
     if sock.fileno() in reactor:
         raise SocketInUseError(f"{quote(sock)} carries another session already: each session needs a socket of its own")

@@ -100,9 +100,9 @@ class Direction:
 
     async def carry(self) -> End:
         """Carry bytes until the source ends or a stream fails; call it once."""
-        session, source, rate, sink = self._session, self.source, self._rate, self.sink
-        plain_source = source if isinstance(source, PlainStream) else None
-        plain_sink = sink if isinstance(sink, PlainStream) else None
+        session, rate = self._session, self._rate
+        plain_source = self.source if isinstance(self.source, PlainStream) else None
+        plain_sink = self.sink if isinstance(self.sink, PlainStream) else None
         data: bytes | bytearray | None
         while True:
             allowance, size = session.allowance, BUFFER_BYTES
@@ -113,7 +113,7 @@ class Direction:
             self.receiving = True
             try:
                 if plain_source is None:
-                    data = await source.receive_some(size)
+                    data = await self.source.receive_some(size)
                 else:  # as `receive_some` does, without a coroutine
                     data = plain_source.receive_now(size)
                     if data is not None:

@@ -69,7 +69,7 @@ class StreamRelay:
             up: the upstream's stream.
         """
         self._session, self._reactor = session, reactor
-        service, clock = session.service, reactor.refresh
+        service, clock = session.service, reactor.clock
         self._up = Direction(session, down, up, service.up, clock, upwards=True, beneath=up)
         self._down = Direction(session, up, down, service.down, clock, upwards=False, beneath=session.accepted)
         self._half_closed = self._idle = False

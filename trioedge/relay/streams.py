@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from socket import AF_UNIX, SHUT_WR
+from socket import AF_UNIX, SHUT_WR, SocketType
 from socket import socket as Socket  # noqa: N812 - the streams have a property of that name
 from typing import Any, Final, TypeAlias
 
 import trio
 
 from ..errors import quote
-from ..loop.sockets import received_bytes, reset, unacknowledged_bytes
+from ..loop.sockets import close, for_users, received_bytes, reset, unacknowledged_bytes
 
 RECEIVE_BYTES: Final = 65536
 
@@ -26,26 +26,32 @@ class PlainStream(trio.abc.HalfCloseableStream):
     :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
 
     Attributes:
-        before_use: called once, before the first byte is received or sent; None where there is none. A `detach` does
-            not call it. See :data:`BeforeUse`.
+        before_use: called once, before the first byte moves, but not by `detach`; see :data:`BeforeUse`, or None.
     """
 
-    __slots__ = ("_busy", "_empty", "_finished", "_sock", "_unread", "before_use")
+    __slots__ = ("_busy", "_empty", "_finished", "_fresh", "_sock", "_unread", "before_use")
 
-    def __init__(self, sock: Socket) -> None:
-        self._sock: Socket | None = sock
+    def __init__(self, sock: SocketType, *, fresh: bool = False) -> None:
+        """Take a socket, which the stream closes.
+
+        A read that finds bytes gives other tasks a turn. The first one of a `fresh` stream does not, because the task
+        that reads has just begun.
+        """
+        self._sock: SocketType | None = sock
         self._unread = b""
         self._busy = False
         self._empty = False  # the last read came back short, so the next one waits before it tries
         self._finished = False
+        self._fresh = fresh
         self.before_use: BeforeUse | None = None
 
-    def _begin_use(self, before_use: "BeforeUse") -> None:
-        self.before_use = None
-        words, then = before_use()
-        if self._send_now(words) < len(words):
-            raise trio.BrokenResourceError("the client does not read")
-        then()
+    def _begin_use(self) -> None:
+        before_use, self.before_use = self.before_use, None
+        if before_use is not None:
+            words, then = before_use()
+            if self._send_now(words) < len(words):
+                raise trio.BrokenResourceError("the client does not read")
+            then()
 
     @property
     def socket(self) -> Socket:
@@ -54,6 +60,12 @@ class PlainStream(trio.abc.HalfCloseableStream):
         Raises:
             trio.ClosedResourceError: it was closed or detached.
         """
+        sock = self._open()
+        if not isinstance(sock, Socket):  # a bare one of the listener; few stages ask for more
+            sock = self._sock = for_users(sock)
+        return sock
+
+    def _open(self) -> SocketType:
         if self._sock is None:
             raise trio.ClosedResourceError
         return self._sock
@@ -66,29 +78,30 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """
         self._unread = _bytes_of(data) + self._unread
 
-    def detach(self) -> tuple[Socket, bytes]:
+    def detach(self) -> tuple[SocketType, bytes]:
         """Give away the socket and the bytes that were un-read; the stream is closed from now on.
 
         Raises:
             trio.ClosedResourceError: it was closed or detached.
         """
-        sock, unread = self.socket, self._unread
+        given = self._open(), self._unread
         self._sock, self._unread = None, b""
-        return sock, unread
+        return given
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive at least one byte, or none at the end. After a cancel nothing was received."""
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.before_use is not None:
-            self._begin_use(self.before_use)
-        data = self.receive_now(max_bytes)
-        if data is not None:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        self._begin_use()
+        if (data := self.receive_now(max_bytes)) is not None:
+            if not self._fresh:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            self._fresh = False
             return data
+        self._fresh = False
         while data is None:
-            await trio.lowlevel.wait_readable(self.socket)  # a checkpoint already
+            await trio.lowlevel.wait_readable(self._open())  # a checkpoint already
             data = self.receive_now(max_bytes)
         return data
 
@@ -106,9 +119,8 @@ class PlainStream(trio.abc.HalfCloseableStream):
         if self._empty:
             self._empty = False
             return None
-        size = max_bytes or RECEIVE_BYTES
         try:
-            data = self.socket.recv(size)
+            data = self._open().recv(size := max_bytes or RECEIVE_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -123,15 +135,14 @@ class PlainStream(trio.abc.HalfCloseableStream):
         self._busy = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            if self.before_use is not None:
-                self._begin_use(self.before_use)
+            self._begin_use()
             sent = self._send_now(data)
             if sent == len(data):
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return
             rest = memoryview(data)[sent:]
             while rest:
-                await trio.lowlevel.wait_writable(self.socket)
+                await trio.lowlevel.wait_writable(self._open())
                 rest = rest[self._send_now(rest) :]
         finally:
             self._busy = False
@@ -161,17 +172,16 @@ class PlainStream(trio.abc.HalfCloseableStream):
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until at least one byte can be sent."""
         with self._one_at_a_time():
-            await trio.lowlevel.wait_writable(self.socket)
+            await trio.lowlevel.wait_writable(self._open())
 
     async def send_eof(self) -> None:
         """Close the sending half; receiving goes on. After a cancel it is not closed."""
         with self._one_at_a_time():
             await trio.lowlevel.checkpoint()
-            if self.before_use is not None:
-                self._begin_use(self.before_use)
+            self._begin_use()
             self._finished = True
             try:
-                self.socket.shutdown(SHUT_WR)
+                self._open().shutdown(SHUT_WR)
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
 
@@ -213,16 +223,16 @@ class PlainStream(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """Close now; a task that waits on the stream gets a ClosedResourceError."""
-        if self._sock is not None:
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
-            self._sock, self._unread = None, b""
+        self._close(close)
 
     def close_reset(self) -> None:
         """Close now, with a reset."""
+        self._close(reset)
+
+    def _close(self, how: Callable[[SocketType], None]) -> None:
         if self._sock is not None:
             trio.lowlevel.notify_closing(self._sock)
-            reset(self._sock)
+            how(self._sock)
             self._sock, self._unread = None, b""
 
     async def aclose(self) -> None:

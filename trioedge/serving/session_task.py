@@ -8,7 +8,6 @@
 | nothing, and leaves a cancel scope open | ``fault``, logged |
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from typing import Final
@@ -16,7 +15,9 @@ from typing import Final
 import trio
 
 from ..errors import message_of, quote, quote_fault
+from ..loop.reactor import Reactor
 from ..relay.direction import BROKEN
+from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
 from ..relay.streams import BareReplayStream, PlainStream
 from ..session.session import Session
@@ -37,57 +38,58 @@ class SessionTasks:
 
     nursery: trio.Nursery
 
-    def __init__(
-        self, log: Observer, home: Home, ended: Callable[[Session, Outcome], object], *, graceful_refuse: bool
-    ) -> None:
+    def __init__(self, log: Observer, reactor: Reactor, home: Home, settle: Ended, *, graceful_refuse: bool) -> None:
         """Run no task yet.
 
         Args:
             log: logs faults.
+            reactor: counts the tasks that have not run yet.
             home: the edge as these sessions see it: its clock is read each time.
-            ended: called with a session whose stream is closed.
+            settle: called once for each session, when its stream is closed.
             graceful_refuse: whether refused clients are closed in order, rather than with a reset.
         """
         self._log = log
+        self._reactor = reactor
         self._home = home
-        self._ended = ended
+        self._settle = settle
         self._graceful_refuse = graceful_refuse
 
     def start(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
         """Start the task of a registered session, which runs a part of the chain; its stream is closed at the end."""
         session.stream = stream
         session.live_in(self._home)
-        self.nursery.start_soon(self._run, session, stream, handle)
+        self.nursery.start_soon(self._run, session, stream, handle, name="a session")
+        self._reactor.starting += 1
 
     async def _run(self, session: Session, stream: PlainStream | BareReplayStream, handle: Handler) -> None:
-        outcome: Outcome = Completed(Reason.DRAINED)
+        """Run a session's part of the chain in a cancel scope of its own; only a cancel from outside it goes on.
+
+        Whatever its stages do, its stream is closed and it is settled.
+        """
+        # One coroutine, because one more would take a quarter of a kibibyte for as long as the session lives.
+        self._reactor.starting -= 1
+        outcome: Outcome = _CUT
         try:
             try:
-                outcome = await self._carry(session, handle)
+                with trio.CancelScope() as scope:
+                    session.scope = scope
+                    if session.cut_reason is not None:  # before its task began
+                        scope.cancel()
+                    try:
+                        outcome = self._checked(session, await handle(session))
+                    except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
+                        outcome = Completed(Reason.RESET, message_of(error))
+                    except BaseException as raised:
+                        outcome = self._guard(session, raised)
+                if session.cut_reason is not None:
+                    outcome = Completed(session.cut_reason)
+            except BaseException as raised:
+                outcome = _CUT
+                outcome = self._fault(session, raised) if _is_stray(raised) else self._guard(session, raised)
             finally:
                 await self._close(session, stream, outcome)
         finally:
-            self._ended(session, outcome)
-
-    async def _carry(self, session: Session, handle: Handler) -> Outcome:
-        """Run a session's part of the chain in a cancel scope of its own; only a cancel from outside it goes on."""
-        outcome: Outcome = _CUT
-        try:
-            with trio.CancelScope() as scope:
-                session.scope = scope
-                if session.cut_reason is not None:  # before its task began
-                    scope.cancel()
-                try:
-                    outcome = self._checked(session, await handle(session))
-                except trio.BrokenResourceError as error:  # the client left while a stage was talking to it
-                    outcome = Completed(Reason.RESET, message_of(error))
-                except BaseException as raised:
-                    outcome = self._guard(session, raised)
-            if session.cut_reason is not None:
-                outcome = Completed(session.cut_reason)
-        except BaseException as raised:
-            outcome = self._fault(session, raised) if _is_stray(raised) else self._guard(session, raised)
-        return outcome
+            self._settle(session, outcome)
 
     async def _close(self, session: Session, stream: trio.abc.Stream, outcome: Outcome) -> None:
         """Close the stream that was accepted; in order, and then the one around it too, if all went well."""

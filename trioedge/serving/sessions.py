@@ -25,7 +25,7 @@ from ..errors import quote, quote_fault
 from ..loop.parting import part_now
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
-from ..loop.sockets import close, for_users, reset
+from ..loop.sockets import close, reset
 from ..relay.answers import answer_behind, answer_refused
 from ..relay.socket_relay import Ended
 from ..relay.stream_relay import close_hard
@@ -134,8 +134,9 @@ class Sessions:
         self._home = EdgeHome(reactor, services, source_prefix)
         self._unnamed: Service = services.unnamed
         self._handle, self._behind = chain.handle, chain.behind
+        self._settle: Ended = self._ended  # bound once, because each relay keeps it
         home = EdgeHome(FreshClock(reactor), services, source_prefix)
-        self._tasks = SessionTasks(log, home, self._ended, graceful_refuse=graceful_refuse)
+        self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
         self._ids = itertools.count(1)
@@ -148,7 +149,7 @@ class Sessions:
         self._handshakes: Handshakes | None = None
         if chain.handshakes:
             self._handshakes = Handshakes(
-                chain.handshakes, reactor, log, answers, self._through, self._ended, max_waiting=max_handshakes,
+                chain.handshakes, reactor, log, answers, self._through, self._settle, max_waiting=max_handshakes,
                 graceful_refuse=graceful_refuse,
             )  # fmt: skip
         self.live = live
@@ -220,7 +221,7 @@ class Sessions:
         endpoint = self._endpoint
         if endpoint is not None:
             session.began = True
-            begun = endpoint.begin(session, sock, prefetched, self._ended)
+            begun = endpoint.begin(session, sock, prefetched, self._settle)
             if begun is True:
                 if session.cut_reason is not None and session.carrier is not None:  # before it had a carrier
                     session.carrier.cut(session.cut_reason)
@@ -233,7 +234,7 @@ class Sessions:
                     f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject"
                 )
             session.began = False
-        stream, handle = PlainStream(for_users(sock)), self._behind
+        stream, handle = PlainStream(sock, fresh=True), self._behind
         if prefetched:
             stream.unread(prefetched)
         if session.answer is not None:

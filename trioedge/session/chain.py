@@ -218,13 +218,17 @@ def _wrap(stage: Any, call_next: Handler) -> Handler:
     async def handler(session: Session) -> Outcome:
         outcome = await middleware(session, go_on)
         if type(outcome) is not Completed and type(outcome) is not Reject:
-            raise TypeError(
-                f"middleware {name_of(stage)} returned {quote(outcome)}; it must `return await call_next(session)`, "
-                "or Completed or Reject of its own"
-            )
+            raise _no_outcome(stage, outcome)
         return outcome
 
     return handler
+
+
+def _no_outcome(stage: object, answer: object) -> TypeError:
+    return TypeError(
+        f"middleware {name_of(stage)} returned {quote(answer)}; it must `return await call_next(session)`, "
+        "or Completed or Reject of its own"
+    )
 
 
 async def _give(refusal: Reject) -> Outcome:

@@ -49,15 +49,14 @@ class SessionFields(EdgeFields):
         "_accepted",
         "_address_rules",
         "_allowance",
-        "_clock",
         "_cut_detail",
         "_cut_reason",
         "_deferred",
         "_destination",
         "_device",
         "_down_rate",
-        "_find",
         "_half_closed_seconds",
+        "_home",
         "_id",
         "_idle_seconds",
         "_listener",
@@ -68,7 +67,6 @@ class SessionFields(EdgeFields):
         "_source_bytes",
         "_source_key",
         "_source_port",
-        "_source_prefix",
         "_started_at",
         "_state",
         "_stream",
@@ -111,10 +109,10 @@ class SessionFields(EdgeFields):
         self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = self._upstream = None
         self._id, self._listener, self._started_at = id, listener, now
         self._source, self._source_bytes, self._source_port = source, source_bytes, source_port
-        self._source_prefix = prefix = home.source_prefix
+        prefix = home.source_prefix
         self._source_key = source_bytes if len(source_bytes) < prefix.cut_from else prefix.key(source_bytes)
         self._peer: tuple[str, bytes, bytes] | None = None  # its address, bytes and key, once a stage moved the source
-        self._service, self._clock, self._find = service, home.clock, home.find
+        self._service, self._home = service, home
         self._destination: str | None = None
         self._address_rules: tuple[AddressRules, ...] = ()
         self._device: str | None = None
@@ -147,7 +145,7 @@ class SessionFields(EdgeFields):
     @property
     def now(self) -> float:
         """The edge's clock in seconds; for leading decisions, the time of the current batch of events."""
-        return self._clock.now
+        return self._home.clock.now
 
     @property
     def policy(self) -> "Policy":
@@ -251,12 +249,12 @@ class SessionFields(EdgeFields):
 
     def live_in(self, home: Home) -> None:
         """Replace the clock and the look-up of services; a session with a task reads the clock each time."""
-        self._clock, self._find = home.clock, home.find
+        self._home = home
 
     def come_from(self, source: str, packed: bytes, port: int) -> None:
         """Have another source; the registry calls this."""
         self._source, self._source_bytes, self._source_port = source, packed, port
-        self._source_key = self._source_prefix.key(packed)
+        self._source_key = self._home.source_prefix.key(packed)
 
     def use(self, device: str | None) -> None:
         """Have another device; the registry calls this."""
@@ -264,7 +262,7 @@ class SessionFields(EdgeFields):
 
 
 use_c_getters(
-    SessionFields, now="_clock.now", policy="_service.policy", destination="_destination",
+    SessionFields, now="_home.clock.now", policy="_service.policy", destination="_destination",
     idle_seconds="_idle_seconds", half_closed_seconds="_half_closed_seconds", allowance="_allowance", stream="_stream",
 )  # fmt: skip
 

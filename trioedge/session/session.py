@@ -42,7 +42,7 @@ class Session(SessionFields):
     def service(self, service: "Service | str") -> None:
         if self._began:
             raise RuntimeError("session.service is final once the endpoint has begun: name it in a stage")
-        found = self._find(service)
+        found = self._home.find(service)
         if not isinstance(found, Reject) and found.live >= found.max_sessions and found is not self._service:
             found = TOO_MANY_SESSIONS
         self._refusal = found if isinstance(found, Reject) else None
