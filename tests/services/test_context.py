@@ -57,6 +57,10 @@ class FakeEdge:
         await trio.sleep(self.seconds)
         return True
 
+    def recall(self, service: str, password: str) -> bool | None:
+        self.asked.append((service, password))
+        return None
+
     def addresses(self) -> tuple[str, ...]:
         return ("tcp://127.0.0.1:6380",)
 
@@ -177,11 +181,12 @@ async def test_text_is_parsed_before_the_edge_resolves_it() -> None:
         await world.context.resolve("shop.example")
 
 
-async def test_relay_and_verify_pass_their_arguments_to_the_edge() -> None:
+async def test_relay_verify_and_recall_pass_their_arguments_to_the_edge() -> None:
     world, session = make_world(), make_session()
     assert await world.context.relay(session, "tcp://192.0.2.9:80") == Completed()
     assert await world.context.verify("shop", "secret")
-    assert world.edge.asked == [(session, "tcp://192.0.2.9:80"), ("shop", "secret")]
+    assert world.context.recall("shop", "other") is None
+    assert world.edge.asked == [(session, "tcp://192.0.2.9:80"), ("shop", "secret"), ("shop", "other")]
 
 
 CALLS: dict[str, Callable[[EdgeContext], Awaitable[object]]] = {

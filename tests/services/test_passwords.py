@@ -133,6 +133,39 @@ async def test_at_capacity_the_answer_that_expires_first_is_evicted_however_ofte
     assert len(passwords._known) == 2
 
 
+async def test_recall_knows_what_was_verified_and_nothing_else(
+    mock_clock: trio.testing.MockClock, slowly: Slowly
+) -> None:
+    passwords, hashed = Passwords(), hash_password("secret")
+    cases = [("secret", hashed), ("wrong", hashed), ("secret", None)]
+    assert [passwords.recall(*case, "shop") for case in cases] == [None, None, None]
+    for case in cases:
+        await passwords.verify(*case, "shop")
+    mock_clock.jump(REMEMBERED_SECONDS - 0.25)
+    assert [passwords.recall(*case, "shop") for case in cases] == [True, False, False]
+    assert passwords.recall("secret", hashed, "another") is None
+    assert passwords.recall("secret", hash_password("secret"), "shop") is None, "another salt, as after a change"
+    mock_clock.jump(0.25)
+    assert [passwords.recall(*case, "shop") for case in cases] == [None, None, None]
+    assert slowly.asked == 3
+
+
+async def test_recall_knows_of_a_password_that_is_too_long_that_it_is_wrong() -> None:
+    assert Passwords().recall("x" * 1025, hash_password("secret")) is False
+
+
+async def test_recall_knows_a_service_without_a_hash_as_long_as_the_hashes_cost_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords, cheap = Passwords(), hash_password("secret")
+    monkeypatch.setattr(module, "COST_LOG2", 2)
+    await passwords.verify("guess", None, "ghost")
+    await passwords.verify("secret", cheap, "shop")
+    assert passwords.recall("guess", None, "ghost") is False
+    await passwords.verify("secret", hash_password("secret"), "dear")
+    assert passwords.recall("guess", None, "ghost") is None
+
+
 async def test_a_changed_hash_applies_at_once() -> None:
     passwords, old, new = Passwords(), hash_password("old"), hash_password("new")
     assert await passwords.verify("old", old)

@@ -110,12 +110,17 @@ async def test_verify_says_whether_a_password_is_the_services() -> None:
         "tcp://127.0.0.1:6380", [te.Identify("shop"), kept], te.Forward("tcp://192.0.2.9:1"), control=control
     )
     async with open_edge(edge):
-        verify = kept.context.verify
+        verify, recall = kept.context.verify, kept.context.recall
+        assert recall("shop", "right") is None
         assert await verify("shop", "right")
+        assert recall("shop", "right") is True
         assert not await verify("shop", "wrong")
         assert not await verify("open", "")
         assert not await verify("off", "right")
         assert not await verify("unknown", "right")
+        assert [recall(name, "right") for name in ("off", "unknown")] == [False, False]
+        await control.put("shop", te.Policy(enabled=False))
+        assert not recall("shop", "right")
 
 
 async def test_a_password_that_a_snapshot_changes_during_the_check_is_not_the_services_any_more() -> None:

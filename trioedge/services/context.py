@@ -79,6 +79,9 @@ class EdgeFunctions(Protocol):
     async def verify(self, service: str, password: str, source: Session | str | None, /) -> bool:
         """See :meth:`EdgeContext.verify`."""
 
+    def recall(self, service: str, password: str, /) -> bool | None:
+        """See :meth:`EdgeContext.recall`."""
+
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`EdgeContext.listeners`."""
 
@@ -223,3 +226,10 @@ class EdgeContext:
     def verify(self, service: str, password: str, source: Session | str | None = None) -> Awaitable[bool]:
         """Return whether a password is a service's; an async method, see :meth:`Edge.verify`."""
         return self._edge.verify(service, password, source)
+
+    def recall(self, service: str, password: str) -> bool | None:
+        """Return what :meth:`verify` knows from memory, at once; None if it must compute a hash first, in a task.
+
+        A handshake asks this, and then ``yield te.Background(context.verify, service, password, session)``.
+        """
+        return self._edge.recall(service, password)

@@ -108,6 +108,7 @@ class Passwords:
         self._key = secrets.token_bytes(32)
         self._dummy = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(KEY_BYTES)
         self._cost = COST_LOG2  # of the last hash, so that a service without one takes as long
+        self._absent = write_hash(self._cost, *self._dummy)
         self._known: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         self._asking: dict[bytes, trio.Event] = {}
         self._threads = trio.CapacityLimiter(THREADS)
@@ -132,21 +133,33 @@ class Passwords:
         if len(secret) > MAX_PASSWORD_BYTES:
             await trio.lowlevel.checkpoint()
             return False
-        stored = password_hash
-        if stored is None:
-            stored = write_hash(self._cost, *self._dummy)
-        else:
-            self._cost = read_hash(stored)[0]
-        named = b"\0".join((_encode(service), stored.encode(), secret))
-        digest = hmac.digest(self._key, named, "sha256")
+        stored = password_hash or self._absent
+        if password_hash is not None and (cost := read_hash(password_hash)[0]) != self._cost:
+            self._cost, self._absent = cost, write_hash(cost, *self._dummy)
+        digest = self._digest(secret, stored, service)
         while True:
-            matches, expires_at = self._known.get(digest, (False, -inf))
-            if trio.current_time() < expires_at:
+            matches = self._remembered(digest)
+            if matches is not None:
                 await trio.lowlevel.checkpoint()
                 return matches and password_hash is not None
             if digest not in self._asking:
                 return await self._ask(digest, secret, stored, source) and password_hash is not None
             await self._asking[digest].wait()
+
+    def recall(self, password: str, password_hash: str | None, service: str = "") -> bool | None:
+        """Return at once what :meth:`verify` would return from memory; None if it would compute a hash. Some 3 µs."""
+        secret = _encode(password)
+        if len(secret) > MAX_PASSWORD_BYTES:
+            return False
+        matches = self._remembered(self._digest(secret, password_hash or self._absent, service))
+        return None if matches is None else matches and password_hash is not None
+
+    def _digest(self, secret: bytes, stored: str, service: str) -> bytes:
+        return hmac.digest(self._key, b"\0".join((_encode(service), stored.encode(), secret)), "sha256")
+
+    def _remembered(self, digest: bytes) -> bool | None:
+        matches, expires_at = self._known.get(digest, (False, -inf))
+        return matches if trio.current_time() < expires_at else None
 
     async def _ask(self, digest: bytes, secret: bytes, password_hash: str, source: bytes) -> bool:
         if source and self._callers[source] >= MAX_WAITING_OF_SOURCE:

@@ -85,6 +85,10 @@ class StageCalls:
         right = await self._passwords.verify(password, before, service, self._key_of(source))
         return right and self._password_hash(service) == before  # a snapshot may have changed it meanwhile
 
+    def recall(self, service: str, password: str) -> bool | None:
+        """See :meth:`EdgeContext.recall`."""
+        return self._passwords.recall(password, self._password_hash(service), service)
+
     def _key_of(self, source: Session | str | None) -> bytes:
         if isinstance(source, Session):
             return source.source_key

@@ -47,6 +47,9 @@ class _NoEdge:
 
     resolve = verify = relay
 
+    def recall(self, *_: Any) -> bool | None:
+        raise RuntimeError("only a running edge knows passwords: use trioedge.testing.open_edge")
+
     def ask(self, *_: Any) -> None:
         raise RuntimeError("only a running edge resolves names: use trioedge.testing.open_edge")
 
