@@ -11,11 +11,11 @@ from ..session.session import Session
 from ..session.verdict import Reason, Reject
 from ..telemetry.observer import parted
 
-MAX_RUNNING: Final = 64
+MAX_RUNNING: Final = 256
 """Answers of one edge that are awaited at a time."""
 
-MAX_OF_SOURCE: Final = 4
-"""Those of one source."""
+MAX_OF_SOURCE: Final = 16
+"""Those of one source: as many as a browser opens connections at once, before the first of them has logged in."""
 
 ANSWER_SECONDS: Final = 10.0
 """The limit of one; then the handshake gets `trio.TooSlowError`."""

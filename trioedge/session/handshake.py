@@ -116,7 +116,7 @@ class StartTls:
 class Background:
     """Await ``function(*args)`` in a task: the slow way, so ask memory first.
 
-    An edge runs 64 at a time, and 4 of one source; each may take 10 s. Beyond that the client is refused. It is
+    An edge runs 256 at a time, and 16 of one source; each may take 10 s. Beyond that the client is refused. It is
     cancelled when the session ends.
     """
 
