@@ -221,9 +221,10 @@ def check_parts(outline: Outline, listen: Sequence[str], *, governed: bool) -> N
                     f"{', '.join(listen)}"
                 )
         if facts.needs_control and not governed:
-            raise ConfigurationError(
-                f"stage {number} ({name}) has no limit: give it an argument, or give the edge control=…"
-            )
+            asks = "service" in facts.provides
+            lacks = "asks services for passwords, and there are none" if asks else "has no limit"
+            argument = "another argument" if asks else "an argument"
+            raise ConfigurationError(f"stage {number} ({name}) {lacks}: give it {argument}, or give the edge control=…")
     name, facts = endpoint
     if facts.needs_control and not governed and "destination" not in outline.provided:
         raise ConfigurationError(
