@@ -97,6 +97,8 @@ from .stages.devices.grace import Grace as Grace
 from .stages.handshakes.detect import Detect as Detect
 from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
 from .stages.handshakes.sni_route import SniRoute as SniRoute
+from .stages.handshakes.http_connect import HttpConnect as HttpConnect
+from .stages.handshakes.socks import Socks as Socks
 from .stages.identify import Identify as Identify
 from .stages.idle_timeout import IdleTimeout as IdleTimeout
 from .stages.pacing.pacing import Pacing as Pacing
@@ -161,6 +163,7 @@ __all__ = [
     "Handler",
     "Handover",
     "Handshake",
+    "HttpConnect",
     "HttpControl",
     "Identify",
     "IdleTimeout",
@@ -200,6 +203,7 @@ __all__ = [
     "SnapshotError",
     "SniRoute",
     "SocketAddress",
+    "Socks",
     "SourceMatch",
     "SourceRules",
     "StageKeys",

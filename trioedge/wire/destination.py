@@ -41,7 +41,7 @@ def packed_destination(packed: bytes, port: int) -> Address:
     if not port:
         raise WireError("port 0")
     if len(packed) == 4:
-        return Address("tcp", ".".join(map(str, packed)), port)
+        return Address("tcp", "{}.{}.{}.{}".format(*packed), port)
     address = ipaddress.IPv6Address(packed)
     return Address("tcp", str(address.ipv4_mapped or address), port)
 

@@ -1,0 +1,95 @@
+"""Logins: a user and a password that a handshake has read, known to the services or to a function of the user's."""
+
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutine
+from typing import Any, Final, Literal, TypeAlias
+
+from ...arguments import is_async
+from ...errors import ConfigurationError, quote
+from ...services.context import EdgeContext
+from ...session.handshake import Background, Steps
+from ...session.kinds import name_of
+from ...session.session import Session
+from ...session.verdict import CONTINUE, Reason, Reject, Verdict
+
+CheckLogin: TypeAlias = Callable[[Session, str, str], "bool | Reject | Awaitable[bool | Reject]"]
+"""Tells whether a user's password is right, or refuses the session: a plain function answers from memory, an async one
+is awaited in a task."""
+
+Login: TypeAlias = Callable[[Session, str, str], Steps]
+"""The steps of a handshake that check a user and a password: ``yield from login(session, user, password)``."""
+
+WRONG: Final = Reject(Reason.CREDENTIALS, "unknown user or wrong password")
+
+
+def check_auth(owner: str, auth: object) -> None:
+    """Refuse an argument `auth` that is neither None nor ``"services"`` nor a function.
+
+    Raises:
+        ConfigurationError: ``Socks(auth='users') must be None, 'services' or a function (session, user, password)``.
+    """
+    if auth is not None and auth != "services" and (not callable(auth) or isinstance(auth, type)):
+        raise ConfigurationError(
+            f"{owner}(auth={quote(auth)}) must be None, 'services' or a function (session, user, password)"
+        )
+
+
+def provided(auth: object) -> tuple[str, ...]:
+    """Name the session fields that a login and a destination write."""
+    return ("service", "destination") if auth == "services" else ("destination",)
+
+
+def open_login(auth: "Literal['services'] | CheckLogin | None", context: EdgeContext) -> Login | None:
+    """Make the check of one run of an edge; None for none."""
+    if auth is None:
+        return None
+    return _by_function(auth) if callable(auth) else _by_services(context)
+
+
+def text_of(data: bytes) -> str:
+    """Decode a user or a password that is UTF-8 by custom; other bytes become surrogates, so that no two are alike."""
+    return data.decode(errors="surrogateescape")
+
+
+def _by_services(context: EdgeContext) -> Login:
+    """Check against the password of the service that has the user's name; the session then belongs to it.
+
+    An unknown service takes as long as a wrong password, and has the same answer.
+    """
+
+    def login(session: Session, user: str, password: str) -> Steps:
+        right = context.recall(user, password)
+        if right is None:
+            right = yield Background(context.verify, user, password, session)
+        if not right:
+            return WRONG
+        session.service = user
+        return CONTINUE
+
+    return login
+
+
+def _by_function(check: CheckLogin) -> Login:
+    waits = is_async(check)
+
+    def login(session: Session, user: str, password: str) -> Steps:
+        if waits:
+            answer = yield Background(check, session, user, password)  # type: ignore[arg-type]  # it is async
+        else:
+            answer = check(session, user, password)
+        return _verdict_of(answer, check)
+
+    return login
+
+
+def _verdict_of(answer: Any, check: CheckLogin) -> Verdict:
+    if answer is True:
+        return CONTINUE
+    if answer is False:
+        return WRONG
+    if type(answer) is Reject:
+        return answer
+    if iscoroutine(answer):
+        answer.close()
+        raise TypeError(f"{name_of(check)} gave a coroutine: write async def, so that it is awaited in a task")
+    raise TypeError(f"{name_of(check)} must tell whether the password is right: it returns True, False or Reject")
