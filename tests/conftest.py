@@ -7,11 +7,15 @@ import pytest
 
 PROGRAMS = {
     "curl": "curl",
+    "git": "git",
     "haproxy": "haproxy",
+    "nc": "netcat-openbsd",
     "openssl": "openssl",
+    "proxychains4": "proxychains4",
     "redis-benchmark": "redis-tools",
     "redis-cli": "redis-tools",
     "redis-server": "redis-server",
+    "ssh": "openssh-client",
 }
 """Program to the Debian package that has it."""
 

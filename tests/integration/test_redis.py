@@ -12,6 +12,7 @@ import trio
 
 import trioedge as te
 from tests.support.ports import until_it_listens
+from tests.support.programs import output
 from tests.support.wires import connect, receive_exactly, serving
 
 
@@ -19,12 +20,6 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
-
-
-async def output(*command: str | Path) -> str:
-    """Run a program to its end and give what it said."""
-    done = await trio.run_process(list(command), capture_stdout=True, capture_stderr=True)
-    return str(done.stdout.decode())
 
 
 @asynccontextmanager
