@@ -290,3 +290,42 @@ async def test_the_command_line_serves_it(script: Path, monkeypatch: pytest.Monk
 def test_the_list_of_examples_is_whole() -> None:
     listed = (EXAMPLES / "README.md").read_text()
     assert [script.name for script in SCRIPTS if script.name not in listed] == []
+
+
+async def test_a_user_of_the_file_logs_in_and_goes_to_public_addresses() -> None:
+    async with open_edge(edge_of("socks_edge.py")) as world:
+        for login, host, heard in (
+            (b"\5alice\x0awonderland", b"\1\1\1\1", b"\1\0\5\0"),
+            (b"\3bob\7builder", b"\1\1\1\1", b"\1\0\5\0"),
+            (b"\5alice\7builder", b"\1\1\1\1", b"\1\1"),
+            (b"\5carol\x0awonderland", b"\1\1\1\1", b"\1\1"),
+        ):
+            client = await world.connect()
+            await client.send(b"\5\1\2\1" + login + b"\5\1\0\1" + host + b"\0\x50")
+            assert await client.receive(2) == b"\5\2"
+            assert await client.receive(len(heard)) == heard
+        assert [str(address) for address in world.upstream.asked] == ["tcp://1.1.1.1:80"] * 2
+        assert {service.name: service.live for service in world.edge.services.values()} == {"alice": 1, "bob": 1}
+
+
+async def test_a_fourth_address_of_a_user_is_one_device_too_many() -> None:
+    async with open_edge(edge_of("socks_edge.py")) as world:
+        for number in range(4):
+            client = await world.connect(f"192.0.2.{number}")
+            await client.send(b"\5\1\2\1\5alice\x0awonderland\5\1\0\1\1\1\1\1\0\x50")
+            code = (await client.receive(14))[5:6]
+            assert code == (b"\2" if number == 3 else b"\0")
+
+
+async def test_tunnels_lead_to_port_443_and_the_client_reads_of_any_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_edge(edge_of("connect_edge.py")) as world:
+        for port, status in ((443, b"200"), (25, b"403")):
+            client = await world.connect("10.0.0.7")
+            await client.send(b"CONNECT 1.1.1.1:%d HTTP/1.0\r\n\r\n" % port)
+            assert (await client.receive(12)).split() == [b"HTTP/1.1", status]
+        assert await client.ended() == te.Reject(te.Reason.DESTINATION, "not port 443")
+        assert [str(address) for address in world.upstream.asked] == ["tcp://1.1.1.1:443"]
+        stranger = await world.connect("192.0.2.1")
+        assert (await stranger.ended()).reason is te.Reason.SOURCE

@@ -2,15 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutine
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ...arguments import is_async
 from ...errors import ConfigurationError, quote
-from ...services.context import EdgeContext
 from ...session.handshake import Background, Steps
 from ...session.kinds import name_of
 from ...session.session import Session
 from ...session.verdict import CONTINUE, Reason, Reject, Verdict
+
+if TYPE_CHECKING:
+    from ...services.context import EdgeContext
 
 CheckLogin: TypeAlias = Callable[[Session, str, str], "bool | Reject | Awaitable[bool | Reject]"]
 """Tells whether a user's password is right, or refuses the session: a plain function answers from memory, an async one
@@ -39,7 +41,7 @@ def provided(auth: object) -> tuple[str, ...]:
     return ("service", "destination") if auth == "services" else ("destination",)
 
 
-def open_login(auth: "Literal['services'] | CheckLogin | None", context: EdgeContext) -> Login | None:
+def open_login(auth: "Literal['services'] | CheckLogin | None", context: "EdgeContext") -> Login | None:
     """Make the check of one run of an edge; None for none."""
     if auth is None:
         return None
@@ -51,7 +53,7 @@ def text_of(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def _by_services(context: EdgeContext) -> Login:
+def _by_services(context: "EdgeContext") -> Login:
     """Check against the password of the service that has the user's name; the session then belongs to it.
 
     An unknown service takes as long as a wrong password, and has the same answer.
