@@ -27,6 +27,8 @@ class Quota:
 gate, forward = te.SessionGate(rate=200, burst=32), te.Forward("tcp://127.0.0.1:6379")
 edge = te.Edge(["tcp://127.0.0.1:6380", "unix:///run/x.sock"], [gate, office_hours, watched, Quota()], forward)
 lean = te.Edge("tcp://127.0.0.1:6381", [gate], forward)
+socks = te.Edge("tcp://127.0.0.1:6382", [gate, te.Socks(), office_hours], te.Forward())
+tasks = te.Edge("tcp://127.0.0.1:6383", [te.Socks(answer="at_once"), watched, te.HttpConnect(), office_hours], forward)
 """
 
 
@@ -60,6 +62,34 @@ def _edge() -> None:
 def test_in_a_pipe_the_chain_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "x.py"]) == 0
     assert capsys.readouterr() == (LINES, "")
+
+
+def test_a_handshake_needs_no_task_and_decisions_behind_it_run_once_it_has_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["check", "x.py:socks"]) == 0
+    assert capsys.readouterr().out.splitlines()[4:] == [
+        "handshake: talks with the client, without a task",
+        "  2. Socks(auth=None, answer='after_connect')",
+        "decisions: run once the handshake above has ended, without a task",
+        "  3. office_hours",
+        "endpoint: carries the session to its end",
+        "  4. Forward(connect_seconds=5)",
+        "task: none for plain sockets: the relay loop carries them",
+    ]
+
+
+def test_a_handshake_behind_a_middleware_runs_in_its_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "x.py:tasks"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")][2:] == [
+        "handshake: talks with the client, without a task",
+        "middleware: wraps everything below it",
+        "handshake: talks with the client, in the session's task",
+        "decisions: run in the session's task",
+        "endpoint: carries the session to its end",
+        "task: one each, after the handshakes; watched needs it",
+    ]
 
 
 def test_an_edge_of_decisions_and_a_forward_needs_no_task(capsys: pytest.CaptureFixture[str]) -> None:

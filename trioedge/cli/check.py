@@ -10,10 +10,17 @@ from .target import load
 
 _WHEN = {
     "leading decisions": "run in the accept loop, before a task exists",
-    "decisions": "run in the session's task",
+    "decisions": "run once the handshake above has ended, without a task",
+    "handshake": "talks with the client, without a task",
     "middleware": "wraps everything below it",
     "endpoint": "carries the session to its end",
 }
+_WHEN_IN_TASK = {
+    **_WHEN,
+    "decisions": "run in the session's task",
+    "handshake": "talks with the client, in the session's task",
+}
+"""The same, behind a middleware."""
 
 
 @attrs.frozen
@@ -76,14 +83,15 @@ def _check_services(edge: Edge) -> None:
 def sections(edge: Edge) -> list[Section]:
     """Give the phases of an edge's chain, each with its stages."""
     parts = iter(enumerate(edge.outline.parts, 1))
-    return [
-        Section(
-            phase.kind,
-            _WHEN[phase.kind],
-            tuple((number, _describe(name, part)) for name, (number, part) in zip(phase.stages, parts, strict=False)),
-        )
-        for phase in edge.outline.phases
-    ]
+    found = []
+    when = _WHEN
+    for phase in edge.outline.phases:
+        numbered = zip(phase.stages, parts, strict=False)
+        stages = tuple((number, _describe(name, part)) for name, (number, part) in numbered)
+        found.append(Section(phase.kind, when[phase.kind], stages))
+        if phase.kind == "middleware":
+            when = _WHEN_IN_TASK
+    return found
 
 
 def task_of(edge: Edge) -> str:
@@ -91,8 +99,10 @@ def task_of(edge: Edge) -> str:
     chain = edge.outline
     if chain.direct and chain.facts[-1].taskless:
         return "none for plain sockets: the relay loop carries them"
-    kind = next(phase for phase in chain.phases if phase.kind != "leading decisions")
-    return f"one each, after the leading decisions; {kind.stages[0]} needs it"
+    needing = next(phase for phase in chain.phases if phase.kind in ("middleware", "endpoint"))
+    before = {phase.kind for phase in chain.phases[: chain.phases.index(needing)]}
+    after = "handshakes" if "handshake" in before else "leading decisions"
+    return f"one each, after the {after}; {needing.stages[0]} needs it"
 
 
 def _describe(name: str, part: object) -> str:
