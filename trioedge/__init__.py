@@ -95,9 +95,9 @@ from .stages.destination_match import Destinations as Destinations
 from .stages.devices.device_limit import DeviceLimit as DeviceLimit
 from .stages.devices.grace import Grace as Grace
 from .stages.handshakes.detect import Detect as Detect
+from .stages.handshakes.http_connect import HttpConnect as HttpConnect
 from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
 from .stages.handshakes.sni_route import SniRoute as SniRoute
-from .stages.handshakes.http_connect import HttpConnect as HttpConnect
 from .stages.handshakes.socks import Socks as Socks
 from .stages.identify import Identify as Identify
 from .stages.idle_timeout import IdleTimeout as IdleTimeout
