@@ -111,13 +111,17 @@ def report(rule: str, rows: list[str], mend: str) -> None:
     assert not rows, "\n".join([f"{rule}:", *(f"  {row}" for row in rows), f"To mend it: {mend}"])
 
 
-FACES = {"stages.devices": {"device_limit"}, "stages.pacing": {"pacing", "fq"}}
+FACES = {
+    "stages.devices": {"device_limit"},
+    "stages.pacing": {"pacing", "fq"},
+    "endpoints.asgi": {"asgi", "hypercorn_protocols"},
+}
 """What other folders may import of a slice."""
 
 ONE_PLACE = {
     "httpx": {"control.http_client"},
     "netaddr": {"addresses.prefixes"},
-    "hypercorn": {"admin.api"},
+    "hypercorn": {"endpoints.asgi.hypercorn_protocols"},
     "pyroute2": {"stages.pacing.fq"},
     "dns": {"upstreams.name_servers"},
     "cyclopts": {"cli"},

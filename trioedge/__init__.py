@@ -22,6 +22,7 @@ from .control.http import HttpControl as HttpControl
 from .control.memory import MemoryControl as MemoryControl
 from .control.supervisor import ControlState as ControlState
 from .edge import Edge as Edge
+from .endpoints.asgi.asgi import Asgi as Asgi
 from .endpoints.forward import Forward as Forward
 from .errors import ConfigurationError as ConfigurationError
 from .errors import EdgeError as EdgeError
@@ -126,6 +127,7 @@ __all__ = [
     "Address",
     "AddressRules",
     "Allowance",
+    "Asgi",
     "Background",
     "Chain",
     "Change",

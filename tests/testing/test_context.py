@@ -67,7 +67,9 @@ async def test_a_function_of_a_running_edge_says_to_use_one(function: str) -> No
     arguments = {"relay": (None, "tcp://127.0.0.1:1"), "resolve": ("tcp://a:1",), "verify": ("shop", "secret")}
     with pytest.raises(RuntimeError) as refusal:
         await getattr(make_context(), function)(*arguments[function])
-    assert str(refusal.value) == ("only a running edge relays, resolves and verifies: use trioedge.testing.open_edge")
+    assert str(refusal.value) == (
+        "only a running edge relays, resolves, verifies and drains: use trioedge.testing.open_edge"
+    )
 
 
 def test_names_are_not_resolved_either() -> None:

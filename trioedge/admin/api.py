@@ -52,21 +52,18 @@ class Admin:
         Raises:
             ListenError: the system refuses the socket.
         """
-        import hypercorn.trio  # its import takes half of an edge's start, and few edges have an admin socket
-        from hypercorn.config import Config, Sockets
+        from ..endpoints.asgi.hypercorn_protocols import (
+            serve_listening,  # its import takes half of an edge's start, and few edges have an admin socket
+        )
 
         socket = LocalSocket(self.address, mode=ONLY_ITS_USER)
-        config = Config()
-        config.create_sockets = lambda: Sockets([], [socket.sock], [])  # type: ignore[method-assign]  # our own, to be closed below
-        config.errorlog = None
-        config.graceful_timeout = 0.0
         try:
             socket.listen()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._allow_successor, socket)
-                await hypercorn.trio.serve(self, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]  # ASGI 3 in this shape
+                await serve_listening(self, socket.sock, task_status=task_status)
         finally:
-            socket.close()  # Hypercorn closes it as well, unless a cancel comes first
+            socket.close()
 
     async def _allow_successor(self, socket: LocalSocket) -> None:
         await self.phase.wait_value("draining")

@@ -85,6 +85,9 @@ class EdgeFunctions(Protocol):
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`EdgeContext.listeners`."""
 
+    async def wait_draining(self) -> None:
+        """See :meth:`EdgeContext.wait_draining`."""
+
 
 @attrs.frozen(eq=False, repr=False)
 class EdgeContext:
@@ -222,6 +225,14 @@ class EdgeContext:
             UpstreamError: the name has no address, or there was no answer in time.
         """
         return self._edge.resolve(parse_address(address) if isinstance(address, str) else address)
+
+    def wait_draining(self) -> Awaitable[None]:
+        """Wait until the edge drains; an async method.
+
+        From then on it accepts no session, and live ones may go on for a while: a worker of an endpoint ends those
+        that wait for nothing but a next request.
+        """
+        return self._edge.wait_draining()
 
     def verify(self, service: str, password: str, source: Session | str | None = None) -> Awaitable[bool]:
         """Return whether a password is a service's; an async method, see :meth:`Edge.verify`."""

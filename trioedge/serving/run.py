@@ -176,7 +176,13 @@ class Run:
             await nursery.start(self._access.run)
         outline, supervisor = self._edge.outline, self.supervisor
         self.calls = calls = StageCalls(
-            self._log, reactor, self._resolver, supervisor.services, self._listeners, self._edge.source_keys
+            self._log,
+            reactor,
+            self._resolver,
+            supervisor.services,
+            self._listeners,
+            self._drain,
+            self._edge.source_keys,
         )
         context = EdgeContext(
             log=self._log,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import trio
+
 from ..addresses.address import Address, normalise_source, parse_address
 from ..addresses.source_prefix import SourcePrefix
 from ..loop.reactor import Reactor
@@ -35,19 +37,24 @@ class StageCalls:
 
     def __init__(
         self, log: Observer, reactor: Reactor, resolver: Resolver, services: Services, listeners: Sequence[Listener],
-        source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
+        draining: trio.Event, source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         self._log = log
         self._reactor = reactor
         self._resolver = resolver
         self._services = services
         self._listeners = listeners
+        self._draining = draining
         self._source_prefix = source_prefix
         self._passwords = Passwords(lambda: log.notice("password not checked: too many wait"))
 
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""
         return addresses_of(self._listeners)
+
+    async def wait_draining(self) -> None:
+        """See :meth:`EdgeContext.wait_draining`."""
+        await self._draining.wait()
 
     async def relay(self, session: Session, upstream: Upstream) -> Outcome:
         """See :meth:`EdgeContext.relay`."""

@@ -43,9 +43,9 @@ class _NoEdge:
     """The functions of an edge, each of which says that a running edge is needed."""
 
     async def relay(self, *_: Any) -> Any:
-        raise RuntimeError("only a running edge relays, resolves and verifies: use trioedge.testing.open_edge")
+        raise RuntimeError("only a running edge relays, resolves, verifies and drains: use trioedge.testing.open_edge")
 
-    resolve = verify = relay
+    resolve = verify = wait_draining = relay
 
     def recall(self, *_: Any) -> bool | None:
         raise RuntimeError("only a running edge knows passwords: use trioedge.testing.open_edge")

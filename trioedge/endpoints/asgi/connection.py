@@ -1,0 +1,303 @@
+"""HTTP of one session: its reader, its requests and its end, in one nursery.
+
+| state | event | action |
+| --- | --- | --- |
+| reading | bytes | the protocol takes them; a request starts the application |
+| reading | the client ends | tell the applications; finishing once no request is under way, in HTTP/2 at once |
+| reading | the client is gone | tell the applications; over |
+| reading | the protocol hangs up: ``Connection: close``, a bad request | tell the applications; finishing |
+| reading, no request under way | the edge drains, or the keep-alive limit passes | finishing |
+| finishing | the client's host has every byte | close the connection; over |
+| over | no request is under way | wait for tasks behind complete responses, and return |
+| any | a limit of `patience` passes, a fault of an application amid its response | cancel all |
+| any | the session is cut, or a cancel | cancel all |
+"""
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Any, Final
+
+import attrs
+import trio
+
+from ...errors import quote_fault
+from ...loop.reactor import Reactor
+from ...relay.direction import BROKEN
+from ...relay.idle import idle_limit
+from ...session.session import Session
+from ...session.verdict import FINISHED, Completed, Outcome, Reason
+from ...structures.deadlines import NEVER
+from ...telemetry.observer import Observer
+from .client_side import ClientSide
+from .exchange import Exchange, refuse
+from .hypercorn_protocols import Answer, Application, HttpServer, Message, Put, Receive, Send
+from .names import Names
+from .patience import GONE_SECONDS, Moment, Patience, Wait, due
+
+LOOKS: Final = 8
+"""How often in the time of a limit the kernel is asked whether a slow client takes bytes."""
+
+
+@attrs.frozen
+class Shared:
+    """What the sessions of one run of an endpoint share.
+
+    Attributes:
+        application: the user's.
+        server: the settings of HTTP.
+        state: of the application's lifespan.
+        patience: the limits.
+        max_head_bytes: of a request's target and fields.
+        reactor: has the clock and the deadlines.
+        log: for faults.
+    """
+
+    application: Application
+    server: HttpServer
+    state: Message
+    patience: Patience
+    max_head_bytes: int
+    reactor: Reactor
+    log: Observer
+
+
+class Connection:
+    """One session that an application answers.
+
+    Attributes:
+        client: the session's carrier.
+    """
+
+    def __init__(self, session: Session, shared: Shared) -> None:
+        """Make the session's carrier; :meth:`run` does the rest."""
+        self._session, self._shared = session, shared
+        self.client = ClientSide(session, shared.reactor, self._send_later)
+        names = Names.of(session)
+        self._protocol = shared.server.protocol(self, shared.state, names.client, names.server, names.alpn)
+        self._nursery: trio.Nursery | None = None
+        self._reading = trio.CancelScope()
+        self._busy = 0
+        self._rested_at: float | None = None
+        self._quiet: trio.Event | None = None  # to be set when no request is under way
+        self._hung_up = False
+        self._over_at: float | None = None
+        self._outcome: Outcome | None = None
+        self._asked_at = self._delivered_at = self.client.began_at
+        self._unacknowledged = 0
+        self._due, self._tick = inf, NEVER
+
+    async def run(self) -> Outcome:
+        """Answer requests until the session is over; call it once.
+
+        Returns:
+            FINISHED, or why it ended. Its connection is closed in order if it could be, else the caller resets it.
+
+        Raises:
+            Exception: of a stream that fails as none does.
+        """
+        client, patience = self.client, self._shared.patience
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._look_by(client.began_at + patience.head_seconds)
+                await self._protocol.begin()
+                await self._read()
+                if not self.over and not self.multiplexes:
+                    await self._wait_quiet()
+                self._leave()
+                await self._protocol.end()
+                await client.finish(self._session.half_closed_seconds)
+        finally:
+            self._nursery = None
+            self._shared.reactor.drop_deadline(self, self._tick)
+            self._protocol.release()
+            client.release()
+            del self._session  # its carrier is the client's side, and none of them is left to the garbage collector
+        if self._outcome is None and client.gone:
+            return Completed(Reason.RESET, client.detail)
+        return self._outcome or FINISHED
+
+    def rest(self) -> None:
+        """End the session in order if no request is under way; the edge drains."""
+        if not self._busy:
+            self._reading.cancel()
+
+    # For the protocol.
+
+    async def transmit(self, data: bytes) -> None:
+        """See :class:`Caller`."""
+        try:
+            await self.client.send(data)
+        except trio.BrokenResourceError:
+            await self._lose()
+
+    def hang_up(self) -> None:
+        """See :class:`Caller`."""
+        self._hung_up = True
+        self._leave()
+        self._reading.cancel()
+
+    def spawn(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """See :class:`Caller`."""
+        assert self._nursery is not None, "called by tasks of the session"
+        self._nursery.start_soon(function, *arguments)
+
+    def open_exchange(self, scope: Message, answer: Answer) -> Put:
+        """See :class:`Caller`."""
+        exchange = Exchange(self, scope, answer)
+        self._busy += 1
+        application = self._shared.application
+        if _head_bytes(scope) > self._shared.max_head_bytes:
+            application = _too_large
+        self.spawn(exchange.run, application)
+        return exchange.put
+
+    # For exchanges.
+
+    @property
+    def over(self) -> bool:
+        """Whether no bytes go to the client any more."""
+        return self._hung_up or self.client.gone
+
+    @property
+    def multiplexes(self) -> bool:
+        """Whether the session may have several requests at once."""
+        return self._protocol.multiplexes
+
+    def cork(self) -> None:
+        """See :meth:`ClientSide.cork`."""
+        self.client.cork()
+
+    async def uncork(self) -> None:
+        """See :meth:`ClientSide.uncork`; does nothing once the client has gone."""
+        try:
+            await self.client.uncork()
+        except trio.BrokenResourceError:
+            await self._lose()
+
+    def completed(self) -> None:
+        """Note that a request is complete."""
+        self._busy -= 1
+        if self._busy:
+            return
+        self._rested_at = self._shared.reactor.refresh()
+        if self._quiet is not None:
+            self._quiet.set()
+        if self._shared.server.draining:
+            self._reading.cancel()
+        self._look_by(self._rested_at + self._shared.patience.keep_alive_seconds)
+
+    def failed(self, fault: BaseException, *, cut: bool) -> None:
+        """Log a fault of the application; the session ends with it."""
+        session = self._session
+        outcome = Completed(Reason.FAULT, quote_fault(fault))
+        self._shared.log.fault("application failed", fault, session=session.id, service=session.service.name)
+        if cut:
+            self._stop(outcome)
+        elif self._outcome is None:
+            self._outcome = outcome
+
+    # The reader.
+
+    async def _read(self) -> None:
+        """Have the protocol take the client's bytes until either of them ends."""
+        client, protocol = self.client, self._protocol
+        with self._reading:
+            while not client.ended:
+                try:
+                    data = await client.receive()
+                except BROKEN:
+                    return
+                try:
+                    await protocol.receive(data)
+                except Exception as error:  # a request that hypercorn does not refuse, and cannot read
+                    self._shared.log.notice("request not understood", error=type(error).__name__)
+                    self._stop(Completed(Reason.RESET, "request not understood"))
+                    return
+            await protocol.end()
+
+    async def _wait_quiet(self) -> None:
+        if self._busy:
+            self._quiet = trio.Event()
+            await self._quiet.wait()
+
+    def _leave(self) -> None:
+        """Note when the client left, or was left."""
+        if self._over_at is None:
+            self._over_at = self._shared.reactor.refresh()
+            self._look_by(self._over_at + GONE_SECONDS)
+
+    async def _lose(self) -> None:
+        """Tell the applications that the client is gone."""
+        self._leave()
+        self._reading.cancel()
+        await self._protocol.end()
+
+    def _send_later(self, flush: Callable[[], Awaitable[object]]) -> None:
+        """Have a task send bytes that the client does not take yet."""
+        self.spawn(flush)
+        limit = min(self._shared.patience.write_seconds, self._session.idle_seconds)
+        self._look_by(self._shared.reactor.now + limit / LOOKS)
+
+    def _stop(self, outcome: Outcome) -> None:
+        """End the session now, with a reset."""
+        if self._nursery is not None:
+            self._outcome = self._outcome or outcome
+            self._nursery.cancel_scope.cancel()
+
+    # The deadline.
+
+    def expire(self, now: float) -> None:
+        """End the session if its limit has passed; else ask again later."""
+        client, self._due = self.client, inf
+        self._note_delivery(now)
+        moment = Moment(
+            began_at=client.began_at,
+            active_at=max(client.active_at, self._delivered_at),
+            rested_at=None if self._rested_at is None else max(self._rested_at, self._delivered_at),
+            busy=self._busy > 0,
+            owes=client.owes,
+            paused=client.paused > 0,
+            over_at=self._over_at,
+            idle_seconds=idle_limit(self._session, half_closed=client.ended),
+        )
+        at, wait, limit = due(self._shared.patience, moment, now)
+        if at > now:
+            slow = self._unacknowledged or moment.owes
+            self._look_by(min(at, now + limit / LOOKS) if slow else at)
+        elif wait is Wait.KEEP_ALIVE:
+            self._reading.cancel()
+        else:
+            reason = Reason.RESET if wait is Wait.GONE else Reason.IDLE
+            self._stop(Completed(reason, wait.value.format(limit)))
+
+    def crashed(self, fault: BaseException) -> None:  # noqa: ARG002 - the reactor has logged it
+        """End the session after an exception in :meth:`expire`."""
+        self._session.cut(Reason.FAULT)
+
+    def _note_delivery(self, now: float) -> None:
+        """Note whether a slow client took bytes out of the kernel since the last look."""
+        client = self.client
+        moved = client.active_at >= self._asked_at
+        before, self._unacknowledged = self._unacknowledged, client.unacknowledged()
+        if not moved and self._unacknowledged != before:
+            self._delivered_at = now
+        self._asked_at = now
+
+    def _look_by(self, due: float) -> None:
+        """Look at the limits then, unless it will be done earlier."""
+        if due >= self._due or self._nursery is None:
+            return
+        reactor = self._shared.reactor
+        reactor.drop_deadline(self, self._tick)
+        self._due, self._tick = due, reactor.set_deadline(self, due)
+
+
+def _head_bytes(scope: Message) -> int:
+    """Count the bytes of a request's target and fields."""
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    return fields + len(scope["raw_path"]) + len(scope["query_string"])
+
+
+async def _too_large(scope: Message, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an application's shape
+    """Refuse a request, in place of the application (RFC 6585 section 5)."""
+    await refuse(send, scope, 431)
