@@ -56,14 +56,21 @@ async def digest(scope: Message, receive: Receive, send: Send) -> None:
 
 
 class Application:
-    """An application of handlers by path, which notes its life and its faults.
+    """An application of handlers by path, which notes its life.
 
     Attributes:
         life: what happened to it, in order.
         scopes: of its requests.
     """
 
-    def __init__(self, **handlers: Handler) -> None:
+    def __init__(self, other: Handler | None = None, **handlers: Handler) -> None:
+        """Make it.
+
+        Args:
+            other: handles every other path; it greets if None.
+            handlers: by the path, without its slash.
+        """
+        self.other = other or hello
         self.handlers = handlers
         self.life: list[str] = []
         self.scopes: list[Message] = []
@@ -74,7 +81,7 @@ class Application:
             return
         self.scopes.append(scope)
         name = scope["path"].removeprefix("/")
-        handle = self.handlers.get(name, hello)
+        handle = self.handlers.get(name, self.other)
         self.life.append(f"{name} begins")
         try:
             await handle(scope, receive, send)

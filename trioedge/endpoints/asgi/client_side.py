@@ -276,6 +276,7 @@ class ClientSide:
                 await trio.lowlevel.checkpoint()
                 return
             self._flushed = trio.Event()
+            self.active_at = self._reactor.refresh()  # the client has not been asked to take bytes before
             self._send_later(self._flush)
         await self._flushed.wait()
         if self.gone:

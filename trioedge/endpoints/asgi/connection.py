@@ -236,7 +236,7 @@ class Connection:
         """Have a task send bytes that the client does not take yet."""
         self.spawn(flush)
         limit = min(self._shared.patience.write_seconds, self._session.idle_seconds)
-        self._look_by(self._shared.reactor.now + limit / LOOKS)
+        self._look_by(self.client.active_at + limit / LOOKS)
 
     def _stop(self, outcome: Outcome) -> None:
         """End the session now, with a reset."""
