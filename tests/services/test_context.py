@@ -61,6 +61,10 @@ class FakeEdge:
         self.asked.append((service, password))
         return None
 
+    async def wait_draining(self) -> None:
+        self.asked.append("draining")
+        await trio.sleep(self.seconds)
+
     def addresses(self) -> tuple[str, ...]:
         return ("tcp://127.0.0.1:6380",)
 
@@ -193,6 +197,7 @@ CALLS: dict[str, Callable[[EdgeContext], Awaitable[object]]] = {
     "relay": lambda context: context.relay(make_session(), "tcp://192.0.2.9:80"),
     "resolve": lambda context: context.resolve("tcp://shop.example:80"),
     "verify": lambda context: context.verify("shop", "secret"),
+    "wait_draining": lambda context: context.wait_draining(),
 }
 
 

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.names import FakeNames
+from tests.support.cancels import left_open
 from tests.support.wires import serving
 from trioedge.addresses.address import parse_address
 from trioedge.testing import open_edge
@@ -72,6 +73,28 @@ async def test_a_callback_of_a_stage_that_raises_does_not_end_the_edge(monkeypat
         assert [line["event"] for line in logs] == ["resolver: a callback failed"]
         ((_, where),) = await kept.context.resolve("tcp://db.test:80")
         assert where == ("192.0.2.1", 80)
+
+
+async def test_a_worker_learns_that_the_edge_drains_and_whenever_it_is_cancelled_nothing_is_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    kept = Kept()
+    async with open_edge(edge_with(kept, drain_seconds=5)) as world:
+        before = left_open()
+
+        def check() -> None:
+            assert left_open() == before
+
+        for _ in range(2):
+            with trio.move_on_after(1) as scope:
+                await kept.context.wait_draining()
+            assert scope.cancelled_caught
+            check()
+        client = await world.connect()
+        world.edge.drain()
+        await kept.context.wait_draining()
+        assert client.outcome is None
+        await kept.context.wait_draining()  # and at once from now on
 
 
 async def test_a_resolve_that_is_cancelled_returns_nothing_later() -> None:

@@ -62,9 +62,12 @@ def test_deadlines_are_kept_until_they_are_dropped() -> None:
     assert list(clock.deadlines.values()) == [("second", inf)]
 
 
-@pytest.mark.parametrize("function", ["relay", "resolve", "verify"])
+@pytest.mark.parametrize("function", ["relay", "resolve", "verify", "wait_draining"])
 async def test_a_function_of_a_running_edge_says_to_use_one(function: str) -> None:
-    arguments = {"relay": (None, "tcp://127.0.0.1:1"), "resolve": ("tcp://a:1",), "verify": ("shop", "secret")}
+    arguments = {
+        "relay": (None, "tcp://127.0.0.1:1"), "resolve": ("tcp://a:1",), "verify": ("shop", "secret"),
+        "wait_draining": (),
+    }  # fmt: skip
     with pytest.raises(RuntimeError) as refusal:
         await getattr(make_context(), function)(*arguments[function])
     assert str(refusal.value) == (

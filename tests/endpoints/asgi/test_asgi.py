@@ -62,7 +62,7 @@ def test_a_limit_out_of_bounds_is_refused(arguments: dict[str, Any], fault: str)
 def test_it_names_the_application_and_cannot_be_changed() -> None:
     endpoint = te.Asgi(hello)
     assert repr(endpoint) == "Asgi(hello)"
-    with pytest.raises(AttributeError, match="Asgi.app cannot be set"):
+    with pytest.raises(AttributeError, match=r"Asgi\.app cannot be set"):
         endpoint.app = Callable3()
 
 
