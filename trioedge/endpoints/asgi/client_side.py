@@ -66,6 +66,7 @@ class ClientSide:
         "_beneath",
         "_corked",
         "_down",
+        "_finishing",
         "_flushed",
         "_meters",
         "_piece",
@@ -110,7 +111,7 @@ class ClientSide:
         self._piece = 0
         self.bytes_up = self.bytes_down = 0
         self.paused = 0
-        self.gone = self.ended = False
+        self.gone = self.ended = self._finishing = False
         self.detail = ""
         self.active_at = self.began_at = reactor.refresh()
         self.pacing = ""
@@ -199,6 +200,8 @@ class ClientSide:
         """
         if not data:
             return
+        if self._finishing:
+            raise trio.BrokenResourceError("the connection is being closed")
         if self._corked is None:
             self._backlog.append(memoryview(data))
         else:
@@ -230,6 +233,7 @@ class ClientSide:
         if self._corked is not None:
             with suppress(trio.BrokenResourceError):
                 await self.uncork()
+        self._finishing = True
         while self._flushed is not None:
             await self._flushed.wait()
         if self.gone:

@@ -145,6 +145,7 @@ class Connection:
         """See :class:`Caller`."""
         exchange = Exchange(self, scope, answer)
         self._busy += 1
+        self._look_by(self.client.active_at + self._session.idle_seconds)
         application = self._shared.application
         if _head_bytes(scope) > self._shared.max_head_bytes:
             application = _too_large
@@ -213,6 +214,7 @@ class Connection:
                     self._shared.log.notice("request not understood", error=type(error).__name__)
                     self._stop(Completed(Reason.RESET, "request not understood"))
                     return
+            self._look_by(client.active_at + idle_limit(self._session, half_closed=True))
             await protocol.end()
 
     async def _wait_quiet(self) -> None:
@@ -263,7 +265,8 @@ class Connection:
         at, wait, limit = due(self._shared.patience, moment, now)
         if at > now:
             slow = self._unacknowledged or moment.owes
-            self._look_by(min(at, now + limit / LOOKS) if slow else at)
+            soon = limit / LOOKS if slow else self._session.half_closed_seconds  # the limits may change meanwhile
+            self._look_by(min(at, now + soon))
         elif wait is Wait.KEEP_ALIVE:
             self._reading.cancel()
         else:

@@ -191,13 +191,12 @@ class Exchange:
                 await self._end(fault)
             elif fault is not None:
                 self._owner.failed(fault, cut=False)
+            if stop is not None:
+                raise stop
         finally:
             self._finish()
-            if stop is not None:
-                try:
-                    raise stop
-                finally:
-                    del stop, fault  # their tracebacks have this frame
+            del self._answer, self._owner  # the protocol's stream refers to this exchange
+            del stop, fault  # their tracebacks have this frame
 
     async def _end(self, fault: BaseException | None) -> None:
         """Log the fault of an application that is over, and see that the client gets an end of the response."""

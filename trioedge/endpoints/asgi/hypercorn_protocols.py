@@ -142,6 +142,7 @@ class HttpProtocol:
 
     def release(self) -> None:
         """Drop every reference, so that no cycle is left for the garbage collector; the last call."""
+        vars(self._protocol).clear()  # its streams refer to it
         del self._protocol, self._shared, self._caller
 
     async def _send(self, event: object) -> None:
