@@ -15,6 +15,7 @@ from examples.custom_decision import SilenceBan
 from examples.custom_endpoint import Rooms
 from examples.custom_middleware import at_most_an_hour
 from examples.custom_outbound import FromAddress
+from tests.support.applications import ask
 from tests.support.command_line import running
 from tests.support.control_planes import example
 from tests.support.wires import server
@@ -196,6 +197,14 @@ async def test_each_client_of_the_balancer_has_its_own_limits(autojump_clock: tr
         assert await (await come("192.0.2.9")).ended() == te.Reject(te.Reason.SOURCE, "192.0.2.0/24")
         stranger = await world.connect("127.0.0.2")
         assert await stranger.ended() == te.Reject(te.Reason.SOURCE, "the peer is no trusted balancer")
+async def test_the_application_greets_two_devices_and_no_third(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("asgi_app.py")) as world:
+        clients = [await world.connect(f"192.0.2.{number}") for number in (1, 2, 3)]
+        for client in clients[:2]:
+            assert await ask(client) == (200, f"hello {client.session.source}\n".encode())
+        assert (await clients[2].ended()).reason is te.Reason.DEVICE
+        assert await clients[0].ended() == te.Completed()
+        assert 30 <= trio.current_time() <= 31
 
 
 async def test_every_third_session_is_refused(autojump_clock: trio.testing.MockClock) -> None:

@@ -19,7 +19,7 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from trio.testing import MockClock
 
-from tests.support.applications import Application, Message, Receive, Send, answer, body_of, digest, edge_of
+from tests.support.applications import Application, Message, Receive, Send, answer, body_of, digest, edge_of, request
 from trioedge.endpoints.asgi.hypercorn_protocols import HttpServer, serve_listening
 from trioedge.testing import open_edge
 from trioedge.testing.rehearsal import Client
@@ -47,9 +47,8 @@ def test_a_protocol_takes_these_and_has_these() -> None:
 
 def test_a_change_of_protocol_is_an_exception_with_the_rest_of_the_bytes() -> None:
     assert h11.H2ProtocolAssumedError(b"rest").data == b"rest"
-    assert parameters(h11.H2CProtocolRequiredError.__init__) == ["data", "request"]
-    source = inspect.getsource(h11.H2CProtocolRequiredError)
-    assert all(f"self.{name} = " in source for name in ("data", "headers", "settings"))
+    assert parameters(H11Protocol._check_protocol) == ["event"]
+    assert "await self._check_protocol(event)" in inspect.getsource(H11Protocol)
 
 
 def test_a_protocol_calls_these_of_its_tasks() -> None:
@@ -98,6 +97,14 @@ async def test_an_application_on_a_listening_socket_is_served_and_logs_nothing(
                 assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
             nursery.cancel_scope.cancel()
     assert capfd.readouterr() == ("", "")
+
+
+async def test_an_upgrade_to_http_2_is_ignored(autojump_clock: MockClock) -> None:
+    app = Application()
+    async with open_edge(edge_of(app)) as world:
+        fields = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: H2C", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA")
+        assert await request(world, "/", *fields) == (200, b"hello")
+    assert [scope["http_version"] for scope in app.scopes] == ["1.1"]
 
 
 class H2Client:

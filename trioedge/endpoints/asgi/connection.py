@@ -14,8 +14,7 @@
 """
 
 from collections.abc import Awaitable, Callable
-from math import inf
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import trio
@@ -23,19 +22,15 @@ import trio
 from ...errors import quote_fault
 from ...loop.reactor import Reactor
 from ...relay.direction import BROKEN
-from ...relay.idle import idle_limit
 from ...session.session import Session
 from ...session.verdict import FINISHED, Completed, Outcome, Reason
-from ...structures.deadlines import NEVER
 from ...telemetry.observer import Observer
 from .client_side import ClientSide
+from .end_names import EndNames
 from .exchange import Exchange, refuse
 from .hypercorn_protocols import Answer, Application, HttpServer, Message, Put, Receive, Send
-from .names import Names
-from .patience import GONE_SECONDS, Moment, Patience, Wait, due
-
-LOOKS: Final = 8
-"""How often in the time of a limit the kernel is asked whether a slow client takes bytes."""
+from .patience import Patience
+from .watch import Watch
 
 
 @attrs.frozen
@@ -72,19 +67,13 @@ class Connection:
         """Make the session's carrier; :meth:`run` does the rest."""
         self._session, self._shared = session, shared
         self.client = ClientSide(session, shared.reactor, self._send_later)
-        names = Names.of(session)
+        names = EndNames.of(session)
         self._protocol = shared.server.protocol(self, shared.state, names.client, names.server, names.alpn)
         self._nursery: trio.Nursery | None = None
         self._reading = trio.CancelScope()
-        self._busy = 0
-        self._rested_at: float | None = None
+        self._watch = Watch(self, session, self.client, shared.patience, shared.reactor)
         self._quiet: trio.Event | None = None  # to be set when no request is under way
-        self._hung_up = False
-        self._over_at: float | None = None
         self._outcome: Outcome | None = None
-        self._asked_at = self._delivered_at = self.client.began_at
-        self._unacknowledged = 0
-        self._due, self._tick = inf, NEVER
 
     async def run(self) -> Outcome:
         """Answer requests until the session is over; call it once.
@@ -95,31 +84,36 @@ class Connection:
         Raises:
             Exception: of a stream that fails as none does.
         """
-        client, patience = self.client, self._shared.patience
+        client = self.client
         try:
             async with trio.open_nursery() as self._nursery:
-                self._look_by(client.began_at + patience.head_seconds)
                 await self._protocol.begin()
                 await self._read()
                 if not self.over and not self.multiplexes:
                     await self._wait_quiet()
-                self._leave()
+                self._watch.left()
                 await self._protocol.end()
                 await client.finish(self._session.half_closed_seconds)
         finally:
             self._nursery = None
-            self._shared.reactor.drop_deadline(self, self._tick)
+            self._watch.close()
             self._protocol.release()
             client.release()
-            del self._session  # its carrier is the client's side, and none of them is left to the garbage collector
+            del self._session, self._watch, self._protocol  # so that no cycle is left for the garbage collector
         if self._outcome is None and client.gone:
             return Completed(Reason.RESET, client.detail)
         return self._outcome or FINISHED
 
     def rest(self) -> None:
-        """End the session in order if no request is under way; the edge drains."""
-        if not self._busy:
+        """End the session in order, unless a request is under way."""
+        if not self._watch.busy:
             self._reading.cancel()
+
+    def stop(self, outcome: Outcome) -> None:
+        """End the session now, with a reset; an earlier fault stays its outcome."""
+        if self._nursery is not None:
+            self._outcome = self._outcome or outcome
+            self._nursery.cancel_scope.cancel()
 
     # For the protocol.
 
@@ -132,8 +126,7 @@ class Connection:
 
     def hang_up(self) -> None:
         """See :class:`Caller`."""
-        self._hung_up = True
-        self._leave()
+        self._watch.left()
         self._reading.cancel()
 
     def spawn(self, function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
@@ -144,8 +137,7 @@ class Connection:
     def open_exchange(self, scope: Message, answer: Answer) -> Put:
         """See :class:`Caller`."""
         exchange = Exchange(self, scope, answer)
-        self._busy += 1
-        self._look_by(self.client.active_at + self._session.idle_seconds)
+        self._watch.begun()
         application = self._shared.application
         if _head_bytes(scope) > self._shared.max_head_bytes:
             application = _too_large
@@ -157,7 +149,7 @@ class Connection:
     @property
     def over(self) -> bool:
         """Whether no bytes go to the client any more."""
-        return self._hung_up or self.client.gone
+        return self._watch.over_at is not None or self.client.gone
 
     @property
     def multiplexes(self) -> bool:
@@ -177,15 +169,12 @@ class Connection:
 
     def completed(self) -> None:
         """Note that a request is complete."""
-        self._busy -= 1
-        if self._busy:
-            return
-        self._rested_at = self._shared.reactor.refresh()
-        if self._quiet is not None:
-            self._quiet.set()
-        if self._shared.server.draining:
-            self._reading.cancel()
-        self._look_by(self._rested_at + self._shared.patience.keep_alive_seconds)
+        self._watch.completed()
+        if not self._watch.busy:
+            if self._quiet is not None:
+                self._quiet.set()
+            if self._shared.server.draining:
+                self._reading.cancel()
 
     def failed(self, fault: BaseException, *, cut: bool) -> None:
         """Log a fault of the application; the session ends with it."""
@@ -193,7 +182,7 @@ class Connection:
         outcome = Completed(Reason.FAULT, quote_fault(fault))
         self._shared.log.fault("application failed", fault, session=session.id, service=session.service.name)
         if cut:
-            self._stop(outcome)
+            self.stop(outcome)
         elif self._outcome is None:
             self._outcome = outcome
 
@@ -212,87 +201,26 @@ class Connection:
                     await protocol.receive(data)
                 except Exception as error:  # a request that hypercorn does not refuse, and cannot read
                     self._shared.log.notice("request not understood", error=type(error).__name__)
-                    self._stop(Completed(Reason.RESET, "request not understood"))
+                    self.stop(Completed(Reason.RESET, "request not understood"))
                     return
-            self._look_by(client.active_at + idle_limit(self._session, half_closed=True))
+            self._watch.half_closed()
             await protocol.end()
 
     async def _wait_quiet(self) -> None:
-        if self._busy:
+        if self._watch.busy:
             self._quiet = trio.Event()
             await self._quiet.wait()
 
-    def _leave(self) -> None:
-        """Note when the client left, or was left."""
-        if self._over_at is None:
-            self._over_at = self._shared.reactor.refresh()
-            self._look_by(self._over_at + GONE_SECONDS)
-
     async def _lose(self) -> None:
         """Tell the applications that the client is gone."""
-        self._leave()
+        self._watch.left()
         self._reading.cancel()
         await self._protocol.end()
 
     def _send_later(self, flush: Callable[[], Awaitable[object]]) -> None:
         """Have a task send bytes that the client does not take yet."""
         self.spawn(flush)
-        limit = min(self._shared.patience.write_seconds, self._session.idle_seconds)
-        self._look_by(self.client.active_at + limit / LOOKS)
-
-    def _stop(self, outcome: Outcome) -> None:
-        """End the session now, with a reset."""
-        if self._nursery is not None:
-            self._outcome = self._outcome or outcome
-            self._nursery.cancel_scope.cancel()
-
-    # The deadline.
-
-    def expire(self, now: float) -> None:
-        """End the session if its limit has passed; else ask again later."""
-        client, self._due = self.client, inf
-        self._note_delivery(now)
-        moment = Moment(
-            began_at=client.began_at,
-            active_at=max(client.active_at, self._delivered_at),
-            rested_at=None if self._rested_at is None else max(self._rested_at, self._delivered_at),
-            busy=self._busy > 0,
-            owes=client.owes,
-            paused=client.paused > 0,
-            over_at=self._over_at,
-            idle_seconds=idle_limit(self._session, half_closed=client.ended),
-        )
-        at, wait, limit = due(self._shared.patience, moment, now)
-        if at > now:
-            slow = self._unacknowledged or moment.owes
-            soon = limit / LOOKS if slow else self._session.half_closed_seconds  # the limits may change meanwhile
-            self._look_by(min(at, now + soon))
-        elif wait is Wait.KEEP_ALIVE:
-            self._reading.cancel()
-        else:
-            reason = Reason.RESET if wait is Wait.GONE else Reason.IDLE
-            self._stop(Completed(reason, wait.value.format(limit)))
-
-    def crashed(self, fault: BaseException) -> None:  # noqa: ARG002 - the reactor has logged it
-        """End the session after an exception in :meth:`expire`."""
-        self._session.cut(Reason.FAULT)
-
-    def _note_delivery(self, now: float) -> None:
-        """Note whether a slow client took bytes out of the kernel since the last look."""
-        client = self.client
-        moved = client.active_at >= self._asked_at
-        before, self._unacknowledged = self._unacknowledged, client.unacknowledged()
-        if not moved and self._unacknowledged != before:
-            self._delivered_at = now
-        self._asked_at = now
-
-    def _look_by(self, due: float) -> None:
-        """Look at the limits then, unless it will be done earlier."""
-        if due >= self._due or self._nursery is None:
-            return
-        reactor = self._shared.reactor
-        reactor.drop_deadline(self, self._tick)
-        self._due, self._tick = due, reactor.set_deadline(self, due)
+        self._watch.owes()
 
 
 def _head_bytes(scope: Message) -> int:

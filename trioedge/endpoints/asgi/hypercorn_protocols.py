@@ -15,7 +15,7 @@ import trio
 from hypercorn.config import Config, Sockets
 from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
@@ -110,7 +110,7 @@ class HttpProtocol:
         tasks: Any = _Tasks(caller)
         # The application comes first, but only these tasks would call it.
         self._shared = (None, config, context, tasks, state, alpn is not None, client, server, self._send)
-        kind: Any = _Multiplexed if alpn == "h2" else H11Protocol
+        kind: Any = _Multiplexed if alpn == "h2" else _Single
         self._protocol: H11Protocol | H2Protocol = kind(*self._shared)
 
     @property
@@ -130,11 +130,6 @@ class HttpProtocol:
             self._protocol = protocol = _Multiplexed(*self._shared)
             await protocol.initiate()
             await protocol.handle(RawData(begins.data))
-        except H2CProtocolRequiredError as upgrade:  # RFC 7540 section 3.2
-            self._protocol = protocol = _Multiplexed(*self._shared)
-            await protocol.initiate(upgrade.headers, upgrade.settings)
-            if upgrade.data:
-                await protocol.handle(RawData(upgrade.data))
 
     async def end(self) -> None:
         """Tell every application that has not answered that the client has left."""
@@ -151,6 +146,14 @@ class HttpProtocol:
         elif isinstance(event, Closed):
             self._caller.hang_up()
             await self.end()
+
+
+class _Single(H11Protocol):
+    """HTTP/1.1 that ignores an upgrade to HTTP/2, which RFC 9113 has removed: hypercorn's own fails now and then."""
+
+    async def _check_protocol(self, event: Any) -> None:
+        if not any(name == b"upgrade" and value.strip().lower() == b"h2c" for name, value in event.headers):
+            await super()._check_protocol(event)
 
 
 class _Multiplexed(H2Protocol):

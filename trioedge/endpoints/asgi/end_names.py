@@ -14,7 +14,7 @@ End: TypeAlias = tuple[str, int | None]
 
 
 @attrs.frozen
-class Names:
+class EndNames:
     """The names of one session.
 
     Attributes:
@@ -28,7 +28,7 @@ class Names:
     alpn: str | None
 
     @classmethod
-    def of(cls, session: Session) -> "Names":
+    def of(cls, session: Session) -> "EndNames":
         """Give the names of a session that has a stream."""
         client = (session.source, session.source_port) if session.source_bytes else None
         return cls(client, _server(session), _alpn(session))
