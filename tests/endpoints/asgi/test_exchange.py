@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.applications import Message, Receive, Send, answer, hello
 from tests.support.cancels import cancel_at_every_step
-from trioedge.endpoints.asgi.exchange import INBOX_BYTES, ClientGoneError, Exchange, IncompleteResponseError
+from trioedge.endpoints.asgi.exchange import INBOX_BYTES, PART_BYTES, ClientGoneError, Exchange, IncompleteResponseError
 
 HTTP: Message = {"type": "http", "http_version": "1.1"}
 WEBSOCKET: Message = {"type": "websocket", "http_version": "1.1"}
@@ -73,6 +73,32 @@ async def test_the_head_waits_for_the_body_and_both_are_sent_together() -> None:
     assert (owner.said, owner.corks, owner.completions) == ([head, first], ["cork", "uncork"], 0)
     await exchange.send({"type": "http.response.body", "body": b"b"})
     assert (owner.completions, exchange.complete) == (1, True)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_a_long_body_is_sent_in_parts(kind: Any) -> None:
+    owner = Owner()
+    exchange = owner.exchange()
+    body = bytes(range(256)) * 1_000
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
+    await exchange.send({"type": "http.response.body", "body": kind(body), "more_body": True})
+    assert owner.completions == 0
+    await exchange.send({"type": "http.response.body", "body": kind(body)})
+    parts = [each for each in owner.said if each is not None and "body" in each]
+    assert b"".join(each["body"] for each in parts) == 2 * body
+    assert max(len(each["body"]) for each in parts) == PART_BYTES
+    assert [each["more_body"] for each in parts] == [True] * (len(parts) - 1) + [False]
+    assert owner.completions == 1
+
+
+async def test_a_long_body_whose_length_was_said_is_not_copied() -> None:
+    owner = Owner()
+    exchange = owner.exchange()
+    body = bytes(300_000)
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"300000")]})
+    await exchange.send({"type": "http.response.body", "body": body})
+    assert owner.said[1] is not None
+    assert owner.said[1]["body"] is body
 
 
 async def test_nothing_is_collected_where_the_body_may_wait_for_the_client() -> None:

@@ -27,7 +27,7 @@ from ...session.session import Session
 from .counted_client import CountedClient
 
 RECEIVE_BYTES: Final = 32_768
-"""The most bytes of a read; as many may wait for the application, so a client has 64 KiB of memory at most."""
+"""The most bytes of a read; as many may wait for the application."""
 
 PIECE_BYTES: Final = 16_384
 """The most bytes of a send in the backlog, so that each is a sign of life."""

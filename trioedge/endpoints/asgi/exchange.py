@@ -25,6 +25,9 @@ from .hypercorn_protocols import Answer, Application, Message
 INBOX_BYTES: Final = 32_768
 """Bytes of bodies that wait for the application before the client is no longer read."""
 
+PART_BYTES: Final = 32_768
+"""The most bytes of a body that the protocol has at a time where it copies them, between marks of length."""
+
 _EMPTY: Final[Message] = {"type": "http.response.body", "body": b""}
 
 
@@ -71,6 +74,7 @@ class Exchange:
     __slots__ = (
         "_answer",
         "_begun",
+        "_copied",
         "_head",
         "_inbox",
         "_last",
@@ -101,7 +105,7 @@ class Exchange:
         self._writer = trio.lowlevel.ParkingLot()  # the connection, for room
         self._last: Message | None = None  # the client has left
         self._head: Message | None = None  # of a response whose first part is to come
-        self._begun = False
+        self._begun = self._copied = False
         self._taken = False  # the application knows that the client has left
 
     # For the protocol.
@@ -149,8 +153,12 @@ class Exchange:
         kind = message["type"]
         if kind == "http.response.start" and not self._begun and self._head is None:
             self._head = message
+            self._copied = self._owner.multiplexes or not _says_length(message)
             return
         self._begun = True
+        if self._copied and kind == "http.response.body" and len(message.get("body", b"")) > PART_BYTES:
+            await self._send_parts(message)
+            return
         head, self._head = self._head, None
         if head is None:
             await self._answer(message)
@@ -161,6 +169,14 @@ class Exchange:
                 self._finish()
         elif kind == "websocket.close" or (kind == "http.response.trailers" and not message.get("more_trailers")):
             self._finish()
+
+    async def _send_parts(self, message: Message) -> None:
+        """Send a long part of a body in several; after a cancel the first ones have been sent."""
+        view = memoryview(message["body"])
+        for start in range(0, len(view), PART_BYTES):
+            last = start + PART_BYTES >= len(view)
+            part = bytes(view[start : start + PART_BYTES])
+            await self.send({**message, "body": part, "more_body": message.get("more_body", False) if last else True})
 
     async def _send_first(self, head: Message, message: Message) -> None:
         if self._owner.multiplexes:  # the body may wait for the client, which must have the head then
@@ -231,6 +247,10 @@ async def refuse(answer: Callable[[Message], Awaitable[None]], scope: Message, s
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     await answer({"type": f"{kind}.start", "status": status, "headers": headers})
     await answer({**_EMPTY, "type": f"{kind}.body"})
+
+
+def _says_length(head: Message) -> bool:
+    return any(bytes(name).lower() == b"content-length" for name, _ in head.get("headers", ()))
 
 
 def _size(message: Message) -> int:
