@@ -344,6 +344,20 @@ async def test_a_start_of_starlette_that_fails_is_one_clear_line() -> None:
     assert str(fault) == "Asgi: the application's startup failed: OSError: no database"
 
 
+async def test_behind_a_handshake_the_rest_of_its_bytes_is_the_first_request() -> None:
+    @te.handshake(provides=("source",))
+    def names_itself(session: te.Session) -> te.Steps:
+        line = yield te.ReadUntil(b"\n")
+        session.set_source(line.decode().strip(), 4321)
+        return te.CONTINUE
+
+    app = Application(digest)
+    async with serving(edge_of(app, names_itself)) as port, await connect(port) as client:
+        await client.send_all(b"198.51.100.7\nGET / HTTP/1.1\r\nHost: e\r\n\r\n")
+        assert (await response(client))[0] == 200
+    assert app.scopes[0]["client"] == ("198.51.100.7", 4321)
+
+
 @pytest.mark.peer("curl", "openssl")
 @pytest.mark.parametrize(("version", "expected"), [("--http1.1", "1.1"), ("--http2", "2")])
 async def test_behind_tls_the_protocol_is_the_one_that_was_agreed_on(

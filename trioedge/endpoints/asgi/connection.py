@@ -200,9 +200,8 @@ class Connection:
                 try:
                     await protocol.receive(data)
                 except Exception as error:  # a request that hypercorn does not refuse, and cannot read
-                    self._shared.log.notice("request not understood", error=type(error).__name__)
-                    self.stop(Completed(Reason.RESET, "request not understood"))
-                    return
+                    self.stop(Completed(Reason.PROTOCOL, f"the request cannot be read: {type(error).__name__}"))
+                    await trio.sleep_forever()  # the cancel; the protocol is half way and takes no more calls
             self._watch.half_closed()
             await protocol.end()
 
