@@ -97,6 +97,66 @@ def test_an_edge_of_decisions_and_a_forward_needs_no_task(capsys: pytest.Capture
     assert "task: none for plain sockets: the relay loop carries them\n" in capsys.readouterr().out
 
 
+TALKS = """\
+import trioedge as te
+
+@te.handshake(seconds=3, max_bytes=64)
+def token(session):
+    yield te.Read(1)
+    return te.CONTINUE
+
+@te.decision
+def office_hours(session):
+    return te.CONTINUE
+
+@te.middleware
+async def watched(session, call_next):
+    return await call_next(session)
+
+forward = te.Forward("tcp://127.0.0.1:6379")
+edge = te.Edge("tcp://127.0.0.1:6380", [office_hours, token, office_hours, watched, token, office_hours], forward)
+lean = te.Edge("tcp://127.0.0.1:6380", [token], forward)
+behind = te.Edge("tcp://127.0.0.1:6380", [office_hours, watched, token], forward)
+"""
+
+CHAIN_THAT_TALKS = """\
+leading decisions: run in the accept loop, before a task exists
+  1. office_hours
+handshake: talks with the client in the relay loop, before a task exists
+  2. token: at most 3 s and 64 bytes
+decisions: run when the handshake above has ended
+  3. office_hours
+middleware: wraps everything below it
+  4. watched
+handshake: talks with the client in the session's task
+  5. token: at most 3 s and 64 bytes
+decisions: run in the session's task
+  6. office_hours
+endpoint: carries the session to its end
+  7. Forward('tcp://127.0.0.1:6379', connect_seconds=5)
+task: one each, after the handshakes; watched needs it
+"""
+
+
+def test_a_handshake_is_a_phase_with_its_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(TALKS)
+    assert main(["check", "x.py:edge"]) == 0
+    assert capsys.readouterr().out.endswith(CHAIN_THAT_TALKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("lean", "none for plain sockets: the relay loop carries them"),
+        ("behind", "one each, after the leading decisions; watched needs it"),
+    ],
+)
+def test_a_handshake_by_itself_needs_no_task(name: str, task: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(TALKS)
+    assert main(["check", f"x.py:{name}"]) == 0
+    assert capsys.readouterr().out.endswith(f"task: {task}\n")
+
+
 def test_an_endpoint_that_lacks_a_part_of_the_reactor_s_protocol_needs_a_task(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

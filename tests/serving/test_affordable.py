@@ -3,12 +3,14 @@
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 import trioedge as te
-from trioedge.serving.affordable import SPARE_DESCRIPTORS, memory_bytes
+from trioedge.loop.parting import MAX_PARTING
+from trioedge.serving.affordable import MAX_HANDSHAKES, SPARE_DESCRIPTORS, affordable_sessions, memory_bytes
 from trioedge.testing import open_edge
 
 
@@ -20,6 +22,48 @@ async def test_max_sessions_is_by_default_what_the_file_descriptors_allow(
     edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1", preconnect=100))
     async with open_edge(edge):
         assert edge._run.sessions._max == sessions  # type: ignore[union-attr]
+
+
+@te.handshake
+def talks(session: te.Session) -> te.Steps:
+    yield te.Read(1)
+    return te.CONTINUE
+
+
+@te.middleware
+async def around(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    return await call_next(session)
+
+
+@pytest.mark.parametrize(
+    ("files", "stages", "wanted", "handshakes", "kept"),
+    [
+        (1_024, [talks], None, 128, 128 + MAX_PARTING),
+        (1_024, [talks], 300, 300, 300 + MAX_PARTING),
+        (100_000, [talks, around], None, MAX_HANDSHAKES, MAX_HANDSHAKES + MAX_PARTING),
+        (1_024, [around, talks], None, 128, 0),  # in tasks, where each is a session
+        (1_024, [], None, 128, 0),
+        (256, [talks], None, 32, 256),
+    ],
+)
+async def test_handshakes_and_last_words_have_descriptors_of_their_own(
+    files: int, stages: list[object], wanted: int | None, handshakes: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    edge = te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:1"), max_handshakes=wanted)
+    affordable = affordable_sessions(edge.outline, wanted)
+    assert affordable.handshakes == handshakes
+    assert affordable.files == max(1, (files - SPARE_DESCRIPTORS - kept) // 2)
+    async with open_edge(edge):
+        sessions = edge._run.sessions  # type: ignore[union-attr]
+        assert sessions is not None
+        assert sessions._handshakes is None or sessions._handshakes._max == handshakes
+
+
+@pytest.mark.parametrize("wanted", [0, -1, 1.5, "many"])
+def test_a_number_of_handshakes_that_is_none_is_refused(wanted: Any) -> None:
+    with pytest.raises(te.ConfigurationError, match="max_handshakes"):
+        te.Edge("tcp://127.0.0.1:6380", [talks], te.Forward("tcp://192.0.2.9:1"), max_handshakes=wanted)
 
 
 async def test_the_limit_of_files_is_read_when_the_edge_starts_also_for_its_idle_connections(

@@ -11,8 +11,8 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.support.names import FakeNames
 from tests.support.cancels import left_open
+from tests.support.names import FakeNames
 from tests.support.wires import serving
 from trioedge.addresses.address import parse_address
 from trioedge.testing import open_edge

@@ -212,7 +212,7 @@ def test_behind_proceed_it_may_only_send(second: Command) -> None:
 
     conversation = Conversation(chained(more), make_session(), bytearray(b"bytes that have gone on"))
     conversation.begin()
-    with pytest.raises((TypeError, RuntimeError), match="behind PROCEED|PROCEED twice"):
+    with pytest.raises((TypeError, RuntimeError), match=r"behind PROCEED|PROCEED twice"):
         conversation.connected()
     assert closed == [True]
     assert conversation.held == b"bytes that have gone on"

@@ -83,9 +83,17 @@ class Runs(Converses):
 
 
 def with_facts(**said: Any) -> Converses:
-    return type("Said", (Converses,), said)()
+    stage: Converses = type("Said", (Converses,), said)()
+    return stage
 
 
+IS_ASYNC = (
+    "s: converse() is async, and a handshake cannot wait: make it a plain def with yield, and await with yield "
+    "Background(function)"
+)
+ALL_THREE = (
+    "s has decide() and converse() and handle(): a stage is a decision, a handshake or a middleware; make several of it"
+)
 NO_YIELD = (
     "s: converse() has no yield: a handshake is a generator, as in line = yield ReadUntil(b'\\n'); without one it is a "
     "decision"
@@ -95,16 +103,8 @@ NO_YIELD = (
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        (
-            AsyncConverse(),
-            "s: converse() is async, and a handshake cannot wait: make it a plain def with yield, and await with yield "
-            "Background(function)",
-        ),
-        (
-            AsyncSteps(),
-            "s: converse() is async, and a handshake cannot wait: make it a plain def with yield, and await with yield "
-            "Background(function)",
-        ),
+        (AsyncConverse(), IS_ASYNC),
+        (AsyncSteps(), IS_ASYNC),
         (WithoutYield(), NO_YIELD),
         (te.handshake(lambda session: te.CONTINUE), NO_YIELD),  # type: ignore[arg-type, return-value]
         (NotCallable(), NO_YIELD),
@@ -113,11 +113,7 @@ NO_YIELD = (
             Both(),
             "s has decide() and converse(): a stage is a decision, a handshake or a middleware; make several of it",
         ),
-        (
-            AllThree(),
-            "s has decide() and converse() and handle(): a stage is a decision, a handshake or a middleware; make "
-            "several of it",
-        ),
+        (AllThree(), ALL_THREE),
         (Converses, "s is a class, not a stage: call it, Converses(...)"),
         (Runs(), "s: run() is not async: write async def"),
     ],

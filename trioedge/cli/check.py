@@ -2,23 +2,24 @@
 
 import sys
 from contextlib import redirect_stdout
+from itertools import islice
 
 import attrs
 
 from ..edge import Edge
+from ..session.kinds import HANDSHAKE
 from .target import load
 
 _WHEN = {
     "leading decisions": "run in the accept loop, before a task exists",
-    "decisions": "run once the handshake above has ended, without a task",
-    "handshake": "talks with the client, without a task",
+    "handshake": "talks with the client in the relay loop, before a task exists",
+    "decisions": "run when the handshake above has ended",
     "middleware": "wraps everything below it",
     "endpoint": "carries the session to its end",
 }
-_WHEN_IN_TASK = {
-    **_WHEN,
+_IN_A_TASK = {
+    "handshake": "talks with the client in the session's task",
     "decisions": "run in the session's task",
-    "handshake": "talks with the client, in the session's task",
 }
 """The same, behind a middleware."""
 
@@ -82,15 +83,18 @@ def _check_services(edge: Edge) -> None:
 
 def sections(edge: Edge) -> list[Section]:
     """Give the phases of an edge's chain, each with its stages."""
-    parts = iter(enumerate(edge.outline.parts, 1))
-    found = []
+    outline = edge.outline
+    parts = iter(enumerate(zip(outline.names, outline.parts, outline.facts, strict=True), 1))
+    found: list[Section] = []
     when = _WHEN
-    for phase in edge.outline.phases:
-        numbered = zip(phase.stages, parts, strict=False)
-        stages = tuple((number, _describe(name, part)) for name, (number, part) in numbered)
-        found.append(Section(phase.kind, when[phase.kind], stages))
+    for phase in outline.phases:
+        stages = []
+        for number, (name, part, facts) in islice(parts, len(phase.stages)):
+            bounds = f": at most {facts.seconds:g} s and {facts.max_bytes:,} bytes" if phase.kind == HANDSHAKE else ""
+            stages.append((number, _describe(name, part) + bounds))
+        found.append(Section(phase.kind, when[phase.kind], tuple(stages)))
         if phase.kind == "middleware":
-            when = _WHEN_IN_TASK
+            when = _WHEN | _IN_A_TASK
     return found
 
 
@@ -100,9 +104,8 @@ def task_of(edge: Edge) -> str:
     if chain.direct and chain.facts[-1].taskless:
         return "none for plain sockets: the relay loop carries them"
     needing = next(phase for phase in chain.phases if phase.kind in ("middleware", "endpoint"))
-    before = {phase.kind for phase in chain.phases[: chain.phases.index(needing)]}
-    after = "handshakes" if "handshake" in before else "leading decisions"
-    return f"one each, after the {after}; {needing.stages[0]} needs it"
+    before = "handshakes" if chain.talks else "leading decisions"
+    return f"one each, after the {before}; {needing.stages[0]} needs it"
 
 
 def _describe(name: str, part: object) -> str:

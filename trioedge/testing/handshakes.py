@@ -110,10 +110,10 @@ def check_handshake(
         assert whole.verdict is not None, f"{name} needs more than {message!r}: {whole.needs!r}"
         cuts = [(message[:at], message[at:]) for at in range(1, len(message))]
         for chunks in ([bytes([each]) for each in message], *cuts):
-            cut, cut_wrote = talk(*chunks)
+            cut, written_then = talk(*chunks)
             assert _same(cut, whole), f"{name} does not do the same with {quote(chunks)}: {cut} is not {whole}"
-            assert cut_wrote == wrote, (
-                f"{name} does not write the same with {quote(chunks)}: {cut_wrote} is not {wrote}"
+            assert written_then == wrote, (
+                f"{name} does not write the same with {quote(chunks)}: {written_then} is not {wrote}"
             )
         if message:
             more, _ = talk(message + b"more")
