@@ -100,6 +100,7 @@ def test_a_services_file_can_be_read(page: Path, tmp_path: Path) -> None:
         ("docs/index.md", "redis_edge"),
         ("docs/tutorial/first-edge.md", "first_edge"),
         ("docs/how-to/write-a-decision.md", "custom_decision"),
+        ("docs/how-to/write-a-handshake.md", "custom_handshake"),
         ("docs/how-to/write-a-middleware.md", "custom_middleware"),
     ],
 )

@@ -13,6 +13,7 @@ import trioedge as te
 from examples.control_plane.store import Store
 from examples.custom_decision import SilenceBan
 from examples.custom_endpoint import Rooms
+from examples.custom_handshake import token
 from examples.custom_middleware import at_most_an_hour
 from examples.custom_outbound import FromAddress
 from tests.support.applications import ask
@@ -22,8 +23,10 @@ from tests.support.wires import server
 from trioedge.testing import (
     check_decision,
     check_endpoint,
+    check_handshake,
     check_middleware,
     check_outbound,
+    converse,
     echo,
     make_context,
     make_session,
@@ -103,6 +106,39 @@ def test_the_ban_is_bounded() -> None:
     check_decision(ban, [make_session(source) for source in silent])
     verdicts = [ban.decide(make_session(source, now=1.0)) for source in silent]
     assert [verdict is te.CONTINUE for verdict in verdicts] == [True, False, False]
+
+
+def test_the_token_is_a_good_handshake() -> None:
+    check_handshake(token, [b"open-sesame\n", b"abracadabra\r\n", b"please\n", b"\n"])
+    session = make_session()
+    said = converse(token, session, b"open-", b"sesame\nPING\r\n")
+    assert (said.verdict, said.left, session.service.name) == (te.CONTINUE, b"PING\r\n", "shop")
+
+
+@pytest.mark.parametrize(
+    ("says", "hears", "outcome"),
+    [
+        (b"open-sesame\nPING", b"PING", te.Completed()),
+        (b"please\nPING", b"no\r\n", te.Reject(te.Reason.CREDENTIALS, "unknown token")),
+        (b"x" * 65, b"", None),
+    ],
+)
+async def test_a_token_names_the_service(
+    says: bytes, hears: bytes, outcome: te.Outcome | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_edge(edge_of("custom_handshake.py")) as world:
+        client = await world.connect()
+        await client.send(says)
+        await client.finish()
+        assert await client.receive_all() == hears
+        ended = await client.ended()
+        assert ended == outcome or ended.reason is te.Reason.PROTOCOL
+
+
+async def test_silence_is_no_token(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("custom_handshake.py")) as world:
+        assert await (await world.connect()).ended() == te.Reject(te.Reason.HANDSHAKE, "not finished within 3 s")
+        assert trio.current_time() == pytest.approx(3, abs=0.1)
 
 
 async def test_a_service_is_open_in_its_hours_and_the_table_of_a_policy_changes_them(
