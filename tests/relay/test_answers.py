@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.middlewares import read_ahead, wrap
+from tests.support.ports import deaf_port
 from tests.support.talks import WORLDS, finish, hear, hear_exactly, open_talks, pass_on, say
 from tests.support.wires import server
 
@@ -290,3 +291,32 @@ async def test_a_client_that_does_not_read_its_answer_is_reset(world: str) -> No
     async with open_talks(world, long_answer) as talks:
         await talks.connect()
         assert (await talks.ended()).reason is te.Reason.RESET
+
+
+@pytest.mark.parametrize("behind", [(), (pass_on,)])
+async def test_a_connect_without_an_answer_is_told_and_may_be_cut(behind: tuple[object, ...]) -> None:
+    async with deaf_port() as port:
+        for ending in ("time", "evicted", "drained", "the client has left"):
+            endpoint = te.Forward(f"tcp://127.0.0.1:{port}", connect_seconds=0.2, retries=0)
+            async with open_talks("reactor", asks, behind=behind, endpoint=endpoint, drain_seconds=0.05) as talks:
+                client = await talks.connect()
+                await client.send_all(b"hi\n")
+                await hear_exactly(client, b"wait ")
+                while talks.sessions[0].phase != "connecting":
+                    await trio.sleep(0.001)
+                if ending == "evicted":
+                    talks.edge.evict(source="127.0.0.1")
+                    assert (await talks.ended()).reason is te.Reason.EVICTED
+                    assert (await hear(client))[0] == b""
+                elif ending == "drained":
+                    talks.edge.drain()
+                    assert (await talks.ended()).reason is te.Reason.DRAINED
+                    assert (await hear(client))[0] == b""
+                elif ending == "time":
+                    assert (await talks.ended()).reason is te.Reason.UPSTREAM_TIMEOUT
+                    await finish(client)
+                    words, how = await hear(client)
+                    assert (words[:20], how) == (b"no: upstream_timeout", "end")
+                else:
+                    await trio.aclose_forcefully(client)
+                    assert (await talks.ended()).reason is te.Reason.UPSTREAM_TIMEOUT

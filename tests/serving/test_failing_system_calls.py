@@ -58,6 +58,23 @@ async def early_reset(port: int) -> None:
     await trio.sleep(0.002)
 
 
+async def refused(port: int) -> None:
+    """Be a client that the handshake below refuses."""
+    async with await connect(port) as client:
+        await client.send_all(b"no question" + bytes(100_000))
+        assert await receive_all(client) == b"no"
+
+
+@te.handshake(seconds=1, proceeds=True)
+def talks(session: te.Session) -> te.Steps:
+    yield te.Peek(3)
+    if (yield te.Peek(8)).startswith(b"no"):
+        yield te.Send(b"no")
+        return te.Reject(te.Reason.CREDENTIALS)
+    yield te.PROCEED
+    return te.CONTINUE
+
+
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -104,9 +121,10 @@ async def play(trial: Trial, rhythm: Callable[[int], Awaitable[None]], call: str
     return failed
 
 
+@pytest.mark.parametrize("stages", [(), (talks,)], ids=["no handshake", "a handshake"])
 @pytest.mark.parametrize("call", ERRNOS)
 async def test_a_system_call_that_fails_once_costs_at_most_its_session(
-    call: str, monkeypatch: pytest.MonkeyPatch
+    call: str, stages: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = install(monkeypatch)
     reactors: list[Any] = []
@@ -124,14 +142,14 @@ async def test_a_system_call_that_fails_once_costs_at_most_its_session(
             return te.CONTINUE
 
     async with server(echo) as upstream:
-        edge = edge_to(upstream, Spy())
+        edge = edge_to(upstream, Spy(), *stages)
         async with serving(edge) as port:
             trial = Trial(edge, port, faults, reactors[0])
             await trial.session(orderly)
             await trio.sleep(0.01)
             trial.files = open_files()
             failed = 0
-            for rhythm in (orderly, resetting, early_reset):
+            for rhythm in (orderly, resetting, early_reset, *([refused] if stages else [])):
                 failed += await play(trial, rhythm, call)
     assert failed or call in ("epoll_ctl(MOD)", "getsockopt"), "the call was never made, so nothing was tried"
 
