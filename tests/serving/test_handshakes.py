@@ -6,21 +6,10 @@ import trio
 from structlog.testing import capture_logs
 
 import trioedge as te
+from examples.custom_handshake import token
 from tests.support.talks import WORLDS, finish, hear, hear_exactly, open_talks, say
 
 LINE = te.ReadUntil(b"\n")
-TOKENS = {b"sesame": "shop"}
-
-
-@te.handshake(provides=("service",), seconds=3, max_bytes=64)
-def token(session: te.Session) -> te.Steps:
-    line = yield LINE
-    service = TOKENS.get(line.strip())
-    if service is None:
-        yield te.Send(b"no\r\n")
-        return te.Reject(te.Reason.CREDENTIALS, "unknown token")
-    session.service = service
-    return te.CONTINUE
 
 
 @te.handshake
@@ -84,7 +73,7 @@ class Case:
 
 
 GOOD = {
-    "a line": Case(token, b"sesame\n", b""),
+    "a line": Case(token, b"open-sesame\n", b""),
     "two reads": Case(greet, b"\x03Ann", b"who? hello Ann\n"),
     "a peek": Case(look, b"GET / HTTP/1.0", b"", left=b"GET / HTTP/1.0"),
     "no bytes": Case(nothing, b"", b""),
@@ -163,7 +152,7 @@ async def test_a_service_that_is_unknown_is_refused_behind_the_handshake_that_na
     control = te.MemoryControl({"bank": te.Policy()})
     async with open_talks(world, token, control=control) as talks:
         client = await talks.connect()
-        await client.send_all(b"sesame\n")
+        await client.send_all(b"open-sesame\n")
         assert (await talks.ended()).reason is te.Reason.SERVICE
         assert (await hear(client))[0] == b""
 
@@ -176,10 +165,10 @@ async def test_decisions_between_handshakes_know_what_those_before_have_named(wo
 
     async with open_talks(world, token, shop_only, greet, te.ConcurrencyLimit(1, per="service")) as talks:
         client = await talks.connect()
-        await client.send_all(b"sesame\n\x01A")
+        await client.send_all(b"open-sesame\n\x01A")
         await hear_exactly(client, b"who? hello A\n")
         second = await talks.connect()
-        await second.send_all(b"sesame\n\x01B")
+        await second.send_all(b"open-sesame\n\x01B")
         assert await hear(second) == (b"who? hello B\n", "end")
         assert (await talks.ended()).reason is te.Reason.CONCURRENCY
         await finish(client)

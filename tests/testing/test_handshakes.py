@@ -7,20 +7,8 @@ import pytest
 import trio
 
 import trioedge as te
+from examples.custom_handshake import token
 from trioedge.testing import Conversed, check_handshake, converse, make_session
-
-TOKENS = {b"sesame": "shop"}
-
-
-@te.handshake(provides=("service",), seconds=3, max_bytes=64)
-def token(session: te.Session) -> te.Steps:
-    line = yield te.ReadUntil(b"\n")
-    service = TOKENS.get(line.strip())
-    if service is None:
-        yield te.Send(b"no\r\n")
-        return te.Reject(te.Reason.CREDENTIALS, "unknown token")
-    session.service = service
-    return te.CONTINUE
 
 
 @te.handshake(proceeds=True)
@@ -70,7 +58,7 @@ def sniffs(session: te.Session) -> te.Steps:
 @pytest.mark.parametrize(
     ("stage", "messages"),
     [
-        (token, [b"sesame\n", b"swordfish\r\n", b"\n", b"x" * 64]),
+        (token, [b"open-sesame\n", b"swordfish\r\n", b"\n", b"x" * 64]),
         (asks, [b"?"]),
         (doubles, [b"ab"]),
         (Length(), [b"\x00", b"\x05hello"]),
@@ -164,7 +152,7 @@ def reads_on_behind(session: te.Session) -> te.Steps:
         (unsaid, [b"x"], r"unsaid writes session\.service: say provides=\('service',\)"),
         (counts_chunks, [b"abc"], "counts_chunks does not do the same with"),
         (writes_by_chunks, [b"abc"], "writes_by_chunks does not write the same with"),
-        (token, [b"sesame"], r"token needs more than b'sesame': ReadUntil\(b'\\n'\)"),
+        (token, [b"open-sesame"], r"token needs more than b'open-sesame': ReadUntil\(b'\\n'\)"),
         (raises_on_odd_bytes, [b"\xff\n"], r"raises_on_odd_bytes raised UnicodeDecodeError.* with \[b'\\xff\\n'\]"),
         (raises_on_floods, [b"1234"], "raises_on_floods raised ValueError"),
         (nonsense, [b""], "nonsense raised TypeError.*yielded 5, which is no command"),
@@ -198,13 +186,13 @@ def test_another_kind_of_stage_is_refused(check: Any, message: str) -> None:
 
 
 def test_a_handshake_that_needs_more_says_what() -> None:
-    result = converse(token, make_session(), b"ses", b"am")
-    assert (result.verdict, result.left, repr(result.needs)) == (None, b"sesam", r"ReadUntil(b'\n')")
+    result = converse(token, make_session(), b"open-", b"sesam")
+    assert (result.verdict, result.left, repr(result.needs)) == (None, b"open-sesam", r"ReadUntil(b'\n')")
 
 
 def test_a_session_has_what_the_handshake_wrote() -> None:
     session = make_session()
-    assert converse(token, session, b"sesame\nrest") == Conversed(b"", te.CONTINUE, b"rest", False, None)
+    assert converse(token, session, b"open-sesame\nrest") == Conversed(b"", te.CONTINUE, b"rest", False, None)
     assert session.service.name == "shop"
 
 
