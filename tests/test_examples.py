@@ -233,6 +233,8 @@ async def test_each_client_of_the_balancer_has_its_own_limits(autojump_clock: tr
         assert await (await come("192.0.2.9")).ended() == te.Reject(te.Reason.SOURCE, "192.0.2.0/24")
         stranger = await world.connect("127.0.0.2")
         assert await stranger.ended() == te.Reject(te.Reason.SOURCE, "the peer is no trusted balancer")
+
+
 async def test_the_application_greets_two_devices_and_no_third(autojump_clock: trio.testing.MockClock) -> None:
     async with open_edge(edge_of("asgi_app.py")) as world:
         clients = [await world.connect(f"192.0.2.{number}") for number in (1, 2, 3)]

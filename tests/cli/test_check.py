@@ -69,9 +69,9 @@ def test_a_handshake_needs_no_task_and_decisions_behind_it_run_once_it_has_ended
 ) -> None:
     assert main(["check", "x.py:socks"]) == 0
     assert capsys.readouterr().out.splitlines()[4:] == [
-        "handshake: talks with the client, without a task",
-        "  2. Socks(auth=None, answer='after_connect')",
-        "decisions: run once the handshake above has ended, without a task",
+        "handshake: talks with the client in the relay loop, before a task exists",
+        "  2. Socks(auth=None, answer='after_connect'): at most 10 s and 4,096 bytes",
+        "decisions: run when the handshake above has ended",
         "  3. office_hours",
         "endpoint: carries the session to its end",
         "  4. Forward(connect_seconds=5)",
@@ -83,9 +83,9 @@ def test_a_handshake_behind_a_middleware_runs_in_its_task(capsys: pytest.Capture
     assert main(["check", "x.py:tasks"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if not line.startswith(" ")][2:] == [
-        "handshake: talks with the client, without a task",
+        "handshake: talks with the client in the relay loop, before a task exists",
         "middleware: wraps everything below it",
-        "handshake: talks with the client, in the session's task",
+        "handshake: talks with the client in the session's task",
         "decisions: run in the session's task",
         "endpoint: carries the session to its end",
         "task: one each, after the handshakes; watched needs it",
