@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -19,6 +20,8 @@ from trioedge.session.meter import Meter
 from trioedge.session.session import Session
 from trioedge.session.verdict import Outcome, Reason
 from trioedge.testing import make_session
+
+Ends: TypeAlias = tuple[socket.socket, socket.SocketType]
 
 
 @attrs.define(eq=False)
@@ -57,7 +60,7 @@ class Wires:
     def connect(
         self, *, prefetched: bytes = b"", spoken: bytes = b"", greeting: bytes = b"", up_meter: Meter | None = None,
         allowance: Allowance | None = None, down_rate: float = inf, up_rate: float = inf,
-        local: bool = False, **limits: float,
+        local: bool = False, client_pair: Ends | None = None, upstream_pair: Ends | None = None, **limits: float,
     ) -> Wire:  # fmt: skip
         """Begin a relay.
 
@@ -70,9 +73,12 @@ class Wires:
             down_rate: as `Session` has it.
             up_rate: as `Session` has it.
             local: whether all are local sockets.
+            client_pair: the client's socket and the relay's, if they are no plain ones.
+            upstream_pair: the same of the upstream.
             limits: `idle_seconds` and `half_closed_seconds` of the session.
         """
-        (client, down), (upstream, up) = (local_pair() if local else tcp_pair() for _ in range(2))
+        client, down = client_pair or (local_pair() if local else tcp_pair())
+        upstream, up = upstream_pair or (local_pair() if local else tcp_pair())
         if greeting:
             upstream.send(greeting)
         client.send(spoken)

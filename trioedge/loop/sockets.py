@@ -61,9 +61,13 @@ def close(sock: socket.SocketType) -> None:
 def for_users(sock: socket.SocketType) -> socket.socket:
     """Give a bare non-blocking socket the methods that users' code expects; the bare one does not have it any more.
 
+    One that has them is given back, such as that of TLS.
+
     Raises:
         OSError: it could not be made, and the bare one stays open.
     """
+    if isinstance(sock, socket.socket):
+        return sock
     full = socket.socket(fileno=sock.fileno())
     sock.detach()
     full.setblocking(False)

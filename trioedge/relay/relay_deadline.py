@@ -20,6 +20,7 @@ from ..session.session import Session
 from ..session.verdict import FINISHED, Completed, Reason
 from .idle import idle_limit
 from .relay_side import RelaySide
+from .tls_side import says_end
 
 LINGER_SECONDS: Final = 0.1
 """When the kernel is first asked whether it has delivered the last byte of a session that waits for it."""
@@ -92,6 +93,13 @@ class RelayDeadline:
         self._reactor.drop_deadline(self, self._tick)
         self._tick = self._reactor.set_deadline(self, self.active_at + self._linger)
 
+    def await_room(self, side: RelaySide) -> None:
+        """Have the reactor report when a side takes bytes again, and the idle limit look at what its host takes."""
+        self.watch()
+        if not side.reported:
+            side.reported = True
+            self._reactor.repeat(side.fd)
+
     def watch(self) -> None:
         """Ask the kernel soon how much of its buffers a slow reader takes, so that the idle limit is kept."""
         if not self._watched:
@@ -107,7 +115,7 @@ class RelayDeadline:
         if self._over:
             return
         last = self._last
-        if self._linger and not (any(self.queued()) if last is None else is_owed(last.sock)):
+        if self._linger and not (self._is_delaying() if last is None else is_owed(last.sock)):
             if last is None:
                 self.end(FINISHED)
             else:
@@ -126,6 +134,10 @@ class RelayDeadline:
             self._linger = min(2 * self._linger, MAX_LINGER_SECONDS)
             soon = self._linger or (self._step() if self._watched else session.half_closed_seconds)
             self._tick = self._reactor.set_deadline(self, min(due, now + soon))
+
+    def _is_delaying(self) -> bool:
+        """Tell whether a side still waits for room to say its end, or for its rate."""
+        return not (says_end(self.down) & says_end(self.up)) or any(self.queued())
 
     def _look(self, now: float) -> None:
         """Note when the session last had a sign of life: in a pause now, else when the kernel delivered a byte.

@@ -197,10 +197,7 @@ class RelaySide:
                 self._session.wake()
         if count < len(data):
             self.backlog = memoryview(bytes(data[count:]))
-            self._relay.watch()
-            if not self.reported:
-                self.reported = True
-                self._reactor.repeat(self.fd)
+            self._relay.await_room(self)
 
     def _flush(self, backlog: memoryview) -> None:
         """Write the backlog; once it is gone, read the peer again, whose event has passed."""
@@ -229,6 +226,8 @@ class RelaySide:
             self._relay.half_closed()
             try:
                 peer.sock.shutdown(socket.SHUT_WR)
+            except BlockingIOError:  # close_notify waits for room
+                self._relay.await_room(peer)
             except OSError as error:
                 peer._refuse(error.errno or 0)
 

@@ -36,6 +36,8 @@ from ..session.session import Session
 from ..session.verdict import FINISHED, Completed, Outcome, Reason
 from .relay_deadline import RelayDeadline
 from .relay_side import RelaySide, reset_outcome
+from .tls_side import RECORD_OVERHEAD, TlsSide, says_end
+from .tls_socket import TlsSocket
 
 LINGER_BYTES: Final = 16_384
 """A finished session that moved less does not wait: the kernel sends the first packets of a connection unpaced."""
@@ -82,8 +84,8 @@ class Relay(RelayDeadline):
         self.pacing = ""
         self.began_at = reactor.now
         service = session.service
-        self.up = RelaySide(self, session, reactor, up, service.up)
-        self.down = RelaySide(self, session, reactor, down, service.down)
+        self.up = (RelaySide if type(up) is not TlsSocket else TlsSide)(self, session, reactor, up, service.up)
+        self.down = (RelaySide if type(down) is not TlsSocket else TlsSide)(self, session, reactor, down, service.down)
         self.up.peer, self.down.peer = self.down, self.up
         self.down.read_on = not session.peer_bytes  # a local socket, see `start`
         if session.is_paced():
@@ -118,6 +120,9 @@ class Relay(RelayDeadline):
         if readable and not self._over:
             up.read_on = True
             up.ask_again()
+        for side in (down, up):
+            if type(side) is TlsSide and not self._over and side.sock.more:
+                side.look_first()
 
     def _with_more(self, prefetched: bytes) -> bytes:
         """Add what waits behind bytes that were read ahead, so that both leave in one packet and one system call."""
@@ -145,7 +150,8 @@ class Relay(RelayDeadline):
         for side, rate in ((self.down, down_rate), (self.up, up_rate)):
             if not is_local(side.sock):
                 try:
-                    side.piece = pace(side.sock, rate)
+                    overhead = RECORD_OVERHEAD if type(side) is TlsSide else 0
+                    side.piece = max(0, pace(side.sock, rate) - overhead)
                 except OSError:  # dead already
                     continue
                 if rate != inf:
@@ -172,13 +178,18 @@ class Relay(RelayDeadline):
         """End the session, because both sides have ended; `last` has no half-close yet.
 
         A session whose rate still delays bytes in the kernel lives until they are sent. Otherwise no limit and no
-        eviction would reach a client that reads late, and its service would exceed its rate.
+        eviction would reach a client that reads late, and its service would exceed its rate. So does one whose
+        close_notify (TLS) has no room yet.
         """
-        if not self.pacing or self.up.moved + self.down.moved < LINGER_BYTES or not any(self.queued()):
+        delayed = self.pacing and self.up.moved + self.down.moved >= LINGER_BYTES and any(self.queued())
+        said = says_end(last) & says_end(last.peer)
+        if said and not delayed:
             self.end(FINISHED)
             return
         try:
             last.sock.shutdown(socket.SHUT_WR)
+        except BlockingIOError:  # close_notify waits for room
+            pass
         except OSError as error:
             self.lose(last, reset_outcome(error.errno or 0))
             return

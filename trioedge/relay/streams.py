@@ -10,6 +10,7 @@ import trio
 
 from ..errors import quote
 from ..loop.sockets import close, for_users, received_bytes, reset, unacknowledged_bytes
+from .tls_socket import TlsSocket
 
 RECEIVE_BYTES: Final = 65536
 
@@ -88,6 +89,10 @@ class PlainStream(trio.abc.HalfCloseableStream):
         self._sock, self._unread = None, b""
         return given
 
+    def adopt(self, sock: Socket) -> None:
+        """Go on over a socket in place of the one that was detached."""
+        self._sock, self._empty = sock, False
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive at least one byte, or none at the end. After a cancel nothing was received."""
         if max_bytes is not None and max_bytes < 1:
@@ -125,7 +130,7 @@ class PlainStream(trio.abc.HalfCloseableStream):
             return None
         except OSError as error:
             raise trio.BrokenResourceError(str(error)) from error
-        self._empty = len(data) < size
+        self._empty = len(data) < size and not (type(self._sock) is TlsSocket and self._sock.more)
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -180,10 +185,14 @@ class PlainStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             self._begin_use()
             self._finished = True
-            try:
-                self._open().shutdown(SHUT_WR)
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
+            while True:
+                try:
+                    self._open().shutdown(SHUT_WR)
+                    return
+                except BlockingIOError:  # close_notify waits for room
+                    await trio.lowlevel.wait_writable(self._open())
+                except OSError as error:
+                    raise trio.BrokenResourceError(str(error)) from error
 
     def queued(self) -> int:
         """Bytes that were sent and that the other end's kernel has not acknowledged, or its local socket not read."""
