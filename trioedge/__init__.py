@@ -30,6 +30,7 @@ from .errors import ListenError as ListenError
 from .loop.reactor import Reactor as Reactor
 from .process.run import ExitCode as ExitCode
 from .process.run import run as run
+from .relay.tls_info import TlsInfo as TlsInfo
 from .services.context import EdgeContext as EdgeContext
 from .services.context import Outbound as Outbound
 from .services.context import Resolving as Resolving
@@ -100,6 +101,7 @@ from .stages.handshakes.http_connect import HttpConnect as HttpConnect
 from .stages.handshakes.proxy_protocol import ProxyProtocol as ProxyProtocol
 from .stages.handshakes.sni_route import SniRoute as SniRoute
 from .stages.handshakes.socks import Socks as Socks
+from .stages.handshakes.tls import Tls as Tls
 from .stages.identify import Identify as Identify
 from .stages.idle_timeout import IdleTimeout as IdleTimeout
 from .stages.pacing.pacing import Pacing as Pacing
@@ -214,6 +216,8 @@ __all__ = [
     "State",
     "Statistics",
     "Steps",
+    "Tls",
+    "TlsInfo",
     "Unchecked",
     "Upstream",
     "UpstreamError",

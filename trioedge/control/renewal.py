@@ -8,8 +8,8 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from ..arguments import is_async
 from ..errors import ConfigurationError, EdgeError
+from ..loop.files import identity_of
 from ..telemetry.observer import STOPS
-from .watched_file import identity_of
 
 T = TypeVar("T")
 

@@ -25,10 +25,12 @@ A file that is removed and written anew between two looks is another one, too, w
 
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import trio
 from trio_util import periodic
+
+from ..loop.files import Identity, identity_of
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks at the file."""
@@ -38,18 +40,6 @@ SETTLED_SECONDS: Final = 0.1
 
 DOUBT_SECONDS: Final = 2.0
 """How long a file that was written in place must stay the same before it is believed to be whole."""
-
-Identity: TypeAlias = tuple[int, int, int, int, int] | None
-"""Device, inode, size, and the times of the last write and the last change of the inode; None if there is no file."""
-
-
-def identity_of(path: Path) -> Identity:
-    """Give the present identity of a file: it differs once the file was written or replaced. Takes 2 µs."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class WatchedFile:

@@ -9,16 +9,20 @@
 | the seconds of a peek are over | it peeks | answer it with what is there |
 | the seconds of the handshake are over | | it is refused |
 | an error of the socket | it awaits a background answer | the client has left |
+| TLS begins | | go on with its handshake at each event, and give the `TlsInfo` once it is done |
+| TLS comes to nothing | | refused behind its alert, with the reason of :class:`.TlsError` |
 """
 
 import socket
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from ..loop.reactor import FAILED, READ_ON, Reactor
+from ..relay.tls_info import TlsError
+from ..relay.tls_socket import TlsSocket
 from ..session.conversation import ChainedHandshake, Conversation
 from ..session.handshake import Command
 from ..session.verdict import Reason, Reject
@@ -30,7 +34,7 @@ class HandshakeInput:
     """Reads the client of one session for its handshakes; `Talk` derives from it, and carries out their commands."""
 
     __slots__ = ("_asking", "_chained", "_conversation", "_due", "_held", "_number", "_over", "_peek_ends", "_reactor",
-                 "_read_on", "_registered", "_set_for", "_sock", "_tick", "_yields")  # fmt: skip
+                 "_read_on", "_registered", "_set_for", "_sock", "_starting_tls", "_tick", "_yields")  # fmt: skip
 
     def __init__(self, chained: Sequence[ChainedHandshake], reactor: Reactor, sock: socket.SocketType) -> None:
         self._chained = chained
@@ -47,7 +51,7 @@ class HandshakeInput:
         self._yields = 0
         self._peek_ends = self._set_for = inf
         self._tick = 0
-        self._registered = self._read_on = self._over = False
+        self._registered = self._read_on = self._over = self._starting_tls = False
 
     def refuse(self, refusal: Reject) -> None:
         """End the session."""
@@ -93,6 +97,10 @@ class HandshakeInput:
     def read(self) -> None:
         """Read until the handshake has what it needs, or no more is there."""
         while not self._over and self._asking is None:
+            if self._starting_tls:
+                if not self._shake():
+                    return
+                continue
             conversation = self.conversation
             room = conversation.room
             try:
@@ -109,9 +117,38 @@ class HandshakeInput:
             more = self.obey(conversation.feed(data) if data else conversation.give_up())
             if not more:
                 return
-            if len(data) < room and not self._read_on:  # a short read has emptied the socket
+            # A short read has emptied the socket; of TLS only if it says so, and its handshake has not looked yet.
+            if len(data) < room and not self._read_on and not self._starting_tls and not self._holds_more():
                 self.wait()
                 return
+
+    def _holds_more(self) -> bool:
+        return type(self._sock) is TlsSocket and self._sock.more
+
+    def start_tls(self, context: Any) -> None:
+        """Take what follows for TLS; :meth:`read` does its handshake."""
+        self._sock = TlsSocket(self._sock, context, bytes(self._held))
+        self._held.clear()
+        self._starting_tls = True
+
+    def _shake(self) -> bool:
+        """Go on with the handshake of TLS; true if the one of the stage needs more bytes then."""
+        sock = self._sock
+        assert isinstance(sock, TlsSocket), "it was made for this"
+        try:
+            if not sock.handshake():
+                self.wait()
+                if sock.unsent:
+                    self._reactor.repeat(sock.fileno())
+                return False
+        except TlsError as error:
+            self.refuse(Reject(error.reason, error.detail))
+            return False
+        except OSError:
+            self.refuse(LEFT)
+            return False
+        self._starting_tls = False
+        return self.obey(self.conversation.resume(sock.info()))
 
     def wait(self) -> None:
         """Wait in the reactor, with a deadline."""

@@ -7,6 +7,7 @@
 | talking | it sends | write at once; a client that does not take all is refused, ``handshake`` |
 | talking | the client's end, a reset, or `seconds` are over | refused, ``handshake`` |
 | talking | `max_handshakes` newer clients wait | refused, ``handshake``; the oldest one gives way |
+| talking | it starts TLS | the handshake of TLS; a client that does not finish it is refused behind an alert |
 | talking | it needs a background answer | asking; the client is not read |
 | asking | the answer, or its exception | talking |
 | talking | it refuses, or the decisions behind it do | refused, in order behind what it has sent |
@@ -170,7 +171,9 @@ class Talk(HandshakeInput):
                 self._ask(command)
                 return False
             elif type(command) is StartTls:
-                raise NotImplementedError("StartTls")
+                self.start_tls(command.context)
+                self._sent = True  # so that an alert is delivered
+                return True
             else:
                 if self._yields != conversation.yields:
                     self._yields = conversation.yields

@@ -13,6 +13,8 @@ from ..errors import quote_fault
 from ..relay.answers import answer_behind, part_stream
 from ..relay.direction import BROKEN
 from ..relay.streams import BareReplayStream, PlainStream, replaying
+from ..relay.tls_info import TlsError
+from ..relay.tls_stream import start_tls
 from ..session.conversation import ChainedHandshake, Conversation
 from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
 from ..session.session import Session
@@ -113,6 +115,8 @@ class _StreamTalk:
                     command = await self._obey(command)
             except _LeftError:
                 return LEFT
+            except TlsError as error:
+                return Reject(error.reason, error.detail)
             except TooManyAnswersError:
                 return BUSY
             except BROKEN as fault:  # of the handshake's own; by itself it would say that the client has left
@@ -133,7 +137,12 @@ class _StreamTalk:
         if isinstance(command, Background):
             return await self._ask(command)
         if isinstance(command, StartTls):
-            raise NotImplementedError("StartTls")
+            self.sent = True  # so that an alert is delivered
+            received = bytes(conversation.held)
+            conversation.held.clear()
+            with _leaving():
+                self._session.stream, info = await start_tls(self._session.stream, command.context, received)
+            return conversation.resume(info)
         if self._yields != conversation.yields:
             self._yields = conversation.yields
             seconds = command.seconds if isinstance(command, Peek) else None
