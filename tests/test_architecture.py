@@ -40,7 +40,8 @@ PURE = {"errors", "arguments", "structures", "addresses", "session", "wire"}
 WAITS = {
     "services": {"apply", "applying.effects", "context", "control_plane", "passwords"},
     "stages": {
-        "devices.device_limit", "devices.live_device_limit", "devices.checks", "pacing.pacing", "pacing.pacer",
+        "devices.device_limit", "devices.live_device_limit", "devices.checks", "handshakes.tls",
+        "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
         "pacing.fq",
     },
     "control": {
@@ -49,7 +50,8 @@ WAITS = {
     },
     "upstreams": {
         "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "introduction", "name_servers",
-        "outbound", "own_listeners", "pool.idle", "pool.pool", "pool.renewal", "resolver", "upstream",
+        "outbound", "own_listeners", "pool.idle", "pool.pool", "pool.renewal", "resolver", "tls.tls_attempt",
+        "tls.tls_connector", "upstream",
     },
     "telemetry": {"access_log", "line_writer", "observer", "rendering"},
 }  # fmt: skip

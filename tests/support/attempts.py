@@ -38,10 +38,16 @@ class Noted:
 
 @asynccontextmanager
 async def open_connector(names: FakeNames | None = None) -> AsyncIterator[tuple[Connector, Reactor]]:
+    async with open_reactor_and_resolver(names) as (reactor, resolver):
+        yield Connector(reactor, resolver), reactor
+
+
+@asynccontextmanager
+async def open_reactor_and_resolver(names: FakeNames | None = None) -> AsyncIterator[tuple[Reactor, Resolver]]:
     reactor = Reactor(Observer())
     resolver = Resolver(reactor, names or FakeNames(), HostsFile(NO_HOSTS))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(resolver.run)
-        yield Connector(reactor, resolver), reactor
+        yield reactor, resolver
         nursery.cancel_scope.cancel()

@@ -30,7 +30,7 @@ class Forward(Fixed):
 
     A session whose upstream refuses, does not answer in time or has no address ends with a reset and with the reason
     (``upstream_refused``, ``upstream_timeout``, ``upstream_unreachable``, ``upstream_unresolved``,
-    ``upstream_forbidden``), never later than `connect_seconds`.
+    ``upstream_forbidden``, ``upstream_tls``), never later than `connect_seconds`.
 
     Without `to`, a session goes to the `destination` that a stage wrote into it, else to the `outbound` of its
     service's policy; only to addresses that `allow` permits. The upstream of a policy is made when the policy arrives,

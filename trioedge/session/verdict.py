@@ -48,6 +48,8 @@ class Reason(StrEnum):
     """The upstream's name has no address."""
     UPSTREAM_FORBIDDEN = "upstream_forbidden"
     """The upstream's addresses are of a class that is not allowed."""
+    UPSTREAM_TLS = "upstream_tls"
+    """The upstream does not speak TLS, or its certificate is not trusted or not for its name."""
 
     # Ends of sessions that ran.
     FINISHED = "finished"

@@ -118,6 +118,12 @@ class Connector:
         """Give the time until which the addresses do not change; infinity if they never do."""
         return self._resolver.fresh_until(target.address)
 
+    def attempt(self, target: Target, callback: ConnectCallback) -> Attempt:
+        """Make an attempt that waits for the addresses."""
+        return Attempt(
+            self._reactor, target.address, self._reactor.now + target.seconds, callback, target.retries, self._reach
+        )
+
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:
         """Begin to connect.
 
@@ -125,9 +131,7 @@ class Connector:
             target: the destination; its name is resolved first, from memory if it is known.
             callback: called with the socket or the error; if the attempt fails at once, before this returns.
         """
-        attempt = Attempt(
-            self._reactor, target.address, self._reactor.now + target.seconds, callback, target.retries, self._reach
-        )
+        attempt = self.attempt(target, callback)
         try:
             self._resolver.ask(
                 target.address,

@@ -1,0 +1,1 @@
+"""Upstreams that speak TLS: the handshake behind a connect."""
