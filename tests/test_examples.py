@@ -19,6 +19,7 @@ from examples.custom_outbound import FromAddress
 from tests.support.applications import ask
 from tests.support.command_line import running
 from tests.support.control_planes import example
+from tests.support.tls import client_context, localhost
 from tests.support.wires import server
 from trioedge.testing import (
     check_decision,
@@ -36,6 +37,12 @@ from trioedge.testing.rehearsal import Client
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, path in zip(("TLS_CHAIN", "TLS_KEY"), localhost(), strict=True):
+        monkeypatch.setenv(name, str(path))
 
 
 def edge_of(name: str) -> te.Edge:
@@ -243,6 +250,20 @@ async def test_the_application_greets_two_devices_and_no_third(autojump_clock: t
         assert (await clients[2].ended()).reason is te.Reason.DEVICE
         assert await clients[0].ended() == te.Completed()
         assert 30 <= trio.current_time() <= 31
+async def test_a_web_server_is_reached_over_tls_by_clients_that_speak_http(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    context = client_context()
+    context.set_alpn_protocols(["http/1.1"])
+    async with open_edge(edge_of("tls_edge.py")) as world:
+        client = await world.connect()
+        secured = trio.SSLStream(client.stream, context, server_hostname="localhost")
+        await secured.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        assert await secured.receive_some() == b"GET / HTTP/1.1\r\n\r\n"
+        stranger = await world.connect()
+        secured = trio.SSLStream(stranger.stream, client_context(), server_hostname="localhost")
+        await secured.do_handshake()
+        assert await stranger.ended() == te.Reject(te.Reason.POLICY, "speaks None")
 
 
 async def test_every_third_session_is_refused(autojump_clock: trio.testing.MockClock) -> None:
