@@ -129,6 +129,7 @@ class HandshakeInput:
         """Take what follows for TLS; :meth:`read` does its handshake."""
         self._sock = TlsSocket(self._sock, context, bytes(self._held))
         self._held.clear()
+        self._peek_ends = inf
         self._starting_tls = True
 
     def _shake(self) -> bool:

@@ -302,6 +302,59 @@ async def test_a_handshake_of_ones_own_may_begin_in_clear() -> None:
         assert (infos[0].version, infos[0].server_name) == ("TLSv1.3", None)
 
 
+async def test_it_stands_behind_other_handshakes_and_before_them() -> None:
+    """The header of PROXY and the hello come in one packet; the answer to the connect is told inside TLS."""
+    sources: list[str] = []
+
+    @te.handshake(proceeds=True)
+    def connect_me(session: te.Session) -> te.Steps:
+        sources.append(session.source)
+        assert (yield te.Read(4)) == b"GO!\n"
+        outcome = yield te.PROCEED
+        yield te.Send(b"connected\n" if outcome is None else b"sorry\n")
+        return te.CONTINUE
+
+    stages = [te.ProxyProtocol(trusted=["127.0.0.1"]), te.Tls([localhost()]), connect_me]
+    async with serve(*stages) as seen, client(seen.port) as peer:
+        peer.outgoing.write(b"PROXY TCP4 203.0.113.7 192.0.2.1 4000 443\r\n")
+        await peer.shake()
+        peer.send(b"GO!\nhello")
+        assert await peer.read(15) == b"connected\nhello"
+        peer.say_end()
+        assert await peer.read_to_end() == (b"", "end")
+        assert sources == ["203.0.113.7"]
+
+
+async def test_a_look_with_a_limit_before_it_does_not_end_its_handshake() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*localhost())
+
+    @te.handshake
+    def look(session: te.Session) -> te.Steps:
+        yield te.Peek(1, seconds=0.1)
+        session.state[te.TlsInfo] = yield te.StartTls(context)
+        return te.CONTINUE
+
+    async with serve(look) as seen, client(seen.port) as peer:
+        peer.step()
+        await trio.sleep(0.3)
+        await talk(peer)
+        assert len(seen.infos) == 1
+
+
+async def test_one_port_may_have_it_for_those_that_speak_tls(tmp_path: Path) -> None:
+    chain, key = make_certificate(tmp_path, "localhost")
+    stage = te.Detect({"tls": te.Tls([(chain, key)])}, default=[])
+    async with server(echo) as upstream, serving(edge_to(upstream, stage)) as port:
+        async with client(port, client_context(chain=chain)) as peer:
+            await talk(peer)
+        with capture_logs() as logs, trio.fail_after(5):
+            make_certificate(tmp_path, "localhost", key="rsa")
+            while not logs:
+                await trio.sleep(0.01)
+        assert logs[0]["event"] == "certificate loaded"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
