@@ -250,6 +250,8 @@ async def test_the_application_greets_two_devices_and_no_third(autojump_clock: t
         assert (await clients[2].ended()).reason is te.Reason.DEVICE
         assert await clients[0].ended() == te.Completed()
         assert 30 <= trio.current_time() <= 31
+
+
 async def test_a_web_server_is_reached_over_tls_by_clients_that_speak_http(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -20,31 +20,24 @@ BeforeUse: TypeAlias = Callable[[], tuple[bytes, Callable[[], object]]]
 """Gives bytes that the client gets first, and a function to be called once they are sent."""
 
 
-class PlainStream(trio.abc.HalfCloseableStream):
-    """A connected, non-blocking socket as a stream that takes bytes back, and that gives its socket away.
-
-    A stage gives back the bytes that it read ahead with :meth:`unread`; the relay takes the bare socket with
-    :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
+class SendingHalf(trio.abc.HalfCloseableStream):
+    """The half of a :class:`PlainStream` that sends.
 
     Attributes:
         before_use: called once, before the first byte moves, but not by `detach`; see :data:`BeforeUse`, or None.
     """
 
-    __slots__ = ("_busy", "_empty", "_finished", "_fresh", "_sock", "_unread", "before_use")
+    __slots__ = ("_busy", "_finished", "_sock", "before_use")
 
-    def __init__(self, sock: SocketType, *, fresh: bool = False) -> None:
-        """Take a socket, which the stream closes.
-
-        A read that finds bytes gives other tasks a turn. The first one of a `fresh` stream does not, because the task
-        that reads has just begun.
-        """
+    def __init__(self, sock: SocketType) -> None:
         self._sock: SocketType | None = sock
-        self._unread = b""
-        self._busy = False
-        self._empty = False  # the last read came back short, so the next one waits before it tries
-        self._finished = False
-        self._fresh = fresh
+        self._busy = self._finished = False
         self.before_use: BeforeUse | None = None
+
+    def _open(self) -> SocketType:
+        if self._sock is None:
+            raise trio.ClosedResourceError
+        return self._sock
 
     def _begin_use(self) -> None:
         before_use, self.before_use = self.before_use, None
@@ -53,85 +46,6 @@ class PlainStream(trio.abc.HalfCloseableStream):
             if self._send_now(words) < len(words):
                 raise trio.BrokenResourceError("the client does not read")
             then()
-
-    @property
-    def socket(self) -> Socket:
-        """The socket, for its options and addresses.
-
-        Raises:
-            trio.ClosedResourceError: it was closed or detached.
-        """
-        sock = self._open()
-        if not isinstance(sock, Socket):  # a bare one of the listener; few stages ask for more
-            sock = self._sock = for_users(sock)
-        return sock
-
-    def _open(self) -> SocketType:
-        if self._sock is None:
-            raise trio.ClosedResourceError
-        return self._sock
-
-    def unread(self, data: bytes | bytearray | memoryview) -> None:
-        """Put `data` before the bytes that are received next.
-
-        Raises:
-            TypeError: `data` is not bytes-like.
-        """
-        self._unread = _bytes_of(data) + self._unread
-
-    def detach(self) -> tuple[SocketType, bytes]:
-        """Give away the socket and the bytes that were un-read; the stream is closed from now on.
-
-        Raises:
-            trio.ClosedResourceError: it was closed or detached.
-        """
-        given = self._open(), self._unread
-        self._sock, self._unread = None, b""
-        return given
-
-    def adopt(self, sock: Socket) -> None:
-        """Go on over a socket in place of the one that was detached."""
-        self._sock, self._empty = sock, False
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive at least one byte, or none at the end. After a cancel nothing was received."""
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError("max_bytes must be at least 1")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._begin_use()
-        if (data := self.receive_now(max_bytes)) is not None:
-            if not self._fresh:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            self._fresh = False
-            return data
-        self._fresh = False
-        while data is None:
-            await trio.lowlevel.wait_readable(self._open())  # a checkpoint already
-            data = self.receive_now(max_bytes)
-        return data
-
-    def receive_now(self, max_bytes: int | None = None) -> bytes | None:
-        """Receive what is there, none at the end; None if the caller must wait first. No checkpoint.
-
-        Raises:
-            trio.BrokenResourceError: the other end has reset the connection.
-            trio.ClosedResourceError: the stream was closed or detached.
-        """
-        if self._unread:
-            count = max_bytes or len(self._unread)
-            data, self._unread = self._unread[:count], self._unread[count:]
-            return data
-        if self._empty:
-            self._empty = False
-            return None
-        try:
-            data = self._open().recv(size := max_bytes or RECEIVE_BYTES)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise trio.BrokenResourceError(str(error)) from error
-        self._empty = len(data) < size and not (type(self._sock) is TlsSocket and self._sock.more)
-        return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. After a cancel an unknown part was sent, so the stream is only good to be closed."""
@@ -202,6 +116,111 @@ class PlainStream(trio.abc.HalfCloseableStream):
         """The bytes of these that a close would take; none of a local socket, whose reader has them already."""
         return 0 if self._sock is None or self._sock.family == AF_UNIX else unacknowledged_bytes(self._sock)
 
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        if self._busy:
+            raise trio.BusyResourceError(_BUSY)
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+
+class PlainStream(SendingHalf):
+    """A connected, non-blocking socket as a stream that takes bytes back, and that gives its socket away.
+
+    A stage gives back the bytes that it read ahead with :meth:`unread`; the relay takes the bare socket with
+    :meth:`detach`. Otherwise it behaves as `trio.SocketStream` does.
+    """
+
+    __slots__ = ("_empty", "_fresh", "_unread")
+
+    def __init__(self, sock: SocketType, *, fresh: bool = False) -> None:
+        """Take a socket, which the stream closes.
+
+        A read that finds bytes gives other tasks a turn. The first one of a `fresh` stream does not, because the task
+        that reads has just begun.
+        """
+        super().__init__(sock)
+        self._unread = b""
+        self._empty = False  # the last read came back short, so the next one waits before it tries
+        self._fresh = fresh
+
+    @property
+    def socket(self) -> Socket:
+        """The socket, for its options and addresses.
+
+        Raises:
+            trio.ClosedResourceError: it was closed or detached.
+        """
+        sock = self._open()
+        if not isinstance(sock, Socket):  # a bare one of the listener; few stages ask for more
+            sock = self._sock = for_users(sock)
+        return sock
+
+    def unread(self, data: bytes | bytearray | memoryview) -> None:
+        """Put `data` before the bytes that are received next.
+
+        Raises:
+            TypeError: `data` is not bytes-like.
+        """
+        self._unread = _bytes_of(data) + self._unread
+
+    def detach(self) -> tuple[SocketType, bytes]:
+        """Give away the socket and the bytes that were un-read; the stream is closed from now on.
+
+        Raises:
+            trio.ClosedResourceError: it was closed or detached.
+        """
+        given = self._open(), self._unread
+        self._sock, self._unread = None, b""
+        return given
+
+    def adopt(self, sock: SocketType) -> None:
+        """Go on over a socket in place of the one that was detached."""
+        self._sock, self._empty = sock, False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive at least one byte, or none at the end. After a cancel nothing was received."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._begin_use()
+        if (data := self.receive_now(max_bytes)) is not None:
+            if not self._fresh:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            self._fresh = False
+            return data
+        self._fresh = False
+        while data is None:
+            await trio.lowlevel.wait_readable(self._open())  # a checkpoint already
+            data = self.receive_now(max_bytes)
+        return data
+
+    def receive_now(self, max_bytes: int | None = None) -> bytes | None:
+        """Receive what is there, none at the end; None if the caller must wait first. No checkpoint.
+
+        Raises:
+            trio.BrokenResourceError: the other end has reset the connection.
+            trio.ClosedResourceError: the stream was closed or detached.
+        """
+        if self._unread:
+            count = max_bytes or len(self._unread)
+            data, self._unread = self._unread[:count], self._unread[count:]
+            return data
+        if self._empty:
+            self._empty = False
+            return None
+        try:
+            data = self._open().recv(size := max_bytes or RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+        self._empty = len(data) < size and not (type(self._sock) is TlsSocket and self._sock.more)
+        return data
+
     def has_bytes(self) -> bool:
         """Tell whether bytes that were received wait to be read."""
         return self._sock is not None and received_bytes(self._sock) > 0
@@ -219,16 +238,6 @@ class PlainStream(trio.abc.HalfCloseableStream):
                     break
                 dropped = True
         return dropped
-
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        if self._busy:
-            raise trio.BusyResourceError(_BUSY)
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     def close(self) -> None:
         """Close now; a task that waits on the stream gets a ClosedResourceError."""
