@@ -23,6 +23,7 @@ from wsproto.events import Request as Upgrade
 
 import trioedge as te
 from tests.support.applications import Application, Message, Receive, Send, answer, digest, edge_of, hello, response
+from tests.support.tls import localhost
 from tests.support.wires import connect, receive_all, serving
 
 BODY = os.urandom(3_000_000)
@@ -383,3 +384,17 @@ async def test_behind_tls_the_protocol_is_the_one_that_was_agreed_on(
         said = await curl("--insecure", version, "--data-binary", "@-", f"https://localhost:{port}/", data=BODY)
     assert said == f"{len(BODY)} {hashlib.sha256(BODY).hexdigest()}"
     assert [(each["scheme"], each["http_version"]) for each in app.scopes] == [("https", expected)]
+
+
+@pytest.mark.peer("curl", "openssl")
+@pytest.mark.parametrize(("version", "said"), [("--http1.1", "1.1"), ("--http2", "2")])
+async def test_behind_a_tls_handshake_the_protocol_is_the_one_that_was_agreed_on(version: str, said: str) -> None:
+    chain, key = localhost()
+
+    async def names(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": f"{scope['scheme']} {scope['http_version']}".encode()})
+
+    edge = te.Edge("tcp://127.0.0.1:0", [te.Tls([(chain, key)], alpn=["h2", "http/1.1"])], te.Asgi(names))
+    async with serving(edge) as port:
+        assert await curl(version, "--cacert", str(chain), f"https://localhost:{port}/") == f"https {said}"

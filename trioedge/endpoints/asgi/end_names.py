@@ -8,6 +8,7 @@ import trio
 
 from ...addresses.address import parse_address
 from ...relay.streams import PlainStream
+from ...relay.tls_info import TlsInfo
 from ...session.session import Session
 
 End: TypeAlias = tuple[str, int | None]
@@ -45,6 +46,9 @@ def _server(session: Session) -> End:
 
 
 def _alpn(session: Session) -> str | None:
+    info = session.state.get(TlsInfo)
+    if info is not None:
+        return info.alpn or "http/1.1"
     stream = session.stream
     if isinstance(stream, trio.SSLStream):
         return stream.selected_alpn_protocol() or "http/1.1"
