@@ -7,15 +7,19 @@ import pytest
 
 PROGRAMS = {
     "curl": "curl",
+    "danted": "dante-server",
     "git": "git",
     "haproxy": "haproxy",
+    "microsocks": "microsocks",
     "nc": "netcat-openbsd",
+    "nginx": "nginx",
     "openssl": "openssl",
     "proxychains4": "proxychains4",
     "redis-benchmark": "redis-tools",
     "redis-cli": "redis-tools",
     "redis-server": "redis-server",
     "ssh": "openssh-client",
+    "tinyproxy": "tinyproxy-bin",
 }
 """Program to the Debian package that has it."""
 

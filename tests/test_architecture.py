@@ -49,9 +49,10 @@ WAITS = {
         "supervisor", "toml_lines", "watched_file",
     },
     "upstreams": {
-        "address_filter", "attempt", "by_policy", "connector", "direct", "hosts_file", "introduction", "name_servers",
-        "outbound", "own_listeners", "pool.idle", "pool.pool", "pool.renewal", "resolver", "tls.tls_attempt",
-        "tls.tls_connector", "upstream",
+        "address_filter", "attempt", "balancing.check", "balancing.live_balanced", "balancing.seat", "by_policy",
+        "connector", "direct", "hosts_file", "introduction", "name_servers", "outbound", "own_listeners", "pool.idle",
+        "pool.pool", "pool.renewal", "resolver", "tls.tls_attempt", "tls.tls_connector", "upstream", "ways.live_via",
+        "ways.named", "ways.proxy_chain", "ways.via",
     },
     "telemetry": {"access_log", "line_writer", "observer", "rendering"},
 }  # fmt: skip
@@ -126,6 +127,7 @@ ONE_PLACE = {
     "hypercorn": {"endpoints.asgi.hypercorn_protocols"},
     "pyroute2": {"stages.pacing.fq"},
     "dns": {"upstreams.name_servers"},
+    "python_socks": {"upstreams.ways.proxy_chain"},
     "cyclopts": {"cli"},
     "rich": {"cli"},
 }

@@ -99,6 +99,8 @@ def test_a_services_file_can_be_read(page: Path, tmp_path: Path) -> None:
         ("README.md", "redis_edge"),
         ("docs/index.md", "redis_edge"),
         ("docs/tutorial/first-edge.md", "first_edge"),
+        ("docs/how-to/balance.md", "balanced"),
+        ("docs/how-to/chain-proxies.md", "via"),
         ("docs/how-to/write-a-decision.md", "custom_decision"),
         ("docs/how-to/write-a-handshake.md", "custom_handshake"),
         ("docs/how-to/write-a-middleware.md", "custom_middleware"),
@@ -263,7 +265,7 @@ async def test_the_control_plane_of_the_guide(autojump_clock: trio.testing.MockC
         await trio.sleep(8)
         assert edge.control_state().error == "gone"
         await trio.sleep(2)
-        assert "needs an outbound" in edge.control_state().error
+        assert "needs a destination" in edge.control_state().error
 
 
 def test_every_reason_is_explained() -> None:
@@ -278,7 +280,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "check", "diff", "demo", "doctor"):
+    for command in ("run", "check", "diff", "demo", "doctor", "hash"):
         main([command, "--help"])
         section = (
             (DOCS / "reference/command-line.md").read_text().split(f"## `trioedge {command}`")[1].split("\n## ")[0]

@@ -44,7 +44,7 @@ async def test_a_refusal_by_the_endpoint_is_explained_at_the_endpoint(autojump_c
         assert [(step.stage, step.answer) for step in edge.explain(client.session).steps] == [
             ("Identify", "continue"),
             ("IdleTimeout", "continue"),
-            ("Forward", "service: no stage wrote a destination, and its policy names no outbound"),
+            ("Forward", "service: no stage wrote a destination, and its policy names none"),
         ]
 
 

@@ -16,12 +16,14 @@ from examples.custom_endpoint import Rooms
 from examples.custom_handshake import token
 from examples.custom_middleware import at_most_an_hour
 from examples.custom_outbound import FromAddress
+from tests.support import proxies
 from tests.support.applications import ask
 from tests.support.command_line import running
 from tests.support.control_planes import example
 from tests.support.tls import client_context, localhost
-from tests.support.wires import server
+from tests.support.wires import connect, server, serving
 from trioedge.testing import (
+    ScriptedUpstream,
     check_decision,
     check_endpoint,
     check_handshake,
@@ -81,6 +83,57 @@ async def test_redis_has_a_hundred_sessions_of_one_source(autojump_clock: trio.t
         one_more = await world.connect("127.0.0.1")
         assert (await one_more.ended()).reason is te.Reason.CONCURRENCY
         assert (await world.connect("127.0.0.2")).outcome is None
+
+
+async def test_replicas_get_sessions_by_weight_and_the_backup_none(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("balanced.py")) as world:
+        clients = [await world.connect() for _ in range(6)]
+        for client in clients:
+            await client.send(b"PING")
+            assert await client.receive(4) == b"PING"
+        first, second, backup = world.edge.statistics().members
+        assert (first.live, second.live, backup.live) == (4, 2, 0)
+
+
+async def test_a_replica_that_loads_its_data_gets_no_sessions(autojump_clock: trio.testing.MockClock) -> None:
+    upstream = ScriptedUpstream(script=loading)
+    async with open_edge(edge_of("balanced.py"), upstream) as world:
+        await trio.sleep(30)
+        assert {each.state for each in world.edge.statistics().members} == {"ejected"}
+        upstream.script = ready
+        await trio.sleep(60)
+        assert {each.state for each in world.edge.statistics().members} <= {"returning", "well"}
+
+
+async def loading(stream: trio.abc.HalfCloseableStream) -> None:
+    await stream.receive_some(64)
+    await stream.send_all(b"-LOADING Redis is loading the dataset in memory\r\n")
+
+
+async def ready(stream: trio.abc.HalfCloseableStream) -> None:
+    await stream.receive_some(64)
+    await stream.send_all(b"+PONG\r\n")
+
+
+async def test_the_backup_serves_while_the_others_refuse(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_edge(edge_of("balanced.py"), OnlyThis("127.0.0.3")) as world:
+        await trio.sleep(20)  # some checks
+        assert [each.state for each in world.edge.statistics().members] == ["ejected", "ejected", "well"]
+        client = await world.connect()
+        await client.send(b"PING\r\n")
+        assert await client.receive(7) == b"+PONG\r\n"
+
+
+class OnlyThis(ScriptedUpstream):
+    """An upstream of which one host accepts."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(ready)
+        self._host = host
+
+    async def open_stream(self, target: Any) -> trio.abc.HalfCloseableStream:
+        self.refusal = None if target.address.host == self._host else te.Reason.UPSTREAM_REFUSED
+        return await super().open_stream(target)
 
 
 async def test_silence_is_banned_for_a_minute(autojump_clock: trio.testing.MockClock) -> None:
@@ -266,6 +319,18 @@ async def test_a_web_server_is_reached_over_tls_by_clients_that_speak_http(
         secured = trio.SSLStream(stranger.stream, client_context(), server_hostname="localhost")
         await secured.do_handshake()
         assert await stranger.ended() == te.Reject(te.Reason.POLICY, "speaks None")
+
+
+async def test_redis_is_reached_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as upstream, proxies.socks5(login=("ann", "secret"), leads_to=upstream) as proxy:
+        monkeypatch.setenv("PROXY", proxy.url.replace("//", "//ann:secret@"))
+        edge = edge_of("via.py")
+        edge.listen = ("tcp://127.0.0.1:0",)
+        async with serving(edge) as port, await connect(port) as client:
+            await client.send_all(b"PING\r\n")
+            assert await client.receive_some() == b"PING\r\n"
+    assert proxy.asked == ["127.0.0.1:6379"]
+    assert "secret" not in repr(edge.outline)
 
 
 async def test_every_third_session_is_refused(autojump_clock: trio.testing.MockClock) -> None:

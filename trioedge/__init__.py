@@ -44,6 +44,7 @@ from .services.credentials import Credentials as Credentials
 from .services.device_rules import DeviceRules as DeviceRules
 from .services.device_rules import Handover as Handover
 from .services.device_rules import Unchecked as Unchecked
+from .services.passwords import generate_secret as generate_secret
 from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
 from .services.policy import Policy as Policy
@@ -113,12 +114,16 @@ from .structures.gcra import RateSpec as RateSpec
 from .structures.live_counts import CountAnswer as CountAnswer
 from .structures.live_counts import LiveCounts as LiveCounts
 from .telemetry.access_log import AccessLog as AccessLog
+from .telemetry.members import MemberCounts as MemberCounts
 from .telemetry.observer import Observer as Observer
 from .telemetry.observer import Statistics as Statistics
 from .telemetry.trace import Explanation as Explanation
 from .telemetry.trace import StageTimes as StageTimes
+from .upstreams.balancing.balanced import Balanced as Balanced
+from .upstreams.balancing.balanced import Member as Member
 from .upstreams.direct import Direct as Direct
 from .upstreams.errors import UpstreamError as UpstreamError
+from .upstreams.ways.via import Via as Via
 from .wire.client_hello import ClientHello as ClientHello
 from .wire.proxy_protocol import ProxyHeader as ProxyHeader
 
@@ -131,6 +136,7 @@ __all__ = [
     "Allowance",
     "Asgi",
     "Background",
+    "Balanced",
     "Chain",
     "Change",
     "CleanUp",
@@ -174,6 +180,8 @@ __all__ = [
     "Link",
     "ListenError",
     "LiveCounts",
+    "Member",
+    "MemberCounts",
     "MemoryControl",
     "Meter",
     "Middleware",
@@ -223,10 +231,12 @@ __all__ = [
     "UpstreamError",
     "Usage",
     "Verdict",
+    "Via",
     "Watcher",
     "Worker",
     "compile_chain",
     "decision",
+    "generate_secret",
     "handshake",
     "hash_password",
     "middleware",

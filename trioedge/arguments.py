@@ -96,15 +96,17 @@ def unknown_keys(unknown: Sequence[object], known: Iterable[str]) -> str:
     return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
 
 
-def check_number(owner: str, name: str, value: Any, *, above: float | None = None, maximum: float = inf) -> None:
-    """Refuse an argument that is no number above `above`, or where that is None, none of at least 0.
+def check_number(
+    owner: str, name: str, value: Any, *, above: float | None = None, minimum: float = 0, maximum: float = inf
+) -> None:
+    """Refuse an argument that is no number above `above`, or where that is None, none of at least `minimum`.
 
     Infinity is allowed, as a time that never ends, unless there is a `maximum`.
 
     Raises:
         ConfigurationError: ``SessionGate(rate=0) must be a number above 0``.
     """
-    _refuse(owner, name, value, number_fault(value, above=above, maximum=maximum))
+    _refuse(owner, name, value, number_fault(value, above=above, minimum=minimum, maximum=maximum))
 
 
 def check_count(owner: str, name: str, value: Any, *, minimum: int = 1, maximum: int = MAX_NUMBER) -> None:

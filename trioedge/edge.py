@@ -1,6 +1,6 @@
 """The edge: its description, and its face while it serves."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -10,6 +10,7 @@ from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
 from .control.supervisor import ControlState
 from .errors import ConfigurationError, quote
+from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
@@ -23,11 +24,13 @@ from .serving.run import Run
 from .session.meter import Total
 from .session.outline import Outline, check_parts, outline
 from .session.session import Session
+from .session.stage import Recipe
 from .session.verdict import Reason
 from .stages.identify import Identify
 from .telemetry.access_log import AccessLog
 from .telemetry.observer import Statistics
 from .telemetry.trace import Explanation, StageTimes, explain, stage_times
+from .upstreams.balancing.balanced import Balanced
 from .upstreams.direct import Direct
 
 
@@ -44,6 +47,7 @@ class Edge:
         control: the control plane, if any.
         drain_seconds: how long sessions may go on after :meth:`drain`.
         access_log: writes a line for each session that ends, if any.
+        outbounds: the ways out that policies may name, by name.
         phase: its state, as an `AsyncValue` of trio-util: ``idle``, ``starting``, ``serving``, ``draining``,
             ``stopped``. Programs and tests wait with ``await edge.phase.wait_value("serving")``.
         snapshots: how many snapshots it has applied since it was made, as an `AsyncValue`.
@@ -66,6 +70,7 @@ class Edge:
         keepalive_seconds: float = 60.0,
         source_prefix: tuple[int, int] = (32, 64),
         access_log: AccessLog | None = None,
+        outbounds: Mapping[str, Outbound | Recipe | Balanced] | None = None,
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
@@ -94,6 +99,7 @@ class Edge:
             source_prefix: leading bits of an IPv4 (1 to 32) and of an IPv6 address (1 to 128) that are one source to
                 every limit; see docs/reference/limits.md.
             access_log: writes a line for each session that ends; None for no such log.
+            outbounds: ways out, and balanced destinations, by the names that policies give in `outbound`.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
@@ -112,9 +118,9 @@ class Edge:
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
             max_handshakes=max_handshakes, refuse=refuse, keepalive_seconds=keepalive_seconds,
-            source_prefix=source_prefix, access_log=access_log,
+            source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {},
         )  # fmt: skip
-        self.name = self._description.known_name
+        self.name, self.outbounds = self._description.known_name, self._description.outbounds
         self.phase: AsyncValue[str] = AsyncValue("idle")
         self.snapshots: AsyncValue[int] = AsyncValue(0)
         self._run: Run | None = None  # the present run, or the last one

@@ -228,8 +228,31 @@ def test_a_service_without_a_destination_is_a_warning(capsys: pytest.CaptureFixt
     )
     assert main(["check", "x.py"]) == 0
     said = capsys.readouterr()
-    assert "policy has no outbound: its sessions will be refused services=['a']\n" in said.err
+    assert "policy names no destination: its sessions will be refused services=['a']\n" in said.err
     assert said.out.startswith("edge: x.py\n")
+
+
+NAMED = GOVERNED.replace("control=", "outbounds={'cluster': te.Balanced(['tcp://192.0.2.1:80'])}, control=")
+
+
+def test_the_outbounds_that_policies_may_name_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(NAMED)
+    Path("services.toml").write_text('[services.a]\noutbound = "cluster"')
+    assert main(["check", "x.py"]) == 0
+    said = capsys.readouterr()
+    assert "outbound cluster: Balanced(['tcp://192.0.2.1:80'], 'least_sessions')\n" in said.out
+    assert said.err == ""
+
+
+def test_every_service_that_names_an_unknown_outbound_is_a_fault_of_the_edge(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("x.py").write_text(NAMED)
+    Path("services.toml").write_text('[services.a]\noutbound = "clutser"\n[services.b]\noutbound = "x"')
+    assert main(["check", "x.py"]) == te.ExitCode.CONFIGURATION
+    said = capsys.readouterr()
+    assert "services.a.outbound = 'clutser' is no outbound of this edge (did you mean cluster?)" in said.err
+    assert "services.b.outbound = 'x' is no outbound of this edge" in said.err
 
 
 def test_on_a_terminal_the_chain_is_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,8 +60,8 @@ async def test_a_change_that_the_edge_refuses_is_not_kept() -> None:
 
 async def test_an_edge_that_refuses_the_first_snapshot_does_not_start() -> None:
     link = FakeLink()
-    link.refuses = ("services.shop.preconnect = 2 needs an outbound to connect to",)
-    with pytest.raises(ConfigurationError, match="needs an outbound"):
+    link.refuses = ("services.shop.preconnect = 2 needs a destination to connect to",)
+    with pytest.raises(ConfigurationError, match="needs a destination"):
         await MemoryControl().run(link)
 
 

@@ -85,9 +85,9 @@ def test_a_forward_enforces_the_fields_of_policies_that_it_reads() -> None:
         async def connect(self, address: Address) -> Any:
             raise AssertionError
 
-    assert te.Forward().enforces == ("outbound", "preconnect")
-    assert te.Forward(outbound=te.Direct()).enforces == ("outbound", "preconnect")
-    assert te.Forward(outbound=Way()).enforces == ("outbound",)
+    assert te.Forward().enforces == ("destination", "outbound", "preconnect")
+    assert te.Forward(outbound=te.Direct()).enforces == ("destination", "outbound", "preconnect")
+    assert te.Forward(outbound=Way()).enforces == ("destination", "outbound")
     assert te.Forward("tcp://127.0.0.1:1").enforces == te.Forward(choose).enforces == ()
 
 

@@ -13,7 +13,7 @@ import trioedge as te
 from tests.support.middlewares import read_ahead
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
-from trioedge.endpoints.forwarding import MAX_DESTINATIONS
+from trioedge.endpoints.destinations import MAX_DESTINATIONS
 from trioedge.testing import ScriptedUpstream, make_session, open_edge
 
 LISTEN = "tcp://127.0.0.1:6380"
@@ -200,24 +200,29 @@ async def test_a_function_that_fails_costs_that_session_only(to: Any, detail: st
     assert entry["event"] == ("stage failed" if stages else "endpoint failed")
 
 
+def destinations_of(edge: te.Edge) -> Any:
+    forwarding: Any = edge._run.chain.parts[-1]  # type: ignore[union-attr]
+    return forwarding._destinations
+
+
 async def test_tens_of_thousands_of_destinations_are_kept_in_bounds(autojump_clock: trio.testing.MockClock) -> None:
     """A few microseconds each; the least recently used ones are dropped."""
     edge = te.Edge(LISTEN, [], te.Forward(lambda session: f"tcp://{session.source}:{session.id % 60_000 + 1}"))
     async with open_edge(edge):
-        forwarding: Any = edge._run.chain.parts[-1]  # type: ignore[union-attr]
-        first = forwarding.upstream(make_session("10.0.0.0"))
+        destinations = destinations_of(edge)
+        first = destinations.upstream(make_session("10.0.0.0"))
         for number in range(3 * MAX_DESTINATIONS):
-            upstream = forwarding.upstream(make_session(f"10.1.{number // 256}.{number % 256}"))
+            upstream = destinations.upstream(make_session(f"10.1.{number // 256}.{number % 256}"))
             assert upstream.destination.host == f"10.1.{number // 256}.{number % 256}"
-        assert forwarding._named.cache_info().currsize == MAX_DESTINATIONS
-        assert first is not forwarding.upstream(make_session("10.0.0.0"))
+        assert destinations._named.cache_info().currsize == MAX_DESTINATIONS
+        assert first is not destinations.upstream(make_session("10.0.0.0"))
 
 
 async def test_a_destination_that_is_chosen_again_is_the_same_upstream(autojump_clock: trio.testing.MockClock) -> None:
     edge = te.Edge(LISTEN, [], te.Forward(lambda _: "tcp://one.test:80"))
     async with open_edge(edge):
-        forwarding: Any = edge._run.chain.parts[-1]  # type: ignore[union-attr]
-        assert forwarding.upstream(make_session()) is forwarding.upstream(make_session())
+        destinations = destinations_of(edge)
+        assert destinations.upstream(make_session()) is destinations.upstream(make_session())
 
 
 # Destinations that a stage writes.
@@ -285,7 +290,7 @@ async def test_a_session_without_a_destination_and_without_a_policy_is_refused(s
         assert edge.statistics().refused == {te.Reason.SERVICE: 1}
         (session,) = edge._run.sessions.recent  # type: ignore[union-attr]
         assert session.outcome == te.Reject(
-            te.Reason.SERVICE, "no stage wrote a destination, and its policy names no outbound"
+            te.Reason.SERVICE, "no stage wrote a destination, and its policy names none"
         )
 
 

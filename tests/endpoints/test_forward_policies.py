@@ -67,7 +67,7 @@ class Shops:
 
 def upstreams_of(edge: te.Edge) -> int:
     forwarding: Any = edge._run.chain.parts[-1]  # type: ignore[union-attr]
-    return len(forwarding._by_policy)
+    return len(forwarding._destinations._by_policy)
 
 
 def by_source(session: te.Session) -> str:

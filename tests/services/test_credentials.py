@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import examples
-from trioedge.services.credentials import MAX_COST_LOG2, Credentials, check_hash, read_hash, write_hash
+from trioedge.services.credentials import (
+    MAX_COST_LOG2,
+    Credentials,
+    check_hash,
+    read_digest,
+    read_hash,
+    write_digest,
+    write_hash,
+)
 
 SALT, KEY = "A" * 22, "A" * 43
 """Base64 without padding, of 16 and 32 bytes."""
@@ -65,6 +73,28 @@ def test_a_hash_that_is_written_is_read_as_it_was(cost: int, salt: bytes, key: b
     assert read_hash(text) == (cost, salt, key)
     former = f"scrypt:{cost}:{base64.b64encode(salt).decode()}:{base64.b64encode(key).decode()}"
     assert read_hash(former) == (cost, salt, key)
+
+
+@examples(50)
+@given(st.binary(min_size=32, max_size=32))
+def test_a_digest_that_is_written_is_read_as_it_was(digest: bytes) -> None:
+    text = write_digest(digest)
+    assert text.startswith("sha256:")
+    assert read_digest(text) == digest
+    assert check_hash(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sha256:", "sha256:00", f"sha256:{'0' * 63}", f"sha256:{'0' * 65}", f"sha256:{'0' * 64}\n",
+        f" sha256:{'0' * 64}", f"sha256:{'A' * 64}", f"sha256:{'g' * 64}", f"sha512:{'0' * 64}",
+        f"$sha256${'0' * 64}", "0" * 64, f"sha256:{chr(0x661) * 64}",
+    ],
+)  # fmt: skip
+def test_a_wrong_digest_is_refused_and_not_quoted(text: str) -> None:
+    assert read_digest(text) is None
+    assert check_hash(text) == "is not what `trioedge.hash_password` gives"
 
 
 def test_a_hash_is_left_out_of_repr() -> None:

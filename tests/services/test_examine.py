@@ -61,7 +61,7 @@ async def test_every_fault_is_listed_by_its_path() -> None:
         f"services.a.accept[1] = 'nobody' {address}",
         f"services.a.accept[2] = 7 {address}",
         "services.c.session_burst = 3 needs a session_rate",
-        "services.c.preconnect = 3 needs an outbound to connect to",
+        "services.c.preconnect = 3 needs a destination to connect to",
         "services.c.password_hash is not what `trioedge.hash_password` gives",
         "services.d.accept = ['10.0.0.1'] must be a tuple of addresses, prefixes or ranges",
         "services.d.reject = 'unix' must be a tuple of addresses, prefixes or ranges",
@@ -246,7 +246,7 @@ async def test_no_step_is_long_if_15_000_source_entries_are_wrong() -> None:
     assert await best_of_three(attempt) < STEP_SECONDS
 
 
-NO_OUTBOUND = "policy has no outbound: its sessions will be refused"
+NO_OUTBOUND = "policy names no destination: its sessions will be refused"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_field_that_is_set_and_that_no_stage_reads_is_named(policy: Policy, ke
     warnings = PolicyWarnings({"session_rate"})
     warnings.note("shop", policy)
     assert (warnings.keys, warnings.services) == (keys, ["shop"] if keys else [])
-    assert warnings.without_outbound == []
+    assert warnings.without_destination == []
 
 
 def test_the_first_services_that_set_such_a_field_are_named_once_each() -> None:
@@ -276,26 +276,26 @@ def test_the_first_services_that_set_such_a_field_are_named_once_each() -> None:
 
 
 def test_the_first_services_without_an_outbound_are_named_where_sessions_need_one() -> None:
-    warnings = PolicyWarnings(FATES, needs_outbound=True)
+    warnings = PolicyWarnings(FATES, needs_destination=True)
     warnings.note("known", Policy(outbound="tcp://192.0.2.9:80"))
     warnings.note("disabled", Policy(enabled=False))
-    assert warnings.without_outbound == []
+    assert warnings.without_destination == []
     for name in "abcd":
         warnings.note(name, Policy())
-    assert warnings.without_outbound == ["a", "b", "c"]
+    assert warnings.without_destination == ["a", "b", "c"]
     assert (warnings.keys, warnings.services) == ([], [])
 
 
 def test_a_service_without_an_outbound_is_fine_where_sessions_need_none() -> None:
     warnings = PolicyWarnings(FATES)
     warnings.note("shop", Policy())
-    assert warnings.without_outbound == []
+    assert warnings.without_destination == []
 
 
 def test_a_policy_may_earn_both_warnings() -> None:
-    warnings = PolicyWarnings(FATES.keys() - {"max_sessions"}, needs_outbound=True)
+    warnings = PolicyWarnings(FATES.keys() - {"max_sessions"}, needs_destination=True)
     warnings.note("shop", Policy(max_sessions=1))
-    assert (warnings.keys, warnings.services, warnings.without_outbound) == (["max_sessions"], ["shop"], ["shop"])
+    assert (warnings.keys, warnings.services, warnings.without_destination) == (["max_sessions"], ["shop"], ["shop"])
 
 
 # On an edge.
@@ -336,7 +336,7 @@ async def test_an_edge_warns_of_policies_without_an_outbound_if_nothing_else_nam
 ) -> None:
     control = te.MemoryControl({"default": Policy(), "off": Policy(enabled=False)})
     edge = te.Edge("tcp://127.0.0.1:6380", stages, endpoint, control=control)
-    assert edge.outline.needs_outbound is needed
+    assert edge.outline.needs_destination is needed
     with capture_logs() as logs:
         async with open_edge(edge):
             pass
@@ -346,7 +346,7 @@ async def test_an_edge_warns_of_policies_without_an_outbound_if_nothing_else_nam
 
 async def test_the_warning_is_logged_after_a_snapshot_is_applied_and_not_for_a_plan() -> None:
     world = Governed()
-    world.applier.needs_outbound = True
+    world.applier.needs_destination = True
     snapshot = Snapshot({f"{number}": Settings() for number in range(5)})
     with capture_logs() as logs:
         await world.applier.plan(snapshot)

@@ -33,6 +33,7 @@ def test_each_field_has_a_fate_for_live_sessions() -> None:
         "device_stale_seconds": Fate.KEEP,
         "accept": Fate.RECHECK,
         "reject": Fate.RECHECK,
+        "destination": Fate.KEEP,
         "outbound": Fate.KEEP,
         "preconnect": Fate.KEEP,
         "password_hash": Fate.EVICT,
@@ -88,7 +89,7 @@ def test_every_fault_of_a_policy_is_found() -> None:
         "a.session_burst = 5 needs a session_rate",
         "a.max_sessions = 0 must be a whole number of at least 1, or 'unlimited'",
         "a.up_rate = 0 must be a number of at least 1",
-        "a.preconnect = 1 needs an outbound to connect to",
+        "a.preconnect = 1 needs a destination to connect to",
     ]
 
 
@@ -100,7 +101,7 @@ def test_every_fault_of_a_policy_is_found() -> None:
         (Policy(session_burst=5, session_rate="1"), ["a.session_rate = '1' must be a number above 0"]),  # type: ignore[arg-type]
         (Policy(session_burst=32), []),
         (Policy(session_burst=0), ["a.session_burst = 0 must be a whole number of at least 1"]),
-        (Policy(preconnect=1), ["a.preconnect = 1 needs an outbound to connect to"]),
+        (Policy(preconnect=1), ["a.preconnect = 1 needs a destination to connect to"]),
         (Policy(preconnect=1, outbound="tcp://192.0.2.9:80"), []),
         (Policy(preconnect=0), []),
         (Policy(preconnect=-1), ["a.preconnect = -1 must be a whole number from 0 to 1000"]),

@@ -10,7 +10,7 @@ from trioedge.relay.stream_relay import StreamRelay
 from trioedge.services.registry import Registry
 from trioedge.serving.sessions import EdgeHome
 from trioedge.session.surroundings import Carrier, Clock, FaultLog, Follower, Home, Index, Scope
-from trioedge.stages.pacing.rate_group import Member
+from trioedge.stages.pacing.rate_group import PacedSession
 from trioedge.telemetry.observer import Observer
 from trioedge.testing.context import StillClock
 
@@ -29,7 +29,7 @@ def members_of(protocol: type) -> set[str]:
         (Clock, Reactor),
         (Clock, StillClock()),
         (FaultLog, Observer),
-        (Follower, Member),
+        (Follower, PacedSession),
         (Home, EdgeHome),
         (Index, Registry),
         (Scope, trio.CancelScope),

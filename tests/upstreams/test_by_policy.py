@@ -23,6 +23,7 @@ from trioedge.upstreams.by_policy import MAX_IDLE, PolicyUpstreams, max_idle
 from trioedge.upstreams.connector import Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.upstream import Upstream
+from trioedge.upstreams.ways.named import NamedOutbounds
 
 
 class Asked:
@@ -84,7 +85,8 @@ async def open_world(monkeypatch: pytest.MonkeyPatch, units: int = 10) -> AsyncI
     context = attrs.evolve(make_context(control=control), reactor=reactor)
     services = context._services
     asked = Asked(reactor)
-    upstreams = PolicyUpstreams(asked, context, 5.0, lambda _, answer: answer)
+    outbounds = NamedOutbounds(asked, context, 5.0, 0)
+    upstreams = PolicyUpstreams(outbounds, context, 5.0, lambda _, answer: answer)
     async with trio.open_nursery() as nursery:
         await nursery.start(upstreams.run)
         yield World(services, upstreams, asked)

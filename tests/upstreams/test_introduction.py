@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trio
@@ -15,7 +16,7 @@ from trioedge.relay.streams import PlainStream
 from trioedge.testing import make_session
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.introduction import Introduction
-from trioedge.wire.proxy_protocol import ProxyHeader, parse_v2
+from trioedge.wire.proxy_protocol import ProxyHeader, parse_v1, parse_v2
 
 V1, V2 = Introduction(1), Introduction(2)
 
@@ -89,6 +90,12 @@ def test_a_session_in_memory_has_its_source_and_its_listener(
 def test_a_session_that_came_with_a_header_is_introduced_with_its_ends(came: ProxyHeader, told: ProxyHeader) -> None:
     session = came_with(make_session("192.0.2.7", port=4000, listener="tcp://192.0.2.1:443"), came)
     assert parse_v2(V2.header(session, None)) == told
+
+
+@pytest.mark.parametrize(("version", "told"), [(1, ProxyHeader(1)), (2, ProxyHeader(2, local=True))])
+def test_a_check_of_the_edge_itself_names_no_client(version: Literal[1, 2], told: ProxyHeader) -> None:
+    header = Introduction(version).header(None, None)
+    assert (parse_v1(header) if version == 1 else parse_v2(header)) == told
 
 
 def test_a_source_that_a_later_stage_has_moved_is_the_one_that_is_told() -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``trioedge run``, ``check``, ``diff``, ``demo`` and ``doctor``.
+"""The command line: ``trioedge run``, ``check``, ``diff``, ``demo``, ``doctor`` and ``hash``.
 
 Output goes to stdout, logs and errors to stderr. An error is one line, and the process ends with an
 :class:`~trioedge.process.run.ExitCode`.

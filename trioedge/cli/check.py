@@ -7,7 +7,10 @@ from itertools import islice
 import attrs
 
 from ..edge import Edge
+from ..endpoints.forward import Forward
+from ..errors import ConfigurationError, Faults
 from ..session.kinds import HANDSHAKE
+from ..upstreams.ways.via import Via
 from .target import load
 
 _WHEN = {
@@ -66,19 +69,28 @@ def _check_services(edge: Edge) -> None:
 
     from ..control.file import FileControl
     from ..process import logs
+    from ..services.applying.outbounds import outbound_faults
     from ..services.examine import PolicyWarnings
+    from ..upstreams.ways.named import facts_of_outbounds
 
     if not isinstance(edge.control, FileControl):
         return
-    warnings = PolicyWarnings(edge.outline.enforced | {"max_sessions"}, needs_outbound=edge.outline.needs_outbound)
+    known = facts_of_outbounds(edge.outbounds)
+    warnings = PolicyWarnings(
+        edge.outline.enforced | {"max_sessions"}, needs_destination=edge.outline.needs_destination, outbounds=known
+    )
+    faults = Faults()
     for name, settings in edge.control.read(edge.stage_keys).services.items():
+        faults.extend(outbound_faults(settings.policy, f"services.{name}", known))
         warnings.note(name, settings.policy)
+    if faults:
+        raise ConfigurationError(str(faults))
     logs.configure()
     log = structlog.get_logger("trioedge")
     if warnings.keys:
         log.warning("policy not enforced: no stage reads it", keys=warnings.keys, services=warnings.services)
-    if warnings.without_outbound:
-        log.warning("policy has no outbound: its sessions will be refused", services=warnings.without_outbound)
+    if warnings.without_destination:
+        log.warning("policy names no destination: its sessions will be refused", services=warnings.without_destination)
 
 
 def sections(edge: Edge) -> list[Section]:
@@ -108,6 +120,19 @@ def task_of(edge: Edge) -> str:
     return f"one each, after the {before}; {needing.stages[0]} needs it"
 
 
+def remarks(edge: Edge) -> list[str]:
+    """Say which outbounds leave names to a proxy, so that their addresses are not judged here."""
+    ways = dict(edge.outbounds)
+    endpoint = edge.outline.parts[-1]
+    if isinstance(endpoint, Forward) and endpoint.outbound is not None:
+        ways = {"of the endpoint": endpoint.outbound, **ways}
+    return [
+        f"outbound {name}: the proxy resolves names, so allow= judges destinations that are written as addresses only"
+        for name, way in ways.items()
+        if isinstance(way, Via) and way.remote_names
+    ]
+
+
 def _describe(name: str, part: object) -> str:
     """Give the repr of a stage if it begins with the name of the stage, else the name alone."""
     text = repr(part)
@@ -122,7 +147,11 @@ def _print_lines(target: str, edge: Edge) -> None:
         print(f"{section.title}: {section.when}")
         for number, text in section.stages:
             print(f"  {number}. {text}")
+    for name, outbound in edge.outbounds.items():
+        print(f"outbound {name}: {outbound!r}")
     print("task:", task_of(edge))
+    for remark in remarks(edge):
+        print("note:", remark)
 
 
 def _print_tree(target: str, edge: Edge) -> None:
@@ -136,5 +165,11 @@ def _print_tree(target: str, edge: Edge) -> None:
         branch = tree.add(Text.assemble((section.title, "bold cyan"), "  ", (section.when, "dim")))
         for number, text in section.stages:
             branch.add(Text.assemble((f"{number}  ", "dim"), text))
+    if edge.outbounds:
+        branch = tree.add(Text.assemble(("outbounds", "bold cyan"), "  ", ("policies name them", "dim")))
+        for name, outbound in edge.outbounds.items():
+            branch.add(Text.assemble((f"{name}  ", "dim"), repr(outbound)))
     tree.add(Text.assemble(("session's task  ", "bold cyan"), (task_of(edge), "dim")))
+    for remark in remarks(edge):
+        tree.add(Text.assemble(("note  ", "bold yellow"), remark))
     Console().print(tree)

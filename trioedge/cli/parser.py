@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "diff": "diff:diff_command",
     "demo": "demo.command:demo",
     "doctor": "doctor:doctor",
+    "hash": "hash:hash_command",
 }
 """Modules and functions by command. Each is imported when it runs, so none waits for what another one needs."""
 

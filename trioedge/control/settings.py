@@ -54,8 +54,9 @@ def read_settings(table: object, path: str, stage_keys: StageKeys = NO_KEYS) -> 
     found = list[str]()
     if others:
         values["stages"], found = _read_stages(table, others, path, stage_keys)
-    for key, (other, fault) in NEEDS.items():
-        if key in values and values[key] != getattr(DEFAULTS, key) and table.get(other) is None:
+    for key, (needed, fault) in NEEDS.items():
+        is_set = key in values and values[key] != getattr(DEFAULTS, key)
+        if is_set and all(table.get(other) is None for other in needed):
             wrong[key] = f" = {quote(values[key])} {fault}"
     if wrong:
         found += [f"{path}.{key}{wrong[key]}" for key in KEYS if key in wrong]
@@ -147,6 +148,7 @@ _CONVERT: Final[dict[str, Read]] = {
     "up_rate": _rate,
     "device_handover": _choice(Handover),
     "device_unchecked": _choice(Unchecked),
+    "destination": _text,
     "outbound": _text,
 }
 """Keys with a reader of their own: the written form differs from the policy's value, or the fault quotes it."""

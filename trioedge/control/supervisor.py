@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import attrs
@@ -11,6 +11,7 @@ from trio_util import AsyncValue
 
 from ..errors import quote
 from ..services.apply import SnapshotApplier
+from ..services.applying.outbounds import NO_OUTBOUNDS, OutboundFacts
 from ..services.control_plane import ControlPlane, Reloads, TakesReports
 from ..services.registry import Registry
 from ..services.services import Services
@@ -87,6 +88,7 @@ class ControlSupervisor:
         report_seconds: float,
         snapshots: AsyncValue[int],
         stage_keys: StageKeys,
+        outbounds: Mapping[str, OutboundFacts] = NO_OUTBOUNDS,
     ) -> None:
         """Start without services and sessions.
 
@@ -99,13 +101,19 @@ class ControlSupervisor:
             report_seconds: between two rounds of reports.
             snapshots: counts those that were applied.
             stage_keys: the keys that stages read in a policy.
+            outbounds: that policies may name.
         """
         self._control = control
         self._observer = observer
         self.services = Services(*totals, governed=control is not None, observer=observer)
         self.live = Registry(self.services)
         self.applier = SnapshotApplier(
-            self.services, self.live, observer, enforced={*enforced, "enabled"}, stage_keys=stage_keys
+            self.services,
+            self.live,
+            observer,
+            enforced={*enforced, "enabled"},
+            stage_keys=stage_keys,
+            outbounds=outbounds,
         )
         self.applier.on_applied.append(lambda: setattr(snapshots, "value", snapshots.value + 1))
         self._reports = Reports(name, secrets.token_hex(8))

@@ -14,145 +14,69 @@ cannot keep the session's rates. Any other client stream has a task (:meth:`Forw
 """
 
 import socket
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final
+from functools import partial
 
+import attrs
 import trio
 
-from ..addresses.address import Address, parse_address
-from ..addresses.destination_rules import AddressRules
-from ..errors import ConfigurationError, quote
 from ..loop.parting import part
-from ..loop.sockets import close, connect_at_once, reset
+from ..loop.sockets import close, reset
 from ..relay.answers import answer_connected, answer_refused
 from ..relay.carry import carry, kernel_paces, lend
 from ..relay.socket_relay import Ended, Relay
 from ..relay.streams import PlainStream
 from ..services.context import EdgeContext
-from ..session.kinds import name_of
 from ..session.session import Session
-from ..session.stage import Closing, Worker
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS
-from ..upstreams.address_filter import AddressFilter, judged_by
 from ..upstreams.attempt import Attempt
-from ..upstreams.by_policy import PolicyUpstreams
+from ..upstreams.balancing.seat import Seat
 from ..upstreams.errors import UpstreamError
-from ..upstreams.outbound import TaskConnector, open_outbound
-from ..upstreams.own_listeners import refusal_of
 from ..upstreams.upstream import Upstream
-
-if TYPE_CHECKING:
-    from .forward import Forward
-
-MAX_DESTINATIONS: Final = 10_000
-"""Upstreams of functions and stages that are kept; beyond it the least recently used one is dropped."""
-
-_NOWHERE: Final = Reject(Reason.SERVICE, "no stage wrote a destination, and its policy names no outbound")
+from .destinations import LiveDestinations
 
 
 class Forwarding:
     """The live endpoint."""
 
-    def __init__(self, forward: "Forward", context: EdgeContext) -> None:
-        """Make the upstreams that are known already; :meth:`run` prepares them.
+    def __init__(self, destinations: LiveDestinations, context: EdgeContext) -> None:
+        """Connect nothing yet.
 
         Args:
-            forward: the recipe.
+            destinations: give each session its upstream.
             context: the running edge.
-
-        Raises:
-            ConfigurationError: the recipe wants preconnect, and its outbound connects in a task.
         """
         self._context = context
         self._reactor = context.reactor
-        outbound = context.outbound if forward.outbound is None else forward.outbound
-        self._connector = connector = open_outbound(outbound, context)
-        # The live outbound of the recipe, to run and to close; the edge's own is not the endpoint's.
-        self._outbound: object = None
-        if forward.outbound is not None:
-            self._outbound = connector.outbound if isinstance(connector, TaskConnector) else connector
-            if forward.preconnect and not connector.plain:
-                self.close()
-                raise ConfigurationError(
-                    f"Forward(preconnect={forward.preconnect}) does nothing with an outbound that connects in a task, "
-                    f"{quote(forward.outbound)}: leave preconnect out"
-                )
-        self._seconds = forward.connect_seconds
-        self._retries = forward.retries
-        self._fixed: Upstream | None = None
-        self._by_policy: PolicyUpstreams | None = None
-        self._choose = forward.to if callable(forward.to) else None
-        self._permit = None
-        if isinstance(forward.to, Address):
-            self._fixed = Upstream(forward.to, connector, context, self._seconds, retries=self._retries)
-            self._fixed.preconnect = forward.preconnect
-        elif forward.to is None:
-            self._permit = AddressFilter(forward.allow).permit
-            self._by_policy = PolicyUpstreams(connector, context, self._seconds, self._permit, self._retries)
-        self._named = lru_cache(MAX_DESTINATIONS)(self._name)
+        self._destinations = destinations
+        self._fixed = destinations.fixed
 
-    def _name(
-        self, destination: str | Address, service: str, rules: tuple[AddressRules, ...] = ()
-    ) -> Upstream | Reject:
-        """Make the upstream of a destination that a function or a stage gave to a session of a service."""
-        address = destination if isinstance(destination, Address) else parse_address(destination)
-        if (refusal := refusal_of(address, self._context.listeners)) is not None:
-            return refusal
-        permit = judged_by(rules, self._permit)
-        return Upstream(address, self._connector, self._context, self._seconds, permit, self._retries, asker=service)
-
-    def upstream(self, session: Session) -> Upstream | Reject:
-        """Give the upstream of a session, or the refusal of a session that has none.
-
-        Raises:
-            ConfigurationError: the user's function returned text that is no address.
-            TypeError: it returned neither an address nor a Reject.
-        """
-        if self._fixed is not None:
-            return self._fixed
-        if self._choose is not None:
-            chosen = self._choose(session)
-            if isinstance(chosen, Reject):
-                return chosen
-            if not isinstance(chosen, (str, Address)):
-                where = f"Forward(to={name_of(self._choose)})"
-                raise TypeError(f"{where} returned {quote(chosen)}: it must return an address or Reject")
-            return self._named(chosen, session.service.name)
-        if session.destination is not None:
-            return self._named(session.destination, session.service.name, session.address_rules)
-        service = session.service
-        return service.refusal or service.upstream or _NOWHERE
-
-    def carries(self, session: Session, upstream: Upstream) -> bool:
+    def carries(self, session: Session, upstream: Upstream | Seat) -> bool:
         """Tell whether the reactor can carry a session without a task.
 
         It can if the outbound gives plain sockets and the kernel can keep the session's rates.
         """
-        return self._connector.plain and kernel_paces(session, local=upstream.local)
+        return upstream.plain and kernel_paces(session, local=upstream.local)
 
     def begin(self, session: Session, down: socket.SocketType, prefetched: bytes, ended: Ended) -> bool | Reject:
         """Carry a plain socket in the reactor, without a task.
 
         Returns:
             True if it does. False if the session needs a task, or the refusal of one that has no upstream: nothing has
-            happened then, but that the task finds what the user's function has answered.
+            happened then, but that the task finds the upstream that was chosen.
         """
-        plain = self._connector.plain
-        if not plain and self._choose is not None:  # the task asks the user's function
-            return False
-        upstream = self._fixed or self.upstream(session)
+        upstream = self._fixed or self._destinations.upstream(session)
         if isinstance(upstream, Reject):
             return upstream
-        if not plain or not kernel_paces(session, local=upstream.local):
-            if self._choose is not None:
-                session.state[Upstream] = upstream  # the task does not ask the user's function again
+        if not self.carries(session, upstream):
+            if self._fixed is None:
+                session.state[_Chosen] = _Chosen(upstream)
             return False
         self._begin(session, upstream, down, prefetched, ended)
         return True
 
     def _begin(
-        self, session: Session, upstream: Upstream, down: socket.SocketType, prefetched: bytes, ended: Ended
+        self, session: Session, upstream: Upstream | Seat, down: socket.SocketType, prefetched: bytes, ended: Ended
     ) -> None:
         session.lead_to(upstream.destination)
         greeted, registered = False, True
@@ -161,7 +85,7 @@ class Forwarding:
         if taken is not None:
             up, greeted = taken
             session.defer(upstream.released)
-        elif upstream.where is not None and (made := connect_at_once(*upstream.where)) is not None:
+        elif (made := upstream.connect_at_once()) is not None:
             up, registered = made, False
         else:
             connecting = PendingConnect(self, upstream, session, down, prefetched, ended)
@@ -176,8 +100,8 @@ class Forwarding:
             raise
 
     def relay(
-        self, session: Session, upstream: Upstream, down: socket.SocketType, up: socket.SocketType, prefetched: bytes,
-        ended: Ended, *, greeted: bool, registered: bool = True,
+        self, session: Session, upstream: Upstream | Seat, down: socket.SocketType, up: socket.SocketType,
+        prefetched: bytes, ended: Ended, *, greeted: bool, registered: bool = True,
     ) -> None:  # fmt: skip
         """Relay between two plain sockets, once the session is introduced to its upstream.
 
@@ -222,7 +146,8 @@ class Forwarding:
 
         A connect that fails is an outcome with its reason.
         """
-        upstream = (self._choose and session.state.get(Upstream)) or self.upstream(session)
+        chosen = None if self._fixed is not None else session.state.get(_Chosen)
+        upstream = self._destinations.upstream(session) if chosen is None else chosen.upstream
         if isinstance(upstream, Reject):
             return upstream
         stream = session.stream
@@ -233,26 +158,25 @@ class Forwarding:
         try:
             up = await upstream.open_stream(session)
         except UpstreamError as error:
-            upstream.unreached(error, session.service.name)
+            if session.answer is None:
+                upstream.unreached(error, session.service.name)
             return Completed(error.reason, error.detail)
         return await carry(session, up, self._reactor)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run the outbound, and keep the upstreams of policies prepared, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            if isinstance(self._outbound, Worker):
-                await nursery.start(self._outbound.run)
-            if self._fixed is not None:
-                self._fixed.warm(nursery)
-            if self._by_policy is not None:
-                await nursery.start(self._by_policy.run)
-            task_status.started()
-            await trio.sleep_forever()
+        """Run the outbounds, and keep the upstreams prepared, until cancelled."""
+        await self._destinations.run(task_status=task_status)
 
     def close(self) -> None:
-        """Close the outbound."""
-        if isinstance(self._outbound, Closing):
-            self._outbound.close()
+        """Close the outbounds."""
+        self._destinations.close()
+
+
+@attrs.frozen(slots=True)
+class _Chosen:
+    """The upstream of a session that needs a task, in which none is chosen again."""
+
+    upstream: Upstream | Seat
 
 
 class PendingConnect:
@@ -267,8 +191,8 @@ class PendingConnect:
     bytes_down = 0
 
     def __init__(
-        self, forwarding: Forwarding, upstream: Upstream, session: Session, down: socket.SocketType, prefetched: bytes,
-        ended: Ended,
+        self, forwarding: Forwarding, upstream: Upstream | Seat, session: Session, down: socket.SocketType,
+        prefetched: bytes, ended: Ended,
     ) -> None:  # fmt: skip
         self._forwarding = forwarding
         self._upstream = upstream
@@ -276,7 +200,7 @@ class PendingConnect:
         self._down = down
         self._prefetched = prefetched
         self._ended = ended
-        self.attempt: Attempt | None = None
+        self.attempt: Attempt | Seat | None = None
 
     def connected(self, sock: socket.socket, readable: bool) -> None:
         self._forwarding.relay(
@@ -284,7 +208,8 @@ class PendingConnect:
         )
 
     def failed(self, error: UpstreamError) -> None:
-        self._upstream.unreached(error, self._session.service.name)
+        if self._session.answer is None:  # else the client is told, and names destinations as it likes
+            self._upstream.unreached(error, self._session.service.name)
         self._end(Completed(error.reason, error.detail))
 
     def queued(self) -> tuple[int, int]:

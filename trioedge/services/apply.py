@@ -17,7 +17,7 @@ The work is generators that yield often. They run in short slices, so the loop i
 however large a snapshot is.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import trio
@@ -26,6 +26,7 @@ from ..loop.collector import MANY, no_full_pass, settle
 from ..loop.slices import in_slices
 from ..telemetry.observer import Observer
 from .applying.effects import Effects, Recheck, Tally
+from .applying.outbounds import NO_OUTBOUNDS, OutboundFacts
 from .applying.turn import SnapshotTurns, Turn
 from .control_plane import SnapshotError
 from .examine import Examiner, Found, OwnListener, PolicyWarnings
@@ -45,8 +46,8 @@ class SnapshotApplier:
 
     Attributes:
         stage_keys: the keys of users' stages that the chain reads; others are faults.
-        own_listener: gives the listener of this edge that a destination reaches, or None; such an outbound is a fault.
-        needs_outbound: whether sessions are refused if their policy names no outbound, which earns a warning.
+        own_listener: gives the listener of this edge that a destination reaches, or None; such a one is a fault.
+        needs_destination: whether sessions are refused if their policy names no destination, which earns a warning.
         on_applied: called after each snapshot that was applied.
         version: of the last snapshot; empty before the first.
         applied_at: when it was applied, in seconds of trio's clock; None before the first.
@@ -62,6 +63,7 @@ class SnapshotApplier:
         *,
         enforced: Collection[str],
         stage_keys: StageKeys = NO_KEYS,
+        outbounds: Mapping[str, OutboundFacts] = NO_OUTBOUNDS,
     ) -> None:
         """Start without a snapshot.
 
@@ -71,17 +73,19 @@ class SnapshotApplier:
             observer: the log.
             enforced: the policy fields that some stage of the chain reads; others earn a warning.
             stage_keys: the keys of users' stages that the chain reads.
+            outbounds: of the edge, by name.
         """
         self.stage_keys = stage_keys
         self._services = services
         self._observer = observer
         self._enforced = frozenset(enforced)
-        self._examiner = Examiner(services, stage_keys)
+        self._examiner = Examiner(services, stage_keys, outbounds)
+        self._outbounds = outbounds
         self._turns = SnapshotTurns()
         self._turn_ended = trio.Event()
         self._effects = Effects(services, live, observer, self._turns, self._enforced)
         self._new = 0  # services added or changed since the last gc.freeze()
-        self.needs_outbound = False
+        self.needs_destination = False
         self.own_listener: OwnListener = lambda _: None
         self.on_applied: list[Callable[[], object]] = []
         self.version = ""
@@ -106,7 +110,7 @@ class SnapshotApplier:
         await trio.lowlevel.checkpoint_if_cancelled()
         began = trio.current_time()
         turn, tally = self._turns.receive(snapshot), Tally()
-        warnings = PolicyWarnings(self._enforced, needs_outbound=self.needs_outbound)
+        warnings = PolicyWarnings(self._enforced, needs_destination=self.needs_destination, outbounds=self._outbounds)
         try:
             with no_full_pass():
                 with trio.CancelScope(shield=True):  # what is received is received whole
@@ -186,9 +190,9 @@ class SnapshotApplier:
     def _warn(self, found: PolicyWarnings) -> None:
         if found.keys:
             self._observer.notice("policy not enforced: no stage reads it", keys=found.keys, services=found.services)
-        if found.without_outbound:
+        if found.without_destination:
             self._observer.notice(
-                "policy has no outbound: its sessions will be refused", services=found.without_outbound
+                "policy names no destination: its sessions will be refused", services=found.without_destination
             )
 
     def reached(self) -> None:

@@ -1,7 +1,8 @@
 """The context of one run of an edge, with which its stages, its endpoint and its outbounds are opened."""
 
 import socket
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -99,6 +100,7 @@ class EdgeContext:
             traceback.
         control: the control plane; None where there is none.
         outbound: the outbound of an endpoint that names none.
+        outbounds: those of ``Edge(outbounds=…)``, by name, for an endpoint that reads the outbound of a policy.
         relays: whether the endpoint relays with the edge's relay, so that limits on bytes work.
         reactor: the event loop, which has the edge's deadlines and carries plain sockets without a task.
         resolver: resolves names by a callback, in code that cannot await :meth:`resolve`.
@@ -115,6 +117,7 @@ class EdgeContext:
     _sessions: Registry
     _edge: EdgeFunctions
     source_prefix: SourcePrefix = SourcePrefix()  # noqa: RUF009 - frozen
+    outbounds: Mapping[str, Any] = MappingProxyType({})
 
     def now(self) -> float:
         """Read the edge's clock, in seconds. In a decision ``session.now`` is cheaper."""

@@ -1,7 +1,14 @@
-"""The credentials of a service, and the text of a password hash (the PHC string format).
+"""The credentials of a service, and the text of a password hash.
 
-A hash is ``$scrypt$ln=14,r=8,p=1$SALT$KEY``, with salt and key in base64 without padding. Its former text,
-``scrypt:14:SALT:KEY`` with padding, is still read.
+| kind | text | for |
+| --- | --- | --- |
+| scrypt | ``$scrypt$ln=14,r=8,p=1$SALT$KEY`` (the PHC string format), base64 without padding | passwords of people |
+| the same | ``scrypt:14:SALT:KEY``, with padding, as it was written formerly | |
+| sha256 | ``sha256:`` and 64 hexadecimal digits, in lower case | random secrets of machines |
+
+A password that people choose must cost a guess some time, or a stolen hash gives it away. A random secret of 128 bits
+cannot be guessed, however fast the hash is (NIST SP 800-63B section 5.1.2.2 asks neither a salt nor a slow hash of
+secrets with 112 bits).
 """
 
 import base64
@@ -20,6 +27,7 @@ KEY_BYTES: Final = 32
 SALT_BYTES: Final = 16
 
 _PHC: Final = re.compile(rf"\$scrypt\$ln=([0-9]{{1,2}}),r={BLOCK},p={LANES}\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
+_DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _FORMER: Final = re.compile(r"scrypt:([0-9]{1,2}):([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)")
 
 
@@ -38,7 +46,8 @@ def check_hash(text: object) -> str:
     """Return the fault of a `password_hash`, or "" for a good one. The hash itself is never quoted."""
     if isinstance(text, str):
         try:
-            read_hash(text)
+            if read_digest(text) is None:
+                read_hash(text)
         except ValueError:
             pass
         else:
@@ -51,8 +60,19 @@ def write_hash(cost: int, salt: bytes, key: bytes) -> str:
     return f"$scrypt$ln={cost},r={BLOCK},p={LANES}${_encode(salt)}${_encode(key)}"
 
 
+def write_digest(digest: bytes) -> str:
+    """Write the SHA-256 of a secret as text."""
+    return f"sha256:{digest.hex()}"
+
+
+def read_digest(text: str) -> bytes | None:
+    """Read the SHA-256 of a secret; None if the text is another kind of hash, or none."""
+    match = _DIGEST.fullmatch(text)
+    return None if match is None else bytes.fromhex(match[1])
+
+
 def read_hash(text: str) -> tuple[int, bytes, bytes]:
-    """Read a hash in either form.
+    """Read a hash of scrypt in either form.
 
     Returns:
         The cost (the logarithm to base 2 of scrypt's N), the salt and the key.

@@ -1,13 +1,14 @@
 """Examines snapshots: the changes that one makes, its faults and warnings, and the rules of its sources."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from itertools import chain
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from ..addresses.rules import SourceRules, compile_rules
 from ..errors import Faults, RulesError, quote
+from .applying.outbounds import NO_OUTBOUNDS, OutboundFacts, leads_somewhere, outbound_faults
 from .changes import ENTRIES_PER_STEP, ends_step
 from .credentials import check_hash
 from .policy import DEFAULTS, FIELDS, Policy, Settings, faults, is_settings
@@ -31,35 +32,43 @@ MAX_NAMED: Final = 3
 class PolicyWarnings:
     """Collects two kinds of policies, with the first services that have them.
 
-    One sets a field that no stage reads. The other has no `outbound` where the endpoint has no other destination. Keys
-    of users' stages are always read: a service may only have those that a stage names.
+    One sets a field that no stage reads. The other names no destination where the endpoint has no other one. Keys of
+    users' stages are always read: a service may only have those that a stage names.
 
     Attributes:
-        without_outbound: the first services whose sessions are refused because they have no outbound.
+        without_destination: the first services whose sessions are refused because they have no destination.
     """
 
     # `_not_enforced` has at most MAX_NAMED services for each field that is set and not read.
-    __slots__ = ("_keys", "_needs_outbound", "_not_enforced", "without_outbound")
+    __slots__ = ("_keys", "_needs_destination", "_not_enforced", "_outbounds", "without_destination")
 
-    def __init__(self, enforced: Collection[str], *, needs_outbound: bool = False) -> None:
+    def __init__(
+        self,
+        enforced: Collection[str],
+        *,
+        needs_destination: bool = False,
+        outbounds: Mapping[str, OutboundFacts] = NO_OUTBOUNDS,
+    ) -> None:
         """Collect nothing yet.
 
         Args:
             enforced: the policy fields that some stage reads.
-            needs_outbound: whether sessions are refused if their policy names no outbound.
+            needs_destination: whether sessions are refused if their policy names no destination.
+            outbounds: of the edge, by name.
         """
         self._keys = tuple(field.name for field in FIELDS if field.name not in enforced)
-        self._needs_outbound = needs_outbound
+        self._needs_destination = needs_destination
+        self._outbounds = outbounds
         self._not_enforced: dict[str, list[str]] = {}
-        self.without_outbound: list[str] = []
+        self.without_destination: list[str] = []
 
     def note(self, service: str, policy: Policy) -> None:
         """Add the policy of a service. Takes some microseconds."""
         for key in self._keys:
             if getattr(policy, key) != getattr(DEFAULTS, key):
                 _add(self._not_enforced.setdefault(key, []), service)
-        if self._needs_outbound and policy.outbound is None and policy.enabled:
-            _add(self.without_outbound, service)
+        if self._needs_destination and policy.enabled and not leads_somewhere(policy, self._outbounds):
+            _add(self.without_destination, service)
 
     @property
     def keys(self) -> list[str]:
@@ -81,17 +90,21 @@ class Examiner:
     """Examines the snapshots of one run of an edge; nothing of the edge changes."""
 
     # Rules by the lengths and hashes of their lists, for as long as a service has them.
-    __slots__ = ("_compiled", "_services", "_stage_keys")
+    __slots__ = ("_compiled", "_outbounds", "_services", "_stage_keys")
 
-    def __init__(self, services: Services, stage_keys: StageKeys) -> None:
+    def __init__(
+        self, services: Services, stage_keys: StageKeys, outbounds: Mapping[str, OutboundFacts] = NO_OUTBOUNDS
+    ) -> None:
         """Start without compiled rules.
 
         Args:
             services: the services that snapshots are compared with.
             stage_keys: the keys of users' stages that the chain reads; others are faults.
+            outbounds: of the edge, by name; a policy that names another one has a fault.
         """
         self._services = services
         self._stage_keys = stage_keys
+        self._outbounds = outbounds
         self._compiled: WeakValueDictionary[tuple[int, ...], SourceRules] = WeakValueDictionary()
 
     def examine(
@@ -127,12 +140,13 @@ class Examiner:
                 if unnameable := name_fault(change.name):
                     wrong.note(f"services.{quote(change.name)}: {unnameable}")
                 wrong.extend(self._faults(change.after, path))
-                outbound = change.after.policy.outbound
-                if outbound is not None and (listener := own_listener(outbound)) is not None:
-                    wrong.note(
-                        f"{path}.outbound = {quote(outbound)} is {listener}, where this edge itself listens: its "
-                        "sessions would come back for ever"
-                    )
+                for field in ("destination", "outbound"):
+                    to = getattr(change.after.policy, field)
+                    if to is not None and (listener := own_listener(to)) is not None:
+                        wrong.note(
+                            f"{path}.{field} = {quote(to)} is {listener}, where this edge itself listens: its "
+                            "sessions would come back for ever"
+                        )
                 warnings.note(change.name, change.after.policy)
                 try:
                     rules = yield from self._rules(change, change.after.policy)
@@ -146,7 +160,9 @@ class Examiner:
 
     def _faults(self, settings: Settings, path: str) -> list[str]:
         """Give the faults of settings, except those of source entries."""
-        found = [*faults(settings.policy, path), *self._stage_keys.faults(settings.policy.stages, path)]
+        policy = settings.policy
+        found = [*faults(policy, path)] or [*outbound_faults(policy, path, self._outbounds)]
+        found += self._stage_keys.faults(policy.stages, path)
         password_hash = settings.credentials.password_hash
         if password_hash is not None and (wrong := check_hash(password_hash)):
             found.append(f"{path}.password_hash {wrong}")

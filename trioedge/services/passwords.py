@@ -1,5 +1,7 @@
 """Passwords: one slow hash in a thread, in fair turns; then a keyed digest answers from memory.
 
+Secrets of machines have a fast hash, which is computed at once: it needs no thread, no turn, no pause and no memory.
+
 | a password of a service is | event | action |
 | --- | --- | --- |
 | unknown | a caller asks, and its source has 16 callers | answer no |
@@ -28,9 +30,10 @@ from typing import Final
 
 import trio
 
+from ..arguments import check_choice
 from ..errors import ConfigurationError
 from ..structures.fair_queue import FairQueue
-from .credentials import BLOCK, KEY_BYTES, LANES, SALT_BYTES, read_hash, write_hash
+from .credentials import BLOCK, KEY_BYTES, LANES, SALT_BYTES, read_digest, read_hash, write_digest, write_hash
 
 COST_LOG2: Final = 14
 """The logarithm of scrypt's N to base 2: 16 MiB and some 50 ms."""
@@ -51,20 +54,51 @@ FORGET_SECONDS: Final = 60.0
 """A source without a wrong password for so long has no pause any more."""
 
 
-def hash_password(password: str) -> str:
-    """Hash a password for `password_hash` (scrypt, RFC 7914). Blocks for some 50 ms.
+SECRET_BYTES: Final = 24
+"""Random bytes of a generated secret: 192 bits."""
+
+MIN_SECRET_LETTERS: Final = 22
+"""Of a secret for the fast hash: with fewer, not even random letters of base64 have 128 bits."""
+
+
+def hash_password(password: str, *, kind: str = "scrypt") -> str:
+    """Hash a password for `password_hash`.
+
+    Args:
+        password: 1 to 1,024 bytes; for ``sha256`` at least 22 letters, which must be random.
+        kind: ``scrypt`` (RFC 7914) for passwords that people choose; it blocks for some 50 ms. ``sha256`` for random
+            secrets of at least 128 bits, which :func:`generate_secret` makes; it takes a microsecond, so thousands
+            of machines may log in at once. A chosen password with this hash can be guessed from the hash.
 
     Returns:
-        ``$scrypt$ln=14,r=8,p=1$salt$key``, the PHC string format: salt and key in base64 without padding.
+        ``$scrypt$ln=14,r=8,p=1$salt$key``, the PHC string format: salt and key in base64 without padding. Or
+        ``sha256:`` and the digest in hexadecimal digits.
 
     Raises:
-        ConfigurationError: the password is empty, or longer than 1,024 bytes.
+        ConfigurationError: the password is empty, too long or too short; or there is no such kind.
     """
+    check_choice("hash_password", "kind", kind, ("scrypt", "sha256"))
     secret = _encode(password)
     if not 0 < len(secret) <= MAX_PASSWORD_BYTES:
         raise ConfigurationError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
+    if kind == "sha256":
+        if len(password) < MIN_SECRET_LETTERS:
+            raise ConfigurationError(
+                f"a secret for sha256 has at least {MIN_SECRET_LETTERS} random letters: generate one, or use scrypt"
+            )
+        return write_digest(hashlib.sha256(secret).digest())
     salt = secrets.token_bytes(SALT_BYTES)
     return write_hash(COST_LOG2, salt, _derive(secret, salt, COST_LOG2))
+
+
+def generate_secret() -> tuple[str, str]:
+    """Make a random secret of 192 bits for a machine, and its hash for `password_hash`.
+
+    Returns:
+        The secret, 32 letters, digits, ``-`` and ``_``, to give to the machine; and ``sha256:`` with its digest.
+    """
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+    return secret, hash_password(secret, kind="sha256")
 
 
 def _encode(password: str) -> bytes:
@@ -87,7 +121,8 @@ class Passwords:
     Callers that ask at the same time share it, and its answer is remembered for ten minutes, of 65,536 at most. Memory
     has digests under a key of this object, and neither passwords nor hashes. A changed `password_hash` gives another
     digest, so it applies at once. A service without a hash takes as long as one with a hash, so the time of an answer
-    says nothing about which services there are.
+    says nothing about which services there are; where both kinds of hash are in use, its name decides which of them it
+    takes as long as.
 
     Sources take turns, and one whose passwords were wrong pauses before its next hash: a client with the right password
     does not wait behind a hundred that guess. At most 256 callers wait, and 16 of one source; the answer to others is
@@ -107,8 +142,8 @@ class Passwords:
         """
         self._key = secrets.token_bytes(32)
         self._dummy = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(KEY_BYTES)
-        self._cost = COST_LOG2  # of the last hash, so that a service without one takes as long
-        self._absent = write_hash(self._cost, *self._dummy)
+        self._cost = COST_LOG2  # of the last slow hash, so that a service without one takes as long
+        self._kinds: set[bool] = set()  # of the hashes so far: whether they are fast
         self._known: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         self._asking: dict[bytes, trio.Event] = {}
         self._threads = trio.CapacityLimiter(THREADS)
@@ -133,10 +168,11 @@ class Passwords:
         if len(secret) > MAX_PASSWORD_BYTES:
             await trio.lowlevel.checkpoint()
             return False
-        stored = password_hash or self._absent
-        if password_hash is not None and (cost := read_hash(password_hash)[0]) != self._cost:
-            self._cost, self._absent = cost, write_hash(cost, *self._dummy)
-        digest = self._digest(secret, stored, service)
+        known, stored, digest = self._look_up(secret, password_hash, service)
+        if not digest:
+            await trio.lowlevel.checkpoint()
+            return bool(known)
+        self._cost = read_hash(stored)[0]
         while True:
             matches = self._remembered(digest)
             if matches is not None:
@@ -147,19 +183,39 @@ class Passwords:
             await self._asking[digest].wait()
 
     def recall(self, password: str, password_hash: str | None, service: str = "") -> bool | None:
-        """Return at once what :meth:`verify` would return from memory; None if it would compute a hash. Some 5 µs."""
-        secret = _encode(password)
-        if len(secret) > MAX_PASSWORD_BYTES:
-            return False
-        matches = self._remembered(self._digest(secret, password_hash or self._absent, service))
-        return None if matches is None else matches and password_hash is not None
+        """Return at once what :meth:`verify` would return without a slow hash; None if it would compute one.
 
-    def _digest(self, secret: bytes, stored: str, service: str) -> bytes:
-        return hmac.digest(self._key, b"\0".join((_encode(service), stored.encode(), secret)), "sha256")
+        Some 5 µs.
+        """
+        secret = _encode(password)
+        return False if len(secret) > MAX_PASSWORD_BYTES else self._look_up(secret, password_hash, service)[0]
+
+    def _look_up(self, secret: bytes, password_hash: str | None, service: str) -> tuple[bool | None, str, bytes]:
+        """Give the answer that needs no slow hash, or None; the hash to compare with; and the digest for memory.
+
+        The digest is empty for a fast hash.
+        """
+        stored = self._stand_in(service) if password_hash is None else password_hash
+        expected = read_digest(stored)
+        if password_hash is not None:
+            self._kinds.add(expected is not None)
+        if expected is not None:
+            matches = hmac.compare_digest(hashlib.sha256(secret).digest(), expected)
+            return matches and password_hash is not None, stored, b""
+        digest = hmac.digest(self._key, b"\0".join((_encode(service), stored.encode(), secret)), "sha256")
+        known = self._remembered(digest)
+        return None if known is None else known and password_hash is not None, stored, digest
 
     def _remembered(self, digest: bytes) -> bool | None:
         matches, expires_at = self._known.get(digest, (False, -inf))
         return matches if trio.current_time() < expires_at else None
+
+    def _stand_in(self, service: str) -> str:
+        """Give a hash for a service without one: of the kind that all others have, or else of the kind of its name."""
+        fast = self._kinds == {True}
+        if len(self._kinds) == 2:
+            fast = hmac.digest(self._key, _encode(service), "sha256")[0] % 2 == 0
+        return write_digest(self._dummy[1]) if fast else write_hash(self._cost, *self._dummy)
 
     async def _ask(self, digest: bytes, secret: bytes, password_hash: str, source: bytes) -> bool:
         if source and self._callers[source] >= MAX_WAITING_OF_SOURCE:

@@ -44,10 +44,13 @@ DEFAULT_MAX_SESSIONS: Final = 1_000
 """Live sessions of a service whose policy says nothing, so that one tenant, or a loop, cannot take the whole edge."""
 
 NEEDS: Final = {
-    "session_burst": ("session_rate", "needs a session_rate"),
-    "preconnect": ("outbound", "needs an outbound to connect to"),
+    "session_burst": (("session_rate",), "needs a session_rate"),
+    "preconnect": (("destination", "outbound"), "needs a destination to connect to"),
 }
-"""Fields that do nothing without another one: the name of the other one, and the fault if that is None."""
+"""Fields that do nothing without another one: the names of the others, and the fault if all of them are None."""
+
+OUTBOUND_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
+"""The names of an edge's ``outbounds=``. A host or an address is none, so that a forgotten ``tcp://`` is noticed."""
 
 
 def _rule(fate: Fate, check: Callable[[Any], str]) -> dict[str, Any]:
@@ -96,6 +99,10 @@ def _destination(value: Any) -> str:
         except ConfigurationError as error:
             return f"is no destination: {error}"
     return ""
+
+
+def _outbound(value: Any) -> str:
+    return "" if isinstance(value, str) and OUTBOUND_NAME.fullmatch(value) else _destination(value)
 
 
 def _read_rate(name: str, value: float | str | None) -> float | None:
@@ -161,10 +168,12 @@ class Policy:
     """Sources that are accepted: addresses, prefixes, ranges. If empty, all sources that are not rejected."""
     reject: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.RECHECK, _entries))
     """Sources that are rejected. The longest prefix wins."""
-    outbound: str | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _destination))
-    """The destination of the service's sessions: ``tcp://host:port`` or ``unix:///path``."""
+    destination: str | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _destination))
+    """Where the service's sessions go: ``tcp://host:port`` or ``unix:///path``."""
+    outbound: str | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _outbound))
+    """Which way they go: a name among the edge's ``outbounds=``. An address is a `destination`, the usual way."""
     preconnect: int = attrs.field(default=0, metadata=_rule(Fate.KEEP, _idle))
-    """Idle connections to `outbound` that are kept ready; needs an `outbound`."""
+    """Idle connections to the destination that are kept ready; needs a destination."""
     stages: tuple[object, ...] = ()
     """Keys of users' stages: one instance of each attrs class that a stage of the chain names as its ``policy``."""
 
@@ -182,6 +191,16 @@ class Policy:
                 return each
         defaults: T = defaults_of(keys)  # type: ignore[arg-type]  # mypy takes a class for unhashable
         return defaults
+
+    @property
+    def to(self) -> str | None:
+        """The address that its sessions go to: its `destination`, or an `outbound` that is an address."""
+        return self.destination if self.way is not None or self.destination is not None else self.outbound
+
+    @property
+    def way(self) -> str | None:
+        """The name of the edge's outbound that its sessions take; None for the endpoint's own."""
+        return None if self.outbound is None or "://" in self.outbound else self.outbound
 
     def device_rules(self, otherwise: DeviceRules) -> DeviceRules:
         """Return the device fields as the device table takes them, with `otherwise` where one is None."""
@@ -229,8 +248,8 @@ _CHECKS: Final = tuple((field.name, field.metadata["check"]) for field in FIELDS
 def faults(policy: Policy, path: str) -> Generator[str, None, None]:
     """Check the fields of a policy.
 
-    Two checks are made elsewhere: that of source entries by their compiler, and that of `stages` by
-    :class:`~trioedge.services.stage_keys.StageKeys`.
+    Three checks are made elsewhere: that of source entries by their compiler, that of `stages` by
+    :class:`~trioedge.services.stage_keys.StageKeys`, and that of the outbound's name by :mod:`.applying.outbounds`.
 
     Args:
         policy: any values in its fields.
@@ -243,8 +262,8 @@ def faults(policy: Policy, path: str) -> Generator[str, None, None]:
         value = getattr(policy, name)
         wrong = check(value)
         if not wrong and name in NEEDS and value != getattr(DEFAULTS, name):
-            other, fault = NEEDS[name]
-            wrong = fault if getattr(policy, other) is None else ""
+            others, fault = NEEDS[name]
+            wrong = fault if all(getattr(policy, other) is None for other in others) else ""
         if wrong:
             yield f"{path}.{name} = {quote(value, 1_000)} {wrong}"
 

@@ -1,6 +1,7 @@
 """What an edge was given: the arguments of `Edge`, checked, and the same in each of its runs."""
 
 import socket
+from collections.abc import Mapping
 
 import attrs
 
@@ -9,10 +10,12 @@ from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
 from ..arguments import check_choice, check_count, check_number
 from ..errors import ConfigurationError, quote
 from ..loop.sockets import MAX_KEEPALIVE_SECONDS
+from ..services.applying.outbounds import OutboundFacts
 from ..services.control_plane import ControlPlane
 from ..services.stage_keys import StageKeys
 from ..session.outline import Outline
 from ..telemetry.access_log import AccessLog
+from ..upstreams.ways.named import check_outbounds, facts_of_outbounds
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -38,6 +41,7 @@ class Description:
     source_keys: SourcePrefix = attrs.field(init=False)
     """The same, as sessions take it."""
     access_log: AccessLog | None
+    outbounds: Mapping[str, object] = attrs.field(converter=check_outbounds)
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.control, type):
@@ -53,6 +57,13 @@ class Description:
         check_number("Edge", "keepalive_seconds", self.keepalive_seconds, maximum=MAX_KEEPALIVE_SECONDS)
         check_number("Edge", "report_seconds", self.report_seconds, above=0)
         self.admin_address()
+        if self.outbounds and ("outbound" not in self.outline.facts[-1].enforces or self.control is None):
+            why = "has no control plane, whose policies name them"
+            if self.control is not None:
+                why = (
+                    f"has an endpoint that does not go by policies: write {self.outline.names[-1]}() without an address"
+                )
+            raise ConfigurationError(f"Edge(outbounds=…) does nothing, because the edge {why}")
         object.__setattr__(self, "source_keys", parse_source_prefix(self.source_prefix))
         names, facts = self.outline.names, self.outline.facts
         for number, (name, each) in enumerate(zip(names, facts, strict=True), 1):
@@ -72,6 +83,11 @@ class Description:
     def known_name(self) -> str:
         """What reports call the edge."""
         return socket.gethostname() if self.name is None else self.name
+
+    @property
+    def outbound_facts(self) -> Mapping[str, OutboundFacts]:
+        """What policies have to know of the outbounds."""
+        return facts_of_outbounds(self.outbounds)
 
     def admin_address(self) -> Address | None:
         """Give the admin socket, or None for none."""

@@ -90,6 +90,7 @@ class Run:
             report_seconds=description.report_seconds,
             snapshots=snapshots,
             stage_keys=description.stage_keys,
+            outbounds=description.outbound_facts,
         )
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
@@ -188,6 +189,7 @@ class Run:
             log=self._log,
             control=self._edge.control,
             outbound=outbound,
+            outbounds=self._edge.outbounds,
             relays=outline.facts[-1].relays,
             reactor=reactor,
             resolver=self._resolver,
@@ -202,7 +204,7 @@ class Run:
             outline, context, clock=time.perf_counter_ns, drive=StreamHandshakes(answers).drive
         )
         supervisor.applier.rechecks = _rechecks(chain)
-        supervisor.applier.needs_outbound = outline.needs_outbound
+        supervisor.applier.needs_destination = outline.needs_destination
         supervisor.applier.own_listener = lambda destination: own_listener(destination, calls.addresses())
         affordable = affordable_sessions(outline, self._edge.max_handshakes)
         self.sessions = sessions = Sessions(

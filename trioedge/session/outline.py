@@ -68,8 +68,8 @@ class Outline:
         return frozenset(field for facts in self.facts for field in facts.enforces)
 
     @property
-    def needs_outbound(self) -> bool:
-        """Whether sessions are refused if their policy names no outbound: neither endpoint nor stage has another."""
+    def needs_destination(self) -> bool:
+        """Whether sessions are refused if their policy names no destination: neither endpoint nor stage has one."""
         endpoint = self.facts[-1]
         return endpoint.needs_control and "outbound" in endpoint.enforces and "destination" not in self.provided
 

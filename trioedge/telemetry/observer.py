@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import attrs
@@ -12,6 +12,7 @@ from ..errors import ENDS
 from ..session.session import Session
 from ..session.verdict import Outcome, Reason, Reject
 from .ends import Ends
+from .members import MemberCounts
 from .rate_limit import LogRateLimit
 from .trace import refusing_stage
 from .tracebacks import detached, parts_of
@@ -37,6 +38,7 @@ class Statistics:
         ended: sessions that ran and ended, by reason.
         bytes_up: bytes handed to upstreams, live sessions included.
         bytes_down: bytes handed to clients, live sessions included.
+        members: of the balanced destinations, as this worker sees them now.
     """
 
     accepted: int
@@ -45,6 +47,7 @@ class Statistics:
     ended: Mapping[Reason, int]
     bytes_up: int
     bytes_down: int
+    members: Sequence[MemberCounts] = ()
 
 
 class Observer:
@@ -56,6 +59,7 @@ class Observer:
     Attributes:
         ends: how sessions ended, for those who read it.
         stages: the names of the parts of the chain, to name the one that refused.
+        members: give the counts of the members of balanced destinations.
     """
 
     def __init__(self) -> None:
@@ -66,6 +70,7 @@ class Observer:
 
         self.ends = Ends()
         self.stages: Sequence[str] = ()
+        self.members: list[Callable[[], Sequence[MemberCounts]]] = []
         self._log = structlog.get_logger("trioedge")
         self._plain: Any = None  # made for the first line of a program that has not set structlog up
         self._notices = LogRateLimit()
@@ -79,7 +84,8 @@ class Observer:
 
     def statistics(self, live: int, bytes_up: int, bytes_down: int) -> Statistics:
         """Give the counts as they are now; costs the same however many sessions are live."""
-        return Statistics(self.accepted, live, dict(self.refused), dict(self.ended), bytes_up, bytes_down)
+        members = tuple(each for counts in self.members for each in counts())
+        return Statistics(self.accepted, live, dict(self.refused), dict(self.ended), bytes_up, bytes_down, members)
 
     def session(self, session: Session, outcome: Outcome) -> None:
         """Log a session that was refused or did not finish, at level debug: at most 100 a second."""

@@ -14,7 +14,7 @@ from ..session.kinds import name_of
 from ..session.stage import Closing, Worker
 from ..upstreams.connector import Connecting, Target
 from ..upstreams.errors import UpstreamError
-from ..upstreams.outbound import TaskConnector, as_stream, open_outbound
+from ..upstreams.outbound import TaskConnector, as_stream, open_outbound, part_of
 from ..upstreams.outbound import check_outbound as refuse_others
 from .cancels import MAX_STEPS, cancel_before, without_cancels
 from .checks import HOUR, Nowhere
@@ -59,7 +59,7 @@ class _WatchedOutbound(Nowhere):
 
     @property
     def _live(self) -> Any:
-        return self._connecting.outbound if isinstance(self._connecting, TaskConnector) else self._connecting
+        return None if self._connecting is None else part_of(self._connecting)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         if isinstance(self._live, Worker):

@@ -1,4 +1,4 @@
-"""The upstreams that policies name: one live object for each destination, from the first policy that names it on.
+"""The upstreams that policies name: one live object for each destination and way, from the first policy that names it.
 
 | a destination is | event | action |
 | --- | --- | --- |
@@ -6,6 +6,8 @@
 | named | another policy names it | share the upstream; the idle connections add up |
 | named | a policy names another one, or goes | its service changes at once; the former upstream when all is applied |
 | not named any more | the snapshot is applied | remove the upstream, and close its idle connections |
+
+A policy whose outbound is a balanced destination has that as its upstream, for as long as the edge serves.
 
 All of them together keep at most :func:`max_idle` idle connections, which go to the policies that came first.
 """
@@ -18,16 +20,19 @@ import trio
 
 from ..addresses.address import Address, parse_address
 from ..services.context import EdgeContext
+from ..services.policy import Policy
 from ..services.service import Service
 from ..services.snapshot import Change
-from .connector import RETRIES, Connecting, Permit
+from .balancing.live_balanced import LiveBalanced
+from .connector import RETRIES, Permit
 from .pool.quota import Quota
 from .upstream import Upstream
+from .ways.named import NamedOutbounds
 
 MAX_IDLE: Final = 10_000
 """Idle connections over all upstreams; fewer where the process may open few files."""
 
-_FIELDS: Final = frozenset({"outbound", "preconnect"})
+_FIELDS: Final = frozenset({"destination", "outbound", "preconnect"})
 
 
 def max_idle() -> int:
@@ -40,25 +45,25 @@ class PolicyUpstreams:
     """Follows the policies of an edge and keeps ``service.upstream`` of each service."""
 
     def __init__(
-        self, connector: Connecting, context: EdgeContext, seconds: float, permit: Permit, retries: int = RETRIES
+        self, outbounds: NamedOutbounds, context: EdgeContext, seconds: float, permit: Permit, retries: int = RETRIES
     ) -> None:
         """Follow the policies from now on.
 
         Args:
-            connector: opens the connections.
+            outbounds: open the connections.
             context: the running edge.
             seconds: the limit of one connect.
             permit: removes the addresses that may not be connected to.
             retries: how often a connect that was refused is retried.
         """
-        self._connector = connector
+        self._outbounds = outbounds
         self._context = context
         self._seconds = seconds
         self._permit = permit
         self._retries = retries
         # `_by_destination` has every upstream with users, and between two calls of `settle` also those in `_touched`
         # that have none. `_touched` has the upstreams that the present snapshot names, or names no more.
-        self._by_destination: dict[Address, Upstream] = {}
+        self._by_destination: dict[tuple[Address, str | None], Upstream] = {}
         self._touched: dict[Upstream, None] = {}
         self._idle: Quota[Upstream] = Quota(max_idle())
         self._nursery: trio.Nursery | None = None
@@ -81,28 +86,31 @@ class PolicyUpstreams:
         """Give a service the upstream that its new policy names; :meth:`settle` removes the former one."""
         if change.fields and not _FIELDS & set(change.fields):
             return
-        before: Upstream | None = service.upstream
-        if before is not None and change.before is not None:
+        before: Upstream | LiveBalanced | None = service.upstream
+        if isinstance(before, Upstream) and change.before is not None:
             before.users -= 1
             before.wanted -= change.before.policy.preconnect
-        after = None
-        if change.after is not None and change.after.policy.outbound is not None:
-            after = self._named(parse_address(change.after.policy.outbound))
+            self._touched[before] = None
+        after = service.upstream = None if change.after is None else self._named(change.after.policy)
+        if isinstance(after, Upstream) and change.after is not None:
             after.users += 1
             after.wanted += change.after.policy.preconnect
-        service.upstream = after
-        for upstream in filter(None, (after, before)):
-            self._touched[upstream] = None
-        if after is not None:
+            self._touched[after] = None
             yield from self._grant(after)
 
-    def _named(self, destination: Address) -> Upstream:
-        upstream = self._by_destination.get(destination)
+    def _named(self, policy: Policy) -> Upstream | LiveBalanced | None:
+        """Give the upstream that a policy names, a new one if it is the first that does; None if it names none."""
+        way = policy.way
+        if policy.to is None:
+            return self._outbounds.group(way)
+        destination = parse_address(policy.to)
+        upstream = self._by_destination.get((destination, way))
         if upstream is None:
+            connector = self._outbounds.connector(way)
             upstream = Upstream(
-                destination, self._connector, self._context, self._seconds, self._permit, self._retries, destination
+                destination, connector, self._context, self._seconds, self._permit, self._retries, destination, way
             )
-            self._by_destination[destination] = upstream
+            self._by_destination[destination, way] = upstream
         return upstream
 
     def settle(self) -> Generator[None, None, None]:
@@ -110,8 +118,9 @@ class PolicyUpstreams:
         touched, self._touched = self._touched, {}
         for upstream in touched:
             yield from self._grant(upstream)
-            if not upstream.users and self._by_destination.get(upstream.destination) is upstream:
-                del self._by_destination[upstream.destination]
+            key = upstream.destination, upstream.way
+            if not upstream.users and self._by_destination.get(key) is upstream:
+                del self._by_destination[key]
                 upstream.close()
             yield
         for upstream in touched:

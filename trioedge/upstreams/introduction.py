@@ -6,6 +6,7 @@
 | that came with a header of its own | its source, and the destination in that header |
 | of a local socket | version 1: ``UNKNOWN``; version 2: local sockets, with the listener's path |
 | whose two ends are not both of one kind | version 1: ``UNKNOWN``; version 2: an unspecified family |
+| none: a check of the edge's own | version 1: ``UNKNOWN``; version 2: ``LOCAL`` |
 
 Its bytes are the edge's own, so neither the session nor its service counts them.
 """
@@ -37,13 +38,15 @@ class Introduction:
 
     version: Literal[1, 2]
 
-    def header(self, session: Session, down: socket.SocketType | None) -> bytes:
+    def header(self, session: Session | None, down: socket.SocketType | None) -> bytes:
         """Write the header of a session; a few microseconds.
 
         Args:
-            session: has the source.
+            session: has the source; None for a connection of the edge's own, such as a health check.
             down: the client's socket, which has the address at which it was accepted; None for that of the listener.
         """
+        if session is None:
+            return write_header(ProxyHeader(self.version, local=self.version == 2))
         came_with = session.state.get(ProxyHeader)
         source = session.source
         if came_with is not None and came_with.destination:
@@ -61,13 +64,13 @@ class Introduction:
         """
         return send_now(up, self.header(session, down))
 
-    async def send(self, session: Session, up: trio.abc.HalfCloseableStream) -> None:
+    async def send(self, session: Session | None, up: trio.abc.HalfCloseableStream) -> None:
         """Send the header on a fresh stream, which is closed if this raises.
 
         Raises:
             UpstreamError: the upstream has closed the connection.
         """
-        accepted = session.accepted
+        accepted = None if session is None else session.accepted
         try:
             await up.send_all(self.header(session, accepted.socket if isinstance(accepted, PlainStream) else None))
         except BaseException as error:

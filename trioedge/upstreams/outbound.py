@@ -5,7 +5,8 @@ import inspect
 import os
 import socket
 import ssl
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -76,6 +77,31 @@ def open_outbound(outbound: object, context: EdgeContext) -> Connecting:
     return TaskConnector(live, context.resolver, context.log)
 
 
+def part_of(connector: Connecting) -> object:
+    """Give the live outbound behind a connector, which may have ``run`` and ``close``."""
+    return connector.outbound if isinstance(connector, TaskConnector) else connector
+
+
+async def retried(
+    connect: Callable[[], Awaitable[trio.abc.HalfCloseableStream]], target: Target
+) -> trio.abc.HalfCloseableStream:
+    """Connect, and again if that is refused: as often as the target says, after pauses that double, within its seconds.
+
+    Raises:
+        UpstreamError: the last one of `connect`.
+    """
+    ends_at = trio.current_time() + target.seconds
+    for retry in range(target.retries):
+        pause = RETRY_SECONDS * 2**retry
+        try:
+            return await connect()
+        except UpstreamError as error:
+            if error.reason is not Reason.UPSTREAM_REFUSED or trio.current_time() + pause >= ends_at:
+                raise
+        await trio.sleep(pause)
+    return await connect()
+
+
 class TaskConnector:
     """A user's outbound: a session waits for its ``connect`` in the session's own task.
 
@@ -121,16 +147,7 @@ class TaskConnector:
                 permitted = target.permitted(await resolved(self._resolver, address, target.asker))
                 if isinstance(permitted, UpstreamError):
                     raise permitted
-            ends_at = trio.current_time() + target.seconds
-            for retry in range(target.retries):
-                pause = RETRY_SECONDS * 2**retry
-                try:
-                    return await self._connect(address)
-                except UpstreamError as error:
-                    if error.reason is not Reason.UPSTREAM_REFUSED or trio.current_time() + pause >= ends_at:
-                        raise
-                await trio.sleep(pause)
-            return await self._connect(address)
+            return await retried(partial(self._connect, address), target)
         raise UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection in time")
 
     async def _connect(self, address: Address) -> trio.abc.HalfCloseableStream:

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from ..addresses.address import Address, packed_ip
+from ..loop.sockets import connect_at_once
 from ..services.context import EdgeContext, SocketAddress
 from ..session.session import Session
 from .attempt import Attempt, ConnectCallback
@@ -20,12 +21,27 @@ from .errors import UpstreamError
 from .pool.pool import IdlePool
 
 
+@attrs.frozen(slots=True)
+class Bounds:
+    """The bounds of one connect.
+
+    Attributes:
+        seconds: its limit, name and all addresses included.
+        retries: how often it is retried if it is refused.
+    """
+
+    seconds: float
+    retries: int
+
+
 class Upstream:
     """A destination, its outbound, and the idle connections to it.
 
     Attributes:
         destination: its address.
+        way: the name of its outbound among those of the edge; None for the endpoint's own.
         local: whether it is a local socket.
+        plain: whether :meth:`start` gives bare sockets; otherwise there is :meth:`open_stream` only.
         preconnect: idle connections to keep.
         users: how many services name it, as its owner counts them.
         wanted: idle connections that the policies of these services want together.
@@ -37,7 +53,7 @@ class Upstream:
 
     def __init__(
         self, destination: Address, connector: Connecting, context: EdgeContext, seconds: float,
-        permit: Permit | None = None, retries: int = RETRIES, asker: Hashable = None,
+        permit: Permit | None = None, retries: int = RETRIES, asker: Hashable = None, way: str | None = None,
     ) -> None:  # fmt: skip
         """Connect nothing yet; :meth:`warm` prepares it.
 
@@ -49,9 +65,12 @@ class Upstream:
             permit: removes the addresses that may not be connected to.
             retries: how often a connect that was refused is retried.
             asker: shares the queries for names with other askers, see :class:`.Target`.
+            way: the name of its outbound, if it has one.
         """
+        self.way = way
         self.destination = destination
         self.local = destination.scheme == "unix"
+        self.plain = connector.plain
         self.preconnect = 0
         self.users = 0
         self.wanted = 0
@@ -116,17 +135,35 @@ class Upstream:
         if self._pool is not None:
             self._pool.released()
 
-    def start(self, callback: ConnectCallback) -> Attempt:
-        """Begin to connect a plain socket."""
-        return self._connector.start(self._target, callback)
+    def _within(self, bounds: Bounds | None) -> Target:
+        if bounds is None:
+            return self._target
+        return attrs.evolve(self._target, seconds=bounds.seconds, retries=bounds.retries)
 
-    async def open_stream(self, session: Session) -> trio.abc.HalfCloseableStream:
+    def connect_at_once(self) -> socket.SocketType | None:
+        """Connect to a destination on this machine that takes a connection at once; None for any other."""
+        return None if self.where is None else connect_at_once(*self.where)
+
+    def start(self, callback: ConnectCallback, bounds: Bounds | None = None) -> Attempt:
+        """Begin to connect a plain socket.
+
+        Args:
+            callback: is given the socket or the error.
+            bounds: of this connect; None for those of the upstream.
+        """
+        return self._connector.start(self._within(bounds), callback)
+
+    async def open_stream(self, session: Session | None, bounds: Bounds | None = None) -> trio.abc.HalfCloseableStream:
         """Connect a stream for a session, and introduce it; after a cancel nothing is left open.
+
+        Args:
+            session: the session; None for a connection of the edge's own.
+            bounds: of this connect; None for those of the upstream.
 
         Raises:
             UpstreamError: there is no connection.
         """
-        stream = await self._connector.open_stream(self._target)
+        stream = await self._connector.open_stream(self._within(bounds))
         if self.introduction is not None:
             await self.introduction.send(session, stream)
         return stream

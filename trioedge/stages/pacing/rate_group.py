@@ -34,7 +34,7 @@ RESET_SECONDS: Final = 0.1
 """A session that was reset is charged for at most this time at its share, since the last look."""
 
 
-class Member:
+class PacedSession:
     """One session of a group and its two flows; the follower of the session."""
 
     __slots__ = ("_group", "_moved", "_queued", "down", "session", "up")
@@ -112,8 +112,8 @@ class RateGroup:
         """
         self._mark_dirty = mark_dirty
         self._release = release
-        self.members: dict[Session, Member] = {}
-        self.active: dict[Member, None] = {}
+        self.members: dict[Session, PacedSession] = {}
+        self.active: dict[PacedSession, None] = {}
         self.rates = self.effective = rates
         self.looked_at = self._settled_at = now
         self._debts = Debt(), Debt()
@@ -126,18 +126,18 @@ class RateGroup:
         if rates == self.rates:
             rates = self.effective
         shares = rates[0] / count, rates[1] / count
-        member = Member(self, session, shares)
+        member = PacedSession(self, session, shares)
         session.follow(member)
         self.members[session] = member
         session.pace(*shares)
         self.mark_active(member)
 
-    def mark_active(self, member: Member) -> None:
+    def mark_active(self, member: PacedSession) -> None:
         """Look at a session at the next tick."""
         self.active[member] = None
         self._mark_dirty()
 
-    def leave(self, member: Member) -> None:
+    def leave(self, member: PacedSession) -> None:
         """Remove a session that has ended or has another service; its delivered bytes are charged to the group."""
         session = member.session
         del self.members[session]
@@ -161,7 +161,7 @@ class RateGroup:
         self._debts = Debt(), Debt()
         self._retuned = True
 
-    def observe(self, now: float) -> Generator[None, None, list[Member]]:
+    def observe(self, now: float) -> Generator[None, None, list[PacedSession]]:
         """Look at the active members, account for their bytes, and return those that were looked at.
 
         Closed before its end, it loses nothing: the next call looks at the other members, and charges for the whole
@@ -171,7 +171,7 @@ class RateGroup:
             now: seconds, later than :attr:`looked_at`.
         """
         seconds, self.looked_at = now - self.looked_at, now
-        observed: list[Member] = []
+        observed: list[PacedSession] = []
         delivered = self._delivered
         for number, member in enumerate(tuple(self.active)):
             if member.session in self.members:  # else it has left since
@@ -189,7 +189,7 @@ class RateGroup:
         self._delivered = [0.0, 0.0]
         return observed
 
-    def share(self, members: list[Member]) -> Generator[None, None, None]:
+    def share(self, members: list[PacedSession]) -> Generator[None, None, None]:
         """Apply the shares of these members, and the equal share of silent ones if it has changed.
 
         Args:

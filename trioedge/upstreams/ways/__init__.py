@@ -1,0 +1,1 @@
+"""Ways out that are named, or that lead through other proxies."""
