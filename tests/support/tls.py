@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -185,6 +185,24 @@ class TlsPeer:
                     self.incoming.write(data)
                     if pause:
                         await trio.sleep(pause)
+
+
+def shake_in_memory(
+    context: Any, client: ssl.SSLContext, ticket: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLSession | None, bool]:
+    """Do a handshake without sockets; gives the client's ticket, and whether it resumed the one before."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client.wrap_bio(to_client, to_server, False, "localhost", ticket)
+    far = context.wrap_bio(to_server, to_client, True)
+    left = [near, far]
+    while left:
+        for side in tuple(left):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+                left.remove(side)
+    with suppress(ssl.SSLWantReadError):
+        near.read(1)  # the ticket of TLS 1.3
+    return near.session, bool(near.session_reused)
 
 
 def shake(peer: TlsPeer, near: TlsSocket) -> None:

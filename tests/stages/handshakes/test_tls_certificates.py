@@ -1,5 +1,6 @@
 """Certificates: chosen by name, loaded again when their files change, and kept when these are at fault."""
 
+import os
 import shutil
 import ssl
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tls import make_certificate, openssl
+from tests.support.tls import BOTH, client_context, make_certificate, openssl, shake_in_memory
 from trioedge.errors import ConfigurationError
 from trioedge.stages.handshakes.tls_certificates import Certificates, Pair, TlsOptions
 
@@ -157,6 +158,25 @@ def test_a_missing_file_of_authorities_is_named(folder: Path, tmp_path: Path) ->
     (tmp_path / "ca.pem").write_text("no PEM")
     with pytest.raises(ConfigurationError, match=r"ca.pem: TLS: no certificate or crl found: write the path"):
         Certificates([files(folder, "a.example")], options)
+
+
+@BOTH
+def test_a_ticket_resumes_with_another_pair_and_in_a_process_that_was_forked(folder: Path, version: str) -> None:
+    certificates = Certificates([files(folder, "a.example"), files(folder, "b.example")], PLAIN)
+    first, second = (pair.context for pair in certificates.pairs)
+    client = client_context(version)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    ticket, resumed = shake_in_memory(first, client)
+    assert not resumed
+    ticket, resumed = shake_in_memory(second, client, ticket)
+    assert resumed
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(not shake_in_memory(first, client, ticket)[1])
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_the_options_hold_for_every_context(folder: Path) -> None:

@@ -52,6 +52,7 @@ class Tls(Fixed):
     """
 
     kind = "handshake"
+    once = True
     max_bytes = MAX_BYTES
 
     def __init__(
