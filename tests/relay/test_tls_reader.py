@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from tests.support.tls import BOTH, SAID, TlsPairs, buffer, read_all, stuff
+from trioedge.relay.tls_reader import READ_BYTES, TlsReader
 
 
 def test_a_short_read_means_that_nothing_is_held(pairs: TlsPairs) -> None:
@@ -112,6 +113,32 @@ def test_a_peer_that_wants_answers_and_reads_none_is_given_up(pairs: TlsPairs) -
     with pytest.raises(OSError, match="asks for answers") as caught:
         ask()
     assert caught.value.errno == errno.ENOBUFS
+
+
+def test_a_peer_that_sends_messages_without_data_is_given_up(pairs: TlsPairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As new keys without end are; Python sends none, so here nothing is decrypted."""
+    peer, near = pairs.pair()
+    read_all(near)
+    monkeypatch.setattr(TlsReader, "_decrypt", lambda *_: 0)
+    for _ in range(2):
+        peer.sock.send(bytes(READ_BYTES))
+        assert read_all(near) == b""
+    peer.sock.send(b"x")
+    with pytest.raises(OSError, match="too many messages without data") as caught:
+        near.recv_into(buffer())
+    assert caught.value.errno == errno.EPROTO
+
+
+def test_a_large_record_that_comes_in_small_parts_is_no_such_message(pairs: TlsPairs) -> None:
+    peer, near = pairs.pair()
+    heard = b""
+    for _ in range(8):
+        peer.tls.write(SAID[:16_384])
+        records = peer.outgoing.read()
+        for start in range(0, len(records), 700):
+            peer.sock.send(records[start : start + 700])
+            heard += read_all(near)
+    assert heard == SAID[:16_384] * 8
 
 
 def test_an_answer_behind_close_notify_is_not_sent(pairs: TlsPairs) -> None:

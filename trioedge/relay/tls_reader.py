@@ -7,6 +7,7 @@
 | recv_into | close_notify | the end: 0 bytes |
 | recv_into | the connection ends without it | ``ConnectionResetError``: the cut may have taken data (RFC 8446 6.1) |
 | recv_into | a record that is not one | send the alert; ``OSError``, EPROTO |
+| recv_into | messages of TLS and no data, more than :data:`MAX_BARREN_BYTES` | the same, without an alert |
 
 No event of the kernel tells of bytes that are held here: a reader goes on while :attr:`TlsReader.more` is true. A short
 read with `more` false means what it means of a plain socket: later bytes are a new event.
@@ -26,6 +27,9 @@ READ_BYTES: Final = 32_768
 MAX_UNSENT: Final = 98_304
 """Records that are kept for a peer that reads nothing: one write, and answers to its messages of TLS."""
 
+MAX_BARREN_BYTES: Final = 65_536
+"""Bytes of a peer in a row that hold no data, as new keys do: each has its price, and a record has at most 16 KiB."""
+
 _recv_into = socket.SocketType.recv_into
 
 
@@ -36,7 +40,18 @@ class TlsReader(socket.socket):
         more: bytes, or the end, may be here, of which no event will tell; only a read does.
     """
 
-    __slots__ = ("_ahead", "_ended", "_incoming", "_outgoing", "_owed", "_said_end", "_tls", "_unsent", "more")
+    __slots__ = (
+        "_ahead",
+        "_barren",
+        "_ended",
+        "_incoming",
+        "_outgoing",
+        "_owed",
+        "_said_end",
+        "_tls",
+        "_unsent",
+        "more",
+    )
 
     def __init__(
         self, sock: socket.SocketType, context: ssl.SSLContext, received: bytes, *, server_name: str | None,
@@ -57,6 +72,7 @@ class TlsReader(socket.socket):
         self._ahead = self._unsent = b""
         self._owed = False
         self._said_end = self._ended = False  # close_notify, ours and the peer's
+        self._barren = 0  # bytes of the peer since the last data
         self.more = False
 
     def flush(self) -> None:
@@ -91,7 +107,11 @@ class TlsReader(socket.socket):
             if count == asked:
                 self.more = True  # the kernel may have more
             if given:
+                self._barren = 0
                 return given
+            self._barren += count
+            if self._barren > MAX_BARREN_BYTES:
+                raise OSError(errno.EPROTO, "TLS: too many messages without data")
             if not self.more:
                 raise BlockingIOError
         self.more = False
