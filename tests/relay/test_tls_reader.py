@@ -34,6 +34,24 @@ def test_bytes_that_a_small_read_left_are_told_and_given_though_the_kernel_has_n
     assert bytes(memory[:2]) == b"ef"
 
 
+@pytest.mark.parametrize("size", [32_700, 40_000, 65_536, 100_000, 200_000])
+def test_bytes_that_the_kernel_still_has_are_told_though_the_last_read_was_of_held_ones(
+    pairs: TlsPairs, size: int
+) -> None:
+    peer, near = pairs.pair(local=True)
+    read_all(near)
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
+    peer.send(SAID[:size])
+    assert read_all(near) == SAID[:size]
+
+
+def test_bytes_behind_those_that_were_read_ahead_are_told(pairs: TlsPairs) -> None:
+    peer, near = pairs.pair("1.2", client=True)
+    peer.send(SAID[:40_000])
+    assert near.recv(1, socket.MSG_PEEK) == SAID[:1]
+    assert read_all(near) == SAID[:40_000]
+
+
 @given(some.lists(some.integers(1, 70_000), min_size=1, max_size=6), some.integers(1, 40_000))
 @settings(max_examples=30, deadline=None)
 def test_every_byte_arrives_once_whatever_the_sizes_of_writes_and_reads(sizes: list[int], room: int) -> None:

@@ -136,8 +136,10 @@ class TlsPeer:
 
     def say_end(self) -> None:
         """Say close_notify; the connection's half stays open."""
+        held = self.incoming.read()  # else OpenSSL looks there for the other side's
         with suppress(ssl.SSLError):
             self.tls.unwrap()
+        self.incoming.write(held)
         self.flush()
 
     def read_now(self) -> bytes:

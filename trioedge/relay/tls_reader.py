@@ -40,18 +40,8 @@ class TlsReader(socket.socket):
         more: bytes, or the end, may be here, of which no event will tell; only a read does.
     """
 
-    __slots__ = (
-        "_ahead",
-        "_barren",
-        "_ended",
-        "_incoming",
-        "_outgoing",
-        "_owed",
-        "_said_end",
-        "_tls",
-        "_unsent",
-        "more",
-    )
+    __slots__ = ("_ahead", "_barren", "_ended", "_full", "_incoming", "_outgoing", "_owed", "_said_end", "_tls",
+                 "_unsent", "more")  # fmt: skip
 
     def __init__(
         self, sock: socket.SocketType, context: ssl.SSLContext, received: bytes, *, server_name: str | None,
@@ -73,6 +63,7 @@ class TlsReader(socket.socket):
         self._owed = False
         self._said_end = self._ended = False  # close_notify, ours and the peer's
         self._barren = 0  # bytes of the peer since the last data
+        self._full = True  # the kernel may have more: the last read of it was not short
         self.more = False
 
     def flush(self) -> None:
@@ -94,10 +85,12 @@ class TlsReader(socket.socket):
         room = min(nbytes or len(buffer), READ_BYTES)
         if self._ahead:
             return self._give_ahead(buffer, room)
-        if self.more and (count := self._decrypt(buffer, room)):
-            return count
+        if self.more and (given := self._decrypt(buffer, room)):
+            self.more = self.more or self._full
+            return given
+        asked = min(len(buffer), READ_BYTES)
         while not self._ended:
-            asked = min(len(buffer), READ_BYTES)
+            self._full = False
             count = _recv_into(self, buffer, asked)
             if not count:
                 self._said_end = True  # no word is left to say to it
@@ -105,7 +98,7 @@ class TlsReader(socket.socket):
             self._incoming.write(buffer[:count])
             given = self._decrypt(buffer, room)
             if count == asked:
-                self.more = True  # the kernel may have more
+                self.more = self._full = True
             if given:
                 self._barren = 0
                 return given

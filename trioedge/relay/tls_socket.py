@@ -89,6 +89,7 @@ class TlsSocket(TlsReader):
             if done:
                 self.more = True
                 return True
+            self._full = False
             try:
                 data = _recv(self, READ_BYTES)
             except BlockingIOError:
@@ -96,6 +97,7 @@ class TlsSocket(TlsReader):
             if not data:
                 raise TlsError(Reason.HANDSHAKE, "TLS: the peer left")
             self._incoming.write(data)
+            self._full = len(data) == READ_BYTES
             self._took += len(data)
             if self._took > MAX_HANDSHAKE_BYTES:
                 raise TlsError(Reason.PROTOCOL, f"TLS: a handshake of more than {MAX_HANDSHAKE_BYTES:,} bytes")
