@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+import trio.lowlevel
 
 from tests.support.relays import Wire, Wires, open_wires
 from tests.support.tls import BOTH, TlsPairs, TlsPeer
@@ -282,3 +283,48 @@ async def test_a_client_that_never_reads_costs_one_write_and_its_upstream_is_not
         kept = len(down.backlog) + len(down.sock._unsent) + down.sock._outgoing.pending
         assert kept <= 67_000
         assert sent < 16_000_000
+
+
+async def echo_of(sock: socket.socket) -> None:
+    """Send all back, at the pace of the reader, until the end."""
+    while True:
+        try:
+            data = sock.recv(65_536)
+        except BlockingIOError:
+            await trio.lowlevel.checkpoint()
+            continue
+        if not data:
+            sock.shutdown(socket.SHUT_WR)
+            return
+        while data:
+            try:
+                data = data[sock.send(data) :]
+            except BlockingIOError:
+                await trio.lowlevel.checkpoint()
+
+
+@BOTH
+async def test_two_mebibytes_at_once_both_ways_are_whole(pairs: TlsPairs, version: str) -> None:
+    """In writes of every size, so that reads end within records, between them, and where the kernel has more."""
+    data = SAID * 35
+    sizes = (1, 50, 5_000, 70_000, 20_000, 3, 65_536)
+    for _ in range(4):
+        async with open_wires() as wires:
+            client, wire = to_client(pairs, wires, version)
+
+            async def upload(client: TlsPeer = client) -> None:
+                at = number = 0
+                while at < len(data):
+                    size = sizes[number % len(sizes)]
+                    await client.send_all(data[at : at + size])
+                    at, number = at + size, number + 1
+                    await trio.lowlevel.checkpoint()
+                client.say_end()
+
+            with trio.fail_after(20):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(upload)
+                    nursery.start_soon(echo_of, wire.upstream)
+                    heard, how = await client.read_to_end()
+            assert (heard == data, how) == (True, "end")
+            assert await over(wire) == FINISHED
