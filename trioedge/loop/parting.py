@@ -8,7 +8,7 @@ sending side is closed first, and what the client sends is read and dropped unti
 | parting | bytes | drop them |
 | parting | the client's end, an error, :data:`PARTING_SECONDS`, more than :data:`PARTING_BYTES` | close; closed |
 | parting | more than :data:`MAX_PARTING` are | close the one that began first; closed |
-| parting | the edge ends | close; closed |
+| parting | the reactor ends | close; closed |
 """
 
 import socket
@@ -37,12 +37,6 @@ def part(reactor: Reactor, sock: socket.SocketType, words: bytes = b"") -> None:
     parting.begin()
     if len(reactor.parting) > MAX_PARTING:
         next(iter(reactor.parting)).close()
-
-
-def part_now(reactor: Reactor) -> None:
-    """Close every socket that is parting: the edge ends."""
-    for parting in tuple(reactor.parting):
-        parting.close()
 
 
 class Parting:

@@ -215,18 +215,20 @@ class Reactor:
         self._deadlines.discard(item, tick)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled, then close the epoll object; sockets stay open, and are their owners' to close."""
+        """Serve until cancelled, then close the epoll object and the sockets that are parting; no other socket."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._expire)
                 task_status.started()
                 await self._serve()
         finally:
+            for each in tuple(self.parting):  # which have no other owner
+                each.close()
             self._epoll.close()
 
     async def _serve(self) -> None:
-        poll, clock, epoll_fd = self._epoll.poll, self.clock, self._epoll.fileno()
-        ready, forgone, left = self._ready, 0, _NO_EVENTS
+        poll, clock, epoll_fd, ready = self._epoll.poll, self.clock, self._epoll.fileno(), self._ready
+        forgone, left = 0, _NO_EVENTS
         while True:
             try:
                 await trio.lowlevel.wait_readable(epoll_fd)

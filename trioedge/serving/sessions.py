@@ -22,7 +22,6 @@ from trio_util import AsyncBool
 
 from ..addresses.source_prefix import SourcePrefix
 from ..errors import quote, quote_fault
-from ..loop.parting import part_now
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
 from ..loop.sockets import close, reset
@@ -169,7 +168,6 @@ class Sessions:
         finally:
             self.live.evictions.stop()
             self.cut(Reason.DRAINED)
-            part_now(self._reactor)
 
     def _wake(self) -> None:
         self._evicting.value = True
