@@ -184,10 +184,7 @@ class Reactor:
             self._epoll.unregister(fd)
 
     def again(self, resumable: Resumable) -> None:
-        """Call `resumable.resume()` once, after the other callbacks of this batch.
-
-        Only from within a callback, because this does not wake the reactor. A task uses :meth:`repeat`.
-        """
+        """Call ``resume()`` once, behind this batch; only from a callback: a task wakes it by :meth:`repeat`."""
         self._again.append(resumable)
 
     def set_deadline(self, item: Expiring, due: float) -> int:
