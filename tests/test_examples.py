@@ -321,6 +321,21 @@ async def test_a_web_server_is_reached_over_tls_by_clients_that_speak_http(
         assert await stranger.ended() == te.Reject(te.Reason.POLICY, "speaks None")
 
 
+async def test_postgres_clients_begin_tls_when_they_have_asked_for_it(autojump_clock: trio.testing.MockClock) -> None:
+    request = bytes.fromhex("0000000804d2162f")
+    async with open_edge(edge_of("postgres_tls.py")) as world:
+        client = await world.connect()
+        await client.send(request)
+        assert await client.receive(1) == b"S"
+        secured = trio.SSLStream(client.stream, client_context(), server_hostname="localhost")
+        await secured.send_all(b"startup")
+        assert await secured.receive_some() == b"startup"
+        assert client.session.state[te.TlsInfo].version == "TLSv1.3"
+        plain = await world.connect()
+        await plain.send(b"\0\0\0\x08\0\3\0\0")
+        assert await plain.ended() == te.Reject(te.Reason.POLICY, "a client without TLS")
+
+
 async def test_redis_is_reached_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     async with server() as upstream, proxies.socks5(login=("ann", "secret"), leads_to=upstream) as proxy:
         monkeypatch.setenv("PROXY", proxy.url.replace("//", "//ann:secret@"))
