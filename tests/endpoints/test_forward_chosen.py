@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.middlewares import read_ahead
+from tests.support.ports import closed_port
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
 from trioedge.endpoints.destinations import MAX_DESTINATIONS
@@ -311,3 +312,25 @@ async def test_a_destination_does_not_move_a_forward_with_a_destination_of_its_o
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     assert await asked_for("tcp://one.test:1", to_example) == ["tcp://one.test:1"]
+
+
+@te.middleware
+async def waits(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    await trio.lowlevel.checkpoint()
+    return await call_next(session)
+
+
+@te.handshake(proceeds=True)
+def tells_the_outcome(session: te.Session) -> te.Steps:
+    outcome = yield te.PROCEED
+    yield te.Send(b"connected" if outcome is None else str(outcome.reason).encode())
+    return te.CONTINUE
+
+
+@pytest.mark.parametrize("stages", [[tells_the_outcome], [tells_the_outcome, waits]], ids=["reactor", "task"])
+async def test_a_connect_that_fails_is_no_warning_if_its_client_is_told(stages: list[object]) -> None:
+    edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward(f"tcp://127.0.0.1:{closed_port()}", retries=0))
+    with capture_logs() as logs:
+        async with serving(edge) as port, await connect(port) as client:
+            assert await receive_all(client) == b"upstream_refused"
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == []
