@@ -27,6 +27,16 @@ class Bar:
 LIMITED = "haproxy-limits"
 """HAProxy with the same limits, which connects are compared with."""
 
+BARE, SOCKS, TLS = "trioedge-bare", "trioedge-socks", "trioedge-tls"
+
+HANDSHAKEN = {
+    "PROXY": "trioedge-proxy",
+    "SOCKS": SOCKS,
+    "CONNECT": "trioedge-tunnel",
+    "an SNI route": "trioedge-sni",
+}
+"""Stages whose bytes flow, once their handshake is over, as they do without one."""
+
 BARS = (
     Bar("round trip p50, to HAProxy", "rtt_p50_us", 1.0, 0.95, against="haproxy"),
     Bar("round trip p99, to HAProxy", "rtt_p99_us", 1.05, 1.0, against="haproxy"),
@@ -84,6 +94,44 @@ BARS = (
     Bar("the same, round trip p99 meanwhile, to without", "snapshot_rtt_p99_ratio", 1.5, 1.1),
     Bar("snapshot over HTTP, longest hold of the loop", "snapshot_http_stall_ms", 5, 1, unit="ms"),
     Bar("the same, round trip p99 meanwhile, to without", "snapshot_http_rtt_p99_ratio", 1.5, 1.1),
+    Bar("PROXY v1: connect + first reply p50, to no header", "handshake_p50_us", 1.2, 1.05,
+        peer="trioedge-proxy", against=BARE),
+    Bar("SOCKS 5: sessions a second, one at a time, to microsocks", "handshakes_alone_per_s", 0.75, 1.0,
+        peer=SOCKS, against="microsocks", better="higher"),
+    Bar("the same, 16 at once", "handshakes_per_s", 0.85, 1.0, peer=SOCKS, against="microsocks", better="higher"),
+    Bar("the same, one at a time, to dante", "handshakes_alone_per_s", 1.3, 1.5, peer=SOCKS, against="dante",
+        better="higher"),
+    Bar("the same, 16 at once, to dante", "handshakes_per_s", 1.3, 1.5, peer=SOCKS, against="dante", better="higher"),
+    Bar("the same, one at a time, to pproxy", "handshakes_alone_per_s", 2.2, 2.5, peer=SOCKS, against="pproxy",
+        better="higher"),
+    Bar("the same, 16 at once, to pproxy", "handshakes_per_s", 2.2, 2.5, peer=SOCKS, against="pproxy",
+        better="higher"),
+    Bar("CONNECT: sessions a second, one at a time, to tinyproxy", "handshakes_alone_per_s", 1.1, 1.3,
+        peer="trioedge-tunnel", against="tinyproxy", better="higher"),
+    Bar("the same, 16 at once", "handshakes_per_s", 1.1, 1.3, peer="trioedge-tunnel", against="tinyproxy",
+        better="higher"),
+    Bar("SNI: sessions a second, one at a time, to HAProxy", "handshakes_alone_per_s", 0.75, 1.0,
+        peer="trioedge-sni", against="haproxy-sni", better="higher"),
+    Bar("the same, 16 at once", "handshakes_per_s", 0.75, 1.0, peer="trioedge-sni", against="haproxy-sni",
+        better="higher"),
+    *(
+        bar
+        for name, peer in HANDSHAKEN.items()
+        for bar in (
+            Bar(f"behind {name}: round trip p50, to no stage", "handshaken_rtt_p50_us", 1.05, 1.0, peer=peer,
+                against=BARE),
+            Bar("the same, bulk", "handshaken_bulk_gbit_per_s", 0.97, 1.0, peer=peer, against=BARE, better="higher"),
+        )
+    ),
+    Bar("memory of a SOCKS session", "socks_kib_per_session", 2.2, 1.8, unit="KiB", peer=SOCKS),
+    Bar("memory of half a handshake", "half_kib_per_session", 1.8, 1.5, unit="KiB", peer="trioedge-half"),
+    Bar("TLS: full handshakes a second, to HAProxy", "tls_handshakes_per_s", 0.85, 0.95, peer=TLS,
+        against="haproxy-tls", better="higher"),
+    Bar("the same, round trip p50", "tls_rtt_p50_us", 1.3, 1.15, peer=TLS, against="haproxy-tls"),
+    Bar("the same, bulk", "tls_bulk_gbit_per_s", 0.95, 1.05, peer=TLS, against="haproxy-tls", better="higher"),
+    Bar("the same, memory of a session", "tls_kib_per_session", 1.2, 1.1, peer=TLS, against="haproxy-tls"),
+    Bar("an application: requests a second, to hypercorn", "requests_per_s", 0.95, 1.0, peer="trioedge-asgi",
+        against="hypercorn", better="higher"),
 )  # fmt: skip
 
 

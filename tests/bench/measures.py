@@ -6,7 +6,6 @@ Names end in their unit. Every function returns `{metric: value}` of one measure
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -15,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench.peers import Running
 from tests.bench.plan import Measure, Plan
 from tests.bench.processes import ROOT, pinned, python
+from tests.bench.programs import Running
 
 Values = dict[str, float]
 
@@ -47,37 +46,25 @@ class Client:
         raise RuntimeError(f"{what}: the child ended")
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """Compile the echo server, the load client and the bare relay; return the paths of the first two."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        raise SystemExit("no C compiler: apt-get install gcc libc6-dev")
-    sources = Path(__file__).parent / "load"
-    for name in ("echo", "load", "relay"):
-        files = ["-o", str(folder / name), str(sources / f"{name}.c")]
-        subprocess.run([compiler, "-std=c11", "-D_GNU_SOURCE", "-O2", *files], check=True)
-    return folder / "echo", folder / "load"
-
-
 def fast(measure: Measure, load: Path, peer: Running, plan: Plan) -> Values:
     """One measurement that needs nothing but a running peer."""
     arguments = [str(peer.port), str(plan.seconds), str(plan.warmup)]
 
     def ask(command: str, *more: float) -> Mapping[str, Any]:
-        return _answer([str(load), command, *arguments, *map(str, more)], plan)
+        return answer([str(load), command, *arguments, *map(str, more)], plan)
 
     match measure:
         case "rtt":
-            return _percentiles("rtt", ask("rtt"))
+            return percentiles("rtt", ask("rtt"))
         case "connect":
             before = peer.cpu_seconds()
             resetting = ask("connect", 0, 1)
             spent = peer.cpu_seconds() - before
             closing, paused = ask("connect", 0, 0), ask("connect", plan.pause, 0)
             return {
-                **_percentiles("connect_reset", resetting),
-                **_percentiles("connect_close", closing),
-                **_percentiles("connect_paused", paused),
+                **percentiles("connect_reset", resetting),
+                **percentiles("connect_close", closing),
+                **percentiles("connect_paused", paused),
                 "session_cpu_us": 1e6 * spent / resetting["all"],
             }
         case "bulk":
@@ -92,7 +79,7 @@ def idle(load: Path, peer: Running, plan: Plan) -> Values:
     The peer serves some sessions first, so that what it allocates once is not charged to the idle ones. Every
     idle session carried 64 B before memory is read and is asked again at the end: a dropped one is an error.
     """
-    _answer([str(load), "sessions", str(peer.port), str(plan.warm_sessions), "0", str(plan.concurrency)], plan)
+    answer([str(load), "sessions", str(peer.port), str(plan.warm_sessions), "0", str(plan.concurrency)], plan)
     with pinned([str(load), "idle", str(peer.port)], plan.core, talks=True) as child:
         client = Client(child)
         alone = _round_trip(client, plan)
@@ -119,7 +106,7 @@ def _round_trip(client: Client, plan: Plan) -> float:
 
 def decisions(plan: Plan) -> Values:
     """Nanoseconds of each decision; runs in a process of its own."""
-    return _numbers(_answer(python("tests.bench.decisions"), plan, seconds=60))
+    return _numbers(answer(python("tests.bench.decisions"), plan, seconds=60))
 
 
 def startup(plan: Plan) -> Values:
@@ -149,12 +136,14 @@ def _wall(command: list[str], plan: Plan) -> float:
 def probe(name: Measure, echo: Path, load: Path, plan: Plan) -> Values:
     """Run a module that measures by itself, in a process of its own."""
     command = python(f"tests.bench.{name}", str(echo), str(load), str(plan.probe_turns))
-    return _numbers(_answer(command, plan, seconds=600))
+    return _numbers(answer(command, plan, seconds=600))
 
 
-def _answer(command: list[str], plan: Plan, seconds: float = 30.0) -> Mapping[str, Any]:
+def answer(
+    command: list[str], plan: Plan, seconds: float = 30.0, *, env: Mapping[str, str] | None = None
+) -> Mapping[str, Any]:
     """Run a pinned command to its end and read the JSON it prints."""
-    with pinned(command, plan.core, talks=True) as child:
+    with pinned(command, plan.core, env=env, talks=True) as child:
         output, _ = child.communicate(timeout=seconds + plan.seconds + plan.warmup)
         if child.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
@@ -169,8 +158,8 @@ def _checked(answer: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     return answer
 
 
-def _percentiles(name: str, answer: Mapping[str, Any]) -> Values:
-    return {f"{name}_p50_us": answer["p50_ns"] / 1e3, f"{name}_p99_us": answer["p99_ns"] / 1e3}
+def percentiles(name: str, found: Mapping[str, Any]) -> Values:
+    return {f"{name}_p50_us": found["p50_ns"] / 1e3, f"{name}_p99_us": found["p99_ns"] / 1e3}
 
 
 def _numbers(answer: Mapping[str, Any]) -> Values:

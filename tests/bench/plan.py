@@ -7,6 +7,7 @@ from typing import Literal
 
 Measure = Literal[
     "rtt", "connect", "sessions", "refusals", "bulk", "idle", "evict", "decisions",
+    "handshakes", "handshaken", "tls", "requests", "socks", "half", "tls_memory",
     "startup", "stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds",
 ]  # fmt: skip
 """In the order they run. `idle` gives memory and the round trip among idle sessions."""
@@ -14,13 +15,21 @@ Measure = Literal[
 PROBES: tuple[Measure, ...] = ("stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds")
 """Measures of what trioedge alone does; each is a module of its own, see `probe`."""
 
+PROTOCOLS: tuple[Measure, ...] = ("handshakes", "handshaken", "tls", "requests")
+"""Measures of protocols that clients speak first; `handshaken` is of bytes that flow behind one."""
+
+MEMORY: tuple[Measure, ...] = ("socks", "half", "tls_memory")
+"""Memory of a session behind its handshake, and `half` of one in the middle of it."""
+
 MEASURES: tuple[Measure, ...] = (
     "rtt",
     "connect",
     "sessions",
     "refusals",
     "bulk",
+    *PROTOCOLS,
     "idle",
+    *MEMORY,
     "evict",
     "decisions",
     "startup",
@@ -30,6 +39,15 @@ MEASURES: tuple[Measure, ...] = (
 PLAIN = ("direct", "floor", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
 WITH_LIMITS = (*PLAIN, "haproxy-limits", "trioedge-preconnect")
 
+HANDSHAKES = (
+    "trioedge-bare", "trioedge-proxy",
+    "microsocks", "dante", "pproxy", "trioedge-socks",
+    "tinyproxy", "trioedge-tunnel",
+    "haproxy-sni", "nginx-sni", "trioedge-sni",
+)  # fmt: skip
+HANDSHAKEN = ("trioedge-bare", "trioedge-proxy", "trioedge-socks", "trioedge-tunnel", "trioedge-sni")
+TLS = ("haproxy-tls", "trioedge-tls")
+
 CONTESTANTS: dict[Measure, tuple[str, ...]] = {
     "rtt": (*PLAIN, "trioedge-wrapped"),
     "connect": (*WITH_LIMITS, "trioedge-middleware"),
@@ -37,6 +55,13 @@ CONTESTANTS: dict[Measure, tuple[str, ...]] = {
     "refusals": ("haproxy-refuse", "trioedge-refuse"),
     "bulk": PLAIN,
     "idle": (*PLAIN[1:], "trioedge-wrapped"),
+    "handshakes": HANDSHAKES,
+    "handshaken": HANDSHAKEN,
+    "tls": TLS,
+    "requests": ("hypercorn", "trioedge-asgi"),
+    "socks": ("microsocks", "dante", "trioedge-socks"),
+    "half": ("trioedge-half",),
+    "tls_memory": TLS,
     "evict": ("trioedge",),
     "decisions": ("trioedge",),
     "startup": ("trioedge",),
@@ -50,6 +75,13 @@ HEADLINE: dict[Measure, str] = {
     "refusals": "refusals_per_s",
     "bulk": "bulk_gbit_per_s",
     "idle": "idle_kib_per_session",
+    "handshakes": "handshakes_alone_per_s",
+    "handshaken": "handshaken_rtt_p50_us",
+    "tls": "tls_handshakes_per_s",
+    "requests": "requests_per_s",
+    "socks": "socks_kib_per_session",
+    "half": "half_kib_per_session",
+    "tls_memory": "tls_kib_per_session",
     "evict": "evict_ratio",
     "decisions": "decision_chain_ns",
     "stages": "stages_cost_us",
@@ -64,7 +96,7 @@ HEADLINE: dict[Measure, str] = {
 }
 """The metric that the progress line of a measure shows."""
 
-FAST: tuple[Measure, ...] = ("rtt", "connect", "sessions", "refusals", "bulk")
+FAST: tuple[Measure, ...] = ("rtt", "connect", "sessions", "refusals", "bulk", *PROTOCOLS)
 """Measures of a second or so, which share their running peers and are repeated turn by turn."""
 
 
@@ -94,6 +126,8 @@ class Plan:
     idle_turns: int = 12
     """How often the round trip is measured alone, and as often among idle sessions."""
     idle_sessions: int = 9_000
+    talking_sessions: int = 8_000
+    tls_sessions: int = 2_000
     evict_few: int = 100
     evict_many: int = 5_000
     evict_turns: int = 10
@@ -111,6 +145,8 @@ def smoke(plan: Plan) -> Plan:
         slow_rounds=1,
         idle_turns=5,
         idle_sessions=2_000,
+        talking_sessions=2_000,
+        tls_sessions=500,
         evict_many=2_000,
         evict_turns=3,
         startup_turns=3,

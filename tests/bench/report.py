@@ -14,8 +14,27 @@ from tests.bench.plan import Plan
 from tests.bench.results import Results
 from tests.bench.run import Bench
 
-BASELINE = {"haproxy-refuse": "haproxy-refuse", "trioedge-refuse": "haproxy-refuse"}
-"""Who a peer's figures are divided by; HAProxy without limits where nothing is said."""
+BASELINE = {
+    "haproxy-refuse": "haproxy-refuse",
+    "trioedge-refuse": "haproxy-refuse",
+    "trioedge-bare": "trioedge-bare",
+    "trioedge-proxy": "trioedge-bare",
+    "microsocks": "microsocks",
+    "dante": "microsocks",
+    "pproxy": "microsocks",
+    "trioedge-socks": "microsocks",
+    "tinyproxy": "tinyproxy",
+    "trioedge-tunnel": "tinyproxy",
+    "haproxy-sni": "haproxy-sni",
+    "nginx-sni": "haproxy-sni",
+    "trioedge-sni": "haproxy-sni",
+    "haproxy-tls": "haproxy-tls",
+    "trioedge-tls": "haproxy-tls",
+    "hypercorn": "hypercorn",
+    "trioedge-asgi": "hypercorn",
+}
+"""Who a peer's figures are divided by, in every measure that it takes part in; HAProxy without limits where nothing is
+said. Bytes behind a handshake are divided by those of `trioedge-bare`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,25 @@ METRICS = (
     Column("sessions_per_s", "new sessions a second", 0),
     Column("refusals_per_s", "refusals a second", 0),
     Column("bulk_gbit_per_s", "bulk echo, Gbit/s", 2),
+    Column("handshake_p50_us", "handshake + first reply p50, µs"),
+    Column("handshake_p99_us", "handshake + first reply p99, µs"),
+    Column("handshakes_alone_per_s", "sessions a second, one at a time", 0),
+    Column("handshakes_per_s", "sessions a second, 16 at once", 0),
+    Column("handshaken_rtt_p50_us", "round trip behind a handshake p50, µs"),
+    Column("handshaken_rtt_p99_us", "round trip behind a handshake p99, µs"),
+    Column("handshaken_bulk_gbit_per_s", "bulk echo behind a handshake, Gbit/s", 2),
+    Column("socks_kib_per_session", "memory of a SOCKS session, KiB", 2),
+    Column("half_kib_per_session", "memory of half a handshake, KiB", 2),
+    Column("tls_handshakes_per_s", "full TLS handshakes a second", 0),
+    Column("tls_connect_p50_us", "TLS: connect + first reply p50, µs"),
+    Column("tls_connect_p99_us", "TLS: connect + first reply p99, µs"),
+    Column("tls_rtt_p50_us", "TLS: round trip p50, µs"),
+    Column("tls_rtt_p99_us", "TLS: round trip p99, µs"),
+    Column("tls_bulk_gbit_per_s", "TLS: bulk echo, Gbit/s", 2),
+    Column("tls_kib_per_session", "TLS: memory of a session, KiB", 2),
+    Column("requests_per_s", "requests a second to an application", 0),
+    Column("request_p50_us", "a request p50, µs"),
+    Column("request_p99_us", "a request p99, µs"),
     Column("idle_kib_per_session", "memory of an idle session, KiB", 2),
     Column("idle_rtt_alone_p50_us", "round trip p50 alone, µs"),
     Column("idle_rtt_p50_us", "round trip p50 among idle sessions, µs"),
@@ -115,13 +153,13 @@ METRICS = (
 
 
 def metrics_table(results: Results, plan: Plan) -> Table:
-    """Medians with their quartiles, and how many times HAProxy's they are."""
+    """Medians with their quartiles, and how many times those of the baseline they are."""
     table = Table(
         title=f"Medians of {plan.rounds} rounds of {plan.turns} turns, all on core {plan.core}", title_justify="left"
     )
     for heading in ("what", "peer"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("median", "middle half", "to HAProxy"):
+    for heading in ("median", "middle half", "to baseline"):
         table.add_column(heading, justify="right", no_wrap=True)
     rows = 0
     for column in METRICS:
@@ -133,7 +171,8 @@ def metrics_table(results: Results, plan: Plan) -> Table:
         for peer in (name for name in PEERS if name in peers):
             spread = results.spread(column.metric, peer)
             assert spread is not None
-            times = results.ratio(column.metric, peer, BASELINE.get(peer, "haproxy"))
+            against = "trioedge-bare" if column.metric.startswith("handshaken") else BASELINE.get(peer, "haproxy")
+            times = results.ratio(column.metric, peer, against)
             compared = times is not None and "ratio" not in column.metric
             table.add_row(
                 what,

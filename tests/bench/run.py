@@ -11,10 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import evictions, measures
-from tests.bench.peers import PEERS, Running, started
-from tests.bench.plan import CONTESTANTS, FAST, HEADLINE, PROBES, Measure, Plan
+from tests.bench import evictions, measures, protocols
+from tests.bench.build import build
+from tests.bench.peers import PEERS, started
+from tests.bench.plan import CONTESTANTS, FAST, HEADLINE, MEMORY, PROBES, PROTOCOLS, Measure, Plan
 from tests.bench.processes import core_ticks
+from tests.bench.programs import Running
 from tests.bench.results import Results
 
 FAULTS = (RuntimeError, OSError, ValueError, subprocess.SubprocessError)
@@ -34,7 +36,7 @@ class Bench:
         self.left_out = {name: why for name, peer in PEERS.items() if (why := peer.missing())}
         self.failures: list[str] = []
         self.seconds = self.stolen = 0.0
-        self.echo, self.load = measures.build(folder)
+        self.echo, self.load = build(folder)
 
     def run(self, chosen: list[Measure]) -> None:
         """All rounds of the chosen measures."""
@@ -66,7 +68,8 @@ class Bench:
                 turns = range(number * self.plan.turns, (number + 1) * self.plan.turns)
                 for turn in turns:
                     for name in _rotated(names, turn):
-                        take = partial(measures.fast, measure, self.load, running[name], self.plan)
+                        measured = protocols.fast if measure in PROTOCOLS else measures.fast
+                        take = partial(measured, measure, self.load, running[name], self.plan)
                         self._try(number, turn, measure, name, take)
                 self._say(number, measure, names)
 
@@ -88,6 +91,8 @@ class Bench:
         if measure in PROBES:
             return measures.probe(measure, self.echo, self.load, self.plan)
         with self._started(name) as peer:
+            if measure in MEMORY:
+                return protocols.memory(measure, self.load, peer, self.plan)
             return measures.idle(self.load, peer, self.plan)
 
     def _started(self, name: str) -> AbstractContextManager[Running]:

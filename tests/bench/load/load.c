@@ -8,7 +8,9 @@
  *   load cold PORT COUNT FIRST PAUSE                COUNT sessions like connect's, each from a source of its own
  *   load idle PORT                                  obeys lines on stdin, see idle() below
  *
- * Clients come from the address in the environment's SOURCE, if it is there; `cold` has its own.
+ * Clients come from the address in the environment's SOURCE, if it is there; `cold` has its own. TALK has what every
+ * session begins with, such as a login, up to its first reply; ASK what `rtt` and `check` exchange after it. See talk.h:
+ * both are 64 B out and 64 B back unless told.
  *
  * PAUSE is in seconds: none asks what a client waits for while the proxy still clears up behind the last one, some
  * asks what it waits for when the proxy has nothing else to do.
@@ -18,6 +20,7 @@
  */
 #include "common.h"
 #include "samples.h"
+#include "talk.h"
 
 #include <poll.h>
 #include <sched.h>
@@ -27,7 +30,7 @@
 
 static int port;
 static uint64_t measured, warmup; /* nanoseconds */
-static char ping[PING] = "trioedge bench ping";
+static struct talk first, later; /* up to the first reply, and each exchange after it */
 
 static uint32_t source; /* where clients come from, in host order; 0 leaves it to the kernel */
 
@@ -47,18 +50,26 @@ static int dial(int flags) {
     return fd;
 }
 
-/* One 64 B exchange on a blocking socket. */
-static int exchange(int fd) {
-    char reply[PING];
-    if (send(fd, ping, PING, MSG_NOSIGNAL) != PING) return 0;
-    return recv(fd, reply, PING, MSG_WAITALL) == PING;
+/* The first `count` steps of a talk on a blocking socket. */
+static int say(int fd, const struct talk *talk, int count) {
+    char reply[REPLY];
+    for (const struct step *step = talk->steps; step < talk->steps + count; step++) {
+        if (send(fd, step->out, step->size, MSG_NOSIGNAL) != (ssize_t)step->size) return 0;
+        if (recv(fd, reply, step->back, MSG_WAITALL) != (ssize_t)step->back) return 0;
+    }
+    return 1;
 }
+
+static int begin(int fd) { return say(fd, &first, first.count); }
+
+static int exchange(int fd) { return say(fd, &later, later.count); }
 
 static void rtt(uint64_t seconds_ns, uint64_t warmup_ns) {
     struct samples samples = {0};
     int fd = dial(0);
     if (fd < 0) die("connect");
     no_delay(fd);
+    if (!begin(fd)) die("first exchange");
     uint64_t start = now_ns() + warmup_ns, end = start + seconds_ns, before = now_ns();
     while (before < end) {
         if (!exchange(fd)) die("exchange");
@@ -84,7 +95,7 @@ static void connects(uint64_t pause_ns, int resets) {
     uint64_t start = now_ns() + warmup, end = start + measured, before;
     while ((before = now_ns()) < end) {
         int fd = dial(0);
-        int good = fd >= 0 && exchange(fd);
+        int good = fd >= 0 && begin(fd);
         uint64_t after = now_ns();
         if (!good) errors++;
         else if (before >= start) keep(&samples, after - before);
@@ -104,7 +115,7 @@ static void cold(int count, uint32_t first, uint64_t pause_ns) {
         source = INADDR_LOOPBACK - 1 + (1 << 16) + first + (uint32_t)i;
         uint64_t before = now_ns();
         int fd = dial(0);
-        errors += !(fd >= 0 && exchange(fd));
+        errors += !(fd >= 0 && begin(fd));
         printf("%s%lu", i ? ", " : "", (unsigned long)(now_ns() - before));
         if (fd >= 0) close(fd);
         if (pause_ns) give_way(pause_ns);
@@ -112,41 +123,79 @@ static void cold(int count, uint32_t first, uint64_t pause_ns) {
     printf("], \"errors\": %lu}\n", errors);
 }
 
+/* A session under way in the closed loop. */
+struct client {
+    int fd, step; /* no descriptor while it is none */
+    size_t got;   /* bytes of the step's reply */
+};
+
+static void watch(int poller, int op, struct client *client, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = client};
+    if (epoll_ctl(poller, op, client->fd, &event) < 0) die("epoll_ctl");
+}
+
+static int send_step(const struct client *client) {
+    const struct step *step = &first.steps[client->step];
+    return send(client->fd, step->out, step->size, MSG_NOSIGNAL) == (ssize_t)step->size;
+}
+
+/* On loopback the handshake is over when connect returns, so the request can go at once; only a full backlog leaves it
+ * unfinished, and then the request waits for EPOLLOUT. */
+static int start_client(int poller, struct client *client, int silent) {
+    int fd = dial(SOCK_NONBLOCK);
+    if (fd < 0) return 0;
+    *client = (struct client){.fd = fd};
+    watch(poller, EPOLL_CTL_ADD, client, silent || send_step(client) ? EPOLLIN : EPOLLOUT);
+    return 1;
+}
+
+/* Go on with a talk after an event: 1 if there is more to come, 0 at its end, -1 if it failed. */
+static int go_on(int poller, struct client *client, uint32_t events) {
+    char reply[REPLY];
+    if (events == EPOLLOUT) {
+        if (!send_step(client)) return -1;
+        watch(poller, EPOLL_CTL_MOD, client, EPOLLIN);
+        return 1;
+    }
+    size_t back = first.steps[client->step].back;
+    ssize_t got = recv(client->fd, reply, back - client->got, 0);
+    if (got <= 0) return -1;
+    if ((client->got += (size_t)got) < back) return 1;
+    client->got = 0;
+    if (++client->step == first.count) return 0;
+    return send_step(client) ? 1 : -1;
+}
+
+static int is_refused(int fd) {
+    char byte;
+    ssize_t got = recv(fd, &byte, 1, 0);
+    return got == 0 || (got < 0 && errno == ECONNRESET);
+}
+
 /* The closed loop of `sessions` and `refusals`: `concurrency` connections at any time. */
 static void loop(int concurrency, int expect_refusal) {
-    int poller = epoll_create1(EPOLL_CLOEXEC), open = 0;
+    int poller = epoll_create1(EPOLL_CLOEXEC);
     unsigned long done = 0, errors = 0;
     uint64_t start = now_ns() + warmup, end = start + measured, now;
     struct epoll_event events[256];
-    char reply[PING];
+    struct client *clients = calloc((size_t)concurrency, sizeof *clients);
+    if (!clients) die("calloc");
+    for (int i = 0; i < concurrency; i++) clients[i].fd = -1;
     while ((now = now_ns()) < end) {
-        for (; open < concurrency; open++) {
-            int fd = dial(SOCK_NONBLOCK);
-            if (fd < 0) {
-                errors++;
-                break;
-            }
-            /* On loopback the handshake is over when connect returns, so the request can go at once; only a
-             * full backlog leaves it unfinished, and then the request waits for EPOLLOUT. */
-            int sent = expect_refusal || send(fd, ping, PING, MSG_NOSIGNAL) == PING;
-            struct epoll_event event = {.events = sent ? EPOLLIN : EPOLLOUT, .data.fd = fd};
-            if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl");
-        }
+        for (int i = 0; i < concurrency; i++)
+            if (clients[i].fd < 0) errors += !start_client(poller, &clients[i], expect_refusal);
         int count = epoll_wait(poller, events, 256, 1000);
         for (int i = 0; i < count; i++) {
-            int fd = events[i].data.fd;
-            if (events[i].events == EPOLLOUT) {
-                struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-                if (send(fd, ping, PING, MSG_NOSIGNAL) == PING && !epoll_ctl(poller, EPOLL_CTL_MOD, fd, &event)) continue;
-            }
-            ssize_t got = recv(fd, reply, PING, 0);
-            int refused = got == 0 || (got < 0 && errno == ECONNRESET);
-            if (expect_refusal ? !refused : got != PING) errors++;
+            struct client *client = events[i].data.ptr;
+            int state = expect_refusal ? -!is_refused(client->fd) : go_on(poller, client, events[i].events);
+            if (state > 0) continue;
+            if (state < 0) errors++;
             else if (now >= start) done++;
-            close(fd);
-            open--;
+            close(client->fd);
+            client->fd = -1;
         }
     }
+    free(clients);
     double seconds = (double)(now - start) / (double)SECOND;
     printf("{\"count\": %lu, \"errors\": %lu, \"per_second\": %.1f}\n", done, errors, (double)done / seconds);
 }
@@ -155,8 +204,9 @@ static void bulk(uint64_t rate) {
     static char out[CHUNK], in[CHUNK];
     int fd = dial(0);
     if (fd < 0) die("connect");
+    if (!begin(fd)) die("first exchange");
     if (rate && setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate) < 0) die("pacing");
-    uint64_t start = now_ns() + warmup, end = start + measured, now, first = 0, bytes = 0;
+    uint64_t start = now_ns() + warmup, end = start + measured, now, arrived = 0, bytes = 0;
     struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT};
     while ((now = now_ns()) < end) {
         if (poll(&p, 1, 1000) <= 0) die("bulk: nothing moved for a second");
@@ -164,20 +214,20 @@ static void bulk(uint64_t rate) {
             ssize_t got = recv(fd, in, sizeof in, MSG_DONTWAIT);
             if (got == 0 || (got < 0 && errno != EAGAIN)) die("bulk: closed on us");
             if (now >= start && got > 0) {
-                if (!first) first = now;
+                if (!arrived) arrived = now;
                 bytes += (uint64_t)got;
             }
         }
         if (p.revents & POLLOUT && send(fd, out, sizeof out, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
             die("bulk: send");
     }
-    double seconds = (double)(now - first) / (double)SECOND;
+    double seconds = (double)(now - arrived) / (double)SECOND;
     printf("{\"bytes\": %lu, \"errors\": 0, \"gbit_per_second\": %.4f}\n", (unsigned long)bytes, (double)bytes * 8 / seconds / 1e9);
 }
 
-/* Lines on stdin: `open N` opens N more sessions, one exchange each, and holds them; `check` exchanges once
- * more on every held session; `rtt SECONDS WARMUP` measures on one session more. One line of JSON answers
- * each. The end of stdin closes everything. */
+/* Lines on stdin: `open N` opens N more sessions, up to the first reply of each, and holds them; `half N` does only
+ * the first step of what they begin with; `check` exchanges once more on every held session; `rtt SECONDS WARMUP`
+ * measures on one session more. One line of JSON answers each. The end of stdin closes everything. */
 static void idle(void) {
     char line[128];
     int *held = NULL, count = 0, more;
@@ -188,7 +238,8 @@ static void idle(void) {
             rtt((uint64_t)(seconds * SECOND), (uint64_t)(warm * SECOND));
             continue;
         }
-        if (sscanf(line, "open %d", &more) == 1) {
+        int half = sscanf(line, "half %d", &more) == 1;
+        if (half || sscanf(line, "open %d", &more) == 1) {
             if (!(held = realloc(held, sizeof *held * (size_t)(count + more)))) die("realloc");
             for (int i = 0; i < more; i++) {
                 int fd = dial(0);
@@ -196,7 +247,7 @@ static void idle(void) {
                     errors++;
                     continue;
                 }
-                if (!exchange(fd)) errors++;
+                if (!say(fd, &first, half ? 1 : first.count)) errors++;
                 held[count++] = fd;
             }
         } else {
@@ -219,6 +270,8 @@ int main(int argc, char **argv) {
     warmup = (uint64_t)((argc > 4 ? atof(argv[4]) : 0.2) * SECOND);
     int concurrency = argc > 5 ? atoi(argv[5]) : 16;
     if (getenv("SOURCE")) source = ntohl(inet_addr(getenv("SOURCE")));
+    first = talk_of("TALK");
+    later = talk_of("ASK");
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
