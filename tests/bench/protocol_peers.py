@@ -1,6 +1,7 @@
 """The proxies that speak a protocol with their clients, each beside an edge that speaks it.
 
-sing-box is not measured, because Debian does not ship it.
+Programs are configured as Debian ships them: microsocks and tinyproxy log each connection, to a file here. sing-box is
+not measured, because Debian does not ship it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Port {port}
 Listen 127.0.0.1
 Timeout 600
 MaxClients 9500
-LogLevel Critical
+LogLevel Info
 LogFile "{folder}/tinyproxy.log"
 """
 
