@@ -1,7 +1,7 @@
 """The proxies that speak a protocol with their clients, each beside an edge that speaks it.
 
-Programs are configured as Debian ships them: microsocks and tinyproxy log each connection, to a file here. sing-box is
-not measured, because Debian does not ship it.
+None logs its sessions but microsocks, whose log has no switch: it goes to a file. sing-box is not measured, because
+Debian does not ship it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Port {port}
 Listen 127.0.0.1
 Timeout 600
 MaxClients 9500
-LogLevel Info
+LogLevel Critical
 LogFile "{folder}/tinyproxy.log"
 """
 

@@ -22,6 +22,12 @@ async def test_in_a_pipe_the_demo_prints_lines_and_ends() -> None:
     assert re.search(r"evicted [1-9] sessions? of 127\.0\.0\.4", out)
     assert re.search(r"the device check denied 127\.0\.6\.1 after 0\.3 s: 2 sessions cut", out)
     assert re.search(r"services\.toml gives video 6 MB/s: changes 1 service; retunes 2 sessions", out)
+    asked = r"^SOCKS: alice logs in and asks for (.+)$"
+    assert re.findall(asked, out, re.MULTILINE) == [
+        "the upstream: succeeded, HTTP/1.1 200 OK",
+        "169.254.169.254: not allowed",
+        "a closed port: connection refused",
+    ]
     status = r"^2 s: \d+ live, \d+ accepted, \d+ answered, video .* over 2 s, of 2 MB/s; refused: rate \d+, source \d+"
     assert re.search(status, out, re.MULTILINE)
     answered, refused, denied, evicted = out.splitlines()[-1].split("; ")
@@ -29,6 +35,14 @@ async def test_in_a_pipe_the_demo_prints_lines_and_ends() -> None:
     assert re.fullmatch(r"[1-9]\d* requests answered", answered)
     assert re.fullmatch(r"\d+ sessions refused \(rate \d+, source \d+, concurrency \d+\)", refused)
     assert re.fullmatch(r"[1-9]\d* sessions evicted\.", evicted)
+
+
+async def test_every_line_of_the_introduction_fits_eighty_columns() -> None:
+    code, out, _ = await finished("demo", "--seconds", "0.1")
+    introduction = out.partition("\n\n")[0].splitlines()
+    assert code == 0
+    assert len(introduction) == 6
+    assert max(map(len, introduction)) <= 80
 
 
 async def test_a_reader_that_closes_the_pipe_ends_the_demo() -> None:
@@ -74,7 +88,7 @@ async def test_on_a_terminal_the_demo_shows_a_table_until_a_signal() -> None:
     finally:
         os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
-    assert "Ctrl-C ends it." in text
+    assert "Ctrl-C ends them." in text
     assert re.search(r"\d+ +127\.0\.0\.4 +chat +relaying +\d\.\d s", text)
     assert re.search(r"refused +rate \d+, source \d+", text)
     assert "Traceback" not in text

@@ -1,1 +1,1 @@
-"""``trioedge demo``: an edge with an upstream, clients and a control plane of its own."""
+"""``trioedge demo``: edges with an upstream, clients and a control plane of their own."""

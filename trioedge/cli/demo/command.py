@@ -1,8 +1,9 @@
-"""``trioedge demo``: an upstream, an edge of seven stages and clients, all on loopback."""
+"""``trioedge demo``: an upstream, an edge of seven stages, a SOCKS edge and clients, all on loopback."""
 
 import math
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from operator import lt
 from pathlib import Path
@@ -20,12 +21,16 @@ from ...services.service import Service
 from ..words import count, reasons
 from . import clients as demo_clients
 from . import edge as demo_edge
+from . import socks_client, socks_edge
 from .control import ControlProcess, settled
 from .story import Story, check_device
 from .upstream import DemoServer
 from .view import Lines, LiveTable, View
 
 PIPED_SECONDS: Final = 10.0
+
+COMMAND_LETTERS: Final = 49
+"""The width of a command in the introduction, whose lines fit 80 columns. A longer one has its comment behind it."""
 
 
 def demo(
@@ -34,7 +39,7 @@ def demo(
     seconds: float | None = None,
     control_plane: str | None = None,
 ) -> int:
-    """Show an edge of seven stages at work: a device is denied, a rate changes, a source is evicted.
+    """Show two edges at work: a device is denied, a rate changes, a source is evicted, a user of SOCKS logs in.
 
     Args:
         port: The port to listen on, on 127.0.0.1; 0 lets the system choose.
@@ -81,14 +86,19 @@ async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -
                 edge = demo_edge.build(listen, control, story.watch(control.check_device))
             async with trio.open_nursery() as edges:
                 await edges.start(edge.serve)
+                socks = socks_edge.build("tcp://127.0.0.1:0")
+                await edges.start(socks.serve)
                 first = dict[str, Service]()
                 edges.start_soon(_note_services, edge, first)
-                print(_introduction(edge, services, process, seconds), flush=True)
+                print(_introduction(edge, socks, upstream_port, services, process, seconds), flush=True)
                 with trio.move_on_after(seconds) as ending:
-                    await _live(edge, upstream, story, view)
+                    ask = partial(socks_client.run, _port_of(socks), upstream_port, view)
+                    await _live(edge, upstream, story, view, ask)
                 ending = nursery.cancel_scope  # a second signal does not wait for the drain
-                edge.drain()
-                await edge.phase.wait_value("stopped")
+                for each in (edge, socks):
+                    each.drain()
+                for each in (edge, socks):
+                    await each.phase.wait_value("stopped")
                 edges.cancel_scope.cancel()
             if process is not None:
                 # A service that was removed and named again is another object, whose counts began at 0.
@@ -107,11 +117,12 @@ async def _note_services(edge: Edge, first: dict[str, Service]) -> None:
             first.setdefault(name, service)
 
 
-async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View) -> None:
-    """Run the clients, the story and the view, until cancelled."""
+async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View, ask: Callable[[], Awaitable[None]]) -> None:
+    """Run the clients, the story and the view, until cancelled; `ask` runs the client of the SOCKS edge."""
     with view.open():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(demo_clients.run, int(edge.addresses[0].rpartition(":")[2]), story.arrived)
+            nursery.start_soon(demo_clients.run, _port_of(edge), story.arrived)
+            nursery.start_soon(ask)
             nursery.start_soon(story.run, edge)
             try:
                 while True:
@@ -122,20 +133,27 @@ async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View) -> N
                 raise
 
 
-def _introduction(edge: Edge, services: Path, process: ControlProcess | None, seconds: float) -> str:
-    address = edge.addresses[0].removeprefix("tcp://")
+def _port_of(edge: Edge) -> int:
+    return int(edge.addresses[0].rpartition(":")[2])
+
+
+def _introduction(
+    edge: Edge, socks: Edge, upstream_port: int, services: Path, process: ControlProcess | None, seconds: float
+) -> str:
+    address, proxy = (each.addresses[0].removeprefix("tcp://") for each in (edge, socks))
+    login = f"{socks_edge.USER}:{socks_edge.PASSWORDS[socks_edge.USER]}"
     tries = {
         f"curl {address}": "is answered",
         f"curl --interface {demo_edge.UNWANTED} {address}": "SourceMatch refuses it",
-        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "SessionGate admits 8, and ConcurrencyLimit 6 of them",
+        f"seq 20 | xargs -P 20 -I_ curl -s {address}": "8 pass the gate, 6 get in",
+        f"curl -x socks5://{login}@{proxy} 127.0.0.1:{upstream_port}": "by SOCKS",
         f"nano {services}": "change the policies",
     }
     if process is not None:
         tries[f"kill {process.pid}"] = "end the control plane"
-    width = max(map(len, tries))
-    lines = [f"  {command:{width}}  # {what}" for command, what in tries.items()]
-    end = "Ctrl-C ends it." if seconds == math.inf else f"It ends after {seconds:g} s."
-    head = f"An edge of seven stages is at work. {end} In another terminal, try"
+    lines = [f"  {command:{COMMAND_LETTERS}}  # {what}" for command, what in tries.items()]
+    end = "Ctrl-C ends them." if seconds == math.inf else f"They end after {seconds:g} s."
+    head = f"Two edges are at work. {end} In another terminal, try"
     return "\n".join([head, *lines, ""])
 
 

@@ -12,7 +12,7 @@ from ..words import reasons
 NOTES: Final = 3
 """The number of notes that are shown, the latest ones."""
 
-FIXED_LINES: Final = 16 + NOTES
+FIXED_LINES: Final = 17 + NOTES
 """Lines of the screen besides the rows of the table: introduction, headings, counts, notes, cursor."""
 
 MAX_ROWS: Final = 16
