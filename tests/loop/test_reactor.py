@@ -207,6 +207,15 @@ async def test_after_it_ends_no_descriptor_is_left() -> None:
     assert files() == before
 
 
+async def test_a_socket_that_is_removed_after_its_end_is_removed_already() -> None:
+    near, far = tcp_pair()
+    with near, far:
+        async with open_reactor() as reactor:
+            reactor.add_reader(near.fileno(), Owner())
+        assert len(reactor) == 0
+        reactor.remove(near.fileno())  # its epoll object is closed
+
+
 async def test_a_listener_is_reported_until_no_client_waits() -> None:
     async with open_reactor() as reactor:
         with socket.create_server(("127.0.0.1", 0)) as listener:

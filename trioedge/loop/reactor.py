@@ -222,6 +222,7 @@ class Reactor:
             for each in tuple(self.parting):  # which have no other owner
                 each.close()
             self._epoll.close()
+            self._ready.clear()  # an owner that is ended after this still removes its socket
 
     async def _serve(self) -> None:
         poll, clock, epoll_fd, ready = self._epoll.poll, self.clock, self._epoll.fileno(), self._ready
