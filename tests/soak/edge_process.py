@@ -15,8 +15,9 @@ from typing import Any
 
 import trio
 
-from tests.bench.peers import Command, haproxy, nginx
+from tests.bench.balancers import haproxy, nginx
 from tests.bench.processes import ROOT, free_port, python
+from tests.bench.programs import Command
 
 Sock = trio.socket.SocketType
 Connect = Callable[[], Awaitable[Sock]]

@@ -15,6 +15,7 @@ from statistics import median
 
 import trio
 
+from tests.bench.build import build
 from tests.soak import edge_process, load
 from tests.soak.edge_process import Edge
 from tests.soak.findings import Row, Task
@@ -95,7 +96,7 @@ async def endurance(task: Task) -> list[Row]:
     """Run all of them for the whole time, round by round."""
     folder = task.folder / "soak"
     folder.mkdir()
-    echo, client = load.build(folder)
+    echo, client = build(folder)
     began = trio.current_time()
     settled = min(SETTLED_SECONDS, SETTLED_PART * task.seconds)
     async with AsyncExitStack() as stack:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import trio
 
-from tests.bench.peers import Command, haproxy, nginx
+from tests.bench.balancers import haproxy, nginx
+from tests.bench.build import build
+from tests.bench.programs import Command
 from tests.soak import edge_process, load
 from tests.soak.edge_process import Edge
 from tests.soak.findings import Row, Task
@@ -134,7 +136,7 @@ async def floods(task: Task) -> list[Row]:
     """Flood every limit of an edge, and those that HAProxy and nginx have, too."""
     folder = task.folder / "floods"
     folder.mkdir()
-    echo, client = load.build(folder)
+    echo, client = build(folder)
     count = len(LIMITS) + sum(name in task.peers for limit in LIMITS for name, _ in limit.peers)
     seconds = max(1.0, task.seconds / count / 2 - 1)
     rows = []

@@ -12,15 +12,8 @@ from typing import Any
 
 import trio
 
-from tests.bench import measures
-
 HANGS = 20.0
 """Seconds that a load client may take beyond what it was told."""
-
-
-def build(folder: Path) -> tuple[Path, Path]:
-    """Compile both; give the paths of the upstream and of the client."""
-    return measures.build(folder)
 
 
 @asynccontextmanager
