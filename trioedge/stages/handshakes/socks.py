@@ -119,14 +119,11 @@ class LiveSocks:
     def converse(self, session: Session) -> Steps:
         """Find out the version, and speak it."""
         version, second = yield Read(2)
-        if version == 5:
-            return (yield from self._version_5(session, second))
         if version == 4:
             return (yield from self._version_4(session, second))
-        return _NOT_SOCKS
-
-    def _version_5(self, session: Session, methods: int) -> Steps:
-        if self._method not in (yield Read(methods)):
+        if version != 5:
+            return _NOT_SOCKS
+        if self._method not in (yield Read(second)):
             yield Send(socks.choice_of(socks.NO_METHOD))
             return _NO_METHOD
         yield Send(self._choice)
