@@ -1,7 +1,8 @@
 """Close a client's socket in order behind the last words to it.
 
 A close while bytes of the client are unread, or still on their way, is a reset, which may overtake the words. So the
-sending side is closed first, and what the client sends is read and dropped until it has read all and closes.
+sending side is closed first, and what the client sends is read and dropped until it has read all and closes. Bytes of
+TLS are dropped as they come: nothing is in them any more, and those behind a handshake that failed cannot be decrypted.
 
 | state | event | action |
 | --- | --- | --- |
@@ -21,6 +22,8 @@ PARTING_SECONDS: Final = 2.0
 PARTING_BYTES: Final = 1 << 20
 MAX_PARTING: Final = 256
 """Sockets of one reactor that are parting at a time."""
+
+_recv_into = socket.SocketType.recv_into  # the kernel's, beneath TLS
 
 
 def part(reactor: Reactor, sock: socket.SocketType, words: bytes = b"") -> None:
@@ -57,7 +60,7 @@ class Parting:
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
         try:  # to the end, because the client's is reported once, maybe with its last bytes
-            while self._left > 0 and (count := self._sock.recv_into(self._reactor.buffer)):
+            while self._left > 0 and (count := _recv_into(self._sock, self._reactor.buffer)):
                 self._left -= count
         except BlockingIOError:
             return

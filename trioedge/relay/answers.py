@@ -16,7 +16,9 @@ from ..session.surroundings import FaultLog
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS
 from .direction import BROKEN
-from .streams import BareReplayStream, PlainStream
+from .streams import RECEIVE_BYTES, BareReplayStream, PlainStream
+
+_recv = socket.SocketType.recv  # the kernel's, beneath TLS
 
 
 def answer_connected(session: Session, sock: socket.SocketType, log: FaultLog) -> Outcome | None:
@@ -121,14 +123,23 @@ async def answer_behind(session: Session, stream: PlainStream | BareReplayStream
 
 async def part_stream(stream: trio.abc.SendStream, words: bytes = b"") -> None:
     """Send last words, and wait until the client has read them and closes, at most :data:`.PARTING_SECONDS`."""
-    with trio.move_on_after(PARTING_SECONDS), suppress(*BROKEN):
+    with trio.move_on_after(PARTING_SECONDS), suppress(*BROKEN, OSError):
         if words:
             await stream.send_all(words)
         if not isinstance(stream, trio.abc.HalfCloseableStream):
             await stream.aclose()  # as TLS has it
             return
         await stream.send_eof()
+        receive = partial(_receive, stream.socket) if isinstance(stream, PlainStream) else stream.receive_some
         left = PARTING_BYTES
-        while left > 0 and (data := await stream.receive_some()):
+        while left > 0 and (data := await receive()):
             left -= len(data)
         await stream.aclose()  # in order, before the end of the session's task resets it
+
+
+async def _receive(sock: socket.socket) -> bytes:
+    """Receive bytes as the kernel has them: those of TLS cannot be decrypted behind a handshake that has failed."""
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        with suppress(BlockingIOError):
+            return _recv(sock, RECEIVE_BYTES)

@@ -177,6 +177,21 @@ async def test_a_client_without_a_certificate_is_refused_with_an_alert_or_served
         assert seen.infos[0].subject is None
 
 
+@pytest.mark.parametrize("behind_a_middleware", [False, True])
+async def test_a_client_that_sends_on_behind_its_refusal_reads_the_alert_and_is_not_reset(
+    behind_a_middleware: bool, tmp_path: Path
+) -> None:
+    ca = make_certificate(tmp_path, "ca.example")[0]
+    stages = [*[pass_on] * behind_a_middleware, te.Tls([localhost()], client_ca=ca)]
+    async with serve(*stages) as seen, client(seen.port) as peer:
+        await peer.shake()
+        for _ in range(20):
+            peer.send(bytes(16_000))
+            await trio.sleep(0.002)
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+            await peer.read_to_end()
+
+
 async def test_a_client_whose_certificate_another_authority_signed_is_refused(tmp_path: Path) -> None:
     ca = make_certificate(tmp_path, "ca.example")[0]
     context = client_context()
