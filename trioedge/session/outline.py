@@ -134,6 +134,7 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
         ConfigurationError: names the part and the mend.
     """
     single = [name for name, each in zip(names, facts, strict=True) if each.once]
+    single += [name for each in facts for name in each.inner_once]
     for name in single:
         if single.count(name) > 1:
             raise ConfigurationError(f"{name} is in the chain twice: use one, with the arguments of both")

@@ -102,6 +102,7 @@ class Facts:
         rechecks: fields of a policy. When one changes, the edge asks the decision again about the live sessions of the
             service, and cuts those that it rejects; so the decision must not count or spend anything.
         once: whether a chain may have it only once.
+        inner_once: names of handshakes inside it that a chain may have only once.
         policy: an attrs class, whose fields are keys in every policy; ``session.policy[Hours]`` gives them.
         needs_relay: whether it works only where the edge relays the bytes.
         relays: of an endpoint, whether it relays with the edge's relay: ``context.relay``.
@@ -125,6 +126,7 @@ class Facts:
     enforces: tuple[str, ...] = ()
     rechecks: tuple[str, ...] = ()
     once: bool = False
+    inner_once: tuple[str, ...] = ()
     policy: type[Any] | None = None
     needs_relay: bool = False
     relays: bool = False

@@ -1,5 +1,6 @@
 """One port, several protocols: which stages the first bytes choose, the silent client, and the facts of the stages."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ import trio.testing
 
 import trioedge as te
 from tests.support.hellos import client_hello
+from tests.support.tls import localhost
 from trioedge.errors import ConfigurationError
 from trioedge.services.context import EdgeContext
 from trioedge.session.kinds import facts_of
@@ -331,6 +333,19 @@ def test_an_order_that_cannot_work_is_refused_when_it_is_made() -> None:
     with pytest.raises(ConfigurationError, match=r"stage 2 .* is a handshake behind .*stage 1 \(asks\)"):
         te.Detect({b"to": [asks, te.SniRoute({"a.example": "x"})]})
     te.Edge("tcp://127.0.0.1:0", [te.Detect({b"to": [asks, match]})], te.Forward())
+
+
+@pytest.mark.parametrize("make", [lambda: te.ProxyProtocol(["10.0.0.0/8"]), lambda: te.Tls([localhost()])])
+def test_a_handshake_that_a_chain_may_have_once_is_found_in_the_lists(make: Callable[[], Any]) -> None:
+    def edge_of(*stages: object) -> te.Edge:
+        return te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.1:1"))
+
+    detect = te.Detect({b"a": make(), b"b": [te.Detect({b"b": make()})]}, default=[make()])
+    edge_of(detect, te.Identify("shop"))
+    edge_of(te.Identify("shop"), te.Detect({b"a": [make(), te.Identify("other")]}))
+    for twice in ([make(), make()], [make(), te.Detect({b"b": detect})], [detect, make()]):
+        with pytest.raises(ConfigurationError, match=f"{type(make()).__name__} is in the chain twice: use one"):
+            edge_of(*twice)
 
 
 @te.middleware

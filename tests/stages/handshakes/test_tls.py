@@ -12,7 +12,7 @@ import trio
 from structlog.testing import capture_logs
 
 import trioedge as te
-from tests.support.tls import BOTH, TlsPeer, client_context, localhost, make_certificate
+from tests.support.tls import BOTH, TlsPeer, client_context, localhost, make_certificate, server_context
 from tests.support.wires import echo, edge_to, server, serving
 from trioedge.testing import converse, make_session
 
@@ -315,6 +315,27 @@ async def test_a_handshake_of_ones_own_may_begin_in_clear() -> None:
         peer.send(b"word\nand more")
         assert await peer.read(15) == b"secret\nand more"
         assert (infos[0].version, infos[0].server_name) == ("TLSv1.3", None)
+
+
+@pytest.mark.parametrize("behind_a_middleware", [False, True])
+async def test_tls_that_is_begun_a_second_time_is_a_fault_of_one_session(behind_a_middleware: bool) -> None:
+    @te.handshake
+    def again(session: te.Session) -> te.Steps:
+        yield te.Read(1)
+        yield te.StartTls(server_context())
+        return te.CONTINUE
+
+    stages = [*[pass_on] * behind_a_middleware, te.Tls([localhost()]), again]
+    with capture_logs() as logs:
+        async with serve(*stages) as seen, client(seen.port) as peer:
+            await peer.shake()
+            peer.send(b"x")
+            reason, detail = await seen.end()
+            assert reason is te.Reason.FAULT
+            assert "TLS was begun twice: a connection has one TLS" in detail
+            with pytest.raises(ConnectionResetError):
+                await peer.read(1)
+    assert [line["log_level"] for line in logs].count("error") == 1
 
 
 async def test_it_stands_behind_other_handshakes_and_before_them() -> None:

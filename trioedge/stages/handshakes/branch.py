@@ -15,7 +15,7 @@ import attrs
 
 from ...errors import ConfigurationError
 from ...session.handshake import PROCEED, Command, Send, Steps
-from ...session.kinds import DECISION, MIDDLEWARE, checked, facts_of, kind_of, live_stage, name_of
+from ...session.kinds import DECISION, HANDSHAKE, MIDDLEWARE, checked, facts_of, kind_of, live_stage, name_of
 from ...session.outline import check_facts, check_handshakes
 from ...session.session import Session
 from ...session.stage import Decision, Facts
@@ -61,6 +61,15 @@ class Branch:
             required |= set(facts.requires) - known
             known |= set(facts.provides)
         return required
+
+    @property
+    def once(self) -> set[str]:
+        """The names of its handshakes that a chain may have only once."""
+        own = {
+            name_of(stage) for stage, kind, facts in zip(self.stages, self.kinds, self.facts, strict=True)
+            if kind == HANDSHAKE and facts.once
+        }  # fmt: skip
+        return own.union(*(facts.inner_once for facts in self.facts))
 
     def open(self, context: "EdgeContext", opened: list[object]) -> "LiveBranch":
         """Make its live stages, and add each to `opened` at once, because a later one may fail."""

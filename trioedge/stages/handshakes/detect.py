@@ -65,6 +65,7 @@ class Detect(Fixed):
         facts = [each for branch in branches for each in branch.facts]
         self.provides = tuple(sorted({fact for branch in branches for fact in branch.provides}))
         self.requires = tuple(sorted({fact for branch in branches for fact in branch.requires}))
+        self.inner_once = tuple(sorted(set().union(*(branch.once for branch in branches))))
         self.enforces = tuple(sorted({field for each in facts for field in each.enforces}))
         self.listeners = tuple(sorted({address for each in facts for address in each.listeners}))
         self.descriptors = sum(each.descriptors for each in facts)

@@ -54,6 +54,7 @@ class Tls(Fixed):
     kind = "handshake"
     once = True
     max_bytes = MAX_BYTES
+    once = True
 
     def __init__(
         self,
