@@ -18,10 +18,22 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from structlog.testing import capture_logs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trioedge as te
-from tests.support.applications import Application, Message, Receive, Send, answer, body_of, digest, edge_of, request
+from tests.support.applications import (
+    Application,
+    Message,
+    Receive,
+    Send,
+    answer,
+    body_of,
+    digest,
+    edge_of,
+    hello,
+    request,
+)  # fmt: skip
+from trioedge.endpoints.asgi.connection import MAX_UNDER_WAY
 from trioedge.endpoints.asgi.hypercorn_protocols import HttpServer, serve_listening
 from trioedge.testing import open_edge
 from trioedge.testing.rehearsal import Client
@@ -162,6 +174,45 @@ async def test_http_2_answers_many_requests_at_once(autojump_clock: MockClock) -
         assert sum(len(each.data) for each in found if isinstance(each, DataReceived)) == 1_000_000
         assert trio.current_time() < 6
     assert {scope["http_version"] for scope in app.scopes} == {"2"}
+
+
+async def deaf(scope: Message, receive: Receive, send: Send) -> None:
+    await trio.sleep(60)
+
+
+async def hears(scope: Message, receive: Receive, send: Send) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def give_up(client: H2Client, count: int) -> None:
+    for _ in range(count):
+        client.connection.reset_stream(client.ask("/"))
+    await client.flush()
+    await wait_all_tasks_blocked()
+
+
+async def test_a_client_that_gives_up_requests_of_a_deaf_application_is_reset(autojump_clock: MockClock) -> None:
+    app = Application(deaf)
+    async with open_edge(edge_of(app)) as world:
+        client = H2Client(await world.connect())
+        await give_up(client, MAX_UNDER_WAY)
+        assert len(app.scopes) == MAX_UNDER_WAY
+        await give_up(client, 300)
+        assert await client.client.ended() == te.Completed(
+            te.Reason.PROTOCOL, "more than 200 requests under way: it gives them up too fast"
+        )
+        assert trio.current_time() < 1
+        assert len(app.scopes) == MAX_UNDER_WAY
+
+
+async def test_a_client_may_give_up_many_requests_of_an_application_that_hears_it(autojump_clock: MockClock) -> None:
+    async with open_edge(edge_of(Application(hears, last=hello))) as world:
+        client = H2Client(await world.connect())
+        for _ in range(3):
+            await give_up(client, 100)
+        client.ask("/last")
+        assert statuses(await client.events(StreamEnded)) == [200]
 
 
 async def test_a_request_of_http_2_that_is_answered_early_may_go_on_and_the_next_one_is_served(

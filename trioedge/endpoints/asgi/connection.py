@@ -9,12 +9,13 @@
 | reading, no request under way | the edge drains, or the keep-alive limit passes | finishing |
 | finishing | the client's host has every byte | close the connection; over |
 | over | no request is under way | wait for tasks behind complete responses, and return |
+| reading | a request above :data:`MAX_UNDER_WAY` that are under way | cancel all, ``protocol`` |
 | any | a limit of `patience` passes, a fault of an application amid its response | cancel all |
 | any | the session is cut, or a cancel | cancel all |
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
@@ -31,6 +32,14 @@ from .exchange import Exchange, refuse
 from .hypercorn_protocols import Answer, Application, HttpServer, Message, Put, Receive, Send
 from .patience import Patience
 from .watch import Watch
+
+MAX_UNDER_WAY: Final = 200
+"""Calls of the application that owe their client a response: of HTTP/2, 100 that the client may have open, and as many
+that it has given up (RFC 9113 section 10.5) and whose calls have not ended."""
+
+
+class _TooManyRequestsError(Exception):
+    """The client gives up requests faster than their calls end."""
 
 
 @attrs.frozen
@@ -136,6 +145,8 @@ class Connection:
 
     def open_exchange(self, scope: Message, answer: Answer) -> Put:
         """See :class:`Caller`."""
+        if self._watch.busy >= MAX_UNDER_WAY:
+            raise _TooManyRequestsError
         exchange = Exchange(self, scope, answer)
         self._watch.begun()
         application = self._shared.application
@@ -200,7 +211,10 @@ class Connection:
                 try:
                     await protocol.receive(data)
                 except Exception as error:  # a request that hypercorn does not refuse, and cannot read
-                    self.stop(Completed(Reason.PROTOCOL, f"the request cannot be read: {type(error).__name__}"))
+                    detail = f"the request cannot be read: {type(error).__name__}"
+                    if isinstance(error, _TooManyRequestsError):
+                        detail = f"more than {MAX_UNDER_WAY} requests under way: it gives them up too fast"
+                    self.stop(Completed(Reason.PROTOCOL, detail))
                     await trio.sleep_forever()  # the cancel; the protocol is half way and takes no more calls
             self._watch.half_closed()
             await protocol.end()
