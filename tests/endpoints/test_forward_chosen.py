@@ -270,7 +270,7 @@ async def test_a_session_goes_to_a_loopback_destination_only_if_it_is_allowed(st
                 assert edge.statistics().ended == {te.Reason.UPSTREAM_FORBIDDEN: 1}
         (entry,) = [entry for entry in logs if entry["event"] == "upstream failed"]
         assert "127.0.0.1 is a loopback address; allow=['loopback'] lets it through" in entry["error"]
-        assert (entry["upstream"], entry["service"]) == (address, "default")
+        assert (entry["destination"], entry["service"]) == (address, "default")
 
 
 async def test_a_name_is_judged_by_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

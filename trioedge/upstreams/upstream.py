@@ -115,16 +115,19 @@ class Upstream:
             self._pool.close()
 
     def unreached(self, error: UpstreamError, service: str = "") -> None:
-        """Log that a connect failed, at most once a second for each upstream and service.
+        """Log that a connect failed: at most once a second for each service, and for each upstream that is configured.
+
+        One that a function or a stage names is logged as ``destination``, which is no key of the log's limit: a client
+        of a proxy may name a new one with each session.
 
         Args:
             error: the failure.
             service: that of the session which wanted it, if there is one.
         """
-        facts = {"service": service} if service else {}
-        self._context.log.notice(
-            "upstream failed", upstream=str(self.destination), **facts, reason=str(error.reason), error=error.detail
-        )
+        facts = {"upstream" if self._target.asker is None else "destination": str(self.destination)}
+        if service:
+            facts["service"] = service
+        self._context.log.notice("upstream failed", **facts, reason=str(error.reason), error=error.detail)
 
     def take(self) -> tuple[socket.SocketType, bool] | None:
         """Take an idle connection, and whether it is readable already; None if there is none."""

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import structlog
+import structlog.testing
 import trio
 import trio.lowlevel
 import trio.testing
 
 import trioedge as te
 from tests.support.logging_state import logging_restored
+from tests.support.talks import pass_on
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.process.logs import configure
 from trioedge.services import passwords
@@ -54,6 +56,22 @@ def no_mail(session: te.Session) -> te.Verdict:
     if str(session.destination).endswith(":25"):
         return te.Reject(te.Reason.DESTINATION, "port 25")
     return te.CONTINUE
+
+
+@pytest.mark.parametrize("name", ["reactor", "task"])
+async def test_a_client_that_names_many_destinations_does_not_fill_the_log(name: str) -> None:
+    edge = edge_of(*[pass_on] * (name == "task"), te.Socks())
+    with structlog.testing.capture_logs() as logs:
+        async with serving(edge) as port:
+            for number in range(1, 21):
+                async with await connect(port) as client:
+                    await client.send_all(GREETING + request_5(number, b"10.0.0.1"))
+                    assert (await receive_all(client))[2:4] == b"\5\2"
+            assert edge.statistics().ended == {te.Reason.UPSTREAM_FORBIDDEN: 20}
+    lines = [line for line in logs if line["log_level"] == "warning"]
+    assert 1 <= len(lines) <= 4, "one a second"
+    assert {line["event"] for line in lines} == {"upstream failed"}
+    assert lines[0]["destination"] == "tcp://10.0.0.1:1"
 
 
 async def gone(edge: te.Edge) -> None:
