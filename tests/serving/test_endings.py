@@ -9,10 +9,12 @@ from trioedge.session.verdict import FINISHED
 from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_session
 
+STILL = float  # a clock that does not move
+
 
 async def test_a_session_that_a_clean_up_ends_waits_for_that_clean_up() -> None:
     log = Observer()
-    endings = Endings(log)
+    endings = Endings(log, STILL)
     first, second = make_session(), make_session()
     order: list[str] = []
 
@@ -31,7 +33,7 @@ async def test_a_session_that_a_clean_up_ends_waits_for_that_clean_up() -> None:
 
 async def test_a_clean_up_that_raises_is_logged_and_the_session_is_counted() -> None:
     log = Observer()
-    endings = Endings(log)
+    endings = Endings(log, STILL)
     session = make_session()
 
     def fail(_: te.Session) -> None:
@@ -58,14 +60,14 @@ async def test_a_session_that_is_marked_as_cut_has_the_reason_of_the_cut_unless_
     log = Observer()
     session = make_session()
     session.mark_cut(te.Reason.EVICTED)
-    Endings(log).add(session, outcome)
+    Endings(log, STILL).add(session, outcome)
     assert session.outcome is not None
     assert session.outcome.reason is reason
     assert log.ended == {reason: 1}
 
 
 async def test_the_last_thousand_sessions_are_remembered() -> None:
-    endings = Endings(Observer())
+    endings = Endings(Observer(), STILL)
     sessions = [make_session() for _ in range(RECENT_SESSIONS + 5)]
     for session in sessions:
         endings.add(session, FINISHED)

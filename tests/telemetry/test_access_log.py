@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.cancels import cancel_at_every_step
 from tests.support.ports import closed_port
-from tests.support.wires import connect, edge_to, server, serving
+from tests.support.wires import connect, edge_to, server, serving, silent
 from trioedge.session.verdict import Completed, Reason, Reject
 from trioedge.telemetry.access_log import GATHER_SECONDS, AccessLog
 from trioedge.telemetry.ends import CAPACITY
@@ -237,6 +237,20 @@ async def test_a_session_without_an_upstream_names_the_one_it_wanted(stages: lis
     )  # fmt: skip
     assert (line["connect_ms"], line["bytes_up"], line["stage"]) == (None, 0, None)
     assert line["detail"]
+
+
+async def test_a_session_that_is_cut_after_a_silence_has_the_time_of_its_cut() -> None:
+    stream = io.StringIO()
+    async with server(silent) as upstream:
+        edge = edge_to(upstream, access_log=AccessLog(stream))
+        async with serving(edge) as port, await connect(port):
+            while not len(edge.sessions):
+                await trio.sleep(0.01)
+            await trio.sleep(0.3)  # in which no event moves the edge's clock
+            assert edge.evict(source="127.0.0.1") == 1
+    (line,) = lines(stream.getvalue())
+    assert line["reason"] == "evicted"
+    assert 0.3 <= line["seconds"] < 5
 
 
 async def test_a_file_that_was_renamed_is_opened_again(tmp_path: Path) -> None:

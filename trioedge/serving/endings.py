@@ -1,6 +1,7 @@
 """The end of a session: its clean-ups, its count, its line in the log."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ..session.session import Session
@@ -20,9 +21,14 @@ class Endings:
         recent: the sessions that ended last, at most :data:`RECENT_SESSIONS`.
     """
 
-    def __init__(self, log: Observer) -> None:
-        """Have no session; `log` counts them and logs the exceptions of clean-ups."""
-        self._log = log
+    def __init__(self, log: Observer, refresh: Callable[[], float]) -> None:
+        """Have no session.
+
+        Args:
+            log: counts sessions and logs the exceptions of clean-ups.
+            refresh: sets the edge's clock.
+        """
+        self._log, self._refresh = log, refresh
         self._waiting: deque[tuple[Session, Outcome]] = deque()  # empty unless `_busy`
         self._busy = False
         self.recent: deque[Session] = deque(maxlen=RECENT_SESSIONS)
@@ -33,6 +39,8 @@ class Endings:
         A session that was marked as cut has the reason of the cut, also if it has ended by itself since.
         """
         reason = session.cut_reason
+        if reason is not None:
+            self._refresh()  # a cut comes from anywhere, and the clock is as old as the last batch of events
         if reason is not None and outcome.reason is not reason and outcome.reason is not Reason.FAULT:
             outcome = Completed(reason)
         if self._busy:

@@ -144,7 +144,7 @@ class Sessions:
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
-        self._endings = Endings(log)
+        self._endings = Endings(log, reactor.refresh)
         self._handshakes: Handshakes | None = None
         if chain.handshakes:
             self._handshakes = Handshakes(
