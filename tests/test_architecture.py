@@ -232,7 +232,7 @@ def test_one_thing_has_one_name() -> None:
 STAGE_MEMBERS = {
     "decide", "handle", "open", "run", "close", "kind", "requires", "provides", "enforces", "rechecks", "once",
     "policy", "needs_relay", "relays", "taskless", "needs_control", "listeners", "descriptors", "begin",
-    "needs_destination", "follows_destination",
+    "needs_destination", "follows_destination", "ignores_destination",
 }  # fmt: skip
 
 

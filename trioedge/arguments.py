@@ -134,6 +134,17 @@ def is_async(value: object) -> bool:
     return inspect.iscoroutinefunction(value) or (callable(value) and inspect.iscoroutinefunction(type(value).__call__))
 
 
+def binds(function: Any, *arguments: object, **named: object) -> bool:
+    """Tell whether a function can be called with these arguments; True if its signature is not known."""
+    try:
+        inspect.signature(function).bind(*arguments, **named)
+    except TypeError:
+        return False
+    except ValueError:  # built-ins without a signature
+        return True
+    return True
+
+
 def check_plain(where: str, function: object) -> None:
     """Refuse an async function where a decision calls it.
 

@@ -1,6 +1,7 @@
 """The edge: its description, and its face while it serves."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import trio
@@ -105,8 +106,7 @@ class Edge:
             ConfigurationError: names the fault, its place, and the cure.
         """
         self.listen = _addresses(listen)
-        if control is not None and not isinstance(control, ControlPlane):
-            raise ConfigurationError(f"control={quote(control)} is no control plane: it needs async run(link)")
+        _check_control(control)
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
@@ -263,6 +263,17 @@ def _session(run: Run | None, number: int) -> Session:
         if found is not None:
             return found
     raise KeyError(number)
+
+
+def _check_control(control: Any) -> None:
+    if control is None or isinstance(control, ControlPlane):
+        return
+    mend = "it needs async run(link)"
+    if isinstance(control, (str, PurePath)):
+        mend = f"write control=te.FileControl({str(control)!r})"
+    elif isinstance(control, Mapping):
+        mend = "write control=te.MemoryControl({…})"
+    raise ConfigurationError(f"control={quote(control)} is no control plane: {mend}")
 
 
 def _addresses(listen: Any) -> tuple[str, ...]:

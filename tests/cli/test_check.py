@@ -28,7 +28,8 @@ gate, forward = te.SessionGate(rate=200, burst=32), te.Forward("tcp://127.0.0.1:
 edge = te.Edge(["tcp://127.0.0.1:6380", "unix:///run/x.sock"], [gate, office_hours, watched, Quota()], forward)
 lean = te.Edge("tcp://127.0.0.1:6381", [gate], forward)
 socks = te.Edge("tcp://127.0.0.1:6382", [gate, te.Socks(), office_hours], te.Forward())
-tasks = te.Edge("tcp://127.0.0.1:6383", [te.Socks(answer="at_once"), watched, te.HttpConnect(), office_hours], forward)
+both = [te.Socks(answer="at_once"), watched, te.HttpConnect(), office_hours]
+tasks = te.Edge("tcp://127.0.0.1:6383", both, te.Forward())
 """
 
 

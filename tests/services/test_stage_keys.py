@@ -385,6 +385,11 @@ def test_a_field_without_repr_is_quoted_in_no_message() -> None:
             ["hours"],
             "has no table 'hours': no stage names a class of keys, as in @te.decision(policy=Hours)",
         ),
+        (
+            NO_KEYS,
+            ["destinations"],
+            "has no table 'destinations': DestinationMatch() reads destinations: add it to the stages",
+        ),
         (STAGE_KEYS, ["hourz"], "has no table 'hourz' (did you mean hours?): stages read hours, daily_quota"),
         (STAGE_KEYS, ["acept"], "has no table 'acept' (did you mean accept?): stages read hours, daily_quota"),
         (StageKeys(otherwise="say --target"), ["a", "b"], "has no table 'a', 'b': say --target"),

@@ -1,6 +1,6 @@
 """Answers that handshakes await: few at a time, each for a bounded time, and none behind the end of its session."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -49,6 +49,8 @@ async def test_an_answer_or_an_exception_is_given_in_the_task_of_the_caller(auto
     assert await asked.answer(make_session(), te.Background(double, 4)) == 8
     with pytest.raises(LookupError):
         await asked.answer(make_session(), te.Background(fail))
+    with pytest.raises(TypeError, match=r"^Background\(len\) needs an async function, and this one is not: call it w"):
+        await asked.answer(make_session(), te.Background(cast(Any, len), "shop"))
     with pytest.raises(trio.TooSlowError):
         await asked.answer(make_session(), te.Background(trio.sleep, ANSWER_SECONDS + 1))
     assert trio.current_time() == pytest.approx(ANSWER_SECONDS, abs=0.1)

@@ -1,6 +1,7 @@
 """Tests of the arguments of an edge: the values that are refused, and the words."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,10 @@ from trioedge.endpoints.forward import Forward
         ({"source_prefix": (64, 32)}, "Edge(source_prefix=(64, 32)) must be the prefix lengths of IPv4, 1 to 32, and"),
         ({"admin": "tcp://127.0.0.1:9000"}, "must be a local socket"),
         ({"control": te.FileControl}, "control=FileControl is a class: call it, FileControl(…)"),
-        ({"control": {"a": te.Policy()}}, "is no control plane: it needs async run(link)"),
+        ({"control": {"a": te.Policy()}}, "is no control plane: write control=te.MemoryControl({…})"),
+        ({"control": "users.toml"}, "='users.toml' is no control plane: write control=te.FileControl('users.toml')"),
+        ({"control": Path("a.toml")}, "is no control plane: write control=te.FileControl('a.toml')"),
+        ({"control": 5}, "control=5 is no control plane: it needs async run(link)"),
         ({"name": 5}, "Edge(name=5) must be printable text, as in 'edge-1'"),
         ({"name": ""}, "Edge(name='') must be printable text"),
         ({"name": "edge\n1"}, "Edge(name='edge\\n1') must be printable text"),

@@ -1,7 +1,7 @@
 """What an object in a chain is, and what is refused when the chain is compiled, each with the mend."""
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Any, cast
 
 import attrs
@@ -93,6 +93,10 @@ class DecideIsANumber:
 
 def unlifted(session: Session) -> Verdict:
     return CONTINUE
+
+
+def talks(session: Session) -> Iterator[object]:
+    yield session
 
 
 async def async_decision(session: Session) -> Verdict:
@@ -210,6 +214,7 @@ A_DECISION_CANNOT_WAIT = "decide() is async, and a decision cannot wait: make it
         (finish, "stage 2 (finish)", "lift a function with @decision, @handshake or @middleware"),
         (AsyncDecide(), "stage 2 (AsyncDecide)", A_DECISION_CANNOT_WAIT),
         (decision(cast(Any, async_decision)), "stage 2 (async_decision)", A_DECISION_CANNOT_WAIT),
+        (decision(cast(Any, talks)), "stage 2 (talks)", "decide() has a yield, as a handshake has: lift it with @hand"),
         (TwoArguments(), "stage 2 (TwoArguments)", "decide() must take the session and nothing else"),
         (KeywordArgument(), "stage 2 (KeywordArgument)", "decide() must take the session and nothing else"),
         (DecideIsANumber(), "stage 2 (DecideIsANumber)", "decide() must take the session and nothing else"),

@@ -45,7 +45,7 @@ def test_types_do_not_meet_even_if_one_derives_from_the_other() -> None:
 
 def test_a_type_without_a_value_is_a_key_error_or_none() -> None:
     state = State()
-    with pytest.raises(KeyError, match="Login"):
+    with pytest.raises(KeyError, match=r"no stage before has stored a Login: add one that does, or write state"):
         state[Login]
     assert state.get(Login) is None
     assert Login not in state

@@ -1,7 +1,6 @@
 """Load an edge from ``module:name`` or ``file.py[:name]``: the only code that runs users' files."""
 
 import importlib
-import inspect
 import sys
 import sysconfig
 import traceback
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from ..arguments import is_async
+from ..arguments import binds, is_async
 from ..edge import Edge
 from ..errors import ConfigurationError
 from ..serving.loading import loading
@@ -116,12 +115,8 @@ def _pick(module: ModuleType, where: str, name: str) -> object:
 def _call(factory: Any, where: str, name: str) -> Edge:
     if is_async(factory):
         raise ConfigurationError(f"{where}: {name}() is async; a plain def may return an Edge")
-    try:
-        inspect.signature(factory).bind()
-    except TypeError:
-        raise ConfigurationError(f"{where}: {name}() needs arguments; only one without may return an Edge") from None
-    except ValueError:  # a built-in without a signature
-        pass
+    if not binds(factory):
+        raise ConfigurationError(f"{where}: {name}() needs arguments; only one without may return an Edge")
     try:
         edge = factory()
     except (Exception, SystemExit) as error:

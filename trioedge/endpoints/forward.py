@@ -1,12 +1,11 @@
 """Forward a session's bytes to one upstream: a fixed one, or one that a function, a stage or a policy names."""
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from ..addresses.address import Address, parse_address
 from ..addresses.classes import AddressClass
-from ..arguments import Fixed, check_choice, check_count, check_number, is_async
+from ..arguments import Fixed, binds, check_choice, check_count, check_number, is_async
 from ..errors import ConfigurationError, quote
 from ..services.context import EdgeContext
 from ..session.kinds import name_of
@@ -97,6 +96,7 @@ class Forward(Fixed):
         self.retries = retries
         self.outbound = outbound
         self.needs_control = self.follows_destination = to is None
+        self.ignores_destination = isinstance(self.to, Address)
         # A connect through proxies, or of a user's own, is awaited in the session's task.
         self.taskless = isinstance(outbound, Recipe | None) and not isinstance(outbound, Via)
         self.enforces: tuple[str, ...] = ()
@@ -146,9 +146,5 @@ def _check_choose(choose: Choose) -> None:
         raise ConfigurationError(f"{where} is a class: write an address, or a function of the session")
     if is_async(choose):
         raise ConfigurationError(f"{where} is async: a plain def, which answers from memory, gives the destination")
-    try:
-        inspect.signature(choose).bind(None)
-    except TypeError:
-        raise ConfigurationError(f"{where} must take the session and nothing else") from None
-    except ValueError:  # a built-in without a signature
-        pass
+    if not binds(choose, None):
+        raise ConfigurationError(f"{where} must take the session and nothing else")

@@ -31,6 +31,9 @@ from .policy import FATES, Fate, defaults_of, key_of, stage_fields
 MAX_MESSAGE_LETTERS: Final = 200
 """Letters of a validator's message that a fault quotes; the message may quote a value of any length."""
 
+STAGE_OF: Final = {"destinations": "DestinationMatch()"}
+"""The stages that ship with a table of their own, by its name."""
+
 _RESERVED: Final = frozenset({*FATES, "stages", "name"})
 _ALLOWED_FATES: Final = (Fate.KEEP, Fate.RECHECK, Fate.EVICT)
 _ANY: Final = reader_of(Any)
@@ -64,12 +67,7 @@ class StageKeys:
                 both = f"{_full_name(other.keys)} and {_full_name(keys)}"
                 raise ConfigurationError(f"{both} would both be the table {table.key!r} of a service: rename one")
             self._by_class[keys] = table
-        named = (
-            f"stages read {', '.join(self._by_key)}"
-            if self._by_key
-            else "no stage names a class of keys, as in @te.decision(policy=Hours)"
-        )
-        self._otherwise = otherwise or named
+        self._otherwise = otherwise
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the tables."""
@@ -93,7 +91,7 @@ class StageKeys:
 
     def unread(self, tables: Sequence[str], path: str) -> str:
         """Return the fault of tables of a service that no stage reads."""
-        return f"{path} has no table {unknown_keys(tables, (*self, *FATES))}: {self._otherwise}"
+        return f"{path} has no table {unknown_keys(tables, (*self, *FATES))}: {self._otherwise or self._why(tables)}"
 
     def faults(self, stages: object, path: str) -> Iterator[str]:
         """Check ``Policy.stages`` as a program made them.
@@ -119,6 +117,14 @@ class StageKeys:
             else:
                 seen.add(keys)
                 yield from table.faults(each, path)
+
+    def _why(self, tables: Sequence[str]) -> str:
+        """Say which stages would read tables that none of these reads, as far as that is known."""
+        if shipped := [f"{STAGE_OF[table]} reads {table}" for table in tables if table in STAGE_OF]:
+            return f"{', '.join(shipped)}: add it to the stages"
+        if self._by_key:
+            return f"stages read {', '.join(self._by_key)}"
+        return "no stage names a class of keys, as in @te.decision(policy=Hours)"
 
     def _unnamed(self, value: object) -> str:
         if isinstance(value, type):

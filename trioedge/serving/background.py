@@ -1,7 +1,7 @@
 """Answers that handshakes await in the background, in tasks: few at a time, each for a bounded time."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
@@ -97,7 +97,10 @@ class BackgroundAnswers:
     async def _await(self, source: bytes, command: Background) -> Any:
         try:
             with trio.fail_after(ANSWER_SECONDS):
-                return await command.function(*command.args)
+                answer = command.function(*command.args)
+                if not isinstance(answer, Awaitable):
+                    raise TypeError(f"{command} needs an async function, and this one is not: call it without a yield")
+                return await answer
         finally:
             self._running -= 1
             self._of_source[source] -= 1

@@ -32,7 +32,6 @@ from ..loop.sockets import close, reset
 from ..relay.answers import answer_refused
 from ..session.conversation import ChainedHandshake, Conversation
 from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
-from ..session.kinds import name_of
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS, Observer
@@ -138,7 +137,7 @@ class Talk(HandshakeInput):
         except STOPS:
             raise
         except BaseException as fault:
-            stage = name_of(self._chained[self._number].stage)
+            stage = self._chained[self._number].name
             self._handshakes.log.fault("handshake failed", fault, session=session.id, stage=stage)
             self.crashed(fault)
         finally:

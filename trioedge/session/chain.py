@@ -147,6 +147,7 @@ def open_chain(
         places = [at for at in range(start, end) if kinds[at] == HANDSHAKE]
         handshakes = tuple(
             ChainedHandshake(
+                outline.names[at],
                 stages[at],
                 outline.facts[at].seconds,
                 outline.facts[at].max_bytes,

@@ -20,7 +20,6 @@ import attrs
 
 from ..errors import quote
 from .handshake import PROCEED, Background, Command, Handshake, Peek, Proceed, Read, ReadUntil, Send, StartTls
-from .kinds import name_of
 from .session import Session
 from .stage import DecisionFunction
 from .verdict import CONTINUE, Outcome, Reason, Reject, Verdict
@@ -37,6 +36,7 @@ class ChainedHandshake:
     """A handshake in its chain.
 
     Attributes:
+        name: of its recipe, for people.
         stage: the live stage.
         seconds: the limit of the whole handshake.
         max_bytes: the most bytes that it takes.
@@ -46,6 +46,7 @@ class ChainedHandshake:
         counts: how many sessions took it how long, in buckets of powers of two nanoseconds.
     """
 
+    name: str
     stage: Handshake
     seconds: float
     max_bytes: int
@@ -255,4 +256,4 @@ class Conversation:
         raise TypeError(f"{self} returned {quote(verdict)}; a handshake returns CONTINUE or Reject(reason, detail)")
 
     def __str__(self) -> str:
-        return f"handshake {name_of(self._handshake.stage)}"
+        return f"handshake {self._handshake.name}"

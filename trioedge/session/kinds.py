@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..arguments import count_fault, flag_fault, is_async, number_fault
+from ..arguments import binds, count_fault, flag_fault, is_async, number_fault
 from ..errors import ENDS, ConfigurationError, quote
 from .stage import Closing, Composite, Endpoint, Facts, Handler, Recipe, Worker
 from .surroundings import FaultLog
@@ -123,6 +123,8 @@ def _live_kind(stage: object, where: str) -> str:
                 f"{where}: decide() is async, and a decision cannot wait: make it a plain def that answers from "
                 "memory, or make it a middleware"
             )
+        if inspect.isgeneratorfunction(decide):
+            raise ConfigurationError(f"{where}: decide() has a yield, as a handshake has: lift it with @handshake")
         _check_arity(decide, 1, f"{where}: decide() must take the session and nothing else")
         _check_life(stage, where)
         return DECISION
@@ -296,7 +298,7 @@ def _check_life(part: object, where: str) -> None:
                 f"{where}: run={quote(run)} is no method, and run() works in the background: {mend}"
             )
         _check_async(run, f"{where}: run()")
-        if not _binds(run, task_status=None):
+        if not binds(run, task_status=None):
             raise ConfigurationError(f"{where}: run() must take task_status and nothing else: {mend}")
     if isinstance(part, Closing):
         close: Any = part.close
@@ -319,17 +321,7 @@ def _check_arity(function: Callable[..., object], count: int, message: str) -> N
 
 def _arity_fits(function: Any, count: int) -> bool:
     """Whether `function` can be called with `count` positional arguments; True if its signature is not known."""
-    return _binds(function, *range(count))
-
-
-def _binds(function: Any, *arguments: object, **named: object) -> bool:
-    try:
-        inspect.signature(function).bind(*arguments, **named)
-    except TypeError:
-        return False
-    except ValueError:  # built-ins without a signature
-        return True
-    return True
+    return binds(function, *range(count))
 
 
 def checked(verdict: Any, stage: object) -> Reject:

@@ -166,6 +166,13 @@ def check_facts(facts: Sequence[Facts], names: Sequence[str], places: Sequence[s
                     f"{name} judges the session's destination, and {names[-1]} does not go there: end the chain with "
                     "Forward() without an address"
                 )
+    if facts[-1].ignores_destination:
+        for place, each in zip(places, facts, strict=True):
+            if "destination" in each.provides:
+                raise ConfigurationError(
+                    f"{place} names the session's destination, and {names[-1]} never goes there: end the chain with "
+                    "Forward() without an address, or leave that stage out"
+                )
     if not facts[-1].relays:
         for name, each in zip(places, facts, strict=True):
             if each.needs_relay:

@@ -109,6 +109,7 @@ class Facts:
         needs_destination: whether it works only where the endpoint goes to the session's destination.
         follows_destination: of an endpoint, whether it goes there, and to addresses only that every one of the
             session's `address_rules` accepts.
+        ignores_destination: of an endpoint, whether it never goes there, so that no stage may name one.
         taskless: of an endpoint, whether it carries plain sockets without a task of the session's.
         needs_control: whether it has no effect without the policies of a control plane.
         listeners: addresses of the edge that it names; one that the edge does not listen on is refused.
@@ -132,6 +133,7 @@ class Facts:
     relays: bool = False
     needs_destination: bool = False
     follows_destination: bool = False
+    ignores_destination: bool = False
     taskless: bool = False
     needs_control: bool = False
     listeners: tuple[str, ...] = ()

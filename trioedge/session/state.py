@@ -30,7 +30,12 @@ class State:
         Raises:
             KeyError: no stage has stored one.
         """
-        value: T = self._values[kind]
+        try:
+            value: T = self._values[kind]
+        except KeyError:
+            name = getattr(kind, "__name__", kind)
+            fault = f"no stage before has stored a {name}: add one that does, or write state.get({name})"
+            raise KeyError(fault) from None
         return value
 
     def __setitem__(self, kind: type[T], value: T) -> None:

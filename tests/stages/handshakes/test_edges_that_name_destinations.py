@@ -13,6 +13,7 @@ import structlog.testing
 import trio
 import trio.lowlevel
 import trio.testing
+from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.logging_state import logging_restored
@@ -68,16 +69,49 @@ async def test_a_client_that_names_many_destinations_does_not_fill_the_log(name:
                     await client.send_all(GREETING + request_5(number, b"10.0.0.1"))
                     assert (await receive_all(client))[2:4] == b"\5\2"
             assert edge.statistics().ended == {te.Reason.UPSTREAM_FORBIDDEN: 20}
-    lines = [line for line in logs if line["log_level"] == "warning"]
-    assert 1 <= len(lines) <= 4, "one a second"
-    assert {line["event"] for line in lines} == {"upstream failed"}
-    assert lines[0]["destination"] == "tcp://10.0.0.1:1"
+    assert [line for line in logs if line["log_level"] == "warning"] == []
+
+
+async def silent_app(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI application that answers nothing."""
+
+
+async def finish(session: te.Session) -> te.Outcome:
+    return te.Completed()
 
 
 async def gone(edge: te.Edge) -> None:
     with trio.fail_after(5):
         while edge.sessions:
             await trio.sleep(0.005)
+
+
+@pytest.mark.parametrize("endpoint", [te.Forward("tcp://192.0.2.9:1"), te.Asgi(silent_app)], ids=["Forward", "Asgi"])
+@pytest.mark.parametrize("stage", [te.Socks(), te.HttpConnect(), te.SniRoute({"a.example": "tcp://192.0.2.8:1"})])
+def test_an_endpoint_that_never_goes_where_a_stage_says_is_refused(stage: object, endpoint: Any) -> None:
+    with pytest.raises(te.ConfigurationError) as caught:
+        te.Edge("tcp://127.0.0.1:0", [te.SessionGate(5), stage], endpoint)
+    assert str(caught.value) == (
+        f"stage 2 ({type(stage).__name__}) names the session's destination, and {type(endpoint).__name__} never goes "
+        "there: end the chain with Forward() without an address, or leave that stage out"
+    )
+
+
+@pytest.mark.parametrize("endpoint", [te.Forward(), te.Forward(lambda session: session.destination or ""), finish])
+def test_an_endpoint_that_may_go_there_is_accepted(endpoint: Any) -> None:
+    te.Edge("tcp://127.0.0.1:0", [te.Socks()], endpoint)
+
+
+async def test_a_fault_of_a_login_names_the_stage_as_its_user_wrote_it() -> None:
+    def forgets(session: te.Session, user: str, password: str) -> Any:
+        """Return nothing."""
+
+    with capture_logs() as logs:
+        async with serving(edge_of(te.Socks(auth=forgets))) as port, await connect(port) as client:
+            await client.send_all(LOGIN)
+            with pytest.raises(trio.BrokenResourceError):
+                await receive_exactly(client, 4)
+    assert [entry["stage"] for entry in logs if entry["event"] == "handshake failed"] == ["Socks"]
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1_000])

@@ -119,6 +119,13 @@ def test_another_auth_is_refused(auth: object) -> None:
         check_auth("Socks", auth)
 
 
+@pytest.mark.parametrize("auth", [lambda user, password: True, lambda session, user, password, more: True])
+def test_a_function_that_cannot_take_a_session_a_user_and_a_password_is_refused(auth: object) -> None:
+    with pytest.raises(te.ConfigurationError) as caught:
+        check_auth("Socks", auth)
+    assert str(caught.value) == "Socks(auth=<lambda>) must take the session, the user and the password"
+
+
 def test_only_the_services_name_the_service() -> None:
     function: Callable[..., bool] = lambda session, user, password: True  # noqa: E731
     found = [provided(auth) for auth in (None, function, "services")]

@@ -172,6 +172,7 @@ def test_what_it_provides_follows_from_its_routes() -> None:
 
 def test_it_prints_how_many_routes_it_has() -> None:
     assert repr(ROUTE) == "SniRoute(5 routes)"
+    assert repr(te.SniRoute({"a.example": "shop"})) == "SniRoute(1 route)"
     assert repr(te.SniRoute(ROUTES, default="shop")) == "SniRoute(5 routes, default='shop')"
 
 

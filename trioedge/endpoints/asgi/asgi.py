@@ -3,7 +3,7 @@
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from ...arguments import Fixed, check_count, check_number
+from ...arguments import Fixed, binds, check_count, check_number
 from ...errors import ConfigurationError, quote
 from ...services.context import EdgeContext
 from ...session.kinds import name_of
@@ -25,6 +25,7 @@ class Asgi(Fixed):
     """
 
     relays = True
+    ignores_destination = True
 
     def __init__(
         self,
@@ -82,11 +83,7 @@ def _check_application(app: object) -> None:
         raise ConfigurationError(f"{where} is a coroutine, already called: pass the application, without ()")
     if not callable(app):
         raise ConfigurationError(f"{where} is no application: pass an object that is called with scope, receive, send")
-    try:
-        inspect.signature(app).bind(None, None, None)
-    except TypeError:
+    if not binds(app, None, None, None):
         raise ConfigurationError(
             f"{where} must take scope, receive and send, as ASGI 3 applications do; one of WSGI needs an adapter"
-        ) from None
-    except ValueError:  # a built-in without a signature
-        pass
+        )

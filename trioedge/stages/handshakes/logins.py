@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ...arguments import is_async
+from ...arguments import binds, is_async
 from ...errors import ConfigurationError, quote
 from ...session.handshake import Background, Steps
 from ...session.kinds import name_of
@@ -34,6 +34,8 @@ def check_auth(owner: str, auth: object) -> None:
         raise ConfigurationError(
             f"{owner}(auth={quote(auth)}) must be None, 'services' or a function (session, user, password)"
         )
+    if callable(auth) and not binds(auth, None, None, None):
+        raise ConfigurationError(f"{owner}(auth={name_of(auth)}) must take the session, the user and the password")
 
 
 def provided(auth: object) -> tuple[str, ...]:

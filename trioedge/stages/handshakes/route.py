@@ -39,19 +39,25 @@ def read_route(text: object, where: str) -> Route:
         where: names its place in messages, as in ``SniRoute['a.example']``.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: it is neither, or a host and a port without ``tcp://``.
     """
     if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME_LENGTH:
         raise ConfigurationError(
             f"{where} = {quote(text, MAX_FAULT_LETTERS)} must be a destination, as in 'tcp://127.0.0.1:8443', or the "
             f"name of a service, of 1 to {MAX_NAME_LENGTH} letters"
         )
-    if "://" not in text:
+    if "://" not in text and not _is_host_and_port(text):
         return Route(text)
     try:
         return Route(parse_address(text))
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
+
+
+def _is_host_and_port(text: str) -> bool:
+    """Whether a text without a scheme must be meant as a destination, such as ``10.0.0.1:443``."""
+    host, _, port = text.rpartition(":")
+    return port.isdecimal() and (host == "localhost" or "." in host or host.endswith("]"))
 
 
 def provided_by(routes: Iterable[Route]) -> tuple[str, ...]:

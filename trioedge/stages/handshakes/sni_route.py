@@ -68,7 +68,8 @@ class SniRoute(Fixed):
 
     def __repr__(self) -> str:
         default = f", default={str(self._default)!r}" if self._default else ""
-        return f"SniRoute({len(self._exact) + len(self._below)} routes{default})"
+        count = len(self._exact) + len(self._below)
+        return f"SniRoute({count} {'route' if count == 1 else 'routes'}{default})"
 
     def converse(self, session: Session) -> Steps:
         """Wait for the hello and route the session by it."""
