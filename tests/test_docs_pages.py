@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from trioedge.serving.background import MAX_OF_SOURCE, MAX_RUNNING
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [
@@ -64,3 +66,15 @@ def test_the_page_of_plugins_promises_no_entry_points_while_none_are_read() -> N
 
 def test_the_reference_shows_no_method_that_only_attrs_calls() -> None:
     assert '"!^__attrs_"' in (ROOT / "mkdocs.yml").read_text()
+
+
+@pytest.mark.parametrize(("page", "folder"), [("README.md", "docs/how-to/"), ("docs/index.md", "how-to/")])
+def test_a_home_page_links_to_every_guide(page: str, folder: str) -> None:
+    linked = set(re.findall(rf"\({folder}([\w-]+)\.md\b", (ROOT / page).read_text()))
+    assert linked == {guide.stem for guide in (DOCS / "how-to").glob("*.md")}
+
+
+def test_the_numbers_of_background_answers_are_those_of_the_code() -> None:
+    said = f"{MAX_RUNNING} of them at a time, and {MAX_OF_SOURCE} for one source"
+    assert said in (DOCS / "how-to/write-a-handshake.md").read_text()
+    assert f"{MAX_RUNNING} are awaited, or {MAX_OF_SOURCE} of its" in (DOCS / "reference/grammar.md").read_text()
