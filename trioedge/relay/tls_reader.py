@@ -48,7 +48,7 @@ class TlsReader(socket.socket):
         client: bool,
     ) -> None:  # fmt: skip
         if isinstance(sock, TlsReader):
-            raise ValueError("TLS has begun on this connection already: begin it once")
+            raise ValueError("TLS was begun twice: a connection has one TLS: begin it once")
         if client and context.check_hostname and not server_name:  # OpenSSL would check no name then
             raise ValueError("the certificate has no name to be checked for: write server_name=")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -59,11 +59,8 @@ class TlsSocket(TlsReader):
             client: whether this is the client's side.
 
         Raises:
-            OSError, ValueError: of the context or the name; the caller still has the socket.
-            RuntimeError: the socket speaks TLS already; the caller still has it.
+            OSError, ValueError: of the context or the name, or the socket speaks TLS already; the caller still has it.
         """
-        if isinstance(sock, TlsSocket):  # its records would go out in clear
-            raise RuntimeError("TLS was begun twice: a connection has one TLS")
         super().__init__(sock, context, received, server_name=server_name, client=client)
         self._took = len(received)  # bytes of the peer in the handshake
 

@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -364,25 +364,6 @@ async def test_it_stands_behind_other_handshakes_and_before_them() -> None:
 def test_a_chain_has_it_once() -> None:
     with pytest.raises(te.ConfigurationError, match="Tls"):
         te.Edge("tcp://127.0.0.1:0", [te.Tls([localhost()]), te.Tls([localhost()])], te.Forward("tcp://127.0.0.1:1"))
-
-
-async def test_tls_that_begins_twice_costs_its_own_session() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*localhost())
-
-    @te.handshake
-    def twice(session: te.Session) -> te.Steps:
-        yield te.StartTls(context)
-        yield te.StartTls(context)
-        return te.CONTINUE
-
-    async with serve(twice) as seen, client(seen.port) as peer:
-        peer.step()
-        with suppress(ConnectionResetError):
-            await peer.shake()
-        reason, detail = await seen.end()
-        assert reason is te.Reason.FAULT
-        assert "TLS has begun on this connection already" in detail
 
 
 async def test_a_look_with_a_limit_before_it_does_not_end_its_handshake() -> None:

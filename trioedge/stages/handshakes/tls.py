@@ -54,7 +54,6 @@ class Tls(Fixed):
     kind = "handshake"
     once = True
     max_bytes = MAX_BYTES
-    once = True
 
     def __init__(
         self,

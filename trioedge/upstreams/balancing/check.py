@@ -46,9 +46,10 @@ class MemberCheck:
         self._log = log
         self._chained: ChainedHandshake | None = None
         if script is not None:
-            facts = facts_of(script, f"check ({name_of(script)})")
+            name = name_of(script)
+            facts = facts_of(script, f"check ({name})")
             self._chained = ChainedHandshake(
-                script, min(facts.seconds, seconds), facts.max_bytes, lambda _: CONTINUE, last=False
+                name, script, min(facts.seconds, seconds), facts.max_bytes, lambda _: CONTINUE, last=False
             )
         self._services = Services(Total(), Total(), governed=False)
 
