@@ -311,7 +311,13 @@ async def test_a_destination_goes_before_the_policy_and_the_policy_before_nothin
 async def test_a_destination_does_not_move_a_forward_with_a_destination_of_its_own(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    assert await asked_for("tcp://one.test:1", to_example) == ["tcp://one.test:1"]
+    @te.decision  # without provides=("destination",), with which the edge would not start
+    def quietly_to_example(session: te.Session) -> te.Verdict:
+        session.destination = "tcp://192.0.2.80:80"
+        return te.CONTINUE
+
+    assert await asked_for("tcp://one.test:1", quietly_to_example) == ["tcp://one.test:1"]
+
 
 
 @te.middleware

@@ -229,3 +229,34 @@ def test_tls_needs_sockets() -> None:
 
     with pytest.raises(te.ConfigurationError, match="StartTls needs sockets: test it with an edge"):
         converse(begins_tls, make_session())
+
+
+@te.handshake
+def says_nothing_of_it(session: te.Session) -> te.Steps:
+    yield te.Read(1)
+    yield te.PROCEED
+    return te.CONTINUE
+
+
+def test_one_that_proceeds_and_does_not_say_so_is_named() -> None:
+    with pytest.raises(AssertionError, match=r"^says_nothing_of_it yields PROCEED: say proceeds=True, so that no"):
+        check_handshake(says_nothing_of_it, [b"x"])
+
+
+@pytest.mark.parametrize("messages", [b"hello\n", "hello\n", ["hello\n"], [b"hello\n", 5], None])
+def test_messages_that_are_no_list_of_bytes_are_refused_before_the_handshake_has_them(messages: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^check_handshake\(messages=.*\) must be bytes, one for each, as in \[b'hello"
+    ):
+        check_handshake(token, messages)
+
+
+@pytest.mark.parametrize("chunk", ["hello\n", 5, None])
+def test_a_talk_in_anything_but_bytes_is_refused(chunk: Any) -> None:
+    with pytest.raises(TypeError, match=r"^converse\(chunks=.*\) must be bytes"):
+        converse(token, make_session(), chunk)
+
+
+def test_a_talk_without_a_session_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^converse\(session=b'hello'\) needs a session: write make_session\(\)$"):
+        converse(token, b"hello")  # type: ignore[arg-type]

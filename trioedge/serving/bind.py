@@ -270,6 +270,10 @@ def listen_error(address: Address, error: OSError) -> ListenError:
     why = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
         why = "in use by another process, or by another address of this edge; choose another address or stop that one"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        why += "; this machine does not have it, and tcp://0.0.0.0 is all that it has"
+    elif error.errno == errno.ENOENT:
+        why += "; make its folder, or choose another path"
     elif error.errno == errno.EACCES and address.scheme == "tcp":
         why = "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
     elif error.errno == errno.EACCES:

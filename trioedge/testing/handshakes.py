@@ -62,8 +62,12 @@ def converse(
 
     Raises:
         ConfigurationError: it is no handshake.
+        TypeError: `session` is no session, or one of `chunks` no bytes.
         Exception: of the handshake.
     """
+    if not isinstance(session, Session):
+        raise TypeError(f"converse(session={quote(session)}) needs a session: write make_session()")
+    _check_bytes("converse(chunks", chunks)
     return _talk(_open_alone(handshake, context), session, chunks, connected, background)
 
 
@@ -89,9 +93,12 @@ def check_handshake(
     Raises:
         AssertionError: names the promise that it broke.
         ConfigurationError: it is no handshake.
+        TypeError: `messages` is no list of bytes.
     """
+    _check_bytes("check_handshake(messages", messages)
     chain = _open_alone(handshake, context)
     name = name_of(handshake)
+    may_proceed = facts_of(handshake, name).proceeds
 
     def talk(*chunks: bytes) -> tuple[Conversed, dict[str, Any]]:
         client = session()
@@ -100,6 +107,9 @@ def check_handshake(
             conversed = _talk(chain, client, chunks, connected, background)
         except Exception as fault:
             raise AssertionError(f"{name} raised {quote_fault(fault)}, with {quote([*chunks])}") from fault
+        assert may_proceed or not conversed.proceeded, (
+            f"{name} yields PROCEED: say proceeds=True, so that no other handshake stands behind it"
+        )
         check_provided(chain, name, client, before)
         faults = client.end(Completed())
         assert not faults, f"a deferred clean-up of {name} raised {faults[0]!r}"
@@ -127,6 +137,11 @@ def check_handshake(
         conversed, _ = talk(*(flood[at : at + 1000] for at in range(0, len(flood), 1000)))
         assert conversed.verdict is not None, f"{name} needs more than its max_bytes: {conversed.needs!r}"
     close_parts(chain.parts, FaultsFail())
+
+
+def _check_bytes(where: str, chunks: object) -> None:
+    if not isinstance(chunks, Sequence) or not all(isinstance(each, bytes) for each in chunks):
+        raise TypeError(f"{where}={quote(chunks)}) must be bytes, one for each, as in [b'hello\\n']")
 
 
 def _same(one: Conversed, other: Conversed) -> bool:

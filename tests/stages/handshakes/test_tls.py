@@ -405,6 +405,10 @@ async def test_one_port_may_have_it_for_those_that_speak_tls(tmp_path: Path) -> 
         ({"certificates": [("a.pem", 1)]}, r"Tls: 1 is no path of a file"),
         ({"certificates": [("no.pem", "no.key")]}, r"Tls: /.*/no.pem: No such file or directory: write the path"),
         ({"min_version": "1.1"}, r"Tls\(min_version='1.1'\) must be '1.2' or '1.3'"),
+        (
+            {"client_certificate": "optional"},
+            r"Tls\(client_certificate='optional'\) needs client_ca=, the file of the auth",
+        ),
         ({"client_certificate": "no"}, r"Tls\(client_certificate='no'\) must be 'required' or 'optional'"),
         ({"seconds": 0}, r"Tls\(seconds=0\) must be a number above 0"),
         ({"alpn": [""]}, r"Tls\(alpn\) has '': write the name of a protocol"),

@@ -84,6 +84,11 @@ class Tls(Fixed):
         check_choice("Tls", "min_version", min_version, tuple(VERSIONS))
         check_choice("Tls", "client_certificate", client_certificate, ("required", "optional"))
         check_number("Tls", "seconds", seconds, above=0)
+        if client_ca is None and client_certificate != "required":
+            raise ConfigurationError(
+                f"Tls(client_certificate={client_certificate!r}) needs client_ca=, the file of the authorities that "
+                "sign clients' certificates; without it no client is asked"
+            )
         ca = None if client_ca is None else _path(client_ca)
         options = TlsOptions(_protocols(alpn), ca, client_certificate == "required", min_version)
         try:
