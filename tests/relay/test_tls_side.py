@@ -101,6 +101,24 @@ async def test_a_client_that_ends_first_gets_its_answer_and_then_close_notify(pa
         assert await over(wire) == FINISHED
 
 
+@BOTH
+@pytest.mark.parametrize("said", [True, False])
+async def test_a_client_that_closes_while_the_upstream_ends_is_cut_only_without_close_notify(
+    pairs: TlsPairs, version: str, said: bool
+) -> None:
+    async with open_wires() as wires:
+        client, wire = to_client(pairs, wires, version)
+        wire.upstream.send(b"answer")
+        assert await client.read(6) == b"answer"
+        wire.upstream.close()  # the relay meets this first, and its close_notify meets a client that has gone
+        if said:
+            client.say_end()
+        client.sock.close()
+        outcome = await over(wire)
+        assert isinstance(outcome, Completed)
+        assert outcome.reason is (Reason.FINISHED if said else Reason.RESET)
+
+
 async def test_a_client_that_is_cut_without_close_notify_is_a_reset_for_the_upstream(pairs: TlsPairs) -> None:
     async with open_wires() as wires:
         client, wire = to_client(pairs, wires)

@@ -68,6 +68,30 @@ def test_a_half_close_says_close_notify_and_receiving_goes_on(pairs: TlsPairs, v
 
 
 @BOTH
+def test_a_peer_that_has_said_close_notify_may_close_before_it_hears_ours(pairs: TlsPairs, version: str) -> None:
+    peer, near = pairs.pair(version)
+    read_all(near)
+    peer.read_now()
+    peer.send(b"thanks")
+    peer.say_end()
+    peer.sock.close()  # it answers our close_notify with a reset, which is no cut (RFC 8446 section 6.1)
+    near.shutdown(socket.SHUT_WR)
+    assert read_all(near) == b"thanks"
+    assert near.recv_into(buffer()) == 0
+
+
+@BOTH
+def test_a_peer_that_closes_without_close_notify_is_a_reset_behind_ours(pairs: TlsPairs, version: str) -> None:
+    peer, near = pairs.pair(version)
+    read_all(near)
+    peer.read_now()
+    peer.sock.close()
+    near.shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError):
+        near.recv_into(buffer())
+
+
+@BOTH
 def test_a_half_close_keeps_the_bytes_that_were_held(pairs: TlsPairs, version: str) -> None:
     peer, near = pairs.pair(version)
     read_all(near)

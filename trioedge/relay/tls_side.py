@@ -7,6 +7,7 @@ It does what `relay_side` says, and more:
 | any | its socket has more, and the peer takes it | read on: no event tells of bytes that TLS holds |
 | writable | TLS has records that the kernel has not taken | send them |
 | the peer ends | close_notify finds no room | it is sent with the next event that there is room |
+| a reset | close_notify was said | the next read tells: the peer's own close_notify, or a cut |
 | both have ended | close_notify finds no room | the session waits until it is sent, within its idle limit |
 """
 
@@ -47,6 +48,11 @@ class TlsSide(RelaySide):
             if self.queued or self.ended or not self.sock.more or self.peer.backlog is not None or self._relay.paused:
                 return
         self.ask_again()
+
+    def _note_reset(self) -> None:
+        """Leave a reset to the next read, if it may answer our close_notify: see :meth:`TlsSocket.shutdown`."""
+        if self.ended or self._relay.paused or not self.sock.said_end:
+            super()._note_reset()
 
     def look_first(self) -> None:
         """Have the reactor call it soon, because TLS may hold bytes; a task may call this."""

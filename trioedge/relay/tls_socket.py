@@ -180,7 +180,24 @@ class TlsSocket(TlsReader):
             count = _send(self, self._unsent)
             self._unsent = self._unsent[count:]
         if self._said_end:
+            self._end_sending()
+
+    @property
+    def said_end(self) -> bool:
+        """Whether it has said close_notify."""
+        return self._said_end
+
+    def _end_sending(self) -> None:
+        """End the connection's sending half.
+
+        A peer that has said its close_notify may close before ours comes (RFC 8446 section 6.1), and answers it with a
+        reset. The next read has its last words, or else the reset.
+        """
+        try:
             super().shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
 
     def shutdown(self, how: int = socket.SHUT_WR, /) -> None:  # noqa: ARG002 - a socket's shape
         """Say close_notify, and close the sending half; a second call sends what the first one could not.
