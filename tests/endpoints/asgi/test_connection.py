@@ -352,6 +352,29 @@ async def test_a_head_beyond_its_bound_is_answered_by_431(autojump_clock: MockCl
     assert not app.scopes
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"CONNECT inside.example:22 HTTP/1.1\r\nHost: inside.example:22\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: e\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n", 400),
+    ],
+)
+async def test_a_request_that_no_application_may_see_is_refused_and_the_connection_closed(
+    autojump_clock: MockClock, head: bytes, status: int
+) -> None:
+    app = Application()
+    with capture_logs() as logs:
+        async with open_edge(edge_of(app)) as world:
+            client = await world.connect()
+            await client.send(head + b"\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: e\r\n\r\n")
+            assert (await response(client.stream))[0] == status
+            assert await client.receive_all() == b""
+            assert await client.ended() == te.Completed()
+    assert not app.scopes
+    assert not [each for each in logs if each["log_level"] in ("warning", "error")]
+
+
 async def test_an_eviction_ends_a_request_at_once(autojump_clock: MockClock) -> None:
     app = Application(forever=forever)
     async with open_edge(edge_of(app)) as world:

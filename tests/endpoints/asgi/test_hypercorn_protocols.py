@@ -215,6 +215,59 @@ async def test_a_client_may_give_up_many_requests_of_an_application_that_hears_i
         assert statuses(await client.events(StreamEnded)) == [200]
 
 
+async def accepts(scope: Message, receive: Receive, send: Send) -> None:
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+UPGRADE = (
+    b"GET /deaf HTTP/1.1\r\nHost: e\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+FRAME = b"\x81\x82\0\0\0\0hi"
+EARLY = te.Completed(te.Reason.PROTOCOL, "frames of a WebSocket came before it was accepted")
+
+
+@pytest.mark.parametrize("chunks", [[UPGRADE + FRAME], [UPGRADE, FRAME]])
+async def test_frames_before_a_websocket_is_accepted_end_the_session_and_its_application(
+    autojump_clock: MockClock, chunks: list[bytes]
+) -> None:
+    app = Application(deaf)
+    with capture_logs() as logs:
+        async with open_edge(edge_of(app)) as world:
+            client = await world.connect()
+            for chunk in chunks:
+                await client.send(chunk)
+                await trio.sleep(1)
+            assert await client.ended() == EARLY
+            assert trio.current_time() <= 2
+    calls = [line for line in app.life if line.startswith("deaf")]
+    assert calls in ([], ["deaf begins", "deaf is cancelled"])
+    assert not [each for each in logs if each["log_level"] in ("warning", "error")]
+
+
+async def test_frames_before_a_websocket_of_http_2_is_accepted_end_the_session(autojump_clock: MockClock) -> None:
+    app = Application(accepts, deaf=deaf)
+    async with open_edge(edge_of(app)) as world:
+        client = H2Client(await world.connect())
+        for path in ("/", "/deaf"):
+            stream = client.connection.get_next_available_stream_id()
+            head = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", path), (":scheme", "http"),
+                    (":authority", "edge"), ("sec-websocket-version", "13")]  # fmt: skip
+            client.connection.send_headers(stream, head)
+            if path == "/":
+                assert statuses(await client.events(ResponseReceived)) == [200]
+            client.connection.send_data(stream, FRAME)
+            if path == "/":
+                (echo,) = (each for each in await client.events(DataReceived) if isinstance(each, DataReceived))
+                assert echo.data == b"\x81\x02hi"
+        await client.flush()
+        assert await client.client.ended() == EARLY
+    assert {scope["type"] for scope in app.scopes} == {"websocket"}
+
+
 async def test_a_request_of_http_2_that_is_answered_early_may_go_on_and_the_next_one_is_served(
     autojump_clock: MockClock,
 ) -> None:

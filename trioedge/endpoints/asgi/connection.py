@@ -15,6 +15,7 @@
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -29,13 +30,16 @@ from ...telemetry.observer import Observer
 from .client_side import ClientSide
 from .end_names import EndNames
 from .exchange import Exchange, refuse
-from .hypercorn_protocols import Answer, Application, HttpServer, Message, Put, Receive, Send
+from .hypercorn_protocols import Answer, Application, EarlyFramesError, HttpServer, Message, Put, Receive, Send
 from .patience import Patience
 from .watch import Watch
 
 MAX_UNDER_WAY: Final = 200
 """Calls of the application that owe their client a response: of HTTP/2, 100 that the client may have open, and as many
 that it has given up (RFC 9113 section 10.5) and whose calls have not ended."""
+
+
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 class _TooManyRequestsError(Exception):
@@ -150,8 +154,8 @@ class Connection:
         exchange = Exchange(self, scope, answer)
         self._watch.begun()
         application = self._shared.application
-        if _head_bytes(scope) > self._shared.max_head_bytes:
-            application = _too_large
+        if status := _refusal(scope, self._shared.max_head_bytes):
+            application = partial(_refuse, status)
         self.spawn(exchange.run, application)
         return exchange.put
 
@@ -212,7 +216,9 @@ class Connection:
                     await protocol.receive(data)
                 except Exception as error:  # a request that hypercorn does not refuse, and cannot read
                     detail = f"the request cannot be read: {type(error).__name__}"
-                    if isinstance(error, _TooManyRequestsError):
+                    if isinstance(error, EarlyFramesError):
+                        detail = str(error)
+                    elif isinstance(error, _TooManyRequestsError):
                         detail = f"more than {MAX_UNDER_WAY} requests under way: it gives them up too fast"
                     self.stop(Completed(Reason.PROTOCOL, detail))
                     await trio.sleep_forever()  # the cancel; the protocol is half way and takes no more calls
@@ -236,12 +242,24 @@ class Connection:
         self._watch.owes()
 
 
-def _head_bytes(scope: Message) -> int:
-    """Count the bytes of a request's target and fields."""
-    fields = sum(len(name) + len(value) for name, value in scope["headers"])
-    return fields + len(scope["raw_path"]) + len(scope["query_string"])
+def _refusal(scope: Message, max_head_bytes: int) -> int:
+    """Give the status of a request that the application does not get; 0 for any other.
+
+    Too large a head is 431 (RFC 6585 section 5). A request with both a length and a coding, which two servers may end
+    at different places, is 400 (RFC 9112 section 6.1). CONNECT is 501, because an application makes no tunnels.
+    """
+    size, framing = len(scope["raw_path"]) + len(scope["query_string"]), set()
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+        if name in _FRAMING:
+            framing.add(name)
+    if size > max_head_bytes:
+        return 431
+    if len(framing) > 1:
+        return 400
+    return 501 if scope.get("method") == "CONNECT" else 0
 
 
-async def _too_large(scope: Message, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an application's shape
-    """Refuse a request, in place of the application (RFC 6585 section 5)."""
-    await refuse(send, scope, 431)
+async def _refuse(status: int, scope: Message, receive: Receive, send: Send) -> None:  # noqa: ARG001 - as called
+    """Refuse a request, in place of the application."""
+    await refuse(send, scope, status)

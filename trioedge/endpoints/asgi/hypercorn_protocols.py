@@ -8,14 +8,16 @@ them.
 
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import hypercorn.trio
 import trio
 from hypercorn.config import Config, Sockets
 from hypercorn.events import Closed, RawData
+from hypercorn.protocol.events import Body, Data
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
@@ -32,6 +34,7 @@ Put: TypeAlias = Callable[[Message], Awaitable[None]]
 Answer: TypeAlias = Callable[[Message | None], Awaitable[None]]
 
 _CLOSED: Final = Closed()
+_UNANSWERED: Final = ASGIWebsocketState.HANDSHAKE
 
 
 class Caller(Protocol):
@@ -148,8 +151,44 @@ class HttpProtocol:
             await self.end()
 
 
+class EarlyFramesError(Exception):
+    """The client has not waited for its WebSocket (RFC 6455 section 4.1)."""
+
+    def __init__(self) -> None:
+        super().__init__("frames of a WebSocket came before it was accepted")
+
+
+class _WebSocket:
+    """A WebSocket whose client must wait for the answer: hypercorn's own refuses it, and does not tell its application.
+
+    Attributes:
+        idle: it is over.
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: WSStream) -> None:
+        self._stream = stream
+
+    @property
+    def idle(self) -> bool:
+        return self._stream.idle
+
+    async def handle(self, event: Any) -> None:
+        """Take an event; one with bytes before the answer raises :class:`EarlyFramesError`."""
+        stream = self._stream
+        if isinstance(event, (Body, Data)) and event.data and not stream.closed and stream.state is _UNANSWERED:
+            raise EarlyFramesError
+        await stream.handle(event)
+
+
 class _Single(H11Protocol):
     """HTTP/1.1 that ignores an upgrade to HTTP/2, which RFC 9113 has removed: hypercorn's own fails now and then."""
+
+    async def _create_stream(self, request: Any) -> None:
+        await super()._create_stream(request)
+        if isinstance(self.stream, WSStream):
+            self.stream = cast(Any, _WebSocket(self.stream))
 
     async def _check_protocol(self, event: Any) -> None:
         if not any(name == b"upgrade" and value.strip().lower() == b"h2c" for name, value in event.headers):
@@ -166,6 +205,9 @@ class _Multiplexed(H2Protocol):
 
 class _Streams(dict[int, Any]):
     """The streams of a connection by number; those that are over take every event."""
+
+    def __setitem__(self, number: int, stream: Any) -> None:
+        super().__setitem__(number, _WebSocket(stream) if isinstance(stream, WSStream) else stream)
 
     def __missing__(self, number: int) -> "_Streams":
         return self
