@@ -4,11 +4,18 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.applications import Message, Receive, Send, answer, hello
 from tests.support.cancels import cancel_at_every_step
-from trioedge.endpoints.asgi.exchange import INBOX_BYTES, PART_BYTES, ClientGoneError, Exchange, IncompleteResponseError
+from trioedge.endpoints.asgi.exchange import (
+    INBOX_BYTES,
+    MESSAGE_BYTES,
+    PART_BYTES,
+    ClientGoneError,
+    Exchange,
+    IncompleteResponseError,
+)  # fmt: skip
 
 HTTP: Message = {"type": "http", "http_version": "1.1"}
 WEBSOCKET: Message = {"type": "websocket", "http_version": "1.1"}
@@ -120,13 +127,38 @@ async def test_a_response_with_trailers_is_complete_behind_them() -> None:
 async def test_a_body_that_is_not_received_keeps_the_client_waiting() -> None:
     exchange = Owner().exchange()
     async with trio.open_nursery() as nursery:
-        await exchange.put(body(INBOX_BYTES - 1))
+        await exchange.put(body(INBOX_BYTES - MESSAGE_BYTES - 1))
         nursery.start_soon(exchange.put, body(1))
         await wait_all_tasks_blocked()
         assert len(nursery.child_tasks) == 1
         await exchange.receive()
         await wait_all_tasks_blocked()
         assert not nursery.child_tasks
+
+
+async def test_messages_without_a_body_keep_the_client_waiting_too(autojump_clock: MockClock) -> None:
+    exchange = Owner().exchange(WEBSOCKET)
+    taken = 0
+    with trio.move_on_after(1) as scope:
+        while taken < INBOX_BYTES:
+            await exchange.put({"type": "websocket.receive", "text": ""})
+            taken += 1
+    assert scope.cancelled_caught
+    assert taken == INBOX_BYTES // MESSAGE_BYTES - 1
+
+
+@pytest.mark.parametrize("scope", [HTTP, WEBSOCKET])
+async def test_what_comes_behind_an_answer_and_is_not_received_is_bounded(scope: Message) -> None:
+    exchange = Owner().exchange(scope)
+    if scope is HTTP:
+        await answer(exchange.send)
+    else:
+        await exchange.send({"type": "websocket.close"})
+    for _ in range(10):
+        await exchange.put(body(INBOX_BYTES // 2))
+    received = [await exchange.receive() for _ in range(5)]
+    assert [each["type"] for each in received[:2]] == ["http.request"] * 2
+    assert {each["type"] for each in received[2:]} == {f"{scope['type']}.disconnect"}
 
 
 async def test_an_answer_frees_a_client_that_waits() -> None:

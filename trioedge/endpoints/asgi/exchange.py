@@ -25,9 +25,16 @@ from .hypercorn_protocols import Answer, Application, Message
 INBOX_BYTES: Final = 32_768
 """Bytes of bodies that wait for the application before the client is no longer read."""
 
+MESSAGE_BYTES: Final = 256
+"""The bytes that a message counts besides those of its body, because a client may send any number of empty ones."""
+
 PART_BYTES: Final = 32_768
 """The most bytes of a body that the protocol has at a time where it copies them, between marks of length."""
 
+_LEFT: Final[dict[str, Message]] = {
+    "http": {"type": "http.disconnect"},
+    "websocket": {"type": "websocket.disconnect", "code": 1005},
+}
 _EMPTY: Final[Message] = {"type": "http.response.body", "body": b""}
 
 
@@ -100,7 +107,7 @@ class Exchange:
         self._owner = owner
         self._answer = answer
         self._inbox: deque[Message] = deque()
-        self._waiting = 0  # bytes of bodies in the inbox
+        self._waiting = 0  # bytes of the messages in the inbox
         self._reader = trio.lowlevel.ParkingLot()  # the application, for a message
         self._writer = trio.lowlevel.ParkingLot()  # the connection, for room
         self._last: Message | None = None  # the client has left
@@ -111,11 +118,17 @@ class Exchange:
     # For the protocol.
 
     async def put(self, message: Message) -> None:
-        """Take a message for the application; wait while it has too many bytes to read, unless it has answered."""
+        """Take a message for the application; wait while it has too many bytes to read, unless it has answered.
+
+        One that has answered, and leaves too many bytes unread, gets no more of them: for it the client has left.
+        """
+        if self.complete and self._waiting >= INBOX_BYTES:
+            message = _LEFT[self.scope["type"]]
         if message["type"].endswith("disconnect"):
             if self._last is None:
                 self._last = message
             self._reader.unpark_all()
+        if self._last is not None:  # and behind it nothing, or a body would have a hole
             return
         self._inbox.append(message)
         self._waiting += _size(message)
@@ -255,4 +268,4 @@ def _says_length(head: Message) -> bool:
 
 def _size(message: Message) -> int:
     body = message.get("body") or message.get("bytes") or message.get("text") or b""
-    return len(body)
+    return len(body) + MESSAGE_BYTES
