@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioedge.addresses.address import parse_address
+from trioedge.addresses.address import packed_ip, parse_address
 from trioedge.addresses.destination_rules import UNMATCHED, AddressRules, DestinationRules
 from trioedge.errors import RulesError
 
@@ -114,6 +114,27 @@ def test_a_name_that_no_entry_accepts_goes_to_addresses_that_an_entry_accepts() 
     assert refusal(judged, "192.0.2.1", 22) == UNMATCHED
     assert refusal(judged, "10.9.0.1", 22) == "is rejected by 10.9.0.0/16"
     assert refusal(rules.judge("tcp://example.com:22"), "192.0.2.1", 22) == "", "the name is accepted already"
+
+
+@pytest.mark.parametrize(
+    ("entry", "host"),
+    [
+        ("127.0.0.0/8", "0.0.0.0"),
+        ("::1", "::"),
+        ("127.0.0.1", "::"),
+        ("203.0.113.0/24", "64:ff9b::203.0.113.7"),
+        ("203.0.113.0/24:443", "2002:cb00:7107::1"),
+        ("203.0.113.7", "::203.0.113.7"),
+        ("203.0.113.7", "2001:0:cb00:7107::1"),
+    ],
+)
+def test_an_entry_rejects_the_addresses_that_lead_to_its_own_and_accepts_none_of_them(entry: str, host: str) -> None:
+    destination = f"tcp://{f'[{host}]' if ':' in host else host}:443"
+    assert DestinationRules(reject=[entry]).judge(destination) == entry
+    assert DestinationRules(accept=[entry]).judge(destination) == UNMATCHED
+    by_address = DestinationRules(reject=[entry]).judge("tcp://a.example:443")
+    assert isinstance(by_address, AddressRules)
+    assert by_address.refusal(packed_ip(host) or b"", 443) == f"is rejected by {entry}"
 
 
 def test_without_networks_no_address_is_judged() -> None:

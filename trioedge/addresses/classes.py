@@ -120,6 +120,7 @@ def _tabulate(size: int) -> tuple[list[bytes], list[tuple[AddressClass, _Embedde
     return table.starts, [meaning for meaning in table.values if meaning is not None]
 
 
+_THIS_MACHINE: Final = (b"\x7f\0\0\1", bytes(15) + b"\1")
 _TABLES: Final = {size: _tabulate(size) for size in (4, 16)}
 
 
@@ -140,3 +141,18 @@ def classify(packed: bytes) -> AddressClass:
     if embedded is None:
         return own
     return max((own, *map(classify, embedded(packed))), key=_HARM.__getitem__)
+
+
+def leads_to(packed: bytes) -> tuple[bytes, ...]:
+    """Return the other addresses at which a connect to a packed address may arrive, packed; usually none. 0.2 µs.
+
+    IPv6 leads to the IPv4 addresses that it embeds, and an unspecified address to this machine.
+
+    Raises:
+        KeyError: `packed` has another size.
+    """
+    starts, meanings = _TABLES[len(packed)]
+    own, embedded = meanings[bisect_right(starts, packed) - 1]
+    if own is AddressClass.UNSPECIFIED:
+        return _THIS_MACHINE
+    return embedded(packed) if embedded is not None else ()
