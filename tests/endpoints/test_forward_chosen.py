@@ -319,7 +319,6 @@ async def test_a_destination_does_not_move_a_forward_with_a_destination_of_its_o
     assert await asked_for("tcp://one.test:1", quietly_to_example) == ["tcp://one.test:1"]
 
 
-
 @te.middleware
 async def waits(session: te.Session, call_next: te.Handler) -> te.Outcome:
     await trio.lowlevel.checkpoint()
