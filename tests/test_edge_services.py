@@ -1,6 +1,7 @@
 """Whole edges under a control plane: whose session it is, and control planes that are silent, late or broken."""
 
 import errno
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,16 @@ async def test_a_session_named_behind_a_middleware_moves_from_the_unnamed_servic
         assert (a.live, edge.services["a"].live, unnamed.live) == (0, 1, 0)
 
 
-@pytest.mark.parametrize("control", ["services.toml", object(), te.Policy()])
-def test_an_object_without_run_is_refused_as_control_plane(control: Any) -> None:
-    with pytest.raises(te.ConfigurationError, match=r"is no control plane: it needs async run\(link\)"):
+@pytest.mark.parametrize(
+    ("control", "mend"),
+    [
+        ("services.toml", "write control=te.FileControl('services.toml')"),
+        (object(), "it needs async run(link)"),
+        (te.Policy(), "it needs async run(link)"),
+    ],
+)
+def test_an_object_without_run_is_refused_as_control_plane(control: Any, mend: str) -> None:
+    with pytest.raises(te.ConfigurationError, match=re.escape(f"is no control plane: {mend}")):
         make_edge(control)
 
 

@@ -48,7 +48,7 @@ def test_a_signal_ends_an_edge_that_waits_for_its_first_snapshot(a_process_of_it
         (
             make_edge(te.MemoryControl({"default": te.Policy(session_rate=0, preconnect=1)})),
             te.ConfigurationError,
-            "services.default.session_rate = 0 must be a number above 0; services.default.preconnect = 1 needs an",
+            "services.default.session_rate = 0 must be a number above 0; services.default.preconnect = 1 needs a",
         ),
         (
             make_edge(te.FileControl("/nowhere/services.toml")),

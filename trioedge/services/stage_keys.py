@@ -91,7 +91,8 @@ class StageKeys:
 
     def unread(self, tables: Sequence[str], path: str) -> str:
         """Return the fault of tables of a service that no stage reads."""
-        return f"{path} has no table {unknown_keys(tables, (*self, *FATES))}: {self._otherwise or self._why(tables)}"
+        meant = () if tables[0] in STAGE_OF else (*self, *FATES)  # a stage that ships reads it, so it is no typo
+        return f"{path} has no table {unknown_keys(tables, meant)}: {self._otherwise or self._why(tables)}"
 
     def faults(self, stages: object, path: str) -> Iterator[str]:
         """Check ``Policy.stages`` as a program made them.
