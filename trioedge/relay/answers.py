@@ -12,7 +12,7 @@ from ..loop.parting import PARTING_BYTES, PARTING_SECONDS, part
 from ..loop.reactor import Reactor
 from ..session.session import Session
 from ..session.stage import Handler
-from ..session.surroundings import FaultLog
+from ..session.surroundings import FaultLog, PendingAnswer
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.observer import STOPS
 from .direction import BROKEN
@@ -42,7 +42,7 @@ def answer_connected(session: Session, sock: socket.SocketType, log: FaultLog) -
     except STOPS:
         raise
     except BaseException as fault:
-        log.fault("handshake failed", fault, session=session.id)
+        log.fault("handshake failed", fault, session=session.id, stage=answer.name)
         return Completed(Reason.FAULT, quote_fault(fault))
     try:
         if words and sock.send(words) < len(words):
@@ -72,27 +72,38 @@ def answer_refused(
     answer = session.take_answer() if session.cut_reason is None else None
     if answer is None:
         return False
-    words = b""
-    try:
-        words = answer.refused(outcome)
-    except STOPS:
-        raise
-    except BaseException as fault:
-        log.fault("handshake failed", fault, session=session.id)
-    part(reactor, sock, words)
+    part(reactor, sock, _last_words(answer, session, outcome, log))
     return True
 
 
-def answer_on_use(session: Session) -> tuple[bytes, Callable[[], object]]:
+def _last_words(answer: PendingAnswer, session: Session, outcome: Outcome, log: FaultLog) -> bytes:
+    """Give the bytes for a client that has no upstream; none of a handshake that raises, which is logged."""
+    try:
+        return answer.refused(outcome)
+    except STOPS:
+        raise
+    except BaseException as fault:
+        log.fault("handshake failed", fault, session=session.id, stage=answer.name)
+        return b""
+
+
+def answer_on_use(session: Session, log: FaultLog) -> tuple[bytes, Callable[[], object]]:
     """Give the bytes that tell the client that it is connected, because a stage uses its stream now.
 
     Returns:
-        The bytes, and a function for when they are sent, which cuts a session that its handshake refuses.
+        The bytes, and a function for when they are sent, which cuts a session that its handshake refuses, or whose
+        handshake raised: that is logged.
     """
     answer = session.take_answer()
     if answer is None:
         return b"", _nothing
-    words, verdict = answer.connected()
+    try:
+        words, verdict = answer.connected()
+    except STOPS:
+        raise
+    except BaseException as fault:
+        log.fault("handshake failed", fault, session=session.id, stage=answer.name)
+        return b"", partial(session.cut, Reason.FAULT, quote_fault(fault))
     return words, partial(session.cut, verdict.reason, verdict.detail) if type(verdict) is Reject else _nothing
 
 
@@ -100,7 +111,9 @@ def _nothing() -> None:
     """Do nothing behind the words of a handshake that does not refuse."""
 
 
-async def answer_behind(session: Session, stream: PlainStream | BareReplayStream, call_next: Handler) -> Outcome:
+async def answer_behind(
+    session: Session, stream: PlainStream | BareReplayStream, call_next: Handler, log: FaultLog
+) -> Outcome:
     """Run the rest of a chain behind a handshake that has proceeded.
 
     The client gets its answer when the rest first uses `stream`, or when it has come to nothing.
@@ -109,15 +122,16 @@ async def answer_behind(session: Session, stream: PlainStream | BareReplayStream
         session: the session.
         stream: the client's, as the handshake had it.
         call_next: the rest of the chain.
+        log: logs an exception of the handshake.
     """
-    stream.before_use = partial(answer_on_use, session)
+    stream.before_use = partial(answer_on_use, session, log)
     try:
         outcome = await call_next(session)
     finally:
         stream.before_use = None  # it would be a cycle
     answer = session.take_answer()
     if answer is not None and session.cut_reason is None:
-        await part_stream(stream, answer.refused(outcome))
+        await part_stream(stream, _last_words(answer, session, outcome, log))
     return outcome
 
 

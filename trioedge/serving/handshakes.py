@@ -38,6 +38,7 @@ from ..telemetry.observer import STOPS, Observer
 from .background import BUSY, BackgroundAnswers
 from .deciding import refusal_by
 from .handshake_input import LEFT, HandshakeInput
+from .talking import Talking, close_conversation
 
 _GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
 _DEAF: Final = Reject(Reason.HANDSHAKE, "the client does not read")
@@ -95,28 +96,16 @@ class Handshakes:
         self.waiting[talk] = None
 
 
-class Talk(HandshakeInput):
+class Talk(HandshakeInput, Talking):
     """The carrier of a session whose client is in its handshakes."""
 
     __slots__ = ("_handshakes", "_sent", "_session")
-
-    phase = "handshaking"
-    pacing = ""
-    began_at: float | None = None
-    bytes_up = 0
-    bytes_down = 0
 
     def __init__(self, handshakes: Handshakes, session: Session, sock: socket.SocketType) -> None:
         super().__init__(handshakes.chained, handshakes.reactor, sock)
         self._handshakes = handshakes
         self._session = session
         self._sent = False
-
-    def queued(self) -> tuple[int, int]:
-        return 0, 0
-
-    def pace(self, down_rate: float, up_rate: float) -> None:
-        """Do nothing yet: the relay reads the session's rates when it begins."""
 
     def cut(self, reason: Reason) -> None:
         self._end(Completed(reason))
@@ -283,16 +272,6 @@ class Talk(HandshakeInput):
         if conversation is not None:
             conversation.settle(refused=True)
             if not conversation.proceeded:
-                _close(conversation, session, handshakes.log)
+                close_conversation(conversation, session, handshakes.log)
         session.carrier = None
         handshakes.ended(session, outcome)
-
-
-def _close(conversation: Conversation, session: Session, log: Observer) -> None:
-    """Close a handshake that may not be at its end; its exception is logged."""
-    try:
-        conversation.close()
-    except STOPS:
-        raise
-    except BaseException as fault:
-        log.fault("handshake failed", fault, session=session.id)

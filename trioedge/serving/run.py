@@ -201,7 +201,7 @@ class Run:
         calls.way_out = open_outbound(outbound, context)
         answers = BackgroundAnswers(reactor.refresh)
         self.chain = chain = open_chain(
-            outline, context, clock=time.perf_counter_ns, drive=StreamHandshakes(answers).drive
+            outline, context, clock=time.perf_counter_ns, drive=StreamHandshakes(answers, self._log).drive
         )
         supervisor.applier.rechecks = _rechecks(chain)
         supervisor.applier.needs_destination = outline.needs_destination

@@ -236,7 +236,7 @@ class Sessions:
         if prefetched:
             stream.unread(prefetched)
         if session.answer is not None:
-            handle = partial(answer_behind, stream=stream, call_next=self._behind)
+            handle = partial(answer_behind, stream=stream, call_next=self._behind, log=self._log)
         self._tasks.start(session, stream, handle)
 
     def _refuse(self, session: Session, sock: socket.SocketType, refusal: Reject) -> None:

@@ -6,6 +6,7 @@ They do the same as in the reactor, see :mod:`.handshakes`; here the session's o
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
+from typing import Final
 
 import trio
 
@@ -19,18 +20,28 @@ from ..session.conversation import ChainedHandshake, Conversation
 from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
 from ..session.session import Session
 from ..session.stage import Handler
-from ..session.verdict import Outcome, Reason, Reject, Verdict
-from ..telemetry.observer import parted
+from ..session.verdict import Completed, Outcome, Reason, Reject
+from ..telemetry.observer import Observer, parted
 from .background import BUSY, BackgroundAnswers, TooManyAnswersError
+from .deciding import refusal_by
 from .handshake_input import LEFT
+from .talking import Talking, close_conversation
+
+_TALKING: Final = Talking()
 
 
 class StreamHandshakes:
     """Runs handshakes in the tasks of sessions."""
 
-    def __init__(self, answers: BackgroundAnswers) -> None:
-        """Run none yet; `answers` awaits what handshakes ask in the background."""
+    def __init__(self, answers: BackgroundAnswers, log: Observer) -> None:
+        """Run none yet.
+
+        Args:
+            answers: awaits what handshakes ask in the background.
+            log: logs faults.
+        """
         self._answers = answers
+        self._log = log
 
     async def drive(self, chained: Sequence[ChainedHandshake], session: Session, call_next: Handler) -> Outcome:
         """Run handshakes and the decisions behind each, then the rest of the chain.
@@ -40,25 +51,48 @@ class StreamHandshakes:
         held = bytearray()
         sent = False
         for each in chained:
-            talk = _StreamTalk(each, session, held, self._answers)
-            refusal: Reject | None = None
-            ended = False
+            session.carrier = _TALKING
             try:
-                refusal = await talk.run()
-                ended = True
+                talk = _StreamTalk(each, session, held, self._answers)
+                refusal = await self._run(talk, session)
+            except BaseException as raised:
+                return self._fault(session, each.name, raised)
             finally:
-                talk.conversation.settle(refused=refusal is not None or not ended)
-                if not talk.conversation.proceeded:
-                    talk.conversation.close()
+                session.carrier = None
             sent = sent or talk.sent
             if refusal is None:
-                verdict: Verdict | None = session.refusal or each.decide(session)
-                refusal = verdict if type(verdict) is Reject else None
+                refusal = session.refusal or refusal_by(each.decide, session, self._log)
             if refusal is not None and session.answer is None:
                 if sent:
                     await part_stream(session.stream)
                 return refusal
         return await self._rest(session, held, refusal, call_next)
+
+    async def _run(self, talk: "_StreamTalk", session: Session) -> Reject | None:
+        """Run one handshake, and note how that ended; gives its refusal."""
+        refusal: Reject | None = None
+        ended = False
+        try:
+            refusal = await talk.run()
+            ended = True
+        finally:
+            talk.conversation.settle(refused=refusal is not None or not ended)
+            if not talk.conversation.proceeded:
+                close_conversation(talk.conversation, session, self._log)
+        return refusal
+
+    def _fault(self, session: Session, stage: str, raised: BaseException) -> Completed:
+        """Log the fault in an exception of a handshake; raise the part of it that is a cancel or ends the process."""
+        stop, fault = parted(raised)
+        try:
+            if fault is None:
+                raise raised
+            self._log.fault("handshake failed", fault, session=session.id, stage=stage)
+            if stop is not None:
+                raise stop from None
+            return Completed(Reason.FAULT, quote_fault(fault))
+        finally:
+            del raised, stop, fault  # a traceback has this frame: with them it would be a cycle
 
     async def _rest(self, session: Session, held: bytearray, refusal: Reject | None, call_next: Handler) -> Outcome:
         """Run the rest of the chain, or only tell the client of a handshake that proceeded that it is refused."""
@@ -68,7 +102,8 @@ class StreamHandshakes:
             session.stream.unread(bytes(held))
         if session.answer is None:
             return await call_next(session)
-        return await answer_behind(session, session.stream, call_next if refusal is None else _giving(refusal))
+        rest = call_next if refusal is None else _giving(refusal)
+        return await answer_behind(session, session.stream, rest, self._log)
 
 
 def _giving(refusal: Reject) -> Handler:

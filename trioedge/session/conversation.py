@@ -92,6 +92,11 @@ class Conversation:
         self.proceeded = self._settled = self._running = self._closed = False
 
     @property
+    def name(self) -> str:
+        """Of its stage, for people."""
+        return self._handshake.name
+
+    @property
     def room(self) -> int:
         """How many more bytes of the client it may need; above 0 while it waits for some."""
         return self._handshake.max_bytes - self._taken - len(self.held)

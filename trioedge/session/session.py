@@ -73,7 +73,7 @@ class Session(SessionFields):
 
     @property
     def phase(self) -> str:
-        """``deciding``, ``handshaking`` without a task, ``handling``, ``connecting``, ``relaying`` or ``ended``."""
+        """``deciding``, ``handshaking``, ``handling``, ``connecting``, ``relaying`` or ``ended``."""
         if self._outcome is not None:
             return "ended"
         if self._carrier is not None:

@@ -89,6 +89,10 @@ class Carrier(Protocol):
 class PendingAnswer(Protocol):
     """A handshake that has proceeded, and that has yet to tell the client how the connect ended."""
 
+    @property
+    def name(self) -> str:
+        """Of its stage, for people."""
+
     def connected(self) -> tuple[bytes, Verdict]:
         """Give the bytes for a client that is connected, and the handshake's verdict."""
 

@@ -245,6 +245,15 @@ def test_a_decision_that_returns_nonsense_is_a_fault() -> None:
         converse(te.Detect({b"a": nonsense}), make_session(), b"a")
 
 
+def test_a_decision_that_raises_behind_a_handshake_that_proceeds_fails_a_check() -> None:
+    @te.decision
+    def raises(session: te.Session) -> te.Verdict:
+        raise LookupError("a bug")
+
+    with pytest.raises(AssertionError, match="decision failed: LookupError"):
+        converse(te.Detect({b"\4": [te.Socks(), raises]}), make_session(), b"\4\1\0\x50\xc0\0\2\1\0")
+
+
 # Recipes among them.
 
 

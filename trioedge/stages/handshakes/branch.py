@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | a decision | its turn | asked; a refusal ends the branch |
 | a handshake | its turn | its commands go to the driver; a refusal ends the branch |
-| a handshake | it proceeds | the decisions behind it are asked first; a refusal of theirs is its answer |
+| a handshake | it proceeds | the decisions behind it are asked first; a refusal or a fault of theirs is its answer |
 | the last one | CONTINUE | the chain goes on |
 """
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from ...errors import ConfigurationError
+from ...errors import ENDS, ConfigurationError, quote_fault
 from ...session.handshake import PROCEED, Command, Send, Steps
 from ...session.kinds import DECISION, HANDSHAKE, MIDDLEWARE, checked, facts_of, kind_of, live_stage, name_of
 from ...session.outline import check_facts, check_handshakes
 from ...session.session import Session
 from ...session.stage import Decision, Facts
-from ...session.verdict import CONTINUE, Reject, Verdict
+from ...session.surroundings import FaultLog
+from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from .route import Route, provided_by, read_route
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Branch:
         for number, (kind, stage) in enumerate(zip(self.kinds, self.stages, strict=True), 1):
             live.append((kind, live_stage(stage, context, kind, f"{self.where}: stage {number} ({name_of(stage)})")))
             opened.append(live[-1][1])
-        return LiveBranch(live, self.route)
+        return LiveBranch(live, self.route, context.log)
 
 
 def read_branch(written: object, where: str) -> Branch:
@@ -115,11 +116,12 @@ def read_branch(written: object, where: str) -> Branch:
 class LiveBranch:
     """A branch of one run of an edge."""
 
-    __slots__ = ("_route", "_stages")
+    __slots__ = ("_log", "_route", "_stages")
 
-    def __init__(self, stages: Sequence[tuple[str, Any]], route: Route | None) -> None:
+    def __init__(self, stages: Sequence[tuple[str, Any]], route: Route | None, log: FaultLog) -> None:
         self._stages = tuple(stages)  # the kind of each, and it
         self._route = route
+        self._log = log  # of exceptions that decisions raise
 
     def converse(self, session: Session) -> Steps:
         """Have each stage decide or converse, in order."""
@@ -172,11 +174,20 @@ class LiveBranch:
                 step, answer = steps.throw, fault
 
     def _refusal(self, session: Session, number: int) -> Reject | None:
-        """Ask the decisions from `number` on, behind a handshake that proceeds; None if all go on."""
+        """Ask the decisions from `number` on, behind a handshake that proceeds; None if all go on.
+
+        One that raises refuses, as in a chain, so that the client hears of it.
+        """
         if session.refusal is not None:
             return session.refusal
         for _, stage in self._stages[number:]:
-            verdict = _decided(stage, session)
+            try:
+                verdict = _decided(stage, session)
+            except ENDS:
+                raise
+            except BaseException as fault:
+                self._log.fault("decision failed", fault, session=session.id, source=session.source)
+                return Reject(Reason.FAULT, quote_fault(fault))
             if verdict is not CONTINUE:
                 return verdict
         return None
