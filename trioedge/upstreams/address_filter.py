@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import attrs
+
 from ..addresses.address import Address, packed_ip
 from ..addresses.classes import AddressClass, classify
 from ..addresses.destination_rules import AddressRules
@@ -82,29 +84,34 @@ class AddressFilter:
         return _forbidden(f"{host} is {article} {kind.replace('_', '-')} address", kind)
 
 
-def judged_by(rules: Sequence[AddressRules], permit: Permit | None) -> Permit | None:
-    """Give the filter that also removes the addresses which the rules of a session refuse.
+@attrs.frozen(eq=False)
+class RulesFilter:
+    """Also removes the addresses that the rules of a session refuse; a name must be resolved here for that.
 
-    Args:
-        rules: all of which must accept an address; usually none.
+    Attributes:
+        rules: all of which must accept an address.
         permit: the filter for every session.
     """
-    if not rules:
-        return permit
 
-    def permit_and_judge(destination: Address, answer: Answer) -> Answer:
+    rules: Sequence[AddressRules]
+    permit: Permit | None
+
+    def __call__(self, destination: Address, answer: Answer) -> Answer:
         """Remove addresses; an answer without one that is left is an error with reason ``destination``."""
-        if permit is not None:
-            answer = permit(destination, answer)
+        if self.permit is not None:
+            answer = self.permit(destination, answer)
         if isinstance(answer, UpstreamError):
             return answer
-        refusals = [_refusal(rules, where, destination.port) for where in answer]
+        refusals = [_refusal(self.rules, where, destination.port) for where in answer]
         if not any(refusals):
             return answer
         accepted = tuple(where for where, refusal in zip(answer, refusals, strict=True) if not refusal)
         return accepted or UpstreamError(Reason.DESTINATION, f"{destination}: {next(filter(None, refusals))}")
 
-    return permit_and_judge
+
+def judged_by(rules: Sequence[AddressRules], permit: Permit | None) -> Permit | None:
+    """Give the filter for a session that has rules of its own; usually it has none."""
+    return RulesFilter(rules, permit) if rules else permit
 
 
 def _refusal(rules: Sequence[AddressRules], where: SocketAddress, port: int) -> str:

@@ -180,8 +180,8 @@ def trioedge_resolver() -> Any:
     return lambda reactor, fake: Resolver(reactor, fake, HostsFile(NO_HOSTS))
 
 
-def routed(*urls: str, to: str, **changes: Any) -> te.Edge:
-    """Make an edge whose stage names the destination, so that `allow` judges it."""
+def routed(*urls: str, to: str, behind: tuple[object, ...] = (), **changes: Any) -> te.Edge:
+    """Make an edge whose stage names the destination, so that `allow` judges it, and stages behind that one."""
 
     @te.decision(provides=("destination",))
     def route(session: te.Session) -> te.Verdict:
@@ -189,7 +189,7 @@ def routed(*urls: str, to: str, **changes: Any) -> te.Edge:
         return te.CONTINUE
 
     endpoint = te.Forward(outbound=te.Via(*urls, **changes), retries=0)
-    return te.Edge("tcp://127.0.0.1:0", [route], endpoint)
+    return te.Edge("tcp://127.0.0.1:0", [route, *behind], endpoint)
 
 
 async def test_the_edge_resolves_names_and_the_proxy_is_asked_for_the_permitted_address(names: FakeNames) -> None:
@@ -210,6 +210,24 @@ async def test_with_remote_names_the_proxy_is_asked_for_the_name_and_literals_ar
         edge = routed(proxy.url, to="tcp://10.0.0.1:80", remote_names=True)
         assert (await reason_of(edge))[0] is te.Reason.UPSTREAM_FORBIDDEN
     assert names.asked == []
+
+
+async def test_a_name_that_networks_judge_is_resolved_by_the_edge_with_remote_names_too(names: FakeNames) -> None:
+    async with server() as upstream, proxies.socks5(leads_to=upstream) as proxy:
+
+        def judged(**entries: list[str]) -> te.Edge:
+            match = te.DestinationMatch(**entries)
+            return routed(proxy.url, to="tcp://web.test:80", behind=(match,), remote_names=True)
+
+        assert (await reason_of(judged(reject=["93.184.0.0/16"])))[0] is te.Reason.DESTINATION
+        assert (await reason_of(judged(accept=["8.8.8.0/24"])))[0] is te.Reason.DESTINATION
+        assert proxy.asked == []
+        async with serving(judged(reject=["8.8.8.0/24"])) as port:
+            assert await pong(port) == b"ping"
+        assert proxy.asked == ["93.184.215.14:80"]
+        async with serving(judged(accept=["web.test"])) as port:
+            assert await pong(port) == b"ping"
+        assert proxy.asked[1:] == ["web.test:80"]
 
 
 async def test_the_next_address_is_asked_for_if_the_proxy_cannot_reach_the_first(names: FakeNames) -> None:

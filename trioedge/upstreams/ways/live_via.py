@@ -11,6 +11,7 @@ import trio
 from ...addresses.address import Address
 from ...services.context import EdgeContext
 from ...session.verdict import Reason
+from ..address_filter import RulesFilter
 from ..attempt import Attempt, ConnectCallback
 from ..connector import Connector, Target
 from ..errors import UpstreamError
@@ -46,7 +47,7 @@ class LiveVia:
 
     def warm(self, target: Target, failed: Callable[[UpstreamError], object]) -> None:
         """Resolve the destination's name before the first connect, unless a proxy resolves it."""
-        if not self._leaves(target.address):
+        if not self._leaves(target):
             self._connector.warm(target, failed)
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:  # noqa: ARG002 - a protocol's shape
@@ -66,13 +67,13 @@ class LiveVia:
             return await retried(partial(self._connect, target.address, hosts), target)
         raise UpstreamError(Reason.UPSTREAM_TIMEOUT, f"{target.address}: no connection in time, via {self._last}")
 
-    def _leaves(self, address: Address) -> bool:
-        """Return whether the last proxy resolves the name of a destination."""
-        return self._remote_names and not address.literal
+    def _leaves(self, target: Target) -> bool:
+        """Return whether the last proxy resolves the name; not one whose addresses a session's rules judge."""
+        return self._remote_names and not target.address.literal and not isinstance(target.permit, RulesFilter)
 
     async def _hosts(self, target: Target) -> list[str]:
         """Give what the last proxy is asked for: the name, or the addresses that may be connected to."""
-        if self._leaves(target.address):
+        if self._leaves(target):
             return [target.address.host]
         answer = await resolved(self._resolver, target.address, target.asker)
         answer = target.permitted(answer)

@@ -19,7 +19,8 @@ class Via(Fixed):
 
     The edge resolves the destination's name, and judges its addresses, before it asks a proxy for one of them. With
     `remote_names` the last proxy resolves it: then ``Forward(allow=…)`` judges destinations that are written as
-    addresses only, and a name may lead the proxy anywhere.
+    addresses only, and a name may lead the proxy anywhere. A name that the networks of a :class:`.DestinationMatch`
+    are to judge is resolved by the edge all the same.
     """
 
     def __init__(
