@@ -12,7 +12,8 @@ from tests.support.cancels import cancelled_before, left_open
 from tests.support.members import address, balanced_edge, member_of, members, open_balanced, quiet
 from tests.support.middlewares import read_ahead, wrap
 from tests.support.ports import closed_port, deaf_port
-from tests.support.wires import connect, receive_exactly, serving
+from tests.support.tls import client_context, server_context
+from tests.support.wires import connect, receive_exactly, server, serving
 from trioedge.relay.stream_relay import close_hard
 from trioedge.testing import make_session
 from trioedge.upstreams import attempt
@@ -126,6 +127,23 @@ async def test_a_connect_to_another_member_that_raises_ends_the_session_and_no_o
         assert await ended(edge, port) == {te.Reason.FAULT: 1}
         assert await ended(edge, port) == {te.Reason.FAULT: 1, te.Reason.UPSTREAM_REFUSED: 1}
         assert [each.live for each in edge.statistics().members] == [0, 0]
+
+
+@DRIVERS
+async def test_a_session_whose_member_fails_in_its_tls_handshake_goes_to_another_one(stages: list[object]) -> None:
+    async def over_tls(connection: trio.SocketStream) -> None:
+        stream = trio.SSLStream(connection, server_context(), server_side=True)
+        await stream.send_all(await stream.receive_some(4))
+
+    async with members(1) as without_tls, server(over_tls) as good:
+        direct = te.Direct(tls=client_context(), server_name="localhost")
+        edge = balanced_edge([*without_tls, good], "round_robin", *stages, forward={"outbound": direct})
+        async with serving(edge) as port:
+            for _ in range(2):
+                async with await connect(port) as client:
+                    await client.send_all(b"ping")
+                    assert await receive_exactly(client, 4) == b"ping"
+            assert [each.failed for each in edge.statistics().members] == [1, 0]
 
 
 class OutOfFiles:

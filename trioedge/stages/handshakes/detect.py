@@ -28,7 +28,8 @@ class Detect(Fixed):
 
     The protocols are asked in their order; the first one that knows the bytes has the session, and reads them itself.
     A client that is silent for `seconds`, because its server speaks first, and one whose bytes no protocol knows, goes
-    to `default`. Without a `default` it is refused, with reason ``handshake`` or ``protocol``. Costs some 5 µs.
+    to `default`. Without a `default` it is refused, with reason ``handshake`` or ``protocol``. Costs some 4 µs over the
+    stages that it chooses.
     """
 
     kind = HANDSHAKE

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from .live_balanced import LiveBalanced, LiveMember
 
 FAULTS_OF_A_MEMBER: Final = frozenset(
-    {Reason.UPSTREAM_REFUSED, Reason.UPSTREAM_TIMEOUT, Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_UNRESOLVED}
-)
+    {
+        Reason.UPSTREAM_REFUSED, Reason.UPSTREAM_TIMEOUT, Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_UNRESOLVED,
+        Reason.UPSTREAM_TLS,
+    }
+)  # fmt: skip
 """Failures of which another member may know nothing. The others are this machine's, or the outbound's."""
 
 
