@@ -9,6 +9,7 @@ PROGRAMS = {
     "curl": "curl",
     "danted": "dante-server",
     "git": "git",
+    "h2load": "nghttp2-client",
     "haproxy": "haproxy",
     "microsocks": "microsocks",
     "nc": "netcat-openbsd",

@@ -23,6 +23,7 @@ from wsproto.events import Request as Upgrade
 
 import trioedge as te
 from tests.support.applications import Application, Message, Receive, Send, answer, digest, edge_of, hello, response
+from tests.support.programs import output
 from tests.support.tls import localhost
 from tests.support.wires import connect, receive_all, serving
 
@@ -398,3 +399,11 @@ async def test_behind_a_tls_handshake_the_protocol_is_the_one_that_was_agreed_on
     edge = te.Edge("tcp://127.0.0.1:0", [te.Tls([(chain, key)], alpn=["h2", "http/1.1"])], te.Asgi(names))
     async with serving(edge) as port:
         assert await curl(version, "--cacert", str(chain), f"https://localhost:{port}/") == f"https {said}"
+
+
+@pytest.mark.peer("h2load")
+async def test_h2load_has_ten_requests_at_a_time_on_each_connection() -> None:
+    edge = edge_of(Application(hello), te.Tls([localhost()], alpn=["h2"]))
+    async with serving(edge) as port:
+        said = await output("h2load", "-n", "200", "-c", "4", "-m", "10", f"https://127.0.0.1:{port}/")
+    assert "200 succeeded, 0 failed, 0 errored, 0 timeout" in said, said

@@ -13,6 +13,7 @@ import trio
 import trioedge as te
 from tests.support.ports import until_it_listens
 from tests.support.programs import output
+from tests.support.tls import localhost
 from tests.support.wires import connect, receive_exactly, serving
 
 
@@ -51,6 +52,20 @@ async def test_redis_cli_talks_through_an_edge(tmp_path: Path, preconnect: int) 
                 while edge.sessions:  # the client leaves before the edge has seen its upstream leave
                     await trio.sleep(0.01)
             assert edge.statistics().ended == {te.Reason.FINISHED: 2}
+
+
+@pytest.mark.peer("redis-server", "redis-cli")
+async def test_redis_cli_talks_through_tls_and_through_a_route_by_its_name(tmp_path: Path) -> None:
+    chain, key = localhost()
+    async with redis(tmp_path) as port:
+        tls = te.Edge("tcp://127.0.0.1:0", [te.Tls([(chain, key)])], te.Forward(f"tcp://127.0.0.1:{port}"))
+        async with serving(tls) as tls_port:
+            route = te.SniRoute({"localhost": f"tcp://127.0.0.1:{tls_port}"})
+            async with serving(te.Edge("tcp://127.0.0.1:0", [route], te.Forward(allow=["loopback"]))) as routed:
+                for edge_port in (tls_port, routed):
+                    cli = ("redis-cli", "-h", "127.0.0.1", "-p", str(edge_port))
+                    secure = ("--tls", "--sni", "localhost", "--cacert", str(chain))
+                    assert await output(*cli, *secure, "ping") == "PONG\n"
 
 
 @pytest.mark.peer("redis-server", "redis-benchmark")
