@@ -1,11 +1,13 @@
 """Half-finished handshakes: how many there may be, which gives way, and that live sessions keep their places."""
 
+import pytest
 import trio
 
 import trioedge as te
-from tests.support.talks import Talks, hear, hear_exactly, open_talks
+from tests.support.talks import WORLDS, Talks, hear, hear_exactly, open_talks
 
 GAVE_WAY = te.Reject(te.Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
+in_each_world = pytest.mark.parametrize("world", WORLDS)
 FULL = te.Reject(te.Reason.OVERLOAD, "the edge has max_sessions sessions")
 
 
@@ -24,8 +26,9 @@ async def half(talks: Talks) -> trio.abc.HalfCloseableStream:
     return client
 
 
-async def test_the_one_that_waits_longest_gives_way_and_reads_the_end() -> None:
-    async with open_talks("reactor", word, max_handshakes=3) as talks:
+@in_each_world
+async def test_the_one_that_waits_longest_gives_way_and_reads_the_end(world: str) -> None:
+    async with open_talks(world, word, max_handshakes=3) as talks:
         clients = [await half(talks) for _ in range(3)]
         assert [each.outcome for each in talks.sessions] == [None] * 3
         clients.append(await half(talks))
@@ -39,8 +42,9 @@ async def test_the_one_that_waits_longest_gives_way_and_reads_the_end() -> None:
         assert await talks.ended(1) == GAVE_WAY
 
 
-async def test_live_sessions_never_give_way() -> None:
-    async with open_talks("reactor", word, max_handshakes=1) as talks:
+@in_each_world
+async def test_live_sessions_never_give_way(world: str) -> None:
+    async with open_talks(world, word, max_handshakes=1) as talks:
         live = []
         for _ in range(3):
             live.append(await half(talks))
@@ -50,11 +54,12 @@ async def test_live_sessions_never_give_way() -> None:
             await half(talks)
         assert [each.outcome for each in talks.sessions[:3]] == [None] * 3
         assert talks.sessions[-1].outcome is None
-        assert [each.outcome for each in talks.sessions[3:-1]] == [GAVE_WAY] * 9
+        assert [await talks.ended(number) for number in range(3, 12)] == [GAVE_WAY] * 9
 
 
-async def test_clients_in_their_handshakes_take_no_place_of_max_sessions() -> None:
-    async with open_talks("reactor", word, max_sessions=2) as talks:
+@in_each_world
+async def test_clients_in_their_handshakes_take_no_place_of_max_sessions(world: str) -> None:
+    async with open_talks(world, word, max_sessions=2) as talks:
         clients = [await half(talks) for _ in range(6)]
         for client in clients[:2]:
             await client.send_all(b".")
@@ -95,15 +100,20 @@ async def test_a_full_edge_answers_a_handshake_that_proceeds_in_its_words() -> N
         assert await hear(second) == (b"overload", "end")
 
 
-async def test_in_memory_a_handshake_takes_a_place_of_max_sessions() -> None:
-    async with open_talks("memory", word, max_sessions=1) as talks:
-        await half(talks)
-        client = await talks.connect()
-        assert (await hear(client))[0] == b""
-        assert talks.edge.statistics().refused == {te.Reason.OVERLOAD: 1}
+@pytest.mark.parametrize("world", ["memory", "behind a middleware"])
+async def test_with_a_task_clients_in_their_handshakes_take_no_place_and_a_full_edge_refuses_before(world: str) -> None:
+    async with open_talks(world, word, max_sessions=1) as talks:
+        clients = [await half(talks) for _ in range(3)]
+        await clients[0].send_all(b".")
+        await hear_exactly(clients[0], b"!")
+        await clients[1].send_all(b".")
+        assert await hear(clients[1]) == (b"!", "end")
+        assert await talks.ended(1) == FULL
+        assert [talks.sessions[each].outcome for each in (0, 2)] == [None, None]
 
 
-async def test_one_that_asks_in_the_background_gives_way_too_and_its_answer_is_cancelled() -> None:
+@in_each_world
+async def test_one_that_asks_in_the_background_gives_way_too_and_its_answer_is_cancelled(world: str) -> None:
     ended = trio.Event()
 
     async def slow() -> None:
@@ -119,7 +129,7 @@ async def test_one_that_asks_in_the_background_gives_way_too_and_its_answer_is_c
         yield te.Read(1)
         return te.CONTINUE
 
-    async with open_talks("reactor", asks, max_handshakes=1) as talks:
+    async with open_talks(world, asks, max_handshakes=1) as talks:
         client = await talks.connect()
         await client.send_all(b"a")
         await trio.sleep(0.01)

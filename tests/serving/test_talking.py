@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.talks import WORLDS, hear_exactly, open_talks
-from trioedge.serving.talking import Talking, close_conversation
+from trioedge.serving.talking import Talking, WaitingClients, close_conversation
 from trioedge.session.conversation import ChainedHandshake, Conversation
 from trioedge.telemetry.observer import Observer
 from trioedge.testing import make_session
@@ -57,3 +57,26 @@ async def test_a_handshake_that_raises_when_it_is_closed_is_logged_with_its_name
         close_conversation(conversation, session, Observer())
     (line,) = logs
     assert (line["event"], line["session"], line["stage"]) == ("handshake failed", session.id, "token")
+
+
+class Waits:
+    def __init__(self, gave_way: list["Waits"]) -> None:
+        self._gave_way = gave_way
+
+    def give_way(self) -> None:
+        self._gave_way.append(self)
+
+
+def test_of_two_places_the_one_that_waits_longest_and_has_not_left_gives_way() -> None:
+    gave_way: list[Waits] = []
+    waiting = WaitingClients(2)
+    one, two, three, four = (Waits(gave_way) for _ in range(4))
+    waiting.enter(one)
+    waiting.enter(two)
+    assert (len(waiting), gave_way) == (2, [])
+    waiting.leave(one)
+    waiting.leave(one)
+    waiting.enter(three)
+    assert (len(waiting), gave_way) == (2, [])
+    waiting.enter(four)
+    assert (len(waiting), gave_way) == (2, [two])

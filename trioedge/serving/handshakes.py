@@ -38,9 +38,8 @@ from ..telemetry.observer import STOPS, Observer
 from .background import BUSY, BackgroundAnswers
 from .deciding import refusal_by
 from .handshake_input import LEFT, HandshakeInput
-from .talking import Talking, close_conversation
+from .talking import GAVE_WAY, Talking, WaitingClients, close_conversation
 
-_GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
 _DEAF: Final = Reject(Reason.HANDSHAKE, "the client does not read")
 
 
@@ -51,15 +50,11 @@ class Rest(Protocol):
 
 
 class Handshakes:
-    """The handshakes of one run of an edge.
-
-    Attributes:
-        waiting: the sessions whose clients have to say more, the one that waits longest first.
-    """
+    """The handshakes of one run of an edge."""
 
     def __init__(
         self, chained: Sequence[ChainedHandshake], reactor: Reactor, log: Observer, answers: BackgroundAnswers,
-        rest: Rest, ended: Callable[[Session, Outcome], None], *, max_waiting: int, graceful_refuse: bool,
+        waiting: WaitingClients, rest: Rest, ended: Callable[[Session, Outcome], None], *, graceful_refuse: bool,
     ) -> None:  # fmt: skip
         """Drive none yet.
 
@@ -68,9 +63,9 @@ class Handshakes:
             reactor: has the sockets that wait.
             log: logs faults.
             answers: runs what handshakes ask in the background.
+            waiting: bounds the clients that have to say more.
             rest: carries the sessions on.
             ended: called with a session whose socket is closed.
-            max_waiting: the most clients that wait.
             graceful_refuse: whether a client that was told nothing is closed in order, rather than with a reset.
         """
         self.chained = chained
@@ -80,20 +75,13 @@ class Handshakes:
         self.rest = rest
         self.ended = ended
         self.graceful_refuse = graceful_refuse
-        self.waiting: dict[Talk, None] = {}
-        self._max = max_waiting
+        self.waiting = waiting
 
     def begin(self, session: Session, sock: socket.SocketType) -> None:
         """Begin with a registered session and its client's non-blocking socket, which is this object's from now on."""
         talk = Talk(self, session, sock)
         session.carrier = talk
         talk.guarded(talk.begin)
-
-    def enter(self, talk: "Talk") -> None:
-        """Note that a client has to say more; the one that has waited longest may have to give way."""
-        if len(self.waiting) >= self._max:
-            next(iter(self.waiting)).refuse(_GAVE_WAY)
-        self.waiting[talk] = None
 
 
 class Talk(HandshakeInput, Talking):
@@ -117,7 +105,10 @@ class Talk(HandshakeInput, Talking):
         self._end(refusal)
 
     def entered(self) -> None:
-        self._handshakes.enter(self)
+        self._handshakes.waiting.enter(self)
+
+    def give_way(self) -> None:
+        self._end(GAVE_WAY)
 
     def guarded(self, act: Callable[[], None]) -> None:
         session = self._session
@@ -244,7 +235,7 @@ class Talk(HandshakeInput, Talking):
 
     def _leave(self) -> None:
         self.leave()
-        self._handshakes.waiting.pop(self, None)
+        self._handshakes.waiting.leave(self)
 
     def _release(self) -> None:
         """Drop what would be a cycle."""

@@ -45,6 +45,7 @@ from .listener import Listener, addresses_of
 from .sessions import Sessions
 from .stage_calls import StageCalls
 from .stream_handshakes import StreamHandshakes
+from .talking import WaitingClients
 from .workers import Background, guarded, start_worker
 
 
@@ -199,14 +200,13 @@ class Run:
             source_prefix=self._edge.source_keys,
         )
         calls.way_out = open_outbound(outbound, context)
-        answers = BackgroundAnswers(reactor.refresh)
-        self.chain = chain = open_chain(
-            outline, context, clock=time.perf_counter_ns, drive=StreamHandshakes(answers, self._log).drive
-        )
+        affordable = affordable_sessions(outline, self._edge.max_handshakes)
+        answers, waiting = BackgroundAnswers(reactor.refresh), WaitingClients(affordable.handshakes)
+        in_tasks = StreamHandshakes(answers, waiting, lambda: sessions.crowded(), self._log)
+        self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns, drive=in_tasks.drive)
         supervisor.applier.rechecks = _rechecks(chain)
         supervisor.applier.needs_destination = outline.needs_destination
         supervisor.applier.own_listener = lambda destination: own_listener(destination, calls.addresses())
-        affordable = affordable_sessions(outline, self._edge.max_handshakes)
         self.sessions = sessions = Sessions(
             chain,
             reactor,
@@ -214,8 +214,8 @@ class Run:
             supervisor.live,
             supervisor.services,
             answers,
+            waiting,
             max_sessions=self._max_sessions(affordable),
-            max_handshakes=affordable.handshakes,
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
         )

@@ -42,6 +42,7 @@ from .deciding import refusal_by
 from .endings import Endings
 from .handshakes import Handshakes
 from .session_task import SessionTasks
+from .talking import WaitingClients
 
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
@@ -109,7 +110,7 @@ class Sessions:
 
     def __init__(
         self, chain: Chain, reactor: Reactor, log: Observer, live: Registry, services: Services,
-        answers: BackgroundAnswers, *, max_sessions: int, max_handshakes: int, graceful_refuse: bool,
+        answers: BackgroundAnswers, waiting: WaitingClients, *, max_sessions: int, graceful_refuse: bool,
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
@@ -121,9 +122,9 @@ class Sessions:
             live: registers the sessions.
             services: the services, by name.
             answers: awaits what handshakes ask in the background.
+            waiting: the clients that are in their handshakes and have to say more.
             max_sessions: the most live sessions, without those in their handshakes; beyond it a connection is refused
                 with OVERLOAD.
-            max_handshakes: the most sessions whose clients are in their handshakes and have to say more.
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
             source_prefix: the part of an address that limits count as one source.
         """
@@ -139,7 +140,7 @@ class Sessions:
         self._max = max_sessions
         self._graceful_refuse = graceful_refuse
         self._ids = itertools.count(1)
-        self._answers = answers
+        self._answers, self._waiting = answers, waiting
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
@@ -148,7 +149,7 @@ class Sessions:
         self._handshakes: Handshakes | None = None
         if chain.handshakes:
             self._handshakes = Handshakes(
-                chain.handshakes, reactor, log, answers, self._through, self._settle, max_waiting=max_handshakes,
+                chain.handshakes, reactor, log, answers, waiting, self._through, self._settle,
                 graceful_refuse=graceful_refuse,
             )  # fmt: skip
         self.live = live
@@ -204,9 +205,8 @@ class Sessions:
     def _through(self, session: Session, sock: socket.SocketType, prefetched: bytes) -> None:
         """Take a session whose client is through its handshakes; never raises."""
         try:
-            assert self._handshakes is not None, "it was in them"
-            if self.live.count - len(self._handshakes.waiting) > self._max:  # which counts this one
-                self._refuse(session, sock, self._overloaded())
+            if (refusal := self.crowded()) is not None:
+                self._refuse(session, sock, refusal)
             else:
                 self._begin(session, sock, prefetched)
         except STOPS:
@@ -284,9 +284,13 @@ class Sessions:
 
     def _refusal(self, session: Session, *, talks: bool) -> Reject | None:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
-        if self.live.count >= self._max and not talks:
+        if self.live.count - len(self._waiting) >= self._max and not talks:
             return self._overloaded()
         return refusal_by(self._decide, session, self._log)
+
+    def crowded(self) -> Reject | None:
+        """Give the refusal of a registered session that is through its handshakes, if too many others are live."""
+        return self._overloaded() if self.live.count - len(self._waiting) > self._max else None
 
     def _overloaded(self) -> Reject:
         self._log.notice("shedding: too many sessions", live=self.live.count)

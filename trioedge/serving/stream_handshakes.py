@@ -3,7 +3,7 @@
 They do the same as in the reactor, see :mod:`.handshakes`; here the session's own task waits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 from typing import Final
@@ -25,7 +25,7 @@ from ..telemetry.observer import Observer, parted
 from .background import BUSY, BackgroundAnswers, TooManyAnswersError
 from .deciding import refusal_by
 from .handshake_input import LEFT
-from .talking import Talking, close_conversation
+from .talking import GAVE_WAY, Talking, WaitingClients, close_conversation
 
 _TALKING: Final = Talking()
 
@@ -33,14 +33,20 @@ _TALKING: Final = Talking()
 class StreamHandshakes:
     """Runs handshakes in the tasks of sessions."""
 
-    def __init__(self, answers: BackgroundAnswers, log: Observer) -> None:
+    def __init__(
+        self, answers: BackgroundAnswers, waiting: WaitingClients, crowded: Callable[[], Reject | None], log: Observer
+    ) -> None:
         """Run none yet.
 
         Args:
             answers: awaits what handshakes ask in the background.
+            waiting: bounds the clients that have to say more.
+            crowded: gives the refusal of a session that is through its handshakes, if too many others are live.
             log: logs faults.
         """
         self._answers = answers
+        self._waiting = waiting
+        self._crowded = crowded
         self._log = log
 
     async def drive(self, chained: Sequence[ChainedHandshake], session: Session, call_next: Handler) -> Outcome:
@@ -62,6 +68,8 @@ class StreamHandshakes:
             sent = sent or talk.sent
             if refusal is None:
                 refusal = session.refusal or refusal_by(each.decide, session, self._log)
+            if refusal is None and each is chained[-1]:
+                refusal = self._crowded()
             if refusal is not None and session.answer is None:
                 if sent:
                     await part_stream(session.stream)
@@ -72,10 +80,12 @@ class StreamHandshakes:
         """Run one handshake, and note how that ended; gives its refusal."""
         refusal: Reject | None = None
         ended = False
+        self._waiting.enter(talk)
         try:
             refusal = await talk.run()
             ended = True
         finally:
+            self._waiting.leave(talk)
             talk.conversation.settle(refused=refusal is not None or not ended)
             if not talk.conversation.proceeded:
                 close_conversation(talk.conversation, session, self._log)
@@ -136,6 +146,8 @@ class _StreamTalk:
         self.sent = False
         self._yields = 0  # up to the command that waits for bytes
         self._peek_ends = inf
+        self._scope = trio.CancelScope()
+        self._gave_way = False
         self._chained = chained
         self._session = session
         self._answers = answers
@@ -143,7 +155,8 @@ class _StreamTalk:
     async def run(self) -> Reject | None:
         """Run it to its end, or until it proceeds; gives its refusal."""
         conversation = self.conversation
-        with trio.move_on_after(self._chained.seconds):
+        self._scope.deadline = trio.current_time() + self._chained.seconds
+        with self._scope:
             try:
                 command = conversation.begin()
                 while command is not None and command is not PROCEED:
@@ -160,7 +173,13 @@ class _StreamTalk:
                 self._session.await_answer(conversation)
                 return None
             return conversation.verdict if type(conversation.verdict) is Reject else None
+        if self._gave_way:
+            return GAVE_WAY
         return Reject(Reason.HANDSHAKE, f"not finished within {self._chained.seconds:g} s")
+
+    def give_way(self) -> None:
+        self._gave_way = True
+        self._scope.cancel()
 
     async def _obey(self, command: Command) -> Command | None:
         conversation = self.conversation

@@ -1,9 +1,13 @@
-"""What the edge sees of a session whose client is in its handshakes."""
+"""Sessions whose clients are in their handshakes: what the edge sees of them, and how many have to say more."""
+
+from typing import Final, Protocol
 
 from ..session.conversation import Conversation
 from ..session.session import Session
-from ..session.verdict import Reason
+from ..session.verdict import Reason, Reject
 from ..telemetry.observer import STOPS, Observer
+
+GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
 
 
 class Talking:
@@ -35,3 +39,34 @@ def close_conversation(conversation: Conversation, session: Session, log: Observ
         raise
     except BaseException as fault:
         log.fault("handshake failed", fault, session=session.id, stage=conversation.name)
+
+
+class GivesWay(Protocol):
+    """A handshake that waits for its client."""
+
+    def give_way(self) -> None:
+        """Refuse the client with :data:`GAVE_WAY`; it is not among those that wait any more."""
+
+
+class WaitingClients:
+    """Those of one run of an edge, of handshakes in the reactor and in tasks."""
+
+    def __init__(self, maximum: int) -> None:
+        """Have none, and `maximum` at most."""
+        self._maximum = maximum
+        self._waiting: dict[GivesWay, None] = {}  # the one that waits longest first
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, handshake: GivesWay) -> None:
+        """Note that a client has to say more; the one that has waited longest may have to give way."""
+        if len(self._waiting) >= self._maximum:
+            oldest = next(iter(self._waiting))
+            self.leave(oldest)
+            oldest.give_way()
+        self._waiting[handshake] = None
+
+    def leave(self, handshake: GivesWay) -> None:
+        """Note that it waits no more; does nothing if it did not."""
+        self._waiting.pop(handshake, None)
