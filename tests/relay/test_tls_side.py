@@ -128,6 +128,22 @@ async def test_a_client_that_is_cut_without_close_notify_is_a_reset_for_the_upst
         assert await over(wire) == RESET
 
 
+@pytest.mark.parametrize("size", [1, 5, 6, 20])
+async def test_a_part_of_a_record_that_waits_behind_bytes_that_were_read_ahead_is_carried_once_it_is_whole(
+    size: int, pairs: TlsPairs
+) -> None:
+    peer, near = pairs.pair()
+    peer.tls.write(b"the rest")
+    record = peer.outgoing.read()
+    peer.sock.send(record[:size])
+    async with open_wires() as wires:
+        await trio.sleep(0.01)
+        wire = wires.connect(client_pair=(peer.sock, near), prefetched=b"read ahead, ")
+        assert await hear(wire.upstream, 12) == b"read ahead, "
+        peer.sock.send(record[size:])
+        assert await hear(wire.upstream, 8) == b"the rest"
+
+
 async def test_an_upstream_that_is_cut_without_close_notify_ends_the_session_with_reset(pairs: TlsPairs) -> None:
     async with open_wires() as wires:
         upstream, wire = to_upstream(pairs, wires)

@@ -125,8 +125,11 @@ class Relay(RelayDeadline):
                 side.look_first()
 
     def _with_more(self, prefetched: bytes) -> bytes:
-        """Add what waits behind bytes that were read ahead, so that both leave in one packet and one system call."""
-        more = 0 if self.allowance is not None else received_bytes(self.down.sock)
+        """Add what waits behind bytes that were read ahead, so that both leave in one packet and one system call.
+
+        Not of TLS, of which a part of a record may wait: that has no byte to give.
+        """
+        more = 0 if self.allowance is not None or type(self.down) is TlsSide else received_bytes(self.down.sock)
         room = BUFFER_BYTES - len(prefetched)
         return prefetched + self.down.sock.recv(min(more, room)) if more and room > 0 else prefetched
 
