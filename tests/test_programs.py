@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.conftest import PROGRAMS
+from tests.support.programs import PROGRAMS
 
 ROOT = Path(__file__).parent.parent
 

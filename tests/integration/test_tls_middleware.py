@@ -6,13 +6,13 @@ import subprocess
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
 import trio
 
 import trioedge as te
+from tests.support.programs import need
 from tests.support.wires import edge_to, receive_all, server, serving
 
 DOWNLOAD = bytes(range(256)) * 4_000
@@ -21,8 +21,7 @@ HEAD = b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    need("openssl")
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
@@ -128,7 +127,7 @@ async def test_the_end_of_an_upload_reaches_the_upstream_and_its_answer_is_carri
 CURL = ["curl", "--silent", "--show-error", "--max-time", "5", "--output", "-"]
 
 
-@pytest.mark.skipif(which("curl") is None, reason="curl is not installed")
+@pytest.mark.peer("curl")
 async def test_curl_gets_the_whole_of_each_download(certificate: Path) -> None:
     async with server(answer) as upstream, serving(edge_to(upstream, terminate(certificate))) as port:
         for _ in range(6):

@@ -1,8 +1,39 @@
-"""Real programs for tests: run one, and read what it said."""
+"""Real programs for tests: what a missing one means; run one, and read what it said."""
 
+import os
+import shutil
 from pathlib import Path
 
+import pytest
 import trio
+
+PROGRAMS = {
+    "curl": "curl",
+    "danted": "dante-server",
+    "git": "git",
+    "h2load": "nghttp2-client",
+    "haproxy": "haproxy",
+    "microsocks": "microsocks",
+    "nc": "netcat-openbsd",
+    "nginx": "nginx",
+    "openssl": "openssl",
+    "proxychains4": "proxychains4",
+    "redis-benchmark": "redis-tools",
+    "redis-cli": "redis-tools",
+    "redis-server": "redis-server",
+    "ssh": "openssh-client",
+    "tinyproxy": "tinyproxy-bin",
+}
+"""Program to the Debian package that has it."""
+
+
+def need(program: str) -> None:
+    """Skip the test where a program is missing; fail it where all of them must be there."""
+    if shutil.which(program) is None:
+        message = f"needs {program}, from the Debian package {PROGRAMS[program]}"
+        if os.environ.get("TRIOEDGE_REQUIRE_PEERS") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 async def output(*command: str | Path) -> str:

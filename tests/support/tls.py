@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pytest
 import trio
 
+from tests.support.programs import need
 from tests.support.relays import local_pair
 from tests.support.wires import tcp_pair
 from trioedge.relay.tls_socket import TlsSocket
@@ -27,11 +28,9 @@ KEYS = {"ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], "rs
 
 
 def openssl(*arguments: str | Path) -> bytes:
-    """Run openssl; the test is skipped where it is not installed."""
-    try:
-        return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True).stdout
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
+    """Run openssl, which the test needs."""
+    need("openssl")
+    return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True).stdout
 
 
 def make_certificate(
