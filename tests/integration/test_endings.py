@@ -11,66 +11,25 @@ import trio
 
 import trioedge as te
 from tests.support.haproxy import haproxy
+from tests.support.plain_ends import LEFT, SAID, Ending, first, hear, leave
 from tests.support.ports import closed_port
 from tests.support.wires import connect, serving
 
-SAID = bytes(range(250)) * 240
-LINGER = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-
-Ending = tuple[int, str]
 Script = Callable[[socket.socket], Awaitable[Ending]]
-
-
-async def hear(sock: socket.socket, *, slow: bool = False) -> Ending:
-    """Read to the end: how many bytes, all of them the right ones, and whether an end or a reset came."""
-    if slow:
-        await trio.sleep(0.1)
-    heard = bytearray()
-    with trio.fail_after(10):
-        while True:
-            try:
-                more = sock.recv(4_096 if slow else 65_536)
-            except BlockingIOError:
-                await trio.sleep(0.002)
-            except ConnectionResetError:
-                return len(heard), "reset"
-            else:
-                if not more:
-                    return len(heard), "end"
-                heard += more
-                assert heard == SAID[: len(heard)]
-                await trio.sleep(0.001 if slow else 0)
-
-
-async def first(sock: socket.socket) -> None:
-    """Wait for the first byte, so that the session is relaying."""
-    with trio.fail_after(5):
-        while True:
-            try:
-                sock.recv(1)
-                return
-            except BlockingIOError:
-                await trio.sleep(0.002)
-
-
-def reset(sock: socket.socket) -> Ending:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
-    sock.close()
-    return 0, "left"
 
 
 async def say_and_reset(sock: socket.socket, *, pause: float = 0.05) -> Ending:
     await first(sock)
     sock.send(SAID)
     await trio.sleep(pause)
-    return reset(sock)
+    return leave(sock)
 
 
 async def say_and_close_with_bytes_unread(sock: socket.socket) -> Ending:
     sock.send(SAID)
     await trio.sleep(0.05)
     sock.close()
-    return 0, "left"
+    return LEFT
 
 
 async def say_and_end_and_reset(sock: socket.socket) -> Ending:
@@ -78,12 +37,12 @@ async def say_and_end_and_reset(sock: socket.socket) -> Ending:
     sock.send(SAID)
     sock.shutdown(socket.SHUT_WR)
     await trio.sleep(0.05)
-    return reset(sock)
+    return leave(sock)
 
 
 async def reset_at_once(sock: socket.socket) -> Ending:
     await first(sock)
-    return reset(sock)
+    return leave(sock)
 
 
 async def ask(then: Script, sock: socket.socket) -> Ending:

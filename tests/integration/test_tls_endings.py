@@ -11,58 +11,19 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.support.plain_ends import LEFT, SAID, Ending, first, hear, leave
 from tests.support.ports import closed_port
 from tests.support.tls import BOTH, TlsPeer, client_context, localhost
 from tests.support.wires import connect, serving
 
-SAID = bytes(range(250)) * 240
-LINGER = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-
-Ending = tuple[int, str]
 ClientScript = Callable[[TlsPeer], Awaitable[Ending]]
 ServerScript = Callable[[socket.socket], Awaitable[Ending]]
-LEFT = (0, "left")
-
-
-async def hear(sock: socket.socket) -> Ending:
-    """Read to the end: how many bytes, all of them the right ones, and whether an end or a reset came."""
-    heard = bytearray()
-    with trio.fail_after(5):
-        while True:
-            try:
-                more = sock.recv(65_536)
-            except BlockingIOError:
-                await trio.sleep(0.001)
-            except ConnectionResetError:
-                return len(heard), "reset"
-            else:
-                if not more:
-                    return len(heard), "end"
-                heard += more
-                assert heard == SAID[: len(heard)]
 
 
 async def hear_slowly(peer: TlsPeer) -> Ending:
     heard, how = await peer.read_to_end(4_096, 0.001)
     assert heard == SAID[: len(heard)]
     return len(heard), how
-
-
-async def first(sock: socket.socket) -> None:
-    """Wait for the first byte, so that the session is relaying."""
-    with trio.fail_after(5):
-        while True:
-            try:
-                sock.recv(1)
-                return
-            except BlockingIOError:
-                await trio.sleep(0.001)
-
-
-def reset(sock: socket.socket) -> Ending:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
-    sock.close()
-    return LEFT
 
 
 # The server's scripts, each behind the first byte of the client.
@@ -79,12 +40,12 @@ async def say_and_reset(sock: socket.socket) -> Ending:
     await first(sock)
     sock.send(SAID)
     await trio.sleep(0.05)
-    return reset(sock)
+    return leave(sock)
 
 
 async def reset_at_once(sock: socket.socket) -> Ending:
     await first(sock)
-    return reset(sock)
+    return leave(sock)
 
 
 async def hear_all_and_answer(sock: socket.socket) -> Ending:
@@ -141,7 +102,7 @@ async def upload_and_reset(peer: TlsPeer) -> Ending:
     peer.send(b"?")
     await peer.send_all(SAID)
     await trio.sleep(0.05)
-    return reset(peer.sock)
+    return leave(peer.sock)
 
 
 async def upload_and_cut(peer: TlsPeer) -> Ending:

@@ -5,32 +5,13 @@ import socket
 import pytest
 import trio
 
+from tests.support.plain_ends import SAID, hear_to_end
 from tests.support.relays import Wire, open_wires
 from trioedge.loop.sockets import reset
 from trioedge.session.allowance import Allowance
 from trioedge.session.verdict import Completed, Reason
 
 RESET = Completed(Reason.RESET, "Connection reset by peer")
-SAID = bytes(range(250)) * 240
-
-
-async def read_slowly(sock: socket.socket) -> tuple[bytes, str]:
-    """Read to the end, 4 KiB at a time with pauses; give the bytes, and whether a half-close or a reset came."""
-    heard = bytearray()
-    with trio.fail_after(10):
-        while True:
-            try:
-                more = sock.recv(4_096)
-            except BlockingIOError:
-                await trio.sleep(0.002)
-            except ConnectionResetError:
-                return bytes(heard), "reset"
-            else:
-                if not more:
-                    return bytes(heard), "end"
-                heard += more
-                if len(heard) % 16_384 == 0:
-                    await trio.sleep(0.001)
 
 
 async def fill(writer: socket.socket) -> int:
@@ -55,7 +36,7 @@ async def heard_from_lost(lost: socket.socket, slow: socket.socket, wire: Wire) 
     lost.send(SAID)
     await trio.sleep(0.02)
     reset(lost)
-    heard = await read_slowly(slow)
+    heard = await hear_to_end(slow, slow=True)
     with trio.fail_after(5):
         await wire.over.wait()
     assert wire.outcomes == [RESET]
@@ -90,7 +71,7 @@ async def test_what_both_kernels_and_the_relay_have_of_a_reset_side_is_delivered
         assert backlog is not None
         owed = near.peer.moved + len(backlog)
         reset(writer)
-        heard, how = await read_slowly(reader)
+        heard, how = await hear_to_end(reader, slow=True)
         assert how == ending
         assert len(heard) >= owed
         assert heard == (SAID * (len(heard) // len(SAID) + 1))[: len(heard)]
@@ -106,7 +87,7 @@ async def test_an_answer_that_the_client_has_not_read_is_delivered_though_it_goe
         for _ in range(5):
             wire.client.send(b"more of the request")
             await trio.sleep(0.005)
-        assert await read_slowly(wire.client) == (SAID, "end")
+        assert await hear_to_end(wire.client, slow=True) == (SAID, "end")
 
 
 async def test_a_client_that_ends_while_it_is_owed_bytes_gets_them() -> None:
@@ -118,7 +99,7 @@ async def test_a_client_that_ends_while_it_is_owed_bytes_gets_them() -> None:
         reset(wire.upstream)
         await trio.sleep(0.02)
         wire.client.shutdown(socket.SHUT_WR)
-        assert await read_slowly(wire.client) == (SAID, "end")
+        assert await hear_to_end(wire.client, slow=True) == (SAID, "end")
         with trio.fail_after(5):
             await wire.over.wait()
         assert wire.outcomes == [RESET]
@@ -135,7 +116,7 @@ async def test_a_cut_while_the_client_is_owed_bytes_is_immediate() -> None:
         assert wire.outcomes == []
         assert wire.session.cut(Reason.EVICTED)
         assert wire.outcomes == [Completed(Reason.EVICTED)]
-        assert (await read_slowly(wire.client))[1] == "reset"
+        assert (await hear_to_end(wire.client, slow=True))[1] == "reset"
 
 
 async def test_a_reset_in_a_pause_delivers_the_backlog_and_gives_up_what_was_not_read() -> None:
@@ -147,7 +128,7 @@ async def test_a_reset_in_a_pause_delivers_the_backlog_and_gives_up_what_was_not
         await trio.sleep(0.02)
         assert wire.relay.paused
         reset(wire.upstream)
-        assert await read_slowly(wire.client) == (SAID[:50_000], "end")
+        assert await hear_to_end(wire.client, slow=True) == (SAID[:50_000], "end")
         with trio.fail_after(5):
             await wire.over.wait()
         assert not allowance._waiting
@@ -158,7 +139,7 @@ async def test_a_reset_client_that_had_ended_leaves_the_upstream_a_reset_behind_
         wire = wires.connect()
         wire.client.send(SAID)
         wire.client.shutdown(socket.SHUT_WR)
-        assert await read_slowly(wire.upstream) == (SAID, "end")
+        assert await hear_to_end(wire.upstream, slow=True) == (SAID, "end")
         reset(wire.client)
         with trio.fail_after(5):
             await wire.over.wait()
@@ -188,7 +169,7 @@ async def test_a_side_that_first_sends_and_then_reads_is_heard_out_when_the_othe
                         data = data[stays.send(data) :]
                     except BlockingIOError:
                         await trio.sleep(0.001)
-            heard, _ = await read_slowly(stays)
+            heard, _ = await hear_to_end(stays, slow=True)
             await wire.over.wait()
         assert heard
         assert wire.outcomes[0].reason is Reason.RESET

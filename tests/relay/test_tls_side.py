@@ -7,6 +7,7 @@ import pytest
 import trio
 import trio.lowlevel
 
+from tests.support.plain_ends import SAID, hear_to_end
 from tests.support.relays import Wire, Wires, open_wires
 from tests.support.tls import BOTH, TlsPairs, TlsPeer
 from trioedge.loop.sockets import reset
@@ -15,7 +16,6 @@ from trioedge.session.allowance import Allowance
 from trioedge.session.verdict import FINISHED, Completed, Reason
 
 RESET = Completed(Reason.RESET, "Connection reset by peer")
-SAID = bytes(range(250)) * 240
 
 
 def to_client(pairs: TlsPairs, wires: Wires, version: str = "1.3", **more: float) -> tuple[TlsPeer, Wire]:
@@ -42,22 +42,6 @@ async def hear(sock: socket.socket, count: int) -> bytes:
             except BlockingIOError:
                 await trio.sleep(0.001)
     return heard
-
-
-async def hear_to_end(sock: socket.socket) -> tuple[bytes, str]:
-    heard = bytearray()
-    with trio.fail_after(5):
-        while True:
-            try:
-                more = sock.recv(65_536)
-            except BlockingIOError:
-                await trio.sleep(0.001)
-            except ConnectionResetError:
-                return bytes(heard), "reset"
-            else:
-                if not more:
-                    return bytes(heard), "end"
-                heard += more
 
 
 async def over(wire: Wire) -> object:
