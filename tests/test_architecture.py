@@ -17,7 +17,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 RANK = {
     "errors": 0,
-    "arguments": 1,
+    "arguments": 1, "annotations": 2, "secrets": 2,
     "addresses": 2, "structures": 2,
     "session": 3, "wire": 3,
     "telemetry": 4,
@@ -27,14 +27,16 @@ RANK = {
     "endpoints": 8, "serving": 8,
     "admin": 9,
     "edge": 10,
-    "process": 11, "testing": 11,
-    "__init__": 12,
-    "cli": 13,
-    "__main__": 14,
+    "plugins": 11,
+    "config": 12,
+    "process": 13, "testing": 13,
+    "__init__": 14,
+    "cli": 15,
+    "__main__": 16,
 }  # fmt: skip
 """A folder or top module imports itself and lower ranks."""
 
-PURE = {"errors", "arguments", "structures", "addresses", "session", "wire"}
+PURE = {"errors", "arguments", "annotations", "structures", "addresses", "session", "wire"}
 """Folders in which nothing may wait."""
 
 WAITS = {
@@ -54,7 +56,7 @@ WAITS = {
         "pool.pool", "pool.renewal", "resolver", "tls.tls_attempt", "tls.tls_connector", "upstream", "ways.live_via",
         "ways.named", "ways.proxy_chain", "ways.via",
     },
-    "telemetry": {"access_log", "line_writer", "observer", "rendering"},
+    "telemetry": {"access_log", "line_writer", "log", "rendering"},
 }  # fmt: skip
 """Modules of the mixed folders that may wait; every other module there is pure."""
 

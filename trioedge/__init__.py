@@ -31,6 +31,7 @@ from .loop.reactor import Reactor as Reactor
 from .process.run import ExitCode as ExitCode
 from .process.run import run as run
 from .relay.tls_info import TlsInfo as TlsInfo
+from .secrets import Secret as Secret
 from .services.context import EdgeContext as EdgeContext
 from .services.context import Outbound as Outbound
 from .services.context import Resolving as Resolving
@@ -114,9 +115,9 @@ from .structures.gcra import RateSpec as RateSpec
 from .structures.live_counts import CountAnswer as CountAnswer
 from .structures.live_counts import LiveCounts as LiveCounts
 from .telemetry.access_log import AccessLog as AccessLog
+from .telemetry.log import EdgeLog as EdgeLog
+from .telemetry.log import Statistics as Statistics
 from .telemetry.members import MemberCounts as MemberCounts
-from .telemetry.observer import Observer as Observer
-from .telemetry.observer import Statistics as Statistics
 from .telemetry.trace import Explanation as Explanation
 from .telemetry.trace import StageTimes as StageTimes
 from .upstreams.balancing.balanced import Balanced as Balanced
@@ -160,6 +161,7 @@ __all__ = [
     "Edge",
     "EdgeContext",
     "EdgeError",
+    "EdgeLog",
     "Endpoint",
     "ExitCode",
     "Explanation",
@@ -185,7 +187,6 @@ __all__ = [
     "MemoryControl",
     "Meter",
     "Middleware",
-    "Observer",
     "Outbound",
     "Outcome",
     "Outline",
@@ -204,6 +205,7 @@ __all__ = [
     "Reject",
     "Report",
     "Resolving",
+    "Secret",
     "Send",
     "Service",
     "ServicesView",

@@ -1,8 +1,6 @@
 """The edge: its description, and its face while it serves."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import trio
 from trio_util import AsyncValue
@@ -10,7 +8,7 @@ from trio_util import AsyncValue
 from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
 from .control.supervisor import ControlState
-from .errors import ConfigurationError, quote
+from .errors import ConfigurationError
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.registry import Registry, SessionsView
@@ -18,7 +16,7 @@ from .services.services import Services, ServicesView
 from .services.snapshot import Plan, Snapshot
 from .services.stage_keys import StageKeys
 from .serving.bind import Bound, bind
-from .serving.description import Description
+from .serving.description import Description, check_control, read_listen
 from .serving.listener import Listener
 from .serving.loading import refuse_while_loading
 from .serving.run import Run
@@ -29,7 +27,7 @@ from .session.stage import Recipe
 from .session.verdict import Reason
 from .stages.identify import Identify
 from .telemetry.access_log import AccessLog
-from .telemetry.observer import Statistics
+from .telemetry.log import Statistics
 from .telemetry.trace import Explanation, StageTimes, explain, stage_times
 from .upstreams.balancing.balanced import Balanced
 from .upstreams.direct import Direct
@@ -105,8 +103,8 @@ class Edge:
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
         """
-        self.listen = _addresses(listen)
-        _check_control(control)
+        self.listen = read_listen(listen)
+        check_control(control)
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
@@ -245,7 +243,7 @@ class Edge:
             RuntimeError: it is serving already.
         """
         refuse_while_loading("edge.serve()")
-        self.listen = _addresses(self.listen)  # the command line may have set others
+        self.listen = read_listen(self.listen)  # the command line may have set others
         check_parts(self.outline, self.listen, governed=self.control is not None)
         return await _serve(self, self.listen, Direct(), task_status)
 
@@ -263,30 +261,6 @@ def _session(run: Run | None, number: int) -> Session:
         if found is not None:
             return found
     raise KeyError(number)
-
-
-def _check_control(control: Any) -> None:
-    if control is None or isinstance(control, ControlPlane):
-        return
-    mend = "it needs async run(link)"
-    if isinstance(control, (str, PurePath)):
-        mend = f"write control=te.FileControl({str(control)!r})"
-    elif isinstance(control, Mapping):
-        mend = "write control=te.MemoryControl({…})"
-    raise ConfigurationError(f"control={quote(control)} is no control plane: {mend}")
-
-
-def _addresses(listen: Any) -> tuple[str, ...]:
-    """Read the addresses to listen on."""
-    single = isinstance(listen, (str, bytes)) or not isinstance(listen, Iterable)
-    given = [listen] if single else list(listen)
-    if not given:
-        raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
-    addresses = tuple(str(parse_address(address, listening=True)) for address in given)
-    for address in addresses:
-        if addresses.count(address) > 1 and not address.endswith(":0"):
-            raise ConfigurationError(f"listen names {address} twice")
-    return addresses
 
 
 async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus[Edge]) -> int:

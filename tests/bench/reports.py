@@ -16,7 +16,7 @@ from trioedge.control.reports import Reports
 from trioedge.services.services import Services
 from trioedge.services.snapshot import Change
 from trioedge.session.meter import Total
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 FEW, MANY = 1_000, 100_000
 DIRTY = 100
@@ -41,7 +41,7 @@ class Reporting:
             for number, rate in enumerate(range(1_000_000, 1_000_000 + count))
         ]
         reports = Reports("edge", "epoch")
-        self._reporter = Reporter(Acknowledging(), reports, Observer(), 10.0)
+        self._reporter = Reporter(Acknowledging(), reports, EdgeLog(), 10.0)
         self._services.on_traffic.append(self._reporter.mark)
         for service in self._all:
             service.up.listen()

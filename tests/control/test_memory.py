@@ -21,7 +21,7 @@ from trioedge.services.report import Report, Usage
 from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.meter import Total
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
 SLOW, FAST = Policy(session_rate=1), Policy(session_rate=100)
@@ -348,7 +348,7 @@ async def test_two_edges_with_one_control_plane_share_its_checks_and_are_counted
         edges = [
             ControlSupervisor(
                 control,
-                Observer(),
+                EdgeLog(),
                 (Total(), Total()),
                 name="edge",
                 enforced=(),

@@ -22,7 +22,7 @@ from trioedge.services.services import Services
 from trioedge.services.snapshot import Change
 from trioedge.session.meter import Total
 from trioedge.structures.backoff import Backoff
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 ROUND = 10.0
 BACK = "reports are acknowledged again"
@@ -59,7 +59,7 @@ class World:
         self.services = Services(Total(), Total(), governed=True)
         self.reports = Reports("edge", "1")
         self.plane = Plane()
-        self.reporter = Reporter(self.plane, self.reports, Observer(), ROUND)
+        self.reporter = Reporter(self.plane, self.reports, EdgeLog(), ROUND)
         self.services.on_traffic.append(self.reporter.mark)
         self.services.on_gone.append(self.reporter.gone)
         self.logs: list[MutableMapping[str, Any]] = []

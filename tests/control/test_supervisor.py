@@ -14,7 +14,7 @@ from trioedge.control.supervisor import FLUSH_SECONDS, MAX_RETRY_SECONDS, Contro
 from trioedge.services.service import Service
 from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.meter import Total
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
 
@@ -27,7 +27,7 @@ class Mute:
 
 def governed(control: te.ControlPlane | None) -> ControlSupervisor:
     return ControlSupervisor(
-        control, Observer(), (Total(), Total()), name="edge", enforced=(), report_seconds=10,
+        control, EdgeLog(), (Total(), Total()), name="edge", enforced=(), report_seconds=10,
         snapshots=AsyncValue(0), stage_keys=NO_KEYS,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from tests.support.dns_server import dns_server
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams import resolver as resolver_module
 from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.upstreams.name_servers import NameServers
@@ -36,7 +36,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch) -> Resolving:
     def use(names: NameServers) -> list[Resolver]:
         resolvers: list[Resolver] = []
 
-        def make(reactor: Reactor, log: Observer) -> Resolver:
+        def make(reactor: Reactor, log: EdgeLog) -> Resolver:
             resolvers.append(Resolver(reactor, names, HostsFile(Path("/nonexistent/hosts")), log))
             return resolvers[-1]
 

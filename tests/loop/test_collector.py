@@ -12,7 +12,7 @@ from trioedge.services.registry import Registry
 from trioedge.services.services import Services
 from trioedge.services.snapshot import Snapshot
 from trioedge.session.meter import Total
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_garbage_is_collected_before_the_rest_is_frozen(
 @pytest.mark.parametrize(("first", "then"), [(MANY + 1, 0), (MANY // 2, MANY), (10, 0)])
 async def test_many_added_or_changed_services_are_frozen(passes: list[int], first: int, then: int) -> None:
     services = Services(Total(), Total(), governed=True)
-    applier = SnapshotApplier(services, Registry(services), Observer(), enforced=())
+    applier = SnapshotApplier(services, Registry(services), EdgeLog(), enforced=())
     frozen = gc.get_freeze_count()
     passes.clear()
     await applier.apply(Snapshot({f"service-{number}": Settings() for number in range(first)}))

@@ -21,7 +21,7 @@ from trioedge.loop.reactor import (
     WRITABLE,
     Reactor,
 )
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 
 @attrs.define(eq=False)
@@ -118,7 +118,7 @@ async def test_a_cancel_between_slow_deadlines_leaves_the_others_set() -> None:
             time.sleep(TURN_SECONDS)
             scope.cancel()
 
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     owners = [Slow() for _ in range(3)]
     for owner in owners:
         reactor.set_deadline(owner, reactor.now)
@@ -401,15 +401,15 @@ class Unendable(Owner):
         raise SystemError("cannot end")
 
 
-class BrokenLog(Observer):
+class BrokenLog(EdgeLog):
     def fault(self, event: str, fault: BaseException, **facts: object) -> None:
         raise BaseExceptionGroup("the log fails", [LookupError("full")])
 
 
-@pytest.mark.parametrize("log", [Observer, BrokenLog])
+@pytest.mark.parametrize("log", [EdgeLog, BrokenLog])
 @pytest.mark.parametrize("what", ["event", "callback", "deadline"])
 async def test_an_owner_that_cannot_be_ended_and_a_log_that_fails_end_no_other(
-    log: type[Observer], what: str, mock_clock: trio.testing.MockClock
+    log: type[EdgeLog], what: str, mock_clock: trio.testing.MockClock
 ) -> None:
     reactor = Reactor(log())
     async with trio.open_nursery() as nursery:

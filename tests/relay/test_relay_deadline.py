@@ -16,7 +16,7 @@ from trioedge.relay import relay_deadline
 from trioedge.relay.socket_relay import Relay
 from trioedge.session.allowance import Allowance
 from trioedge.session.verdict import Completed, Outcome, Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
 
@@ -100,7 +100,7 @@ def test_the_shorter_of_both_limits_applies_after_a_half_close(monkeypatch: pyte
 async def test_a_slow_reader_is_not_idle_while_the_kernel_delivers_bytes(mock_clock: trio.testing.MockClock) -> None:
     client, down = tcp_pair()
     upstream, up = tcp_pair()
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     session = make_session(now=0.0)
     session.idle_seconds = 10.0
     outcomes: list[Outcome] = []

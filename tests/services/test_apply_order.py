@@ -21,7 +21,7 @@ from trioedge.services.credentials import Credentials
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import Service
 from trioedge.services.snapshot import Change, Snapshot
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 NAMES = "abc"
 
@@ -146,7 +146,7 @@ def test_the_last_state_is_that_of_applying_in_order_and_nothing_taken_away_is_o
         world = Governed()
         applier = world.applier
         await applier.apply(Snapshot(before))
-        effects = Watched(world.services, world.registry, Observer(), applier._turns, frozenset(FIELDS))
+        effects = Watched(world.services, world.registry, EdgeLog(), applier._turns, frozenset(FIELDS))
         effects.order, effects.taken, effects.faults = [], [], []
         effects.rechecks = applier.rechecks
         applier._effects = effects

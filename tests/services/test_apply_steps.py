@@ -22,7 +22,7 @@ from trioedge.services.snapshot import Change, Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS
 from trioedge.session.session import Session
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 
 def many(number: int, **said: Any) -> dict[str, Settings]:
@@ -32,7 +32,7 @@ def many(number: int, **said: Any) -> dict[str, Settings]:
 def make(world: Governed, snapshot: Snapshot) -> tuple[int, float, Plan, Found]:
     """Apply a snapshot, and return the number of steps, the longest of them, the plan, and what is left to do."""
     turns, tally = SnapshotTurns(), Tally()
-    effects = Effects(world.services, world.registry, Observer(), turns, frozenset(FIELDS))
+    effects = Effects(world.services, world.registry, EdgeLog(), turns, frozenset(FIELDS))
     effects.rechecks = world.applier.rechecks
     turn = turns.receive(snapshot)
     taking, first, _ = longest_step(effects.take_away(turn, tally))

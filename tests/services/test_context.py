@@ -24,7 +24,7 @@ from trioedge.services.snapshot import Change
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Outcome, Reason
 from trioedge.structures import gcra, live_counts
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import ScriptedUpstream, make_session, open_edge
 from trioedge.testing.context import StillClock
 from trioedge.testing.upstream import memory_pair
@@ -86,7 +86,7 @@ class World:
 def make_world(*, governed: bool = True) -> World:
     tenants, edge, clock = Tenants(governed=governed), FakeEdge(), StillClock(3.0)
     context = EdgeContext(
-        log=Observer(),
+        log=EdgeLog(),
         control=None,
         outbound=Direct(),
         relays=True,

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from trioedge.serving.deciding import refusal_by
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
 CLOSED = te.Reject(te.Reason.POLICY, "closed")
@@ -55,7 +55,7 @@ async def test_each_ending_of_decisions(
     decide: Callable[[te.Session], te.Verdict], refusal: te.Reject | None, logged: int
 ) -> None:
     with capture_logs() as logs:
-        assert refusal_by(decide, make_session(), Observer()) == refusal
+        assert refusal_by(decide, make_session(), EdgeLog()) == refusal
     assert [each["event"] for each in logs] == ["decision failed"] * logged
 
 
@@ -65,7 +65,7 @@ def test_what_ends_the_process_goes_on(stop: type[BaseException]) -> None:
         raise stop
 
     with pytest.raises(stop):
-        refusal_by(decide, make_session(), Observer())
+        refusal_by(decide, make_session(), EdgeLog())
 
 
 async def test_a_cancel_goes_on() -> None:
@@ -83,6 +83,6 @@ async def test_a_cancel_goes_on() -> None:
                 raise cancelled[0]
 
             with pytest.raises(trio.Cancelled):
-                refusal_by(decide, make_session(), Observer())
+                refusal_by(decide, make_session(), EdgeLog())
             del decide
             cancelled.clear()

@@ -6,14 +6,14 @@ from structlog.testing import capture_logs
 import trioedge as te
 from trioedge.serving.endings import RECENT_SESSIONS, Endings
 from trioedge.session.verdict import FINISHED
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
 STILL = float  # a clock that does not move
 
 
 async def test_a_session_that_a_clean_up_ends_waits_for_that_clean_up() -> None:
-    log = Observer()
+    log = EdgeLog()
     endings = Endings(log, STILL)
     first, second = make_session(), make_session()
     order: list[str] = []
@@ -32,7 +32,7 @@ async def test_a_session_that_a_clean_up_ends_waits_for_that_clean_up() -> None:
 
 
 async def test_a_clean_up_that_raises_is_logged_and_the_session_is_counted() -> None:
-    log = Observer()
+    log = EdgeLog()
     endings = Endings(log, STILL)
     session = make_session()
 
@@ -57,7 +57,7 @@ async def test_a_clean_up_that_raises_is_logged_and_the_session_is_counted() -> 
 async def test_a_session_that_is_marked_as_cut_has_the_reason_of_the_cut_unless_a_stage_failed(
     outcome: te.Completed, reason: te.Reason
 ) -> None:
-    log = Observer()
+    log = EdgeLog()
     session = make_session()
     session.mark_cut(te.Reason.EVICTED)
     Endings(log, STILL).add(session, outcome)
@@ -67,7 +67,7 @@ async def test_a_session_that_is_marked_as_cut_has_the_reason_of_the_cut_unless_
 
 
 async def test_the_last_thousand_sessions_are_remembered() -> None:
-    endings = Endings(Observer(), STILL)
+    endings = Endings(EdgeLog(), STILL)
     sessions = [make_session() for _ in range(RECENT_SESSIONS + 5)]
     for session in sessions:
         endings.add(session, FINISHED)

@@ -14,7 +14,7 @@ from tests.support.wires import connect, edge_to, receive_all, receive_exactly, 
 from trioedge.addresses.address import parse_address
 from trioedge.serving.bind import TcpSocket, bind
 from trioedge.serving.listener import PAUSE_SECONDS, Listener
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 
 async def exchange(connection: trio.abc.HalfCloseableStream, data: bytes = b"ping") -> bytes:
@@ -164,7 +164,7 @@ def open_failing(*codes: int) -> tuple[Listener, NotedReactor]:
     sock: Any = FailingSocket(*codes)
     reactor: Any = NotedReactor()
     listener = Listener(TcpSocket(sock, parse_address("tcp://127.0.0.1:6380")))
-    listener.open(reactor, Observer(), never, never)
+    listener.open(reactor, EdgeLog(), never, never)
     return listener, reactor
 
 

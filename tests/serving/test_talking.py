@@ -8,7 +8,7 @@ import trioedge as te
 from tests.support.talks import WORLDS, hear_exactly, open_talks
 from trioedge.serving.talking import Talking, WaitingClients, close_conversation
 from trioedge.session.conversation import ChainedHandshake, Conversation
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
 
@@ -54,7 +54,7 @@ async def test_a_handshake_that_raises_when_it_is_closed_is_logged_with_its_name
     conversation = Conversation(chained, session, bytearray())
     conversation.begin()
     with capture_logs() as logs:
-        close_conversation(conversation, session, Observer())
+        close_conversation(conversation, session, EdgeLog())
     (line,) = logs
     assert (line["event"], line["session"], line["stage"]) == ("handshake failed", session.id, "token")
 

@@ -11,7 +11,7 @@ from trioedge.services.registry import Registry
 from trioedge.serving.sessions import EdgeHome
 from trioedge.session.surroundings import Carrier, Clock, FaultLog, Follower, Home, Index, Scope
 from trioedge.stages.pacing.rate_group import PacedSession
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing.context import StillClock
 
 
@@ -28,7 +28,7 @@ def members_of(protocol: type) -> set[str]:
         (Carrier, StreamRelay),
         (Clock, Reactor),
         (Clock, StillClock()),
-        (FaultLog, Observer),
+        (FaultLog, EdgeLog),
         (Follower, PacedSession),
         (Home, EdgeHome),
         (Index, Registry),

@@ -39,7 +39,7 @@ def test_each_kind_is_found_once(source: str, found: list[str]) -> None:
         "LIMIT: Final = 2 * 3",
         "__slots__ = ('a', *(3,))",
         "self.log.info('x')",
-        "observer.notice('x')",
+        "log.notice('x')",
         "def f(x: Literal[3]) -> None: ...",
         "x = True",
         "while True:\n    break",

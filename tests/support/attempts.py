@@ -9,7 +9,7 @@ import trio
 
 from tests.support.names import NO_HOSTS, FakeNames
 from trioedge.loop.reactor import Reactor
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.connector import Connector
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.hosts_file import HostsFile
@@ -44,7 +44,7 @@ async def open_connector(names: FakeNames | None = None) -> AsyncIterator[tuple[
 
 @asynccontextmanager
 async def open_reactor_and_resolver(names: FakeNames | None = None) -> AsyncIterator[tuple[Reactor, Resolver]]:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     resolver = Resolver(reactor, names or FakeNames(), HostsFile(NO_HOSTS))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)

@@ -16,7 +16,7 @@ from trioedge.services.services import Services, diff
 from trioedge.services.snapshot import Snapshot
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing.context import StillClock
 
 
@@ -37,7 +37,7 @@ class Governed:
         self._ids = itertools.count(1)
         no_edge = cast(Any, None)
         self.context = EdgeContext(
-            log=Observer(),
+            log=EdgeLog(),
             control=None,
             outbound=None,
             relays=True,

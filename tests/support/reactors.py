@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 import trio
 
 from trioedge.loop.reactor import Reactor
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 
 @asynccontextmanager
 async def open_reactor() -> AsyncIterator[Reactor]:
     """Run a reactor; the block closes the sockets that it registers."""
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         yield reactor

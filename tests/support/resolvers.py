@@ -10,7 +10,7 @@ import trio.testing
 from tests.support.names import NO_HOSTS, FakeNames
 from trioedge.addresses.address import Address
 from trioedge.loop.reactor import Reactor
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.upstreams.lookup import Lookup
 from trioedge.upstreams.resolver import Answer, Resolver
@@ -23,8 +23,8 @@ class Run:
 
     def __init__(self, names: FakeNames, hosts: Path = NO_HOSTS) -> None:
         self.names = names
-        self.reactor = Reactor(Observer())
-        self.resolver = Resolver(self.reactor, names, HostsFile(hosts), Observer())
+        self.reactor = Reactor(EdgeLog())
+        self.resolver = Resolver(self.reactor, names, HostsFile(hosts), EdgeLog())
 
     def ask(self, address: Address = REDIS) -> list[Answer]:
         """Ask as a session does, and give a list that gets the answer once it is there."""

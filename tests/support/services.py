@@ -19,7 +19,7 @@ from trioedge.session.meter import Total
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Reason
 from trioedge.stages.source_match import SourceMatch
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing.context import StillClock
 
 
@@ -40,9 +40,9 @@ class Tenants:
         down: the bytes of all services to their clients.
     """
 
-    def __init__(self, *, governed: bool = True, observer: Observer | None = None) -> None:
+    def __init__(self, *, governed: bool = True, log: EdgeLog | None = None) -> None:
         self.up, self.down = Total(), Total()
-        self.services = Services(self.up, self.down, governed=governed, observer=observer)
+        self.services = Services(self.up, self.down, governed=governed, log=log)
         self.registry = Registry(self.services)
         self.home = Home(self.services)
         self.ids = count(1)
@@ -110,11 +110,11 @@ class Governed(Tenants):
     """
 
     def __init__(self, *enforced: str, stage_keys: StageKeys = NO_KEYS, rechecks: Sequence[Recheck] = ()) -> None:
-        observer = Observer()
-        super().__init__(observer=observer)
+        log = EdgeLog()
+        super().__init__(log=log)
         fields = frozenset(enforced or FIELDS)
         self.applier = SnapshotApplier(
-            self.services, self.registry, observer, enforced=fields, stage_keys=stage_keys
+            self.services, self.registry, log, enforced=fields, stage_keys=stage_keys
         )  # fmt: skip
         match = Recheck(fields & {"accept", "reject"}, SourceMatch().decide, 0)
         self.applier.rechecks = (*([match] if match.fields else []), *rechecks)

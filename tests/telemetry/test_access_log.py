@@ -18,7 +18,7 @@ from tests.support.wires import connect, edge_to, server, serving, silent
 from trioedge.session.verdict import Completed, Reason, Reject
 from trioedge.telemetry.access_log import GATHER_SECONDS, AccessLog
 from trioedge.telemetry.ends import CAPACITY
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session, open_edge
 
 
@@ -127,7 +127,7 @@ async def test_a_file_is_appended_to_and_only_its_group_may_read_it(
 async def test_lines_come_a_tenth_of_a_second_later_and_an_idle_log_asks_for_no_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    stream, log = io.StringIO(), Observer()
+    stream, log = io.StringIO(), EdgeLog()
     live = AccessLog(stream).open(log)
     session = make_session()
     async with trio.open_nursery() as nursery:
@@ -146,7 +146,7 @@ async def test_lines_come_a_tenth_of_a_second_later_and_an_idle_log_asks_for_no_
 
 
 async def test_a_flood_loses_lines_and_says_how_many(autojump_clock: trio.testing.MockClock) -> None:
-    stream, log = io.StringIO(), Observer()
+    stream, log = io.StringIO(), EdgeLog()
     session = make_session()
     flood = 3 * CAPACITY
     with capture_logs() as logs:
@@ -177,7 +177,7 @@ async def test_a_reader_of_a_pipe_that_sleeps_holds_up_nothing(
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    log = Observer()
+    log = EdgeLog()
     live = AccessLog(path).open(log)
     session = make_session()
     for _ in range(CAPACITY):
@@ -333,7 +333,7 @@ async def test_a_cancel_at_any_step_loses_no_line(tmp_path: Path) -> None:
 
     async def steps() -> None:
         nonlocal total
-        log = Observer()
+        log = EdgeLog()
         live = AccessLog(path).open(log)
         log.ends.add(make_session(), Completed())
         try:

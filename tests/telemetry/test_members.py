@@ -1,11 +1,11 @@
 import trioedge as te
+from trioedge.telemetry.log import EdgeLog
 from trioedge.telemetry.members import MemberCounts
-from trioedge.telemetry.observer import Observer
 
 
 def test_statistics_have_the_members_of_every_group_in_order() -> None:
     one, two = (MemberCounts(group, "tcp://192.0.2.1:80", "well", 1.0, 0, 3, 0) for group in ("", "shop"))
-    observer = Observer()
-    assert observer.statistics(0, 0, 0) == te.Statistics(0, 0, {}, {}, 0, 0)
-    observer.members += [lambda: [one], lambda: [two]]
-    assert observer.statistics(0, 0, 0).members == (one, two)
+    log = EdgeLog()
+    assert log.statistics(0, 0, 0) == te.Statistics(0, 0, {}, {}, 0, 0)
+    log.members += [lambda: [one], lambda: [two]]
+    assert log.statistics(0, 0, 0).members == (one, two)

@@ -19,7 +19,7 @@ from trioedge.loop.reactor import Reactor
 from trioedge.loop.sockets import ephemeral_ports, reset
 from trioedge.services.context import SocketAddress
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams import attempt as attempt_module
 from trioedge.upstreams.attempt import NEXT_ADDRESS_SECONDS, RETRY_SECONDS, Attempt, may_meet_itself
 from trioedge.upstreams.connector import Connector, Target
@@ -387,7 +387,7 @@ async def test_a_callback_that_stops_the_process_is_not_held_back() -> None:
             self.sock = sock
             raise KeyboardInterrupt
 
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     async with server() as port:
         noted = Stopping()
         attempt = Attempt(reactor, "x", reactor.now + 5.0, noted)
@@ -423,7 +423,7 @@ async def test_a_machine_without_resources_marks_no_address_as_dead(code: int, m
         raise OSError(code, "no")
 
     reach, noted = Reachability(), Noted()
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", fail)
         Attempt(reactor, "x", reactor.now + 5.0, noted, 3, reach).resolved([local(1), local(2)])

@@ -15,7 +15,7 @@ from tests.support.reactors import deadlines_of
 from trioedge.loop.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
 from trioedge.services.context import SocketAddress
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.attempt import NEXT_ADDRESS_SECONDS, RETRY_SECONDS, Attempt
 from trioedge.upstreams.reachability import Reachability
 
@@ -30,7 +30,7 @@ class Trial:
     """An attempt at 0 s with a limit of 5 s; its reactor does not run."""
 
     def __init__(self, *, retries: int = 0, reach: Reachability | None = None) -> None:
-        self.reactor = Reactor(Observer())
+        self.reactor = Reactor(EdgeLog())
         self.reactor.now = 0.0
         self.reach = reach or Reachability()
         self.noted = Noted()
@@ -309,7 +309,7 @@ async def test_an_attempt_that_crashes_fails_with_the_fault_and_leaves_nothing()
 
 
 async def test_without_a_number_of_retries_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    reactor, noted = Reactor(Observer()), Noted()
+    reactor, noted = Reactor(EdgeLog()), Noted()
     with answers(monkeypatch, lambda _: errno.ECONNREFUSED):
         Attempt(reactor, "x", reactor.now + LIMIT, noted).resolved([local(1)])
     assert noted.called.is_set()

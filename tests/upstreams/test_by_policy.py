@@ -15,7 +15,7 @@ from trioedge.services.service import Service
 from trioedge.services.services import Services
 from trioedge.services.snapshot import Change
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_context
 from trioedge.upstreams import by_policy
 from trioedge.upstreams.attempt import Attempt, ConnectCallback
@@ -80,7 +80,7 @@ class World:
 @asynccontextmanager
 async def open_world(monkeypatch: pytest.MonkeyPatch, units: int = 10) -> AsyncIterator[World]:
     monkeypatch.setattr(by_policy, "max_idle", lambda: units)
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     control = MemoryControl({})
     context = attrs.evolve(make_context(control=control), reactor=reactor)
     services = context._services

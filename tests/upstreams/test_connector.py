@@ -12,7 +12,7 @@ from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.relay.streams import PlainStream
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.connector import Connector, Permit, Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.lookup import Absent
@@ -126,7 +126,7 @@ async def test_the_names_of_a_destination_are_asked_for_in_the_name_of_its_asker
         def ask(self, address: Address, on_answer: object, asker: object = None) -> None:
             asked.append((address.host, asker))
 
-    connector = Connector(Reactor(Observer()), Names())
+    connector = Connector(Reactor(EdgeLog()), Names())
     target = Target(Address("tcp", "redis.test", 1), 5.0, asker="shop")
     connector.warm(target, lambda error: None)
     connector.start(target, Noted()).cancel()

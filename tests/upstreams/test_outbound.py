@@ -19,7 +19,7 @@ from tests.support.ports import closed_port
 from tests.support.wires import receive_exactly, server, tcp_pair
 from trioedge.addresses.address import Address, parse_address
 from trioedge.relay.streams import PlainStream, ReplayStream
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_context
 from trioedge.upstreams.connector import Connector, Permit, Target
 from trioedge.upstreams.direct import Direct
@@ -60,7 +60,7 @@ class Names:
 
 
 def task_connector(connect: Connect, names: Names | None = None) -> TaskConnector:
-    return TaskConnector(Way(connect), names or Names(), Observer())
+    return TaskConnector(Way(connect), names or Names(), EdgeLog())
 
 
 async def open_stream(connect: Connect, permit: Permit | None = None) -> trio.abc.HalfCloseableStream:

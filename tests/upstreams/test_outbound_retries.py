@@ -9,7 +9,7 @@ import trio.testing
 
 import trioedge as te
 from trioedge.addresses.address import Address, parse_address
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_context
 from trioedge.upstreams.connector import Target
 from trioedge.upstreams.outbound import TaskConnector
@@ -33,7 +33,7 @@ class Restarting:
 
 
 def task_connector(way: Restarting) -> TaskConnector:
-    return TaskConnector(way, make_context().resolver, Observer())
+    return TaskConnector(way, make_context().resolver, EdgeLog())
 
 
 async def test_a_connect_that_is_refused_for_half_a_second_is_retried(autojump_clock: trio.testing.MockClock) -> None:

@@ -13,7 +13,7 @@ from tests.support.resolvers import REDIS, CountingNames, Run, asked_by, running
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams import hosts_file
 from trioedge.upstreams import resolver as resolver_module
 from trioedge.upstreams.errors import UpstreamError
@@ -375,7 +375,7 @@ async def test_a_callback_that_raises_ends_a_resolver_without_a_log() -> None:
     def wrong(answer: Answer) -> None:
         raise Strange("no address for you")
 
-    resolver = resolver_module.Resolver(Reactor(Observer()), FakeNames(redis=["192.0.2.1"]), HostsFile(NO_HOSTS))
+    resolver = resolver_module.Resolver(Reactor(EdgeLog()), FakeNames(redis=["192.0.2.1"]), HostsFile(NO_HOSTS))
     with pytest.RaisesGroup(pytest.RaisesGroup(Strange)):
         async with trio.open_nursery() as nursery:
             await nursery.start(resolver.run)

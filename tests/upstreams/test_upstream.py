@@ -18,7 +18,7 @@ from trioedge.addresses.address import parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_context, make_session
 from trioedge.upstreams.address_filter import AddressFilter
 from trioedge.upstreams.attempt import Attempt, ConnectCallback
@@ -47,7 +47,7 @@ class Place:
 async def open_place() -> AsyncIterator[Place]:
     """Give a place for upstreams; afterwards they have left neither a task nor a descriptor."""
     tasks, files = living(), open_files()
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     context = attrs.evolve(make_context(), reactor=reactor, resolver=Resolver(reactor))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
@@ -238,7 +238,7 @@ class Asked:
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:
         self.asked.append(("start", str(target.address), target.seconds, callback))
-        return Attempt(Reactor(Observer()), target.address, 0.0, callback)
+        return Attempt(Reactor(EdgeLog()), target.address, 0.0, callback)
 
     async def open_stream(self, target: Target) -> trio.abc.HalfCloseableStream:
         self.asked.append(("open", str(target.address), target.seconds))

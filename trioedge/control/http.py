@@ -17,6 +17,7 @@ import trio
 from ..arguments import check_number, number_fault
 from ..errors import ConfigurationError, quote
 from ..loop.slices import in_slices
+from ..secrets import Secret
 from ..services.control_plane import DeviceVerdict, Link, SnapshotError
 from ..services.report import Report
 from ..structures.backoff import Backoff
@@ -70,7 +71,7 @@ class HttpControl:
         self,
         url: str,
         *,
-        token: str | Callable[[], str] | None = None,
+        token: str | Secret | Callable[[], str] | None = None,
         token_file: str | os.PathLike[str] | None = None,
         ca: str | os.PathLike[str] | None = None,
         wait_seconds: float = 30.0,
@@ -82,7 +83,7 @@ class HttpControl:
         Args:
             url: ``https://control.example``, with a path if the routes are below one.
             token: sent with every request as a bearer token; never logged. A function returns the one of each request,
-                at once: it must not wait.
+                at once: it must not wait. A :class:`~trioedge.Secret` is read for each request.
             token_file: a file with the token, in place of `token`. It is read again once it differs; while it cannot be
                 used, its former content is.
             ca: a file of PEM certificates to trust in place of the system's. New connections trust the file as it is
@@ -225,7 +226,7 @@ def _on_this_machine(host: str) -> bool:
 
 
 def _token(
-    token: str | Callable[[], str] | None,
+    token: str | Secret | Callable[[], str] | None,
     token_file: str | os.PathLike[str] | None,
     files: list[RenewedFile[Any]],
 ) -> Callable[[], str] | None:
@@ -234,6 +235,11 @@ def _token(
         if token is not None:
             raise ConfigurationError("HttpControl(token=..., token_file=...) has two tokens: leave one out")
         return _renewed("token_file", token_file, read_token, files).value
+    if isinstance(token, Secret):
+        if token.file is not None:
+            return _renewed("token", token.file, read_token, files).value
+        token.read()  # a variable that is not set is a fault now, and not with the first request
+        return ask_for_token(token.read)
     if token is None:
         return None
     if callable(token):

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 from ..arguments import is_async
 from ..errors import ConfigurationError, EdgeError
 from ..loop.files import identity_of
-from ..telemetry.observer import STOPS
+from ..telemetry.log import STOPS
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from ..services.control_plane import TakesReports
 from ..services.report import Report
 from ..services.service import Service
 from ..structures.backoff import Backoff
-from ..telemetry.observer import Observer, parted
+from ..telemetry.log import EdgeLog, parted
 from .reports import Reports
 
 SERVICES_PER_REPORT: Final = 1_000
@@ -32,18 +32,18 @@ class Reporter:
         error: why the last report was not acknowledged; empty if it was.
     """
 
-    def __init__(self, control: TakesReports, reports: Reports, observer: Observer, seconds: float) -> None:
+    def __init__(self, control: TakesReports, reports: Reports, log: EdgeLog, seconds: float) -> None:
         """Start with no report to send.
 
         Args:
             control: the control plane that takes the reports.
             reports: the services that are due.
-            observer: logs events.
+            log: logs events.
             seconds: between two rounds of reports; a busy service is in one report of each round.
         """
         self._control = control
         self._reports = reports
-        self._observer = observer
+        self._log = log
         self._seconds = seconds
         self._wakeup = AsyncBool()
         self._one_at_a_time = trio.Lock()
@@ -58,7 +58,7 @@ class Reporter:
     def gone(self, service: Service) -> None:
         """Note that a service was removed; its last totals are still reported."""
         if not self._reports.gone(service):
-            self._observer.notice("totals lost: too many services that are no more wait to be reported")
+            self._log.notice("totals lost: too many services that are no more wait to be reported")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send a round of reports every so many seconds while services are due, until cancelled.
@@ -108,8 +108,8 @@ class Reporter:
             else:
                 self._reports.lost(services)
         if not arrived:
-            self._observer.notice("report failed", error=error)
+            self._log.notice("report failed", error=error)
         elif self.error:
-            self._observer.say("reports are acknowledged again")
+            self._log.say("reports are acknowledged again")
         self.error = "" if arrived else error
         return arrived

@@ -18,7 +18,7 @@ from ..services.services import Services
 from ..services.stage_keys import StageKeys
 from ..session.meter import Total
 from ..structures.backoff import Backoff
-from ..telemetry.observer import STOPS, Observer, parted
+from ..telemetry.log import STOPS, EdgeLog, parted
 from .reporter import Reporter
 from .reports import Reports
 
@@ -80,7 +80,7 @@ class ControlSupervisor:
     def __init__(
         self,
         control: ControlPlane | None,
-        observer: Observer,
+        log: EdgeLog,
         totals: tuple[Total, Total],
         *,
         name: str,
@@ -94,7 +94,7 @@ class ControlSupervisor:
 
         Args:
             control: the control plane; without one, every name is a service.
-            observer: logs events.
+            log: logs events.
             totals: the edge's bytes up and down.
             name: the edge's name in reports.
             enforced: the policy fields that a stage of the chain reads.
@@ -104,13 +104,13 @@ class ControlSupervisor:
             outbounds: that policies may name.
         """
         self._control = control
-        self._observer = observer
-        self.services = Services(*totals, governed=control is not None, observer=observer)
+        self._log = log
+        self.services = Services(*totals, governed=control is not None, log=log)
         self.live = Registry(self.services)
         self.applier = SnapshotApplier(
             self.services,
             self.live,
-            observer,
+            log,
             enforced={*enforced, "enabled"},
             stage_keys=stage_keys,
             outbounds=outbounds,
@@ -119,7 +119,7 @@ class ControlSupervisor:
         self._reports = Reports(name, secrets.token_hex(8))
         self._reporter: Reporter | None = None
         if isinstance(control, TakesReports):
-            self._reporter = Reporter(control, self._reports, observer, report_seconds)
+            self._reporter = Reporter(control, self._reports, log, report_seconds)
             self.services.on_traffic.append(self._reporter.mark)
             self.services.on_gone.append(self._reporter.gone)
 
@@ -153,7 +153,7 @@ class ControlSupervisor:
                 stop, fault = parted(raised)
                 if fault is None or not first_snapshot.applied:
                     raise
-                self._observer.fault("control plane crashed", fault)
+                self._log.fault("control plane crashed", fault)
                 if stop is not None:
                     raise stop from None
             if not first_snapshot.applied:
@@ -171,7 +171,7 @@ class ControlSupervisor:
             except STOPS:
                 raise
             except BaseException as fault:
-                self._observer.fault("reload failed", fault)
+                self._log.fault("reload failed", fault)
 
     async def finish(self) -> None:
         """Send the reports that are due, within 2 s; call it when no session is left."""

@@ -28,7 +28,7 @@ from ..relay.streams import PlainStream
 from ..services.context import EdgeContext
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..telemetry.observer import STOPS
+from ..telemetry.log import STOPS
 from ..upstreams.attempt import Attempt
 from ..upstreams.balancing.seat import Seat
 from ..upstreams.errors import UpstreamError

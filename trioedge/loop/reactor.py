@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 import trio
 
 from ..structures.deadlines import NEVER, Deadlines
-from ..telemetry.observer import STOPS, Observer
+from ..telemetry.log import STOPS, EdgeLog
 
 if TYPE_CHECKING:
     from .parting import Parting
@@ -111,16 +111,16 @@ class Reactor:
         parting: the sockets that are being closed in order, the first one first; see :mod:`.parting`.
     """
 
-    __slots__ = ("_again", "_deadlines", "_due", "_epoll", "_observer", "_ready", "_timer", "batch", "buffer", "clock",
+    __slots__ = ("_again", "_deadlines", "_due", "_epoll", "_log", "_ready", "_timer", "batch", "buffer", "clock",
                  "now", "parting", "starting")  # fmt: skip
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, log: EdgeLog) -> None:
         """Open the epoll object; only within a Trio run.
 
         Args:
-            observer: logs the exceptions that callbacks raise.
+            log: logs the exceptions that callbacks raise.
         """
-        self._observer = observer
+        self._log = log
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._epoll = select.epoll()
         # `_ready` has the owner of every registered descriptor. `_again` is in the order of the calls; an object may be
@@ -231,7 +231,7 @@ class Reactor:
             try:
                 await trio.lowlevel.wait_readable(epoll_fd)
             except OSError as error:  # Trio's own epoll object has no room for ours
-                self._observer.notice("reactor cannot wait for sockets: it looks again soon", error=error.strerror)
+                self._log.notice("reactor cannot wait for sockets: it looks again soon", error=error.strerror)
                 await trio.sleep(RETRY_SECONDS)
             turn_ends = clock() + TURN_SECONDS
             while True:
@@ -261,7 +261,7 @@ class Reactor:
                         except STOPS:
                             raise
                         except BaseException as fault:
-                            _give_up(self._observer, owner, fault)
+                            _give_up(self._log, owner, fault)
                     left = _NO_EVENTS
                 else:
                     left = self._dispatch(events, turn_ends)
@@ -283,7 +283,7 @@ class Reactor:
                 except STOPS:
                     raise
                 except BaseException as fault:
-                    _give_up(self._observer, owner, fault)
+                    _give_up(self._log, owner, fault)
             if number < len(events) and self.clock() >= turn_ends:
                 return events[number:]
         return _NO_EVENTS
@@ -297,7 +297,7 @@ class Reactor:
             except STOPS:
                 raise
             except BaseException as fault:
-                _give_up(self._observer, resumable, fault)
+                _give_up(self._log, resumable, fault)
             if again and self.clock() >= turn_ends:
                 return
 
@@ -314,29 +314,29 @@ class Reactor:
                 except STOPS:
                     raise
                 except BaseException as fault:
-                    _give_up(self._observer, item, fault)
+                    _give_up(self._log, item, fault)
                 if self.refresh() >= turn_ends:
                     await trio.lowlevel.checkpoint()
                     turn_ends = self.refresh() + TURN_SECONDS
 
 
-def _give_up(observer: Observer, owner: Ready | Resumable | Expiring, fault: BaseException) -> None:
+def _give_up(log: EdgeLog, owner: Ready | Resumable | Expiring, fault: BaseException) -> None:
     """Log an exception of a callback and have its object end itself; no exception of these comes out."""
     try:
         try:
-            observer.fault("reactor: a callback failed", fault)
+            log.fault("reactor: a callback failed", fault)
         finally:
             owner.crashed(fault)
     except STOPS:
         raise
     except BaseException as second:
-        _give_in(observer, second)
+        _give_in(log, second)
 
 
-def _give_in(observer: Observer, fault: BaseException) -> None:
+def _give_in(log: EdgeLog, fault: BaseException) -> None:
     """Log that the log or the end of an object failed; if that fails too, there is nothing left to do."""
     try:
-        observer.fault("reactor: an object cannot be ended", fault)
+        log.fault("reactor: an object cannot be ended", fault)
     except STOPS:
         raise
     except BaseException:

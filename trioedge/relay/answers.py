@@ -14,7 +14,7 @@ from ..session.session import Session
 from ..session.stage import Handler
 from ..session.surroundings import FaultLog, PendingAnswer
 from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..telemetry.observer import STOPS
+from ..telemetry.log import STOPS
 from .direction import BROKEN
 from .streams import RECEIVE_BYTES, BareReplayStream, PlainStream
 

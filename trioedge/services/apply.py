@@ -24,7 +24,7 @@ import trio
 
 from ..loop.collector import MANY, no_full_pass, settle
 from ..loop.slices import in_slices
-from ..telemetry.observer import Observer
+from ..telemetry.log import EdgeLog
 from .applying.effects import Effects, Recheck, Tally
 from .applying.outbounds import NO_OUTBOUNDS, OutboundFacts
 from .applying.turn import SnapshotTurns, Turn
@@ -59,7 +59,7 @@ class SnapshotApplier:
         self,
         services: Services,
         live: Registry,
-        observer: Observer,
+        log: EdgeLog,
         *,
         enforced: Collection[str],
         stage_keys: StageKeys = NO_KEYS,
@@ -70,20 +70,20 @@ class SnapshotApplier:
         Args:
             services: the services to change.
             live: the live sessions.
-            observer: the log.
+            log: the log.
             enforced: the policy fields that some stage of the chain reads; others earn a warning.
             stage_keys: the keys of users' stages that the chain reads.
             outbounds: of the edge, by name.
         """
         self.stage_keys = stage_keys
         self._services = services
-        self._observer = observer
+        self._log = log
         self._enforced = frozenset(enforced)
         self._examiner = Examiner(services, stage_keys, outbounds)
         self._outbounds = outbounds
         self._turns = SnapshotTurns()
         self._turn_ended = trio.Event()
-        self._effects = Effects(services, live, observer, self._turns, self._enforced)
+        self._effects = Effects(services, live, log, self._turns, self._enforced)
         self._new = 0  # services added or changed since the last gc.freeze()
         self.needs_destination = False
         self.own_listener: OwnListener = lambda _: None
@@ -116,7 +116,7 @@ class SnapshotApplier:
                 with trio.CancelScope(shield=True):  # what is received is received whole
                     await in_slices(self._effects.take_away(turn, tally), rest=APPLY_REST)
                 if tally and self._turns.ahead(turn):
-                    self._observer.say("snapshot takes away, and waits for its turn", **_facts(snapshot, tally))
+                    self._log.say("snapshot takes away, and waits for its turn", **_facts(snapshot, tally))
                 await self._reach(turn)
                 try:
                     found = await self._examine(snapshot, warnings, turn.refusal)
@@ -128,7 +128,7 @@ class SnapshotApplier:
             self.version, self.applied_at = snapshot.version, trio.current_time()
         except BaseException:
             if tally:
-                self._observer.say("snapshot not applied, but for what it takes away", **_facts(snapshot, tally))
+                self._log.say("snapshot not applied, but for what it takes away", **_facts(snapshot, tally))
             raise
         finally:
             await self._end(turn)
@@ -139,7 +139,7 @@ class SnapshotApplier:
         plan = tally.plan()
         if plan:
             seconds = round(trio.current_time() - began, 3)
-            self._observer.say("snapshot applied", **_facts(snapshot, tally), seconds=seconds)
+            self._log.say("snapshot applied", **_facts(snapshot, tally), seconds=seconds)
         return plan
 
     async def plan(self, snapshot: Snapshot) -> Plan:
@@ -189,22 +189,22 @@ class SnapshotApplier:
 
     def _warn(self, found: PolicyWarnings) -> None:
         if found.keys:
-            self._observer.notice("policy not enforced: no stage reads it", keys=found.keys, services=found.services)
+            self._log.notice("policy not enforced: no stage reads it", keys=found.keys, services=found.services)
         if found.without_destination:
-            self._observer.notice(
+            self._log.notice(
                 "policy names no destination: its sessions will be refused", services=found.without_destination
             )
 
     def reached(self) -> None:
         """Note that the control plane answers."""
         if self.error:
-            self._observer.say("control plane is back")
+            self._log.say("control plane is back")
         self.error, self.failing_since = "", None
 
     def failed(self, error: str) -> None:
         """Note that the control plane does not answer, or has no good snapshot."""
         waiting = {} if self.applied_at is not None else {"so": "the edge waits for its services and listens nowhere"}
-        self._observer.notice("control plane failed", error=error, **waiting)
+        self._log.notice("control plane failed", error=error, **waiting)
         if not self.error:
             self.failing_since = trio.current_time()
         self.error = error

@@ -15,7 +15,7 @@ from ..session.session import Session
 from ..session.verdict import Outcome, Reason
 from ..structures.gcra import Gate
 from ..structures.live_counts import LiveCounts
-from ..telemetry.observer import Observer
+from ..telemetry.log import EdgeLog
 from .control_plane import ControlPlane
 from .registry import Registry, SessionsView
 from .service import Service
@@ -107,7 +107,7 @@ class EdgeContext:
         source_prefix: the part of an address that limits count as one source; ``session.source_key`` is cut by it.
     """
 
-    log: Observer
+    log: EdgeLog
     control: ControlPlane | None
     outbound: Any
     relays: bool

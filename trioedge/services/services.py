@@ -34,7 +34,7 @@ from .service import UNKNOWN_SERVICE, Service
 from .snapshot import Change, Snapshot, Watcher
 
 if TYPE_CHECKING:
-    from ..telemetry.observer import Observer
+    from ..telemetry.log import EdgeLog
 
 DEFAULT_SERVICE: Final = "default"
 """The service of every session on an edge whose stages name none."""
@@ -74,24 +74,24 @@ class Services:
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_observer", "_up", "default_max_sessions",
+    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
                  "governed", "on_gone", "on_traffic", "unnamed", "watchers")  # fmt: skip
 
-    def __init__(self, up: Total, down: Total, *, governed: bool, observer: "Observer | None" = None) -> None:
+    def __init__(self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None) -> None:
         """Start with the unnamed service only.
 
         Args:
             up: bytes to upstreams, of the whole edge.
             down: bytes to clients, of the whole edge.
             governed: whether a control plane says which services there are.
-            observer: logs the exceptions of watchers and of callbacks; without one they are raised.
+            log: logs the exceptions of watchers and of callbacks; without one they are raised.
         """
-        self._observer = observer
+        self._log = log
         self._up, self._down = up, down
         self._by_name: dict[str, Service] = {}
         self._leaving: dict[str, list[Service]] = {}
         self._incarnations = itertools.count(1)
-        self.watchers = Watchers(observer)
+        self.watchers = Watchers(log)
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []
@@ -227,11 +227,9 @@ class Services:
                 except ENDS:
                     raise
                 except BaseException as fault:
-                    if self._observer is None:
+                    if self._log is None:
                         raise
-                    self._observer.fault(
-                        "traffic callback failed", fault, callback=name_of_code(hook), service=service.name
-                    )
+                    self._log.fault("traffic callback failed", fault, callback=name_of_code(hook), service=service.name)
 
 
 class ServicesView(Mapping[str, Service]):

@@ -23,9 +23,9 @@ from typing import Any, Final, get_type_hints
 
 import attrs
 
+from ..annotations import Reader, reader_of
 from ..arguments import choice_fault, size_fault, unknown_keys
 from ..errors import ENDS, ConfigurationError, message_of, quote
-from .annotations import Reader, reader_of
 from .policy import FATES, Fate, defaults_of, key_of, stage_fields
 
 MAX_MESSAGE_LETTERS: Final = 200

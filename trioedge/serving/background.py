@@ -9,7 +9,7 @@ import trio
 from ..session.handshake import Background
 from ..session.session import Session
 from ..session.verdict import Reason, Reject
-from ..telemetry.observer import parted
+from ..telemetry.log import parted
 
 MAX_RUNNING: Final = 256
 """Answers of one edge that are awaited at a time."""

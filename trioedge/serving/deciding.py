@@ -4,10 +4,10 @@ from ..errors import quote_fault
 from ..session.session import Session
 from ..session.stage import DecisionFunction
 from ..session.verdict import CONTINUE, Reason, Reject
-from ..telemetry.observer import STOPS, Observer
+from ..telemetry.log import STOPS, EdgeLog
 
 
-def refusal_by(decide: DecisionFunction, session: Session, log: Observer) -> Reject | None:
+def refusal_by(decide: DecisionFunction, session: Session, log: EdgeLog) -> Reject | None:
     """Ask decisions; an exception of one is logged, and is a refusal.
 
     Returns:

@@ -1,7 +1,9 @@
 """What an edge was given: the arguments of `Edge`, checked, and the same in each of its runs."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
 
 import attrs
 
@@ -97,3 +99,36 @@ class Description:
         if address.scheme != "unix":
             raise ConfigurationError(f"admin={quote(self.admin)} must be a local socket, as in unix:///run/edge.sock")
         return address
+
+
+def check_control(control: Any) -> None:
+    """Refuse a value that is no control plane.
+
+    Raises:
+        ConfigurationError: names what to write instead.
+    """
+    if control is None or isinstance(control, ControlPlane):
+        return
+    mend = "it needs async run(link)"
+    if isinstance(control, (str, PurePath)):
+        mend = f"write control=te.FileControl({str(control)!r})"
+    elif isinstance(control, Mapping):
+        mend = "write control=te.MemoryControl({…})"
+    raise ConfigurationError(f"control={quote(control)} is no control plane: {mend}")
+
+
+def read_listen(listen: Any) -> tuple[str, ...]:
+    """Read the addresses to listen on.
+
+    Raises:
+        ConfigurationError: there is none, one is no address, or one comes twice.
+    """
+    single = isinstance(listen, (str, bytes)) or not isinstance(listen, Iterable)
+    given = [listen] if single else list(listen)
+    if not given:
+        raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
+    addresses = tuple(str(parse_address(address, listening=True)) for address in given)
+    for address in addresses:
+        if addresses.count(address) > 1 and not address.endswith(":0"):
+            raise ConfigurationError(f"listen names {address} twice")
+    return addresses

@@ -6,7 +6,7 @@ from typing import Final
 
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason
-from ..telemetry.observer import Observer
+from ..telemetry.log import EdgeLog
 
 RECENT_SESSIONS: Final = 1_000
 """Ended sessions that :meth:`Edge.explain` still knows."""
@@ -21,7 +21,7 @@ class Endings:
         recent: the sessions that ended last, at most :data:`RECENT_SESSIONS`.
     """
 
-    def __init__(self, log: Observer, refresh: Callable[[], float]) -> None:
+    def __init__(self, log: EdgeLog, refresh: Callable[[], float]) -> None:
         """Have no session.
 
         Args:

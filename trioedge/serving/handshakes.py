@@ -34,7 +34,7 @@ from ..session.conversation import ChainedHandshake, Conversation
 from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..telemetry.observer import STOPS, Observer
+from ..telemetry.log import STOPS, EdgeLog
 from .background import BUSY, BackgroundAnswers
 from .deciding import refusal_by
 from .handshake_input import LEFT, HandshakeInput
@@ -53,7 +53,7 @@ class Handshakes:
     """The handshakes of one run of an edge."""
 
     def __init__(
-        self, chained: Sequence[ChainedHandshake], reactor: Reactor, log: Observer, answers: BackgroundAnswers,
+        self, chained: Sequence[ChainedHandshake], reactor: Reactor, log: EdgeLog, answers: BackgroundAnswers,
         waiting: WaitingClients, rest: Rest, ended: Callable[[Session, Outcome], None], *, graceful_refuse: bool,
     ) -> None:  # fmt: skip
         """Drive none yet.

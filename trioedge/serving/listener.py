@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from ..addresses.address import UNIX_SOURCE, packed_ip
 from ..loop.reactor import Reactor
 from ..loop.sockets import reset
-from ..telemetry.observer import Observer
+from ..telemetry.log import EdgeLog
 from .bind import Bound, listen_error
 
 ACCEPTS_PER_TURN: Final = 64
@@ -51,7 +51,7 @@ class Listener:
         address: the address, its port filled in.
     """
 
-    _observer: Observer
+    _log: EdgeLog
     _admit: Admit
     _shed: "Shed"
 
@@ -72,12 +72,12 @@ class Listener:
             raise listen_error(bound.address, error) from None
         self._reactor: Reactor | None = None  # set by `open`, with the three above
 
-    def open(self, reactor: Reactor, observer: Observer, admit: Admit, shed: "Shed") -> None:
+    def open(self, reactor: Reactor, log: EdgeLog, admit: Admit, shed: "Shed") -> None:
         """Begin to accept.
 
         Args:
             reactor: reports connections that wait.
-            observer: logs pauses.
+            log: logs pauses.
             admit: takes each connection.
             shed: counts a connection that was refused for want of a file descriptor.
 
@@ -85,7 +85,7 @@ class Listener:
             ListenError: another process listens there since this one was bound.
         """
         self._bound.listen()
-        self._reactor, self._observer, self._admit, self._shed = reactor, observer, admit, shed
+        self._reactor, self._log, self._admit, self._shed = reactor, log, admit, shed
         reactor.add_listener(self._sock.fileno(), self)
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape
@@ -144,7 +144,7 @@ class Listener:
 
     def _pause(self, error: OSError) -> None:
         assert self._reactor is not None
-        self._observer.notice("listener pauses", listener=self._label, error=error.strerror)
+        self._log.notice("listener pauses", listener=self._label, error=error.strerror)
         self._reactor.set_deadline(self, self._reactor.now + PAUSE_SECONDS)
         self._reactor.remove(self._sock.fileno())
 

@@ -34,7 +34,7 @@ from ..session.meter import Total
 from ..session.stage import Decision
 from ..session.verdict import Reason
 from ..telemetry.access_log import AccessLog, LiveAccessLog
-from ..telemetry.observer import Observer, Statistics
+from ..telemetry.log import EdgeLog, Statistics
 from ..upstreams.outbound import open_outbound
 from ..upstreams.own_listeners import own_listener
 from ..upstreams.resolver import Resolver
@@ -75,7 +75,7 @@ class Run:
         self._edge = description
         self._phase = phase
         self._listeners = listeners
-        self._log = Observer()
+        self._log = EdgeLog()
         self._totals = (Total(), Total())
         self._drain = trio.Event()
         self._drain_seconds = drain_seconds

@@ -24,7 +24,7 @@ from ..session.session import Session
 from ..session.stage import Handler
 from ..session.surroundings import Home
 from ..session.verdict import FINISHED, Completed, Outcome, Reason, Reject
-from ..telemetry.observer import Observer, parted
+from ..telemetry.log import EdgeLog, parted
 
 _CUT: Final = Completed(Reason.DRAINED)
 
@@ -38,7 +38,7 @@ class SessionTasks:
 
     nursery: trio.Nursery
 
-    def __init__(self, log: Observer, reactor: Reactor, home: Home, settle: Ended, *, graceful_refuse: bool) -> None:
+    def __init__(self, log: EdgeLog, reactor: Reactor, home: Home, settle: Ended, *, graceful_refuse: bool) -> None:
         """Run no task yet.
 
         Args:

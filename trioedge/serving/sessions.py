@@ -36,7 +36,7 @@ from ..session.chain import Chain
 from ..session.session import Session
 from ..session.surroundings import Clock
 from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..telemetry.observer import STOPS, Observer
+from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
 from .deciding import refusal_by
 from .endings import Endings
@@ -109,7 +109,7 @@ class Sessions:
     """
 
     def __init__(
-        self, chain: Chain, reactor: Reactor, log: Observer, live: Registry, services: Services,
+        self, chain: Chain, reactor: Reactor, log: EdgeLog, live: Registry, services: Services,
         answers: BackgroundAnswers, waiting: WaitingClients, *, max_sessions: int, graceful_refuse: bool,
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip

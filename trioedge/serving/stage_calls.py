@@ -14,7 +14,7 @@ from ..services.passwords import Passwords
 from ..services.services import Services
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome
-from ..telemetry.observer import Observer
+from ..telemetry.log import EdgeLog
 from ..upstreams.connector import Connecting, Target, introduction_of
 from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import as_stream, resolved, with_scopes
@@ -36,7 +36,7 @@ class StageCalls:
     way_out: Connecting
 
     def __init__(
-        self, log: Observer, reactor: Reactor, resolver: Resolver, services: Services, listeners: Sequence[Listener],
+        self, log: EdgeLog, reactor: Reactor, resolver: Resolver, services: Services, listeners: Sequence[Listener],
         draining: trio.Event, source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         self._log = log

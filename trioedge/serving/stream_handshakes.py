@@ -21,7 +21,7 @@ from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartT
 from ..session.session import Session
 from ..session.stage import Handler
 from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..telemetry.observer import Observer, parted
+from ..telemetry.log import EdgeLog, parted
 from .background import BUSY, BackgroundAnswers, TooManyAnswersError
 from .deciding import refusal_by
 from .handshake_input import LEFT
@@ -34,7 +34,7 @@ class StreamHandshakes:
     """Runs handshakes in the tasks of sessions."""
 
     def __init__(
-        self, answers: BackgroundAnswers, waiting: WaitingClients, crowded: Callable[[], Reject | None], log: Observer
+        self, answers: BackgroundAnswers, waiting: WaitingClients, crowded: Callable[[], Reject | None], log: EdgeLog
     ) -> None:
         """Run none yet.
 

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 from ..session.conversation import Conversation
 from ..session.session import Session
 from ..session.verdict import Reason, Reject
-from ..telemetry.observer import STOPS, Observer
+from ..telemetry.log import STOPS, EdgeLog
 
 GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
 
@@ -31,7 +31,7 @@ class Talking:
         """Do nothing: a session with a task is cut by the cancel of its scope."""
 
 
-def close_conversation(conversation: Conversation, session: Session, log: Observer) -> None:
+def close_conversation(conversation: Conversation, session: Session, log: EdgeLog) -> None:
     """Close a handshake that may not be at its end; its exception is logged."""
     try:
         conversation.close()

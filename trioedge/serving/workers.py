@@ -8,7 +8,7 @@ import trio
 from ..errors import ConfigurationError
 from ..session.kinds import name_of
 from ..session.stage import Worker
-from ..telemetry.observer import Observer, parted
+from ..telemetry.log import EdgeLog, parted
 
 SLOW_START_SECONDS: Final = 5.0
 """A worker that takes longer to start is named in the log."""
@@ -16,7 +16,7 @@ SLOW_START_SECONDS: Final = 5.0
 Background: TypeAlias = "Callable[..., Awaitable[object]]"
 
 
-async def start_worker(nursery: trio.Nursery, part: Worker, log: Observer) -> None:
+async def start_worker(nursery: trio.Nursery, part: Worker, log: EdgeLog) -> None:
     """Start the worker of a part; the log names one that does not call ``task_status.started()`` for 5 s."""
     async with trio.open_nursery() as watching:
 
@@ -44,7 +44,7 @@ async def start_worker(nursery: trio.Nursery, part: Worker, log: Observer) -> No
         watching.cancel_scope.cancel()
 
 
-async def guarded(background: Background, log: Observer, *, task_status: trio.TaskStatus[None]) -> None:
+async def guarded(background: Background, log: EdgeLog, *, task_status: trio.TaskStatus[None]) -> None:
     """Run the admin socket; one that fails once it is there is logged, and the edge goes on without it."""
     status = _Status(task_status)
     try:

@@ -23,7 +23,7 @@ from ..errors import ConfigurationError, quote
 from .access_lines import FORMATS, AccessFormat, fields, sampled
 from .ends import CAPACITY, SessionEnd
 from .line_writer import Descriptor, LineWriter, Sink, descriptor_of, writer_of
-from .observer import Observer
+from .log import EdgeLog
 
 GATHER_SECONDS: Final = 0.1
 """How long lines are gathered after a session has ended, so that a busy edge does not wake a task for each."""
@@ -83,7 +83,7 @@ class AccessLog:
     def __repr__(self) -> str:
         return f"AccessLog({quote(self.to)}, format={self.format!r}, only={self.only!r}, sample={self.sample:g})"
 
-    def open(self, log: Observer) -> "LiveAccessLog":
+    def open(self, log: EdgeLog) -> "LiveAccessLog":
         """Open the file; the edge calls this when it serves.
 
         Raises:
@@ -95,7 +95,7 @@ class AccessLog:
 class LiveAccessLog:
     """The access log of one run of an edge."""
 
-    def __init__(self, recipe: AccessLog, log: Observer) -> None:
+    def __init__(self, recipe: AccessLog, log: EdgeLog) -> None:
         """Open the file and read the ends of sessions from now on; :meth:`run` makes their lines.
 
         Args:

@@ -8,7 +8,7 @@ from ..services.control_plane import ControlPlane
 from ..services.registry import Registry
 from ..services.services import Services
 from ..session.meter import Total
-from ..telemetry.observer import Observer
+from ..telemetry.log import EdgeLog
 from ..upstreams.direct import Direct
 
 
@@ -72,7 +72,7 @@ def make_context(*, now: float = 0.0, control: ControlPlane | None = None, relay
     services = Services(Total(), Total(), governed=control is not None)
     edge = _NoEdge()
     return EdgeContext(
-        log=Observer(),
+        log=EdgeLog(),
         control=control,
         outbound=Direct(),
         relays=relays,

@@ -16,7 +16,7 @@ from ..session.kinds import HANDSHAKE, close_parts, facts_of, kind_of, name_of
 from ..session.outline import outline
 from ..session.session import Session
 from ..session.verdict import Completed, Outcome, Reject, Verdict
-from ..telemetry.observer import Observer
+from ..telemetry.log import EdgeLog
 from .checks import FaultsFail, Nowhere, check_provided, naming, written
 from .context import make_context
 from .sessions import make_session
@@ -156,7 +156,7 @@ def _open_alone(handshake: object, context: EdgeContext | None) -> Chain:
         raise ConfigurationError(f"{name} is a {found}, not a handshake: call check_{found} with it")
     facts = facts_of(handshake, name)
     if context is None:
-        context = attrs.evolve(make_context(), log=cast(Observer, FaultsFail()))
+        context = attrs.evolve(make_context(), log=cast(EdgeLog, FaultsFail()))
     return open_chain(outline([naming(facts.requires), handshake], Nowhere()), context)
 
 

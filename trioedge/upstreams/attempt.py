@@ -30,7 +30,7 @@ from ..loop.reactor import HUNG_UP, WRITABLE, Reactor
 from ..loop.sockets import ephemeral_ports, is_connected_to_itself, no_delay, received_bytes, reset, scoped
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
-from ..telemetry.observer import parted
+from ..telemetry.log import parted
 from .errors import UpstreamError, reason_of
 from .reachability import Reachability
 

@@ -19,7 +19,7 @@ from ..services.context import EdgeContext, Outbound, Resolving
 from ..session.fields import ByteStream
 from ..session.stage import Closing, Recipe
 from ..session.verdict import Reason
-from ..telemetry.observer import Observer, parted
+from ..telemetry.log import EdgeLog, parted
 from .attempt import RETRY_SECONDS, Attempt, ConnectCallback
 from .connector import Connecting, Target
 from .errors import UpstreamError, reason_of
@@ -111,7 +111,7 @@ class TaskConnector:
 
     plain = False
 
-    def __init__(self, outbound: Outbound, resolver: Resolving, log: Observer) -> None:
+    def __init__(self, outbound: Outbound, resolver: Resolving, log: EdgeLog) -> None:
         """Open nothing yet.
 
         Args:

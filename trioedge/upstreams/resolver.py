@@ -31,7 +31,7 @@ from ..addresses.address import Address
 from ..loop.reactor import Reactor
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
-from ..telemetry.observer import STOPS, Observer
+from ..telemetry.log import STOPS, EdgeLog
 from .errors import UpstreamError
 from .hosts_file import HostsFile
 from .lookup import Absent, Found, Lookup, take_turns
@@ -131,7 +131,7 @@ class _Asked:
         self.stale_at = stale_at
         self.waiting: list[tuple[Address, OnAnswer]] = []
 
-    def call(self, known: _Known, log: Observer | None) -> None:
+    def call(self, known: _Known, log: EdgeLog | None) -> None:
         """Answer the callers that wait. An exception of one is logged, and the others are called."""
         waiting, self.waiting = self.waiting, []
         for address, on_answer in waiting:
@@ -149,7 +149,7 @@ class Resolver:
     """Resolves destinations to socket addresses, from the hosts file first, then from the name servers."""
 
     def __init__(
-        self, reactor: Reactor, names: Names | None = None, hosts: HostsFile | None = None, log: Observer | None = None
+        self, reactor: Reactor, names: Names | None = None, hosts: HostsFile | None = None, log: EdgeLog | None = None
     ) -> None:
         """Start with an empty cache; no file is read and no query sent before :meth:`run`.
 

@@ -9,7 +9,7 @@ import trioedge as te
 from tests.support.applications import Application, Message, Receive, Send, edge_of, hello, request
 from tests.support.cancels import cancel_at_every_step, left_open
 from trioedge.endpoints.asgi.lifespan import STOP_SECONDS, Lifespan
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import open_edge
 
 
@@ -128,7 +128,7 @@ async def test_a_shutdown_that_never_ends_is_cancelled(autojump_clock: MockClock
 async def test_a_cancel_at_any_step_leaves_no_task(autojump_clock: MockClock) -> None:
     async def whole() -> None:
         async with trio.open_nursery() as nursery:
-            lifespan = Lifespan(Application(), Observer())
+            lifespan = Lifespan(Application(), EdgeLog())
             await lifespan.start(nursery)
             try:
                 await trio.sleep(1)

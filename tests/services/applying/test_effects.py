@@ -15,7 +15,7 @@ from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import Service
 from trioedge.services.snapshot import Change, Plan, Snapshot
 from trioedge.session.verdict import CONTINUE, Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 DISABLED = Settings(Policy(enabled=False))
 FASTER = Settings(Policy(session_rate=5))
@@ -43,7 +43,7 @@ class World(Governed):
         self.apply(Snapshot({"b": Settings()}))
         self.session_of_b = self.carried("b")
         self.turns, self.slow = SnapshotTurns(), Slow()
-        self.effects = Effects(self.services, self.registry, Observer(), self.turns, frozenset(FIELDS))
+        self.effects = Effects(self.services, self.registry, EdgeLog(), self.turns, frozenset(FIELDS))
         self.services.watch(self.slow)
 
     def found(self, snapshot: Snapshot) -> Found:
@@ -131,7 +131,7 @@ def test_a_service_that_two_snapshots_remove_at_the_same_time_is_removed_once(st
 def test_even_one_session_that_a_change_evicts_is_closed_in_the_background() -> None:
     world = World()
     evictions = world.registry.evictions
-    evictions.start(lambda: None, Observer())
+    evictions.start(lambda: None, EdgeLog())
     turn, tally = world.turns.receive(Snapshot({"b": DISABLED}, full=False)), Tally()
     for _ in world.effects.take_away(turn, tally):
         pass

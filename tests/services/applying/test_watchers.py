@@ -11,7 +11,7 @@ from trioedge.services.policy import Settings
 from trioedge.services.service import Service
 from trioedge.services.snapshot import Change
 from trioedge.session.meter import Meter, Total
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
 CHANGE = Change("shop", None, Settings())
@@ -52,7 +52,7 @@ CALLS: list[Callable[[Watchers], Iterator[object]]] = [
 async def test_after_an_exception_of_one_watcher_the_others_are_called(
     call: Callable[[Watchers], Iterator[object]], fault: BaseException
 ) -> None:
-    watchers, calls = Watchers(Observer()), list[str]()
+    watchers, calls = Watchers(EdgeLog()), list[str]()
     for name in "ab":
         watchers.add(Following(calls, name, fault))
     with capture_logs() as logs:
@@ -63,7 +63,7 @@ async def test_after_an_exception_of_one_watcher_the_others_are_called(
 
 @pytest.mark.parametrize("call", CALLS, ids=["tell", "foresee", "settle"])
 def test_an_interrupt_of_the_process_is_not_held_back(call: Callable[[Watchers], Iterator[object]]) -> None:
-    watchers = Watchers(Observer())
+    watchers = Watchers(EdgeLog())
     watchers.add(Following([], "a", KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         list(call(watchers))
@@ -83,7 +83,7 @@ class Giving:
 
 async def test_sessions_and_pauses_are_foreseen_and_anything_else_is_a_fault_of_its_watcher() -> None:
     session = make_session()
-    watchers = Watchers(Observer())
+    watchers = Watchers(EdgeLog())
     for watcher in (Giving(None, session), Giving(session, "x", None), Giving(None)):
         watchers.add(watcher)
     with capture_logs() as logs:
@@ -109,7 +109,7 @@ def test_a_watcher_may_do_nothing_but_follow_changes() -> None:
 
 
 def test_the_watcher_that_came_last_is_notified_of_a_change_first() -> None:
-    watchers, calls = Watchers(Observer()), list[str]()
+    watchers, calls = Watchers(EdgeLog()), list[str]()
     for name in "abc":
         watchers.add(Following(calls, name))
     assert list(watchers.notify(shop(), CHANGE)) == [None] * 3

@@ -21,7 +21,7 @@ from trioedge.stages.devices.checks import (
     Check,
     DeviceChecks,
 )
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 
 SECONDS = 3.0
 YES = DeviceVerdict(True)
@@ -80,7 +80,7 @@ class Checker:
 async def open_checks(check: Check, asker: Asker) -> AsyncIterator[DeviceChecks]:
     """Run checks for the length of the block; they leave no task behind."""
     tasks = trio.lowlevel.current_statistics().tasks_living
-    checks = DeviceChecks(check, asker, Observer(), SECONDS)
+    checks = DeviceChecks(check, asker, EdgeLog(), SECONDS)
     async with trio.open_nursery() as nursery:
         await nursery.start(checks.run)
         yield checks
@@ -101,7 +101,7 @@ async def test_the_asker_is_notified_of_the_verdict(autojump_clock: trio.testing
 
 async def test_a_question_from_before_the_start_is_asked(autojump_clock: trio.testing.MockClock) -> None:
     asker = Asker()
-    checks = DeviceChecks(Checker(YES), asker, Observer(), SECONDS)
+    checks = DeviceChecks(Checker(YES), asker, EdgeLog(), SECONDS)
     checks.ask(SHOP, "x")
     async with trio.open_nursery() as nursery:
         await nursery.start(checks.run)

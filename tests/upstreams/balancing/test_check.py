@@ -13,7 +13,7 @@ from tests.support.members import address
 from tests.support.ports import closed_port, deaf_port
 from tests.support.wires import server
 from trioedge.addresses.address import parse_address
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_context
 from trioedge.testing.context import StillClock
 from trioedge.upstreams.balancing.check import MemberCheck
@@ -35,7 +35,7 @@ def member(connector: Connector, port: int) -> Upstream:
 
 
 def check_by(script: Any = None, seconds: float = 5.0) -> MemberCheck:
-    return MemberCheck(script, seconds, StillClock(), Observer())
+    return MemberCheck(script, seconds, StillClock(), EdgeLog())
 
 
 async def asked(script: Any, *answers: bytes) -> UpstreamError | None:

@@ -7,7 +7,7 @@ import trio
 
 from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import HUNG_UP, READABLE, Reactor
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.pool.idle import MAX_IDLE_SECONDS, PROBE_SECONDS, Idle, IdleConnections
 
 
@@ -44,7 +44,7 @@ def test_an_event_marks_it_as_readable_and_a_hang_up_as_lost(pair: Pair) -> None
 
 
 async def test_connections_are_taken_newest_first_and_closed_oldest_first() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     idles, made, far = IdleConnections(reactor), [], []
     for number in range(3):
         near, other = tcp_pair()
@@ -69,7 +69,7 @@ async def test_connections_are_taken_newest_first_and_closed_oldest_first() -> N
 
 
 async def test_a_connection_is_probed_from_the_end_of_its_first_second_on() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     near, far = tcp_pair()
     with near, far:
         reactor.add(near.fileno(), None)  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ async def test_a_connection_is_probed_from_the_end_of_its_first_second_on() -> N
 
 
 async def test_old_connections_are_closed_a_few_at_a_time_and_settled_ones_are_probed() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     idles, far = IdleConnections(reactor), []
     assert idles.next_tending(5.0) == inf
     for since in (0.0, 0.0, 10.0, 29.5):

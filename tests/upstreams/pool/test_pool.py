@@ -16,7 +16,7 @@ from trioedge.addresses.address import parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
 from trioedge.structures.backoff import Backoff
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.attempt import Attempt, ConnectCallback
 from trioedge.upstreams.connector import Connector, Target
 from trioedge.upstreams.errors import UpstreamError
@@ -28,10 +28,10 @@ NOWHERE = Target(parse_address("tcp://127.0.0.1:1"), 5.0)
 
 @asynccontextmanager
 async def open_pool(port: int, size: int = 3) -> AsyncIterator[tuple[IdlePool, Reactor]]:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     connector = Connector(reactor, Resolver(reactor))
     pool = IdlePool(
-        connector, reactor, Observer(), Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0, retries=0), size=size
+        connector, reactor, EdgeLog(), Target(parse_address(f"tcp://127.0.0.1:{port}"), 5.0, retries=0), size=size
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
@@ -168,9 +168,9 @@ async def test_a_larger_size_is_filled_and_a_smaller_one_closes_the_oldest() -> 
 
 
 async def test_connect_attempts_that_a_resize_makes_surplus_are_cancelled() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     held = HeldConnector(reactor)
-    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=4)
+    pool = IdlePool(held, reactor, EdgeLog(), NOWHERE, size=4)
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(pool.run)
@@ -214,9 +214,9 @@ class Faulty(HeldConnector):
 
 async def test_an_outbound_that_raises_is_logged_and_tried_again_after_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trioedge.upstreams.pool.pool.FIRST_RETRY_SECONDS", 0.02)
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     faulty = Faulty(reactor, faults=2)
-    pool = IdlePool(faulty, reactor, Observer(), NOWHERE, size=2)
+    pool = IdlePool(faulty, reactor, EdgeLog(), NOWHERE, size=2)
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
@@ -247,9 +247,9 @@ async def test_a_cancel_at_any_step_closes_every_connection() -> None:
     made: list[tuple[socket.socket, socket.socket]] = []
 
     async def live() -> None:
-        reactor = Reactor(Observer())
+        reactor = Reactor(EdgeLog())
         connectors.append(held := HeldConnector(reactor))
-        pools.append(IdlePool(held, reactor, Observer(), NOWHERE, size=40))
+        pools.append(IdlePool(held, reactor, EdgeLog(), NOWHERE, size=40))
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
             await nursery.start(pools[-1].run)
@@ -279,11 +279,11 @@ async def test_a_cancel_at_any_step_closes_every_connection() -> None:
 
 
 async def test_connections_to_this_machine_are_idle_without_an_attempt_and_watched() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     held = HeldConnector(reactor)  # an attempt would never end
     with socket.create_server(("127.0.0.1", 0)) as listener:
         where = socket.AF_INET, listener.getsockname()
-        pool = IdlePool(held, reactor, Observer(), NOWHERE, size=2, where=where)
+        pool = IdlePool(held, reactor, EdgeLog(), NOWHERE, size=2, where=where)
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
             await nursery.start(pool.run)
@@ -309,9 +309,9 @@ async def test_connections_to_this_machine_are_idle_without_an_attempt_and_watch
 
 
 async def test_a_destination_of_this_machine_that_refuses_is_tried_as_any_other() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     held = HeldConnector(reactor)
-    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=1, where=(socket.AF_INET, ("127.0.0.1", closed_port())))
+    pool = IdlePool(held, reactor, EdgeLog(), NOWHERE, size=1, where=(socket.AF_INET, ("127.0.0.1", closed_port())))
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(pool.run)
@@ -324,7 +324,7 @@ async def test_a_destination_of_this_machine_that_refuses_is_tried_as_any_other(
 async def test_a_connection_that_cannot_be_watched_is_closed_and_tried_again_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     held = HeldConnector(reactor)
     tries: list[int] = []
 
@@ -334,7 +334,7 @@ async def test_a_connection_that_cannot_be_watched_is_closed_and_tried_again_lat
 
     monkeypatch.setattr(Reactor, "add", add)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        pool = IdlePool(held, reactor, Observer(), NOWHERE, size=1, where=(socket.AF_INET, listener.getsockname()))
+        pool = IdlePool(held, reactor, EdgeLog(), NOWHERE, size=1, where=(socket.AF_INET, listener.getsockname()))
         async with trio.open_nursery() as nursery:
             await nursery.start(reactor.run)
             await nursery.start(pool.run)

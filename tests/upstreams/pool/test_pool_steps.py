@@ -15,7 +15,7 @@ from tests.support.connectors import HeldConnector
 from tests.support.wires import tcp_pair
 from trioedge.addresses.address import parse_address
 from trioedge.loop.reactor import Reactor
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.attempt import Attempt, ConnectCallback
 from trioedge.upstreams.connector import Target
 from trioedge.upstreams.pool.idle import MAX_IDLE_SECONDS, SETTLED_SECONDS
@@ -29,7 +29,7 @@ class Batches(Reactor):
     """A reactor that does not run: the test ends its batches, and moves its clock."""
 
     def __init__(self) -> None:
-        super().__init__(Observer())
+        super().__init__(EdgeLog())
         self.now = 0.0
 
     def refresh(self) -> float:
@@ -52,7 +52,7 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.connector = HeldConnector(self.reactor)
-        self.pool = IdlePool(self.connector, self.reactor, Observer(), NOWHERE, size=self.size)
+        self.pool = IdlePool(self.connector, self.reactor, EdgeLog(), NOWHERE, size=self.size)
         for _ in range(self.size):
             self.connect_one()
 
@@ -211,9 +211,9 @@ class Counting(HeldConnector):
 async def test_a_pool_begins_one_connect_a_turn_of_the_loop_at_the_time_of_that_turn(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     counting = Counting(reactor, mock_clock)
-    pool = IdlePool(counting, reactor, Observer(), NOWHERE, size=5)
+    pool = IdlePool(counting, reactor, EdgeLog(), NOWHERE, size=5)
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         with each_turn(lambda: len(counting.times)) as begun:
@@ -225,9 +225,9 @@ async def test_a_pool_begins_one_connect_a_turn_of_the_loop_at_the_time_of_that_
 
 
 async def test_a_pool_that_becomes_smaller_between_two_connects_begins_no_second_one() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     counting = Counting(reactor)
-    pool = IdlePool(counting, reactor, Observer(), NOWHERE, size=2)
+    pool = IdlePool(counting, reactor, EdgeLog(), NOWHERE, size=2)
 
     def shrink() -> int:
         if len(counting.times) == 1 and pool._size == 2:
@@ -243,9 +243,9 @@ async def test_a_pool_that_becomes_smaller_between_two_connects_begins_no_second
 
 
 async def test_surplus_connections_are_closed_16_a_turn_of_the_loop_and_a_closed_pool_ends() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     held = HeldConnector(reactor)
-    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=40)
+    pool = IdlePool(held, reactor, EdgeLog(), NOWHERE, size=40)
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             await nursery.start(pool.run)
@@ -265,9 +265,9 @@ async def test_surplus_connections_are_closed_16_a_turn_of_the_loop_and_a_closed
 
 
 async def test_a_pool_that_is_cancelled_before_it_begins_connects_nothing() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     held = HeldConnector(reactor)
-    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=2)
+    pool = IdlePool(held, reactor, EdgeLog(), NOWHERE, size=2)
     with trio.CancelScope() as scope:
         scope.cancel()
         await pool.run()
@@ -277,7 +277,7 @@ async def test_a_pool_that_is_cancelled_before_it_begins_connects_nothing() -> N
 async def test_a_session_that_ends_after_its_pool_was_cancelled_is_not_replaced() -> None:
     reactor = Batches()
     held = HeldConnector(reactor)
-    pool = IdlePool(held, reactor, Observer(), NOWHERE, size=2)
+    pool = IdlePool(held, reactor, EdgeLog(), NOWHERE, size=2)
     with trio.CancelScope() as scope:
         scope.cancel()
         await pool.run()
@@ -291,8 +291,8 @@ async def test_an_outbound_that_stops_the_process_is_not_held_back() -> None:
         def start(self, target: Target, callback: ConnectCallback) -> Attempt:
             raise KeyboardInterrupt
 
-    reactor = Reactor(Observer())
-    pool = IdlePool(Stopping(reactor), reactor, Observer(), NOWHERE, size=2)
+    reactor = Reactor(EdgeLog())
+    pool = IdlePool(Stopping(reactor), reactor, EdgeLog(), NOWHERE, size=2)
     with pytest.raises(KeyboardInterrupt):
         await pool.run()
 
@@ -302,9 +302,9 @@ class Live:
 
     def __init__(self, clock: trio.testing.MockClock, size: int) -> None:
         self.clock = clock
-        self.reactor = Reactor(Observer())
+        self.reactor = Reactor(EdgeLog())
         self.held = HeldConnector(self.reactor)
-        self.pool = IdlePool(self.held, self.reactor, Observer(), NOWHERE, size=size)
+        self.pool = IdlePool(self.held, self.reactor, EdgeLog(), NOWHERE, size=size)
         self.far: list[socket.socket] = []
 
     async def connect(self) -> int:

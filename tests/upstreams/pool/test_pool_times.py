@@ -16,7 +16,7 @@ from tests.support.names import FakeNames
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.connector import Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.lookup import Absent, Found, Lookup
@@ -83,9 +83,9 @@ class Held:
 
 @asynccontextmanager
 async def held(size: int, clock: trio.testing.MockClock) -> AsyncIterator[Held]:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     connector = HeldConnector(reactor)
-    pool = IdlePool(connector, reactor, Observer(), NOWHERE, size=size)
+    pool = IdlePool(connector, reactor, EdgeLog(), NOWHERE, size=size)
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
         await nursery.start(pool.run)
@@ -236,7 +236,7 @@ async def test_connections_to_an_address_that_the_name_has_no_more_are_closed_af
         port = first.getsockname()[1]
         async with open_connector(names) as (connector, reactor), trio.open_nursery() as nursery:
             target = Target(Address("tcp", "redis.test", port), 5.0, retries=0)
-            pool = IdlePool(connector, reactor, Observer(), target, size=2)
+            pool = IdlePool(connector, reactor, EdgeLog(), target, size=2)
             with closing(socket.create_server(("127.0.0.2", port))):
                 await nursery.start(pool.run)
                 await until_has(pool, 2)

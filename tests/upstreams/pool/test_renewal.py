@@ -11,7 +11,7 @@ from tests.support.wires import tcp_pair
 from trioedge.addresses.address import Address, packed_ip
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
-from trioedge.telemetry.observer import Observer
+from trioedge.telemetry.log import EdgeLog
 from trioedge.upstreams.connector import Target
 from trioedge.upstreams.errors import UpstreamError
 from trioedge.upstreams.pool.renewal import MIN_RENEWAL_SECONDS, Renewal
@@ -36,7 +36,7 @@ class Names(HeldConnector):
 
 
 def made(connector: Callable[[Reactor], Any]) -> tuple[Renewal, Any, list[set[bytes | None]], Reactor]:
-    reactor, answers = Reactor(Observer()), list[set[bytes | None]]()
+    reactor, answers = Reactor(EdgeLog()), list[set[bytes | None]]()
     names = connector(reactor)
     return Renewal(names, TARGET, reactor, answers.append), names, answers, reactor
 
@@ -100,7 +100,7 @@ async def test_an_address_or_a_connector_that_resolves_nothing_is_not_renewed(
 
 
 async def test_a_destination_that_is_an_address_is_not_renewed() -> None:
-    reactor = Reactor(Observer())
+    reactor = Reactor(EdgeLog())
     target = Target(Address("tcp", "127.0.0.1", 80), 5.0)
     renewal = Renewal(Names(reactor, 30.0), target, reactor, lambda _: None)
     near, far = tcp_pair()

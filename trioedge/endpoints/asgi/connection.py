@@ -26,7 +26,7 @@ from ...loop.reactor import Reactor
 from ...relay.direction import BROKEN
 from ...session.session import Session
 from ...session.verdict import FINISHED, Completed, Outcome, Reason
-from ...telemetry.observer import Observer
+from ...telemetry.log import EdgeLog
 from .client_side import ClientSide
 from .end_names import EndNames
 from .exchange import Exchange, refuse
@@ -66,7 +66,7 @@ class Shared:
     patience: Patience
     max_head_bytes: int
     reactor: Reactor
-    log: Observer
+    log: EdgeLog
 
 
 class Connection:

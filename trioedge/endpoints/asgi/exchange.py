@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import trio
 
-from ...telemetry.observer import parted
+from ...telemetry.log import parted
 from .hypercorn_protocols import Answer, Application, Message
 
 INBOX_BYTES: Final = 32_768

@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from ...errors import ConfigurationError, quote, quote_fault
-from ...telemetry.observer import Observer, parted
+from ...telemetry.log import EdgeLog, parted
 from .hypercorn_protocols import Application, Message
 
 STOP_SECONDS: Final = 10.0
@@ -28,7 +28,7 @@ class Lifespan:
         state: a dictionary that the application may fill at its start; each request has a copy.
     """
 
-    def __init__(self, application: Application, log: Observer) -> None:
+    def __init__(self, application: Application, log: EdgeLog) -> None:
         """Start nothing.
 
         Args:

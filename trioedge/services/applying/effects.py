@@ -22,7 +22,7 @@ from ...loop.slices import Stepwise
 from ...session.session import Session
 from ...session.stage import DecisionFunction
 from ...session.verdict import CONTINUE, Reason, Reject
-from ...telemetry.observer import STOPS, Observer
+from ...telemetry.log import STOPS, EdgeLog
 from ..changes import changed_fields
 from ..examine import Found
 from ..policy import FATES, Fate, Settings
@@ -112,23 +112,23 @@ class Effects:
     """
 
     # `_begun` has the steps of each change that has begun and not ended, by the name of its service.
-    __slots__ = ("_begun", "_enforced", "_live", "_observer", "_services", "_turns", "rechecks", "unsettled")
+    __slots__ = ("_begun", "_enforced", "_live", "_log", "_services", "_turns", "rechecks", "unsettled")
 
     def __init__(
-        self, services: Services, live: Registry, observer: Observer, turns: SnapshotTurns, enforced: frozenset[str]
+        self, services: Services, live: Registry, log: EdgeLog, turns: SnapshotTurns, enforced: frozenset[str]
     ) -> None:
         """Start without changes.
 
         Args:
             services: the services to change.
             live: the live sessions.
-            observer: the log.
+            log: the log.
             turns: the snapshots that were received.
             enforced: the policy fields that some stage of the chain reads.
         """
         self._services = services
         self._live = live
-        self._observer = observer
+        self._log = log
         self._turns = turns
         self._enforced = enforced
         self._begun: dict[str, Stepwise[None]] = {}
@@ -288,7 +288,7 @@ class Effects:
                 except STOPS:
                     raise
                 except BaseException as fault:
-                    self._observer.fault("recheck failed", fault, session=session.id, service=session.service.name)
+                    self._log.fault("recheck failed", fault, session=session.id, service=session.service.name)
                     return Reject(Reason.FAULT, quote_fault(fault))
                 if verdict is not CONTINUE:
                     return verdict

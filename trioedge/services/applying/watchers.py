@@ -10,21 +10,21 @@ from ..service import Service
 from ..snapshot import Change, Foreseeing, Settling, Watcher
 
 if TYPE_CHECKING:
-    from ...telemetry.observer import Observer
+    from ...telemetry.log import EdgeLog
 
 
 class Watchers:
     """Every :class:`Watcher` of a run of an edge. An exception of one is logged, and the others are called."""
 
-    __slots__ = ("_observer", "_watchers")
+    __slots__ = ("_log", "_watchers")
 
-    def __init__(self, observer: "Observer | None") -> None:
+    def __init__(self, log: "EdgeLog | None") -> None:
         """Start without watchers.
 
         Args:
-            observer: logs the exceptions of watchers; without one they are raised.
+            log: logs the exceptions of watchers; without one they are raised.
         """
-        self._observer = observer
+        self._log = log
         self._watchers: list[Watcher] = []
 
     def add(self, watcher: Watcher) -> None:
@@ -79,9 +79,9 @@ class Watchers:
 
     def _failed(self, watcher: Watcher, fault: BaseException, **facts: str) -> None:
         """Log an exception of a watcher, which must not stop the applying of a snapshot."""
-        if self._observer is None:
+        if self._log is None:
             raise fault
-        self._observer.fault("watcher failed", fault, watcher=name_of_code(watcher), **facts)
+        self._log.fault("watcher failed", fault, watcher=name_of_code(watcher), **facts)
 
 
 def name_of_code(code: object) -> str:

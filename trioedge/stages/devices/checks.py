@@ -23,7 +23,7 @@ from ...errors import quote, quote_fault
 from ...services.control_plane import DeviceVerdict
 from ...services.service import Service
 from ...structures.backoff import Backoff
-from ...telemetry.observer import STOPS, Observer, parted
+from ...telemetry.log import STOPS, EdgeLog, parted
 
 CHECKS_AT_A_TIME: Final = 64
 
@@ -53,18 +53,18 @@ class Asker(Protocol):
 class DeviceChecks:
     """The questions that wait and those in flight. The asker sees to it that there is one question for each device."""
 
-    def __init__(self, check: Check, asker: Asker, observer: Observer, seconds: float) -> None:
+    def __init__(self, check: Check, asker: Asker, log: EdgeLog, seconds: float) -> None:
         """Start without a question.
 
         Args:
             check: the checker.
             asker: notified of the answers.
-            observer: logs failures, at most one a second.
+            log: logs failures, at most one a second.
             seconds: the time limit of one question, above 0.
         """
         self._check = check
         self._asker = asker
-        self._observer = observer
+        self._log = log
         self._seconds = seconds
         self._waiting: deque[tuple[Service, str]] = deque()  # first in, first out
         self._wakeup = AsyncBool()  # True while the worker has not looked at the latest question
@@ -104,7 +104,7 @@ class DeviceChecks:
         except STOPS:
             raise
         except BaseException as fault:
-            self._observer.fault("device limit failed", fault, service=service.name)
+            self._log.fault("device limit failed", fault, service=service.name)
             return False
 
     def _notify(self, service: Service, device: str, verdict: DeviceVerdict | None) -> bool:
@@ -117,7 +117,7 @@ class DeviceChecks:
         except STOPS:
             raise
         except BaseException as fault:
-            self._observer.fault("device limit failed", fault, service=service.name)
+            self._log.fault("device limit failed", fault, service=service.name)
         return False
 
     async def _verdict(self, service: str, device: str) -> DeviceVerdict | None:
@@ -135,5 +135,5 @@ class DeviceChecks:
             if stop is not None or fault is None:
                 raise
             error = quote_fault(fault)
-        self._observer.notice("device check failed", service=service, error=error)
+        self._log.notice("device check failed", service=service, error=error)
         return None

@@ -18,7 +18,7 @@ from ...services.service import Service
 from ...services.snapshot import Change
 from ...session.session import MAX_DEVICE_LETTERS, Session
 from ...session.verdict import CONTINUE, Reason, Reject, Verdict
-from ...telemetry.observer import STOPS
+from ...telemetry.log import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
 from .checks import DeviceChecks
 from .table import DeviceTable

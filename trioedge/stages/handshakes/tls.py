@@ -26,7 +26,7 @@ from ...services.context import EdgeContext
 from ...session.handshake import StartTls, Steps
 from ...session.session import Session
 from ...session.verdict import CONTINUE, Reject
-from ...telemetry.observer import Observer
+from ...telemetry.log import EdgeLog
 from ...wire.client_hello import MAX_BYTES
 from .hello import peek_hello
 from .tls_certificates import VERSIONS, Certificates, TlsOptions
@@ -109,7 +109,7 @@ class Tls(Fixed):
 class LiveTls:
     """`Tls` while an edge runs."""
 
-    def __init__(self, certificates: Certificates, log: Observer) -> None:
+    def __init__(self, certificates: Certificates, log: EdgeLog) -> None:
         self._certificates = certificates
         self._log = log
 

@@ -29,7 +29,7 @@ from ...services.snapshot import Change
 from ...session.session import Session
 from ...session.verdict import CONTINUE, Verdict
 from ...structures.dirty_set import DirtySet
-from ...telemetry.observer import STOPS
+from ...telemetry.log import STOPS
 from .rate_group import RateGroup
 
 TICK_SECONDS: Final = 0.1

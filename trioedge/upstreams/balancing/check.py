@@ -22,7 +22,7 @@ from ...session.meter import Total
 from ...session.session import Session
 from ...session.surroundings import Clock
 from ...session.verdict import CONTINUE, Reason, Reject
-from ...telemetry.observer import Observer, parted
+from ...telemetry.log import EdgeLog, parted
 from ..errors import UpstreamError
 from ..upstream import Bounds, Upstream
 
@@ -32,7 +32,7 @@ _LEFT = "it left in the middle of its check"
 class MemberCheck:
     """Asks members whether they are well."""
 
-    def __init__(self, script: Handshake | None, seconds: float, clock: Clock, log: Observer) -> None:
+    def __init__(self, script: Handshake | None, seconds: float, clock: Clock, log: EdgeLog) -> None:
         """Ask no member yet.
 
         Args:

@@ -21,7 +21,7 @@ from ...addresses.address import Address
 from ...errors import quote_fault
 from ...session.session import Session
 from ...session.verdict import Reason
-from ...telemetry.observer import parted
+from ...telemetry.log import parted
 from ..attempt import Attempt, ConnectCallback
 from ..errors import UpstreamError
 from ..introduction import Introduction

@@ -38,7 +38,7 @@ from ...loop.sockets import connect_at_once
 from ...services.context import SocketAddress
 from ...session.verdict import Reason
 from ...structures.backoff import Backoff
-from ...telemetry.observer import STOPS, Observer
+from ...telemetry.log import STOPS, EdgeLog
 from ..attempt import Attempt
 from ..connector import Connecting, Target
 from ..errors import UpstreamError
@@ -73,7 +73,7 @@ class IdlePool:
     """Keeps `size` idle connections to one destination."""
 
     def __init__(
-        self, connector: Connecting, reactor: Reactor, observer: Observer, target: Target, *, size: int,
+        self, connector: Connecting, reactor: Reactor, log: EdgeLog, target: Target, *, size: int,
         where: SocketAddress | None = None,
     ) -> None:  # fmt: skip
         """Make an empty pool; :meth:`run` fills it.
@@ -81,14 +81,14 @@ class IdlePool:
         Args:
             connector: opens the connections. Connections follow the names that it resolves.
             reactor: watches them while they are idle.
-            observer: logs that the upstream refuses or closes connections.
+            log: logs that the upstream refuses or closes connections.
             target: the destination.
             size: idle connections to keep, at least 0; each takes a file descriptor.
             where: the family and the socket address of a destination on this machine, see :class:`.Upstream`.
         """
         self._connector = connector
         self._reactor = reactor
-        self._observer = observer
+        self._log = log
         self._target = target
         self._where = where
         self._size = size
@@ -246,7 +246,7 @@ class IdlePool:
         except STOPS:
             raise
         except BaseException as fault:  # of a user's outbound, or the kernel has no memory left to watch a socket
-            self._observer.fault("outbound failed", fault, upstream=str(self._target.address))
+            self._log.fault("outbound failed", fault, upstream=str(self._target.address))
             self.refused(refill, UpstreamError(Reason.FAULT, quote_fault(fault)))
 
     def filled(self, refill: _Refill, sock: socket.SocketType, readable: bool) -> None:
@@ -269,7 +269,7 @@ class IdlePool:
         """Note that a connection could not be made; a pause begins unless there is one."""
         self._refills.discard(refill)
         if self._pause():
-            self._observer.notice("preconnect failed", upstream=str(self._target.address), error=error.detail)
+            self._log.notice("preconnect failed", upstream=str(self._target.address), error=error.detail)
 
     def _lost(self, idle: Idle) -> None:
         """Close an idle connection that the upstream closed."""
@@ -279,7 +279,7 @@ class IdlePool:
     def _note_lost(self, idle: Idle) -> None:
         now = self._reactor.now
         if self._pace.lost(now):
-            self._observer.notice(
+            self._log.notice(
                 "preconnect: the upstream closes unused connections", upstream=str(self._target.address),
                 after_seconds=round(now - idle.since, 1),
             )  # fmt: skip

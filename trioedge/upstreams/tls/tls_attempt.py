@@ -22,7 +22,7 @@ from ...loop.sockets import reset
 from ...relay.tls_info import TlsError
 from ...relay.tls_socket import TlsSocket
 from ...session.verdict import Reason
-from ...telemetry.observer import parted
+from ...telemetry.log import parted
 from ..attempt import Attempt, ConnectCallback
 from ..errors import UpstreamError
 from ..reachability import Reachability

@@ -50,7 +50,7 @@ class Statistics:
     members: Sequence[MemberCounts] = ()
 
 
-class Observer:
+class EdgeLog:
     """The log and the counts of an edge. Stages log by :meth:`say`, :meth:`notice` and :meth:`fault`.
 
     A session that goes well only costs a call of `count`. A line is an event, in a few fixed words, with facts by name.

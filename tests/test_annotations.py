@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from tests.support.policies import anything
+from trioedge.annotations import reader_of
 from trioedge.arguments import MAX_NUMBER
 from trioedge.errors import ConfigurationError
-from trioedge.services.annotations import reader_of
 
 
 class Colour(StrEnum):

@@ -12,22 +12,22 @@ from structlog.testing import capture_logs
 
 from tests.support.odd_faults import ODD_FAULTS, PartlessGroup
 from trioedge.session.verdict import Completed, Reason, Reject
-from trioedge.telemetry.observer import SESSION_LINES, Observer, parted
+from trioedge.telemetry.log import SESSION_LINES, EdgeLog, parted
 from trioedge.testing import make_session
 
 
 async def test_a_storm_of_notices_is_one_line_a_second_that_says_how_many_were_left_out(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    observer = Observer()
+    log = EdgeLog()
     with capture_logs() as logs:
         for _ in range(100):
-            observer.notice("shedding", live=7)
-        observer.notice("another")
+            log.notice("shedding", live=7)
+        log.notice("another")
         await trio.sleep(1)
-        observer.notice("shedding", live=8)
+        log.notice("shedding", live=8)
         await trio.sleep(1)
-        observer.notice("shedding", live=9)
+        log.notice("shedding", live=9)
     assert [(entry["event"], entry.get("left_out"), entry.get("live")) for entry in logs] == [
         ("shedding", None, 7),
         ("another", None, None),
@@ -39,13 +39,13 @@ async def test_a_storm_of_notices_is_one_line_a_second_that_says_how_many_were_l
 async def test_a_notice_of_one_tenant_upstream_or_stage_leaves_out_none_of_another(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    observer = Observer()
+    log = EdgeLog()
     with capture_logs() as logs:
         for _ in range(2):
             for key in ({"service": "a"}, {"service": "b"}, {"upstream": "a"}, {"stage": "a"}, {"service": ["a"]}, {}):
-                observer.notice("upstream failed", **key, error="refused")
+                log.notice("upstream failed", **key, error="refused")
         await trio.sleep(1)
-        observer.notice("upstream failed", service="a", error="timeout")
+        log.notice("upstream failed", service="a", error="timeout")
     facts = ("service", "upstream", "stage", "left_out")
     assert [tuple(entry.get(name) for name in facts) for entry in logs] == [
         ("a", None, None, None), ("b", None, None, None), (None, "a", None, None), (None, None, "a", None),
@@ -62,7 +62,7 @@ async def test_a_fault_is_logged_with_its_traceback_and_without_its_frames() -> 
     except LookupError as raised:
         fault = raised
     with capture_logs() as logs:
-        Observer().fault("stage failed", fault, session=3)
+        EdgeLog().fault("stage failed", fault, session=3)
     text = logs[0].pop("traceback")
     assert text.startswith("Traceback (most recent call last):\n")
     assert text.endswith('raise LookupError("x")\nLookupError: x')
@@ -71,13 +71,13 @@ async def test_a_fault_is_logged_with_its_traceback_and_without_its_frames() -> 
 
 
 async def test_a_fault_hides_the_same_fault_for_a_second_and_no_other(autojump_clock: trio.testing.MockClock) -> None:
-    observer = Observer()
+    log = EdgeLog()
     with capture_logs() as logs:
         for fault in (LookupError("x"), LookupError("y"), ValueError("z")):
-            observer.fault("stage failed", fault)
-        observer.fault("clean-up failed", LookupError("x"))
+            log.fault("stage failed", fault)
+        log.fault("clean-up failed", LookupError("x"))
         await trio.sleep(1)
-        observer.fault("stage failed", LookupError("x"))
+        log.fault("stage failed", LookupError("x"))
     assert [(entry["event"], str(entry["exc_info"]), entry.get("left_out")) for entry in logs] == [
         ("stage failed", "x", None), ("stage failed", "z", None), ("clean-up failed", "x", None),
         ("stage failed", "x", 1),
@@ -85,23 +85,23 @@ async def test_a_fault_hides_the_same_fault_for_a_second_and_no_other(autojump_c
 
 
 def test_refusals_and_ends_are_counted_apart() -> None:
-    observer = Observer()
+    log = EdgeLog()
     for outcome in (Completed(), Reject(Reason.RATE), Completed(Reason.FAULT), Reject(Reason.FAULT), Completed()):
-        observer.count(outcome)
-    assert observer.ended == {Reason.FINISHED: 2, Reason.FAULT: 1}
-    assert observer.refused == {Reason.RATE: 1, Reason.FAULT: 1}
+        log.count(outcome)
+    assert log.ended == {Reason.FINISHED: 2, Reason.FAULT: 1}
+    assert log.refused == {Reason.RATE: 1, Reason.FAULT: 1}
 
 
 async def test_each_refused_session_is_a_line_at_debug_with_the_stage_that_refused() -> None:
-    observer = Observer()
-    observer.stages = ["SourceMatch", "SessionGate", "Forward"]
+    log = EdgeLog()
+    log.stages = ["SourceMatch", "SessionGate", "Forward"]
     session = make_session("192.0.2.7", service="shop")
     with capture_logs() as logs:
-        observer.session(session, Reject(Reason.OVERLOAD))
+        log.session(session, Reject(Reason.OVERLOAD))
         session.begin_trace()[:] = [500, ~700]
-        observer.session(session, Reject(Reason.RATE, "more than 5 sessions a second"))
-        observer.session(session, Completed(Reason.RATE))
-        observer.session(session, Completed())
+        log.session(session, Reject(Reason.RATE, "more than 5 sessions a second"))
+        log.session(session, Completed(Reason.RATE))
+        log.session(session, Completed())
     facts = {"log_level": "debug", "session": session.id, "source": "192.0.2.7", "service": "shop"}
     assert logs == [
         {"event": "session refused", "reason": "overload", "detail": "", "stage": "", **facts},
@@ -112,15 +112,15 @@ async def test_each_refused_session_is_a_line_at_debug_with_the_stage_that_refus
 
 
 async def test_a_flood_of_refusals_is_a_hundred_lines_a_second(autojump_clock: trio.testing.MockClock) -> None:
-    observer = Observer()
+    log = EdgeLog()
     session = make_session("192.0.2.7")
     with capture_logs() as logs:
         for _ in range(SESSION_LINES + 5):
-            observer.session(session, Reject(Reason.RATE))
+            log.session(session, Reject(Reason.RATE))
         assert len(logs) == SESSION_LINES
         await trio.sleep(1)
-        observer.session(session, Reject(Reason.RATE))
-        observer.session(session, Reject(Reason.RATE))
+        log.session(session, Reject(Reason.RATE))
+        log.session(session, Reject(Reason.RATE))
     assert [entry.get("left_out") for entry in logs[SESSION_LINES:]] == [5, None]
 
 
@@ -165,7 +165,7 @@ def test_refusals_are_logged_only_where_level_debug_is_written(level: int, debug
     before = structlog.get_config()
     try:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
-        assert Observer().debugs is debugs
+        assert EdgeLog().debugs is debugs
     finally:
         structlog.configure(**before)
 

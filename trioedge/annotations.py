@@ -8,8 +8,8 @@ from typing import Any, Final, NoReturn, Union, get_args, get_origin
 
 import attrs
 
-from ..arguments import MAX_NUMBER, MAX_TEXT_LETTERS, choice_fault, is_number, is_whole_number, size_fault
-from ..errors import ConfigurationError, quote
+from .arguments import MAX_NUMBER, MAX_TEXT_LETTERS, choice_fault, is_number, is_whole_number, size_fault
+from .errors import ConfigurationError, quote
 
 
 @attrs.frozen
