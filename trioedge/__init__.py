@@ -10,6 +10,7 @@ A folder a topic; a folder imports only those above it in this list:
     stages, upstreams, control        what users put into an edge: stages, ways out, control planes
     endpoints, serving                where chains end; one run of an edge
     admin, edge                       the operators' view; the description of an edge and its face
+    plugins                           parts of an edge in installed packages, by name
     process, testing, cli             a process, a test kit, the command line
 """
 
@@ -28,6 +29,7 @@ from .errors import ConfigurationError as ConfigurationError
 from .errors import EdgeError as EdgeError
 from .errors import ListenError as ListenError
 from .loop.reactor import Reactor as Reactor
+from .plugins import PLUGIN_API as PLUGIN_API
 from .process.run import ExitCode as ExitCode
 from .process.run import run as run
 from .relay.tls_info import TlsInfo as TlsInfo
@@ -130,6 +132,7 @@ from .wire.proxy_protocol import ProxyHeader as ProxyHeader
 
 __all__ = [
     "CONTINUE",
+    "PLUGIN_API",
     "PROCEED",
     "AccessLog",
     "Address",
