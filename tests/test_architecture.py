@@ -25,7 +25,7 @@ RANK = {
     "relay": 6, "services": 6,
     "stages": 7, "upstreams": 7, "control": 7,
     "endpoints": 8, "serving": 8,
-    "admin": 9,
+    "admin": 9, "edge_face": 9,
     "edge": 10,
     "plugins": 11,
     "config": 12,
@@ -339,6 +339,7 @@ def test_tests_borrow_no_helper_from_a_test_and_are_short() -> None:
 
 
 TESTED_ELSEWHERE = {
+    "edge_face": "test_edge.py",  # the base of Edge
     "__main__": "cli/test_run.py",  # one call, made as a process
     "cli.__init__": "cli/test_target.py",  # the commands together, and the errors of all of them
 }

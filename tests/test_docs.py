@@ -280,7 +280,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "check", "diff", "demo", "doctor", "hash"):
+    for command in ("run", "check", "diff", "demo", "doctor", "hash", "schema"):
         main([command, "--help"])
         section = (
             (DOCS / "reference/command-line.md").read_text().split(f"## `trioedge {command}`")[1].split("\n## ")[0]
@@ -290,7 +290,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_event_is_explained() -> None:
-    logged = re.compile(r'\.(?:say|notice|fault|warning|critical)\(\s*"([^"]+)"')
+    logged = re.compile(r'\.(?:say|notice|fault|info|warning|error|critical)\(\s*"([^"]+)"')
     events = {event for file in (ROOT / "trioedge").rglob("*.py") for event in logged.findall(file.read_text())}
     events |= {"session refused", "session ended", "log lines dropped"}  # written in another way
     assert set(first_cells("reference/command-line.md", "### What is logged")) == events
