@@ -18,6 +18,11 @@ from .addresses.address import Address as Address
 from .addresses.destination_rules import AddressRules as AddressRules
 from .addresses.destination_rules import DestinationRules as DestinationRules
 from .addresses.rules import SourceRules as SourceRules
+from .arguments import check_choice as check_choice
+from .arguments import check_count as check_count
+from .arguments import check_flag as check_flag
+from .arguments import check_number as check_number
+from .arguments import check_text as check_text
 from .control.file import FileControl as FileControl
 from .control.http import HttpControl as HttpControl
 from .control.memory import MemoryControl as MemoryControl
@@ -239,6 +244,11 @@ __all__ = [
     "Via",
     "Watcher",
     "Worker",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_number",
+    "check_text",
     "compile_chain",
     "decision",
     "generate_secret",

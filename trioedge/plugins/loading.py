@@ -72,6 +72,11 @@ def load(plugin: Plugin) -> Any:
     return value
 
 
+def is_part(kind: Kind, value: Any) -> bool:
+    """Return whether a value is a part of its kind itself, as a decorated function is, and not what makes one."""
+    return not isinstance(value, type) and isinstance(value, _SHAPES[kind][0])
+
+
 def _look_up(plugin: Plugin, module: ModuleType, names: str) -> Any:
     """Return the part at a dotted name of a module."""
     value: Any = module

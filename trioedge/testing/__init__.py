@@ -1,6 +1,6 @@
 """Test a whole edge in milliseconds: clients and upstreams in memory, under a fake clock; and check single parts.
 
-No other package of trioedge imports this one.
+No other package of trioedge imports this one, but for the command line, which checks plugins.
 """
 
 from .checks import check_decision as check_decision
@@ -11,6 +11,7 @@ from .handshakes import Conversed as Conversed
 from .handshakes import check_handshake as check_handshake
 from .handshakes import converse as converse
 from .outbound_checks import check_outbound as check_outbound
+from .plugin_checks import check_plugin as check_plugin
 from .rehearsal import Client as Client
 from .rehearsal import Rehearsal as Rehearsal
 from .rehearsal import open_edge as open_edge
@@ -28,6 +29,7 @@ __all__ = [
     "check_handshake",
     "check_middleware",
     "check_outbound",
+    "check_plugin",
     "converse",
     "echo",
     "make_context",
