@@ -5,7 +5,7 @@ functions ``check_...`` raise the same text for an argument.
 """
 
 import inspect
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial, wraps
 from math import inf
@@ -192,9 +192,15 @@ class Fixed:
         def initialize_and_fix(self: Any, *arguments: Any, **options: Any) -> None:
             initialize(self, *arguments, **options)
             if type(self) is cls:
+                vars(self)["_given"] = arguments, options
                 vars(self)["_is_fixed"] = True
 
         cls.__init__ = initialize_and_fix  # type: ignore[method-assign]  # of this class, to fix what it made
+
+    def given(self) -> Mapping[str, Any]:
+        """Give the arguments that it was made with, by name; those that were left out are missing."""
+        arguments, options = vars(self)["_given"]
+        return inspect.signature(type(self)).bind(*arguments, **options).arguments
 
     def __setattr__(self, name: str, value: object) -> None:
         self._check_unfixed(name)

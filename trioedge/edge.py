@@ -1,6 +1,7 @@
 """The edge: its description, and its face while it serves."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import trio
 from trio_util import AsyncValue
@@ -40,6 +41,7 @@ class Edge:
     plane may be another edge's as well.
 
     Attributes:
+        description: the arguments, checked.
         outline: the checked chain; `trioedge check` prints it.
         listen: the addresses, as they were given.
         stage_keys: the keys that its stages read in every policy beside those of trioedge.
@@ -65,7 +67,7 @@ class Edge:
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
         max_handshakes: int | None = None,
-        refuse: str = "reset",
+        refuse: Literal["reset", "close"] = "reset",
         keepalive_seconds: float = 60.0,
         source_prefix: tuple[int, int] = (32, 64),
         access_log: AccessLog | None = None,
@@ -112,13 +114,13 @@ class Edge:
         check_parts(self.outline, self.listen, governed=control is not None)
         self.drain_seconds, self.access_log = drain_seconds, access_log
         self.control = control
-        self._description = Description(
+        self.description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
             max_handshakes=max_handshakes, refuse=refuse, keepalive_seconds=keepalive_seconds,
             source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {},
         )  # fmt: skip
-        self.name, self.outbounds = self._description.known_name, self._description.outbounds
+        self.name, self.outbounds = self.description.known_name, self.description.outbounds
         self.phase: AsyncValue[str] = AsyncValue("idle")
         self.snapshots: AsyncValue[int] = AsyncValue(0)
         self._run: Run | None = None  # the present run, or the last one
@@ -228,6 +230,11 @@ class Edge:
         if self._serving and self._run is not None:
             self._run.reload()
 
+    def relevel(self) -> None:
+        """Log by the level that structlog is set up with now; call it after a change while the edge serves."""
+        if self._run is not None:
+            self._run.relevel()
+
     async def serve(self, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED) -> int:
         """Serve until :meth:`drain` or a cancel; either way nothing of the edge is left when this returns.
 
@@ -273,15 +280,15 @@ async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_st
     try:
         bound = bind(
             [parse_address(address, listening=True) for address in addresses],
-            keepalive_seconds=edge._description.keepalive_seconds,
+            keepalive_seconds=edge.description.keepalive_seconds,
         )
         for each in bound:
             listeners.append(Listener(each))  # noqa: PERF401 - one may raise
         run = edge._run = Run(
-            edge._description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log
+            edge.description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log
         )
         workers = []
-        if (address := edge._description.admin_address()) is not None:
+        if (address := edge.description.admin_address()) is not None:
             workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
         return await run.serve(outbound, workers, lambda: task_status.started(edge))
     finally:

@@ -111,6 +111,10 @@ class Run:
         if self._access is not None:
             self._access.reopen()
 
+    def relevel(self) -> None:
+        """See :meth:`Edge.relevel`."""
+        self._log.relevel()
+
     def statistics(self) -> Statistics:
         """Give the counts as they are now."""
         return self._log.statistics(len(self.supervisor.live), self._totals[0].bytes, self._totals[1].bytes)

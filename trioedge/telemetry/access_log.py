@@ -18,7 +18,7 @@ from typing import Final, Literal, TextIO, TypeAlias
 import trio
 from trio_util import AsyncBool
 
-from ..arguments import check_choice, check_number
+from ..arguments import Fixed, check_choice, check_number
 from ..errors import ConfigurationError, quote
 from .access_lines import FORMATS, AccessFormat, fields, sampled
 from .ends import CAPACITY, SessionEnd
@@ -40,7 +40,7 @@ CLOSE_SECONDS: Final = 1.0
 Only: TypeAlias = Literal["all", "refused"]
 
 
-class AccessLog:
+class AccessLog(Fixed):
     """Which sessions are logged when they end, how, and where: ``Edge(access_log=te.AccessLog("access.log"))``.
 
     Attributes:
@@ -52,7 +52,7 @@ class AccessLog:
 
     def __init__(
         self,
-        to: str | os.PathLike[str] | TextIO = "-",
+        to: Literal["-", "stderr"] | str | os.PathLike[str] | TextIO = "-",
         *,
         format: AccessFormat = "json",  # noqa: A002 - the word that users expect
         only: Only = "all",

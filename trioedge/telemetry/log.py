@@ -75,8 +75,16 @@ class EdgeLog:
         self._plain: Any = None  # made for the first line of a program that has not set structlog up
         self._notices = LogRateLimit()
         self._second, self._lines, self._left_out = 0.0, 0, 0  # of single sessions
-        self.debugs = structlog.is_configured() and _debugs(self._log)
+        self.debugs = False
         """Whether sessions that are refused or do not finish are logged one by one: see :meth:`session`."""
+
+        self.relevel()
+
+    def relevel(self) -> None:
+        """Look again whether structlog writes lines of level debug: a session asks :attr:`debugs` alone."""
+        from structlog import is_configured
+
+        self.debugs = is_configured() and _debugs(self._log)
 
     def count(self, outcome: Outcome) -> None:
         """Count one session's end under its reason."""
