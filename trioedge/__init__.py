@@ -37,14 +37,19 @@ from .services.context import Outbound as Outbound
 from .services.context import Resolving as Resolving
 from .services.context import SocketAddress as SocketAddress
 from .services.context import Upstream as Upstream
+from .services.control_plane import ChecksDevices as ChecksDevices
 from .services.control_plane import ControlPlane as ControlPlane
 from .services.control_plane import DeviceVerdict as DeviceVerdict
+from .services.control_plane import FollowsDevices as FollowsDevices
 from .services.control_plane import Link as Link
+from .services.control_plane import Reloads as Reloads
 from .services.control_plane import SnapshotError as SnapshotError
+from .services.control_plane import TakesReports as TakesReports
 from .services.credentials import Credentials as Credentials
 from .services.device_rules import DeviceRules as DeviceRules
 from .services.device_rules import Handover as Handover
 from .services.device_rules import Unchecked as Unchecked
+from .services.linking.device_judge import DeviceJudge as DeviceJudge
 from .services.passwords import generate_secret as generate_secret
 from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
@@ -140,6 +145,7 @@ __all__ = [
     "Balanced",
     "Chain",
     "Change",
+    "ChecksDevices",
     "CleanUp",
     "ClientHello",
     "Completed",
@@ -154,6 +160,7 @@ __all__ = [
     "DestinationRules",
     "Destinations",
     "Detect",
+    "DeviceJudge",
     "DeviceLimit",
     "DeviceRules",
     "DeviceVerdict",
@@ -168,6 +175,7 @@ __all__ = [
     "Fate",
     "FileControl",
     "Follower",
+    "FollowsDevices",
     "Forward",
     "Gate",
     "GateAnswer",
@@ -203,6 +211,7 @@ __all__ = [
     "Reason",
     "Recipe",
     "Reject",
+    "Reloads",
     "Report",
     "Resolving",
     "Secret",
@@ -226,6 +235,7 @@ __all__ = [
     "State",
     "Statistics",
     "Steps",
+    "TakesReports",
     "Tls",
     "TlsInfo",
     "Unchecked",
