@@ -40,9 +40,9 @@ PURE = {"errors", "arguments", "annotations", "structures", "addresses", "sessio
 """Folders in which nothing may wait."""
 
 WAITS = {
-    "services": {"apply", "applying.effects", "context", "control_plane", "passwords"},
+    "services": {"apply", "applying.effects", "context", "control_plane", "linking.edge_link", "passwords"},
     "stages": {
-        "devices.device_limit", "devices.live_device_limit", "devices.checks", "handshakes.tls",
+        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "handshakes.tls",
         "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
         "pacing.fq",
     },

@@ -47,14 +47,19 @@ from .services.context import Outbound as Outbound
 from .services.context import Resolving as Resolving
 from .services.context import SocketAddress as SocketAddress
 from .services.context import Upstream as Upstream
+from .services.control_plane import ChecksDevices as ChecksDevices
 from .services.control_plane import ControlPlane as ControlPlane
 from .services.control_plane import DeviceVerdict as DeviceVerdict
+from .services.control_plane import FollowsDevices as FollowsDevices
 from .services.control_plane import Link as Link
+from .services.control_plane import Reloads as Reloads
 from .services.control_plane import SnapshotError as SnapshotError
+from .services.control_plane import TakesReports as TakesReports
 from .services.credentials import Credentials as Credentials
 from .services.device_rules import DeviceRules as DeviceRules
 from .services.device_rules import Handover as Handover
 from .services.device_rules import Unchecked as Unchecked
+from .services.linking.device_judge import DeviceJudge as DeviceJudge
 from .services.passwords import generate_secret as generate_secret
 from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
@@ -154,6 +159,7 @@ __all__ = [
     "Batch",
     "Chain",
     "Change",
+    "ChecksDevices",
     "CleanUp",
     "ClientHello",
     "Completed",
@@ -168,6 +174,7 @@ __all__ = [
     "DestinationRules",
     "Destinations",
     "Detect",
+    "DeviceJudge",
     "DeviceLimit",
     "DeviceRules",
     "DeviceVerdict",
@@ -182,6 +189,7 @@ __all__ = [
     "Fate",
     "FileControl",
     "Follower",
+    "FollowsDevices",
     "Forward",
     "Gate",
     "GateAnswer",
@@ -218,6 +226,7 @@ __all__ = [
     "Reason",
     "Recipe",
     "Reject",
+    "Reloads",
     "Report",
     "Resolving",
     "Secret",
@@ -243,6 +252,7 @@ __all__ = [
     "State",
     "Statistics",
     "Steps",
+    "TakesReports",
     "Tls",
     "TlsInfo",
     "Unchecked",

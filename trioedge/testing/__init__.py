@@ -6,7 +6,9 @@ No other package of trioedge imports this one, but for the command line, which c
 from .checks import check_decision as check_decision
 from .checks import check_middleware as check_middleware
 from .context import make_context as make_context
+from .control_checks import check_control as check_control
 from .endpoint_checks import check_endpoint as check_endpoint
+from .fake_link import FakeLink as FakeLink
 from .handshakes import Conversed as Conversed
 from .handshakes import check_handshake as check_handshake
 from .handshakes import converse as converse
@@ -23,8 +25,10 @@ from .upstream import echo as echo
 __all__ = [
     "Client",
     "Conversed",
+    "FakeLink",
     "Rehearsal",
     "ScriptedUpstream",
+    "check_control",
     "check_decision",
     "check_endpoint",
     "check_handshake",
