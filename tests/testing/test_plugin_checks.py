@@ -135,6 +135,24 @@ GOOD = {
                 return te.Completed()
         """,
     ],
+    "controls": [
+        """
+        class Part:
+            def __repr__(self): return "Part()"
+            async def run(self, link, /, *, task_status):
+                await link.apply(te.Snapshot({"default": te.Settings()}))
+                link.reached()
+                task_status.started()
+                await trio.sleep_forever()
+        """,
+    ],
+    "observers": [
+        """
+        class Part:
+            def __repr__(self): return "Part()"
+            async def observe(self, batch): await trio.sleep(0)
+        """,
+    ],
     "outbounds": [
         """
         class Part:
@@ -270,6 +288,8 @@ def test_a_part_itself_takes_no_arguments(install: Install) -> None:
     ("text", "group", "says"),
     [
         (GOOD["endpoints"][0].replace("te.Completed()", "None"), "endpoints", "returned None: return Completed()"),
+        (GOOD["controls"][0].replace("link.reached()", "return"), "controls", "run returned before it had a snapshot"),
+        (GOOD["observers"][0].replace("sleep(0)", "sleep_forever()"), "observers", "did not return within an hour"),
         (GOOD["outbounds"][0].replace("return await", "await"), "outbounds", "Part returned None"),
         (GOOD["stages"][3].replace("return await call_next(session)", "await call_next(session); return 3"), "stages",
          "returned 3: `return await call_next(session)`"),

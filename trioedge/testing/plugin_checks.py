@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any, Final
 import trio
 from trio.testing import MockClock
 
+from ..config.keys import Key, keys_of
 from ..control.memory import MemoryControl
 from ..edge import Edge
 from ..endpoints.forward import Forward
@@ -20,12 +21,14 @@ from ..plugins.installed import normalised
 from ..services.policy import Policy
 from ..session.kinds import DECISION, HANDSHAKE, facts_of, kind_of, name_of
 from .checks import HOUR, Nowhere, check_decision, check_middleware, naming
+from .control_checks import check_control
 from .endpoint_checks import WatchedEndpoint, check_endpoint
 from .fresh_import import import_alone, open_files, running_threads
 from .handshakes import check_handshake
+from .observer_checks import check_observer
 from .outbound_checks import check_outbound
-from .plugin_arguments import Argument, arguments_of, wrong_values
 from .rehearsal import edge_for_check
+from .wrong_values import wrong_values
 
 PATIENCE: Final = 1.0
 """Seconds in which a worker has to end after a cancel."""
@@ -51,7 +54,7 @@ def check_plugin(
     `ConfigurationError`. To make it starts nothing. Its ``repr`` begins with the name of its class. Its worker starts,
     and ends within a second of a cancel. Then comes the check of its kind, such as :func:`check_decision`.
 
-    Call it in a plain ``def``: it runs Trio itself, under a fake clock, and an outbound under the real one.
+    Call it in a plain ``def``: it runs Trio itself, under a fake clock; outbounds and control planes under the real one.
 
     Args:
         name: what ``use`` says.
@@ -123,7 +126,7 @@ def check_words(plugin: Plugin, maker: Any) -> None:
     Raises:
         AssertionError: names one without.
     """
-    for each in () if is_part(plugin.kind, maker) else arguments_of(maker):
+    for each in _keys(plugin, maker):
         assert each.words, (
             f"{plugin}: {_name(maker)} has no words for {each.name!r}: write it below Args: in its docstring, because "
             "operators have no other description"
@@ -132,9 +135,7 @@ def check_words(plugin: Plugin, maker: Any) -> None:
 
 def missing_arguments(plugin: Plugin, maker: Any, given: Mapping[str, Any]) -> list[str]:
     """Return the names of the arguments without a default that are not given."""
-    if is_part(plugin.kind, maker):
-        return []
-    return [each.name for each in arguments_of(maker) if each.required and each.name not in given]
+    return [each.name for each in _keys(plugin, maker) if each.required and each.name not in given]
 
 
 def check_part(plugin: Plugin, maker: Any, arguments: Mapping[str, Any], kit: Mapping[str, Any] | None) -> None:
@@ -144,15 +145,18 @@ def check_part(plugin: Plugin, maker: Any, arguments: Mapping[str, Any], kit: Ma
         AssertionError: names the promise that it broke.
     """
     part = _made(plugin, maker, arguments)
-    if not is_part(plugin.kind, maker):
-        for each in arguments_of(maker):
-            _check_refusals(plugin, maker, arguments, each)
+    for each in _keys(plugin, maker):
+        _check_refusals(plugin, maker, arguments, each)
     try:
         _check_life(plugin, part)
         if kit is not None:
             _check_kind(plugin, part, kit)
     except ConfigurationError as error:
         raise AssertionError(f"{plugin}: {error}") from error
+
+
+def _keys(plugin: Plugin, maker: Any) -> Iterable[Key]:
+    return () if is_part(plugin.kind, maker) else keys_of(maker).values()
 
 
 def _name(maker: Any) -> str:
@@ -195,13 +199,13 @@ def _made(plugin: Plugin, maker: Any, arguments: Mapping[str, Any]) -> Any:
     return part
 
 
-def _check_refusals(plugin: Plugin, maker: Any, arguments: Mapping[str, Any], argument: Argument) -> None:
+def _check_refusals(plugin: Plugin, maker: Any, arguments: Mapping[str, Any], key: Key) -> None:
     """Give an argument each value that it must refuse."""
-    for value, because in wrong_values(argument):
-        call = f"{_name(maker)}({argument.name}={quote(value)})"
+    for value, because in wrong_values(key):
+        call = f"{_name(maker)}({key.name}={quote(value)})"
         mend = "raise te.ConfigurationError with one line, as te.check_number and te.check_text do"
         try:
-            maker(**{**arguments, argument.name: value})
+            maker(**{**arguments, key.name: value})
         except ConfigurationError as error:
             if "\n" in str(error):
                 raise AssertionError(f"{plugin}: the error of {call} has several lines: write one") from error
@@ -257,6 +261,10 @@ def _check_kind(plugin: Plugin, part: Any, kit: Mapping[str, Any]) -> None:
             _await(partial(check_endpoint, part, **kit))
         case Kind.OUTBOUND:
             _check_outbound(part, kit)
+        case Kind.CONTROL:
+            trio.run(partial(check_control, part, **kit))
+        case Kind.OBSERVER:
+            _await(partial(check_observer, part, **kit))
 
 
 def _await(check: Any) -> None:
