@@ -118,6 +118,25 @@ def check_count(owner: str, name: str, value: Any, *, minimum: int = 1, maximum:
     _refuse(owner, name, value, count_fault(value, minimum=minimum, maximum=maximum))
 
 
+def check_flag(owner: str, name: str, value: Any) -> None:
+    """Refuse an argument that is neither True nor False.
+
+    Raises:
+        ConfigurationError: ``Via(remote_names='no') must be true or false``.
+    """
+    _refuse(owner, name, value, flag_fault(value))
+
+
+def check_text(owner: str, name: str, value: Any, *, maximum: int = MAX_TEXT_LETTERS) -> None:
+    """Refuse an argument that is no text, or an empty one, or one of more than `maximum` letters.
+
+    Raises:
+        ConfigurationError: ``Greeting(line=3) must be text of 1 to 1,000 letters``.
+    """
+    fault = "" if isinstance(value, str) and 0 < len(value) <= maximum else f"must be text of 1 to {maximum:,} letters"
+    _refuse(owner, name, value, fault)
+
+
 def check_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuse an argument that is none of `choices`.
 

@@ -8,6 +8,7 @@ import trio
 from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
 from .edge_face import EdgeFace
+from .observers.observer import Observer
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.stage_keys import StageKeys
@@ -63,6 +64,7 @@ class Edge(EdgeFace):
         source_prefix: tuple[int, int] = (32, 64),
         access_log: AccessLog | None = None,
         outbounds: Mapping[str, Outbound | Recipe | Balanced] | None = None,
+        observers: Sequence[Observer | Recipe] = (),
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
@@ -92,6 +94,7 @@ class Edge(EdgeFace):
                 every limit; see docs/reference/limits.md.
             access_log: writes a line for each session that ends; None for no such log.
             outbounds: ways out, and balanced destinations, by the names that policies give in `outbound`.
+            observers: are told of sessions and of services, in batches; they delay no session.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
@@ -110,7 +113,7 @@ class Edge(EdgeFace):
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
             max_handshakes=max_handshakes, refuse=refuse, keepalive_seconds=keepalive_seconds,
-            source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {},
+            source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {}, observers=observers,
         )  # fmt: skip
         self.name, self.outbounds = self.description.known_name, self.description.outbounds
 

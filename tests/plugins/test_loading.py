@@ -84,6 +84,7 @@ def test_a_value_that_is_no_part_of_its_kind_is_one_line(text: str, says: str, p
         ("endpoints", "no endpoint: a class of that kind has handle(session) or open(context)"),
         ("outbounds", "no outbound: a class of that kind has connect(address) or open(context)"),
         ("controls", "no control plane: a class of that kind has run(link, *, task_status)"),
+        ("observers", "no observer: a class of that kind has observe(batch) or open(context)"),
     ],
 )
 def test_a_decision_is_nothing_else(group: str, methods: str, packages: Packages) -> None:

@@ -18,4 +18,5 @@ from .kinds import GROUPS as GROUPS
 from .kinds import Kind as Kind
 from .loading import PLUGIN_API as PLUGIN_API
 from .loading import PluginError as PluginError
+from .loading import is_part as is_part
 from .loading import load as load

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..arguments import is_async, is_whole_number
 from ..errors import ConfigurationError, message_of, quote
+from ..observers.observer import Observer
 from ..services.context import Outbound
 from ..services.control_plane import ControlPlane
 from ..session.handshake import Handshake
@@ -33,6 +34,7 @@ _SHAPES: Final[Mapping[Kind, tuple[tuple[type, ...], str]]] = {
     Kind.ENDPOINT: ((Endpoint, Recipe), "handle(session) or open(context)"),
     Kind.OUTBOUND: ((Outbound, Recipe), "connect(address) or open(context)"),
     Kind.CONTROL: ((ControlPlane,), "run(link, *, task_status)"),
+    Kind.OBSERVER: ((Observer, Recipe), "observe(batch) or open(context)"),
 }
 """The protocols of which a part of a kind has one, and their methods in words."""
 
@@ -70,6 +72,11 @@ def load(plugin: Plugin) -> Any:
     if fault := _kind_fault(plugin.kind, value):
         raise PluginError(f"{plugin}: {plugin.value} {fault}")
     return value
+
+
+def is_part(kind: Kind, value: Any) -> bool:
+    """Return whether a value is a part of its kind itself, as a decorated function is, and not what makes one."""
+    return not isinstance(value, type) and isinstance(value, _SHAPES[kind][0])
 
 
 def _look_up(plugin: Plugin, module: ModuleType, names: str) -> Any:
@@ -161,10 +168,10 @@ def _kind_fault(kind: Kind, value: Any) -> str:
     """Describe the fault of a value that cannot be a part of a kind, nor make one; empty for a good one."""
     if is_async(value):
         return f"is async, and cannot make {kind.noun}: name a class, or a plain function that returns one"
-    protocols, methods = _SHAPES.get(kind, ((), ""))
+    protocols, methods = _SHAPES[kind]
     is_class = isinstance(value, type)
-    if not protocols or (issubclass(value, protocols) if is_class else isinstance(value, protocols)):
-        return "" if callable(value) or protocols else f"is of type {type(value).__name__}, not {kind.noun}"
+    if issubclass(value, protocols) if is_class else isinstance(value, protocols):
+        return ""
     if not is_class and callable(value):
         return ""  # a function, whose result the edge checks
     what = "is" if is_class else f"is of type {type(value).__name__},"
