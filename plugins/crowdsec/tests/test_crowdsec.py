@@ -44,14 +44,14 @@ def test_a_wrong_argument_is_one_line_with_its_mend(options: dict[str, Any], fau
 
 @pytest.mark.parametrize("ca", ["/no/such/file", "/", __file__, 5])
 def test_authorities_that_cannot_be_read_are_refused(ca: Any) -> None:
-    with pytest.raises(te.ConfigurationError, match=rf"CrowdSec\(ca={re.escape(repr(ca))}\) cannot be read"):
+    with pytest.raises(te.ConfigurationError, match=rf"CrowdSec\(ca={re.escape(repr(str(ca)))}\) cannot be read"):
         CrowdSec("key", "https://crowdsec.example", ca=ca)
 
 
 def test_authorities_of_a_file_are_trusted_in_place_of_the_systems(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    recipe = CrowdSec("key", "https://crowdsec.example", ca=str(tmp_path / "ca.pem"))
+    recipe = CrowdSec("key", "https://crowdsec.example", ca=tmp_path / "ca.pem")
     trust = recipe.lapi()._trust
     assert isinstance(trust, ssl.SSLContext)
     assert len(trust.get_ca_certs()) == 1

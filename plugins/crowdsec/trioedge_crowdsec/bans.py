@@ -54,7 +54,8 @@ class Bans:
 
     def put(self, ban_id: int, ban: Ban) -> None:
         """Add a ban, in place of the one that has its id."""
-        self.remove(ban_id)
+        if ban_id in self._by_id:
+            self.remove(ban_id)
         self._by_id[ban_id] = ban
         ids_of, key = self._place(ban[0])
         ids = ids_of.get(key)

@@ -1,6 +1,8 @@
 """The recipe."""
 
+import os
 import ssl
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import trioedge as te
@@ -32,11 +34,12 @@ class CrowdSec:
         self,
         key: te.Secret | str,
         url: str = "http://127.0.0.1:8080",
+        *,
         poll_seconds: float = 10.0,
-        types: list[str] | tuple[str, ...] = ("ban",),
+        types: Sequence[str] = ("ban",),
         until_ready: Literal["accept", "reject"] = "accept",
         cut_live: bool = True,
-        ca: str | None = None,
+        ca: str | os.PathLike[str] | None = None,
         plain_http: bool = False,
     ) -> None:
         """Describe the local API; nothing is opened before the edge serves.
@@ -64,7 +67,7 @@ class CrowdSec:
         self._ca = ca
         if ca is not None:
             if self._url.startswith("http:"):
-                raise te.ConfigurationError(f"CrowdSec(ca={ca!r}) is for https://: leave it out, or change url=")
+                raise te.ConfigurationError(f"CrowdSec(ca={str(ca)!r}) is for https://: leave it out, or change url=")
             self._trust()  # a file that cannot be read is a fault now
 
     def __repr__(self) -> str:
@@ -91,4 +94,4 @@ class CrowdSec:
         try:
             return ssl.create_default_context(cafile=self._ca)
         except (OSError, TypeError, ValueError) as error:
-            raise te.ConfigurationError(f"CrowdSec(ca={self._ca!r}) cannot be read: {error}") from None
+            raise te.ConfigurationError(f"CrowdSec(ca={str(self._ca)!r}) cannot be read: {error}") from None

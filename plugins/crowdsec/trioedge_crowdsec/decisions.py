@@ -2,9 +2,9 @@
 
 import re
 import socket
-import sys
 from collections.abc import Collection
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from .bans import Ban, Network
@@ -12,9 +12,8 @@ from .bans import Ban, Network
 MAX_WORDS: Final = 100
 """Letters of a scenario that are shown; the reason of a ban may be any text."""
 
-_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|μs|ns)")
-_DURATION: Final = re.compile(rf"([+-]?)((?:{_PART.pattern})+)")
+_SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_DURATION: Final = re.compile(r"(-?)(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)(s|ms|us|µs|μs|ns))?")
 _MAX_LETTERS: Final = 100
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -43,10 +42,11 @@ def read_duration(text: str) -> float:
         ValueError: it is none.
     """
     found = _DURATION.fullmatch(text) if len(text) <= _MAX_LETTERS else None
-    if found is None:
+    if found is None or not text.endswith(("s", "m", "h")):
         raise ValueError("no duration")
-    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(found[2]))
-    return -seconds if found[1] == "-" else seconds
+    sign, hours, minutes, number, unit = found.groups()
+    seconds = int(hours or 0) * 3600 + int(minutes or 0) * 60 + (float(number) * _SECONDS[unit] if number else 0.0)
+    return -seconds if sign else seconds
 
 
 def read_network(text: str) -> Network:
@@ -87,11 +87,12 @@ def read_ban(decision: Any, types: Collection[str], now: float) -> Ban | Ignored
         types: those that are refused, in lower case.
         now: seconds of the edge's clock, from which its duration counts.
     """
-    match decision:
-        case {"type": str(kind), "scope": str(scope), "value": str(value), "duration": str(duration)}:
-            scenario = decision.get("scenario")
-        case _:
-            return Ignored.SHAPE
+    if not isinstance(decision, dict):
+        return Ignored.SHAPE
+    kind, scope, value = decision.get("type"), decision.get("scope"), decision.get("value")
+    duration, scenario = decision.get("duration"), decision.get("scenario")
+    if not (isinstance(kind, str) and isinstance(scope, str) and isinstance(value, str) and isinstance(duration, str)):
+        return Ignored.SHAPE
     if scope.lower() not in _SCOPES:
         return Ignored.SCOPE
     kind = kind.lower()
@@ -105,8 +106,12 @@ def read_ban(decision: Any, types: Collection[str], now: float) -> Ban | Ignored
         until = now + read_duration(duration)
     except ValueError:
         return Ignored.SHAPE
-    words = f"crowdsec: {kind}"
-    if isinstance(scenario, str) and scenario:
-        shown = scenario[:MAX_WORDS]
-        words += f" by {shown if shown.isprintable() else ascii(shown)}"
-    return network, until, sys.intern(words)
+    return network, until, _words(kind, scenario[:MAX_WORDS] if isinstance(scenario, str) else "")
+
+
+@lru_cache(1024)  # most bans have one of some hundred scenarios, and share its text
+def _words(kind: str, scenario: str) -> str:
+    """Write the detail of refusals."""
+    if not scenario:
+        return f"crowdsec: {kind}"
+    return f"crowdsec: {kind} by {scenario if scenario.isprintable() else ascii(scenario)}"

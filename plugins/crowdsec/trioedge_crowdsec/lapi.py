@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 5.0
 
-READ_SECONDS: Final = 15.0
+READ_SECONDS: Final = 30.0
 """For the next bytes of an answer; the local API asks its database before the first."""
 
 ANSWER_SECONDS: Final = 120.0
