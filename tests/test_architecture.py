@@ -23,7 +23,7 @@ RANK = {
     "telemetry": 4,
     "loop": 5,
     "relay": 6, "services": 6,
-    "stages": 7, "upstreams": 7, "control": 7,
+    "stages": 7, "upstreams": 7, "control": 7, "observers": 7,
     "endpoints": 8, "serving": 8,
     "admin": 9,
     "edge": 10,
@@ -56,6 +56,7 @@ WAITS = {
         "pool.pool", "pool.renewal", "resolver", "tls.tls_attempt", "tls.tls_connector", "upstream", "ways.live_via",
         "ways.named", "ways.proxy_chain", "ways.via",
     },
+    "observers": {"observing", "worker"},
     "telemetry": {"access_log", "line_writer", "log", "rendering"},
 }  # fmt: skip
 """Modules of the mixed folders that may wait; every other module there is pure."""

@@ -104,6 +104,7 @@ def test_a_services_file_can_be_read(page: Path, tmp_path: Path) -> None:
         ("docs/how-to/write-a-decision.md", "custom_decision"),
         ("docs/how-to/write-a-handshake.md", "custom_handshake"),
         ("docs/how-to/write-a-middleware.md", "custom_middleware"),
+        ("docs/how-to/write-an-observer.md", "custom_observer"),
     ],
 )
 def test_an_example_is_shown_whole(page: str, example: str) -> None:

@@ -8,6 +8,7 @@ A folder a topic; a folder imports only those above it in this list:
     telemetry, loop                   log lines and counts; the reactor and its thread's time
     relay, services                   bytes between two ends; tenants and what a snapshot changes
     stages, upstreams, control        what users put into an edge: stages, ways out, control planes
+    observers                         and code that is told what it has done
     endpoints, serving                where chains end; one run of an edge
     admin, edge                       the operators' view; the description of an edge and its face
     process, testing, cli             a process, a test kit, the command line
@@ -28,6 +29,8 @@ from .errors import ConfigurationError as ConfigurationError
 from .errors import EdgeError as EdgeError
 from .errors import ListenError as ListenError
 from .loop.reactor import Reactor as Reactor
+from .observers.observer import Batch as Batch
+from .observers.observer import Observer as Observer
 from .process.run import ExitCode as ExitCode
 from .process.run import run as run
 from .relay.tls_info import TlsInfo as TlsInfo
@@ -115,9 +118,11 @@ from .structures.gcra import RateSpec as RateSpec
 from .structures.live_counts import CountAnswer as CountAnswer
 from .structures.live_counts import LiveCounts as LiveCounts
 from .telemetry.access_log import AccessLog as AccessLog
+from .telemetry.ends import SessionEnd as SessionEnd
 from .telemetry.log import EdgeLog as EdgeLog
 from .telemetry.log import Statistics as Statistics
 from .telemetry.members import MemberCounts as MemberCounts
+from .telemetry.starts import SessionStart as SessionStart
 from .telemetry.trace import Explanation as Explanation
 from .telemetry.trace import StageTimes as StageTimes
 from .upstreams.balancing.balanced import Balanced as Balanced
@@ -138,6 +143,7 @@ __all__ = [
     "Asgi",
     "Background",
     "Balanced",
+    "Batch",
     "Chain",
     "Change",
     "CleanUp",
@@ -187,6 +193,7 @@ __all__ = [
     "MemoryControl",
     "Meter",
     "Middleware",
+    "Observer",
     "Outbound",
     "Outcome",
     "Outline",
@@ -210,7 +217,9 @@ __all__ = [
     "Service",
     "ServicesView",
     "Session",
+    "SessionEnd",
     "SessionGate",
+    "SessionStart",
     "SessionsView",
     "Settings",
     "Snapshot",

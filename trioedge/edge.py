@@ -9,6 +9,7 @@ from .addresses.address import normalise_source, parse_address
 from .admin.api import Admin
 from .control.supervisor import ControlState
 from .errors import ConfigurationError
+from .observers.observer import Observer
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.registry import Registry, SessionsView
@@ -70,6 +71,7 @@ class Edge:
         source_prefix: tuple[int, int] = (32, 64),
         access_log: AccessLog | None = None,
         outbounds: Mapping[str, Outbound | Recipe | Balanced] | None = None,
+        observers: Sequence[Observer | Recipe] = (),
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
@@ -99,6 +101,7 @@ class Edge:
                 every limit; see docs/reference/limits.md.
             access_log: writes a line for each session that ends; None for no such log.
             outbounds: ways out, and balanced destinations, by the names that policies give in `outbound`.
+            observers: are told of sessions and of services, in batches; they delay no session.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
@@ -116,7 +119,7 @@ class Edge:
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
             max_handshakes=max_handshakes, refuse=refuse, keepalive_seconds=keepalive_seconds,
-            source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {},
+            source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {}, observers=observers,
         )  # fmt: skip
         self.name, self.outbounds = self._description.known_name, self._description.outbounds
         self.phase: AsyncValue[str] = AsyncValue("idle")

@@ -12,6 +12,7 @@ from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
 from ..arguments import check_choice, check_count, check_number
 from ..errors import ConfigurationError, quote
 from ..loop.sockets import MAX_KEEPALIVE_SECONDS
+from ..observers.check import check_observers
 from ..services.applying.outbounds import OutboundFacts
 from ..services.control_plane import ControlPlane
 from ..services.stage_keys import StageKeys
@@ -44,6 +45,7 @@ class Description:
     """The same, as sessions take it."""
     access_log: AccessLog | None
     outbounds: Mapping[str, object] = attrs.field(converter=check_outbounds)
+    observers: tuple[object, ...] = attrs.field(converter=check_observers, default=())
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.control, type):

@@ -21,9 +21,10 @@ from trio_util import AsyncBool
 from ..arguments import check_choice, check_number
 from ..errors import ConfigurationError, quote
 from .access_lines import FORMATS, AccessFormat, fields, sampled
-from .ends import CAPACITY, SessionEnd
+from .ends import SessionEnd
 from .line_writer import Descriptor, LineWriter, Sink, descriptor_of, writer_of
 from .log import EdgeLog
+from .records import CAPACITY
 
 GATHER_SECONDS: Final = 0.1
 """How long lines are gathered after a session has ended, so that a busy edge does not wake a task for each."""

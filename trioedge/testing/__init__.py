@@ -10,6 +10,7 @@ from .endpoint_checks import check_endpoint as check_endpoint
 from .handshakes import Conversed as Conversed
 from .handshakes import check_handshake as check_handshake
 from .handshakes import converse as converse
+from .observer_checks import check_observer as check_observer
 from .outbound_checks import check_outbound as check_outbound
 from .rehearsal import Client as Client
 from .rehearsal import Rehearsal as Rehearsal
@@ -27,6 +28,7 @@ __all__ = [
     "check_endpoint",
     "check_handshake",
     "check_middleware",
+    "check_observer",
     "check_outbound",
     "converse",
     "echo",
