@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import trustme
 from trioedge.testing import make_context
 
 from trioedge_crowdsec import CrowdSec
+from trioedge_crowdsec.lapi import USER_AGENT
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -75,6 +76,10 @@ def test_every_argument_has_words_and_an_annotation() -> None:
 def test_the_package_is_found_by_its_entry_point() -> None:
     (found,) = entry_points(group="trioedge.stages", name="crowdsec")
     assert found.load() is CrowdSec
+
+
+def test_crowdsec_is_told_the_version_of_the_package() -> None:
+    assert f"trioedge-crowdsec/v{version('trioedge-crowdsec')}" == USER_AGENT
 
 
 def test_importing_it_imports_no_http_client_and_starts_no_thread() -> None:

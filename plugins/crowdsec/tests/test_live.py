@@ -288,8 +288,11 @@ async def test_all_decisions_are_asked_for_after_many_changes(
     assert [number for number, (_, startup) in enumerate(lapi.requests) if startup] == [0, 5, 10]
 
 
-async def test_a_local_api_with_a_new_database_is_asked_for_all_at_once(autojump_clock: MockClock) -> None:
-    lapi = FakeLapi()
+@pytest.mark.parametrize("first_id", [1, 1000])
+async def test_a_local_api_with_a_new_database_is_asked_for_all_at_once(
+    autojump_clock: MockClock, first_id: int
+) -> None:
+    lapi = FakeLapi(first_id)
     lapi.ban("192.0.2.7")
     lapi.ban("192.0.2.8")
     async with world(lapi) as edge:
@@ -299,7 +302,8 @@ async def test_a_local_api_with_a_new_database_is_asked_for_all_at_once(autojump
         assert await edge.outcome("192.0.2.7") is None
         assert await edge.outcome("192.0.2.8") is None
         assert await edge.outcome("192.0.2.9") == BANNED
-    assert [startup for _, startup in lapi.requests] == [True, False, True]
+        await trio.sleep(10)
+    assert [startup for _, startup in lapi.requests] == [True, False, True, False]
 
 
 async def test_decisions_that_are_left_out_are_named_once_for_each_reason(autojump_clock: MockClock) -> None:

@@ -7,7 +7,7 @@ The worker has two states; it begins as `unknown`:
 | unknown | all decisions came | known | remove the other bans; after poll_seconds ask for changes |
 | known | changes came | known | after poll_seconds ask for changes |
 | known | changes came for the 360th time | unknown | after poll_seconds ask for all |
-| known | a known id came with another address | unknown | ask for all at once: the local API has begun anew |
+| known | changes came that contradict what is known | unknown | ask for all at once: it has a new database |
 | any | no answer, or a bad one | unknown | keep what is there; after 1 to 30 s ask for all |
 
 Decisions are applied while their answer arrives: one that is cut off leaves true bans behind, and nothing else.
@@ -65,6 +65,8 @@ class LiveCrowdSec:
         """The verdict on every session before the first answer; None to ask the bans, also while there are none."""
         self.bans = Bans()
         self.ignored = set[Ignored]()
+        self._last_id = 0
+        """The highest id of the last answer with all decisions."""
         self._fault: str | None = ""
         """Why there was no answer last time; None if there was one, empty before the first."""
 
@@ -82,7 +84,7 @@ class LiveCrowdSec:
         async with self._lapi.open():
             while True:
                 try:
-                    conflicts = await self._ask(startup=not answers)
+                    anew = await self._ask(startup=not answers)
                 except LapiError as error:
                     self._failed(str(error))
                 except Exception as fault:  # no fault of this stage ends the edge
@@ -91,8 +93,8 @@ class LiveCrowdSec:
                 else:
                     self._answered()
                     retry_seconds = 0.0
-                    answers = 0 if conflicts or answers == CHANGES else answers + 1
-                    await trio.sleep(0 if conflicts else self._poll_seconds)
+                    answers = 0 if anew or answers == CHANGES else answers + 1
+                    await trio.sleep(0 if anew else self._poll_seconds)
                     continue
                 answers = 0
                 retry_seconds = min(max(2 * retry_seconds, FIRST_RETRY_SECONDS), MAX_RETRY_SECONDS)
@@ -102,16 +104,17 @@ class LiveCrowdSec:
         """Ask once, apply the answer, and cut sessions that are banned now.
 
         Returns:
-            Whether changes contradict what is known, so that all must be asked for.
+            Whether the local API has begun anew, so that all must be asked for.
 
         Raises:
             LapiError: there is no answer, or a bad one.
         """
-        update = Update(self.bans, self._types, self._context.now)
+        update = Update(self.bans, self._types, self._context.now, above=0 if startup else self._last_id)
         try:
             if startup:
                 await self._lapi.ask({"new": update.add}, startup=True)
                 await update.remove_others()
+                self._last_id = update.last_id
             else:
                 await self._lapi.ask({"new": update.add, "deleted": update.remove}, startup=False)
         finally:
@@ -119,7 +122,7 @@ class LiveCrowdSec:
         self._early = None
         if self._cut_live and update.fresh:
             await self._cut(update.fresh)
-        return update.conflicts and not startup
+        return update.contradicts and not startup
 
     async def _cut(self, fresh: Sequence[Network]) -> None:
         """Cut the live sessions that are banned now.
@@ -141,8 +144,9 @@ class LiveCrowdSec:
     def _suspects(self, fresh: Sequence[Network]) -> Iterator[Sequence[te.Session]]:
         """Give the live sessions that new bans may have: by their addresses, or where that is longer all, in steps."""
         sessions = self._context.sessions
-        addresses = [each for each in fresh if isinstance(each, bytes)]
-        if len(addresses) == len(fresh) < len(sessions):
+        few = len(fresh) < len(sessions)
+        addresses = [each for each in fresh if isinstance(each, bytes)] if few else []
+        if few and len(addresses) == len(fresh):
             for address in addresses:
                 yield sessions.matching(source=str(ip_address(address)))
             return
