@@ -11,7 +11,9 @@ from trioedge.arguments import (
     MAX_TEXT_LETTERS,
     check_choice,
     check_count,
+    check_flag,
     check_number,
+    check_text,
     choice_fault,
     count_fault,
     flag_fault,
@@ -34,6 +36,8 @@ from trioedge.errors import ConfigurationError
         lambda: check_count("Forward", "preconnect", 0, minimum=0, maximum=9),
         lambda: check_count("Forward", "preconnect", 9, minimum=0, maximum=9),
         lambda: check_choice("SessionGate", "per", "source", ("service", "source")),
+        lambda: check_flag("Via", "remote_names", False),
+        lambda: check_text("Greeting", "line", "hello", maximum=5),
     ],
 )
 def test_an_argument_within_its_bounds_passes(check: Callable[[], None]) -> None:
@@ -45,6 +49,20 @@ def test_a_number_out_of_bounds_is_quoted(value: object) -> None:
     with pytest.raises(ConfigurationError) as raised:
         check_number("SessionGate", "rate", value, above=0)
     assert str(raised.value) == f"SessionGate(rate={value!r}) must be a number above 0"
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None, []])
+def test_a_flag_that_is_none_is_quoted(value: object) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        check_flag("Via", "remote_names", value)
+    assert str(raised.value) == f"Via(remote_names={value!r}) must be true or false"
+
+
+@pytest.mark.parametrize("value", ["", "hellos", b"hi", 3, None, []])
+def test_text_that_is_none_or_has_no_right_length_is_quoted(value: object) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        check_text("Greeting", "line", value, maximum=5)
+    assert str(raised.value) == f"Greeting(line={value!r}) must be text of 1 to 5 letters"
 
 
 def test_the_minimum_of_a_number_is_named() -> None:

@@ -59,11 +59,6 @@ def test_the_documentation_is_built_with_ruff_which_formats_signatures() -> None
     assert any(package.startswith("ruff") for package in groups["docs"])
 
 
-def test_the_page_of_plugins_promises_no_entry_points_while_none_are_read() -> None:
-    read = [file for file in (ROOT / "trioedge").rglob("*.py") if "entry_points" in file.read_text()]
-    assert bool(read) == ("reads no entry points" not in (ROOT / "plugins/README.md").read_text())
-
-
 def test_the_reference_shows_no_method_that_only_attrs_calls() -> None:
     assert '"!^__attrs_"' in (ROOT / "mkdocs.yml").read_text()
 

@@ -8,8 +8,10 @@ A folder a topic; a folder imports only those above it in this list:
     telemetry, loop                   log lines and counts; the reactor and its thread's time
     relay, services                   bytes between two ends; tenants and what a snapshot changes
     stages, upstreams, control        what users put into an edge: stages, ways out, control planes
+    observers                         and code that is told what it has done
     endpoints, serving                where chains end; one run of an edge
     admin, edge                       the operators' view; the description of an edge and its face
+    plugins                           parts of an edge in installed packages, by name
     process, testing, cli             a process, a test kit, the command line
 """
 
@@ -17,6 +19,11 @@ from .addresses.address import Address as Address
 from .addresses.destination_rules import AddressRules as AddressRules
 from .addresses.destination_rules import DestinationRules as DestinationRules
 from .addresses.rules import SourceRules as SourceRules
+from .arguments import check_choice as check_choice
+from .arguments import check_count as check_count
+from .arguments import check_flag as check_flag
+from .arguments import check_number as check_number
+from .arguments import check_text as check_text
 from .control.file import FileControl as FileControl
 from .control.http import HttpControl as HttpControl
 from .control.memory import MemoryControl as MemoryControl
@@ -28,6 +35,9 @@ from .errors import ConfigurationError as ConfigurationError
 from .errors import EdgeError as EdgeError
 from .errors import ListenError as ListenError
 from .loop.reactor import Reactor as Reactor
+from .observers.observer import Batch as Batch
+from .observers.observer import Observer as Observer
+from .plugins import PLUGIN_API as PLUGIN_API
 from .process.run import ExitCode as ExitCode
 from .process.run import run as run
 from .relay.tls_info import TlsInfo as TlsInfo
@@ -37,14 +47,20 @@ from .services.context import Outbound as Outbound
 from .services.context import Resolving as Resolving
 from .services.context import SocketAddress as SocketAddress
 from .services.context import Upstream as Upstream
+from .services.control_plane import ChecksDevices as ChecksDevices
 from .services.control_plane import ControlPlane as ControlPlane
 from .services.control_plane import DeviceVerdict as DeviceVerdict
+from .services.control_plane import FollowsDevices as FollowsDevices
 from .services.control_plane import Link as Link
+from .services.control_plane import NamesUsers as NamesUsers
+from .services.control_plane import Reloads as Reloads
 from .services.control_plane import SnapshotError as SnapshotError
+from .services.control_plane import TakesReports as TakesReports
 from .services.credentials import Credentials as Credentials
 from .services.device_rules import DeviceRules as DeviceRules
 from .services.device_rules import Handover as Handover
 from .services.device_rules import Unchecked as Unchecked
+from .services.linking.device_judge import DeviceJudge as DeviceJudge
 from .services.passwords import generate_secret as generate_secret
 from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
@@ -115,9 +131,11 @@ from .structures.gcra import RateSpec as RateSpec
 from .structures.live_counts import CountAnswer as CountAnswer
 from .structures.live_counts import LiveCounts as LiveCounts
 from .telemetry.access_log import AccessLog as AccessLog
+from .telemetry.ends import SessionEnd as SessionEnd
 from .telemetry.log import EdgeLog as EdgeLog
 from .telemetry.log import Statistics as Statistics
 from .telemetry.members import MemberCounts as MemberCounts
+from .telemetry.starts import SessionStart as SessionStart
 from .telemetry.trace import Explanation as Explanation
 from .telemetry.trace import StageTimes as StageTimes
 from .upstreams.balancing.balanced import Balanced as Balanced
@@ -130,6 +148,7 @@ from .wire.proxy_protocol import ProxyHeader as ProxyHeader
 
 __all__ = [
     "CONTINUE",
+    "PLUGIN_API",
     "PROCEED",
     "AccessLog",
     "Address",
@@ -138,8 +157,10 @@ __all__ = [
     "Asgi",
     "Background",
     "Balanced",
+    "Batch",
     "Chain",
     "Change",
+    "ChecksDevices",
     "CleanUp",
     "ClientHello",
     "Completed",
@@ -154,6 +175,7 @@ __all__ = [
     "DestinationRules",
     "Destinations",
     "Detect",
+    "DeviceJudge",
     "DeviceLimit",
     "DeviceRules",
     "DeviceVerdict",
@@ -168,6 +190,7 @@ __all__ = [
     "Fate",
     "FileControl",
     "Follower",
+    "FollowsDevices",
     "Forward",
     "Gate",
     "GateAnswer",
@@ -187,6 +210,8 @@ __all__ = [
     "MemoryControl",
     "Meter",
     "Middleware",
+    "NamesUsers",
+    "Observer",
     "Outbound",
     "Outcome",
     "Outline",
@@ -203,6 +228,7 @@ __all__ = [
     "Reason",
     "Recipe",
     "Reject",
+    "Reloads",
     "Report",
     "Resolving",
     "Secret",
@@ -210,7 +236,9 @@ __all__ = [
     "Service",
     "ServicesView",
     "Session",
+    "SessionEnd",
     "SessionGate",
+    "SessionStart",
     "SessionsView",
     "Settings",
     "Snapshot",
@@ -226,6 +254,7 @@ __all__ = [
     "State",
     "Statistics",
     "Steps",
+    "TakesReports",
     "Tls",
     "TlsInfo",
     "Unchecked",
@@ -236,6 +265,11 @@ __all__ = [
     "Via",
     "Watcher",
     "Worker",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_number",
+    "check_text",
     "compile_chain",
     "decision",
     "generate_secret",

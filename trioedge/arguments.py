@@ -5,7 +5,7 @@ functions ``check_...`` raise the same text for an argument.
 """
 
 import inspect
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial, wraps
 from math import inf
@@ -118,6 +118,25 @@ def check_count(owner: str, name: str, value: Any, *, minimum: int = 1, maximum:
     _refuse(owner, name, value, count_fault(value, minimum=minimum, maximum=maximum))
 
 
+def check_flag(owner: str, name: str, value: Any) -> None:
+    """Refuse an argument that is neither True nor False.
+
+    Raises:
+        ConfigurationError: ``Via(remote_names='no') must be true or false``.
+    """
+    _refuse(owner, name, value, flag_fault(value))
+
+
+def check_text(owner: str, name: str, value: Any, *, maximum: int = MAX_TEXT_LETTERS) -> None:
+    """Refuse an argument that is no text, or an empty one, or one of more than `maximum` letters.
+
+    Raises:
+        ConfigurationError: ``Greeting(line=3) must be text of 1 to 1,000 letters``.
+    """
+    fault = "" if isinstance(value, str) and 0 < len(value) <= maximum else f"must be text of 1 to {maximum:,} letters"
+    _refuse(owner, name, value, fault)
+
+
 def check_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuse an argument that is none of `choices`.
 
@@ -173,9 +192,15 @@ class Fixed:
         def initialize_and_fix(self: Any, *arguments: Any, **options: Any) -> None:
             initialize(self, *arguments, **options)
             if type(self) is cls:
+                vars(self)["_given"] = arguments, options
                 vars(self)["_is_fixed"] = True
 
         cls.__init__ = initialize_and_fix  # type: ignore[method-assign]  # of this class, to fix what it made
+
+    def given(self) -> Mapping[str, Any]:
+        """Give the arguments that it was made with, by name; those that were left out are missing."""
+        arguments, options = vars(self)["_given"]
+        return inspect.signature(type(self)).bind(*arguments, **options).arguments
 
     def __setattr__(self, name: str, value: object) -> None:
         self._check_unfixed(name)

@@ -3,6 +3,7 @@
 EdgeError
 ├── ConfigurationError      an argument, a file or an order of stages that cannot work; nothing was started
 │   ├── ListenError         an address cannot be listened on
+│   ├── EdgeFileError       an edge.toml with faults, all of them
 │   └── RulesError          source entries that cannot be read, each with its fault
 ├── SnapshotError           a snapshot with faults, which grants nothing (services.control_plane)
 └── UpstreamError           no connection to an upstream; carries the session's Reason (upstreams.errors)
@@ -36,6 +37,18 @@ class ConfigurationError(EdgeError):
 
 class ListenError(ConfigurationError):
     """An address cannot be listened on: in use, not ours, or not permitted."""
+
+
+class EdgeFileError(ConfigurationError):
+    """An ``edge.toml`` with faults; nothing of it is used. The message has a line for each.
+
+    Attributes:
+        faults: every fault, with its file, line and path, in the order of the file.
+    """
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
 
 
 class RulesError(ConfigurationError):

@@ -188,7 +188,7 @@ async def test_a_cancel_at_any_step_leaves_nothing_open(monkeypatch: pytest.Monk
 
     async def live() -> None:
         world = Governed()
-        async with arrivals(world.applier) as snapshots:
+        async with arrivals(world.link) as snapshots:
             await snapshots.next(snapshot("1", full=True, **ALL))
             await snapshots.next(snapshot("2", cafe=BANK, shop={"accept": ["nowhere"]}))
             with suppress(SnapshotError):
@@ -274,7 +274,7 @@ def test_whatever_is_refused_on_the_way_the_edge_comes_to_the_last_state(states:
     async def main() -> None:
         world, known = Governed(), KnownLines()
         plane = Plane([*states, News(last, "", False, 0)], lambda: snapshots)
-        async with arrivals(world.applier, known) as snapshots:
+        async with arrivals(world.link, known) as snapshots:
             while snapshots.version != str(len(states)) or not snapshots.settled:
                 assert plane.asked < 100
                 with suppress(SnapshotError):

@@ -104,6 +104,18 @@ async def test_a_cancelled_change_leaves_the_others_possible() -> None:
         assert link.services == {"cafe": Settings(SLOW)}
 
 
+async def test_a_judgement_is_passed_to_every_edge_that_runs() -> None:
+    control = MemoryControl({"shop": SLOW})
+    control.judge("shop", "x", False)  # no edge hears of it
+    async with linked(control) as one, linked(control) as other:
+        control.judge("shop", "x", False)
+        control.judge("shop", "y", DeviceVerdict(True, seconds=5, detail="a friend"))
+        judged = [("shop", "x", DeviceVerdict(False)), ("shop", "y", DeviceVerdict(True, 5, "a friend"))]
+        assert one.verdicts == other.verdicts == judged
+        with pytest.raises(ConfigurationError, match=r"^link\.judge\(verdict=5\) must be a DeviceVerdict"):
+            control.judge("shop", "x", 5)  # type: ignore[arg-type]
+
+
 async def test_it_names_services_checks_devices_and_takes_reports() -> None:
     control = MemoryControl()
     assert isinstance(control, ControlPlane)

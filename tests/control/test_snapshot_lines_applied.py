@@ -37,7 +37,7 @@ class Edge(Governed):
         async with SnapshotReader(self.known) as reader:
             for _ in reader.read(data):
                 await trio.lowlevel.checkpoint()
-            await reader.apply(self.applier)
+            await reader.apply(self.link)
 
     def rates(self) -> dict[str, tuple[bool, float | None]]:
         """Return whether each service is enabled, and its session rate."""

@@ -2,7 +2,16 @@ import pytest
 
 import trioedge as te
 from trioedge.errors import EdgeError
-from trioedge.services.control_plane import ChecksDevices, ControlPlane, DeviceVerdict, SnapshotError, TakesReports
+from trioedge.services.control_plane import (
+    MAX_DETAIL_LETTERS,
+    ChecksDevices,
+    ControlPlane,
+    DeviceVerdict,
+    FollowsDevices,
+    SnapshotError,
+    TakesReports,
+    read_verdict,
+)
 from trioedge.services.report import Report
 
 
@@ -51,3 +60,25 @@ def test_the_error_of_a_refused_snapshot_has_every_fault() -> None:
 
 def test_a_verdict_is_fresh_for_a_minute_by_default() -> None:
     assert DeviceVerdict(True) == DeviceVerdict(accept=True, seconds=60.0, detail="")
+
+
+def test_a_control_plane_with_came_and_went_follows_devices() -> None:
+    class Follows(Speaks):
+        def came(self, service: str, device: str, /) -> None: ...
+
+        def went(self, service: str, device: str, /) -> None: ...
+
+    assert isinstance(Follows(), FollowsDevices)
+    assert not isinstance(Speaks(), FollowsDevices)
+    assert not isinstance(te.MemoryControl(), FollowsDevices)
+
+
+@pytest.mark.parametrize("value", [None, True, DeviceVerdict(True, -1), DeviceVerdict(True, float("nan"))])
+def test_a_value_that_is_no_verdict_is_read_as_none(value: object) -> None:
+    assert read_verdict(value) is None
+
+
+def test_a_verdict_is_read_with_plain_fields() -> None:
+    read = read_verdict(DeviceVerdict(1, 5, "x" * 1_000))  # type: ignore[arg-type]
+    assert read == DeviceVerdict(True, 5.0, "x" * MAX_DETAIL_LETTERS)
+    assert type(read.accept) is bool

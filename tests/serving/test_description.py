@@ -56,3 +56,13 @@ def test_a_limit_that_counts_wider_prefixes_than_the_edge_is_refused(stage: obje
         "the edge source_prefix=(32, 56)"
     )
     te.Edge("tcp://127.0.0.1:0", [stage], Forward("tcp://127.0.0.1:1"), source_prefix=(32, 56))
+
+
+def test_a_control_plane_whose_came_would_wait_is_refused() -> None:
+    class Waits(te.MemoryControl):
+        async def came(self, service: str, device: str, /) -> None: ...
+
+        def went(self, service: str, device: str, /) -> None: ...
+
+    with pytest.raises(te.ConfigurationError, match=r"has an async came or went, and these cannot wait: write def$"):
+        te.Edge("tcp://127.0.0.1:0", [], Forward("tcp://127.0.0.1:1"), control=Waits())

@@ -95,6 +95,9 @@ class TableCaller:
     def answer(self, device: str, accept: bool = True, seconds: float = 60.0, detail: str = "") -> DeviceChange:
         return self.table.answer(self.a, device, accept, seconds, self.now, detail)
 
+    def judge(self, device: str, accept: bool = True, seconds: float = 60.0, detail: str = "") -> DeviceChange:
+        return self.table.judge(self.a, device, accept, seconds, self.now, detail)
+
     def failed(self, device: str) -> bool:
         return self.table.failed(self.a, device)
 

@@ -9,6 +9,7 @@ from trioedge.addresses.address import normalise_source
 from trioedge.addresses.source_prefix import SourcePrefix
 from trioedge.services.apply import SnapshotApplier
 from trioedge.services.applying.effects import Recheck
+from trioedge.services.linking.edge_link import EdgeLink
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.service import Service
@@ -107,6 +108,7 @@ class Governed(Tenants):
 
     Attributes:
         applier: it asks `SourceMatch()` again where the fields of that are enforced.
+        link: of a control plane, which applies snapshots with it.
     """
 
     def __init__(self, *enforced: str, stage_keys: StageKeys = NO_KEYS, rechecks: Sequence[Recheck] = ()) -> None:
@@ -116,6 +118,7 @@ class Governed(Tenants):
         self.applier = SnapshotApplier(
             self.services, self.registry, log, enforced=fields, stage_keys=stage_keys
         )  # fmt: skip
+        self.link = EdgeLink(self.applier, self.services, self.registry)
         match = Recheck(fields & {"accept", "reject"}, SourceMatch().decide, 0)
         self.applier.rechecks = (*([match] if match.fields else []), *rechecks)
 

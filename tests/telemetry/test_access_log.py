@@ -17,8 +17,8 @@ from tests.support.ports import closed_port
 from tests.support.wires import connect, edge_to, server, serving, silent
 from trioedge.session.verdict import Completed, Reason, Reject
 from trioedge.telemetry.access_log import GATHER_SECONDS, AccessLog
-from trioedge.telemetry.ends import CAPACITY
 from trioedge.telemetry.log import EdgeLog
+from trioedge.telemetry.records import CAPACITY
 from trioedge.testing import make_session, open_edge
 
 

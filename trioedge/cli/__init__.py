@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..errors import ConfigurationError, EdgeError, ListenError
+from ..errors import ConfigurationError, EdgeError, EdgeFileError, ListenError
 from ..process.run import ExitCode
 
 
@@ -68,5 +68,6 @@ def _drop_output() -> None:
 
 
 def _fail(error: object, code: ExitCode) -> int:
-    print("trioedge:", " ".join(str(error).split()), file=sys.stderr)
+    for fault in error.faults if isinstance(error, EdgeFileError) else (str(error),):
+        print("trioedge:", " ".join(fault.split()), file=sys.stderr)
     return code

@@ -3,15 +3,19 @@
 import sys
 from contextlib import redirect_stdout
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import attrs
 
 from ..edge import Edge
 from ..endpoints.forward import Forward
-from ..errors import ConfigurationError, Faults
+from ..errors import ConfigurationError, EdgeFileError, Faults
 from ..session.kinds import HANDSHAKE
 from ..upstreams.ways.via import Via
-from .target import load
+from .target import load_all
+
+if TYPE_CHECKING:
+    from ..config.edge_file import EdgeFile
 
 _WHEN = {
     "leading decisions": "run in the accept loop, before a task exists",
@@ -45,18 +49,30 @@ class Section:
 def check(target: str, /) -> int:
     """Load an edge and print its chain, phase by phase; a file of services is read, and nothing else is opened.
 
-    Exit codes: 0 the edge is in order, 2 it has faults, which one line on stderr names. Not checked are whether its
+    Exit codes: 0 the edge is in order, 2 it has faults, which stderr names, one a line. Not checked are whether its
     addresses are free and whether its control plane answers.
 
     Args:
-        target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge.
+        target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge. Or
+            file.toml[:name]: all edges of the file, or one.
     """
     with redirect_stdout(sys.stderr):  # lines of the target's own are no part of the output
-        edge = load(target)
-    if edge.control is not None:
-        _check_services(edge)
-    (_print_tree if sys.stdout.isatty() else _print_lines)(target, edge)
+        loaded = load_all(target)
+    edges = {target: loaded} if isinstance(loaded, Edge) else _of_file(target, loaded)
+    for edge in edges.values():
+        if edge.control is not None:
+            _check_services(edge)
+    for name, edge in edges.items():
+        (_print_tree if sys.stdout.isatty() else _print_lines)(name, edge)
     return 0
+
+
+def _of_file(target: str, file: "EdgeFile") -> dict[str, Edge]:
+    """Name the edges of a file as a target does; what a plugin did wrong is a fault here."""
+    if file.broken:
+        raise EdgeFileError(file.broken.values())
+    where = str(file.path)
+    return {target if target != where else f"{where}:{name}": edge for name, edge in file.edges.items()}
 
 
 def _check_services(edge: Edge) -> None:

@@ -1,4 +1,4 @@
-"""Load an edge from ``module:name`` or ``file.py[:name]``: the only code that runs users' files."""
+"""Load edges from ``module:name``, ``file.py[:name]`` or ``file.toml[:name]``: the only code that runs users' files."""
 
 import importlib
 import sys
@@ -7,12 +7,15 @@ import traceback
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..arguments import binds, is_async
 from ..edge import Edge
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, EdgeFileError
 from ..serving.loading import loading
+
+if TYPE_CHECKING:
+    from ..config.edge_file import EdgeFile
 
 FILE_MODULE: Final = "__trioedge_target__"
 """The module name of a file: not ``__main__``, and no name that could hide another module."""
@@ -22,17 +25,41 @@ _INSTALLED: Final = (*(Path(sysconfig.get_path(name)) for name in ("stdlib", "pu
 
 
 def load(target: str) -> Edge:
-    """Import a target and give its edge.
+    """Load a target that is one edge.
+
+    Args:
+        target: as :func:`load_all` takes it; a ``file.toml`` with several edges needs the name of one.
+
+    Raises:
+        ConfigurationError: the target has no edge, or fails; one line names the fault and its place.
+    """
+    loaded = load_all(target)
+    if isinstance(loaded, Edge):
+        return loaded
+    if loaded.broken:
+        raise EdgeFileError(loaded.broken.values())
+    if len(loaded.edges) > 1:
+        raise ConfigurationError(
+            f"{target}: which edge? It has {', '.join(loaded.edges)}: write {target}:{next(iter(loaded.edges))}"
+        )
+    return next(iter(loaded.edges.values()))
+
+
+def load_all(target: str) -> "Edge | EdgeFile":
+    """Load a target: the edge of a Python file or module, or all edges of a ``file.toml``.
 
     A file may import its siblings, as with ``python file.py``. A module is found from the current folder.
 
     Args:
         target: ``module:name`` or ``file.py[:name]``. The name is that of an Edge, or of a function without arguments
-            that returns an Edge. Without a name: the Edge called ``edge``, or the only Edge at module level.
+            that returns an Edge. Without a name: the Edge called ``edge``, or the only Edge at module level. Or
+            ``file.toml[:name]``, where the name is that of an ``[edge.NAME]``.
 
     Raises:
         ConfigurationError: the target has no edge, or fails; one line names the fault and its place.
     """
+    if ".toml" in target:
+        return _load_file(target)
     where, name = _split(target)
     module = _import_file(where) if _is_file(where) else _import_module(where)
     value = _pick(module, where, name)
@@ -41,6 +68,24 @@ def load(target: str) -> Edge:
     if not callable(value):
         raise ConfigurationError(f"{where}: {name!r} is {_kind(value)}, not an Edge")
     return _call(value, where, name)
+
+
+def _load_file(target: str) -> "EdgeFile":
+    """Read an ``edge.toml``; with a name, only that edge of it is kept."""
+    from ..config.edge_file import read_edge_file  # an edge in Python takes no plugins and no shapes of TOML
+
+    where, name = target, ""
+    if not target.endswith(".toml"):
+        where, _, name = target.rpartition(":")
+    path = Path(where)
+    _importable(path.absolute().parent)  # an application or a plugin may stand beside the file
+    with loading():
+        found = read_edge_file(path)
+    if not name:
+        return found
+    if name not in found.edges and name not in found.broken:
+        raise ConfigurationError(f"{where} has no edge {name!r}: it has {', '.join([*found.edges, *found.broken])}")
+    return found.only(name)
 
 
 def _split(target: str) -> tuple[str, str]:

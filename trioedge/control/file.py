@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import trio
 
+from ..arguments import Fixed
 from ..errors import ConfigurationError, quote
 from ..loop.slices import in_slices
 from ..services.control_plane import Link, SnapshotError
@@ -62,7 +63,7 @@ def _read(path: str | os.PathLike[str], known: KnownLines, stage_keys: StageKeys
     return reader
 
 
-class FileControl:
+class FileControl(Fixed):
     """A control plane that is a TOML file, read again whenever the file changes.
 
     The edge accepts no client before the file was read once. Later readings happen in a child process, so a large file

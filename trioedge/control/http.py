@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
-from ..arguments import check_number, number_fault
+from ..arguments import Fixed, check_number, number_fault
 from ..errors import ConfigurationError, quote
 from ..loop.slices import in_slices
 from ..secrets import Secret
@@ -56,7 +56,7 @@ MAX_CHECKS: Final = 32
 MAX_VERDICT_SECONDS: Final = 86_400.0
 
 
-class HttpControl:
+class HttpControl(Fixed):
     """A control plane over HTTP. It names the services, checks devices and takes reports.
 
     The edge asks for news by long polls. While the control plane cannot be reached, and while its snapshots have

@@ -181,6 +181,18 @@ class MemoryControl:
         finally:
             self._links.remove(link)
 
+    def judge(self, service: str, device: str, verdict: DeviceVerdict | bool) -> None:
+        """Accept or deny a device on every edge that runs now, without being asked; see :meth:`Link.judge`.
+
+        A bool is a verdict for 60 s. Edges that start later ask `check`.
+
+        Raises:
+            ConfigurationError: an edge has no :class:`DeviceLimit`, or an argument has a fault.
+        """
+        judged = DeviceVerdict(verdict) if isinstance(verdict, bool) else verdict
+        for link in tuple(self._links):
+            link.judge(service, device, judged)
+
     async def check_device(self, service: str, device: str, /) -> DeviceVerdict:
         """Answer with the result of `check`."""
         _remember(self.checked, (service, device))

@@ -13,6 +13,7 @@ from ..errors import quote
 from ..services.apply import SnapshotApplier
 from ..services.applying.outbounds import NO_OUTBOUNDS, OutboundFacts
 from ..services.control_plane import ControlPlane, Reloads, TakesReports
+from ..services.linking.edge_link import EdgeLink
 from ..services.registry import Registry
 from ..services.services import Services
 from ..services.stage_keys import StageKeys
@@ -74,7 +75,7 @@ class ControlSupervisor:
     Attributes:
         services: every service.
         live: every live session.
-        applier: applies snapshots; the link of the control plane.
+        applier: applies snapshots.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class ControlSupervisor:
             stage_keys=stage_keys,
             outbounds=outbounds,
         )
+        self._link = EdgeLink(self.applier, self.services, self.live)
         self.applier.on_applied.append(lambda: setattr(snapshots, "value", snapshots.value + 1))
         self._reports = Reports(name, secrets.token_hex(8))
         self._reporter: Reporter | None = None
@@ -148,7 +150,7 @@ class ControlSupervisor:
         while True:
             began = trio.current_time()
             try:
-                await control.run(self.applier, task_status=first_snapshot)
+                await control.run(self._link, task_status=first_snapshot)
             except BaseException as raised:
                 stop, fault = parted(raised)
                 if fault is None or not first_snapshot.applied:

@@ -1,13 +1,13 @@
 """Forward a session's bytes to one upstream: a fixed one, or one that a function, a stage or a policy names."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from ..addresses.address import Address, parse_address
 from ..addresses.classes import AddressClass
 from ..arguments import Fixed, binds, check_choice, check_count, check_number, is_async
 from ..errors import ConfigurationError, quote
-from ..services.context import EdgeContext
+from ..services.context import EdgeContext, Outbound
 from ..session.kinds import name_of
 from ..session.session import Session
 from ..session.stage import Recipe
@@ -49,7 +49,7 @@ class Forward(Fixed):
         preconnect: int = 0,
         connect_seconds: float = 5.0,
         retries: int = RETRIES,
-        outbound: Any = None,
+        outbound: Outbound | Recipe | None = None,
         allow: Iterable[str] = (),
     ) -> None:
         """Describe the upstream; nothing is connected before the edge serves.

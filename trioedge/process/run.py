@@ -4,6 +4,7 @@ import gc
 import os
 import resource
 import sys
+from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum
 from types import TracebackType
 from typing import Final
@@ -14,6 +15,7 @@ from ..edge import Edge
 from ..errors import ConfigurationError, ListenError, quote
 from ..serving.loading import refuse_while_loading
 from ..telemetry.line_writer import flush_all
+from ..telemetry.tracebacks import detached
 
 COLLECT: Final = (20_000, 10, 1_000)
 """The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
@@ -57,13 +59,36 @@ def run(edge: Edge) -> ExitCode:
     """
     if not isinstance(edge, Edge):
         raise ConfigurationError(f"te.run({quote(edge)}) must be called with an Edge: te.run(edge)")
+    return run_edges({"": edge}, edge.reload)
+
+
+def run_edges(
+    edges: Mapping[str, Edge],
+    reload: Callable[[], object],
+    beside: Callable[[], Awaitable[None]] | None = None,
+) -> ExitCode:
+    """Serve several edges as :func:`run` serves one, each with its name in its log lines.
+
+    A fault of the configuration drains all of them; any other exception of one costs that edge alone.
+
+    Args:
+        edges: by name.
+        reload: called after a SIGHUP.
+        beside: runs while they serve, and is cancelled behind them.
+
+    Returns:
+        DRAINED or CUT; FAULT if an edge has failed and others have gone on.
+
+    Raises:
+        ConfigurationError: as of :func:`run`.
+    """
     refuse_while_loading("te.run(edge)")
     _reserve_standard_descriptors()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _configure_logs()
     try:
-        cut = trio.run(serve_until_signal, edge)
+        return trio.run(serve_until_signal, edges, reload, beside)
     except BaseExceptionGroup as group:  # a fault of configuration is one exception, without the groups of nurseries
         configuration, others = group.split(ConfigurationError)
         if configuration is None or others is not None:
@@ -76,7 +101,6 @@ def run(edge: Edge) -> ExitCode:
         raise
     finally:
         flush_all()
-    return ExitCode.CUT if cut else ExitCode.DRAINED
 
 
 def _configure_logs() -> None:
@@ -98,34 +122,86 @@ def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:
 
 
 class _Settled:
-    """The task status of an edge: once the edge is ready, hide all present objects from the garbage collector.
+    """The task status of edges: once all are ready, hide all present objects from the garbage collector.
 
-    They stay for the life of the process, the services of the first snapshot among them. A full pass over them would
+    They stay for the life of the process, the services of the first snapshots among them. A full pass over them would
     delay every session.
     """
 
+    def __init__(self, edges: int) -> None:
+        self._left = edges
+
     def started(self, value: object = None) -> None:  # noqa: ARG002 - the shape of a task status
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*COLLECT)
+        self._left -= 1
+        if self._left == 0:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*COLLECT)
 
 
-async def serve_until_signal(edge: Edge) -> int:
-    """Serve an edge until a signal, drain it, and give the number of sessions that were cut."""
-    from .signals import StopSignals, handled  # it needs structlog, and to check an edge takes no log
+async def serve_until_signal(
+    edges: Mapping[str, Edge], reload: Callable[[], object], beside: Callable[[], Awaitable[None]] | None = None
+) -> ExitCode:
+    """Serve edges until a signal, drain them, and give the exit code; see :func:`run_edges`."""
+    from structlog import get_logger  # to check an edge takes no log
+    from structlog.contextvars import bound_contextvars
+
+    from .signals import StopSignals, handled
 
     cut = 0
+    failed = False
+    wrong: Exception | None = None
+    settled = _Settled(len(edges))
+
+    def drain() -> None:
+        for edge in edges.values():
+            edge.drain()
+
+    def live() -> int:
+        return sum(len(edge.sessions) for edge in edges.values())
+
+    async def serve(name: str, edge: Edge) -> None:
+        nonlocal cut, failed, wrong
+        with bound_contextvars(**({"edge": name} if len(edges) > 1 else {})):
+            try:
+                cut += await edge.serve(task_status=settled)
+            except Exception as fault:
+                if len(edges) == 1:
+                    raise
+                error = _configuration(fault)
+                if error is None:
+                    failed = True
+                    get_logger("trioedge").critical("edge failed", traceback=detached(fault))
+                    settled.started()
+                else:
+                    wrong = error if wrong is None else wrong
+                    drain()
+
     with trio.CancelScope() as scope:
 
         def cut_all() -> None:
             nonlocal cut
-            cut = len(edge.sessions)
+            cut += live()
             scope.cancel()
 
-        stops = StopSignals(edge.drain, cut_all, lambda: len(edge.sessions), ExitCode.KILLED)
-        with handled(stops, edge.reload):
-            cut = await edge.serve(task_status=_Settled())
-    return cut
+        with handled(StopSignals(drain, cut_all, live, ExitCode.KILLED), reload):
+            async with trio.open_nursery() as around:
+                if beside is not None:
+                    around.start_soon(beside)
+                async with trio.open_nursery() as nursery:
+                    for name, edge in edges.items():
+                        nursery.start_soon(serve, name, edge)
+                around.cancel_scope.cancel()
+    if wrong is not None:
+        raise wrong
+    return ExitCode.FAULT if failed else ExitCode.CUT if cut else ExitCode.DRAINED
+
+
+def _configuration(fault: Exception) -> ConfigurationError | None:
+    """Give the one exception in groups of one, if it is a fault of the configuration."""
+    while isinstance(fault, ExceptionGroup) and len(fault.exceptions) == 1:
+        (fault,) = fault.exceptions
+    return fault if isinstance(fault, ConfigurationError) else None
 
 
 def _reserve_standard_descriptors() -> None:

@@ -42,7 +42,7 @@ it, and what a snapshot takes away is urgent."""
 
 
 class SnapshotApplier:
-    """The :class:`Link` of one run of an edge.
+    """Applies the snapshots of one run of an edge.
 
     Attributes:
         stage_keys: the keys of users' stages that the chain reads; others are faults.

@@ -10,6 +10,7 @@ import trio
 
 from ..addresses.address import Address, parse_address
 from ..addresses.source_prefix import SourcePrefix, flood_groups
+from ..errors import ConfigurationError
 from ..loop.reactor import Reactor
 from ..session.session import Session
 from ..session.verdict import Outcome, Reason
@@ -17,6 +18,7 @@ from ..structures.gcra import Gate
 from ..structures.live_counts import LiveCounts
 from ..telemetry.log import EdgeLog
 from .control_plane import ControlPlane
+from .linking.device_judge import DeviceJudge
 from .registry import Registry, SessionsView
 from .service import Service
 from .services import Services, ServicesView
@@ -180,6 +182,16 @@ class EdgeContext:
         An exception of a watcher is logged; the change stays, and the other watchers are called.
         """
         self._services.watch(watcher)
+
+    def judge_devices(self, judge: DeviceJudge) -> None:
+        """Let the control plane's link reach the live stage that judges devices, as `DeviceLimit` does when it opens.
+
+        Raises:
+            ConfigurationError: another stage of the chain does so already.
+        """
+        if self._services.device_judge is not None:
+            raise ConfigurationError("two stages of the chain judge devices: leave one of them out")
+        self._services.device_judge = judge
 
     def follow_traffic(self, notify: Callable[[Service], object]) -> None:
         """Call `notify` when sessions of a service come or go, and when its bytes move.

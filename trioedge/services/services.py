@@ -35,6 +35,7 @@ from .snapshot import Change, Snapshot, Watcher
 
 if TYPE_CHECKING:
     from ..telemetry.log import EdgeLog
+    from .linking.device_judge import DeviceJudge
 
 DEFAULT_SERVICE: Final = "default"
 """The service of every session on an edge whose stages name none."""
@@ -69,13 +70,14 @@ class Services:
         on_traffic: called with a service when its sessions change, and when its bytes move after its meters listened.
         on_gone: called with a service that was removed, once its last session has ended.
         watchers: the objects that follow changes.
+        device_judge: the live stage that judges devices; None where the chain has none.
     """
 
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
     __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
-                 "governed", "on_gone", "on_traffic", "unnamed", "watchers")  # fmt: skip
+                 "device_judge", "governed", "on_gone", "on_traffic", "unnamed", "watchers")  # fmt: skip
 
     def __init__(self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None) -> None:
         """Start with the unnamed service only.
@@ -92,6 +94,7 @@ class Services:
         self._leaving: dict[str, list[Service]] = {}
         self._incarnations = itertools.count(1)
         self.watchers = Watchers(log)
+        self.device_judge: DeviceJudge | None = None
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []

@@ -9,11 +9,12 @@ import attrs
 
 from ..addresses.address import Address, parse_address
 from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
-from ..arguments import check_choice, check_count, check_number
+from ..arguments import check_choice, check_count, check_number, is_async
 from ..errors import ConfigurationError, quote
 from ..loop.sockets import MAX_KEEPALIVE_SECONDS
+from ..observers.check import check_observers
 from ..services.applying.outbounds import OutboundFacts
-from ..services.control_plane import ControlPlane
+from ..services.control_plane import ControlPlane, FollowsDevices
 from ..services.stage_keys import StageKeys
 from ..session.outline import Outline
 from ..telemetry.access_log import AccessLog
@@ -44,6 +45,7 @@ class Description:
     """The same, as sessions take it."""
     access_log: AccessLog | None
     outbounds: Mapping[str, object] = attrs.field(converter=check_outbounds)
+    observers: tuple[object, ...] = attrs.field(converter=check_observers, default=())
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.control, type):
@@ -108,6 +110,10 @@ def check_control(control: Any) -> None:
         ConfigurationError: names what to write instead.
     """
     if control is None or isinstance(control, ControlPlane):
+        if isinstance(control, FollowsDevices) and (is_async(control.came) or is_async(control.went)):
+            raise ConfigurationError(
+                f"control={quote(control)} has an async came or went, and these cannot wait: write def"
+            )
         return
     mend = "it needs async run(link)"
     if isinstance(control, (str, PurePath)):

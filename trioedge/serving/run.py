@@ -10,7 +10,8 @@
 | 6 | control plane, to its first snapshot | its last reports are sent, then cancelled |
 | 7 | listeners | closed first |
 
-The access log is opened before all of them and closed after them, so that it has every session.
+The access log is opened before all of them and closed after them, so that it has every session. Observers are opened
+with the live stages, and get their last batch when all tasks above have ended.
 
 A start that fails, and a cancel, stop what has been started in the same way; a cancel does not wait for sessions.
 """
@@ -25,6 +26,7 @@ from trio_util import AsyncValue
 
 from ..control.supervisor import ControlSupervisor
 from ..loop.reactor import Reactor
+from ..observers.observing import Observing, observing
 from ..services.applying.effects import Recheck
 from ..services.context import EdgeContext
 from ..services.stage_keys import rechecked_keys
@@ -111,6 +113,10 @@ class Run:
         if self._access is not None:
             self._access.reopen()
 
+    def relevel(self) -> None:
+        """See :meth:`Edge.relevel`."""
+        self._log.relevel()
+
     def statistics(self) -> Statistics:
         """Give the counts as they are now."""
         return self._log.statistics(len(self.supervisor.live), self._totals[0].bytes, self._totals[1].bytes)
@@ -135,8 +141,8 @@ class Run:
         try:
             if self._access_log is not None:
                 self._access = self._access_log.open(self._log)
-            async with trio.open_nursery() as nursery:
-                sessions = await self._start(nursery, outbound, workers)
+            async with observing(self._edge.observers, self._log) as observers, trio.open_nursery() as nursery:
+                sessions = await self._start(nursery, outbound, workers, observers)
                 served = True
                 try:
                     if not self._drain.is_set():
@@ -168,7 +174,9 @@ class Run:
                 self._log.say("stopped", cut=cut)
         return cut
 
-    async def _start(self, nursery: trio.Nursery, outbound: Any, workers: Collection[Background]) -> Sessions:
+    async def _start(
+        self, nursery: trio.Nursery, outbound: Any, workers: Collection[Background], observers: Observing
+    ) -> Sessions:
         """Start all but the listeners, in order."""
         self._reactor = reactor = Reactor(self._log)
         await nursery.start(reactor.run)
@@ -200,6 +208,7 @@ class Run:
             source_prefix=self._edge.source_keys,
         )
         calls.way_out = open_outbound(outbound, context)
+        observers.open(context)
         affordable = affordable_sessions(outline, self._edge.max_handshakes)
         answers, waiting = BackgroundAnswers(reactor.refresh), WaitingClients(affordable.handshakes)
         in_tasks = StreamHandshakes(answers, waiting, lambda: sessions.crowded(), self._log)

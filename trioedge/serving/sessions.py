@@ -152,8 +152,8 @@ class Sessions:
                 chain.handshakes, reactor, log, answers, waiting, self._through, self._settle,
                 graceful_refuse=graceful_refuse,
             )  # fmt: skip
-        self.live = live
-        self.recent = self._endings.recent
+        self.live, self.recent = live, self._endings.recent
+        self._register = log.starts.recording(live.add)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
@@ -192,7 +192,7 @@ class Sessions:
                 self._endings.add(session, refusal)
                 return
             sock.setblocking(False)  # a system call that a refusal does not need
-            self.live.add(session)
+            self._register(session)
             if self._handshakes is not None:
                 self._handshakes.begin(session, sock)
             else:
@@ -272,7 +272,7 @@ class Sessions:
         self._log.accepted += 1
         refusal = self._refusal(session, talks=False)
         if refusal is None:
-            self.live.add(session)
+            self._register(session)
             self._tasks.start(session, replaying(stream), self._handle)
         else:
             self._endings.add(session, refusal)

@@ -83,7 +83,7 @@ def kind_of(stage: object, where: str) -> str:
     """
     if not isinstance(stage, Recipe) or isinstance(stage, type):
         return _live_kind(stage, where)
-    _check_open(stage, where)
+    check_open(stage, where)
     kind = facts_of(stage, where).kind
     if kind not in KINDS:
         raise ConfigurationError(
@@ -115,7 +115,7 @@ def _live_kind(stage: object, where: str) -> str:
         )
     if converse is not None:
         _check_converse(converse, where)
-        _check_life(stage, where)
+        check_life(stage, where)
         return HANDSHAKE
     if decide is not None:
         if is_async(decide):
@@ -126,7 +126,7 @@ def _live_kind(stage: object, where: str) -> str:
         if inspect.isgeneratorfunction(decide):
             raise ConfigurationError(f"{where}: decide() has a yield, as a handshake has: lift it with @handshake")
         _check_arity(decide, 1, f"{where}: decide() must take the session and nothing else")
-        _check_life(stage, where)
+        check_life(stage, where)
         return DECISION
     if _arity_fits(handle, 1) and not _arity_fits(handle, 2):
         raise ConfigurationError(
@@ -134,7 +134,7 @@ def _live_kind(stage: object, where: str) -> str:
         )
     _check_async(handle, f"{where}: handle()")
     _check_arity(handle, 2, f"{where}: handle() must take the session and call_next")
-    _check_life(stage, where)
+    check_life(stage, where)
     return MIDDLEWARE
 
 
@@ -168,7 +168,7 @@ def live_stage(stage: object, context: Any, kind: str, where: str) -> object:
     """
     if not isinstance(stage, Recipe):
         return stage
-    live = _opened(stage, context, where)
+    live = open_recipe(stage, context, where)
     opened = _live_kind(live, f"{where}: open() returned {quote(live)}, which")
     if opened != kind:
         raise ConfigurationError(f"{where} says kind = {quote(kind)}, and open() returned a {opened}: make them agree")
@@ -184,14 +184,19 @@ def live_endpoint(endpoint: object, context: Any) -> object:
     if not isinstance(endpoint, Recipe):
         return endpoint
     where = f"endpoint ({name_of(endpoint)})"
-    live = _opened(endpoint, context, where)
+    live = open_recipe(endpoint, context, where)
     if live is None:
         raise ConfigurationError(f"{where}: open() returned None: let it return an object with async handle(session)")
     endpoint_handler(live)
     return live
 
 
-def _opened(recipe: Recipe, context: Any, where: str) -> object:
+def open_recipe(recipe: Recipe, context: Any, where: str) -> object:
+    """Make the live part of a recipe, of whatever kind.
+
+    Raises:
+        ConfigurationError: there is no running edge to open it with, or its ``open`` is async.
+    """
     if context is None:
         raise ConfigurationError(f"{where} is opened by a running edge: test it with trioedge.testing.open_edge")
     live = recipe.open(context)
@@ -227,7 +232,7 @@ def each_once(parts: Sequence[object]) -> tuple[object, ...]:
     return tuple(found.values())
 
 
-def _check_open(recipe: Recipe, where: str) -> None:
+def check_open(recipe: Recipe, where: str) -> None:
     """Refuse an ``open`` that cannot be called before the edge accepts."""
     if not callable(recipe.open):
         raise ConfigurationError(f"{where}: open={quote(recipe.open)} is no method, and open() makes the live stage")
@@ -250,7 +255,7 @@ def check_endpoint(endpoint: object) -> None:
         endpoint_handler(endpoint)
         return
     where = f"endpoint ({name_of(endpoint)})"
-    _check_open(endpoint, where)
+    check_open(endpoint, where)
     if (kind := facts_of(endpoint, where).kind) in KINDS:
         raise ConfigurationError(f"{where} is a {kind}: move it into stages and name an endpoint behind it")
 
@@ -278,7 +283,7 @@ def endpoint_handler(endpoint: object) -> Handler:
     if _arity_fits(handle, 2) and not _arity_fits(handle, 1):
         raise ConfigurationError(f"{where} is a middleware: move it into stages and name an endpoint behind it")
     _check_arity(handle, 1, f"{where} must take the session and nothing else")
-    _check_life(endpoint, where)
+    check_life(endpoint, where)
     begin: Any = getattr(endpoint, "begin", None)
     mend = "begin() carries a plain socket without a task: give it that method's arguments, or rename it"
     if begin is not None and not callable(begin):
@@ -288,7 +293,7 @@ def endpoint_handler(endpoint: object) -> Handler:
     return handle  # type: ignore[no-any-return]  # just checked, by hand
 
 
-def _check_life(part: object, where: str) -> None:
+def check_life(part: object, where: str) -> None:
     """Refuse a live part whose ``run`` the edge cannot start, or whose ``close`` it cannot call."""
     if isinstance(part, Worker):
         run: Any = part.run

@@ -18,12 +18,13 @@ from typing import Final, Literal, TextIO, TypeAlias
 import trio
 from trio_util import AsyncBool
 
-from ..arguments import check_choice, check_number
+from ..arguments import Fixed, check_choice, check_number
 from ..errors import ConfigurationError, quote
 from .access_lines import FORMATS, AccessFormat, fields, sampled
-from .ends import CAPACITY, SessionEnd
+from .ends import SessionEnd
 from .line_writer import Descriptor, LineWriter, Sink, descriptor_of, writer_of
 from .log import EdgeLog
+from .records import CAPACITY
 
 GATHER_SECONDS: Final = 0.1
 """How long lines are gathered after a session has ended, so that a busy edge does not wake a task for each."""
@@ -40,7 +41,7 @@ CLOSE_SECONDS: Final = 1.0
 Only: TypeAlias = Literal["all", "refused"]
 
 
-class AccessLog:
+class AccessLog(Fixed):
     """Which sessions are logged when they end, how, and where: ``Edge(access_log=te.AccessLog("access.log"))``.
 
     Attributes:
@@ -52,7 +53,7 @@ class AccessLog:
 
     def __init__(
         self,
-        to: str | os.PathLike[str] | TextIO = "-",
+        to: Literal["-", "stderr"] | str | os.PathLike[str] | TextIO = "-",
         *,
         format: AccessFormat = "json",  # noqa: A002 - the word that users expect
         only: Only = "all",

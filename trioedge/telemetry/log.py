@@ -14,13 +14,14 @@ from ..session.verdict import Outcome, Reason, Reject
 from .ends import Ends
 from .members import MemberCounts
 from .rate_limit import LogRateLimit
+from .starts import Starts
 from .trace import refusing_stage
 from .tracebacks import detached, parts_of
 
 STOPS: Final = (trio.Cancelled, *ENDS)
 """Exceptions that a guard raises again: a cancel, and those that end the process or a coroutine."""
 
-KEYS: Final = ("service", "upstream", "stage")
+KEYS: Final = ("service", "upstream", "stage", "observer")
 """Facts that tell two lines of one event apart: one tenant's line leaves out no line of another."""
 
 SESSION_LINES: Final = 100
@@ -39,6 +40,7 @@ class Statistics:
         bytes_up: bytes handed to upstreams, live sessions included.
         bytes_down: bytes handed to clients, live sessions included.
         members: of the balanced destinations, as this worker sees them now.
+        observers_lost: records that observers did not get, because they were too slow or raised.
     """
 
     accepted: int
@@ -48,6 +50,7 @@ class Statistics:
     bytes_up: int
     bytes_down: int
     members: Sequence[MemberCounts] = ()
+    observers_lost: int = 0
 
 
 class EdgeLog:
@@ -58,8 +61,10 @@ class EdgeLog:
 
     Attributes:
         ends: how sessions ended, for those who read it.
+        starts: the sessions that were accepted, likewise.
         stages: the names of the parts of the chain, to name the one that refused.
         members: give the counts of the members of balanced destinations.
+        losses: give how many records each observer has lost.
     """
 
     def __init__(self) -> None:
@@ -68,15 +73,24 @@ class EdgeLog:
         self.ended: Counter[Reason] = Counter()
         import structlog  # takes as long as a third of the package, so it is imported where an edge serves
 
-        self.ends = Ends()
+        self.ends, self.starts = Ends(), Starts()
         self.stages: Sequence[str] = ()
         self.members: list[Callable[[], Sequence[MemberCounts]]] = []
+        self.losses: list[Callable[[], int]] = []
         self._log = structlog.get_logger("trioedge")
         self._plain: Any = None  # made for the first line of a program that has not set structlog up
         self._notices = LogRateLimit()
         self._second, self._lines, self._left_out = 0.0, 0, 0  # of single sessions
-        self.debugs = structlog.is_configured() and _debugs(self._log)
+        self.debugs = False
         """Whether sessions that are refused or do not finish are logged one by one: see :meth:`session`."""
+
+        self.relevel()
+
+    def relevel(self) -> None:
+        """Look again whether structlog writes lines of level debug: a session asks :attr:`debugs` alone."""
+        from structlog import is_configured
+
+        self.debugs = is_configured() and _debugs(self._log)
 
     def count(self, outcome: Outcome) -> None:
         """Count one session's end under its reason."""
@@ -85,7 +99,10 @@ class EdgeLog:
     def statistics(self, live: int, bytes_up: int, bytes_down: int) -> Statistics:
         """Give the counts as they are now; costs the same however many sessions are live."""
         members = tuple(each for counts in self.members for each in counts())
-        return Statistics(self.accepted, live, dict(self.refused), dict(self.ended), bytes_up, bytes_down, members)
+        lost = sum(count() for count in self.losses)
+        return Statistics(
+            self.accepted, live, dict(self.refused), dict(self.ended), bytes_up, bytes_down, members, lost
+        )
 
     def session(self, session: Session, outcome: Outcome) -> None:
         """Log a session that was refused or did not finish, at level debug: at most 100 a second."""

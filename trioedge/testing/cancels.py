@@ -15,18 +15,19 @@ class StepCounter(trio.abc.Instrument):
 
     Attributes:
         reached: whether it came to that step.
+        reached_at: when it did, in seconds of Trio's clock.
     """
 
     def __init__(self, step: int, scope: trio.CancelScope) -> None:
         self._left = step
         self._scope = scope
-        self.reached = False
+        self.reached, self.reached_at = False, 0.0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - an instrument's shape
         """Count a step; Trio calls this."""
         self._left -= 1
         if self._left == 0:
-            self.reached = True
+            self.reached, self.reached_at = True, trio.current_time()
             self._scope.cancel()
 
 

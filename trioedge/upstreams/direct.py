@@ -21,7 +21,7 @@ def _check_version(direct: "Direct", attribute: object, version: object) -> None
         check_choice("Direct", "proxy_protocol", version, tuple(_VERSIONS))
 
 
-def _texts(values: Any) -> Any:
+def _texts(values: Iterable[str]) -> Any:
     return (values,) if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
 
 

@@ -11,12 +11,11 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from tests.support.devices import Tenants, make_service
-from trioedge.services.control_plane import DeviceVerdict
+from trioedge.services.control_plane import MAX_DETAIL_LETTERS, DeviceVerdict
 from trioedge.services.service import Service
 from trioedge.stages.devices.checks import (
     CHECKS_AT_A_TIME,
     FIRST_RETRY_SECONDS,
-    MAX_DETAIL_LETTERS,
     MAX_RETRY_SECONDS,
     Check,
     DeviceChecks,

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.device_edges import LATE, REFUSED, ends_at, make_control, make_edge, refusal, settled, talks
+from trioedge.services.control_plane import MAX_DETAIL_LETTERS
 from trioedge.stages.devices.answers import Admission
-from trioedge.stages.devices.checks import MAX_DETAIL_LETTERS
 from trioedge.stages.devices.expiry import PROVISIONAL_SECONDS
 from trioedge.stages.devices.grace import REFILL_SECONDS
 from trioedge.stages.devices.live_device_limit import SPREAD

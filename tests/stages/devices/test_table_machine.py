@@ -1,6 +1,6 @@
 """The device table against a model: a caller that does what it is told, and every promise that can be seen outside."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Generator
 from math import inf
 
@@ -16,7 +16,7 @@ from trioedge.session.allowance import Allowance
 from trioedge.session.session import Session
 from trioedge.stages.devices.answers import ENTERED, Admission, DeviceChange
 from trioedge.stages.devices.grace import REFILL_SECONDS, Grace
-from trioedge.stages.devices.memory import TICK
+from trioedge.stages.devices.memory import TICK, Move
 from trioedge.stages.devices.table import DeviceTable
 from trioedge.testing import make_session
 
@@ -46,12 +46,15 @@ class DeviceTableMachine(RuleBasedStateMachine):
     )
     def begin(self, limit: int | None, handover: Handover, unchecked: Unchecked, capacity: int) -> None:
         self.device_rules = DeviceRules(limit, handover, 8.0, unchecked, 20.0)
-        self.table = DeviceTable(GRACE, capacity)
+        self.news: deque[Move] = deque()
+        self.present: Counter[Key] = Counter()  # by what the table told of devices that came and went
+        self.table = DeviceTable(GRACE, capacity, moves=self.news)
         self.tenants = Tenants()
         self.capacity = capacity
         self.now = 0.0
         self.live: list[Live] = []
         self.in_flight: dict[Key, bool] = {}  # whether the rules have changed since the question
+        self.overruled: set[Key] = set()  # those of `in_flight` that were judged meanwhile
         self.ever_accepted: set[Key] = set()
         self.fresh_until: dict[Key, float] = {}  # of devices that have been online since they were accepted
         self.graces: dict[Allowance, float] = {}  # when each was first seen
@@ -127,6 +130,12 @@ class DeviceTableMachine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.in_flight)))
         outdated = self.in_flight.pop(key)
         sessions = self.sessions_of(key)
+        if key in self.overruled:
+            self.overruled.remove(key)
+            change = self.table.answer(self.tenants[key[0]], key[1], accept, seconds, self.now)
+            assert change.evict == ()
+            self.perform(change)
+            return
         if accept:
             self.ever_accepted.add(key)
         change = self.table.answer(self.tenants[key[0]], key[1], accept, seconds, self.now)
@@ -138,11 +147,31 @@ class DeviceTableMachine(RuleBasedStateMachine):
             if sessions and not outdated:
                 self.fresh_until[key] = self.now + seconds
 
+    @rule(
+        service=st.sampled_from("ab"), device=st.sampled_from("123456"), accept=st.booleans(),
+        seconds=st.sampled_from([1.0, 7.0, 60.0]),
+    )  # fmt: skip
+    def judge(self, service: str, device: str, accept: bool, seconds: float) -> None:
+        key = (service, device)
+        sessions = self.sessions_of(key)
+        if accept:
+            self.ever_accepted.add(key)
+        change = self.table.judge(self.tenants[service], device, accept, seconds, self.now)
+        assert change.evict == (() if accept else tuple(each.session for each in sessions))
+        assert not change.check
+        self.perform(change)
+        if key in self.in_flight:
+            self.overruled.add(key)
+        if accept and sessions:
+            assert all(each.allowance is None or each.allowance.lifted for each in sessions)
+            self.fresh_until[key] = self.now + seconds
+
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.in_flight)))
         again = self.table.failed(self.tenants[key[0]], key[1])
+        self.overruled.discard(key)
         assert again or not self.sessions_of(key)
         if again:
             self.in_flight[key] = False
@@ -200,6 +229,7 @@ class DeviceTableMachine(RuleBasedStateMachine):
         self.live = [each for each in self.live if each.key[0] != service]
         self.ghosts += gone
         self.in_flight = {key: each for key, each in self.in_flight.items() if key[0] != service}
+        self.overruled = {key for key in self.overruled if key[0] != service}
         self.fresh_until = {key: until for key, until in self.fresh_until.items() if key[0] != service}
         self.ever_accepted = {key for key in self.ever_accepted if key[0] != service}
         self.moved.pop(service, None)
@@ -220,6 +250,16 @@ class DeviceTableMachine(RuleBasedStateMachine):
         """The invariants see that this changes nothing."""
         one = self.ghosts.pop()
         self.table.leave(one.service, one.key[1], one.session)
+
+    @invariant()
+    def devices_come_and_go_in_turn(self) -> None:
+        """While a removed service is being forgotten, its devices have still to go."""
+        while self.news:
+            came, *names = self.news.popleft()
+            self.present[names[0], names[1]] += 1 if came else -1
+        if not self.forgetting:
+            assert +self.present == Counter({each.key for each in self.live})
+            assert not -self.present
 
     @invariant()
     def the_table_counts_what_lives(self) -> None:

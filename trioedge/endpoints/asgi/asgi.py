@@ -1,10 +1,12 @@
 """Answer sessions by an ASGI application: HTTP/1.1, HTTP/2 and WebSocket, behind the limits of the chain."""
 
+import importlib
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...arguments import Fixed, binds, check_count, check_number
-from ...errors import ConfigurationError, quote
+from ...errors import ENDS, ConfigurationError, quote, quote_fault
 from ...services.context import EdgeContext
 from ...session.kinds import name_of
 
@@ -29,7 +31,7 @@ class Asgi(Fixed):
 
     def __init__(
         self,
-        app: Any,
+        app: "str | Callable[..., Any]",
         *,
         head_seconds: float = 10.0,
         keep_alive_seconds: float = 30.0,
@@ -39,7 +41,7 @@ class Asgi(Fixed):
         """Describe the endpoint; the application is called once the edge starts.
 
         Args:
-            app: an ASGI 3 application, called with a scope, `receive` and `send`.
+            app: an ASGI 3 application, called with a scope, `receive` and `send`; or where it is, ``module:name``.
             head_seconds: how long the client has for the head of its first request; then it is reset, ``idle``.
             keep_alive_seconds: how long the client has for the head of a further request; then the connection is
                 closed in order.
@@ -51,6 +53,8 @@ class Asgi(Fixed):
         Raises:
             ConfigurationError: names the argument and its fault.
         """
+        if isinstance(app, str):
+            app = _imported(app)
         _check_application(app)
         for name, value in (
             ("head_seconds", head_seconds), ("keep_alive_seconds", keep_alive_seconds),
@@ -58,7 +62,7 @@ class Asgi(Fixed):
         ):  # fmt: skip
             check_number("Asgi", name, value, above=0)
         check_count("Asgi", "max_head_bytes", max_head_bytes, minimum=1024, maximum=65_536)
-        self.app = app
+        self.app: Any = app
         self.head_seconds = head_seconds
         self.keep_alive_seconds = keep_alive_seconds
         self.write_seconds = write_seconds
@@ -72,6 +76,19 @@ class Asgi(Fixed):
         from .live_asgi import LiveAsgi  # imports hypercorn, which takes half of an edge's start
 
         return LiveAsgi(self, context)
+
+
+def _imported(where: str) -> Any:
+    """Import the application that ``module:name`` names."""
+    module, _, name = where.partition(":")
+    if not module or not name.isidentifier():
+        raise ConfigurationError(f"Asgi({quote(where)}) must be an application, or where it is: 'module:name'")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ENDS:
+        raise
+    except BaseException as error:
+        raise ConfigurationError(f"Asgi({quote(where)}) cannot be imported: {quote_fault(error)}") from None
 
 
 def _check_application(app: object) -> None:

@@ -20,7 +20,7 @@ import trio
 from trio_util import AsyncBool
 
 from ...errors import quote, quote_fault
-from ...services.control_plane import DeviceVerdict
+from ...services.control_plane import DeviceVerdict, read_verdict
 from ...services.service import Service
 from ...structures.backoff import Backoff
 from ...telemetry.log import STOPS, EdgeLog, parted
@@ -29,9 +29,6 @@ CHECKS_AT_A_TIME: Final = 64
 
 FIRST_RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 5.0
-
-MAX_DETAIL_LETTERS: Final = 300
-"""The maximum length of a verdict's detail, which the table keeps with its device; the rest is dropped."""
 
 Check: TypeAlias = Callable[[str, str], Awaitable[DeviceVerdict]]
 """The checker: an async function of the name of a service and of a device."""
@@ -125,10 +122,8 @@ class DeviceChecks:
         try:
             with trio.move_on_after(self._seconds):
                 verdict = await self._check(service, device)
-                # A value that is no number raises, and so does one that is too large for a float; NaN is not >= 0.
-                if isinstance(verdict, DeviceVerdict) and verdict.seconds >= 0:
-                    detail = str(verdict.detail or "")[:MAX_DETAIL_LETTERS]
-                    return DeviceVerdict(bool(verdict.accept), float(verdict.seconds), detail)
+                if (good := read_verdict(verdict)) is not None:
+                    return good
                 error = f"the checker answered {quote(verdict, 200)}, which is no DeviceVerdict"
         except BaseException as raised:
             stop, fault = parted(raised)

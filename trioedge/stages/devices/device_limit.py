@@ -1,7 +1,7 @@
 """A limit on the devices of each service: how many, and which; answered from memory, checked in the background."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ...addresses.source_prefix import parse_per
 from ...arguments import Fixed, check_choice, check_count, check_number, check_plain, is_async
@@ -45,10 +45,10 @@ class DeviceLimit(Fixed):
         key: str | Callable[[Session], str] = "source",
         *,
         check: Check | None = None,
-        handover: str = Handover.REJECT_NEW,
+        handover: Handover | Literal["reject_new", "evict_oldest", "hold"] = Handover.REJECT_NEW,
         hold_seconds: float = 30.0,
         pause_seconds: float = 10.0,
-        unchecked: str = Unchecked.STALE_FOR,
+        unchecked: Unchecked | Literal["fail_open", "fail_closed", "stale_for"] = Unchecked.STALE_FOR,
         stale_seconds: float = 300.0,
         grace: Grace = Grace(),  # noqa: B008 - frozen
         check_seconds: float = 3.0,

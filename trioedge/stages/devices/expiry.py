@@ -13,10 +13,11 @@ PROVISIONAL_SECONDS: Final = 10.0
 
 def expire(memory: DeviceMemory, device: DeviceRecord, now: float, rules: DeviceRules) -> DeviceChange:
     """Handle a deadline of a device that has passed at `now` seconds; see the table of states in `table.py`."""
+    memory.lapse(device, now)
     refresh = bool(device.sessions) and device.fresh_until <= now
     check = refresh and memory.begin_check(device, now)  # first: a verdict may be used while it is refreshed
     knowledge = device.knowledge(now, rules)
-    if knowledge is FRESH and (memory.checked or device.sessions):
+    if knowledge is FRESH and (memory.checked or device.sessions or device.refusal is not None):
         memory.bring_forward(device, device.fresh_until)
     elif knowledge is STALE:
         memory.bring_forward(device, device.usable_until(rules))

@@ -1,6 +1,6 @@
 """The live device limit: its decision, and the worker that applies deadlines."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -11,7 +11,7 @@ from trio_util import AsyncBool
 from ...errors import quote
 from ...loop.slices import in_slices
 from ...services.context import EdgeContext
-from ...services.control_plane import ChecksDevices, DeviceVerdict
+from ...services.control_plane import ChecksDevices, DeviceVerdict, FollowsDevices
 from ...services.device_rules import DeviceRules
 from ...services.policy import FATES, Fate, Settings
 from ...services.service import Service
@@ -21,6 +21,7 @@ from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.log import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
 from .checks import DeviceChecks
+from .news import DeviceNews
 from .table import DeviceTable
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ class LiveDeviceLimit:
     """The device table of one run of an edge, and what the edge does about its answers."""
 
     # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
+    # `_news` is None, and `_moves` is always empty, unless the control plane follows devices.
     # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
-    __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_log", "_otherwise", "_reactor", "_rules",
-                 "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
+    __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_leave", "_log", "_moves", "_news",
+                 "_otherwise", "_reactor", "_rules", "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
 
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
         """Start without devices.
@@ -73,7 +75,12 @@ class LiveDeviceLimit:
         self._cut_from = self._sources.cut_from
         self._reactor = context.reactor
         self._log = context.log
-        self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None)
+        control = context.control
+        self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
+        moves = None if self._news is None else self._news.moves
+        self._moves: Collection[object] = moves if moves is not None else ()
+        self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
+        self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
         self._rules: dict[int, DeviceRules] = {}
@@ -81,6 +88,7 @@ class LiveDeviceLimit:
         self._wakeup = AsyncBool()
         self._due, self._tick = inf, 0
         context.watch(self)
+        context.judge_devices(self)
 
     def decide(self, session: Session) -> Verdict:
         """Admit the session of a device, or refuse it."""
@@ -105,8 +113,10 @@ class LiveDeviceLimit:
                     return Reject(Reason.DEVICE, entry.detail or "denied")
                 return _REFUSALS[entry.admission]
             session.allowance = entry.allowance
-        session.defer(partial(self._table.leave, service, device))
+        session.defer(partial(self._leave, service, device))
         session.device = device
+        if self._moves:
+            self._tell()  # the control plane may deny this very device, and then the session is being cut
         return CONTINUE
 
     def changed(self, service: Service, change: Change) -> Generator[None, None, None]:
@@ -127,6 +137,7 @@ class LiveDeviceLimit:
             for each in self._table.recheck(service, self._reactor.refresh(), rules):
                 if each is not None:
                     self._apply(each)
+                self._tell()
                 yield
             self._arm()
 
@@ -135,6 +146,7 @@ class LiveDeviceLimit:
         for session in self._table.forget(service):
             if session is not None and session.service is not service:
                 self._cut_all((session,), Reason.EVICTED)
+            self._tell()
             yield
 
     def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
@@ -148,7 +160,24 @@ class LiveDeviceLimit:
         seconds = verdict.seconds * (1 - SPREAD * _part(service.name, device))
         now = self._reactor.refresh()
         self._apply(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
+        self._tell()
         self._arm()
+
+    def judge(self, service: Service, device: str, verdict: DeviceVerdict) -> None:
+        """Apply a verdict of the control plane that was not asked for; see :meth:`Link.judge`."""
+        seconds = verdict.seconds * (1 - SPREAD * _part(service.name, device))
+        now = self._reactor.refresh()
+        self._apply(self._table.judge(service, device, verdict.accept, seconds, now, verdict.detail))
+        self._tell()
+        self._arm()
+
+    def rules(self, service: Service | None) -> DeviceRules:
+        """Return the rules that apply to a service now; see :meth:`Link.rules`."""
+        return self._otherwise if service is None else self._rules_of(service)
+
+    def online(self, service: Service) -> Sequence[str]:
+        """Return the devices of a service that have a live session; see :meth:`Link.online`."""
+        return self._table.online(service)
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""
@@ -157,6 +186,16 @@ class LiveDeviceLimit:
     def unanswered(self, service: Service, device: str) -> bool:
         """Note that the checker did not answer; True to ask again after a pause."""
         return self._table.failed(service, device)
+
+    def _leave_and_tell(self, service: Service, device: str, session: Session) -> None:
+        """Remove a session that has ended, and notify the control plane if it was the last one of its device."""
+        self._table.leave(service, device, session)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Notify the control plane of the devices that came and went."""
+        if self._moves and self._news is not None:
+            self._news.tell()
 
     def _rules_of(self, service: Service) -> DeviceRules:
         return self._rules.get(service.incarnation, self._otherwise)
@@ -221,6 +260,7 @@ class LiveDeviceLimit:
             change = self._table.expire(now, self._rules_of)
             if change is not None:
                 self._apply(change)
+            self._tell()
             yield
 
 

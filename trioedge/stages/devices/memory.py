@@ -1,9 +1,9 @@
 """The memory of the device table: a bounded number of devices, found by service and name, with their deadlines."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from math import inf
-from typing import Final
+from typing import Final, TypeAlias
 
 from ...services.service import Service
 from ...session.session import Session
@@ -13,6 +13,9 @@ from .records import DeviceRecord, ServiceRecord, Timed
 
 TICK: Final = 0.1
 """The resolution of deadlines in seconds: never early, at most so late."""
+
+Move: TypeAlias = tuple[bool, str, str]
+"""Whether a device came online or went, and the names of its service and of the device."""
 
 
 class DeviceMemory:
@@ -28,9 +31,9 @@ class DeviceMemory:
     # A device is in `devices` of a record in `services`, or its service is being cleared. `_size` counts both.
     # `_idle` has those of both that are not pinned, in the order in which they were unpinned.
     # `_deadlines` has every item whose `due` is finite, once.
-    __slots__ = ("_capacity", "_deadlines", "_fresh_until", "_grace", "_idle", "_size", "services")
+    __slots__ = ("_capacity", "_deadlines", "_fresh_until", "_grace", "_idle", "_moves", "_size", "services")
 
-    def __init__(self, grace: Grace, capacity: int, *, checked: bool) -> None:
+    def __init__(self, grace: Grace, capacity: int, *, checked: bool, moves: deque[Move] | None = None) -> None:
         """Start empty.
 
         Args:
@@ -38,11 +41,13 @@ class DeviceMemory:
             capacity: the maximum number of devices, and of services; at least 1.
             checked: whether there is a checker. If not, every device has an acceptance that never expires, and is
                 forgotten with its last session.
+            moves: every device that comes online or goes is appended; None if nothing follows them.
         """
         self.services: dict[int, ServiceRecord] = {}
         self._grace = grace
         self._fresh_until = -inf if checked else inf
         self._capacity = capacity
+        self._moves = moves
         self._idle: OrderedDict[DeviceRecord, None] = OrderedDict()  # a dict gets slow when its first key is taken
         self._deadlines: Deadlines[Timed] = Deadlines(TICK)
         self._size = 0
@@ -110,6 +115,8 @@ class DeviceMemory:
         while owner.devices:
             _, device = owner.devices.popitem()
             self._drop(device)
+            if device.sessions and self._moves is not None:
+                self._moves.append((False, owner.service.name, device.name))
             yield device
 
     def has(self, owner: ServiceRecord) -> bool:
@@ -129,6 +136,8 @@ class DeviceMemory:
             device.owner.online.add(device)
             device.owner.vacant.pop(device, None)
             self._idle.pop(device, None)
+            if self._moves is not None:
+                self._moves.append((True, device.owner.service.name, device.name))
         device.sessions[session] = None
 
     def remove_session(self, device: DeviceRecord, session: Session) -> None:
@@ -147,6 +156,8 @@ class DeviceMemory:
 
     def _go_offline(self, device: DeviceRecord) -> None:
         device.owner.online.remove(device)
+        if self._moves is not None:
+            self._moves.append((False, device.owner.service.name, device.name))
         if device.allowance is not None:
             device.owner.vacant[device] = None
         self.unpin(device)
@@ -174,19 +185,25 @@ class DeviceMemory:
         self._idle.pop(device, None)
         return True
 
+    def lapse(self, device: DeviceRecord, now: float) -> None:
+        """Without a checker, end a denial that has expired at `now` seconds: the device counts as accepted again."""
+        if self._fresh_until == inf and device.fresh_until <= now:
+            device.set_verdict(None, inf)
+
     def end_check(self, device: DeviceRecord) -> None:
         """Note that the check of a device has ended without an answer."""
         device.asked_at = None
+        device.overruled = False
         self.unpin(device)
 
     def unpin(self, device: DeviceRecord) -> None:
         """Let a device be forgotten when its place is needed, unless a session, a check or a grace still pins it.
 
-        Without a checker it is forgotten now, because there is nothing to remember but a pause.
+        Without a checker it is forgotten now, because there is nothing to remember but a pause or a denial.
         """
         if device.waits or device.asked_at is not None:
             return
-        if self._fresh_until == inf and device.paused_until == -inf:
+        if self._fresh_until == inf and device.paused_until == -inf and device.refusal is None:
             self.forget(device)
             return
         self._idle[device] = None

@@ -85,8 +85,8 @@ class DeviceRecord(Timed):
     Its deadline is the next time at which the table must decide something about it.
     """
 
-    __slots__ = ("_reserved", "allowance", "asked_after", "asked_at", "fresh_until", "grace_until", "name", "owner",
-                 "paused_until", "provisional", "refusal", "sessions")  # fmt: skip
+    __slots__ = ("_reserved", "allowance", "asked_after", "asked_at", "fresh_until", "grace_until", "name",
+                 "overruled", "owner", "paused_until", "provisional", "refusal", "sessions")  # fmt: skip
 
     def __init__(self, owner: ServiceRecord, name: str, fresh_until: float) -> None:
         super().__init__()
@@ -104,6 +104,8 @@ class DeviceRecord(Timed):
         """When the check in flight began; None without one."""
         self.asked_after = owner.rechecks
         """How many rechecks came before the latest question to the checker."""
+        self.overruled = False
+        """A judgement came while the check was in flight, whose answer is dropped."""
         self.allowance: Allowance | None = None
         """The bytes of its grace; None outside of a grace."""
         self.grace_until = -inf

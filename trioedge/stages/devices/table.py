@@ -26,6 +26,7 @@ is the caller's.
 | provisional, online | the verdict expires, no check is in flight | stale, as long as a grace | ask the checker |
 | any | an answer: accepted | fresh, accepted | lift the allowance of a grace |
 | any | an answer: denied | fresh, denied | evict its sessions |
+| any | a judgement | fresh | as for an answer; the answer to a check in flight is dropped, see `verdicts.py` |
 | any with the checker's verdict | recheck | stale | ask the checker if the device is online |
 | in grace | recheck | in grace | none: the answer to come is stale at once, and the checker is asked again |
 | online | the device limit falls, or a hold ends | offline | evict its sessions if the device exceeds the limit |
@@ -36,9 +37,10 @@ is the caller's.
 sessions; an older verdict that changed rules allow to be used is used instead. *Ask the checker*: unless a check is in
 flight. How long a stale verdict is of use: see :mod:`~trioedge.stages.devices.records`. A session is refused as well if
 memory has no place for its device. Without a checker every device is fresh and accepted, and is forgotten with its last
-session, or after its pause.
+session, or after its pause; one that a judgement denies is accepted again when the denial expires.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
@@ -50,7 +52,6 @@ from ...session.session import Session
 from .answers import (
     ADMITTED,
     AT_LIMIT,
-    DENIED,
     ENTERED,
     IN_PAUSE,
     TABLE_FULL,
@@ -59,16 +60,14 @@ from .answers import (
     DeviceChange,
     DeviceEntry,
 )
-from .expiry import conclude, expire
+from .expiry import expire
 from .grace import Grace
-from .memory import DeviceMemory
+from .memory import DeviceMemory, Move
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
+from .verdicts import answer, judge, unanswered
 
 CAPACITY: Final = 65_536
-
-MIN_SECONDS: Final = 1.0
-"""The minimum time for which a verdict is fresh, so that a checker that answers 0 is not asked without pause."""
 
 
 class DeviceTable:
@@ -88,17 +87,20 @@ class DeviceTable:
 
     __slots__ = ("_checked", "_grace", "_memory", "_services", "_surplus")
 
-    def __init__(self, grace: Grace, capacity: int = CAPACITY, *, checked: bool = True) -> None:
+    def __init__(
+        self, grace: Grace, capacity: int = CAPACITY, *, checked: bool = True, moves: deque[Move] | None = None
+    ) -> None:
         """Start without devices.
 
         Args:
             grace: what unknown devices may do.
             capacity: the maximum number of devices, and of services; at least 1.
             checked: whether there is a checker. If not, every device is accepted for ever and only the limits apply.
+            moves: every device that comes online or goes is appended; None if nothing follows them.
         """
         self._grace = grace
         self._checked = checked
-        self._memory = DeviceMemory(grace, capacity, checked=checked)
+        self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
 
@@ -118,6 +120,7 @@ class DeviceTable:
 
     def _enter(self, device: DeviceRecord, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Decide by the verdict, then by the limit. No session or grace begins before the admission is certain."""
+        self._memory.lapse(device, now)
         owner = device.owner
         knowledge = device.knowledge(now, rules)
         if knowledge is UNKNOWN and device.sessions:
@@ -178,13 +181,24 @@ class DeviceTable:
         known = self._memory.find_or_make(service, device)
         if not self._memory.remember(known):
             return DeviceChange(service, device)
-        waited = known.waits
-        if known.asked_at is None:  # an answer without a question is as good as a new one
-            known.asked_after = known.owner.rechecks
-        known.asked_at = None
-        known.set_verdict(None if accept else DeviceEntry(DENIED, detail=detail), now + max(seconds, MIN_SECONDS))
-        check = waited and known.fresh_until <= now and self._memory.begin_check(known, now)
-        return conclude(self._memory, known, now, check)
+        return answer(self._memory, known, now, accept, seconds, detail)
+
+    def judge(
+        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = ""
+    ) -> DeviceChange:
+        """Store a verdict that was not asked for, in place of every earlier one; the arguments are those of `answer`.
+
+        The answer to a check that is in flight is dropped.
+        """
+        known = self._memory.find_or_make(service, device)
+        if not self._memory.remember(known):
+            return DeviceChange(service, device)
+        return judge(self._memory, known, now, accept, seconds, detail)
+
+    def online(self, service: Service) -> list[str]:
+        """Return the devices of a service that have a live session, oldest first."""
+        owner = self._services.get(service.incarnation)
+        return [] if owner is None else [device.name for device in owner.online.oldest_first()]
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether a check that has not begun is still to be made; if not, it is over.
@@ -198,6 +212,7 @@ class DeviceTable:
         if known.unasked:
             self._memory.forget(known)
             return False
+        known.overruled = False
         return True
 
     def failed(self, service: Service, device: str) -> bool:
@@ -207,13 +222,7 @@ class DeviceTable:
             True to ask again after a pause, because a session or a grace waits: the check is still in flight.
         """
         known = self._memory.find(service, device)
-        if known is None or known.asked_at is None:
-            return False
-        if known.waits:
-            known.asked_after = known.owner.rechecks
-            return True
-        self._memory.end_check(known)
-        return False
+        return known is not None and known.asked_at is not None and unanswered(self._memory, known)
 
     def foresee(self, service: Service, rules: DeviceRules | None) -> Iterator[Session]:
         """Yield the sessions that :meth:`recheck` would evict under `rules`, or that :meth:`forget` would give."""

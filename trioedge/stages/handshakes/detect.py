@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ...arguments import Fixed, check_number, is_async
 from ...errors import ConfigurationError, quote
-from ...session.handshake import MAX_BYTES, SECONDS, Peek, Steps
+from ...session.handshake import MAX_BYTES, SECONDS, Handshake, Peek, Steps
 from ...session.kinds import HANDSHAKE, close_parts
 from ...session.session import Session
+from ...session.stage import Decision, Recipe
 from ...session.verdict import Reason, Reject
 from .branch import Branch, LiveBranch, read_branch
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 Matches: TypeAlias = Callable[[bytes], bool | None]
 """Tells of a client's first bytes, one at least, whether they are of a protocol; None if that takes more of them."""
+
+Stage: TypeAlias = Decision | Handshake | Recipe
+Stages: TypeAlias = str | Stage | Sequence[Stage]
+"""The stages of one protocol, or where it leads."""
 
 _UNKNOWN: Final = Reject(Reason.PROTOCOL, "its first bytes are of no protocol of this port")
 _METHOD: Final = re.compile(rb"[A-Z][A-Z-]{0,19}")
@@ -35,7 +40,11 @@ class Detect(Fixed):
     kind = HANDSHAKE
 
     def __init__(
-        self, protocols: Mapping[str | bytes | Matches, object], *, default: object = None, seconds: float = 0.5
+        self,
+        protocols: Mapping[Literal["tls", "socks", "http"] | bytes | Matches, Stages],
+        *,
+        default: Stages | None = None,
+        seconds: float = 0.5,
     ) -> None:
         """Read the protocols and their stages.
 

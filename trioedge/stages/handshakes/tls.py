@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import trio
@@ -61,8 +61,8 @@ class Tls(Fixed):
         *,
         alpn: Iterable[str] = (),
         client_ca: Name | None = None,
-        client_certificate: str = "required",
-        min_version: str = "1.2",
+        client_certificate: Literal["required", "optional"] = "required",
+        min_version: Literal["1.2", "1.3"] = "1.2",
         seconds: float = 10.0,
     ) -> None:
         """Load the certificates.

@@ -1,7 +1,7 @@
 """A destination that is several members: the recipe."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -86,13 +86,13 @@ class Balanced(Fixed):
     def __init__(
         self,
         members: Iterable[str | Address | Member],
-        policy: str = "least_sessions",
+        policy: Literal["least_sessions", "round_robin", "source_hash"] = "least_sessions",
         *,
         tries: int = 3,
         try_seconds: float = 2.0,
         max_failures: int = 3,
         slow_seconds: float = 10.0,
-        check: Handshake | str | None = None,
+        check: Handshake | Literal["connect"] | None = None,
         check_seconds: float = 5.0,
     ) -> None:
         """Describe the members; nothing is connected before the edge serves.

@@ -4,6 +4,7 @@ import ssl
 
 from ...arguments import Fixed, flag_fault
 from ...errors import ConfigurationError, quote
+from ...secrets import Secret, secret_text
 from ...services.context import EdgeContext
 from ..own_listeners import own_listener
 from .live_via import LiveVia
@@ -24,14 +25,18 @@ class Via(Fixed):
     """
 
     def __init__(
-        self, proxy: str, *further: str, remote_names: bool = False, tls: ssl.SSLContext | None = None
+        self,
+        proxy: str | Secret,
+        *further: str | Secret,
+        remote_names: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Describe the proxies; nothing is connected before the edge serves.
 
         Args:
             proxy: ``socks5://host:port``, ``socks4://…``, ``http://…`` (CONNECT) or ``https://…`` (the same in TLS). A
                 login is ``user:password@`` before the host, ``user@`` for SOCKS4, special characters as ``%40``. It is
-                never shown.
+                never shown; a :class:`~trioedge.Secret` has it in a file or a variable, and is read now.
             further: the proxies behind it, in order; their names are resolved by the proxy before each.
             remote_names: let the last proxy resolve names.
             tls: for proxies that are ``https://``; the system's certificates and the proxy's name count if None.
@@ -39,7 +44,7 @@ class Via(Fixed):
         Raises:
             ConfigurationError: names the argument and its fault.
         """
-        self.proxies = tuple(parse_proxy_url(each) for each in (proxy, *further))
+        self.proxies = tuple(parse_proxy_url(secret_text(each)) for each in (proxy, *further))
         if fault := flag_fault(remote_names):
             raise ConfigurationError(f"Via(remote_names={quote(remote_names)}) {fault}")
         if tls is not None and not isinstance(tls, ssl.SSLContext):

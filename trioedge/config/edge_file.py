@@ -1,0 +1,174 @@
+"""An ``edge.toml`` becomes edges: ``[process]``, ``[edge.NAME]`` and ``[outbound.NAME]``."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ..edge import Edge
+from ..errors import ConfigurationError, quote
+from ..plugins import Kind
+from .build import Builder
+from .faults import Document, Place, nearest
+from .process_table import ProcessTable
+from .shape import UNREAD
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of an ``edge.toml``; long lists stand in files of their own."""
+
+TABLES: Final = ("process", "edge", "outbound")
+"""The tables at the top of a file."""
+
+PARTS: Final = {"endpoint": Kind.ENDPOINT, "control": Kind.CONTROL}
+"""Keys of an edge that are one part."""
+
+LISTS: Final = {"stages": Kind.STAGE, "observers": Kind.OBSERVER}
+"""Keys of an edge that are a list of parts."""
+
+
+@attrs.frozen
+class EdgeFile:
+    """The edges of a file.
+
+    Attributes:
+        path: of the file.
+        process: its ``[process]``.
+        edges: by name, in the order of the file.
+        broken: edges that a plugin's mistake has cost, by name, each with what it is.
+        document: the tables, as they were read.
+    """
+
+    path: Path
+    process: ProcessTable
+    edges: Mapping[str, Edge]
+    broken: Mapping[str, str]
+    document: Mapping[str, Any]
+
+    def only(self, name: str) -> "EdgeFile":
+        """Return the same with one of its edges."""
+        return attrs.evolve(
+            self,
+            edges={each: edge for each, edge in self.edges.items() if each == name},
+            broken={each: words for each, words in self.broken.items() if each == name},
+        )
+
+    def as_served(self, process: ProcessTable) -> "EdgeFile":
+        """Return the file as it is served, with another log level; other keys keep their values until a restart."""
+        document = {**self.document, "process": {**self.document.get("process", {}), "log_level": process.log_level}}
+        return attrs.evolve(self, process=attrs.evolve(self.process, log_level=process.log_level), document=document)
+
+
+def read_edge_file(path: Path, shown: str | None = None) -> EdgeFile:
+    """Read a file and make its edges; nothing is opened, and nothing is connected.
+
+    Args:
+        path: of the file.
+        shown: its name in messages; by default `path`.
+
+    Raises:
+        EdgeFileError: every fault of the file.
+        ConfigurationError: it cannot be read.
+    """
+    name = shown or str(path)
+    return edges_of(read_text(path, name), path, name)
+
+
+def read_text(path: Path, name: str) -> str:
+    """Read the text of a file.
+
+    Raises:
+        ConfigurationError: it cannot be read; one line names it.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ConfigurationError(f"{name} has more than {MAX_BYTES:,} bytes: put its long lists into files")
+        return raw.decode()
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{name} is no text of UTF-8, at byte {error.start}") from None
+
+
+def edges_of(text: str, path: Path, name: str) -> EdgeFile:
+    """Make the edges of a text; the rest as :func:`read_edge_file`."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{name}: {_decapitalised(str(error))}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{name}: its tables are nested too deeply") from None
+    document = Document(name, text)
+    top = Place(document, ())
+    for key in tables:
+        if key not in TABLES:
+            (top / key).note(f"is no table of an edge.toml: {nearest(key, TABLES)}")
+    builder = Builder(document, path.parent, _table(tables, "outbound", top))
+    process = builder.table(ProcessTable, _table(tables, "process", top), top / "process")
+    made = {each: _edge(builder, table, top / "edge" / each) for each, table in _table(tables, "edge", top).items()}
+    builder.outbounds()
+    if not made and not len(document):
+        top.note(f"{name} has no edge: write [edge.NAME]")
+    if len(document):
+        for place, words in builder.mistakes.items():  # so that one run names all
+            place.note(words)
+        raise document.error()
+    broken = {
+        each: "; ".join(
+            document.said(place.path, words)
+            for place, words in builder.mistakes.items()
+            if place.path[:2] == ("edge", each) or place.path[0] == "outbound"
+        )
+        for each, edge in made.items()
+        if edge is UNREAD
+    }
+    return EdgeFile(path, process, {each: edge for each, edge in made.items() if edge is not UNREAD}, broken, tables)
+
+
+def _edge(builder: Builder, table: Any, place: Place) -> Any:
+    """Make an edge of its table, or note its faults and return UNREAD."""
+    if not isinstance(table, Mapping):
+        place.refuse(table, "a table")
+        return UNREAD
+    given: dict[str, Any] = {}
+    for key, kind in PARTS.items():
+        if key in table:
+            given[key] = builder.part(kind, table[key], place / key)
+    for key, kind in LISTS.items():
+        entries = table.get(key, [])
+        if not isinstance(entries, list):
+            (place / key).refuse(entries, "a list of tables")
+            given[key] = UNREAD
+        elif entries or key == "stages":
+            given[key] = [builder.part(kind, each, place / key / number) for number, each in enumerate(entries)]
+            if any(each is UNREAD for each in given[key]):
+                given[key] = UNREAD
+    if "outbounds" in table:
+        given["outbounds"] = _outbounds(builder, table["outbounds"], place / "outbounds")
+    if "name" not in table:
+        given["name"] = place.path[-1]
+    return builder.table(Edge, table, place, given)
+
+
+def _outbounds(builder: Builder, names: Any, place: Place) -> Any:
+    """Return the outbounds that policies may name, of a list of their names."""
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        place.refuse(names, "a list of names, each of an [outbound.NAME]")
+        return UNREAD
+    found = {each: builder.outbound(each, place / number) for number, each in enumerate(names)}
+    return UNREAD if any(each is UNREAD for each in found.values()) else found
+
+
+def _table(tables: Mapping[str, Any], key: str, top: Place) -> Mapping[str, Any]:
+    found = tables.get(key, {})
+    if isinstance(found, Mapping):
+        return found
+    (top / key).note(f"= {quote(found)} must be a table, as in [{key}{'' if key == 'process' else '.NAME'}]")
+    return {}
+
+
+def _decapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,77 @@
+"""An ``edge.toml`` while its edges serve: a changed file is read, and what can be applied is applied.
+
+| the file | event | action |
+| --- | --- | --- |
+| is in order | it changes, or a SIGHUP comes | read it, in a thread, because long lists take their time |
+| has faults | it was read | log each fault; nothing changes |
+| differs in keys that are live | it was read | apply them |
+| differs in other keys | it was read | log them: they need a restart, and nothing of them is applied |
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import trio
+
+from ..config.differences import LIVE, differences
+from ..config.edge_file import EdgeFile, read_edge_file
+from ..config.faults import shown
+from ..config.process_table import Level
+from ..control.watched_file import WatchedFile
+from ..errors import ConfigurationError, EdgeFileError
+from ..serving.loading import loading
+
+
+class LiveFile:
+    """The file of a process that serves its edges."""
+
+    def __init__(self, file: EdgeFile, set_level: Callable[[Level], object]) -> None:
+        """Take the file as it was read.
+
+        Args:
+            file: as its edges serve.
+            set_level: applies another log level.
+        """
+        self._file, self._name, self._set_level = file, str(file.path), set_level
+        self._watched = WatchedFile(file.path)
+        self._asked = False
+
+    def reload(self) -> None:
+        """Read the file again within a second, whether it has changed or not."""
+        self._asked = True
+        self._watched.forget()
+
+    async def run(self) -> None:
+        """Read the file whenever it changes, until cancelled."""
+        log = structlog.get_logger("trioedge")
+        while True:
+            there = await self._watched.changed()
+            asked, self._asked = self._asked, False
+            if not there:
+                log.warning("edge file is gone, and changes nothing", file=self._name)
+                continue
+            try:
+                found = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+            except ConfigurationError as error:
+                faults = error.faults if isinstance(error, EdgeFileError) else (str(error),)
+                log.error("edge file has faults, and changes nothing", faults=[*faults])
+            else:
+                self._apply(found, log, asked=asked)
+
+    def _read(self) -> EdgeFile:
+        with loading():
+            return read_edge_file(self._file.path, self._name)
+
+    def _apply(self, found: EdgeFile, log: Any, *, asked: bool) -> None:
+        """Apply what can be applied, and say what needs a restart."""
+        paths = list(differences(self._file.document, found.document))
+        level = found.process.log_level
+        if level != self._file.process.log_level:
+            self._set_level(level)
+            log.info("log level changed", level=level)
+        if pending := [shown(path) for path in paths if path not in LIVE]:
+            log.warning("edge file: these keys need a restart, and are not applied", keys=pending)
+        elif asked and not paths:
+            log.info("edge file is unchanged", file=self._name)
+        self._file = self._file.as_served(found.process)
