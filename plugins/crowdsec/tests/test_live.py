@@ -377,6 +377,8 @@ async def test_a_cancel_at_any_step_of_two_requests_leaves_nothing_open(autojump
 
 
 async def test_a_cancel_at_any_step_of_a_cut_leaves_sessions_whole_or_cut(autojump_clock: MockClock) -> None:
+    """Four sessions for each of some dozen cancels."""
+
     class Context:
         kind = "decision"
 
