@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: help demo test lint docs bench soak clean
+.PHONY: help demo test plugins lint docs bench soak clean
 
 help:  ## Say what can be made.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -14,6 +15,9 @@ demo: $(VENV)/demo  ## Run edges before a built-in upstream, with clients and a 
 
 test: $(VENV)/test  ## Run the tests.
 	@$(BIN)/python -m pytest -q
+
+plugins: $(VENV)/plugins  ## Run the tests and the types of each plugin.
+	@for each in $(PLUGINS); do (cd $$each && ../../$(BIN)/python -m pytest -q && ../../$(BIN)/mypy) || exit 1; done
 
 lint: $(VENV)/lint  ## Run the linters, the types and the architecture test.
 	$(BIN)/ruff check .
@@ -45,6 +49,10 @@ $(VENV)/demo $(VENV)/test $(VENV)/docs $(VENV)/bench: $(VENV)/%: pyproject.toml 
 
 $(VENV)/soak: pyproject.toml | $(VENV)/pip
 	$(PIP) install -e . --group test
+	@touch $@
+
+$(VENV)/plugins: pyproject.toml $(PLUGINS:%=%/pyproject.toml) | $(VENV)/pip
+	$(PIP) install -e . --group test --group lint $(PLUGINS:%=-e %[test])
 	@touch $@
 
 $(VENV)/lint: pyproject.toml | $(VENV)/pip
