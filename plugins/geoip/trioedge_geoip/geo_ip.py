@@ -194,7 +194,7 @@ class LiveGeoIp:
 
 
 def _read_path(name: str, path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not str(path):
+    if not isinstance(path, (str, os.PathLike)) or str(path) == "" or "\0" in str(path):
         raise te.ConfigurationError(
             f"GeoIp({name}={path!r:.80}) must be the path of a file, as in 'GeoLite2-Country.mmdb'"
         )

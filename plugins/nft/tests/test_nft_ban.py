@@ -293,6 +293,7 @@ async def test_an_edge_has_sources_banned_that_its_gate_refuses(nft: FakeNft, au
         ({"timeout_seconds": 0.5}, "NftBan(timeout_seconds=0.5) must be a whole number from 1 to 31536000"),
         ({"capacity": 0}, "NftBan(capacity=0) must be a whole number from 1 to 2147483648"),
         ({"create": "yes"}, "NftBan(create='yes') must be true or false"),
+        ({"program": "n\0"}, "NftBan(program='n\\x00') must be the name or the path of nft"),
         ({"program": ""}, "NftBan(program='') must be the name or the path of nft"),
         ({"table": "x; flush ruleset"}, "NftBan(table='x; flush ruleset') must be a name of letters, digits and _, as in 'banned4'"),  # noqa: E501
         ({"set_ipv4": ""}, "NftBan(set_ipv4='') must be a name of letters, digits and _, as in 'banned4'"),

@@ -98,7 +98,7 @@ class NftBan:
             raise te.ConfigurationError(f"NftBan(seconds={seconds!r:.80}) must be a number above 0")
         if not isinstance(create, bool):
             raise te.ConfigurationError(f"NftBan(create={create!r:.80}) must be true or false")
-        if not isinstance(program, str) or not program:
+        if not isinstance(program, str) or not program or "\0" in program:
             raise te.ConfigurationError(f"NftBan(program={program!r:.80}) must be the name or the path of nft")
         for name, value in (("table", table), ("set_ipv4", set_ipv4), ("set_ipv6", set_ipv6)):
             if not isinstance(value, str) or NAME.fullmatch(value) is None:
