@@ -5,6 +5,7 @@
 - `preconnect`: the same with idle upstream connections held ready.
 - `middleware`: the same as `forward` with a middleware that reads the client's first bytes and gives them back.
 - `wrapped`: the same with a middleware that puts another stream around the client's.
+- `observed`: the same as `forward` with an observer that does not return.
 - `refuse`: a source match that refuses loopback, and so every client.
 """
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+
+import trio
 
 import trioedge as te
 from tests.bench.prefixes import LOOPBACK, PREFIXES, prefixes
@@ -49,6 +52,18 @@ def wrapped(listen: str, upstream: str) -> te.Edge:
     return te.Edge(listen=listen, stages=[*limits(), wrap], endpoint=te.Forward(upstream))
 
 
+class Sleeper:
+    """An observer that does not return, so the edge records every session and loses most of the records."""
+
+    async def observe(self, _: te.Batch) -> None:
+        await trio.sleep_forever()
+
+
+def observed(listen: str, upstream: str) -> te.Edge:
+    """Relay with limits, and tell an observer that sleeps."""
+    return te.Edge(listen=listen, stages=limits(), endpoint=te.Forward(upstream), observers=[Sleeper()])
+
+
 def refuse(listen: str, upstream: str) -> te.Edge:
     """Refuse every client on this machine."""
     return te.Edge(listen=listen, stages=[te.SourceMatch(reject=[LOOPBACK])], endpoint=te.Forward(upstream))
@@ -59,6 +74,7 @@ KINDS: dict[str, Callable[[str, str], te.Edge]] = {
     "preconnect": preconnect,
     "middleware": middleware,
     "wrapped": wrapped,
+    "observed": observed,
     "refuse": refuse,
 }
 
