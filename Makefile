@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Plugins have a venv of their own, so that the tests of trioedge see no plugin.
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+PLUGINS_BIN := $(CURDIR)/$(VENV)/plugins/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help demo test lint docs bench soak clean
@@ -12,17 +15,19 @@ help:  ## Say what can be made.
 demo: $(VENV)/demo  ## Run edges before a built-in upstream, with clients and a control plane of their own.
 	@$(BIN)/trioedge demo --control-plane examples.control_plane
 
-test: $(VENV)/test  ## Run the tests.
+test: $(VENV)/test $(VENV)/plugins/made  ## Run the tests, and those of each plugin.
 	@$(BIN)/python -m pytest -q
+	@set -e; for plugin in $(PLUGINS); do echo "$$plugin"; (cd $$plugin && $(PLUGINS_BIN)/python -m pytest -q); done
 
-lint: $(VENV)/lint  ## Run the linters, the types and the architecture test.
+lint: $(VENV)/lint $(VENV)/plugins/made  ## Run the linters, the types and the architecture test.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@set -e; for plugin in $(PLUGINS); do echo "$$plugin"; (cd $$plugin && $(PLUGINS_BIN)/mypy); done
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-docs: $(VENV)/docs  ## Build the guide into site/.
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+docs: $(VENV)/plugins/made  ## Build the guide into site/; its reference of plugins is made from their code.
+	NO_MKDOCS_2_WARNING=1 $(PLUGINS_BIN)/mkdocs build --strict
 
 bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; about half an hour, or BENCH=--quick.
 	$(BIN)/python -m tests.bench $(BENCH)
@@ -39,7 +44,14 @@ $(VENV)/pip:
 	$(PIP) install --upgrade 'pip>=25.1'
 	@touch $@
 
-$(VENV)/demo $(VENV)/test $(VENV)/docs $(VENV)/bench: $(VENV)/%: pyproject.toml | $(VENV)/pip
+$(VENV)/plugins/made: pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/pip
+	$(PYTHON) -m venv $(VENV)/plugins
+	$(PLUGINS_BIN)/python -m pip --disable-pip-version-check --quiet install --upgrade 'pip>=25.1'
+	$(PLUGINS_BIN)/python -m pip --disable-pip-version-check --quiet install \
+	  -e . --group test --group lint --group docs $(foreach plugin,$(PLUGINS),-e './$(plugin)[test]')
+	@touch $@
+
+$(VENV)/demo $(VENV)/test $(VENV)/bench: $(VENV)/%: pyproject.toml | $(VENV)/pip
 	$(PIP) install -e . --group $*
 	@touch $@
 

@@ -25,7 +25,7 @@ RANK = {
     "relay": 6, "services": 6,
     "stages": 7, "upstreams": 7, "control": 7, "observers": 7,
     "endpoints": 8, "serving": 8,
-    "admin": 9,
+    "admin": 9, "edge_face": 9,
     "edge": 10,
     "plugins": 11,
     "config": 12,
@@ -40,7 +40,7 @@ PURE = {"errors", "arguments", "annotations", "structures", "addresses", "sessio
 """Folders in which nothing may wait."""
 
 WAITS = {
-    "services": {"apply", "applying.effects", "context", "control_plane", "linking.edge_link", "passwords"},
+    "services": {"apply", "applying.effects", "context", "linking.edge_link", "passwords"},
     "stages": {
         "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "handshakes.tls",
         "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
@@ -340,6 +340,7 @@ def test_tests_borrow_no_helper_from_a_test_and_are_short() -> None:
 
 
 TESTED_ELSEWHERE = {
+    "edge_face": "test_edge.py",  # the base of Edge
     "__main__": "cli/test_run.py",  # one call, made as a process
     "cli.__init__": "cli/test_target.py",  # the commands together, and the errors of all of them
 }

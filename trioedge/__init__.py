@@ -52,6 +52,7 @@ from .services.control_plane import ControlPlane as ControlPlane
 from .services.control_plane import DeviceVerdict as DeviceVerdict
 from .services.control_plane import FollowsDevices as FollowsDevices
 from .services.control_plane import Link as Link
+from .services.control_plane import NamesUsers as NamesUsers
 from .services.control_plane import Reloads as Reloads
 from .services.control_plane import SnapshotError as SnapshotError
 from .services.control_plane import TakesReports as TakesReports
@@ -209,6 +210,7 @@ __all__ = [
     "MemoryControl",
     "Meter",
     "Middleware",
+    "NamesUsers",
     "Observer",
     "Outbound",
     "Outcome",

@@ -7,9 +7,9 @@ def test_faults_are_in_the_order_of_the_file_each_with_its_line_and_path() -> No
     document = Document("edge.toml", "[edge.a]\nx = 1\ny = 2\n")
     place = Place(document, ("edge", "a"))
     (place / "y").refuse("many", "a whole number")
-    (place / "x").fault("is no key of Edge")
-    (place / "x").fault("is no key of Edge")
-    place.fault(": both are wrong")
+    (place / "x").note("is no key of Edge")
+    (place / "x").note("is no key of Edge")
+    place.note(": both are wrong")
     assert document.error().faults == (
         "edge.toml:1: edge.a: both are wrong",
         "edge.toml:2: edge.a.x is no key of Edge",

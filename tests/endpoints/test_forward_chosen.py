@@ -145,7 +145,7 @@ OUTBOUNDS = [te.Direct(), Way()]
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 @with_and_without_a_task
 async def test_the_function_is_asked_once_for_each_session(
-    stages: list[object], kind: str, paced: bool, outbound: object, tmp_path: Path
+    stages: list[object], kind: str, paced: bool, outbound: Any, tmp_path: Path
 ) -> None:
     """Also where the reactor cannot carry the session: a rate, and an upstream that is a local socket."""
     pacing = [te.Pacing(1e6, 1e6)] if paced else []

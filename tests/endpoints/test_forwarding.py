@@ -264,7 +264,7 @@ async def test_a_session_that_waits_with_bytes_read_ahead_can_be_cut_and_cancell
 @pytest.mark.parametrize("refuse", ["reset", "close"])
 @pytest.mark.parametrize("stages", [[], [read_ahead]], ids=["without a task", "with a task"])
 async def test_a_session_without_a_destination_is_closed_as_the_edge_was_told(
-    stages: list[object], refuse: str
+    stages: list[object], refuse: Any
 ) -> None:
     edge = te.Edge("tcp://127.0.0.1:0", stages, te.Forward(lambda _: te.Reject(te.Reason.SERVICE)), refuse=refuse)
     async with serving(edge) as port, await connect(port) as client:

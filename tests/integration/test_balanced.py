@@ -4,6 +4,7 @@ import signal
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -54,7 +55,7 @@ async def get(port: int) -> str:
 @pytest.mark.parametrize("check", [None, "connect"])
 @pytest.mark.parametrize("policy", ["round_robin", "least_sessions", "source_hash"])
 async def test_a_server_that_is_killed_costs_no_request_and_gets_its_share_again(
-    tmp_path: Path, policy: str, check: str | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, policy: Any, check: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trioedge.upstreams.balancing.health.FIRST_PAUSE_SECONDS", 0.1)
     one, two = closed_port(), closed_port()

@@ -17,7 +17,7 @@ Handler = Callable[[Message, Receive, Send], Awaitable[object]]
 HEAD = b"GET / HTTP/1.1\r\nHost: edge.example\r\n\r\n"
 
 
-def edge_of(app: object, *stages: object, listen: str = "tcp://127.0.0.1:0", **changes: Any) -> te.Edge:
+def edge_of(app: Any, *stages: object, listen: str = "tcp://127.0.0.1:0", **changes: Any) -> te.Edge:
     """Make an edge in front of an application; `changes` are arguments of Asgi, or else of Edge."""
     names = ("head_seconds", "keep_alive_seconds", "write_seconds", "max_head_bytes")
     of_asgi = {name: changes.pop(name) for name in names if name in changes}

@@ -34,7 +34,7 @@ def address(port: int) -> str:
 
 
 def balanced_edge(
-    ports: Sequence[int | te.Member], policy: str = "round_robin", *stages: object, forward: Any = None, **changes: Any
+    ports: Sequence[int | te.Member], policy: Any = "round_robin", *stages: object, forward: Any = None, **changes: Any
 ) -> te.Edge:
     """Make an edge before members; `changes` are arguments of Balanced, `forward` has those of Forward."""
     given = [address(each) if isinstance(each, int) else each for each in ports]

@@ -209,6 +209,11 @@ class NeverGoes(Good):
     went = None  # type: ignore[assignment]
 
 
+class AsyncUsers(Good):
+    async def service_of(self, user: str, /) -> str | None:
+        return None
+
+
 class WentRaises(Good):
     def went(self, service: str, device: str, /) -> None:
         raise KeyError(device)
@@ -236,6 +241,7 @@ class WentRaises(Good):
         (AsyncReload(), r"AsyncReload\.reload must be a plain def, because it cannot wait"),
         (AsyncCame(), r"AsyncCame\.came must be a plain def, because it cannot wait"),
         (NeverGoes(), r"NeverGoes needs both came and went, or none"),
+        (AsyncUsers(), r"AsyncUsers\.service_of must be a plain def, because it cannot wait"),
         (WentRaises(), r"WentRaises\.went raised KeyError\('192\.0\.2\.1'\)"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Good) else "",

@@ -7,14 +7,14 @@ from typing import Any
 
 from ..config.schema import schema_of
 from ..errors import ConfigurationError
-from ..plugins import BUILT_IN, Kind, PluginError, find, installed
+from ..plugins import BUILT_IN, Kind, find, installed
 
 
 def schema() -> int:
     """Write the JSON schema of an edge.toml to stdout, for an editor.
 
-    After trioedge schema > edge.schema.json the first line of an edge.toml says where it is: #:schema ./edge.schema.json.
-    Installed plugins are imported for it; one that cannot be is left out, and named on stderr.
+    The first line of an edge.toml says where that is, as in #:schema ./edge.schema.json. Installed plugins are imported
+    for it; one that cannot be is left out, and named on stderr.
     """
     json.dump(schema_of(parts()), sys.stdout, indent=1)
     print()
@@ -29,6 +29,6 @@ def parts() -> Mapping[Kind, Mapping[str, Any]]:
             continue  # built in, or of a second package
         try:
             found[plugin.kind][plugin.name] = find(plugin.kind, plugin.name)
-        except (PluginError, ConfigurationError) as error:
+        except ConfigurationError as error:
             print("trioedge:", error, file=sys.stderr)
     return found

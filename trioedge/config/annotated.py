@@ -29,7 +29,7 @@ from ..session.handshake import Handshake
 from ..session.stage import Decision, Recipe
 from ..upstreams.balancing.balanced import Balanced
 from .nested_shapes import AnyOf, ListOf, MapOf, OutboundName, StageTable, TableOf, TupleOf
-from .plain_shapes import SCALARS, TEXT, BytesText, Choice, PathText, SecretText
+from .plain_shapes import SCALARS, TEXT, BytesText, OneOf, PathText, SecretText
 from .shape import Shape
 
 _LISTS: Final[dict[Any, Any]] = {
@@ -52,7 +52,7 @@ def shape_of(annotation: Any) -> Shape | None:
     if annotation is bytes:
         return BytesText()
     if origin is Literal:
-        return Choice(arguments)
+        return OneOf(arguments)
     if annotation is os.PathLike or origin is os.PathLike:
         return PathText()
     kind = annotation if origin is None else origin
@@ -74,7 +74,7 @@ def _of_class(annotation: type) -> Shape | None:
     if issubclass(annotation, os.PathLike):
         return PathText()
     if issubclass(annotation, StrEnum):
-        return Choice(tuple(annotation))
+        return OneOf(tuple(annotation))
     return TableOf(annotation) if attrs.has(annotation) or issubclass(annotation, Fixed) else None
 
 
@@ -85,6 +85,8 @@ def _one_of(annotations: Sequence[Any]) -> Shape | None:
         return SecretText()  # text is no way to write a secret
     if any(isinstance(shape, PathText) for shape in shapes):
         shapes = [shape for shape in shapes if shape is not TEXT]
+    if OutboundName() in shapes:  # what opens to an outbound is named, too
+        shapes = [shape for shape in shapes if shape != StageTable()]
     shapes.sort(key=lambda shape: (shape is TEXT or isinstance(shape, PathText), isinstance(shape, TableOf)))
     return AnyOf(tuple(shapes)) if len(shapes) > 1 else shapes[0] if shapes else None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import ENDS, ConfigurationError, quote, quote_fault
+from ..errors import ConfigurationError, quote, quote_fault
 from ..plugins import Kind, PluginError, find
 from ..services.context import Outbound
 from ..services.control_plane import ControlPlane
@@ -51,7 +51,7 @@ class Builder:
         """Return an outbound of the file, made when it is first asked for, or note that there is none."""
         if name not in self._tables:
             known = nearest(name, self._tables) if self._tables else "the file has no [outbound.…]"
-            place.fault(f"= {quote(name)} is no outbound: {known} (an address is written tcp://host:port)")
+            place.note(f"= {quote(name)} is no outbound: {known} (an address is written tcp://host:port)")
             return UNREAD
         if name not in self._outbounds:
             self._outbounds[name] = UNREAD  # for one that leads to itself
@@ -67,7 +67,7 @@ class Builder:
     def part(self, kind: Kind, value: Any, place: Place) -> Any:
         """Make the part of a table with ``use``, or note its faults and return UNREAD."""
         if not isinstance(value, Mapping) or "use" not in value:
-            place.fault(f"= {quote(value)} must be a table with use, as in {{ use = {EXAMPLES[kind]!r} }}")
+            place.note(f"= {quote(value)} must be a table with use, as in {{ use = {EXAMPLES[kind]!r} }}")
             return UNREAD
         use = value["use"]
         if not isinstance(use, str):
@@ -79,13 +79,13 @@ class Builder:
             self.mistakes[place / "use"] = str(error)
             return UNREAD
         except ConfigurationError as error:
-            (place / "use").fault(str(error).removeprefix("use "))
+            (place / "use").note(str(error).removeprefix("use "))
             return UNREAD
         arguments = {key: each for key, each in value.items() if key != "use"}
         if isinstance(maker, type) or not isinstance(maker, _PARTS):
             return self.table(maker, arguments, place)
         for key in arguments:
-            (place / key).fault(f"is no key of {name_of(maker)}: it has none")
+            (place / key).note(f"is no key of {name_of(maker)}: it has none")
         return UNREAD if arguments else maker
 
     def table(self, maker: Any, value: Mapping[str, Any], place: Place, given: Mapping[str, Any] | None = None) -> Any:
@@ -102,7 +102,7 @@ class Builder:
         arguments = dict(self._read(maker, known, value, place, made))
         for name, key in known.items():
             if key.required and key.name not in value and name not in made:
-                place.fault(f"needs {name}{_in_short(key.words)}")
+                place.note(f"needs {name}{_in_short(key.words)}")
         if len(self._document) > before or any(each is UNREAD for each in (*arguments.values(), *made.values())):
             return UNREAD
         return self._made(maker, known, arguments | made, place)
@@ -117,9 +117,9 @@ class Builder:
             key = known.get(name)
             if key is None:
                 there = [other.name for other in known.values() if other.shape is not None or other.name in made]
-                (place / name).fault(f"is no key of {name_of(maker)}: {nearest(name, there)}")
+                (place / name).note(f"is no key of {name_of(maker)}: {nearest(name, there)}")
             elif key.shape is None:
-                (place / name).fault("can be given in Python only")
+                (place / name).note("can be given in Python only")
             else:
                 yield name, key.shape.read(each, place / name, self)
 
@@ -133,14 +133,14 @@ class Builder:
                 found = _NAMED.match(str(error))
                 name = "" if found is None or found[1] not in arguments else found[1]
                 if name or not failed:  # without an argument that it refused, a constructor may miss that
-                    (place / name if name else place).fault(f": {error}")
+                    (place / name if name else place).note(f": {error}")
                 failed = True
                 if not name or known[name].required:
                     return UNREAD
                 del arguments[name]
-            except ENDS:
+            except KeyboardInterrupt:
                 raise
-            except BaseException as error:
+            except BaseException as error:  # also a SystemExit
                 self.mistakes[place] = f"{name_of(maker)} failed: {quote_fault(error)}"
                 return UNREAD
             else:

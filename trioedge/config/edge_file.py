@@ -105,22 +105,26 @@ def edges_of(text: str, path: Path, name: str) -> EdgeFile:
     top = Place(document, ())
     for key in tables:
         if key not in TABLES:
-            (top / key).fault(f"is no table of an edge.toml: {nearest(key, TABLES)}")
+            (top / key).note(f"is no table of an edge.toml: {nearest(key, TABLES)}")
     builder = Builder(document, path.parent, _table(tables, "outbound", top))
     process = builder.table(ProcessTable, _table(tables, "process", top), top / "process")
     made = {each: _edge(builder, table, top / "edge" / each) for each, table in _table(tables, "edge", top).items()}
     builder.outbounds()
     if not made and not len(document):
-        top.fault(f"{name} has no edge: write [edge.NAME]")
+        top.note(f"{name} has no edge: write [edge.NAME]")
     if len(document):
         for place, words in builder.mistakes.items():  # so that one run names all
-            place.fault(words)
+            place.note(words)
         raise document.error()
     broken = {
-        each: "; ".join(f"{name}:{document.line(place.path)}: {words}" for place, words in builder.mistakes.items()
-                        if place.path[:2] == ("edge", each) or place.path[0] == "outbound")
-        for each, edge in made.items() if edge is UNREAD
-    }  # fmt: skip
+        each: "; ".join(
+            document.said(place.path, words)
+            for place, words in builder.mistakes.items()
+            if place.path[:2] == ("edge", each) or place.path[0] == "outbound"
+        )
+        for each, edge in made.items()
+        if edge is UNREAD
+    }
     return EdgeFile(path, process, {each: edge for each, edge in made.items() if edge is not UNREAD}, broken, tables)
 
 
@@ -162,7 +166,7 @@ def _table(tables: Mapping[str, Any], key: str, top: Place) -> Mapping[str, Any]
     found = tables.get(key, {})
     if isinstance(found, Mapping):
         return found
-    (top / key).fault(f"= {quote(found)} must be a table, as in [{key}{'' if key == 'process' else '.NAME'}]")
+    (top / key).note(f"= {quote(found)} must be a table, as in [{key}{'' if key == 'process' else '.NAME'}]")
     return {}
 
 

@@ -34,12 +34,15 @@ class Document:
             path = path[:-1]
         return self._lines.get(path, 1)
 
-    def fault(self, path: Path, words: str) -> None:
+    def note(self, path: Path, words: str) -> None:
         """Note a fault; `words` follow the path."""
-        line = self.line(path)
+        self._faults.append((self.line(path), self.said(path, words)))
+
+    def said(self, path: Path, words: str) -> str:
+        """Return a fault in one line: file, line, path, and the words that follow it."""
         where = shown(path)
-        glue = "" if not where or words.startswith((" ", ":", ",")) else " "
-        self._faults.append((line, f"{self.name}:{line}: {where}{glue}{words}"))
+        glue = "" if not where or words.startswith((":", ".")) else " "
+        return f"{self.name}:{self.line(path)}: {where}{glue}{words}"
 
     def __len__(self) -> int:
         """Return the number of faults."""
@@ -66,13 +69,13 @@ class Place:
         """Return the place of a key of this table, or of an entry of this list."""
         return Place(self.document, (*self.path, key))
 
-    def fault(self, words: str) -> None:
+    def note(self, words: str) -> None:
         """Note a fault; `words` follow the path."""
-        self.document.fault(self.path, words)
+        self.document.note(self.path, words)
 
     def refuse(self, value: object, wants: str) -> None:
         """Note that a value is not of the kind that is needed: ``… = 'many' must be a whole number``."""
-        self.fault(f"= {quote(value)} must be {wants}")
+        self.note(f"= {quote(value)} must be {wants}")
 
 
 def shown(path: Path) -> str:

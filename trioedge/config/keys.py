@@ -55,6 +55,8 @@ def keys_of(maker: Any) -> Mapping[str, Key]:
     Args:
         maker: a class, or a function that makes the part.
     """
+    if inspect.unwrap(getattr(maker, "__init__", maker)) is object.__init__:
+        return MappingProxyType({})  # whose signature would be *args, **kwargs
     words = words_of(maker)
     names = vars(sys.modules.get(maker.__module__, sys))
     found = {}

@@ -47,14 +47,14 @@ class ListOf:
             return UNREAD
         try:
             if path.stat().st_size > MAX_LIST_BYTES:
-                place.fault(f"= {quote(str(path))} has more than {MAX_LIST_BYTES:,} bytes")
+                place.note(f"= {quote(str(path))} has more than {MAX_LIST_BYTES:,} bytes")
                 return UNREAD
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            place.fault(f"= {quote(str(path))} cannot be read: {error.strerror}")
+            place.note(f"= {quote(str(path))} cannot be read: {error.strerror}")
             return UNREAD
         except UnicodeDecodeError:
-            place.fault(f"= {quote(str(path))} is no text of UTF-8")
+            place.note(f"= {quote(str(path))} is no text of UTF-8")
             return UNREAD
         return self.make(entry for line in lines if (entry := line.partition("#")[0].strip()))
 

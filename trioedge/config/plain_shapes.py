@@ -7,8 +7,7 @@ from typing import Any, Final
 import attrs
 
 from ..addresses.address import Address
-from ..annotations import reader_of
-from ..arguments import is_number, is_whole_number
+from ..arguments import is_number, is_whole_number, size_fault
 from ..errors import ConfigurationError, quote
 from ..secrets import Secret
 from .faults import Place
@@ -19,7 +18,6 @@ from .shape import UNREAD, Refer, Schema, World
 class Scalar:
     """Text, a number or a flag."""
 
-    kind: type
     wants: str
     type: str
     fits: Callable[[Any], bool]
@@ -28,28 +26,30 @@ class Scalar:
         return self.fits(value)
 
     def read(self, value: Any, place: Place, world: World) -> Any:  # noqa: ARG002 - the shape of shapes
-        try:
-            return reader_of(self.kind).read(value)
-        except ConfigurationError as error:
-            place.fault(str(error).lstrip())
-            return UNREAD
+        if fault := size_fault(value):
+            place.note(fault)
+        elif not self.fits(value) or value != value:  # no nan
+            place.refuse(value, self.wants)
+        else:
+            return value
+        return UNREAD
 
     def schema(self, refer: Refer) -> Schema:  # noqa: ARG002
         return {"type": self.type}
 
 
-TEXT: Final = Scalar(str, "text", "string", lambda value: isinstance(value, str))
+TEXT: Final = Scalar("text", "string", lambda value: isinstance(value, str))
 SCALARS: Final = {
-    bool: Scalar(bool, "true or false", "boolean", lambda value: isinstance(value, bool)),
-    int: Scalar(int, "a whole number", "integer", is_whole_number),
-    float: Scalar(float, "a number", "number", is_number),
+    bool: Scalar("true or false", "boolean", lambda value: isinstance(value, bool)),
+    int: Scalar("a whole number", "integer", is_whole_number),
+    float: Scalar("a number", "number", is_number),
     str: TEXT,
     Address: TEXT,
 }
 
 
 @attrs.frozen
-class Choice:
+class OneOf:
     """One of several values, of which at least one is text."""
 
     values: tuple[Any, ...]
@@ -105,11 +105,11 @@ class PathText:
         return isinstance(value, str)
 
     def read(self, value: Any, place: Place, world: World) -> Any:
+        if not isinstance(value, str) or not value or "\0" in value:
+            place.refuse(value, self.wants)
+            return UNREAD
         text = TEXT.read(value, place, world)
         if text is UNREAD:
-            return UNREAD
-        if not text or "\0" in text:
-            place.refuse(value, "a path")
             return UNREAD
         return world.folder / text
 
@@ -130,11 +130,11 @@ class SecretText:
         if isinstance(value, str) and "://" in value and "@" not in value:
             return TEXT.read(value, place, world)
         if not isinstance(value, Mapping):
-            place.fault(f"is {self.wants}")  # the value may be one, so it is not quoted
+            place.note(f"is {self.wants}")  # the value may be one, so it is not quoted
             return UNREAD
         for key, each in value.items():
             if key not in ("file", "env"):
-                place.fault(f"has no key {quote(key)}: it is {self.wants}")
+                place.note(f"has no key {quote(key)}: it is {self.wants}")
                 return UNREAD
             if not isinstance(each, str):
                 (place / key).refuse(each, "text")
@@ -144,7 +144,7 @@ class SecretText:
             secret = Secret(file=None if file is None else world.folder / file, env=value.get("env"))
             secret.read()
         except ConfigurationError as error:
-            place.fault(f": {error}")
+            place.note(f": {error}")
             return UNREAD
         return secret
 

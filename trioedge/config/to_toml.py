@@ -19,35 +19,34 @@ from ..session.handshake import Handshake
 from ..session.kinds import name_of
 from ..session.stage import Decision, Recipe
 from .keys import keys_of
-from .nested_shapes import OutboundName
+from .nested_shapes import AnyOf, OutboundName, TableOf
 from .plain_shapes import SecretText
 from .shape import Shape
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _STAGES: Final = (Decision, Handshake, Recipe)
 
-_APART: Final = ("listen", "stages", "endpoint", "control", "observers", "outbounds")
+_APART: Final = ("name", "listen", "stages", "endpoint", "control", "observers", "outbounds")
 """Arguments of an edge that are written in a place of their own."""
 
 
-def toml_of(edge: Edge, name: str = "edge") -> str:
-    """Return the text of a file that makes the same edge.
+def toml_of(edge: Edge) -> str:
+    """Return the text of a file that makes the same edge; its table has the edge's name, or ``edge``.
 
     Args:
         edge: any edge.
-        name: of its table.
 
     Raises:
         EdgeFileError: parts of it can be said in Python only; it names each of them.
     """
-    return _Writer(edge, name).text()
+    return _Writer(edge).text()
 
 
 class _Writer:
     """The text of one edge."""
 
-    def __init__(self, edge: Edge, name: str) -> None:
-        self._edge, self._name = edge, name
+    def __init__(self, edge: Edge) -> None:
+        self._edge, self._name = edge, edge.description.name or "edge"
         self._faults: list[str] = []
         self._outbounds: dict[int, tuple[str, Any]] = {}  # by identity, because one may be in several places
         for each, outbound in edge.outbounds.items():
@@ -60,8 +59,6 @@ class _Writer:
         defaults = keys_of(Edge)
         for field in [each for each in defaults if each not in _APART]:
             value = getattr(edge if hasattr(edge, field) else edge.description, field)
-            if field == "name":
-                value = edge.description.name
             if value != defaults[field].default:
                 lines.append(f"{field} = {self._value(value, defaults[field].shape, field)}")
         if edge.outbounds:
@@ -116,7 +113,7 @@ class _Writer:
             case bool() | int() | float() | str():
                 return "inf" if value == float("inf") else _json(value)
             case bytes():
-                return _json(f'b"{repr(value)[2:-1]}"' if b'"' not in value else repr(value))
+                return _json(repr(value))
             case os.PathLike():
                 return _json(os.fspath(value))
             case Address():
@@ -126,7 +123,7 @@ class _Writer:
                 return _inline(items)
             case _ if self._leads_out(value, shape):
                 return _json(self._outbound(value))
-        if isinstance(value, _STAGES):
+        if isinstance(value, _STAGES) and not _is_table(value, shape):
             return self._part(Kind.STAGE, value, where)
         if _given_to(value) is not None:
             return _inline(self._given(value, where))
@@ -136,11 +133,10 @@ class _Writer:
         return ""
 
     def _mapped(self, key: Any) -> str:
-        return _key(f'b"{repr(key)[2:-1]}"' if isinstance(key, bytes) else str(key))
+        return _key(repr(key) if isinstance(key, bytes) else str(key))
 
     def _leads_out(self, value: object, shape: Shape | None) -> bool:
-        shapes: Collection[Any] = getattr(shape, "shapes", (shape,))
-        return any(isinstance(each, OutboundName) for each in shapes) and not isinstance(value, str)
+        return any(isinstance(each, OutboundName) for each in _members(shape)) and not isinstance(value, str)
 
     def _outbound(self, value: object) -> str:
         """Return the name of an outbound, which gets a table of its own."""
@@ -179,6 +175,14 @@ def _given_to(part: object) -> Mapping[str, Any] | None:
         return None
     kept = {name: own[each] for name in keys_of(made_by) for each in (name, f"_{name}") if each in own}
     return kept if kept.keys() >= keys_of(made_by).keys() else None
+
+
+def _members(shape: Shape | None) -> Collection[Shape | None]:
+    return shape.shapes if isinstance(shape, AnyOf) else (shape,)
+
+
+def _is_table(value: object, shape: Shape | None) -> bool:
+    return any(isinstance(each, TableOf) and each.maker is type(value) for each in _members(shape))
 
 
 def _same(value: object, default: object) -> bool:

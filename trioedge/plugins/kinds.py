@@ -33,6 +33,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = MappingProxyType(
     {
         Kind.STAGE: {
             "identify": "trioedge.stages.identify:Identify",
+            "identify-by-sni": "trioedge.stages.identify:IdentifyBySni",
             "source-match": "trioedge.stages.source_match:SourceMatch",
             "session-gate": "trioedge.stages.session_gate:SessionGate",
             "concurrency-limit": "trioedge.stages.concurrency_limit:ConcurrencyLimit",
@@ -59,9 +60,8 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = MappingProxyType(
         Kind.CONTROL: {
             "file": "trioedge.control.file:FileControl",
             "http": "trioedge.control.http:HttpControl",
-            "memory": "trioedge.control.memory:MemoryControl",
         },
         Kind.OBSERVER: {},
     }
 )
-"""The parts that ship, by kind and name."""
+"""The parts that ship, by kind and name. A MemoryControl is not among them, because a program calls its methods."""

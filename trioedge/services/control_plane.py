@@ -1,16 +1,18 @@
 """The protocols between an edge and its control plane."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import attrs
-import trio
 
 from ..errors import EdgeError
 from .device_rules import DeviceRules
 from .report import Report
 from .snapshot import Plan, Snapshot
 from .stage_keys import StageKeys
+
+if TYPE_CHECKING:
+    import trio
 
 _NOTHING: Final = Plan()
 
@@ -142,7 +144,7 @@ class Link(Protocol):
 class ControlPlane(Protocol):
     """Names the services of an edge and their settings."""
 
-    async def run(self, link: Link, /, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, link: Link, /, *, task_status: "trio.TaskStatus[None]") -> None:
         """Apply snapshots as they come, until cancelled.
 
         Call `task_status.started()` after the first good snapshot: the edge accepts no session before.
@@ -167,6 +169,21 @@ class TakesReports(Protocol):
 
     async def report(self, report: Report, /) -> None:
         """Store a report, and return once it is safe. After an exception the same totals are reported again."""
+
+
+@runtime_checkable
+class NamesUsers(Protocol):
+    """A control plane whose users log in with other names than those of their services.
+
+    A handshake with ``auth="services"`` asks it for the service of a user, and checks the password against that of the
+    service. Without these names the user is the name of the service.
+    """
+
+    def service_of(self, user: str, /) -> str | None:
+        """Return the name of a user's service, from memory; None for an unknown user. It must not wait.
+
+        An exception costs the session of the client that logs in.
+        """
 
 
 @runtime_checkable

@@ -24,7 +24,7 @@ class IdleTimeout(Fixed):
         """Set the limits.
 
         Args:
-            seconds: without a byte in either direction, above 0; infinity for no limit. Noticed at most 0.05 s late.
+            seconds: without a byte in either direction, above 0; infinity for no limit. Noticed up to 0.05 s late.
             half_closed_seconds: the same once one side has finished sending. None for 60, or `seconds` if that is less.
 
         Raises:

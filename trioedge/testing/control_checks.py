@@ -14,6 +14,7 @@ from ..services.control_plane import (
     ControlPlane,
     DeviceVerdict,
     FollowsDevices,
+    NamesUsers,
     Reloads,
     SnapshotError,
     TakesReports,
@@ -35,7 +36,7 @@ from .leaks import Baseline, leaving_nothing
 END_SECONDS: Final = 1.0
 """How long a cancelled control plane may take to end."""
 
-_METHODS: Final = {"run": 1, "check_device": 2, "report": 1, "reload": 0, "came": 2, "went": 2}
+_METHODS: Final = {"run": 1, "check_device": 2, "report": 1, "reload": 0, "came": 2, "went": 2, "service_of": 1}
 """The methods that a control plane may have, and how many arguments each takes."""
 
 _WAITING: Final = ("run", "check_device", "report")
@@ -167,6 +168,8 @@ class _ControlCheck:
             await self._is_asked(service)
             await self._takes_reports(service)
             self._follows(service)
+            if isinstance(self._control, NamesUsers):
+                self._plain("service_of", self._control.service_of, "an unknown user")
             if isinstance(self._control, Reloads):
                 self._plain("reload", self._control.reload)
             for _ in range(10):

@@ -51,7 +51,8 @@ def check_plugin(
     `ConfigurationError`. To make it starts nothing. Its ``repr`` begins with the name of its class. Its worker starts,
     and ends within a second of a cancel. Then comes the check of its kind, such as :func:`check_decision`.
 
-    Call it in a plain ``def``: it runs Trio itself, under a fake clock; outbounds and control planes under the real one.
+    Call it in a plain ``def``: it runs Trio itself, under a fake clock; for outbounds and control planes under the
+    real one.
 
     Args:
         name: what ``use`` says.

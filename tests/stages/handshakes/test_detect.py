@@ -162,7 +162,7 @@ def test_an_empty_list_goes_on_as_the_chain_says() -> None:
 def test_decisions_run_in_their_place() -> None:
     seen: list[str] = []
 
-    def noting(word: str) -> object:
+    def noting(word: str) -> Any:
         @te.decision
         def note(session: te.Session) -> te.Verdict:
             seen.append(f"{word} {session.destination}")

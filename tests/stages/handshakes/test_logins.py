@@ -15,8 +15,9 @@ from trioedge.testing import make_context, make_session
 class Memory:
     """A context that has some logins in memory, and is asked for the others."""
 
-    def __init__(self, known: dict[tuple[str, str], bool]) -> None:
+    def __init__(self, known: dict[tuple[str, str], bool], control: object = None) -> None:
         self._known = known
+        self.control = control
 
     def recall(self, user: str, password: str) -> bool | None:
         return self._known.get((user, password))
@@ -26,10 +27,10 @@ class Memory:
 
 
 def ask(
-    auth: Any, found: object = None, known: dict[tuple[str, str], bool] | None = None
+    auth: Any, found: object = None, known: dict[tuple[str, str], bool] | None = None, control: object = None
 ) -> tuple[Any, te.Session, Any]:
     """Check the login of alice: the verdict, the session, and the question that was asked in a task."""
-    login = open_login(auth, cast(te.EdgeContext, Memory(known or {})))
+    login = open_login(auth, cast(te.EdgeContext, Memory(known or {}, control)))
     assert login is not None
     session, asked = make_session(service="before"), None
     steps = login(session, "alice", "secret")
@@ -54,6 +55,28 @@ def test_a_login_that_memory_does_not_know_is_verified_in_a_task(right: bool, ve
     assert isinstance(asked, Background)
     assert cast(Any, asked.function).__func__ is Memory.verify
     assert asked.args == ("alice", "secret", session)
+
+
+class Panel:
+    """A control plane that knows alice by a number."""
+
+    def __init__(self, **users: str) -> None:
+        self._users = users
+
+    def service_of(self, user: str, /) -> str | None:
+        return self._users.get(user)
+
+
+def test_the_control_plane_names_the_service_of_a_user() -> None:
+    found, session, asked = ask("services", known={("7", "secret"): True}, control=Panel(alice="7"))
+    assert (found, session.service.name, asked) == (te.CONTINUE, "7", None)
+    found, session, asked = ask("services", found=True, control=Panel(alice="7"))
+    assert (found, session.service.name, asked.args) == (te.CONTINUE, "7", ("7", "secret", session))
+
+
+def test_a_user_whom_the_control_plane_does_not_know_is_asked_for_like_one_without_a_service() -> None:
+    found, session, asked = ask("services", found=False, known={("alice", "secret"): True}, control=Panel(bob="alice"))
+    assert (found, session.service.name, asked.args) == (WRONG, "before", ("", "secret", session))
 
 
 def test_a_refusal_tells_neither_user_nor_password() -> None:

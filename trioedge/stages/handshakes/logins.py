@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ...arguments import binds, is_async
 from ...errors import ConfigurationError, quote
+from ...services.control_plane import NamesUsers
 from ...session.handshake import Background, Steps
 from ...session.kinds import name_of
 from ...session.session import Session
@@ -20,6 +21,9 @@ is awaited in a task."""
 
 Login: TypeAlias = Callable[[Session, str, str], Steps]
 """The steps of a handshake that check a user and a password: ``yield from login(session, user, password)``."""
+
+NO_SERVICE: Final = ""
+"""The service of an unknown user; no service has this name."""
 
 WRONG: Final = Reject(Reason.CREDENTIALS, "unknown user or wrong password")
 
@@ -56,18 +60,22 @@ def text_of(data: bytes) -> str:
 
 
 def _by_services(context: "EdgeContext") -> Login:
-    """Check against the password of the service that has the user's name; the session then belongs to it.
+    """Check against the password of the user's service; the session then belongs to it.
 
-    An unknown service takes as long as a wrong password, and has the same answer.
+    The service has the user's name, or the one that the control plane knows. An unknown service takes as long as a
+    wrong password, and has the same answer.
     """
+    control = context.control
+    service_of = control.service_of if isinstance(control, NamesUsers) else None
 
     def login(session: Session, user: str, password: str) -> Steps:
-        right = context.recall(user, password)
+        name = user if service_of is None else service_of(user) or NO_SERVICE
+        right = context.recall(name, password)
         if right is None:
-            right = yield Background(context.verify, user, password, session)
+            right = yield Background(context.verify, name, password, session)
         if not right:
             return WRONG
-        session.service = user
+        session.service = name
         return CONTINUE
 
     return login

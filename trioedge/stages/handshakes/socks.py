@@ -76,10 +76,10 @@ class Socks(Fixed):
         """Say who may come, and when a client hears that it is connected.
 
         Args:
-            auth: None for no login. ``"services"``: the user is the name of a service, the password is that of its
-                credentials, and the session is the service's. Or a function ``(session, user, password)`` that returns
-                True, False or a :class:`Reject`: a plain one answers from memory, an async one is awaited in a task.
-                With a login SOCKS 4 is refused, which has no password.
+            auth: None for no login. ``"services"``: the user is the name of a service, or one whose service the control
+                plane knows; the password is that of its credentials, and the session is the service's. Or a function
+                ``(session, user, password)`` that returns True, False or a :class:`Reject`: a plain one answers from
+                memory, an async one is awaited in a task. With a login SOCKS 4 is refused, which has no password.
             answer: ``after_connect`` tells how the connect ended. ``at_once`` grants every good request before the
                 rest of the chain runs, so that a later handshake can read what the client sends next; a refusal is
                 then a closed connection.

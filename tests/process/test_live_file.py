@@ -1,0 +1,109 @@
+"""A file beside a process that serves it, under a fake clock."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+from trioedge.config.edge_file import read_edge_file
+from trioedge.process.live_file import LiveFile
+
+TEXT = """
+[process]
+log_level = "info"
+[edge.a]
+listen = "tcp://127.0.0.1:0"
+stages = [{ use = "session-gate", rate = 5 }]
+endpoint = { use = "forward", to = "tcp://127.0.0.1:1" }
+"""
+
+
+class Served:
+    """A file that is served, with the log levels that were set."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_text(TEXT)
+        self.levels: list[str] = []
+        self.live = LiveFile(read_edge_file(path), self.levels.append)
+
+    async def write(self, text: str) -> list[Any]:
+        """Replace the file, and give the lines that are logged within some seconds."""
+        with capture_logs() as logs:
+            other = self.path.with_suffix(".new")
+            other.write_text(text)
+            other.rename(self.path)
+            await trio.sleep(5)
+        return logs
+
+
+@pytest.fixture
+async def served(tmp_path: Path, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> Served:
+    served = Served(tmp_path / "edge.toml")
+    nursery.start_soon(served.live.run)
+    await trio.testing.wait_all_tasks_blocked()
+    return served
+
+
+async def test_the_log_level_is_applied(served: Served) -> None:
+    (line,) = await served.write(TEXT.replace('"info"', '"debug"'))
+    assert (line["event"], line["level"], served.levels) == ("log level changed", "debug", ["debug"])
+    (line,) = await served.write(TEXT)
+    assert served.levels == ["debug", "info"]
+
+
+async def test_a_key_that_needs_a_restart_is_named_and_not_applied(served: Served) -> None:
+    changed = TEXT.replace("rate = 5", "rate = 6").replace('"info"', '"error"').replace("0.1:0", "0.1:9")
+    level, restart = await served.write(changed)
+    assert level["level"] == "error"
+    assert restart["event"] == "edge file: these keys need a restart, and are not applied"
+    assert restart["keys"] == ["edge.a.listen", "edge.a.stages[0].rate"]
+    again = await served.write(changed.replace('"error"', '"warning"'))
+    assert [line.get("keys") for line in again] == [None, ["edge.a.listen", "edge.a.stages[0].rate"]]
+    assert [line.get("keys") for line in await served.write(TEXT)] == [None]  # as it is served
+
+
+@pytest.mark.parametrize("bad", ["rate = 0", "rat = 5", "rate = "])
+async def test_a_bad_file_changes_nothing(served: Served, bad: str) -> None:
+    (line,) = await served.write(TEXT.replace("rate = 5", bad).replace('"info"', '"debug"'))
+    assert (line["event"], line["log_level"]) == ("edge file has faults, and changes nothing", "error")
+    assert len(line["faults"]) == 1
+    assert line["faults"][0].startswith(str(served.path))
+    assert served.levels == []
+    (line,) = await served.write(TEXT.replace('"info"', '"debug"'))
+    assert served.levels == ["debug"]
+
+
+async def test_a_file_that_is_gone_changes_nothing_and_may_come_back(served: Served) -> None:
+    with capture_logs() as logs:
+        served.path.unlink()
+        await trio.sleep(5)
+    assert [line["event"] for line in logs] == ["edge file is gone, and changes nothing"]
+    assert [line["event"] for line in await served.write(TEXT.replace('"info"', '"debug"'))] == ["log level changed"]
+
+
+async def test_a_reload_of_an_unchanged_file_says_so(served: Served) -> None:
+    with capture_logs() as logs:
+        served.live.reload()
+        await trio.sleep(5)
+    assert [line["event"] for line in logs] == ["edge file is unchanged"]
+
+
+def cancelled_after(seconds: float) -> Callable[[Path], None]:
+    async def main(path: Path) -> None:
+        served = Served(path)
+        with trio.move_on_after(seconds) as scope:
+            served.live.reload()
+            await served.live.run()
+        assert scope.cancelled_caught
+
+    return lambda path: trio.run(main, path, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.55, 1.0, 100.0])
+def test_a_cancel_ends_it_whenever_it_comes(tmp_path: Path, seconds: float) -> None:
+    cancelled_after(seconds)(tmp_path / "edge.toml")
