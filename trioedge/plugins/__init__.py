@@ -15,6 +15,7 @@ from .installed import Plugin as Plugin
 from .installed import installed as installed
 from .kinds import BUILT_IN as BUILT_IN
 from .kinds import GROUPS as GROUPS
+from .kinds import PLUGIN_NAME as PLUGIN_NAME
 from .kinds import Kind as Kind
 from .loading import PLUGIN_API as PLUGIN_API
 from .loading import PluginError as PluginError

@@ -1,9 +1,13 @@
 """The kinds of parts that a plugin may be, their groups of entry points, and the names of the parts that ship."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+PLUGIN_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+"""The name of a plugin: lower-case letters, digits and hyphens, a letter first."""
 
 
 class Kind(StrEnum):

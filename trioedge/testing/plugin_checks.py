@@ -1,6 +1,5 @@
 """The check of a plugin: its package, its arguments and their words, its life in an edge, and the check of its kind."""
 
-import re
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -16,7 +15,7 @@ from ..control.memory import MemoryControl
 from ..edge import Edge
 from ..endpoints.forward import Forward
 from ..errors import ConfigurationError, quote, quote_fault
-from ..plugins import Kind, Plugin, PluginError, find, installed, is_part, load
+from ..plugins import PLUGIN_NAME, Kind, Plugin, PluginError, find, installed, is_part, load
 from ..plugins.installed import normalised
 from ..services.policy import Policy
 from ..session.kinds import DECISION, HANDSHAKE, facts_of, kind_of, name_of
@@ -36,8 +35,6 @@ PATIENCE: Final = 1.0
 THREADS_SECONDS: Final = 0.5
 """How long the fake clock waits for a worker's threads before it jumps."""
 
-NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
-"""The name of a plugin: lower-case letters, digits and hyphens."""
 
 _ANYWHERE: Final = "tcp://127.0.0.1:0"
 _NO_MORE: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -112,7 +109,7 @@ def check_package(plugin: Plugin) -> Any:
         AssertionError: names the promise that it broke.
     """
     name = f"{plugin}: its name {quote(plugin.name)}"
-    assert NAME.fullmatch(plugin.name), f"{name} must be lower-case letters, digits and hyphens, a letter first"
+    assert PLUGIN_NAME.fullmatch(plugin.name), f"{name} must be lower-case letters, digits and hyphens, a letter first"
     try:
         maker = load(plugin)
     except PluginError as error:
