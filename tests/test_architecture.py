@@ -40,7 +40,7 @@ PURE = {"errors", "arguments", "annotations", "structures", "addresses", "sessio
 """Folders in which nothing may wait."""
 
 WAITS = {
-    "services": {"apply", "applying.effects", "context", "control_plane", "passwords"},
+    "services": {"apply", "applying.effects", "context", "control_plane", "passwords", "terms.keeper"},
     "stages": {
         "devices.device_limit", "devices.live_device_limit", "devices.checks", "handshakes.tls",
         "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
