@@ -9,9 +9,7 @@ from ...plugins import GROUPS, Kind
 from .skeleton import TEMPLATES, check_name, filled, module_name, summary_of, write
 from .trial import environment, has_pytest, try_out
 
-PluginKind: TypeAlias = Literal[
-    "decision", "handshake", "middleware", "endpoint", "outbound", "control", "observer"
-]
+PluginKind: TypeAlias = Literal["decision", "handshake", "middleware", "endpoint", "outbound", "control", "observer"]
 
 KINDS: Final[dict[PluginKind, Kind]] = {
     "decision": Kind.STAGE, "handshake": Kind.STAGE, "middleware": Kind.STAGE, "endpoint": Kind.ENDPOINT,
