@@ -71,6 +71,7 @@ BARS = (
     Bar("the same, all changed, longest hold of the loop", "snapshot_all_stall_ms", 5, 2, unit="ms"),
     Bar("evict 8,000 sessions, longest hold of the loop", "crowd_stall_ms", 5, 2, unit="ms"),
     Bar("`trioedge check`, to an import of trio", "check_ratio", 2.0, 1.5),
+    Bar("`trioedge check edge.toml`, 400 distributions installed, to an import of trio", "check_file_ratio", 2.0, 1.6),
     Bar("round trip p50 among idle sessions, to alone", "idle_rtt_ratio", 1.3, 1.05),
     Bar("evict 3 of many, to 3 of few", "evict_ratio", 1.5, 1.1),
     Bar("the same, sessions still connecting", "evict_connecting_ratio", 1.5, 1.1),
