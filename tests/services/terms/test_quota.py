@@ -79,7 +79,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("said", "then", "bytes_", "used"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("said", "then", "bytes_", "used"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_a_value_corrects_the_count(said: int, then: int, bytes_: tuple[int, ...], used: int) -> None:
     safe, last, sent, since = bytes_
     counted = Counted(said)
