@@ -11,7 +11,6 @@ from trioedge.services.terms.fields import (
     used_fault,
 )
 
-
 READERS: dict[str, Any] = {
     "quota_bytes": read_quota_bytes,
     "quota_used": read_quota_used,
