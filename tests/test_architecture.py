@@ -40,7 +40,7 @@ PURE = {"errors", "arguments", "annotations", "structures", "addresses", "sessio
 """Folders in which nothing may wait."""
 
 WAITS = {
-    "services": {"apply", "applying.effects", "context", "linking.edge_link", "passwords"},
+    "services": {"apply", "applying.effects", "context", "linking.edge_link", "passwords", "terms.keeper"},
     "stages": {
         "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "handshakes.tls",
         "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",

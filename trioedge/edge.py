@@ -1,6 +1,7 @@
 """The edge: its description, and its face while it serves."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import trio
@@ -137,7 +138,10 @@ class Edge(EdgeFace):
         return await _serve(self, self.listen, Direct(), task_status)
 
 
-async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus[Edge]) -> int:
+async def _serve(
+    edge: Edge, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus[Edge],
+    wall_clock: Callable[[], float] = time.time,
+) -> int:  # fmt: skip
     """Bind the addresses and make a run of the edge; whatever happens, they are closed afterwards."""
     if edge._serving:
         raise RuntimeError("this edge is serving already")
@@ -152,7 +156,13 @@ async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_st
         for each in bound:
             listeners.append(Listener(each))  # noqa: PERF401 - one may raise
         run = edge._run = Run(
-            edge.description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log
+            edge.description,
+            edge.phase,
+            edge.snapshots,
+            listeners,
+            edge.drain_seconds,
+            edge.access_log,
+            wall_clock,
         )
         workers = []
         if (address := edge.description.admin_address()) is not None:
@@ -171,9 +181,10 @@ async def rehearse(
 ) -> int:
     """Serve as :meth:`Edge.serve` does, but listen nowhere and connect through `outbound`.
 
-    For `trioedge.testing`, which brings the clients: :func:`admit`.
+    For `trioedge.testing`, which brings the clients: :func:`admit`. Services expire by Trio's clock.
     """
-    return await _serve(edge, [], outbound, task_status)
+    since = time.time() - trio.current_time()
+    return await _serve(edge, [], outbound, task_status, lambda: since + trio.current_time())
 
 
 def admit(edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:

@@ -6,12 +6,14 @@ Names end in their unit. Every function returns `{metric: value}` of one measure
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench.plan import Measure, Plan
@@ -19,6 +21,9 @@ from tests.bench.processes import ROOT, pinned, python
 from tests.bench.programs import Running
 
 Values = dict[str, float]
+
+DISTRIBUTIONS = 400
+"""Packages that are installed where an edge.toml is checked."""
 
 SETTLE_SECONDS = 0.3
 """Before memory is read: a proxy may finish what the last session began."""
@@ -110,24 +115,47 @@ def decisions(plan: Plan) -> Values:
 
 
 def startup(plan: Plan) -> Values:
-    """Wall time of `trioedge check` on an edge, and of an interpreter that imports trio, one after the other.
+    """Wall time of `trioedge check` on an edge in Python and in TOML, and of an interpreter that imports trio, in turn.
+
+    The edge.toml is checked where 400 distributions are installed.
 
     Both read byte code from a cache, as they do where they are installed, also if the environment forbids to write it.
     """
     target = str(ROOT / "examples" / "first_edge.py")
-    took = [(_wall(python("trioedge", "check", target), plan), _wall([sys.executable, "-c", "import trio"], plan))
-            for _ in range(plan.startup_turns)]  # fmt: skip
-    check, trio = ([each[side] for each in took] for side in (0, 1))
+    file = str(ROOT / "examples" / "redis_edge.toml")
+    with TemporaryDirectory() as folder:
+        crowded = _distributions(Path(folder))
+        took = [
+            (
+                _wall(python("trioedge", "check", target), plan),
+                _wall([sys.executable, "-c", "import trio"], plan),
+                _wall(python("trioedge", "check", file), plan, PYTHONPATH=crowded),
+            )
+            for _ in range(plan.startup_turns)
+        ]
+    check, trio, check_file = ([each[side] for each in took] for side in (0, 1, 2))
     return {
         "check_ms": 1e3 * statistics.median(check),
         "import_trio_ms": 1e3 * statistics.median(trio),
-        "check_ratio": statistics.median(one / other for one, other in took),
+        "check_ratio": statistics.median(one / other for one, other, _ in took),
+        "check_file_ms": 1e3 * statistics.median(check_file),
+        "check_file_ratio": statistics.median(one / other for _, other, one in took),
     }
 
 
-def _wall(command: list[str], plan: Plan) -> float:
+def _distributions(folder: Path) -> str:
+    """Make a path with some hundred installed packages, as a machine with many tools has."""
+    for number in range(DISTRIBUTIONS):
+        info = folder / f"package_{number}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: package-{number}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[console_scripts]\ntool-{number} = package_{number}:main\n")
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _wall(command: list[str], plan: Plan, **env: str) -> float:
     began = time.monotonic()
-    with pinned(command, plan.core, env={"PYTHONDONTWRITEBYTECODE": ""}) as child:
+    with pinned(command, plan.core, env={"PYTHONDONTWRITEBYTECODE": "", **env}) as child:
         if child.wait(30):
             raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
     return time.monotonic() - began

@@ -55,6 +55,8 @@ PEERS = {
         Peer("trioedge", "trioedge", _edge("forward"), no_module("trioedge")),
         Peer("trioedge-preconnect", "trioedge, preconnected", _edge("preconnect"), no_module("trioedge")),
         Peer("trioedge-middleware", "trioedge, a middleware", _edge("middleware"), no_module("trioedge")),
+        Peer("trioedge-observed", "trioedge, an observer that sleeps", _edge("observed"), no_module("trioedge")),
+        Peer("trioedge-toml", "trioedge, from an edge.toml", _edge("from-toml"), no_module("trioedge")),
         Peer("trioedge-wrapped", "trioedge, a wrapped stream", _edge("wrapped"), no_module("trioedge")),
         Peer("trioedge-refuse", "trioedge", _edge("refuse"), no_module("trioedge")),
         *PROTOCOL_PEERS,

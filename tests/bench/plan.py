@@ -50,7 +50,7 @@ TLS = ("haproxy-tls", "trioedge-tls")
 
 CONTESTANTS: dict[Measure, tuple[str, ...]] = {
     "rtt": (*PLAIN, "trioedge-wrapped"),
-    "connect": (*WITH_LIMITS, "trioedge-middleware"),
+    "connect": (*WITH_LIMITS, "trioedge-middleware", "trioedge-observed", "trioedge-toml"),
     "sessions": WITH_LIMITS,
     "refusals": ("haproxy-refuse", "trioedge-refuse"),
     "bulk": PLAIN,

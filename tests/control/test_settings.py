@@ -29,6 +29,9 @@ GOOD: dict[str, Any] = {
     "max_sessions": 1_000,
     "down_rate": "10 MB/s",
     "up_rate": 1e6,
+    "quota_bytes": "50 GB",
+    "quota_used": 3,
+    "expires_at": "2027-01-31T00:00:00Z",
     "device_limit": 3,
     "device_handover": "hold",
     "device_hold_seconds": 0,
@@ -42,6 +45,10 @@ GOOD: dict[str, Any] = {
     "preconnect": 4,
     "password_hash": None,
 }
+
+
+NO_BYTES = "must be a whole number of bytes, or text such as '50 GB', '50 GiB'"
+ZONELESS = "says no time zone: write it whole, as in '2027-01-31T12:00:00Z'"
 
 
 def faults_of(**table: Any) -> list[str]:
@@ -59,6 +66,9 @@ def test_every_key_is_read() -> None:
         max_sessions=1_000,
         down_rate=10_000_000.0,
         up_rate=1e6,
+        quota_bytes=50_000_000_000,
+        quota_used=3,
+        expires_at=1_801_353_600,
         device_limit=3,
         device_handover=Handover.HOLD,
         device_hold_seconds=0,
@@ -105,6 +115,11 @@ def test_a_password_hash_goes_into_the_credentials(monkeypatch: pytest.MonkeyPat
         ({"max_sessions": True}, "max_sessions = True must be a whole number of at least 1, or 'unlimited'"),
         ({"up_rate": 0}, "up_rate = 0 must be a number of at least 1"),
         ({"up_rate": -(10**400)}, "up_rate has more than 64 bits"),
+        ({"quota_bytes": "5 G"}, f"quota_bytes = '5 G' {NO_BYTES}"),
+        ({"quota_bytes": 0}, "quota_bytes = 0 must be a whole number of at least 1"),
+        ({"quota_used": None}, "quota_used = None must be a whole number of at least 0"),
+        ({"expires_at": "2027-01-31 12:00:00"}, f"expires_at = '2027-01-31 12:00:00' {ZONELESS}"),
+        ({"expires_at": 0}, "expires_at = 0 is 1970: leave it out for a service that never expires"),
         ({"device_handover": "kick"}, "device_handover = 'kick' must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"device_handover": ["hold"]}, "device_handover = ['hold'] must be 'reject_new' or 'evict_oldest' or 'hold'"),
         ({"device_hold_seconds": -1}, "device_hold_seconds = -1 must be a number of at least 0"),
@@ -205,6 +220,7 @@ no_number = st.text(max_size=3) | st.booleans() | st.lists(st.integers(), max_si
 no_count = no_number | st.integers(-3, 0) | st.floats(0, 9)
 no_choice = st.text(max_size=3) | st.lists(st.just("hold"), max_size=2) | huge
 no_entries = st.text(max_size=3) | st.none() | huge | st.lists(st.integers() | st.none(), min_size=1, max_size=3)
+no_bytes = st.sampled_from(["", "10 Mb", "fast", math.nan, 1.5, True, [1], 2**64])
 no_rate = st.sampled_from(["", "10 MB", "fast", 0, -1, math.nan, math.inf, True, [1], 2**64])
 BAD: dict[str, st.SearchStrategy[Any]] = {
     "enabled": st.none() | st.integers() | st.text(max_size=3) | huge,
@@ -213,6 +229,9 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "max_sessions": no_count,
     "down_rate": no_rate,
     "up_rate": no_rate,
+    "quota_bytes": no_bytes | st.integers(max_value=0),
+    "quota_used": no_bytes | st.integers(max_value=-1) | st.none(),
+    "expires_at": st.text(max_size=3) | st.just("2027-01-31") | st.floats(max_value=0) | st.just(1e13) | st.booleans(),
     "device_limit": no_count,
     "device_handover": no_choice,
     "device_hold_seconds": no_number | st.floats(max_value=-0.1),
@@ -326,13 +345,14 @@ def test_the_order_of_tables_is_no_difference() -> None:
 
 def test_faults_of_a_table_are_found_beside_all_others() -> None:
     table = {
-        "hours": {"sinse": 8, "until": "18"}, "session_rate": 0, "outbund": "x", "quota": {"a": 1}, "daily_quota": 3,
+        "hours": {"sinse": 8, "until": "18"}, "session_rate": 0, "outbund": "x", "dayly_quota": {"a": 1},
+        "daily_quota": 3,
     }  # fmt: skip
     settings, faults = read_settings(table, "services.shop", STAGE_KEYS)
     assert settings == Settings()
     assert faults == [
         f"services.shop has no key 'outbund' (did you mean outbound?): there are {', '.join(KEYS)}, hours, daily_quota",
-        "services.shop has no table 'quota' (did you mean daily_quota?): stages read hours, daily_quota",
+        "services.shop has no table 'dayly_quota' (did you mean daily_quota?): stages read hours, daily_quota",
         "services.shop.hours has no key 'sinse' (did you mean since?): there are since, until",
         "services.shop.hours.until = '18' must be a whole number",
         "services.shop.daily_quota = 3 must be a table",

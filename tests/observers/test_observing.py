@@ -145,6 +145,20 @@ async def test_an_access_log_alone_records_no_starts(autojump_clock: MockClock) 
         assert (edge._run._log.starts.total, edge._run._log.ends.total) == (0, 1)
 
 
+class Off:
+    def open(self, context: te.EdgeContext) -> None: ...
+
+
+async def test_an_observer_that_is_off_costs_nothing_and_the_log_says_so(autojump_clock: MockClock) -> None:
+    edge = observed(Off())
+    with capture_logs() as logs:
+        async with open_edge(edge) as world:
+            await talk(world)
+            assert edge._run is not None
+            assert (edge._run._log.starts.read, edge._run._log.ends.read) == (False, False)
+    assert [entry["observer"] for entry in logs if entry["event"] == "observer is off"] == ["Off"]
+
+
 class Recipe:
     """A recipe that notes the life of its live observers."""
 

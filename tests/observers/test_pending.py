@@ -1,4 +1,5 @@
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,16 @@ from trioedge.telemetry.records import CAPACITY
 from trioedge.telemetry.starts import Starts
 from trioedge.testing import make_session
 
+T = TypeVar("T")
+
+
+def finished(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
 
 class World:
     """The queues of an edge, an observer's pending records, and how often it was woken."""
@@ -26,8 +37,11 @@ class World:
     def _wake(self) -> None:
         self.woken += 1
 
+    def try_take(self) -> te.Batch | None:
+        return finished(self.pending.take(5.0))
+
     def take(self) -> te.Batch:
-        batch = self.pending.take(5.0)
+        batch = self.try_take()
         assert batch is not None
         return batch
 
@@ -53,11 +67,11 @@ def test_a_batch_has_what_was_accepted_and_what_ended_in_order_and_the_names_of_
     assert [start.id for start in batch.accepted] == [session.id for session in sessions]
     assert [(end.id, end.refused) for end in batch.ended] == [(sessions[1].id, False), (sessions[0].id, True)]
     assert (batch.stages, batch.offset, batch.lost, batch.changes) == (("first", "Forward"), 5.0, 0, ())
-    assert world.pending.take(5.0) is None
+    assert world.try_take() is None
 
 
 def test_it_is_woken_by_a_record_once_it_has_taken_all(world: World) -> None:
-    assert world.pending.take(0.0) is None
+    assert world.try_take() is None
     world.accept(make_session())
     assert world.woken == 1
     world.sets("shop", te.Settings())
@@ -119,7 +133,7 @@ def test_changes_of_a_new_service_become_one(
 ) -> None:
     for after, *fields in steps:
         world.sets("shop", after, *fields)
-    batch = world.pending.take(0.0)
+    batch = world.try_take()
     assert [(each.before, each.after, each.fields) for each in (batch or te.Batch()).changes] == seen
 
 
@@ -164,7 +178,48 @@ def test_more_changes_than_a_batch_has_come_in_the_next_one_and_none_is_lost(wor
         names += [change.name for change in batch.changes]
     assert world.woken == woken + 2  # by itself, because something is left
     assert names == [f"s{number}" for number in range(2 * CAPACITY + 1)]
-    assert (world.pending.take(0.0), world.pending.lost) == (None, 0)
+    assert (world.try_take(), world.pending.lost) == (None, 0)
+
+
+def test_a_batch_is_made_in_short_steps_and_what_happens_meanwhile_is_in_it_or_in_the_next_one(world: World) -> None:
+    sessions = [make_session() for _ in range(100)]
+    for session in sessions:
+        world.accept(session)
+        world.ends.add(session, te.Completed())
+        world.sets(str(session.id), te.Settings())
+    late, steps = make_session(), 0
+    taking = world.pending.take(0.0)
+    while True:
+        try:
+            next(taking)
+        except StopIteration as end:
+            batch = end.value
+            break
+        steps += 1
+        if steps == 8:  # all ends are taken, and not all starts
+            world.accept(late)
+            world.ends.add(late, te.Completed())
+            world.sets(str(sessions[-1].id), None)
+    assert steps >= 18
+    assert ([start.id for start in batch.accepted][-1], [end.id for end in batch.ended][-1]) == (
+        late.id,
+        sessions[-1].id,
+    )
+    assert len(batch.changes) == 99  # the last one came and went
+    assert [end.id for end in world.take().ended] == [late.id]
+
+
+def test_the_records_of_a_batch_that_was_not_finished_are_lost(world: World) -> None:
+    for _ in range(100):
+        world.accept(make_session())
+        world.ends.add(make_session(), te.Completed())
+        world.sets(str(make_session().id), te.Settings())
+    taking = world.pending.take(0.0)
+    for _ in range(15):
+        next(taking)
+    taking.close()
+    world.pending.close()
+    assert world.pending.lost == 300
 
 
 @given(st.lists(st.tuples(st.sampled_from(["accept", "end", "take", "drop"]), st.integers(1, 700)), max_size=30))
@@ -182,7 +237,7 @@ def test_each_record_is_in_one_batch_or_lost_and_no_start_comes_after_its_end(st
             elif live:
                 world.ends.add(live.pop(0), te.Completed())
                 made += 1
-        if step in ("take", "drop") and (batch := world.pending.take(0.0)) is not None:
+        if step in ("take", "drop") and (batch := world.try_take()) is not None:
             assert not ended.intersection(start.id for start in batch.accepted)
             ended.update(end.id for end in batch.ended)
             told += batch.lost

@@ -14,6 +14,7 @@ from trioedge.observers.worker import CLOSE_SECONDS, GATHER_SECONDS, ObserverWor
 from trioedge.telemetry.log import EdgeLog
 from trioedge.telemetry.records import CAPACITY
 from trioedge.testing import make_session
+from trioedge.testing.cancels import cancel_before
 
 
 def end_one(log: EdgeLog, detail: str = "") -> None:
@@ -313,21 +314,29 @@ async def test_an_end_at_any_step_leaves_nothing_and_counts_each_record_once(
         assert await cancel_at_every_step(steps, check) > 10
 
 
-async def test_a_cancel_of_observe_itself_at_any_step_costs_its_batch_alone(autojump_clock: MockClock) -> None:
-    """The bound at the end of an edge is the one cancel that an observer gets."""
-
-    class TakesSteps(Keeps):
-        def __init__(self, step: int) -> None:
-            super().__init__()
-            self.step = step
-
-        async def observe(self, batch: te.Batch) -> None:
-            for _ in range(self.step):
-                await trio.lowlevel.checkpoint()
-            await trio.sleep(2 * CLOSE_SECONDS)
-
-    for step in range(4):
-        async with trio.open_nursery() as nursery:
-            with capture_logs(), at_work(TakesSteps(step), nursery) as (worker, log):
-                end_one(log)
-        assert worker.pending.lost == 1
+@pytest.mark.parametrize("make", [Keeps, Works, lambda: Sleeps(0.05)])
+async def test_a_worker_that_is_cancelled_before_any_step_counts_each_record_once(
+    make: Callable[[], Keeps], autojump_clock: MockClock
+) -> None:
+    """The bound at the end of an edge cancels it."""
+    before = left_open()
+    for step in range(1, 1_000):
+        observer, made, log = make(), 0, EdgeLog()
+        worker = ObserverWorker(observer, "observer", log)
+        with cancel_before(step, worker._scope) as counter, capture_logs():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(worker.run)
+                for _ in range(40):
+                    if not log.ends.read:
+                        break
+                    end_one(log)
+                    made += 1
+                    await trio.sleep(0.01)
+                worker.end()
+        seen = len(observer.ended)
+        unfinished = seen + worker.pending.lost - made  # of a batch that it has kept, and was cancelled in
+        assert 0 <= unfinished <= (seen if isinstance(observer, Sleeps) else 0)
+        assert left_open() == before
+        if not counter.reached:
+            break
+    assert step > 50

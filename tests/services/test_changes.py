@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from tests.strategies import examples
-from tests.support.policies import FIELDS, HASHES, DailyQuota, Hours, some_settings, stages
+from tests.support.policies import FIELDS, HASHES, TEXTS, DailyQuota, Hours, some_settings, stages
 from trioedge.services.changes import ENTRIES_PER_STEP, changed_fields, fate_of, find_field
 from trioedge.services.credentials import Credentials
 from trioedge.services.policy import FATES, Fate, Policy, Settings
@@ -49,7 +49,7 @@ def test_a_change_of_one_field_names_no_other(field: str) -> None:
     if field == "password_hash":
         after = attrs.evolve(before, credentials=Credentials(HASHES[1]))
     else:
-        after = with_policy(before, **{field: 3 if field in ("down_rate", "up_rate") else "another"})
+        after = with_policy(before, **{field: 3 if field in TEXTS else "another"})
     assert changed(before, after) == (field,)
     assert changed(after, before) == (field,)
 

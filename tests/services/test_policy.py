@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -11,7 +12,17 @@ from trioedge.arguments import MAX_NUMBER
 from trioedge.errors import ConfigurationError
 from trioedge.services.credentials import Credentials
 from trioedge.services.device_rules import DeviceRules, Handover, Unchecked
-from trioedge.services.policy import FATES, Fate, Policy, Settings, defaults_of, faults, key_of, stage_fields
+from trioedge.services.policy import (
+    FATES,
+    Fate,
+    Policy,
+    Settings,
+    defaults_of,
+    enforced_by_edge,
+    faults,
+    key_of,
+    stage_fields,
+)
 from trioedge.structures.gcra import RateSpec
 
 LARGEST = MAX_NUMBER + 1
@@ -25,6 +36,9 @@ def test_each_field_has_a_fate_for_live_sessions() -> None:
         "max_sessions": Fate.KEEP,
         "down_rate": Fate.RETUNE,
         "up_rate": Fate.RETUNE,
+        "quota_bytes": Fate.RECHECK,
+        "quota_used": Fate.RECHECK,
+        "expires_at": Fate.RECHECK,
         "device_limit": Fate.RECHECK,
         "device_handover": Fate.RECHECK,
         "device_hold_seconds": Fate.KEEP,
@@ -43,6 +57,8 @@ def test_each_field_has_a_fate_for_live_sessions() -> None:
 NO_RATE, NO_BYTE_RATE = "must be a number above 0", "must be a number of at least 1"
 NO_SECONDS = "must be a number of at least 0"
 NO_COUNT, NO_IDLE = "must be a whole number of at least 1", "must be a whole number from 0 to 1000"
+NO_USED = "must be a whole number of at least 0"
+NO_MOMENT = "must be seconds since 1970, up to 253402300799, or text such as '2027-01-31T00:00:00Z'"
 NO_LIST = "must be a tuple of addresses, prefixes or ranges"
 
 
@@ -62,6 +78,10 @@ NO_LIST = "must be a tuple of addresses, prefixes or ranges"
             for value in (0, -1, 1.0, True, "3", LARGEST)
         ),
         *(("max_sessions", value, f"{NO_COUNT}, or 'unlimited'") for value in (0, -1, 1.0, True, "3", LARGEST, "none")),
+        *(("quota_bytes", value, NO_COUNT) for value in (0, -1, 1.0, True, LARGEST)),
+        *(("quota_used", value, NO_USED) for value in (-1, 1.0, True, None, LARGEST)),
+        *(("expires_at", value, NO_MOMENT) for value in (-1, True, float("nan"), float("inf"), 1_700_000_000_000)),
+        ("expires_at", 0, "is 1970: leave it out for a service that never expires"),
         ("session_burst", None, NO_COUNT),
         *(
             (field, value, NO_SECONDS)
@@ -119,6 +139,8 @@ def test_a_field_that_does_nothing_without_another_one_needs_it_unless_it_is_the
         Policy(),
         Policy(session_rate=5e-3, session_burst=1, max_sessions=LARGEST - 1, down_rate=1, up_rate=2.0**62),
         Policy(max_sessions="unlimited", device_pause_seconds=0),
+        Policy(quota_bytes=1, quota_used=0, expires_at=0.5),
+        Policy(quota_bytes=LARGEST - 1, quota_used=LARGEST - 1, expires_at=253_402_300_799),
         Policy(device_limit=1, device_handover=Handover.HOLD, device_hold_seconds=0, device_stale_seconds=0),
         Policy(accept=("entries are not checked here",), outbound="tcp://shop.example:443", preconnect=1000),
     ],
@@ -189,6 +211,44 @@ def test_a_wrong_rate_in_text_is_refused_where_it_is_written(field: str) -> None
     with pytest.raises(ConfigurationError) as raised:
         Policy(**{field: "10 MB"})  # type: ignore[arg-type]
     assert str(raised.value).startswith(f"Policy({field}=...): rate '10 MB' must be at least 1, in bytes a second, or")
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "value"),
+    [
+        ("quota_bytes", "50 GB", 50_000_000_000),
+        ("quota_used", "1.5 KiB", 1_536),
+        ("expires_at", "2027-01-31T00:00:00Z", 1_801_353_600),
+        ("expires_at", datetime(2027, 1, 31, tzinfo=UTC), 1_801_353_600),
+    ],
+)
+def test_bytes_and_moments_in_text_are_read_when_the_policy_is_made(field: str, said: Any, value: float) -> None:
+    policy = Policy(**{field: said})
+    assert getattr(policy, field) == value
+    assert getattr(attrs.evolve(policy, enabled=False), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "fault"),
+    [
+        ("quota_bytes", "50 Gb", "'50 Gb' must be a whole number of bytes, or text such as '50 GB', '50 GiB'"),
+        ("quota_used", "much", "'much' must be a whole number of bytes, or text such as '50 GB', '50 GiB'"),
+        ("expires_at", "2027-01-31", "'2027-01-31' says no time zone: write it whole, as in '2027-01-31T00:00:00Z'"),
+        ("expires_at", "soon", f"'soon' {NO_MOMENT}"),
+    ],
+)
+def test_wrong_bytes_and_moments_in_text_are_refused_where_they_are_written(field: str, said: Any, fault: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Policy(**{field: said})
+    assert str(raised.value) == f"Policy({field}=...): {fault}"
+
+
+@pytest.mark.parametrize("counts_bytes", [True, False])
+def test_the_edge_enforces_quotas_where_it_sees_the_bytes_and_expiries_always(counts_bytes: bool) -> None:
+    fields = enforced_by_edge(counts_bytes=counts_bytes)
+    assert fields == {"enabled", "max_sessions", "expires_at"} | (
+        {"quota_bytes", "quota_used"} if counts_bytes else set()
+    )
 
 
 def test_a_policy_gives_the_keys_of_a_stage() -> None:

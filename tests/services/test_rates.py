@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from trioedge.errors import ConfigurationError
-from trioedge.services.rates import format_rate, parse_rate
+from trioedge.services.rates import format_bytes, format_rate, parse_bytes, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,31 @@ def test_a_rate_is_formatted_with_four_digits(bytes_per_second: float, text: str
 @given(st.floats(1, 1e20))
 def test_a_formatted_rate_is_parsed_to_the_same_rate(rate: float) -> None:
     assert parse_rate(format_rate(rate)) == pytest.approx(rate, rel=0.0006)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0 B", 0), ("1B", 1), ("50 GB", 50_000_000_000), ("1.5 KiB", 1536), ("2e3 kB", 2_000_000), (" 1 TiB ", 2**40)],
+)
+def test_a_number_of_bytes_is_read_from_text(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "50", "50 G", "50 Gb", "50 GB/s", "50 Gbit", "-1 B", "GB", "1e400 B"])
+def test_text_that_is_no_number_of_bytes_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse_bytes(text)
+    assert str(raised.value) == f"{text!r} must be a whole number of bytes, or text such as '50 GB', '50 GiB'"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (50_000_000_000, "50 GB"), (50_000_000_001, "50000000001 B")]
+)
+def test_bytes_are_formatted_with_a_prefix_where_that_is_exact(count: int, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+@examples(100)
+@given(st.integers(0, 2**53))
+def test_formatted_bytes_are_parsed_to_the_same_number(count: int) -> None:
+    assert parse_bytes(format_bytes(count)) == count

@@ -34,6 +34,9 @@ def policies(draw: st.DrawFn) -> Policy:
         "max_sessions": counts | st.just("unlimited"),
         "down_rate": byte_rates,
         "up_rate": byte_rates,
+        "quota_bytes": st.none() | st.sampled_from([1, 50_000_000_000]),
+        "quota_used": st.integers(0, 2),
+        "expires_at": st.none() | st.sampled_from([1.5, 4_000_000_000]),
         "device_limit": counts,
         "device_handover": st.sampled_from(Handover),
         "device_hold_seconds": seconds,
@@ -72,11 +75,14 @@ anything: st.SearchStrategy[Any] = (
     | st.tuples(st.integers() | st.none())
 )
 
+TEXTS = ("down_rate", "up_rate", "quota_bytes", "quota_used", "expires_at")
+"""Fields whose text is read at once, and refused if it is none of theirs."""
+
 FIELDS = tuple(field.name for field in policy.FIELDS)
 
 any_policies = (
     st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4)
-    .filter(lambda said: not any(isinstance(said.get(rate), str) for rate in ("down_rate", "up_rate")))  # read at once
+    .filter(lambda said: not any(isinstance(said.get(field), str) for field in TEXTS))
     .map(lambda said: Policy(**said))
 )
 

@@ -16,6 +16,7 @@ from trioedge.services.service import Service
 from trioedge.services.services import Services, diff
 from trioedge.services.snapshot import Change, Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS, StageKeys
+from trioedge.services.terms.terms import Terms
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Reason
@@ -41,9 +42,9 @@ class Tenants:
         down: the bytes of all services to their clients.
     """
 
-    def __init__(self, *, governed: bool = True, log: EdgeLog | None = None) -> None:
+    def __init__(self, *, governed: bool = True, log: EdgeLog | None = None, terms: Terms | None = None) -> None:
         self.up, self.down = Total(), Total()
-        self.services = Services(self.up, self.down, governed=governed, log=log)
+        self.services = Services(self.up, self.down, governed=governed, log=log, terms=terms)
         self.registry = Registry(self.services)
         self.home = Home(self.services)
         self.ids = count(1)
@@ -111,9 +112,15 @@ class Governed(Tenants):
         link: of a control plane, which applies snapshots with it.
     """
 
-    def __init__(self, *enforced: str, stage_keys: StageKeys = NO_KEYS, rechecks: Sequence[Recheck] = ()) -> None:
+    def __init__(
+        self,
+        *enforced: str,
+        stage_keys: StageKeys = NO_KEYS,
+        rechecks: Sequence[Recheck] = (),
+        terms: Terms | None = None,
+    ) -> None:
         log = EdgeLog()
-        super().__init__(log=log)
+        super().__init__(log=log, terms=terms)
         fields = frozenset(enforced or FIELDS)
         self.applier = SnapshotApplier(
             self.services, self.registry, log, enforced=fields, stage_keys=stage_keys

@@ -24,7 +24,6 @@ def test_a_record_has_what_the_session_was_when_it_ended() -> None:
     ends = Ends()
     reader = ends.open(ignore)
     ends.add(session, outcome := Completed(Reason.IDLE, "silent"))
-    session.device = "another"
     (end,) = reader.take(1)
     assert (end.id, end.outcome, end.listener, end.peer, end.source) == (
         session.id, outcome, session.listener, "192.0.2.7", "198.51.100.1",

@@ -60,6 +60,11 @@ async def test_a_recipe_is_opened_with_the_context_that_is_given(autojump_clock:
     assert recipe.contexts == [context]
 
 
+class Off(Recipe):
+    def open(self, context: te.EdgeContext) -> Any:
+        return None
+
+
 class ReturnsACount(Keeps):
     async def observe(self, batch: te.Batch) -> Any:
         await super().observe(batch)
@@ -158,6 +163,7 @@ class LiveCloseRaises(Live):
 @pytest.mark.parametrize(
     ("observer", "fault"),
     [
+        (Off(), "Off is off: its open() returned None, so there is nothing to check"),
         (ReturnsACount(), "ReturnsACount returned 0: observe() returns nothing"),
         (RaisesForNoRecords(), "RaisesForNoRecords raised IndexError"),
         (NeverReturns(), "NeverReturns did not return within an hour"),

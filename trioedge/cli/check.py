@@ -87,13 +87,16 @@ def _check_services(edge: Edge) -> None:
     from ..process import logs
     from ..services.applying.outbounds import outbound_faults
     from ..services.examine import PolicyWarnings
+    from ..services.policy import enforced_by_edge
     from ..upstreams.ways.named import facts_of_outbounds
 
     if not isinstance(edge.control, FileControl):
         return
     known = facts_of_outbounds(edge.outbounds)
     warnings = PolicyWarnings(
-        edge.outline.enforced | {"max_sessions"}, needs_destination=edge.outline.needs_destination, outbounds=known
+        edge.outline.enforced | enforced_by_edge(counts_bytes=edge.outline.facts[-1].relays),
+        needs_destination=edge.outline.needs_destination,
+        outbounds=known,
     )
     faults = Faults()
     for name, settings in edge.control.read(edge.stage_keys).services.items():

@@ -3,7 +3,7 @@
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
@@ -17,10 +17,11 @@ from ..errors import ConfigurationError, EdgeError
 from ..process import logs
 from ..services.changes import fate_of, find_field
 from ..services.policy import Fate
-from ..services.rates import format_rate
+from ..services.rates import format_bytes, format_rate
 from ..services.services import Services, diff
 from ..services.snapshot import Change, Plan, Snapshot, removal_fault
 from ..services.stage_keys import StageKeys
+from ..services.terms.moment import format_moment
 from ..session.meter import Total
 from .target import load
 
@@ -39,6 +40,15 @@ WORDS: Final = {
     Fate.EVICT: "live sessions are cut",
 }
 
+
+_FORMS: Final[dict[str, Callable[[Any], str]]] = {
+    "down_rate": format_rate,
+    "up_rate": format_rate,
+    "quota_bytes": format_bytes,
+    "quota_used": format_bytes,
+    "expires_at": format_moment,
+}
+"""How a file has the values of these fields."""
 
 _CHUNKED: Final = {"Transfer-Encoding": "chunked"}
 
@@ -182,8 +192,8 @@ def _values(change: Change, field: str) -> Iterator[str]:
             yield _written(settings.credentials.password_hash, secret=True)
         else:
             value = getattr(settings.policy, field)
-            rate = field in ("down_rate", "up_rate") and value is not None
-            yield format_rate(value) if rate else _written(value)
+            form = _FORMS.get(field)
+            yield form(value) if form is not None and value is not None else _written(value)
 
 
 def _written(value: object, *, secret: bool = False) -> str:

@@ -104,10 +104,10 @@ def _run_file(
                 edge.relevel()
 
     logs.configure(form, log_level or file.process.log_level)
-    for name, mistake in file.broken.items():
-        structlog.get_logger("trioedge").error("edge cannot start", edge=name, error=mistake)
     if not edges:
         raise EdgeFileError(file.broken.values())
+    for name, mistake in file.broken.items():
+        structlog.get_logger("trioedge").error("edge cannot start", edge=name, error=mistake)
     live = LiveFile(file, set_level)
 
     def reload() -> None:

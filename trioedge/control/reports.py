@@ -85,6 +85,8 @@ class Reports:
         for service in services:
             service.up.listen()
             service.down.listen()
+            if service.quota is not None:
+                service.quota.note_sent()
         usage = tuple(self._usage(service) for service in services)
         return Report(self._edge, self._epoch, self.sequence, usage), services
 
@@ -98,6 +100,8 @@ class Reports:
         """Note that a report was acknowledged: its services are reported, but for those that changed since."""
         self.acknowledged = sequence
         for service in services:
+            if service.quota is not None:
+                service.quota.note_acknowledged()
             self._dirty.done(service)
             if service not in self._dirty:
                 self._gone.pop(service, None)

@@ -16,8 +16,9 @@ from ..errors import ConfigurationError, Faults, RulesError, quote
 from ..services.credentials import Credentials, check_hash
 from ..services.device_rules import Handover, Unchecked
 from ..services.policy import DEFAULTS, FATES, FIELDS, NEEDS, Policy, Settings
-from ..services.rates import parse_rate
+from ..services.rates import parse_bytes, parse_rate
 from ..services.stage_keys import NO_KEYS, StageKeys
+from ..services.terms.moment import parse_moment
 
 KEYS: Final = tuple(FATES)
 """The keys of every service; those of users' stages come beside them."""
@@ -30,7 +31,7 @@ def read_settings(table: object, path: str, stage_keys: StageKeys = NO_KEYS) -> 
     """Read the settings of one service; a missing key has its default. Takes some 5 µs.
 
     Args:
-        table: keys and values as `tomllib` or `json` give them. Rates may be text, such as ``10 MB/s``.
+        table: keys and values as `tomllib` or `json` give them. Rates, bytes and moments may be text, as in files.
         path: where the table is, as in ``services.shop``.
         stage_keys: the tables that the stages of the edge read.
 
@@ -115,6 +116,24 @@ def _rate(value: Any) -> Any:
         raise ConfigurationError(f": {error}") from None
 
 
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_bytes(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f" = {error}") from None
+
+
+def _moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_moment(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f" = {error}") from None
+
+
 def _entries(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
         raise _fault(value, "must be a list of addresses, prefixes or ranges")
@@ -146,6 +165,9 @@ _CONVERT: Final[dict[str, Read]] = {
     "reject": _entries,
     "down_rate": _rate,
     "up_rate": _rate,
+    "quota_bytes": _bytes,
+    "quota_used": _bytes,
+    "expires_at": _moment,
     "device_handover": _choice(Handover),
     "device_unchecked": _choice(Unchecked),
     "destination": _text,

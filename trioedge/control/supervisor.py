@@ -2,7 +2,8 @@
 
 import random
 import secrets
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import attrs
@@ -17,6 +18,8 @@ from ..services.linking.edge_link import EdgeLink
 from ..services.registry import Registry
 from ..services.services import Services
 from ..services.stage_keys import StageKeys
+from ..services.terms.keeper import TermsKeeper
+from ..services.terms.terms import Terms
 from ..session.meter import Total
 from ..structures.backoff import Backoff
 from ..telemetry.log import STOPS, EdgeLog, parted
@@ -90,6 +93,7 @@ class ControlSupervisor:
         snapshots: AsyncValue[int],
         stage_keys: StageKeys,
         outbounds: Mapping[str, OutboundFacts] = NO_OUTBOUNDS,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Start without services and sessions.
 
@@ -103,11 +107,14 @@ class ControlSupervisor:
             snapshots: counts those that were applied.
             stage_keys: the keys that stages read in a policy.
             outbounds: that policies may name.
+            wall_clock: gives the seconds since 1970, by which services expire.
         """
         self._control = control
         self._log = log
-        self.services = Services(*totals, governed=control is not None, log=log)
+        terms = Terms(wall_clock, reported=isinstance(control, TakesReports))
+        self.services = Services(*totals, governed=control is not None, log=log, terms=terms)
         self.live = Registry(self.services)
+        self._keeper = TermsKeeper(terms, self.live, log)
         self.applier = SnapshotApplier(
             self.services,
             self.live,
@@ -130,6 +137,7 @@ class ControlSupervisor:
         if self._reporter is not None:
             await workers.start(self._reporter.run)
         if self._control is not None:
+            await workers.start(self._keeper.run)
             async with trio.open_nursery() as waiting:
 
                 async def wait_to_give_up() -> None:

@@ -56,8 +56,8 @@ def check_observer(observer: object, where: str) -> None:
         raise ConfigurationError(f"{where} is a {kind}: move it into stages")
 
 
-def open_observer(observer: object, context: "EdgeContext", where: str) -> Observer:
-    """Open the recipe of an observer; any other observer is its own live observer.
+def open_observer(observer: object, context: "EdgeContext", where: str) -> Observer | None:
+    """Open the recipe of an observer, or give None if it is off; any other observer is its own live observer.
 
     Args:
         observer: what :func:`check_observer` has accepted.
@@ -70,7 +70,7 @@ def open_observer(observer: object, context: "EdgeContext", where: str) -> Obser
     if not isinstance(observer, Recipe):
         return _check_live(observer, where)
     live = open_recipe(observer, context, where)
-    return _check_live(live, f"{where}: open() returned {quote(live)}, which")
+    return None if live is None else _check_live(live, f"{where}: open() returned {quote(live)}, which")
 
 
 def _check_live(observer: object, where: str) -> Observer:

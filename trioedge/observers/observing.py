@@ -34,6 +34,9 @@ class Observing:
         for number, observer in enumerate(self._observers, 1):
             name = name_of(observer)
             live = open_observer(observer, context, f"observer {number} ({name})")
+            if live is None:
+                self._log.say("observer is off", observer=name)
+                continue
             self._live.append(live)
             worker = ObserverWorker(live, name, self._log)
             self._workers.append(worker)

@@ -8,16 +8,22 @@
 | a batch was not observed, or none is taken any more | its records are lost |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
+from typing import Final, TypeVar
 
 from ..services.policy import Settings
 from ..services.service import Service
 from ..services.snapshot import Change
 from ..telemetry.ends import SessionEnd
-from ..telemetry.records import CAPACITY, Records
+from ..telemetry.records import CAPACITY, RecordReader, Records
 from ..telemetry.starts import SessionStart
 from .observer import Batch
+
+T = TypeVar("T")
+
+AT_ONCE: Final = 16
+"""Records that are made in one step, which takes some 50 µs."""
 
 
 class Pending:
@@ -43,6 +49,10 @@ class Pending:
         self._wake = wake
         # By the incarnation of the service. Its size is bounded by the services at the last batch and those of now.
         self._changes: dict[int, Change] = {}
+        # The records of the batch that is being made.
+        self._accepted: list[SessionStart] = []
+        self._ended: list[SessionEnd] = []
+        self._changed: list[Change] = []
         self._dropped = 0  # records of batches that were not observed
         self._told = 0
 
@@ -62,24 +72,43 @@ class Pending:
         self._changes[service.incarnation] = change
         self._wake()
 
-    def take(self, offset: float) -> Batch | None:
-        """Take what there is; None if there is nothing.
+    def take(self, offset: float) -> Generator[None, None, Batch | None]:
+        """Make a batch of what there is, in short steps; None if there is nothing.
 
         Args:
             offset: from the edge's clock to the seconds of the epoch.
         """
-        accepted, ended = self._starts.take(CAPACITY), self._ends.take(CAPACITY)
-        taken = [self._changes.pop(key) for key in list(islice(self._changes, CAPACITY))]
+        # The ends come first. So no session's end is in a batch before the one with its start.
+        yield from self._collect(self._ends, self._ended)
+        yield from self._collect(self._starts, self._accepted)
+        for number, incarnation in enumerate(list(islice(self._changes, CAPACITY)), 1):
+            if (change := self._changes.pop(incarnation, None)) is not None:  # not gone again in a step before
+                self._changed.append(_without_credentials(change))
+            if number % AT_ONCE == 0:
+                yield
         if self._changes:
             self._wake()
-        if not (accepted or ended or taken):
+        if not (self._accepted or self._ended or self._changed):
             return None
         lost = self.lost
-        news, self._told = lost - self._told, lost
-        return Batch(
-            accepted=tuple(accepted), ended=tuple(ended), changes=tuple(map(_without_credentials, taken)), lost=news,
-            stages=self._stages, offset=offset,
+        batch = Batch(
+            accepted=tuple(self._accepted), ended=tuple(self._ended), changes=tuple(self._changed),
+            lost=lost - self._told, stages=self._stages, offset=offset,
         )  # fmt: skip
+        self._told = lost
+        self._forget()
+        return batch
+
+    def _collect(self, reader: RecordReader[T], into: list[T]) -> Generator[None, None, None]:
+        """Take the records of one kind, at most as many as a queue has."""
+        while room := CAPACITY - len(into):
+            limit = min(AT_ONCE, room)
+            taken = reader.take(limit)
+            into += taken
+            if len(taken) < limit:
+                return
+            yield
+        self._wake()  # there may be more
 
     def drop(self, batch: Batch) -> None:
         """Count the records of a batch that was not observed as lost."""
@@ -87,11 +116,17 @@ class Pending:
 
     def close(self) -> None:
         """Keep nothing from now on; the records that were not taken are lost."""
-        left = len(self._starts.take(CAPACITY)) + len(self._ends.take(CAPACITY)) + len(self._changes)
-        self._dropped += left
+        taken = len(self._accepted) + len(self._ended) + len(self._changed)  # by a batch that was not finished
+        self._dropped += taken + self._starts.left + self._ends.left + len(self._changes)
+        self._forget()
         self._changes.clear()
         self._starts.close()
         self._ends.close()
+
+    def _forget(self) -> None:
+        """Forget the records that were taken."""
+        for records in (self._accepted, self._ended, self._changed):
+            records.clear()
 
 
 def _joined(earlier: Change, later: Change) -> Change:

@@ -151,6 +151,7 @@ async def serve_until_signal(
     cut = 0
     failed = False
     wrong: Exception | None = None
+    scopes = {name: trio.CancelScope() for name in edges}
     settled = _Settled(len(edges))
 
     def drain() -> None:
@@ -162,7 +163,7 @@ async def serve_until_signal(
 
     async def serve(name: str, edge: Edge) -> None:
         nonlocal cut, failed, wrong
-        with bound_contextvars(**({"edge": name} if len(edges) > 1 else {})):
+        with bound_contextvars(**({"edge": name} if len(edges) > 1 else {})), scopes[name]:
             try:
                 cut += await edge.serve(task_status=settled)
             except Exception as fault:
@@ -175,7 +176,11 @@ async def serve_until_signal(
                     settled.started()
                 else:
                     wrong = error if wrong is None else wrong
-                    drain()
+                    for other, starting in edges.items():
+                        if starting.phase.value in ("serving", "draining"):
+                            starting.drain()
+                        else:
+                            scopes[other].cancel()
 
     with trio.CancelScope() as scope:
 

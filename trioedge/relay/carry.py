@@ -108,7 +108,7 @@ async def _carry_sockets(session: Session, down: PlainStream, up: PlainStream, r
         session.carrier = relay = Relay(session, reactor, client, sock, ended)
         relayed = True  # so it closes both
         relay.start(prefetched, readable=sock.family == socket.AF_UNIX, registered=False)
-        if greeting:
+        if greeting and not relay.down.ended:  # nothing has cut it meanwhile
             relay.down.write(memoryview(greeting))
 
     try:

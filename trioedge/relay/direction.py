@@ -5,6 +5,7 @@
 | the source gives bytes | send them; the sink's socket takes what it can at once, the rest is waited for |
 | the source ends | stop, ``ENDED`` |
 | the source fails | stop, ``BROKEN`` |
+| the source gives bytes, and the service may move no more | cut the session; stop, ``REFUSED`` |
 | the sink fails | stop, ``REFUSED``; the bytes in hand are lost |
 | the allowance is used up, or the rate | wait, as `paused` says, and then go on |
 | the allowance is used up, and the source takes no more bytes | stop, ``BROKEN``; its further bytes are given up |
@@ -23,6 +24,7 @@ import trio
 
 from ..loop.reactor import BUFFER_BYTES
 from ..session.allowance import Allowance
+from ..session.evictions import cut_now
 from ..session.meter import Meter
 from ..session.session import Session
 from .streams import PlainStream
@@ -32,6 +34,9 @@ Stream: TypeAlias = trio.abc.HalfCloseableStream
 
 PIECE_BYTES: Final = 4096
 """The most bytes that a sink gets at a time if no socket tells how many of them were delivered."""
+
+CHECKED_BYTES: Final = BUFFER_BYTES // 2
+"""The most bytes of a read of a service with a quota: both directions may have as many in hand when it is used up."""
 
 BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 """The exceptions of a stream that fails."""
@@ -100,14 +105,14 @@ class Direction:
 
     async def carry(self) -> End:
         """Carry bytes until the source ends or a stream fails; call it once."""
-        session, rate = self._session, self._rate
+        session, rate, meter = self._session, self._rate, self._meter
         plain_source = self.source if isinstance(self.source, PlainStream) else None
         plain_sink = self.sink if isinstance(self.sink, PlainStream) else None
         data: bytes | bytearray | None
         while True:
-            allowance, size = session.allowance, BUFFER_BYTES
+            allowance, size = session.allowance, BUFFER_BYTES if not meter.quiet else CHECKED_BYTES
             if allowance is not None or rate(session) != inf:
-                size = await self._may_read(allowance)
+                size = min(size, await self._may_read(allowance))
                 if not size:
                     return End.BROKEN
             self.receiving = True
@@ -129,6 +134,9 @@ class Direction:
             if not moved:
                 return End.ENDED
             self.active_at = self._clock()
+            if meter.refusal is not None:  # the quota of its service is used up
+                cut_now(session, meter.refusal)
+                return End.REFUSED
             if allowance is not None:
                 if not await self._wait_for(allowance, moved):  # the other direction may have used it up meanwhile
                     return End.BROKEN

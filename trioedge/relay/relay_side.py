@@ -15,6 +15,7 @@
 | reset | | it takes no more; what has arrived is read, at once or once the peer takes it, but not in a pause |
 | the allowance is used up | | the relay pauses: neither side is read until it is lifted |
 | it takes no more | it has a backlog | the backlog is dropped; read the peer, whose event has passed |
+| it takes bytes | its service may move no more | the session is cut; the bytes in hand are dropped |
 | readable | the peer takes no more | read and drop the bytes: they are not counted, and are no life |
 
 It is not read while its peer has a backlog, once it has ended, and during a pause.
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..loop.reactor import BUFFER_BYTES, FAILED, READ_ON, WRITABLE, Reactor
 from ..loop.sockets import is_local, send_in_pieces
+from ..session.evictions import cut_now
 from ..session.meter import Meter
 from ..session.session import Session
 from ..session.verdict import Completed, Reason
@@ -193,6 +195,9 @@ class RelaySide:
             meter.total.bytes += count
             if meter.quiet:
                 meter.wake()
+                if meter.refusal is not None:  # the quota of its service is used up
+                    cut_now(self._session, meter.refusal)
+                    return
             if self._session.quiet:
                 self._session.wake()
         if count < len(data):

@@ -18,6 +18,7 @@ from ..errors import ConfigurationError, quote
 from .credentials import Credentials
 from .device_rules import DeviceRules, Handover, Unchecked
 from .rates import parse_rate
+from .terms.fields import expiry_fault, read_expires_at, read_quota_bytes, read_quota_used, used_fault
 
 T = TypeVar("T")
 
@@ -127,8 +128,8 @@ def _read_up_rate(value: float | str | None) -> float | None:
 class Policy:
     """The limits of one service, and the destination of its sessions. If a field is None, the stage's argument applies.
 
-    Only the text of a rate is read at once. All other values are checked when a snapshot is applied, and a snapshot
-    with a fault is refused whole; see :func:`faults`.
+    Only the text of a rate, of bytes and of a moment is read at once. All other values are checked when a snapshot is
+    applied, and a snapshot with a fault is refused whole; see :func:`faults`.
 
     ``policy[Hours]`` gives the keys of a user's stage: the `Hours` among `stages`, or ``Hours()`` if there is none.
 
@@ -152,6 +153,16 @@ class Policy:
         default=None, metadata=_rule(Fate.RETUNE, _bytes_per_second), converter=_read_up_rate
     )
     """Bytes per second to the service's upstream, over all of its sessions. May be written as ``"10 MB/s"``."""
+    quota_bytes: int | None = attrs.field(
+        default=None, metadata=_rule(Fate.RECHECK, _count), converter=read_quota_bytes
+    )
+    """Bytes that its sessions may move, both directions together. May be written as ``"50 GB"``."""
+    quota_used: int = attrs.field(default=0, metadata=_rule(Fate.RECHECK, used_fault), converter=read_quota_used)
+    """Bytes of the quota that are used already, as the control plane knows; the edge counts on from them."""
+    expires_at: float | None = attrs.field(
+        default=None, metadata=_rule(Fate.RECHECK, expiry_fault), converter=read_expires_at
+    )
+    """The end of the service, in seconds since 1970. May be written as ``"2027-01-31T00:00:00Z"``, or as a datetime."""
     device_limit: int | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _count))
     """Devices with a live session at once."""
     device_handover: Handover | None = attrs.field(default=None, metadata=_rule(Fate.RECHECK, _choice(Handover)))
@@ -241,6 +252,17 @@ FATES: Final[dict[str, Fate]] = {
 
 DEFAULTS: Final = Policy()
 """The policy of a service that says nothing."""
+
+
+def enforced_by_edge(*, counts_bytes: bool) -> frozenset[str]:
+    """Name the fields that the edge itself enforces, without a stage.
+
+    Args:
+        counts_bytes: whether the endpoint relays with the edge's relay; another one moves bytes that no quota sees.
+    """
+    always = frozenset({"enabled", "max_sessions", "expires_at"})
+    return always | {"quota_bytes", "quota_used"} if counts_bytes else always
+
 
 _CHECKS: Final = tuple((field.name, field.metadata["check"]) for field in FIELDS)
 

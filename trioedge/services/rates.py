@@ -1,4 +1,4 @@
-"""Byte rates as text: ``10 MB/s``, ``50 Mbit/s``, ``2 MiB/s``."""
+"""Bytes and byte rates as text: ``50 GB``, ``10 MB/s``, ``50 Mbit/s``, ``2 MiB/s``."""
 
 import re
 from math import isfinite
@@ -15,6 +15,7 @@ _SCALES: Final = {
 _UNITS: Final = {"B": 1.0, "bit": 0.125}
 _NUMBER: Final = r"\s*([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*"
 _RATE: Final = re.compile(_NUMBER + r"((?:[kKMGT]i?)?)(B|bit)/s\s*")
+_BYTES: Final = re.compile(_NUMBER + r"((?:[kKMGT]i?)?)B\s*")
 _BITS_OR_BYTES: Final = re.compile(_NUMBER + r"((?:[kKmMgGtT]i?)?)b(?:/s|ps)\s*")
 """A ``b`` alone: people write it for bits and for bytes, and lower-case prefixes with it."""
 
@@ -68,3 +69,24 @@ def format_rate(bytes_per_second: float) -> str:
     rounded = float(f"{bytes_per_second:.4g}")  # first, so that 999,999 is 1 MB/s and not 1000 kB/s
     prefix = next((prefix for prefix in "TGMk" if rounded >= _SCALES[prefix]), "")
     return f"{rounded / _SCALES[prefix]:.4g} {prefix}B/s"
+
+
+def parse_bytes(text: str) -> int:
+    """Parse a number of bytes: a number and ``B``, with the prefix k, M, G or T, or Ki, Mi, Gi or Ti, as in rates.
+
+    Raises:
+        ConfigurationError: ``'50 Gb' must be a whole number of bytes, or text such as '50 GB' or '50 GiB'``.
+    """
+    match = _BYTES.fullmatch(text)
+    if match is not None:
+        try:
+            return round(float(match[1]) * _SCALES[match[2]])
+        except OverflowError:  # infinity is no whole number
+            pass
+    raise ConfigurationError(f"{quote(text, 1_000)} must be a whole number of bytes, or text such as '50 GB', '50 GiB'")
+
+
+def format_bytes(count: int) -> str:
+    """Format a number of bytes, with a prefix where that is as exact: ``50 GB``. :func:`parse_bytes` reads it."""
+    text = format_rate(count).removesuffix("/s")
+    return text if parse_bytes(text) == count else f"{count} B"

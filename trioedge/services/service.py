@@ -14,12 +14,15 @@ from ..session.state import State
 from ..session.verdict import Reason, Reject
 from ..structures.gcra import RateSpec
 from .policy import Policy, Settings
+from .terms.quota import Quota
 
 if TYPE_CHECKING:
     from ..session.session import Session
 
 UNKNOWN_SERVICE: Final = Reject(Reason.SERVICE, "no such service")
 DISABLED_SERVICE: Final = Reject(Reason.SERVICE, "the service is disabled")
+USED_UP: Final = Reject(Reason.QUOTA, "the service's quota is used up")
+EXPIRED: Final = Reject(Reason.EXPIRED, "the service has expired")
 
 
 @attrs.define(eq=False, slots=True, repr=False)
@@ -46,6 +49,8 @@ class Service:
         opened: sessions so far, those included that began as another service's.
         live: sessions now.
         refusal: the refusal of new sessions; None if it may have sessions.
+        over: the same because its quota is used up or it has expired; None if neither is so.
+        quota: the count of its bytes, from its first quota on; None where it never had one.
         max_sessions: live sessions that it may have; infinity for no limit.
         default_max_sessions: the same where its policy says nothing.
         removed: whether the control plane has removed it; sessions that are still live are ending.
@@ -61,6 +66,8 @@ class Service:
     policy: Policy = attrs.field(init=False)
     session_rate: RateSpec | None = attrs.field(init=False)
     refusal: Reject | None = attrs.field(init=False)
+    over: Reject | None = None
+    quota: Quota | None = None
     max_sessions: float = attrs.field(init=False)
     rules: SourceRules | None = None
     upstream: Any = None
@@ -93,6 +100,11 @@ class Service:
             self._state = State()
         return self._state
 
+    @property
+    def quota_used(self) -> int:
+        """Bytes that count for its quota now, both directions together; its policy's `quota_used` without a quota."""
+        return self.policy.quota_used if self.quota is None else self.quota.used
+
     # The edge calls these; stages do not.
 
     def swap(self, settings: Settings, rules: SourceRules | None) -> None:
@@ -106,9 +118,15 @@ class Service:
         self.policy = policy = settings.policy
         self.rules = rules
         self.session_rate = None if policy.session_rate is None else RateSpec(policy.session_rate, policy.session_burst)
-        self.refusal = None if policy.enabled else DISABLED_SERVICE
+        self.refusal = self.over if policy.enabled else DISABLED_SERVICE
         said = policy.max_sessions
         self.max_sessions = self.default_max_sessions if said is None else inf if isinstance(said, str) else said
+
+    def judge(self, over: Reject | None) -> None:
+        """Refuse sessions because of its quota or its expiry, and end those that move bytes; or admit them, by None."""
+        self.over = self.up.refusal = self.down.refusal = over
+        if not self.removed:
+            self.refusal = over if self.policy.enabled else DISABLED_SERVICE
 
     @contextmanager
     def under(self, settings: Settings, rules: SourceRules | None) -> Iterator[None]:
@@ -133,6 +151,7 @@ class Service:
 
     def release(self) -> None:
         """Drop the data of stages and detach the meters, once the service is removed and its last session has ended."""
-        self.up.attach(None)
-        self.down.attach(None)
+        for meter in (self.up, self.down):
+            meter.attach(None)
+            meter.check_with(None)
         self._state = None

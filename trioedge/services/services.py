@@ -32,6 +32,7 @@ from .changes import changed_fields
 from .policy import DEFAULT_MAX_SESSIONS, Settings
 from .service import UNKNOWN_SERVICE, Service
 from .snapshot import Change, Snapshot, Watcher
+from .terms.terms import Terms
 
 if TYPE_CHECKING:
     from ..telemetry.log import EdgeLog
@@ -71,15 +72,18 @@ class Services:
         on_gone: called with a service that was removed, once its last session has ended.
         watchers: the objects that follow changes.
         device_judge: the live stage that judges devices; None where the chain has none.
+        terms: the quotas and the expiries of the services.
     """
 
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
     __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
-                 "device_judge", "governed", "on_gone", "on_traffic", "unnamed", "watchers")  # fmt: skip
+                 "device_judge", "governed", "on_gone", "on_traffic", "terms", "unnamed", "watchers")  # fmt: skip
 
-    def __init__(self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None) -> None:
+    def __init__(
+        self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None, terms: Terms | None = None
+    ) -> None:
         """Start with the unnamed service only.
 
         Args:
@@ -87,6 +91,7 @@ class Services:
             down: bytes to clients, of the whole edge.
             governed: whether a control plane says which services there are.
             log: logs the exceptions of watchers and of callbacks; without one they are raised.
+            terms: the quotas and the expiries; by default by a clock that stands still.
         """
         self._log = log
         self._up, self._down = up, down
@@ -95,6 +100,7 @@ class Services:
         self._incarnations = itertools.count(1)
         self.watchers = Watchers(log)
         self.device_judge: DeviceJudge | None = None
+        self.terms = Terms() if terms is None else terms
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []
@@ -169,6 +175,7 @@ class Services:
         name = change.name
         if change.after is None:
             service = self._by_name.pop(name)
+            self.terms.forget(service)
             service.remove()
             if service.live:
                 self._leaving.setdefault(name, []).append(service)
@@ -180,6 +187,7 @@ class Services:
         else:
             self._by_name[name] = self._make(name, change.after)
             self._by_name[name].rules = rules
+        self.terms.apply(self._by_name[name])
         return self._by_name[name]
 
     def entered(self, service: Service) -> None:

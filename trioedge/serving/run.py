@@ -29,6 +29,7 @@ from ..loop.reactor import Reactor
 from ..observers.observing import Observing, observing
 from ..services.applying.effects import Recheck
 from ..services.context import EdgeContext
+from ..services.policy import enforced_by_edge
 from ..services.stage_keys import rechecked_keys
 from ..session.chain import Chain, open_chain
 from ..session.kinds import close_parts
@@ -63,6 +64,7 @@ class Run:
     def __init__(
         self, description: Description, phase: AsyncValue[str], snapshots: AsyncValue[int],
         listeners: Sequence[Listener], drain_seconds: float, access_log: AccessLog | None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         """Start nothing; :meth:`serve` does.
 
@@ -73,6 +75,7 @@ class Run:
             listeners: bound, and not accepting yet; the caller closes them too.
             drain_seconds: how long sessions may go on after :meth:`drain`.
             access_log: logs every session that ends; None for no such log.
+            wall_clock: gives the seconds since 1970, by which services expire.
         """
         self._edge = description
         self._phase = phase
@@ -89,11 +92,12 @@ class Run:
             self._log,
             self._totals,
             name=description.known_name,
-            enforced=description.outline.enforced | {"max_sessions"},  # a session's service enforces it
+            enforced=description.outline.enforced | enforced_by_edge(counts_bytes=description.outline.facts[-1].relays),
             report_seconds=description.report_seconds,
             snapshots=snapshots,
             stage_keys=description.stage_keys,
             outbounds=description.outbound_facts,
+            wall_clock=wall_clock,
         )
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own

@@ -103,4 +103,6 @@ class StageCalls:
 
     def _password_hash(self, name: str) -> str | None:
         service = self._services.get(name)
-        return None if service is None or service.refusal is not None else service.settings.credentials.password_hash
+        if service is None or not service.policy.enabled:
+            return None
+        return service.settings.credentials.password_hash  # also of one that is over: its refusal says why

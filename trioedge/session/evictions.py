@@ -7,7 +7,7 @@ waits for a page. Marking one takes 0.1 µs.
 | --- | --- | --- | --- |
 | live | a cut of few | ended | store the reason; close it |
 | live | a cut of many | marked | store the reason; queue it |
-| marked | its turn comes | ended | close its sockets, and cancel its task if it has one |
+| marked | its turn comes, or `cut_now` | ended | close its sockets, and cancel its task if it has one |
 | marked | it ends by itself | ended | none: the reason of the cut is its reason |
 | marked | another cut | marked | none: the first reason stays |
 | marked | the edge is cancelled, or its last tasks end | ended | close it now |
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import ENDS
 from .session import Session
-from .verdict import Reason
+from .verdict import Reason, Reject
 
 if TYPE_CHECKING:
     from .surroundings import FaultLog
@@ -29,6 +29,12 @@ AT_ONCE: Final = 64
 
 SEARCH_STEPS: Final = 16
 """Steps of a search that are taken before an eviction returns."""
+
+
+def cut_now(session: Session, refusal: Reject) -> None:
+    """Cut a session and close it before this returns, also if it is marked and its turn has not come."""
+    session.mark_cut(refusal.reason, refusal.detail)
+    session.carry_out_cut()
 
 
 class Evictions:

@@ -36,6 +36,10 @@ class Reason(StrEnum):
     """The client's user, password, token or certificate is not accepted."""
     DESTINATION = "destination"
     """The client may not go where it wants to."""
+    QUOTA = "quota"
+    """The session's service has moved as many bytes as it may; also ends sessions that ran."""
+    EXPIRED = "expired"
+    """The session's service has expired; also ends sessions that ran."""
 
     # Upstream faults: the session was accepted and there is no upstream for it.
     UPSTREAM_REFUSED = "upstream_refused"

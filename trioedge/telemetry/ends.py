@@ -56,17 +56,31 @@ class SessionEnd:
 
 
 class Ends(Records[SessionEnd]):
-    """The queue of these records."""
+    """The queue of these records. It keeps the sessions, which do not change any more, and makes records when taken."""
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        super().__init__(end_of)
+
     def add(self, session: Session, outcome: Outcome) -> None:
-        """Record that a session has ended. Costs 2 µs; call it only if there is a reader."""
-        carrier, now, trace = session.carrier, session.now, session.trace
-        began = None if carrier is None else carrier.began_at
-        self.put(SessionEnd(
-            session.id, outcome, session.listener, session.peer, session.source, session.service.name, session.device,
-            session.destination, session.upstream, None if began is None else began - session.started_at,
-            session.bytes_up, session.bytes_down, now - session.started_at, now,
-            None if trace is None else tuple(trace),
-        ))  # fmt: skip
+        """Record that a session has ended. Costs half a microsecond; call it only if there is a reader."""
+        self.put(session, outcome, session.now)
+
+
+def end_of(session: Session, outcome: Outcome, ended_at: float) -> SessionEnd:
+    """Make the record of a session that has ended. Takes 3 µs.
+
+    Args:
+        session: the session.
+        outcome: how it ended.
+        ended_at: in seconds of the edge's clock.
+    """
+    carrier, trace = session.carrier, session.trace
+    began = None if carrier is None else carrier.began_at
+    return SessionEnd(
+        session.id, outcome, session.listener, session.peer, session.source, session.service.name, session.device,
+        session.destination, session.upstream, None if began is None else began - session.started_at,
+        session.bytes_up, session.bytes_down, ended_at - session.started_at, ended_at,
+        None if trace is None else tuple(trace),
+    )  # fmt: skip

@@ -6,11 +6,13 @@
 | a reader takes records | it gets those behind its own position, and counts those that were dropped before it came |
 | a reader has taken all | it waits, and the next record wakes it, once |
 | the last reader closes | all records are dropped |
+
+A record is made when it is taken, so that sessions do not wait for it, and a lost one costs least.
 """
 
 import sys
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -39,6 +41,11 @@ class RecordReader(Generic[T]):
     def _dropped(self) -> int:
         """Count the records from its position on that are dropped by now."""
         return max(0, self._records.total - CAPACITY - self._position)
+
+    @property
+    def left(self) -> int:
+        """How many records there are to take; none once it is closed."""
+        return max(0, self._records.total - self._position - self._dropped())
 
     def take(self, limit: int) -> list[T]:
         """Take the oldest records that this reader has not had, at most `limit`.
@@ -69,10 +76,16 @@ class Records(Generic[T]):
         waiting: readers that have taken everything, each with the function that wakes it.
     """
 
-    __slots__ = ("_readers", "_ring", "read", "total", "waiting")
+    __slots__ = ("_make", "_readers", "_ring", "read", "total", "waiting")
 
-    def __init__(self) -> None:
-        self._ring: list[T] = []
+    def __init__(self, make: Callable[..., T]) -> None:
+        """Keep no record yet.
+
+        Args:
+            make: makes a record of the arguments of :meth:`put`.
+        """
+        self._make = make
+        self._ring: list[tuple[Any, ...]] = []
         self._readers: set[RecordReader[T]] = set()
         self.read = False
         self.total = 0
@@ -98,12 +111,16 @@ class Records(Generic[T]):
             self._ring.clear()
             self.total = 0
 
-    def put(self, record: T) -> None:
-        """Add a record; call it only if there is a reader."""
+    def put(self, *fields: Any) -> None:
+        """Add a record; call it only if there is a reader.
+
+        Args:
+            fields: the arguments of its `make`, which do not change any more.
+        """
         if len(self._ring) < CAPACITY:
-            self._ring.append(record)
+            self._ring.append(fields)
         else:
-            self._ring[self.total % CAPACITY] = record
+            self._ring[self.total % CAPACITY] = fields
         self.total += 1
         if self.waiting:
             waiting, self.waiting = self.waiting, {}
@@ -111,5 +128,6 @@ class Records(Generic[T]):
                 wake()
 
     def between(self, first: int, last: int) -> list[T]:
-        """Give the records of these numbers, the last one left out, as far as there are any."""
-        return [self._ring[number % CAPACITY] for number in range(first, min(last, self.total))]
+        """Make the records of these numbers, the last one left out, as far as there are any."""
+        ring, make = self._ring, self._make
+        return [make(*ring[number % CAPACITY]) for number in range(first, min(last, self.total))]

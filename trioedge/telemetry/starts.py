@@ -34,15 +34,17 @@ class Starts(Records[SessionStart]):
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        super().__init__(SessionStart)
+
     def recording(self, register: Callable[[Session], object]) -> Callable[[Session], object]:
         """Give a function that registers a session and records it; `register` itself if there is no reader now."""
         if not self.read:
             return register
+        put = self.put
 
         def record(session: Session) -> None:
             register(session)
-            self.put(SessionStart(
-                session.id, session.listener, session.peer, session.source, session.service.name, session.started_at
-            ))  # fmt: skip
+            put(session.id, session.listener, session.peer, session.source, session.service.name, session.started_at)
 
         return record

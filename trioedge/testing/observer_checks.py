@@ -44,6 +44,7 @@ async def check_observer(observer: object, *, context: EdgeContext | None = None
     refuse_others(observer, name)
     async with leaving_nothing(name):
         live = open_observer(observer, context or make_context(), name)
+        assert live is not None, f"{name} is off: its open() returned None, so there is nothing to check"
         failed: Exception | None = None
         async with trio.open_nursery() as nursery:
             if isinstance(live, Worker):

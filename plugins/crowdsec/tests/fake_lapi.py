@@ -25,11 +25,11 @@ class FakeLapi:
         key: that is accepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_id: int = 1) -> None:
         self.requests: list[tuple[float, bool]] = []
         self.fault: Fault | None = None
         self.key = KEY
-        self._ids = 0
+        self._ids = first_id - 1
         self._decisions: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, float] = {}
         self._new: list[int] = []

@@ -1,21 +1,20 @@
 """The recipe: its arguments, what it shows, and what it opens."""
 
-import inspect
 import re
 import ssl
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trioedge as te
 import trustme
-from trioedge.testing import make_context
+from trioedge.testing import check_plugin, make_context
 
 from trioedge_crowdsec import CrowdSec
+from trioedge_crowdsec.lapi import USER_AGENT
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -23,11 +22,11 @@ PACKAGE = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"poll_seconds": 0.5}, "CrowdSec(poll_seconds=0.5) must be a number from 1 to 3600"),
-        ({"poll_seconds": 3601}, "CrowdSec(poll_seconds=3601) must be a number from 1 to 3600"),
-        ({"poll_seconds": float("nan")}, "CrowdSec(poll_seconds=nan) must be a number from 1 to 3600"),
-        ({"poll_seconds": "10"}, "CrowdSec(poll_seconds='10') must be a number from 1 to 3600"),
-        ({"poll_seconds": True}, "CrowdSec(poll_seconds=True) must be a number from 1 to 3600"),
+        ({"poll_seconds": 0.5}, "CrowdSec(poll_seconds=0.5) must be a number of at least 1 and at most 3600"),
+        ({"poll_seconds": 3601}, "CrowdSec(poll_seconds=3601) must be a number of at least 1 and at most 3600"),
+        ({"poll_seconds": float("nan")}, "CrowdSec(poll_seconds=nan) must be a number of at least 1 and at most 3600"),
+        ({"poll_seconds": "10"}, "CrowdSec(poll_seconds='10') must be a number of at least 1 and at most 3600"),
+        ({"poll_seconds": True}, "CrowdSec(poll_seconds=True) must be a number of at least 1 and at most 3600"),
         ({"types": "ban"}, "CrowdSec(types='ban') must be a list of types, as in ['ban', 'captcha']"),
         ({"until_ready": "wait"}, "CrowdSec(until_ready='wait') must be 'accept' or 'reject'"),
         ({"until_ready": None}, "CrowdSec(until_ready=None) must be 'accept' or 'reject'"),
@@ -65,22 +64,14 @@ def test_its_text_has_no_key() -> None:
     assert "0123456789abcdef" not in repr(vars(recipe)) + repr(recipe.open(make_context()))
 
 
-def test_every_argument_has_words_and_an_annotation() -> None:
-    described = re.findall(r"^    (\w+): ", inspect.cleandoc(CrowdSec.__init__.__doc__ or ""), re.MULTILINE)
-    parameters = inspect.signature(CrowdSec).parameters
-    assert described[: len(parameters)] == list(parameters)
-    assert all(each.annotation is not inspect.Parameter.empty for each in parameters.values())
+def test_crowdsec_is_told_the_version_of_the_package() -> None:
+    assert f"trioedge-crowdsec/v{version('trioedge-crowdsec')}" == USER_AGENT
 
 
-def test_the_package_is_found_by_its_entry_point() -> None:
-    (found,) = entry_points(group="trioedge.stages", name="crowdsec")
-    assert found.load() is CrowdSec
-
-
-def test_importing_it_imports_no_http_client_and_starts_no_thread() -> None:
-    code = "import sys, threading, trioedge_crowdsec; print('httpx' in sys.modules, threading.active_count())"
+def test_importing_it_imports_no_http_client() -> None:
+    code = "import sys, trioedge_crowdsec; print('httpx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
-    assert done.stdout == "False 1\n"
+    assert done.stdout == "False\n"
 
 
 def test_the_example_is_an_edge_that_refuses_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +81,17 @@ def test_the_example_is_an_edge_that_refuses_first(monkeypatch: pytest.MonkeyPat
     assert isinstance(names["edge"], te.Edge)
 
 
-def test_the_keys_of_the_file_are_arguments() -> None:
-    edge = tomllib.loads((PACKAGE / "edge.toml").read_text())["edge"]["redis"]
-    (stage,) = [each for each in edge["stages"] if each["use"] == "crowdsec"]
-    options = {key: value for key, value in stage.items() if key not in ("use", "key")}
-    CrowdSec("key", **options)
-    te.Secret(**stage["key"])
+def test_the_file_is_an_edge_with_the_same_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROWDSEC_KEY", "0123456789abcdef")
+    command = [sys.executable, "-m", "trioedge", "check", str(PACKAGE / "edge.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    assert "1. CrowdSec(url='http://127.0.0.1:8080', types=['ban'])" in done.stdout
+    assert "0123456789abcdef" not in done.stdout + done.stderr
+
+
+def test_it_keeps_the_promises_of_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROWDSEC_KEY", "0123456789abcdef")
+    check_plugin("crowdsec", key=te.Secret(env="CROWDSEC_KEY"))
 
 
 def test_the_readme_shows_both_examples() -> None:

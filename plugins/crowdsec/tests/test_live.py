@@ -17,8 +17,9 @@ from trio.testing import MockClock
 from trioedge.testing import Client, Rehearsal, check_decision, make_context, make_session, open_edge
 
 from trioedge_crowdsec import live as module
+from trioedge_crowdsec.bans import Bans
 from trioedge_crowdsec.lapi import ANSWER_SECONDS
-from trioedge_crowdsec.live import MAX_RETRY_SECONDS, LiveCrowdSec
+from trioedge_crowdsec.live import MAX_RETRY_SECONDS
 
 BANNED = te.Reject(te.Reason.SOURCE, "crowdsec: ban by crowdsecurity/ssh-bf")
 
@@ -116,6 +117,38 @@ async def test_the_first_answer_cuts_banned_sessions_that_came_before_it(autojum
         assert other.outcome is None
 
 
+async def test_a_ban_of_an_answer_that_is_cut_off_cuts_the_live_sessions_of_its_source(
+    autojump_clock: MockClock,
+) -> None:
+    lapi = FakeLapi()
+    async with world(lapi) as edge:
+        client = await edge.connect("192.0.2.77")
+        lapi.fault = cut_off
+        await trio.sleep(11)
+        assert client.outcome == te.Completed(te.Reason.SOURCE, "crowdsec: ban")
+
+
+async def test_a_session_that_cannot_be_cut_costs_no_other(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lapi = FakeLapi()
+    async with world(lapi) as edge:
+        first, second = await edge.connect("192.0.2.7"), await edge.connect("192.0.2.7")
+        cut = te.Session.cut
+
+        def odd(self: te.Session, reason: te.Reason, detail: str = "") -> bool:
+            if self is first.session:
+                raise ZeroDivisionError("odd")
+            return cut(self, reason, detail)
+
+        monkeypatch.setattr(te.Session, "cut", odd)
+        lapi.ban("192.0.2.7")
+        await trio.sleep(22)
+        assert (first.outcome, second.outcome) == (None, te.Completed(te.Reason.SOURCE, BANNED.detail))
+        assert edge.events() == ["crowdsec answers", "crowdsec cut failed", "crowdsec cut sessions"]
+        assert len(lapi.requests) == 3
+
+
 async def test_live_sessions_stay_where_cut_live_is_off(autojump_clock: MockClock) -> None:
     lapi = FakeLapi()
     async with world(lapi, cut_live=False) as edge:
@@ -132,17 +165,17 @@ async def test_a_new_ban_of_a_single_address_does_not_look_at_all_sessions(
     lapi = FakeLapi()
     async with world(lapi) as edge:
         clients = [await edge.connect(f"192.0.2.{last}") for last in range(1, 30)]
-        judged = list[str]()
-        decide = LiveCrowdSec.decide
+        judged = list[bytes]()
+        judge = Bans.judge
 
-        def counted(self: LiveCrowdSec, session: te.Session) -> te.Verdict:
-            judged.append(session.source)
-            return decide(self, session)
+        def counted(self: Bans, source: bytes, now: float) -> te.Verdict:
+            judged.append(source)
+            return judge(self, source, now)
 
-        monkeypatch.setattr(LiveCrowdSec, "decide", counted)
+        monkeypatch.setattr(Bans, "judge", counted)
         lapi.ban("192.0.2.7")
         await trio.sleep(11)
-        assert judged == ["192.0.2.7"]
+        assert judged == [bytes([192, 0, 2, 7])]
         assert clients[6].outcome is not None
 
 
@@ -288,8 +321,11 @@ async def test_all_decisions_are_asked_for_after_many_changes(
     assert [number for number, (_, startup) in enumerate(lapi.requests) if startup] == [0, 5, 10]
 
 
-async def test_a_local_api_with_a_new_database_is_asked_for_all_at_once(autojump_clock: MockClock) -> None:
-    lapi = FakeLapi()
+@pytest.mark.parametrize("first_id", [1, 1000])
+async def test_a_local_api_with_a_new_database_is_asked_for_all_at_once(
+    autojump_clock: MockClock, first_id: int
+) -> None:
+    lapi = FakeLapi(first_id)
     lapi.ban("192.0.2.7")
     lapi.ban("192.0.2.8")
     async with world(lapi) as edge:
@@ -299,7 +335,8 @@ async def test_a_local_api_with_a_new_database_is_asked_for_all_at_once(autojump
         assert await edge.outcome("192.0.2.7") is None
         assert await edge.outcome("192.0.2.8") is None
         assert await edge.outcome("192.0.2.9") == BANNED
-    assert [startup for _, startup in lapi.requests] == [True, False, True]
+        await trio.sleep(10)
+    assert [startup for _, startup in lapi.requests] == [True, False, True, False]
 
 
 async def test_decisions_that_are_left_out_are_named_once_for_each_reason(autojump_clock: MockClock) -> None:
@@ -373,6 +410,8 @@ async def test_a_cancel_at_any_step_of_two_requests_leaves_nothing_open(autojump
 
 
 async def test_a_cancel_at_any_step_of_a_cut_leaves_sessions_whole_or_cut(autojump_clock: MockClock) -> None:
+    """Four sessions for each of some dozen cancels."""
+
     class Context:
         kind = "decision"
 
@@ -389,7 +428,8 @@ async def test_a_cancel_at_any_step_of_a_cut_leaves_sessions_whole_or_cut(autoju
         async def act() -> None:
             for _ in range(4):
                 clients.append(await edge.connect("192.0.2.7"))
-            await live._cut([bytes([192, 0, 2, 7])])
+            live._fresh.append(bytes([192, 0, 2, 7]))
+            await live._cut()
             assert all(client.session.cut_reason for client in clients)
 
         def check() -> None:

@@ -30,7 +30,7 @@ def test_new_decisions_are_bans_from_now_and_their_networks_are_fresh() -> None:
     update.add(decision(2, "192.0.2.0/24"))
     assert bans.get(1) == (read_network("192.0.2.7"), 160.0, "crowdsec: ban")
     assert update.fresh == [read_network("192.0.2.7"), read_network("192.0.2.0/24")]
-    assert not update.conflicts
+    assert not update.contradicts
 
 
 def test_a_known_decision_has_another_end_and_is_not_fresh() -> None:
@@ -40,16 +40,26 @@ def test_a_known_decision_has_another_end_and_is_not_fresh() -> None:
     update.add(decision(1, duration="90s"))
     assert bans.get(1) == (read_network("192.0.2.7"), 190.0, "crowdsec: ban")
     assert update.fresh == []
-    assert not update.conflicts
+    assert not update.contradicts
 
 
-def test_a_known_id_with_another_address_is_a_conflict_and_fresh() -> None:
+def test_a_known_id_with_another_address_contradicts_and_is_fresh() -> None:
     bans = Bans()
     update_of(bans).add(decision(1))
     update = update_of(bans)
     update.add(decision(1, "192.0.2.8"))
     assert update.fresh == [read_network("192.0.2.8")]
-    assert update.conflicts
+    assert update.contradicts
+
+
+@pytest.mark.parametrize(("number", "contradicts"), [(9, True), (10, True), (11, False), (5, False)])
+def test_a_new_id_that_is_not_above_those_before_contradicts(number: int, contradicts: bool) -> None:
+    bans = Bans()
+    update_of(bans).add(decision(5))
+    update = Update(bans, ["ban"], lambda: 0.0, above=10)
+    update.add(decision(number))
+    assert update.contradicts == contradicts
+    assert update.last_id == max(number, 10)
 
 
 def test_a_deleted_decision_is_no_ban_and_an_unknown_one_or_none_is_no_fault() -> None:

@@ -14,27 +14,6 @@ MAX_KEY_LETTERS: Final = 1024
 _KEY_RULE: Final = f"must be printable ASCII without blanks, at most {MAX_KEY_LETTERS} letters"
 
 
-def check_seconds(name: str, value: Any, minimum: float, maximum: float) -> float:
-    """Refuse what is no number of seconds from `minimum` to `maximum`."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not minimum <= value <= maximum:
-        raise te.ConfigurationError(f"CrowdSec({name}={value!r}) must be a number from {minimum:g} to {maximum:g}")
-    return float(value)
-
-
-def check_flag(name: str, value: Any) -> bool:
-    """Refuse what is no bool."""
-    if not isinstance(value, bool):
-        raise te.ConfigurationError(f"CrowdSec({name}={value!r}) must be true or false")
-    return value
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """Refuse what is none of `choices`."""
-    if value not in choices:
-        raise te.ConfigurationError(f"CrowdSec({name}={value!r}) must be {' or '.join(map(repr, choices))}")
-    return str(value)
-
-
 def check_types(types: Any) -> tuple[str, ...]:
     """Refuse what is no list of types of decisions; return them in lower case, each once."""
     texts = [each for each in types if isinstance(each, str) and each] if isinstance(types, (list, tuple)) else []

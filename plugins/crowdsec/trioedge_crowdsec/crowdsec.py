@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import trioedge as te
 
-from .arguments import check_choice, check_flag, check_key, check_seconds, check_types, check_url
+from .arguments import check_key, check_types, check_url
 from .lapi import Lapi
 from .live import LiveCrowdSec
 
@@ -58,12 +58,16 @@ class CrowdSec:
         Raises:
             ConfigurationError: an argument is wrong; the message says how to mend it.
         """
-        self._url = check_url(url, check_flag("plain_http", plain_http))
+        te.check_number("CrowdSec", "poll_seconds", poll_seconds, minimum=MIN_POLL_SECONDS, maximum=MAX_POLL_SECONDS)
+        te.check_choice("CrowdSec", "until_ready", until_ready, ("accept", "reject"))
+        te.check_flag("CrowdSec", "cut_live", cut_live)
+        te.check_flag("CrowdSec", "plain_http", plain_http)
         self._key = check_key(key)
-        self._poll_seconds = check_seconds("poll_seconds", poll_seconds, MIN_POLL_SECONDS, MAX_POLL_SECONDS)
+        self._url = check_url(url, plain_http)
+        self._poll_seconds = float(poll_seconds)
         self._types = check_types(types)
-        self._until_ready = check_choice("until_ready", until_ready, ("accept", "reject"))
-        self._cut_live = check_flag("cut_live", cut_live)
+        self._until_ready = until_ready
+        self._cut_live = cut_live
         self._ca = ca
         if ca is not None:
             if self._url.startswith("http:"):

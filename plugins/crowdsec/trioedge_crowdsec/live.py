@@ -7,7 +7,7 @@ The worker has two states; it begins as `unknown`:
 | unknown | all decisions came | known | remove the other bans; after poll_seconds ask for changes |
 | known | changes came | known | after poll_seconds ask for changes |
 | known | changes came for the 360th time | unknown | after poll_seconds ask for all |
-| known | a known id came with another address | unknown | ask for all at once: the local API has begun anew |
+| known | changes came that contradict what is known | unknown | ask for all at once: it has a new database |
 | any | no answer, or a bad one | unknown | keep what is there; after 1 to 30 s ask for all |
 
 Decisions are applied while their answer arrives: one that is cut off leaves true bans behind, and nothing else.
@@ -65,6 +65,10 @@ class LiveCrowdSec:
         """The verdict on every session before the first answer; None to ask the bans, also while there are none."""
         self.bans = Bans()
         self.ignored = set[Ignored]()
+        self._fresh: list[Network] = []
+        """The networks of bans whose live sessions are to be cut."""
+        self._last_id = 0
+        """The highest id of the last answer with all decisions."""
         self._fault: str | None = ""
         """Why there was no answer last time; None if there was one, empty before the first."""
 
@@ -81,68 +85,77 @@ class LiveCrowdSec:
         answers, retry_seconds = 0, 0.0  # since all decisions were asked for; 0 is the state `unknown`
         async with self._lapi.open():
             while True:
+                anew, fault = False, None
                 try:
-                    conflicts = await self._ask(startup=not answers)
+                    anew = await self._ask(startup=not answers)
                 except LapiError as error:
-                    self._failed(str(error))
-                except Exception as fault:  # no fault of this stage ends the edge
-                    self._context.log.fault("crowdsec crashed", fault)
-                    self._failed(type(fault).__name__)
-                else:
-                    self._answered()
+                    fault = str(error)
+                except Exception as crash:  # no fault of this stage ends the edge
+                    self._context.log.fault("crowdsec crashed", crash)
+                    fault = type(crash).__name__
+                self._note(fault)
+                await self._cut()
+                if fault is None:
                     retry_seconds = 0.0
-                    answers = 0 if conflicts or answers == CHANGES else answers + 1
-                    await trio.sleep(0 if conflicts else self._poll_seconds)
-                    continue
-                answers = 0
-                retry_seconds = min(max(2 * retry_seconds, FIRST_RETRY_SECONDS), MAX_RETRY_SECONDS)
-                await trio.sleep(retry_seconds * random.uniform(0.5, 1))
+                    answers = 0 if anew or answers == CHANGES else answers + 1
+                    await trio.sleep(0 if anew else self._poll_seconds)
+                else:
+                    answers = 0
+                    retry_seconds = min(max(2 * retry_seconds, FIRST_RETRY_SECONDS), MAX_RETRY_SECONDS)
+                    await trio.sleep(retry_seconds * random.uniform(0.5, 1))
 
     async def _ask(self, *, startup: bool) -> bool:
-        """Ask once, apply the answer, and cut sessions that are banned now.
+        """Ask once, and apply the answer, or what came of it.
 
         Returns:
-            Whether changes contradict what is known, so that all must be asked for.
+            Whether the local API has begun anew, so that all must be asked for.
 
         Raises:
             LapiError: there is no answer, or a bad one.
         """
-        update = Update(self.bans, self._types, self._context.now)
+        update = Update(self.bans, self._types, self._context.now, above=0 if startup else self._last_id)
         try:
             if startup:
                 await self._lapi.ask({"new": update.add}, startup=True)
                 await update.remove_others()
+                self._last_id = update.last_id
             else:
                 await self._lapi.ask({"new": update.add, "deleted": update.remove}, startup=False)
         finally:
             self._tell(update.ignored)
+            if self._cut_live:
+                self._fresh += update.fresh
         self._early = None
-        if self._cut_live and update.fresh:
-            await self._cut(update.fresh)
-        return update.conflicts and not startup
+        return update.contradicts and not startup
 
-    async def _cut(self, fresh: Sequence[Network]) -> None:
-        """Cut the live sessions that are banned now.
-
-        Args:
-            fresh: the networks of new bans.
-        """
+    async def _cut(self) -> None:
+        """Cut the live sessions that fresh bans have."""
+        fresh, self._fresh = self._fresh, []
         cut = 0
         for some in self._suspects(fresh):
             for session in some:
-                verdict = self.decide(session)
-                if isinstance(verdict, te.Reject) and session.cut(verdict.reason, verdict.detail):
-                    cut += 1
+                verdict = self.bans.judge(session.source_bytes, session.now)
+                if isinstance(verdict, te.Reject):
+                    cut += self._cut_one(session, verdict)
                     await trio.lowlevel.checkpoint()  # to close a session takes some 50 µs
             await trio.lowlevel.checkpoint()
         if cut:
             self._context.log.say("crowdsec cut sessions", sessions=cut)
 
+    def _cut_one(self, session: te.Session, verdict: te.Reject) -> bool:
+        """Cut a session; False if it has ended or is being cut already."""
+        try:
+            return session.cut(verdict.reason, verdict.detail)
+        except Exception as fault:  # it costs this session, and neither the others nor the edge
+            self._context.log.fault("crowdsec cut failed", fault, session=session.id)
+            return False
+
     def _suspects(self, fresh: Sequence[Network]) -> Iterator[Sequence[te.Session]]:
-        """Give the live sessions that new bans may have: by their addresses, or where that is longer all, in steps."""
+        """Give the live sessions that fresh bans may have: by their addresses, or all where that is shorter."""
         sessions = self._context.sessions
-        addresses = [each for each in fresh if isinstance(each, bytes)]
-        if len(addresses) == len(fresh) < len(sessions):
+        few = len(fresh) < len(sessions)
+        addresses = [each for each in fresh if isinstance(each, bytes)] if few else []
+        if len(addresses) == len(fresh):
             for address in addresses:
                 yield sessions.matching(source=str(ip_address(address)))
             return
@@ -157,12 +170,13 @@ class LiveCrowdSec:
                 self.ignored.add(why)
                 self._context.log.say("crowdsec decisions ignored", why=str(why), example=repr(example)[:200])
 
-    def _answered(self) -> None:
-        if self._fault is not None:
-            self._context.log.say("crowdsec answers", url=self._lapi.url, decisions=len(self.bans))
-        self._fault = None
-
-    def _failed(self, fault: str) -> None:
-        if fault != self._fault:
-            self._context.log.notice("crowdsec failed", url=self._lapi.url, error=fault, decisions=len(self.bans))
+    def _note(self, fault: str | None) -> None:
+        """Log that the local API answers again, or why it does not, once for each reason."""
+        if fault == self._fault:
+            return
         self._fault = fault
+        log, facts = self._context.log, {"url": self._lapi.url, "decisions": len(self.bans)}
+        if fault is None:
+            log.say("crowdsec answers", **facts)
+        else:
+            log.notice("crowdsec failed", error=fault, **facts)

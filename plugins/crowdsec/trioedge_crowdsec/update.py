@@ -16,24 +16,29 @@ class Update:
     Attributes:
         fresh: the networks of bans that were not there before.
         ignored: a decision that was left out, for each reason.
-        conflicts: whether a known id came with another network. All ids of a local API with a new database are new.
+        last_id: the highest id of a ban in it.
+        contradicts: whether a known id has another network now, or a new one is not above `above`. Both are so once the
+            local API has a new database, whose ids begin at 1.
     """
 
-    def __init__(self, bans: Bans, types: Collection[str], now: Callable[[], float]) -> None:
+    def __init__(self, bans: Bans, types: Collection[str], now: Callable[[], float], above: int = 0) -> None:
         """Begin with nothing applied.
 
         Args:
             bans: are changed.
             types: the types of decisions that are refused, in lower case.
             now: reads the edge's clock.
+            above: ids of new bans are above this one, because a database counts up.
         """
         self._bans = bans
         self._types = types
         self._now = now
+        self._above = above
         self._seen: set[int] = set()
         self.fresh: list[Network] = []
         self.ignored: dict[Ignored, Any] = {}
-        self.conflicts = False
+        self.last_id = above
+        self.contradicts = False
 
     def add(self, decision: Any) -> None:
         """Apply a decision in force, whatever value of JSON it is."""
@@ -51,9 +56,10 @@ class Update:
             return
         self._seen.add(ban_id)
         self._bans.put(ban_id, ban)
+        self.last_id = max(self.last_id, ban_id)
         if before is None or before[0] != ban[0]:
             self.fresh.append(ban[0])
-            self.conflicts |= before is not None
+            self.contradicts |= before is not None or ban_id <= self._above
 
     def remove(self, decision: Any) -> None:
         """Apply a decision that was deleted or has ended."""

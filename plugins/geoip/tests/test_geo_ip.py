@@ -118,6 +118,7 @@ def test_a_recipe_is_written_with_its_file_and_counts(countries: Path) -> None:
     ("arguments", "fault"),
     [
         ({"path": ""}, "GeoIp(path='') must be the path of a file, as in 'GeoLite2-Country.mmdb'"),
+        ({"path": "a\0"}, "GeoIp(path='a\\x00') must be the path of a file, as in 'GeoLite2-Country.mmdb'"),
         ({"path": 7}, "GeoIp(path=7) must be the path of a file, as in 'GeoLite2-Country.mmdb'"),
         ({"asn_path": 7}, "GeoIp(asn_path=7) must be the path of a file, as in 'GeoLite2-Country.mmdb'"),
         ({"unknown": "maybe"}, "GeoIp(unknown='maybe') must be 'accept' or 'reject'"),

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import trio
 
@@ -28,7 +28,7 @@ class GeoIp:
     The files are looked at once a second, and a new one is used once it has stayed the same for 2 s. One that is broken
     or missing changes nothing: the former table stays, and the log says why. A new table is for new sessions.
 
-    Takes 0.6 µs for an address seen lately, and as long as its record needs for another one: 1 to 6 µs. Each process
+    Takes 0.3 µs for an address seen lately, and as long as its record needs for another one: 2 to 10 µs. Each process
     has a copy of the files in memory.
     """
 
@@ -42,8 +42,8 @@ class GeoIp:
         reject_countries: list[str] | tuple[str, ...] = (),
         accept_as_numbers: list[int] | tuple[int, ...] = (),
         reject_as_numbers: list[int] | tuple[int, ...] = (),
-        unknown: str | None = None,
-        local: str | None = None,
+        unknown: Literal["accept", "reject"] | None = None,
+        local: Literal["accept", "reject"] | None = None,
     ) -> None:
         """Compile the rules; the files are read when an edge serves, which does not start without them.
 
@@ -194,7 +194,7 @@ class LiveGeoIp:
 
 
 def _read_path(name: str, path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not str(path):
+    if not isinstance(path, (str, os.PathLike)) or str(path) == "" or "\0" in str(path):
         raise te.ConfigurationError(
             f"GeoIp({name}={path!r:.80}) must be the path of a file, as in 'GeoLite2-Country.mmdb'"
         )

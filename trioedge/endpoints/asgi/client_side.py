@@ -35,6 +35,9 @@ PIECE_BYTES: Final = 16_384
 CORK_BYTES: Final = 65_536
 """The most bytes that are collected for one send."""
 
+MAX_SEND_BYTES: Final = 65_536
+"""The most bytes of a send of a service with a quota, which a session may exceed by so many."""
+
 FIRST_PAUSE: Final = 0.001
 MAX_PAUSE: Final = 0.1
 
@@ -204,6 +207,8 @@ class ClientSide(CountedClient):
         """Send until the backlog is gone or the socket is full."""
         while self._backlog:
             view = self._backlog[0]
+            if self._meters[1].quiet:
+                view = view[:MAX_SEND_BYTES]
             if sent := self.send_now(plain, view):
                 self._taken(sent)
             if sent < len(view):

@@ -17,6 +17,8 @@ from ...relay.direction import BROKEN, wait_until_lifted
 from ...relay.streams import PlainStream
 from ...relay.timeline import Timeline
 from ...session.allowance import Allowance
+from ...session.evictions import cut_now
+from ...session.meter import Meter
 from ...session.session import Session
 from ...session.verdict import Reason
 
@@ -126,16 +128,19 @@ class CountedClient:
         """Count bytes that the client has sent."""
         self.active_at = self._reactor.refresh()
         self.bytes_up += count
-        self._meters[0].add(count)
-        if self._session.quiet:
-            self._session.wake()
+        self._count(self._meters[0], count)
 
     def count_down(self, count: int) -> None:
         """Count bytes that the client's socket has taken."""
         self.active_at = self._reactor.refresh()
         self.bytes_down += count
-        self._meters[1].add(count)
-        if self._session.quiet:
+        self._count(self._meters[1], count)
+
+    def _count(self, meter: Meter, count: int) -> None:
+        meter.add(count)
+        if meter.quiet and meter.refusal is not None:  # the quota of its service is used up
+            cut_now(self._session, meter.refusal)
+        elif self._session.quiet:
             self._session.wake()
 
     def lose(self, error: Exception) -> trio.BrokenResourceError:

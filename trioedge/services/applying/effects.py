@@ -37,6 +37,7 @@ YOUNG: Final = 500
 
 _EVICTED: Final = Reject(Reason.EVICTED)
 _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
+_TERMS: Final = frozenset({"quota_bytes", "quota_used", "expires_at"})
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
 
 
@@ -269,6 +270,9 @@ class Effects:
         if evicts or change.after is None:
             for session in self._live.each(service):
                 yield session, _EVICTED
+        elif not _TERMS.isdisjoint(change.fields) and (over := self._services.terms.judgement(service, change.after)):
+            for session in self._live.each(service):
+                yield session, over
         elif rechecks := [each for each in self.rechecks if not each.fields.isdisjoint(change.fields)]:
             for session in self._live.each(service):
                 yield session, self._recheck(session, change.after, rules, rechecks)

@@ -47,6 +47,8 @@ _LOGIN: Final = write_answer(
 )
 _NOT_YOU: Final = write_answer(HTTPStatus.FORBIDDEN, "This proxy does not serve you.")
 _NOT_THERE: Final = write_answer(HTTPStatus.FORBIDDEN, "This proxy does not go there.")
+_USED_UP: Final = write_answer(HTTPStatus.FORBIDDEN, "You have used as many bytes as you may.")
+_EXPIRED: Final = write_answer(HTTPStatus.FORBIDDEN, "Your time with this proxy is over.")
 _NOT_NOW: Final = write_answer(HTTPStatus.SERVICE_UNAVAILABLE, "This proxy cannot serve you at present.")
 
 ANSWERS: Final = {
@@ -56,6 +58,8 @@ ANSWERS: Final = {
     Reason.POLICY: _NOT_YOU,
     Reason.CREDENTIALS: _NOT_YOU,
     Reason.DESTINATION: _NOT_THERE,
+    Reason.QUOTA: _USED_UP,
+    Reason.EXPIRED: _EXPIRED,
     Reason.UPSTREAM_FORBIDDEN: _NOT_THERE,
     Reason.UPSTREAM_REFUSED: write_answer(HTTPStatus.BAD_GATEWAY, "The destination refused the connection."),
     Reason.UPSTREAM_UNREACHABLE: write_answer(HTTPStatus.BAD_GATEWAY, "There is no route to the destination."),
