@@ -22,6 +22,7 @@ import trioedge.testing
 from tests.support.policies import DailyQuota, Hours
 from trioedge.cli import main
 from trioedge.control.file import read_services
+from trioedge.plugins import BUILT_IN, GROUPS
 from trioedge.services.policy import FATES
 from trioedge.services.stage_keys import StageKeys
 from trioedge.testing import open_edge
@@ -281,8 +282,9 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "check", "diff", "demo", "doctor", "hash", "schema"):
-        main([command, "--help"])
+    commands = "run", "check", "diff", "demo", "doctor", "hash", "schema", "plugins", "new plugin", "new edge"
+    for command in commands:
+        main([*command.split(), "--help"])
         section = (
             (DOCS / "reference/command-line.md").read_text().split(f"## `trioedge {command}`")[1].split("\n## ")[0]
         )
@@ -303,6 +305,17 @@ def limit(where: str) -> object:
         return inspect.signature(getattr(te, argument[1])).parameters[argument[2]].default
     module, _, constant = where.rpartition(".")
     return getattr(importlib.import_module(f"trioedge.{module}"), constant)
+
+
+def test_every_part_that_ships_has_its_name_in_the_reference() -> None:
+    named = {row[0]: re.findall(r"[\w-]+", row[1]) for row in rows("reference/plugins.md") if row[0].endswith("s")}
+    assert {kind: named[f"{kind}s"] for kind, names in BUILT_IN.items() if names} == {
+        kind: list(names) for kind, names in BUILT_IN.items() if names
+    }
+
+
+def test_the_groups_of_entry_points_are_those_of_the_code() -> None:
+    assert [row[1].strip("`") for row in rows("reference/plugins.md") if "trioedge." in row[1]] == [*GROUPS.values()]
 
 
 def test_every_limit_is_what_the_code_has() -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``trioedge run``, ``check``, ``diff``, ``demo``, ``doctor`` and ``hash``.
+"""The command line: ``trioedge run``, ``check``, ``diff``, ``demo``, ``doctor``, ``hash``, ``plugins`` and others.
 
 Output goes to stdout, logs and errors to stderr. An error is one line, and the process ends with an
 :class:`~trioedge.process.run.ExitCode`.

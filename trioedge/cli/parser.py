@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "demo": "demo.command:demo",
     "doctor": "doctor:doctor",
     "hash": "hash:hash_command",
+    "plugins": "plugins:plugins",
+    "new": "new.command:app",
     "schema": "schema:schema",
 }
 """Modules and functions by command. Each is imported when it runs, so none waits for what another one needs."""

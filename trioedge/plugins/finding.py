@@ -73,5 +73,6 @@ def _unknown_name(kind: Kind, use: str, same_name: list[Plugin]) -> str:
         hint = f"did you mean {meant[0]!r}? "
     elif meant := get_close_matches(use[:_MAX_LETTERS], kinds, 1):
         hint = f"did you mean {meant[0]!r}, {kinds[meant[0]].noun}? "
-    listed = f"There are {', '.join(own)}" if own else "There is none"
+    begins = "There" if hint else "there"
+    listed = f"{begins} are {', '.join(own)}" if own else f"{begins} is none"
     return f"{said}: {hint}{listed}; plugins are installed with pip"

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from cyclopts import Parameter
 
 from ...plugins import GROUPS, Kind
-from .skeleton import TEMPLATES, check_name, filled, module_name, summary_of, write
+from .skeleton import TEMPLATES, check_plugin_name, filled, module_name, summary_of, write
 from .trial import environment, has_pytest, try_out
 
 PluginKind: TypeAlias = Literal["decision", "handshake", "middleware", "endpoint", "outbound", "control", "observer"]
@@ -34,7 +34,7 @@ def plugin(
         kind: The kind of part; a decision is the simplest.
         to: The folder to write it into; the present one by default.
     """
-    check_name(name)
+    check_plugin_name(name)
     folder = to / f"trioedge-{name}"
     write(folder, files(name, kind))
     says = _try(folder, name, kind)

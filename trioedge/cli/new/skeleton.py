@@ -28,8 +28,8 @@ def module_name(name: str) -> str:
     return name.replace("-", "_")
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be used in a package, or that a part that ships has.
+def check_letters(name: str) -> None:
+    """Refuse a name of other letters than the names of plugins have.
 
     Raises:
         ConfigurationError: the message has the rule.
@@ -39,6 +39,15 @@ def check_name(name: str) -> None:
             f"name {quote(name)} must be lower-case letters, digits and hyphens, a letter first, at most "
             f"{MAX_NAME_LETTERS}, as in open-hours"
         )
+
+
+def check_plugin_name(name: str) -> None:
+    """Refuse a name that cannot be used for a package and a class, or that a part that ships has.
+
+    Raises:
+        ConfigurationError: the message has the rule.
+    """
+    check_letters(name)
     for kind, names in BUILT_IN.items():
         if name in names:
             raise ConfigurationError(f"{name!r} is {kind.noun} that ships: take another name")

@@ -21,7 +21,7 @@ MAX_LINES: Final = 40
 
 
 class TrialError(EdgeError):
-    """What was written does not work here."""
+    """A skeleton does not work on this machine."""
 
 
 def has_pytest() -> bool:
