@@ -222,6 +222,14 @@ def test_a_policy_key_that_no_stage_enforces_is_a_warning(capsys: pytest.Capture
     assert said.out.startswith("edge: x.py\n")
 
 
+def test_fields_that_the_edge_itself_enforces_are_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(GOVERNED)
+    asks = 'enabled = false\nmax_sessions = 3\nquota_bytes = "5 GB"\nexpires_at = 2027-01-31T00:00:00Z'
+    Path("services.toml").write_text(f"[services.a]\n{asks}\noutbound = 'tcp://192.0.2.1:80'\n")
+    assert main(["check", "x.py"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_service_without_a_destination_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.py").write_text(GOVERNED)
     Path("services.toml").write_text(

@@ -56,6 +56,37 @@ def test_each_field_is_shown_with_the_fate_of_live_sessions(write: Write, capsys
     ]
 
 
+def test_bytes_and_moments_are_shown_as_a_file_has_them(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    new = OLD.replace(
+        "[services.blog]",
+        """quota_bytes = "50 GB"
+quota_used = 1_234_567_890
+expires_at = 2027-01-31T02:00:00+02:00
+[services.blog]
+quota_bytes = "1 GiB"
+""",
+    )
+    assert main(["diff", write("old.toml", OLD), write("new.toml", new)]) == 0
+    lines = [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "shop: quota_bytes none -> 50 GB",
+        "shop: quota_used 0 B -> 1234567890 B",
+        "shop: expires_at none -> 2027-01-31T00:00:00Z",
+        "blog: quota_bytes none -> 1073741824 B",
+        "changes 2 services",
+    ]
+
+
+def test_a_date_without_a_time_zone_is_a_fault_that_says_how_to_write_it(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for said in ("2027-01-31", "2027-01-31T12:00:00"):
+        new = write("new.toml", f"[services.a]\nexpires_at = {said}\n")
+        assert main(["diff", new, write("old.toml", OLD)]) == 2
+        error = capsys.readouterr().err
+        assert "as in '2027-01-31T" in error
+
+
 def test_a_password_is_never_shown(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     hashes = [te.hash_password(password) for password in ("one", "two")]
     files = [write(f"{number}.toml", f'[services.a]\npassword_hash = "{each}"') for number, each in enumerate(hashes)]

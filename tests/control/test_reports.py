@@ -13,11 +13,12 @@ from tests.strategies import examples, keys
 from tests.support.services import Tenants
 from trioedge.control import reports as report_module
 from trioedge.control.reports import Reports
-from trioedge.services.policy import Settings
+from trioedge.services.policy import Policy, Settings
 from trioedge.services.report import Report, Usage
 from trioedge.services.service import Service
 from trioedge.services.services import Services
 from trioedge.services.snapshot import Change
+from trioedge.services.terms.terms import Terms
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
 
@@ -25,8 +26,8 @@ from trioedge.session.session import Session
 class Edge:
     """The part of an edge that reports: services, their sessions, and the reports that are due."""
 
-    def __init__(self, epoch: str = "1") -> None:
-        self.tenants = Tenants()
+    def __init__(self, epoch: str = "1", *, terms: Terms | None = None) -> None:
+        self.tenants = Tenants(terms=terms)
         self.services, self.registry = self.tenants.services, self.tenants.registry
         self.reports = Reports("edge", epoch)
         self.services.on_traffic.append(self.reports.mark)
@@ -306,3 +307,32 @@ def test_of_too_many_removed_services_the_totals_of_the_first_are_dropped(
     for name in "ef":
         come_and_go(name)
     assert kept[4:] == [True, True], "a service whose usage is acknowledged takes no room"
+
+
+def test_a_quota_knows_what_reports_have_had_and_what_was_acknowledged() -> None:
+    edge = Edge(terms=Terms(reported=True))
+    service = edge.services.apply(Change("a", None, Settings(Policy(quota_bytes=1_000, quota_used=500))), None)
+    quota = service.quota
+    assert quota is not None
+
+    def unreported() -> int:
+        """The count at the begin of a period."""
+        return quota.under(0)
+
+    def unacknowledged() -> int:
+        """The most that the count may be beyond a higher value."""
+        return quota.under(501) - 501
+
+    edge.come("a")
+    service.up.add(100)
+    assert (unreported(), unacknowledged()) == (100, 100)
+    first, services = edge.compose()
+    service.up.add(10)
+    assert (unreported(), unacknowledged()) == (10, 109)
+    edge.reports.confirm(first.sequence, services)
+    assert (unreported(), unacknowledged()) == (10, 109), "its acknowledgement may have overtaken a snapshot"
+    _, services = edge.compose()
+    edge.reports.lost(services)
+    assert (unreported(), unacknowledged()) == (0, 109), "a lost report may have arrived"
+    edge.report()
+    assert (unreported(), unacknowledged()) == (0, 10)

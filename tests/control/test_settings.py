@@ -345,7 +345,8 @@ def test_the_order_of_tables_is_no_difference() -> None:
 
 def test_faults_of_a_table_are_found_beside_all_others() -> None:
     table = {
-        "hours": {"sinse": 8, "until": "18"}, "session_rate": 0, "outbund": "x", "dayly_quota": {"a": 1}, "daily_quota": 3,
+        "hours": {"sinse": 8, "until": "18"}, "session_rate": 0, "outbund": "x", "dayly_quota": {"a": 1},
+        "daily_quota": 3,
     }  # fmt: skip
     settings, faults = read_settings(table, "services.shop", STAGE_KEYS)
     assert settings == Settings()

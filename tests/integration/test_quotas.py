@@ -79,6 +79,11 @@ def terminated() -> te.Tls:
     return te.Tls([localhost()])
 
 
+@te.middleware
+async def pass_on(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    return await call_next(session)
+
+
 Case = tuple[Callable[[], list[object]], bool]
 CASES: dict[str, Case] = {
     "in the reactor": (list, False),
@@ -87,11 +92,6 @@ CASES: dict[str, Case] = {
     "over streams": (lambda: [wrap], False),
     "over streams, with TLS": (lambda: [terminated(), wrap], True),
 }
-
-
-@te.middleware
-async def pass_on(session: te.Session, call_next: te.Handler) -> te.Outcome:
-    return await call_next(session)
 
 
 async def client_of(port: int, tls: bool) -> Any:
@@ -171,7 +171,9 @@ async def test_an_application_is_cut_in_the_same_way_however_much_it_sends_at_on
 
 async def test_idle_sessions_of_the_service_are_cut_too_and_those_of_others_are_not() -> None:
     async def by_first_byte(connection: trio.SocketStream) -> None:
-        await (flood(connection) if await connection.receive_some() == b"f" else trio.sleep_forever())
+        if await connection.receive_some() == b"f":
+            await flood(connection)
+        await trio.sleep_forever()
 
     async with server(by_first_byte) as upstream:
         control = te.MemoryControl({"shop": te.Policy(quota_bytes=QUOTA), "blog": te.Policy()})

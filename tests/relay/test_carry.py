@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.quotas import limit
 from tests.support.reactors import deadlines_of, open_reactor
 from tests.support.wires import receive_all, receive_exactly, stream, tcp_pair
 from trioedge.loop.reactor import Reactor, Ready
@@ -130,6 +131,16 @@ async def test_bytes_that_were_read_ahead_on_either_side_come_first_and_are_char
         assert await receive_exactly(client, 15) == b"greeting answer"
         assert (ends.session.bytes_up, ends.session.bytes_down, allowance.left) == (9, 15, 100 - 24)
         ends.session.cut(Reason.EVICTED)
+
+
+async def test_bytes_that_were_read_ahead_of_the_client_use_a_quota_up_before_those_of_the_upstream() -> None:
+    async with open_ends() as (ends, reactor):
+        limit(ends.session, 4)
+        ends.down.unread(b"head")
+        ends.up.unread(b"greeting")
+        assert await carry(ends.session, ends.up, reactor) == Completed(Reason.QUOTA)
+        assert (ends.session.bytes_up, ends.session.bytes_down) == (4, 0)
+        assert ends.are_closed()
 
 
 @pytest.mark.parametrize("side", ["client", "upstream"])

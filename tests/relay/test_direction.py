@@ -7,11 +7,13 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.quotas import limit
 from tests.support.wires import tcp_pair
 from tests.support.wrapped import Wrapped
 from trioedge.loop.reactor import BUFFER_BYTES
-from trioedge.relay.direction import PIECE_BYTES, Direction, End
+from trioedge.relay.direction import CHECKED_BYTES, PIECE_BYTES, Direction, End
 from trioedge.relay.streams import PlainStream
+from trioedge.session.verdict import Reason
 from trioedge.testing import make_session
 
 
@@ -177,3 +179,23 @@ async def test_a_plain_source_that_always_has_bytes_leaves_other_tasks_a_turn() 
     assert turns >= 32
     for each in (source, sink, drain, far):
         each.close()
+
+
+async def test_bytes_that_come_once_the_quota_is_used_up_are_not_sent_and_the_session_is_cut() -> None:
+    source, sink = Given(b"one", b"two"), Taken(0)
+    direction = make_direction(source, sink, beneath=object())
+    session = direction._session
+    limit(session, 3)
+    with trio.fail_after(1):
+        assert await direction.carry() is End.REFUSED
+    assert (b"".join(sink.pieces), direction.moved, session.cut_reason) == (b"one", 3, Reason.QUOTA)
+
+
+async def test_a_service_with_a_quota_is_read_in_halves_because_both_directions_may_have_one_in_hand() -> None:
+    source = Given(b"", b"")
+    direction = make_direction(source, Taken(0))
+    await direction.carry()
+    limit(direction._session, 3)
+    await direction.carry()
+    assert source.asked == [BUFFER_BYTES, CHECKED_BYTES]
+    assert 2 * CHECKED_BYTES == BUFFER_BYTES

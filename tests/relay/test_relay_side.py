@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from tests.support.quotas import limit
 from tests.support.scripted_relay import CLIENT_FD, ENDED, FULL, GONE, UPSTREAM_FD, ScriptedRelay
 from trioedge.loop.reactor import FAILED, READABLE, WRITABLE
 from trioedge.session.allowance import Allowance
@@ -372,3 +373,44 @@ def test_an_event_after_the_end_does_nothing() -> None:
     script.down.resume()
     script.down.crashed(LookupError("late"))
     assert (script.upstream.took, script.outcomes) == (b"", [Completed(Reason.EVICTED)])
+
+
+def test_the_chunk_that_uses_a_quota_up_is_the_last_one_that_the_session_moves() -> None:
+    script = ScriptedRelay(client=[bytes(65_536)] * 4, upstream=[b"an answer"])
+    limit(script.session, 65_537)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert len(script.upstream.took) == 2 * 65_536
+    assert script.outcomes == [Completed(Reason.QUOTA)]
+    assert script.session.cut_reason is Reason.QUOTA
+    assert script.client.trail[-2:] == script.upstream.trail[-2:] == ["to be reset", "closed"]
+    script.up.on_ready(UPSTREAM_FD, READABLE | WRITABLE)  # its event of the same batch
+    script.reactor.run()
+    assert script.client.took == b""
+    assert script.outcomes == [Completed(Reason.QUOTA)]
+
+
+def test_a_session_meets_the_end_of_the_quota_that_another_one_used_up_with_its_next_chunk() -> None:
+    script = ScriptedRelay(client=[b"one", b"two", b"three"])
+    limit(script.session, 100)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.session.service.down.add(200)
+    assert script.outcomes == []
+    script.down.on_ready(CLIENT_FD, READABLE)
+    assert (script.upstream.took, script.outcomes) == (b"onetwo", [Completed(Reason.QUOTA)])
+
+
+def test_a_backlog_that_uses_a_quota_up_ends_the_session() -> None:
+    script = ScriptedRelay(client=[b"0123456789", b"abc"], to_upstream=[4, 3, 3])
+    limit(script.session, 7)
+    script.down.on_ready(CLIENT_FD, READABLE)
+    script.up.on_ready(UPSTREAM_FD, WRITABLE)
+    assert (script.upstream.took, script.outcomes) == (b"0123456", [Completed(Reason.QUOTA)])
+
+
+def test_bytes_that_were_read_ahead_may_use_a_quota_up() -> None:
+    script = ScriptedRelay(client=[b"more"], upstream=[b"an answer"])
+    limit(script.session, 10)
+    script.relay.start(b"0123456789", readable=True)
+    script.run()
+    assert (script.upstream.took, script.client.took) == (b"0123456789", b"")
+    assert script.outcomes == [Completed(Reason.QUOTA)]

@@ -225,7 +225,7 @@ def test_a_wrong_rate_in_text_is_refused_where_it_is_written(field: str) -> None
 def test_bytes_and_moments_in_text_are_read_when_the_policy_is_made(field: str, said: Any, value: float) -> None:
     policy = Policy(**{field: said})
     assert getattr(policy, field) == value
-    assert attrs.evolve(policy, enabled=False) == Policy(enabled=False, **{field: value})
+    assert getattr(attrs.evolve(policy, enabled=False), field) == value
 
 
 @pytest.mark.parametrize(

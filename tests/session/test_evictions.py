@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import pytest
 
-from trioedge.session.evictions import AT_ONCE, SEARCH_STEPS, Evictions
+from trioedge.session.evictions import AT_ONCE, SEARCH_STEPS, Evictions, cut_now
 from trioedge.session.session import Session
-from trioedge.session.verdict import Completed, Reason
+from trioedge.session.verdict import Completed, Reason, Reject
 from trioedge.testing import make_session
 
 
@@ -157,3 +157,19 @@ def test_a_session_is_marked_once(ended: bool) -> None:
     assert not session.mark_cut(Reason.DRAINED)
     session.carry_out_cut()
     assert closed([session]) == (0 if ended else 1)
+
+
+def test_a_session_is_cut_now_also_if_it_is_marked_and_waits_for_its_turn() -> None:
+    evictions, _, _ = started()
+    sessions = carried(AT_ONCE + 1)
+    evictions.cut(sessions, Reason.EVICTED)
+    fresh = carried(1)[0]
+    for session in (sessions[-1], fresh):
+        cut_now(session, Reject(Reason.QUOTA, "used up"))
+    assert closed(sessions) == 1
+    assert sessions[-1].cut_reason is Reason.EVICTED, "the first reason stays"
+    assert fresh.cut_reason is Reason.QUOTA
+    assert fresh.end(Completed(Reason.QUOTA)) == []
+    assert fresh.outcome == Completed(Reason.QUOTA, "used up")
+    cut_now(fresh, Reject(Reason.QUOTA))
+    assert closed([fresh]) == 1, "one that has ended is left alone"

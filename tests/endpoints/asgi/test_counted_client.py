@@ -1,5 +1,6 @@
 """The counts, the rates and the allowance of a session that an application answers."""
 
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -8,7 +9,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.client_sides import in_memory, on_sockets, receive
+from tests.support.quotas import limit
 from tests.support.socket_rates import UNPACED, paced_at
+from trioedge.endpoints.asgi.client_side import MAX_SEND_BYTES
 from trioedge.session.allowance import Allowance
 from trioedge.session.verdict import Reason
 
@@ -104,3 +107,30 @@ async def test_an_allowance_bounds_both_ways_until_it_is_lifted(autojump_clock: 
         assert await receive(made.far, 8) == b"response"
     assert made.side.paused == 0
     assert made.side.active_at == 5
+
+
+@pytest.mark.parametrize("opened", [in_memory, on_sockets])
+async def test_the_bytes_that_use_a_quota_up_cut_the_session(opened: Any) -> None:
+    async with opened() as made:
+        made.session.carrier = made.side
+        limit(made.session, 5)
+        await made.far.send_all(b"req")
+        assert await made.side.receive() == b"req"
+        with suppress(trio.BrokenResourceError):
+            await made.side.send(b"re")
+        cut_reason: Reason | None = made.session.cut_reason
+        assert cut_reason is Reason.QUOTA
+        assert made.side.gone
+        with pytest.raises(trio.BrokenResourceError):
+            await made.side.send(b"sponse")
+        assert made.session.service.quota_used == 5
+
+
+async def test_a_large_send_exceeds_a_quota_by_one_piece() -> None:
+    async with on_sockets() as made:
+        made.session.carrier = made.side
+        limit(made.session, 100_000)
+        with suppress(trio.BrokenResourceError):
+            await made.side.send(bytes(50_000_000))
+        assert made.session.cut_reason is Reason.QUOTA
+        assert made.session.service.quota_used == 2 * MAX_SEND_BYTES

@@ -11,12 +11,17 @@ from trioedge.services.terms.fields import (
     used_fault,
 )
 
+READERS: dict[str, Any] = {
+    "quota_bytes": read_quota_bytes,
+    "quota_used": read_quota_used,
+    "expires_at": read_expires_at,
+}
 
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("value", [None, 5, 5.5, True, b"5"])
-def test_a_value_that_is_no_text_is_left_for_its_check(value: Any) -> None:
-    assert read_quota_bytes(value) is value
-    assert read_quota_used(value) is value
-    assert read_expires_at(value) is value
+def test_a_value_that_is_no_text_is_left_for_its_check(read: Any, value: Any) -> None:
+    assert read(value) is value
 
 
 def test_text_is_read() -> None:
@@ -24,10 +29,10 @@ def test_text_is_read() -> None:
     assert read_expires_at("1970-01-01T00:00:01Z") == 1
 
 
-def test_wrong_text_names_the_field() -> None:
-    for read, field in ((read_quota_bytes, "quota_bytes"), (read_quota_used, "quota_used"), (read_expires_at, "expires_at")):
-        with pytest.raises(ConfigurationError, match=rf"^Policy\({field}=\.\.\.\): 'x' must be "):
-            read("x")
+@pytest.mark.parametrize("field", READERS)
+def test_wrong_text_names_the_field(field: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^Policy\({field}=\.\.\.\): 'x' must be "):
+        READERS[field]("x")
 
 
 def test_bytes_may_be_used_that_are_none_and_a_service_may_never_expire() -> None:

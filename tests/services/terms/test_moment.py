@@ -38,7 +38,7 @@ def test_a_fraction_of_a_second_counts_to_the_microsecond(fraction: str, seconds
         ("2027-01-01", "2027-01-01T00:00:00Z"),
         ("2027-01-01 12:30:00", "2027-01-01T12:30:00Z"),
         ("2027-01-01T12:30:00.5", "2027-01-01T12:30:00Z"),
-        (datetime(2027, 1, 1, 12, 30), "2027-01-01T12:30:00Z"),  # noqa: DTZ001 - what it is about
+        (datetime(2027, 1, 1, 12, 30), "2027-01-01T12:30:00Z"),
     ],
 )
 def test_a_moment_without_a_zone_is_refused_with_the_whole_text_to_write(said: object, mend: str) -> None:

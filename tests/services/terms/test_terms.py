@@ -79,9 +79,10 @@ def test_a_raised_quota_admits_again_until_that_is_used_up() -> None:
     assert (service.refusal, service.up.refusal) == (None, None)
     assert world.look() == [], "its sessions are not cut any more"
     service.up.add(10)
-    assert service.refusal is USED_UP
+    assert world.services.find("shop") is USED_UP
     world.let()
-    assert (service.refusal, service.up.quiet) == (None, False)
+    assert world.services.find("shop") is service
+    assert not service.up.quiet
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_the_client_reads_how_its_connect_ended(reason: te.Reason, kind: Any) ->
 
 def test_each_reason_has_the_status_that_says_it() -> None:
     statuses = {
-        403: "source service device policy credentials destination upstream_forbidden",
+        403: "source service device policy credentials destination quota expired upstream_forbidden",
         502: "upstream_refused upstream_unreachable upstream_unresolved",
         504: "upstream_timeout",
     }

@@ -146,7 +146,9 @@ def test_the_client_hears_how_its_connect_ended(reason: te.Reason, kind: Any) ->
 
 def test_each_reason_has_the_code_that_says_it() -> None:
     codes = {
-        Reply.NOT_ALLOWED: "rate source concurrency service device policy credentials destination upstream_forbidden",
+        Reply.NOT_ALLOWED: (
+            "rate source concurrency service device policy credentials destination quota expired upstream_forbidden"
+        ),
         Reply.HOST_UNREACHABLE: "upstream_unreachable upstream_unresolved",
         Reply.REFUSED: "upstream_refused",
         Reply.EXPIRED: "upstream_timeout",
