@@ -14,7 +14,7 @@ from ..session.state import State
 from ..session.verdict import Reason, Reject
 from ..structures.gcra import RateSpec
 from .policy import Policy, Settings
-from .terms.quota import Quota
+from .terms.quota import QuotaCount
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -67,7 +67,7 @@ class Service:
     session_rate: RateSpec | None = attrs.field(init=False)
     refusal: Reject | None = attrs.field(init=False)
     over: Reject | None = None
-    quota: Quota | None = None
+    quota: QuotaCount | None = None
     max_sessions: float = attrs.field(init=False)
     rules: SourceRules | None = None
     upstream: Any = None
@@ -150,8 +150,9 @@ class Service:
         self.refusal = UNKNOWN_SERVICE
 
     def release(self) -> None:
-        """Drop the data of stages and detach the meters, once the service is removed and its last session has ended."""
+        """Drop what refers to it, once it is removed and its last session has ended: data of stages, meters, the count."""
         for meter in (self.up, self.down):
             meter.attach(None)
             meter.check_with(None)
+        self.quota = None  # which refers to the service
         self._state = None
