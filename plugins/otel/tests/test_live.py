@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import trio
+import trioedge as te
 from sessions import batch_of, ended
 from structlog.testing import capture_logs
 from trio.testing import MockClock
-from trioedge.telemetry.log import EdgeLog
 from trioedge.testing.cancels import cancel_before
 
 from trioedge_otel.live import EXPORT_SECONDS, LAST_SECONDS, MAX_SPANS, SAY_SECONDS, LiveOtel
@@ -46,7 +46,7 @@ def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def live(sink: Sink, seconds: float = 5.0, sample: float = 1.0) -> LiveOtel:
-    return LiveOtel(sink, sample, seconds, EdgeLog())
+    return LiveOtel(sink, sample, seconds, te.EdgeLog())
 
 
 async def observe(otel: LiveOtel, count: int, first: int = 1) -> None:
