@@ -87,9 +87,9 @@ async def test_a_dead_collector_delays_no_session_and_the_end_of_the_edge_by_hal
                 await talk(port)
             ended_at = trio.current_time()
         assert trio.current_time() - ended_at < 2
-    (lost,) = (entry for entry in logs if entry["event"] == "spans lost")
-    assert lost["count"] == 2
-    assert "Connection refused" in lost["why"]
+    lost = [entry for entry in logs if entry["event"] == "spans lost"]
+    assert 1 <= sum(entry["count"] for entry in lost) <= 2  # one said within a second of another is left out
+    assert "Connection refused" in lost[0]["why"]
 
 
 async def test_a_hanging_exporter_delays_no_session_and_has_one_thread() -> None:
