@@ -110,7 +110,7 @@ class FakePanel:
         if fault == "nonsense":
             said = said[:-2] + "oops"
         if fault == "huge":
-            said = said[:-1] + " " * 40_000_000 + said[-1:]
+            said = said[:-1] + " " * 2_000_000 + said[-1:]
         self.requests.append((asked, status))
         content = said.encode()
         length = len(content) + (10 if fault == "cut" else 0)

@@ -3,24 +3,14 @@
 from collections import Counter
 
 import pytest
-import trioedge as te
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from reports import report
 
 from trioedge_uniproxy import books as module
 from trioedge_uniproxy.books import Books, Difference
 
 KNOWN = {"7", "8", "9"}
-
-
-def report(epoch: str, *usage: tuple[str, int, int, int, int], sequence: int = 1) -> te.Report:
-    """Make a report of (user, incarnation, up, down, live)."""
-    return te.Report(
-        "edge",
-        epoch,
-        sequence,
-        tuple(te.Usage(uid, life, up, down, 1, live, live) for uid, life, up, down, live in usage),
-    )
 
 
 def test_the_difference_to_the_last_report_is_due_and_a_repeated_one_changes_nothing() -> None:

@@ -17,6 +17,7 @@ from trioedge_uniproxy import control as module
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MIN_SECONDS", 0.01)
     monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "MAX_USER_BYTES", 1_000_000)
 
 
 async def pulled(panel: FakePanel, at: Node) -> None:
@@ -309,7 +310,7 @@ async def test_an_edge_waits_for_its_first_users_and_says_why() -> None:
         (500, r"GET http://127.0.0.1:\d+/api/v1/server/UniProxy/user: status 500"),
         ("nonsense", "no JSON with a list of users"),
         ("cut", "user: "),
-        ("huge", "more than 33,554,432 bytes"),
+        ("huge", "more than 1,000,000 bytes"),
         ("hang", "no answer within 0.5 s"),
     ],
 )

@@ -40,7 +40,7 @@ DENIED_SECONDS: Final = 5.0
 
 
 class UniProxyControl:
-    """A control plane of users whom a panel names by UniProxy, the node interface of V2board and Xboard.
+    """A control plane whose users a panel names by UniProxy, the node interface of V2board and Xboard.
 
     A user is a service whose name is the user's `id`, with its `speed_limit` and `device_limit`. ``Socks("services")``
     and ``HttpConnect("services")`` let a user in whose name and password are its `uuid`. Bytes and addresses go back to

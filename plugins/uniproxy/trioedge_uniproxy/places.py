@@ -10,7 +10,7 @@ class Places:
     last are taken off. A device that is online here and elsewhere is one address to the panel, so it counts for none.
     """
 
-    # `_told` has every user of whom the panel may have addresses from this node, with their number as far as the panel
+    # `_told` has every user with addresses that the panel may have from this node, and their number as far as the panel
     # has acknowledged it.
     def __init__(self) -> None:
         """Start with none."""
