@@ -15,9 +15,9 @@ from .services.registry import Registry, SessionsView
 from .services.services import Services, ServicesView
 from .services.snapshot import Plan, Snapshot
 from .services.stage_keys import StageKeys
-from .serving.bind import Bound, bind
 from .serving.description import Description, check_control, read_listen
-from .serving.listener import Listener
+from .serving.listening.bind import Bound, bind
+from .serving.listening.listener import Listener
 from .serving.loading import refuse_while_loading
 from .serving.run import Run
 from .session.meter import Total

@@ -41,7 +41,7 @@ from ..upstreams.resolver import Resolver
 from .affordable import FEW_SESSIONS, Affordable, affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
-from .listener import Listener, addresses_of
+from .listening.listener import Listener, addresses_of
 from .sessions import Sessions
 from .stage_calls import StageCalls
 from .stream_handshakes import StreamHandshakes

@@ -20,7 +20,7 @@ from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import as_stream, resolved, with_scopes
 from ..upstreams.own_listeners import refusal_of
 from ..upstreams.resolver import Resolver
-from .listener import Listener, addresses_of
+from .listening.listener import Listener, addresses_of
 
 CONNECT_SECONDS: Final = 5.0
 """The limit of a connect of ``context.relay``."""

@@ -13,8 +13,8 @@ from tests.support.ports import closed_port
 from tests.support.wires import connect, edge_to, receive_exactly, server, serving
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.sockets import KEEPALIVE_PROBES
-from trioedge.serving.bind import LocalSocket, bind
-from trioedge.serving.listener import Listener
+from trioedge.serving.listening.bind import LocalSocket, bind
+from trioedge.serving.listening.listener import Listener
 
 
 def bind_and_listen(address: Address) -> None:

@@ -18,10 +18,10 @@ import socket
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from ..addresses.address import UNIX_SOURCE, packed_ip
-from ..loop.reactor import Reactor
-from ..loop.sockets import reset
-from ..telemetry.log import EdgeLog
+from ...addresses.address import UNIX_SOURCE, packed_ip
+from ...loop.reactor import Reactor
+from ...loop.sockets import reset
+from ...telemetry.log import EdgeLog
 from .bind import Bound, listen_error
 
 ACCEPTS_PER_TURN: Final = 64

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.wires import connect, edge_to, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
-from trioedge.serving.bind import TcpSocket, bind
-from trioedge.serving.listener import PAUSE_SECONDS, Listener
+from trioedge.serving.listening.bind import TcpSocket, bind
+from trioedge.serving.listening.listener import PAUSE_SECONDS, Listener
 from trioedge.telemetry.log import EdgeLog
 
 
