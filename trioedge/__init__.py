@@ -45,6 +45,7 @@ from .services.credentials import Credentials as Credentials
 from .services.device_rules import DeviceRules as DeviceRules
 from .services.device_rules import Handover as Handover
 from .services.device_rules import Unchecked as Unchecked
+from .services.listening.listeners import Listeners as Listeners
 from .services.passwords import generate_secret as generate_secret
 from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
@@ -181,6 +182,7 @@ __all__ = [
     "IdleTimeout",
     "Link",
     "ListenError",
+    "Listeners",
     "LiveCounts",
     "Member",
     "MemberCounts",

@@ -6,6 +6,7 @@ import trio
 from trio_util import AsyncValue
 
 from .addresses.address import normalise_source, parse_address
+from .addresses.open_ports import listener_address
 from .admin.api import Admin
 from .control.supervisor import ControlState
 from .errors import ConfigurationError
@@ -17,7 +18,9 @@ from .services.snapshot import Plan, Snapshot
 from .services.stage_keys import StageKeys
 from .serving.description import Description, check_control, read_listen
 from .serving.listening.bind import Bound, bind
-from .serving.listening.listener import Listener
+from .serving.listening.listening import AnyListeners
+from .serving.listening.process_listeners import ProcessListeners
+from .serving.listening.rehearsed_listeners import RehearsedListeners
 from .serving.loading import refuse_while_loading
 from .serving.run import Run
 from .session.meter import Total
@@ -42,6 +45,7 @@ class Edge:
     Attributes:
         outline: the checked chain; `trioedge check` prints it.
         listen: the addresses, as they were given.
+        open_ports: the listeners that policies may name; None for none.
         stage_keys: the keys that its stages read in every policy beside those of trioedge.
         control: the control plane, if any.
         drain_seconds: how long sessions may go on after :meth:`drain`.
@@ -70,12 +74,14 @@ class Edge:
         source_prefix: tuple[int, int] = (32, 64),
         access_log: AccessLog | None = None,
         outbounds: Mapping[str, Outbound | Recipe | Balanced] | None = None,
+        open_ports: str | Sequence[str] | None = None,
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
         Args:
             listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, or several. Port 0
-                lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well.
+                lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty
+                with `open_ports`.
             stages: decisions, handshakes and middlewares in order of execution.
             endpoint: where sessions go.
             control: names the services and their policies, from the start and whenever they change. The edge accepts
@@ -99,26 +105,27 @@ class Edge:
                 every limit; see docs/reference/limits.md.
             access_log: writes a line for each session that ends; None for no such log.
             outbounds: ways out, and balanced destinations, by the names that policies give in `outbound`.
+            open_ports: the listeners that policies may name, which open and close as services come and go, such as
+                ``tcp://0.0.0.0:20000-29999``, or several. ``0.0.0.0`` allows every IPv4 address, ``[::]`` every one.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
         """
-        self.listen = read_listen(listen)
+        self.listen = read_listen(listen, may_be_empty=open_ports is not None)
         check_control(control)
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
         self.stage_keys = StageKeys(self.outline.policies)
         check_parts(self.outline, self.listen, governed=control is not None)
-        self.drain_seconds, self.access_log = drain_seconds, access_log
-        self.control = control
-        self._description = Description(
+        self.control, self.drain_seconds, self.access_log = control, drain_seconds, access_log
+        made = self._description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
             max_handshakes=max_handshakes, refuse=refuse, keepalive_seconds=keepalive_seconds,
-            source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {},
+            source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {}, open_ports=open_ports,
         )  # fmt: skip
-        self.name, self.outbounds = self._description.known_name, self._description.outbounds
+        self.name, self.outbounds, self.open_ports = made.known_name, made.outbounds, made.open_ports
         self.phase: AsyncValue[str] = AsyncValue("idle")
         self.snapshots: AsyncValue[int] = AsyncValue(0)
         self._run: Run | None = None  # the present run, or the last one
@@ -126,7 +133,7 @@ class Edge:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses that are listened on now, ports filled in; none before and after serving."""
+        """The addresses that are listened on now, the edge's own first, with ports; none before and after serving."""
         return () if self._run is None or not self._serving else self._run.addresses()
 
     @property
@@ -151,8 +158,8 @@ class Edge:
         return await self._present().supervisor.applier.plan(snapshot)
 
     def control_state(self) -> ControlState:
-        """Return the state of the connection to the control plane."""
-        return self._present().supervisor.state()
+        """Return the state of the connection to the control plane, and of the listeners that policies name."""
+        return self._present().control_state()
 
     async def verify(self, service: str, password: str, source: Session | str | None = None) -> bool:
         """Say whether `password` is the service's: a slow hash in a thread once, then memory for ten minutes.
@@ -174,9 +181,7 @@ class Edge:
         Raises:
             KeyError: it is neither.
         """
-        if not isinstance(session, Session):
-            session = _session(self._run, session)
-        return explain(session, self.outline)
+        return explain(_session(self._run, session), self.outline)
 
     def stage_times(self) -> Sequence[StageTimes]:
         """Say how long each stage took, over all sessions of the present run, or of the last one."""
@@ -208,8 +213,7 @@ class Edge:
         """
         if service is None and source is None and device is None and session is None:
             raise TypeError("evict() needs a service, a source, a device or a session")
-        if isinstance(session, Session):
-            session = session.id
+        session = session.id if isinstance(session, Session) else session
         live = _NO_SESSIONS if self._run is None else self._run.supervisor.live
         found = live.search(service=service, source=source, device=device, session=session)
         return live.evictions.search(found, Reason.EVICTED)
@@ -243,9 +247,9 @@ class Edge:
             RuntimeError: it is serving already.
         """
         refuse_while_loading("edge.serve()")
-        self.listen = read_listen(self.listen)  # the command line may have set others
+        self.listen = read_listen(self.listen, may_be_empty=self.open_ports is not None)  # others of the command line
         check_parts(self.outline, self.listen, governed=self.control is not None)
-        return await _serve(self, self.listen, Direct(), task_status)
+        return await _serve(self, Direct(), task_status)
 
     def _present(self) -> Run:
         if self._run is None:
@@ -253,8 +257,10 @@ class Edge:
         return self._run
 
 
-def _session(run: Run | None, number: int) -> Session:
+def _session(run: Run | None, number: int | Session) -> Session:
     """Find a session of a run that lives or has ended lately."""
+    if isinstance(number, Session):
+        return number
     if run is not None:
         recent = () if run.sessions is None else run.sessions.recent
         found = run.supervisor.live.get(number) or next((each for each in recent if each.id == number), None)
@@ -263,20 +269,18 @@ def _session(run: Run | None, number: int) -> Session:
     raise KeyError(number)
 
 
-async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus[Edge]) -> int:
-    """Bind the addresses and make a run of the edge; whatever happens, they are closed afterwards."""
+async def _serve(edge: Edge, outbound: object, task_status: trio.TaskStatus[Edge], *, listens: bool = True) -> int:
+    """Bind the addresses and make a run of the edge; whatever happens, all its listeners are closed afterwards."""
     if edge._serving:
         raise RuntimeError("this edge is serving already")
     edge._serving = True
     bound: list[Bound] = []
-    listeners: list[Listener] = []
+    listeners: AnyListeners = RehearsedListeners()
     try:
-        bound = bind(
-            [parse_address(address, listening=True) for address in addresses],
-            keepalive_seconds=edge._description.keepalive_seconds,
-        )
-        for each in bound:
-            listeners.append(Listener(each))  # noqa: PERF401 - one may raise
+        if listens:
+            seconds = edge._description.keepalive_seconds
+            bound = bind([parse_address(each, listening=True) for each in edge.listen], keepalive_seconds=seconds)
+            listeners = ProcessListeners(bound, keepalive_seconds=seconds)
         run = edge._run = Run(
             edge._description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log
         )
@@ -285,8 +289,7 @@ async def _serve(edge: Edge, addresses: Sequence[str], outbound: object, task_st
             workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
         return await run.serve(outbound, workers, lambda: task_status.started(edge))
     finally:
-        for listener in listeners:
-            listener.close()
+        listeners.close_all()
         for each in bound:
             each.close()
         edge._serving = False
@@ -299,20 +302,34 @@ async def rehearse(
 
     For `trioedge.testing`, which brings the clients: :func:`admit`.
     """
-    return await _serve(edge, [], outbound, task_status)
+    return await _serve(edge, outbound, task_status, listens=False)
 
 
-def admit(edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
+def admit(
+    edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0, listener: str | None = None
+) -> Session:
     """Take a connected stream as if it had been accepted from `source`; only while serving.
 
+    Args:
+        edge: one that serves.
+        stream: the client.
+        source: the client's address.
+        port: the client's port.
+        listener: an address that a policy names and that is open in this rehearsal; None for the edge's own first one.
+
     Raises:
-        ConfigurationError: `source` is not an address.
+        ConfigurationError: `source` is not an address; or `listener` is not open, and would refuse the client.
     """
-    sessions = edge._present().sessions if edge._serving else None
-    if sessions is None:
+    run = edge._present() if edge._serving else None
+    if run is None or run.sessions is None:
         raise RuntimeError("this edge is not serving")
     text, packed = normalise_source(source)
-    return sessions.admit_stream(stream, edge.listen[0], text, packed, port)
+    if listener is None:
+        if not edge.listen:
+            raise ConfigurationError("the edge has no listener of its own: name one of a service's, listener='tcp://…'")
+        return run.sessions.admit_stream(stream, edge.listen[0], text, packed, port)
+    address = listener_address(listener)
+    return run.sessions.admit_stream(stream, str(address), text, packed, port, run.listening.service_at(address))
 
 
 _NO_SERVICES = Services(Total(), Total(), governed=True)

@@ -183,7 +183,11 @@ def _values(change: Change, field: str) -> Iterator[str]:
         else:
             value = getattr(settings.policy, field)
             rate = field in ("down_rate", "up_rate") and value is not None
-            yield format_rate(value) if rate else _written(value)
+            yield format_rate(value) if rate else _joined(value) if field == "listen" else _written(value)
+
+
+def _joined(value: tuple[str, ...]) -> str:
+    return ", ".join(value) or "none"
 
 
 def _written(value: object, *, secret: bool = False) -> str:

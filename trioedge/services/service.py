@@ -49,6 +49,7 @@ class Service:
         max_sessions: live sessions that it may have; infinity for no limit.
         default_max_sessions: the same where its policy says nothing.
         removed: whether the control plane has removed it; sessions that are still live are ending.
+        listen_errors: why listeners that its policy names are not open, one line each; they are tried again.
         by_source: its live sessions by the key of their source; the registry changes it.
     """
 
@@ -67,6 +68,7 @@ class Service:
     opened: int = 0
     live: int = 0
     removed: bool = False
+    listen_errors: tuple[str, ...] = ()
     by_source: "dict[bytes, set[Session]]" = attrs.field(factory=dict)
     _state: State | None = None
 
