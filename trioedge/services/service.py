@@ -54,6 +54,7 @@ class Service:
         max_sessions: live sessions that it may have; infinity for no limit.
         default_max_sessions: the same where its policy says nothing.
         removed: whether the control plane has removed it; sessions that are still live are ending.
+        listen_errors: why listeners that its policy names are not open, one line each; they are tried again.
         by_source: its live sessions by the key of their source; the registry changes it.
     """
 
@@ -74,6 +75,7 @@ class Service:
     opened: int = 0
     live: int = 0
     removed: bool = False
+    listen_errors: tuple[str, ...] = ()
     by_source: "dict[bytes, set[Session]]" = attrs.field(factory=dict)
     _state: State | None = None
 
@@ -150,7 +152,7 @@ class Service:
         self.refusal = UNKNOWN_SERVICE
 
     def release(self) -> None:
-        """Drop what refers to it, once it is removed and its last session has ended: data of stages, meters, the count."""
+        """Drop what refers to it, once it is removed and its last session has ended: stages' data, meters, the count."""
         for meter in (self.up, self.down):
             meter.attach(None)
             meter.check_with(None)
