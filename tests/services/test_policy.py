@@ -277,7 +277,7 @@ def test_wrong_bytes_and_moments_in_text_are_refused_where_they_are_written(fiel
 @pytest.mark.parametrize("counts_bytes", [True, False])
 def test_the_edge_enforces_quotas_where_it_sees_the_bytes_and_expiries_always(counts_bytes: bool) -> None:
     fields = enforced_by_edge(counts_bytes=counts_bytes)
-    assert fields == {"enabled", "max_sessions", "expires_at"} | (
+    assert fields == {"enabled", "max_sessions", "listen", "expires_at"} | (
         {"quota_bytes", "quota_used"} if counts_bytes else set()
     )
 

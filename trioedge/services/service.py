@@ -152,7 +152,7 @@ class Service:
         self.refusal = UNKNOWN_SERVICE
 
     def release(self) -> None:
-        """Drop what refers to it, once it is removed and its last session has ended: stages' data, meters, the count."""
+        """Drop all that refers to it, once it is removed and its last session has ended."""
         for meter in (self.up, self.down):
             meter.attach(None)
             meter.check_with(None)

@@ -80,8 +80,9 @@ class Services:
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up",
-                 "default_max_sessions", "device_judge", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed", "watchers")  # fmt: skip
+    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
+                 "device_judge", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
+                 "watchers")  # fmt: skip
 
     def __init__(
         self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None, terms: Terms | None = None
