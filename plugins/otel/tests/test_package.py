@@ -22,5 +22,5 @@ def test_the_example_and_the_file_have_the_same_observer() -> None:
     assert isinstance(edge, te.Edge)
     (written,) = tomllib.loads((PLUGIN / "edge.toml").read_text())["edge"]["redis"]["observers"]
     assert written.pop("use") == "otel"
-    (observer,) = edge._description.observers
+    (observer,) = edge.description.observers
     assert repr(observer) == repr(Otel(**written))
