@@ -1,4 +1,4 @@
-"""The examples that choose an upstream by the first bytes of a client do what they say."""
+"""The examples that choose an upstream by the first bytes of a client, or by its port, do what they say."""
 
 import runpy
 from pathlib import Path
@@ -68,3 +68,23 @@ async def test_a_silent_client_of_one_port_is_greeted_after_half_a_second(
     upstreams, seconds = await reached("one_port.py", b"")
     assert upstreams == ["tcp://127.0.0.1:22"]
     assert seconds == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("port", "service", "upstream"),
+    [(20_001, "alice", 9_000), (20_002, "bob", 9_001), (20_003, "bob", 9_001), (20_004, None, None)],
+)
+async def test_a_customer_has_a_port_that_leads_to_its_server(
+    port: int, service: str | None, upstream: int | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_edge(runpy.run_path(str(EXAMPLES / "port_forwarding.py"))["edge"]) as world:
+        listener = f"tcp://127.0.0.1:{port}"
+        if service is None:
+            with pytest.raises(te.ConfigurationError, match="its service is disabled"):
+                await world.connect(listener=listener)
+            return
+        client = await world.connect(listener=listener)
+        await client.send(b"ping")
+        assert await client.receive(4) == b"ping"
+        assert client.session.service.name == service
+        assert [str(address) for address in world.upstream.asked] == [f"tcp://127.0.0.1:{upstream}"]

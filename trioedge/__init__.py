@@ -61,6 +61,7 @@ from .services.device_rules import DeviceRules as DeviceRules
 from .services.device_rules import Handover as Handover
 from .services.device_rules import Unchecked as Unchecked
 from .services.linking.device_judge import DeviceJudge as DeviceJudge
+from .services.listening.listeners import Listeners as Listeners
 from .services.passwords import generate_secret as generate_secret
 from .services.passwords import hash_password as hash_password
 from .services.policy import Fate as Fate
@@ -204,6 +205,7 @@ __all__ = [
     "IdleTimeout",
     "Link",
     "ListenError",
+    "Listeners",
     "LiveCounts",
     "Member",
     "MemberCounts",

@@ -7,15 +7,19 @@ from typing import Literal
 import trio
 
 from .addresses.address import normalise_source, parse_address
+from .addresses.open_ports import listener_address
 from .admin.api import Admin
 from .edge_face import EdgeFace
+from .errors import ConfigurationError
 from .observers.observer import Observer
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.stage_keys import StageKeys
-from .serving.bind import Bound, bind
 from .serving.description import Description, check_control, read_listen
-from .serving.listener import Listener
+from .serving.listening.bind import Bound, bind
+from .serving.listening.listening import AnyListeners
+from .serving.listening.process_listeners import ProcessListeners
+from .serving.listening.rehearsed_listeners import RehearsedListeners
 from .serving.loading import refuse_while_loading
 from .serving.run import Run
 from .session.outline import Outline, check_parts, outline
@@ -37,6 +41,7 @@ class Edge(EdgeFace):
         description: the arguments, checked.
         outline: the checked chain; `trioedge check` prints it.
         listen: the addresses, as they were given.
+        open_ports: the listeners that policies may name; None for none.
         stage_keys: the keys that its stages read in every policy beside those of trioedge.
         control: the control plane, if any.
         drain_seconds: how long sessions may go on after :meth:`drain`.
@@ -66,12 +71,14 @@ class Edge(EdgeFace):
         access_log: AccessLog | None = None,
         outbounds: Mapping[str, Outbound | Recipe | Balanced] | None = None,
         observers: Sequence[Observer | Recipe] = (),
+        open_ports: str | Sequence[str] | None = None,
     ) -> None:
         """Compile an edge; nothing is opened before it serves.
 
         Args:
             listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, or several. Port 0
-                lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well.
+                lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty
+                with `open_ports`.
             stages: decisions, handshakes and middlewares in order of execution.
             endpoint: where sessions go.
             control: names the services and their policies, from the start and whenever they change. The edge accepts
@@ -96,27 +103,29 @@ class Edge(EdgeFace):
             access_log: writes a line for each session that ends; None for no such log.
             outbounds: ways out, and balanced destinations, by the names that policies give in `outbound`.
             observers: are told of sessions and of services, in batches; they delay no session.
+            open_ports: the listeners that policies may name, which open and close as services come and go, such as
+                ``tcp://0.0.0.0:20000-29999``, or several. ``0.0.0.0`` allows every IPv4 address, ``[::]`` every one.
 
         Raises:
             ConfigurationError: names the fault, its place, and the cure.
         """
         super().__init__()
-        self.listen = read_listen(listen)
+        self.listen = read_listen(listen, may_be_empty=open_ports is not None)
         check_control(control)
         self.outline: Outline = outline(stages, endpoint)
         if control is not None and "service" not in self.outline.provided:
             self.outline = outline([Identify(), *stages], endpoint)
         self.stage_keys = StageKeys(self.outline.policies)
         check_parts(self.outline, self.listen, governed=control is not None)
-        self.drain_seconds, self.access_log = drain_seconds, access_log
-        self.control = control
-        self.description = Description(
+        self.control, self.drain_seconds, self.access_log = control, drain_seconds, access_log
+        made = self.description = Description(
             outline=self.outline, stage_keys=self.stage_keys, control=control, name=name,
             report_seconds=report_seconds, admin=admin, drain_seconds=drain_seconds, max_sessions=max_sessions,
             max_handshakes=max_handshakes, refuse=refuse, keepalive_seconds=keepalive_seconds,
             source_prefix=source_prefix, access_log=access_log, outbounds=outbounds or {}, observers=observers,
+            open_ports=open_ports,
         )  # fmt: skip
-        self.name, self.outbounds = self.description.known_name, self.description.outbounds
+        self.name, self.outbounds, self.open_ports = made.known_name, made.outbounds, made.open_ports
 
     async def serve(self, *, task_status: trio.TaskStatus["Edge"] = trio.TASK_STATUS_IGNORED) -> int:
         """Serve until :meth:`drain` or a cancel; either way nothing of the edge is left when this returns.
@@ -133,44 +142,35 @@ class Edge(EdgeFace):
             RuntimeError: it is serving already.
         """
         refuse_while_loading("edge.serve()")
-        self.listen = read_listen(self.listen)  # the command line may have set others
+        self.listen = read_listen(self.listen, may_be_empty=self.open_ports is not None)  # others of the command line
         check_parts(self.outline, self.listen, governed=self.control is not None)
-        return await _serve(self, self.listen, Direct(), task_status)
+        return await _serve(self, Direct(), task_status)
 
 
 async def _serve(
-    edge: Edge, addresses: Sequence[str], outbound: object, task_status: trio.TaskStatus[Edge],
+    edge: Edge, outbound: object, task_status: trio.TaskStatus[Edge], *, listens: bool = True,
     wall_clock: Callable[[], float] = time.time,
 ) -> int:  # fmt: skip
-    """Bind the addresses and make a run of the edge; whatever happens, they are closed afterwards."""
+    """Bind the addresses and make a run of the edge; whatever happens, all its listeners are closed afterwards."""
     if edge._serving:
         raise RuntimeError("this edge is serving already")
     edge._serving = True
     bound: list[Bound] = []
-    listeners: list[Listener] = []
+    listeners: AnyListeners = RehearsedListeners()
     try:
-        bound = bind(
-            [parse_address(address, listening=True) for address in addresses],
-            keepalive_seconds=edge.description.keepalive_seconds,
-        )
-        for each in bound:
-            listeners.append(Listener(each))  # noqa: PERF401 - one may raise
+        if listens:
+            seconds = edge.description.keepalive_seconds
+            bound = bind([parse_address(each, listening=True) for each in edge.listen], keepalive_seconds=seconds)
+            listeners = ProcessListeners(bound, keepalive_seconds=seconds)
         run = edge._run = Run(
-            edge.description,
-            edge.phase,
-            edge.snapshots,
-            listeners,
-            edge.drain_seconds,
-            edge.access_log,
-            wall_clock,
+            edge.description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log, wall_clock
         )
         workers = []
         if (address := edge.description.admin_address()) is not None:
             workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
         return await run.serve(outbound, workers, lambda: task_status.started(edge))
     finally:
-        for listener in listeners:
-            listener.close()
+        listeners.close_all()
         for each in bound:
             each.close()
         edge._serving = False
@@ -184,17 +184,31 @@ async def rehearse(
     For `trioedge.testing`, which brings the clients: :func:`admit`. Services expire by Trio's clock.
     """
     since = time.time() - trio.current_time()
-    return await _serve(edge, [], outbound, task_status, lambda: since + trio.current_time())
+    return await _serve(edge, outbound, task_status, listens=False, wall_clock=lambda: since + trio.current_time())
 
 
-def admit(edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0) -> Session:
+def admit(
+    edge: Edge, stream: trio.abc.HalfCloseableStream, source: str, *, port: int = 0, listener: str | None = None
+) -> Session:
     """Take a connected stream as if it had been accepted from `source`; only while serving.
 
+    Args:
+        edge: one that serves.
+        stream: the client.
+        source: the client's address.
+        port: the client's port.
+        listener: an address that a policy names and that is open in this rehearsal; None for the edge's own first one.
+
     Raises:
-        ConfigurationError: `source` is not an address.
+        ConfigurationError: `source` is not an address; or `listener` is not open, and would refuse the client.
     """
-    sessions = edge._present().sessions if edge._serving else None
-    if sessions is None:
+    run = edge._present() if edge._serving else None
+    if run is None or run.sessions is None:
         raise RuntimeError("this edge is not serving")
     text, packed = normalise_source(source)
-    return sessions.admit_stream(stream, edge.listen[0], text, packed, port)
+    if listener is None:
+        if not edge.listen:
+            raise ConfigurationError("the edge has no listener of its own: name one of a service's, listener='tcp://…'")
+        return run.sessions.admit_stream(stream, edge.listen[0], text, packed, port)
+    address = listener_address(listener)
+    return run.sessions.admit_stream(stream, str(address), text, packed, port, run.listening.service_at(address))

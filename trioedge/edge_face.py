@@ -33,7 +33,7 @@ class EdgeFace:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses that are listened on now, ports filled in; none before and after serving."""
+        """The addresses that are listened on now, the edge's own first, with ports; none before and after serving."""
         return () if self._run is None or not self._serving else self._run.addresses()
 
     @property
@@ -58,8 +58,8 @@ class EdgeFace:
         return await self._present().supervisor.applier.plan(snapshot)
 
     def control_state(self) -> ControlState:
-        """Return the state of the connection to the control plane."""
-        return self._present().supervisor.state()
+        """Return the state of the connection to the control plane, and of the listeners that policies name."""
+        return self._present().control_state()
 
     async def verify(self, service: str, password: str, source: Session | str | None = None) -> bool:
         """Say whether `password` is the service's: a slow hash in a thread once, then memory for ten minutes.

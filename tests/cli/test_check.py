@@ -264,6 +264,61 @@ def test_every_service_that_names_an_unknown_outbound_is_a_fault_of_the_edge(
     assert "services.b.outbound = 'x' is no outbound of this edge" in said.err
 
 
+OPEN = """\
+import trioedge as te
+
+ports = ["tcp://0.0.0.0:20000-29999", "tcp://127.0.0.1:3000"]
+edge = te.Edge([{own}], [], te.Forward(), control=te.FileControl("services.toml"), open_ports=ports)
+"""
+
+
+def test_the_ports_that_are_open_to_services_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(OPEN.format(own=""))
+    Path("services.toml").write_text('[services.a]\nlisten = ["tcp://0.0.0.0:20001"]\ndestination = "tcp://x.test:1"')
+    assert main(["check", "x.py"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("edge: x.py\nlisten for services: tcp://0.0.0.0:20000-29999, tcp://127.0.0.1:3000\n")
+    assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("services", "fault"),
+    [
+        ('[services.a]\nlisten = ["tcp://0.0.0.0:0"]', "services.a.listen[0] = 'tcp://0.0.0.0:0' is no listener: port"),
+        (
+            '[services.a]\nlisten = ["tcp://0.0.0.0:80"]',
+            "services.a.listen[0] = 'tcp://0.0.0.0:80' is outside of open_",
+        ),
+        (
+            '[services.a]\nlisten = ["tcp://127.0.0.1:20080"]',
+            "services.a.listen[0] = 'tcp://127.0.0.1:20080' is tcp://127.0.0.1:20080, where the edge itself listens",
+        ),
+        (
+            '[services.a]\nlisten = ["tcp://0.0.0.0:20001"]\n[services.b]\nlisten = ["tcp://127.0.0.1:20001"]',
+            "services.b.listen[0] = 'tcp://127.0.0.1:20001' is taken: services.a has the listener tcp://0.0.0.0:20001.",
+        ),
+        (
+            '[services.a]\nlisten = ["tcp://0.0.0.0:20001"]\n[services.b]\ndestination = "tcp://127.0.0.1:20001"',
+            "services.b leads to 'tcp://127.0.0.1:20001', where this edge listens for services.a",
+        ),
+    ],
+)
+def test_a_listener_that_an_edge_refuses_is_a_fault_of_the_file(
+    services: str, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("x.py").write_text(OPEN.format(own="'tcp://localhost:80', 'tcp://127.0.0.1:20080'"))
+    Path("services.toml").write_text(services)
+    assert main(["check", "x.py"]) == te.ExitCode.CONFIGURATION
+    assert fault in capsys.readouterr().err
+
+
+def test_a_listener_without_open_ports_is_a_fault_that_says_how_to_allow_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(GOVERNED)
+    Path("services.toml").write_text('[services.a]\nlisten = ["tcp://0.0.0.0:20001"]')
+    assert main(["check", "x.py"]) == te.ExitCode.CONFIGURATION
+    assert "Write Edge(open_ports='tcp://0.0.0.0:20000-29999')" in capsys.readouterr().err
+
+
 def test_on_a_terminal_the_chain_is_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)

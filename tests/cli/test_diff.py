@@ -87,6 +87,19 @@ def test_a_date_without_a_time_zone_is_a_fault_that_says_how_to_write_it(
         assert "as in '2027-01-31T" in error
 
 
+def test_listeners_are_shown_by_their_addresses(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [
+        write(f"{number}.toml", f"[services.a]\nlisten = {listen}")
+        for number, listen in enumerate(([], ["tcp://0.0.0.0:20001", "tcp://[::]:20002"], ["tcp://0.0.0.0:20003"]))
+    ]
+    for old, new, change in (
+        (*files[:2], "none -> tcp://0.0.0.0:20001, tcp://[::]:20002"),
+        (*files[1:], "tcp://0.0.0.0:20001, tcp://[::]:20002 -> tcp://0.0.0.0:20003"),
+    ):
+        assert main(["diff", old, new]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == f"a: listen {change} (keep: {WORDS[te.Fate.KEEP]})"
+
+
 def test_a_password_is_never_shown(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     hashes = [te.hash_password(password) for password in ("one", "two")]
     files = [write(f"{number}.toml", f'[services.a]\npassword_hash = "{each}"') for number, each in enumerate(hashes)]

@@ -139,7 +139,7 @@ async def test_an_address_in_use_ends_all_edges(path: Path) -> None:
         write(path, taken + edge("b", upstream))
         code, _, err = await finished("run", str(path))
     assert code == 3
-    assert f"trioedge: cannot listen on tcp://127.0.0.1:{upstream}" in err
+    assert f"trioedge: edge.a: cannot listen on tcp://127.0.0.1:{upstream}" in err
 
 
 async def test_the_log_level_of_the_file_applies_while_it_serves(path: Path) -> None:

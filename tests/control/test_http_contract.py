@@ -174,9 +174,9 @@ async def test_a_report_is_written_as_in_the_contract() -> None:
             "edge": "edge-1", "epoch": "a", "sequence": 7,
             "services": [
                 {"service": "shop", "incarnation": 1, "bytes_up": 10, "bytes_down": 20, "opened": 3, "live": 2,
-                 "sources": 1},
+                 "sources": 1, "listen_errors": []},
                 {"service": "cafe", "incarnation": 4, "bytes_up": 0, "bytes_down": 0, "opened": 1, "live": 1,
-                 "sources": 1},
+                 "sources": 1, "listen_errors": []},
             ],
         }  # fmt: skip
 

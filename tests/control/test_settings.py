@@ -40,6 +40,7 @@ GOOD: dict[str, Any] = {
     "device_stale_seconds": 1.5,
     "accept": ["10.0.0.0/8", "192.0.2.1-192.0.2.9"],
     "reject": ["unix"],
+    "listen": ["tcp://0.0.0.0:20001", "tcp://[::1]:20002"],
     "destination": "tcp://127.0.0.1:6380",
     "outbound": "tcp://127.0.0.1:6379",
     "preconnect": 4,
@@ -77,6 +78,7 @@ def test_every_key_is_read() -> None:
         device_stale_seconds=1.5,
         accept=("10.0.0.0/8", "192.0.2.1-192.0.2.9"),
         reject=("unix",),
+        listen=("tcp://0.0.0.0:20001", "tcp://[::1]:20002"),
         destination="tcp://127.0.0.1:6380",
         outbound="tcp://127.0.0.1:6379",
         preconnect=4,
@@ -126,6 +128,12 @@ def test_a_password_hash_goes_into_the_credentials(monkeypatch: pytest.MonkeyPat
         ({"device_unchecked": 1}, "device_unchecked = 1 must be 'fail_open' or 'fail_closed' or 'stale_for'"),
         ({"accept": "10.0.0.0/8"}, "accept = '10.0.0.0/8' must be a list of addresses, prefixes or ranges"),
         ({"reject": ["10.0.0.0/8", 3]}, "reject[1] = 3 must be text"),
+        (
+            {"listen": "tcp://0.0.0.0:1"},
+            "listen = 'tcp://0.0.0.0:1' must be a list of addresses, as in ['tcp://0.0.0.0:20001']",
+        ),
+        ({"listen": ["tcp://0.0.0.0:1", 3]}, "listen[1] = 3 must be text, as in 'tcp://0.0.0.0:20001'"),
+        ({"listen": ["tcp://0.0.0.0:1"] * 99}, "listen[64] is one too many: a service has at most 64 listeners"),
         ({"outbound": "tcp://x"}, "outbound = 'tcp://x' is no destination: address 'tcp://x' names no port"),
         ({"preconnect": 4}, "preconnect = 4 needs a destination to connect to"),
         ({"preconnect": 10**400}, "preconnect has more than 64 bits"),
@@ -171,7 +179,7 @@ def test_of_many_unknown_keys_the_first_are_named_and_the_others_counted() -> No
 def test_of_a_long_value_only_the_beginning_is_quoted(key: str) -> None:
     for value in ([["x"] * 50_000], {"x": [0] * 50_000}):
         (fault,) = faults_of(**{key: value})
-        quoted = quote(value[0] if key in ("accept", "reject") and isinstance(value, list) else value)
+        quoted = quote(value[0] if key in ("accept", "reject", "listen") and isinstance(value, list) else value)
         assert f" = {quoted} must be " in fault
 
 
@@ -240,6 +248,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "device_stale_seconds": no_number | st.floats(max_value=-0.1),
     "accept": no_entries,
     "reject": no_entries,
+    "listen": no_entries,
     "destination": st.integers() | st.booleans() | st.text(max_size=3) | huge,
     "outbound": st.integers() | st.booleans() | st.text("1:./ ", max_size=3) | huge,
     "preconnect": no_number | st.none() | st.integers(max_value=-1) | st.integers(1001, 2000),

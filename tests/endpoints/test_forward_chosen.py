@@ -215,7 +215,7 @@ async def test_tens_of_thousands_of_destinations_are_kept_in_bounds(autojump_clo
         for number in range(3 * MAX_DESTINATIONS):
             upstream = destinations.upstream(make_session(f"10.1.{number // 256}.{number % 256}"))
             assert upstream.destination.host == f"10.1.{number // 256}.{number % 256}"
-        assert destinations._named.cache_info().currsize == MAX_DESTINATIONS
+        assert destinations._known.cache_info().currsize == MAX_DESTINATIONS
         assert first is not destinations.upstream(make_session("10.0.0.0"))
 
 

@@ -67,6 +67,23 @@ async def test_a_key_that_needs_a_restart_is_named_and_not_applied(served: Serve
     assert [line.get("keys") for line in await served.write(TEXT)] == [None]  # as it is served
 
 
+async def test_a_list_of_another_file_that_has_changed_needs_a_restart(served: Served) -> None:
+    drop = served.path.with_name("drop.txt")
+    drop.write_text("192.0.2.1\n")
+    match = '{ use = "source-match", reject = { file = "drop.txt" } }'
+    served.path.write_text(TEXT.replace("stages = [", f"stages = [{match}, "))
+    live = LiveFile(read_edge_file(served.path), served.levels.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live.run)
+        await trio.sleep(5)
+        drop.write_text("192.0.2.2\n")
+        with capture_logs() as logs:
+            live.reload()
+            await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert [line.get("keys") for line in logs] == [["edge.a.stages[0].reject.file"]]
+
+
 @pytest.mark.parametrize("bad", ["rate = 0", "rat = 5", "rate = "])
 async def test_a_bad_file_changes_nothing(served: Served, bad: str) -> None:
     (line,) = await served.write(TEXT.replace("rate = 5", bad).replace('"info"', '"debug"'))

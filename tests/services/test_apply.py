@@ -341,8 +341,9 @@ def test_a_plan_is_what_applying_then_does(
         await world.applier.apply(Snapshot(before))
         live = []
         for service, source, slow, is_cut in sessions:
-            may_have_sessions = service in before and before[service].policy.enabled
-            live.append(world.carried(service if may_have_sessions else None, source, slow=slow))
+            named = world.services.get(service)
+            may_have_one = named is not None and named.refusal is None and named.live < named.max_sessions
+            live.append(world.carried(service if may_have_one else None, source, slow=slow))
             if is_cut:
                 live[-1].cut(Reason.IDLE)
         present, cut = world.settings(), cut_reasons(*live)

@@ -21,6 +21,7 @@ from trioedge.services import passwords
 from trioedge.services.context import EdgeContext, Outbound, SocketAddress, Upstream
 from trioedge.services.service import Service
 from trioedge.services.snapshot import Change
+from trioedge.serving.listening.rehearsed_listeners import RehearsedListeners
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Outcome, Reason
 from trioedge.structures import gcra, live_counts
@@ -41,6 +42,7 @@ class FakeEdge:
     def __init__(self) -> None:
         self.asked: list[object] = []
         self.seconds = 0.0
+        self.listeners = RehearsedListeners()
 
     async def relay(self, session: Session, upstream: Upstream) -> Outcome:
         self.asked.append((session, upstream))
@@ -64,9 +66,6 @@ class FakeEdge:
     async def wait_draining(self) -> None:
         self.asked.append("draining")
         await trio.sleep(self.seconds)
-
-    def addresses(self) -> tuple[str, ...]:
-        return ("tcp://127.0.0.1:6380",)
 
     def fresh_until(self, address: Address) -> float:
         raise NotImplementedError
@@ -127,7 +126,11 @@ def test_a_context_says_whether_a_control_plane_names_the_services(governed: boo
 
 
 def test_listeners_are_the_addresses_of_the_edge() -> None:
-    assert make_world().context.listeners == ("tcp://127.0.0.1:6380",)
+    world = make_world()
+    listeners = world.context.listeners
+    assert listeners == ()
+    world.edge.listeners.open(parse_address("tcp://127.0.0.1:6380"), world.tenants.put("shop"))
+    assert listeners == ("tcp://127.0.0.1:6380",)
 
 
 def test_a_gate_admits_the_burst_of_each_key_up_to_its_capacity() -> None:

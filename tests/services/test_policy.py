@@ -47,6 +47,7 @@ def test_each_field_has_a_fate_for_live_sessions() -> None:
         "device_stale_seconds": Fate.KEEP,
         "accept": Fate.RECHECK,
         "reject": Fate.RECHECK,
+        "listen": Fate.KEEP,
         "destination": Fate.KEEP,
         "outbound": Fate.KEEP,
         "preconnect": Fate.KEEP,
@@ -92,6 +93,10 @@ NO_LIST = "must be a tuple of addresses, prefixes or ranges"
         *(("device_handover", value, "must be 'reject_new' or 'evict_oldest' or 'hold'") for value in (1, "keep")),
         *(("device_unchecked", value, "must be 'fail_open' or 'fail_closed' or 'stale_for'") for value in (0, "")),
         *((field, value, NO_LIST) for field in ("accept", "reject") for value in (None, "10.0.0.0/8", ["10.0.0.0/8"])),
+        *(
+            ("listen", value, "must be a tuple of addresses, as in ('tcp://0.0.0.0:20001',)")
+            for value in (None, "tcp://0.0.0.0:20001", ["tcp://0.0.0.0:20001"], 20001)
+        ),
         ("outbound", "192.0.2.9:80", "is no destination: address '192.0.2.9:80' must begin with tcp:// or unix://"),
         ("outbound", 80, "is no destination: address 80 is not text"),
         ("outbound", "tcp://192.0.2.9:0", "is no destination: address 'tcp://192.0.2.9:0': nothing answers on port 0"),
@@ -101,6 +106,30 @@ def test_a_wrong_value_is_named_by_its_path_and_quoted(field: str, value: Any, w
     found = list(faults(attrs.evolve(Policy(outbound="tcp://192.0.2.9:80"), **{field: value}), "services.shop"))
     assert found[0].startswith(f"services.shop.{field} = {value!r} {wrong}")
     assert len(found) == 1 or field == "outbound"
+
+
+MANY = tuple(f"tcp://0.0.0.0:{port}" for port in range(20_000, 20_065))
+
+
+@pytest.mark.parametrize(
+    ("listen", "wrong"),
+    [
+        (("unix:///run/x.sock",), "[0] = 'unix:///run/x.sock' is no listener: it is a local socket"),
+        (("tcp://0.0.0.0:1", "tcp://shop.example:1"), "[1] = 'tcp://shop.example:1' is no listener: 'shop.example' is"),
+        (("tcp://0.0.0.0:0",), "[0] = 'tcp://0.0.0.0:0' is no listener: port 0 is another one each time: write"),
+        ((20001,), "[0] = 20001 must be text, as in 'tcp://0.0.0.0:20001'"),
+        (("x" * 1_001,), "[0] has more than 1,000 letters"),
+        (
+            ("tcp://0.0.0.0:1", "tcp://[::1]:2", "tcp://127.0.0.1:1"),
+            "[2] = 'tcp://127.0.0.1:1' is there already, as [0]",
+        ),
+        (("tcp://[::1]:1", "tcp://[0::1]:01"), "[1] = 'tcp://[0::1]:01' is there already, as [0]"),
+        (MANY, "[64] is one too many: a service has at most 64 listeners"),
+    ],
+)
+def test_a_listener_that_cannot_be_is_named_by_its_place(listen: Any, wrong: str) -> None:
+    (found,) = faults(Policy(listen=listen), "services.shop")
+    assert found.startswith(f"services.shop.listen{wrong}")
 
 
 def test_every_fault_of_a_policy_is_found() -> None:
@@ -141,6 +170,8 @@ def test_a_field_that_does_nothing_without_another_one_needs_it_unless_it_is_the
         Policy(max_sessions="unlimited", device_pause_seconds=0),
         Policy(quota_bytes=1, quota_used=0, expires_at=0.5),
         Policy(quota_bytes=LARGEST - 1, quota_used=LARGEST - 1, expires_at=253_402_300_799),
+        Policy(listen=MANY[:64]),
+        Policy(listen=("tcp://[::]:65535", "tcp://127.0.0.1:1", "tcp://127.0.0.2:1")),
         Policy(device_limit=1, device_handover=Handover.HOLD, device_hold_seconds=0, device_stale_seconds=0),
         Policy(accept=("entries are not checked here",), outbound="tcp://shop.example:443", preconnect=1000),
     ],
@@ -246,7 +277,7 @@ def test_wrong_bytes_and_moments_in_text_are_refused_where_they_are_written(fiel
 @pytest.mark.parametrize("counts_bytes", [True, False])
 def test_the_edge_enforces_quotas_where_it_sees_the_bytes_and_expiries_always(counts_bytes: bool) -> None:
     fields = enforced_by_edge(counts_bytes=counts_bytes)
-    assert fields == {"enabled", "max_sessions", "expires_at"} | (
+    assert fields == {"enabled", "max_sessions", "listen", "expires_at"} | (
         {"quota_bytes", "quota_used"} if counts_bytes else set()
     )
 

@@ -16,6 +16,22 @@ def closed_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def free_ports(count: int) -> list[int]:
+    """Give ports below those that the kernel gives to clients, on which no server of this machine listens now."""
+    found: list[int] = []
+    for port in range(10_000, 32_000):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"there are no {count} free ports")
+
+
 @asynccontextmanager
 async def deaf_port() -> AsyncIterator[int]:
     """Give a port that never answers, because its backlog is full."""

@@ -24,7 +24,8 @@ def test_each_context_is_of_an_edge_of_its_own() -> None:
 def test_the_context_has_no_session_and_no_service_but_the_unnamed_one() -> None:
     context = make_context()
     assert (len(context.sessions), list(context.services)) == (0, ["default"])
-    assert (context.control, context.governed, context.relays, context.listeners) == (None, False, True, ())
+    assert (context.control, context.governed, context.relays) == (None, False, True)
+    assert context.listeners == ()
 
 
 def test_with_a_control_plane_there_is_no_service_before_it_names_one() -> None:

@@ -4,8 +4,14 @@ import pytest
 import trio
 
 import trioedge as te
+from trioedge.addresses.address import parse_address
+from trioedge.addresses.listening import ListeningAddresses
 from trioedge.testing import open_edge
 from trioedge.upstreams.own_listeners import own_listener
+
+
+def listening(*addresses: str) -> ListeningAddresses:
+    return ListeningAddresses(parse_address(each) for each in addresses)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +31,7 @@ from trioedge.upstreams.own_listeners import own_listener
     ],
 )
 def test_a_destination_that_reaches_a_listener_is_found(destination: str, listener: str) -> None:
-    assert own_listener(destination, ["tcp://192.0.2.9:1", listener]) == listener
+    assert own_listener(destination, listening("tcp://192.0.2.9:1", "tcp://192.0.2.9:6380", listener)) == listener
 
 
 @pytest.mark.parametrize(
@@ -45,14 +51,14 @@ def test_a_destination_that_reaches_a_listener_is_found(destination: str, listen
     ],
 )
 def test_any_other_destination_is_none_of_the_edges(destination: object, listener: str) -> None:
-    assert own_listener(destination, [listener]) is None
+    assert own_listener(destination, listening(listener)) is None
 
 
 def test_a_link_to_the_socket_of_a_listener_is_found(tmp_path: Path) -> None:
     (tmp_path / "edge.sock").touch()
     (tmp_path / "link.sock").symlink_to(tmp_path / "edge.sock")
     listener = f"unix://{tmp_path}/edge.sock"
-    assert own_listener(f"unix://{tmp_path}/link.sock", [listener]) == listener
+    assert own_listener(f"unix://{tmp_path}/link.sock", listening(listener)) == listener
 
 
 async def test_an_endpoint_that_goes_to_its_own_edge_is_refused_at_start(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
 from ..services.snapshot import Plan, Snapshot
 from ..services.stage_keys import NO_KEYS, StageKeys
-from ..serving.bind import LocalSocket
+from ..serving.listening.bind import LocalSocket
 
 ONLY_ITS_USER: Final = 0o600
 """The socket's permissions."""

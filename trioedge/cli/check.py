@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..addresses.address import parse_address
 from ..edge import Edge
 from ..endpoints.forward import Forward
 from ..errors import ConfigurationError, EdgeFileError, Faults
@@ -87,7 +88,10 @@ def _check_services(edge: Edge) -> None:
     from ..process import logs
     from ..services.applying.outbounds import outbound_faults
     from ..services.examine import PolicyWarnings
+    from ..services.listening.ports import Ports
     from ..services.policy import enforced_by_edge
+    from ..services.snapshot import Change
+    from ..upstreams.own_listeners import reached
     from ..upstreams.ways.named import facts_of_outbounds
 
     if not isinstance(edge.control, FileControl):
@@ -99,9 +103,16 @@ def _check_services(edge: Edge) -> None:
         outbounds=known,
     )
     faults = Faults()
-    for name, settings in edge.control.read(edge.stage_keys).services.items():
+    own = [address for each in edge.listen if (address := parse_address(each, listening=True)).literal]
+    ports = Ports(edge.open_ports, own, reached)
+    services = edge.control.read(edge.stage_keys).services
+    for name, settings in services.items():
         faults.extend(outbound_faults(settings.policy, f"services.{name}", known))
+        faults.extend(ports.faults(settings.policy, f"services.{name}"))
         warnings.note(name, settings.policy)
+    if not faults:
+        for _ in ports.conflicts([(Change(name, None, each), None) for name, each in services.items()], faults):
+            pass
     if faults:
         raise ConfigurationError(str(faults))
     logs.configure()
@@ -162,6 +173,8 @@ def _print_lines(target: str, edge: Edge) -> None:
     print("edge:", target)
     for address in edge.listen:
         print("listen:", address)
+    if edge.open_ports is not None:
+        print("listen for services:", edge.open_ports)
     for section in sections(edge):
         print(f"{section.title}: {section.when}")
         for number, text in section.stages:
@@ -179,7 +192,10 @@ def _print_tree(target: str, edge: Edge) -> None:
     from rich.tree import Tree
 
     tree = Tree(Text(target, "bold"), guide_style="dim")
-    tree.add(Text.assemble(("listens on  ", "dim"), "  ".join(edge.listen)))
+    if edge.listen:
+        tree.add(Text.assemble(("listens on  ", "dim"), "  ".join(edge.listen)))
+    if edge.open_ports is not None:
+        tree.add(Text.assemble(("listens for services on  ", "dim"), str(edge.open_ports)))
     for section in sections(edge):
         branch = tree.add(Text.assemble((section.title, "bold cyan"), "  ", (section.when, "dim")))
         for number, text in section.stages:

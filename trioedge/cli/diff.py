@@ -47,6 +47,7 @@ _FORMS: Final[dict[str, Callable[[Any], str]]] = {
     "quota_bytes": format_bytes,
     "quota_used": format_bytes,
     "expires_at": format_moment,
+    "listen": lambda value: ", ".join(value) or "none",
 }
 """How a file has the values of these fields."""
 

@@ -14,6 +14,7 @@ from ..session.kinds import name_of
 from ..session.stage import Decision, Endpoint, Middleware, Recipe
 from .faults import Document, Place, nearest
 from .keys import Key, keys_of
+from .places import Path as KeyPath
 from .shape import UNREAD
 
 _NAMED: Final = re.compile(r"(?:\w+\((?:[^=]*, )?)?(\w+)\b")
@@ -25,6 +26,7 @@ class Builder:
 
     Attributes:
         folder: of the file, at which relative paths begin.
+        lists: a hash of each list that was read from a file, by its path.
         mistakes: what plugins did wrong, by the place; the edges of these places cannot be made.
     """
 
@@ -37,6 +39,7 @@ class Builder:
             outbounds: the tables of the file's outbounds, by name.
         """
         self.folder = folder
+        self.lists: dict[KeyPath, int] = {}
         self.mistakes: dict[Place, str] = {}
         self._document = document
         self._tables = outbounds

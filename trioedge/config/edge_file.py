@@ -12,6 +12,7 @@ from ..errors import ConfigurationError, quote
 from ..plugins import Kind
 from .build import Builder
 from .faults import Document, Place, nearest
+from .places import Path as KeyPath
 from .process_table import ProcessTable
 from .shape import UNREAD
 
@@ -38,6 +39,7 @@ class EdgeFile:
         edges: by name, in the order of the file.
         broken: edges that a plugin's mistake has cost, by name, each with what it is.
         document: the tables, as they were read.
+        lists: a hash of each list that was read from a file, by its path.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class EdgeFile:
     edges: Mapping[str, Edge]
     broken: Mapping[str, str]
     document: Mapping[str, Any]
+    lists: Mapping[KeyPath, int]
 
     def only(self, name: str) -> "EdgeFile":
         """Return the same with one of its edges."""
@@ -125,7 +128,8 @@ def edges_of(text: str, path: Path, name: str) -> EdgeFile:
         for each, edge in made.items()
         if edge is UNREAD
     }
-    return EdgeFile(path, process, {each: edge for each, edge in made.items() if edge is not UNREAD}, broken, tables)
+    edges = {each: edge for each, edge in made.items() if edge is not UNREAD}
+    return EdgeFile(path, process, edges, broken, tables, builder.lists)
 
 
 def _edge(builder: Builder, table: Any, place: Place) -> Any:

@@ -37,11 +37,11 @@ class ListOf:
             place.refuse(value, self.wants)
             return UNREAD
         if isinstance(value, Mapping):
-            return self._of_file(PathText().read(value["file"], place / "file", world), place / "file")
+            return self._of_file(PathText().read(value["file"], place / "file", world), place / "file", world)
         found = [self.item.read(each, place / number, world) for number, each in enumerate(value)]
         return UNREAD if any(each is UNREAD for each in found) else self.make(found)
 
-    def _of_file(self, path: Any, place: Place) -> Any:
+    def _of_file(self, path: Any, place: Place, world: World) -> Any:
         """Read the entries of a file, one a line; a ``#`` begins a comment."""
         if path is UNREAD:
             return UNREAD
@@ -49,14 +49,15 @@ class ListOf:
             if path.stat().st_size > MAX_LIST_BYTES:
                 place.note(f"= {quote(str(path))} has more than {MAX_LIST_BYTES:,} bytes")
                 return UNREAD
-            lines = path.read_text(encoding="utf-8").splitlines()
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             place.note(f"= {quote(str(path))} cannot be read: {error.strerror}")
             return UNREAD
         except UnicodeDecodeError:
             place.note(f"= {quote(str(path))} is no text of UTF-8")
             return UNREAD
-        return self.make(entry for line in lines if (entry := line.partition("#")[0].strip()))
+        world.lists[place.path] = hash(text)
+        return self.make(entry for line in text.splitlines() if (entry := line.partition("#")[0].strip()))
 
     def schema(self, refer: Refer) -> Schema:
         several: Schema = {"type": "array", "items": self.item.schema(refer)}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from .faults import Place
+from .places import Path as KeyPath
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -18,6 +19,10 @@ class World(Protocol):
     @property
     def folder(self) -> Path:
         """The folder of the file, at which relative paths begin."""
+
+    @property
+    def lists(self) -> dict[KeyPath, int]:
+        """A hash of each list that was read from a file, by its path."""
 
     def table(self, maker: Any, value: Mapping[str, Any], place: Place, /) -> Any:
         """Make the object of a table, or note its faults and return UNREAD."""

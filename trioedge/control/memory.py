@@ -227,6 +227,7 @@ class MemoryControl:
             opened=sum(each.opened for each in last),
             live=sum(each.live for each in last),
             sources=sum(each.sources for each in last),
+            listen_errors=tuple(error for each in last for error in each.listen_errors),
         )
 
 

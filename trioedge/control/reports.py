@@ -93,7 +93,7 @@ class Reports:
     def _usage(self, service: Service) -> Usage:
         return Usage(
             service.name, service.incarnation, service.up.bytes, service.down.bytes, service.opened, service.live,
-            len(service.by_source),
+            len(service.by_source), service.listen_errors,
         )  # fmt: skip
 
     def confirm(self, sequence: int, services: list[Service]) -> None:

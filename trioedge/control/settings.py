@@ -15,7 +15,7 @@ from ..arguments import MAX_TEXT_LETTERS, size_fault, unknown_keys
 from ..errors import ConfigurationError, Faults, RulesError, quote
 from ..services.credentials import Credentials, check_hash
 from ..services.device_rules import Handover, Unchecked
-from ..services.policy import DEFAULTS, FATES, FIELDS, NEEDS, Policy, Settings
+from ..services.policy import DEFAULTS, FATES, FIELDS, NEEDS, Policy, Settings, fault_of
 from ..services.rates import parse_bytes, parse_rate
 from ..services.stage_keys import NO_KEYS, StageKeys
 from ..services.terms.moment import parse_moment
@@ -104,7 +104,7 @@ def checking_entries(policy: Policy, path: str, faults: Faults) -> Generator[Non
 
 def _fault(value: object, wrong: str) -> ConfigurationError:
     """Make a fault that quotes the value, unless that is too large."""
-    return ConfigurationError(f" {size_fault(value) or f'= {quote(value)} {wrong}'}")
+    return ConfigurationError(f" {too_large}" if (too_large := size_fault(value)) else fault_of(value, wrong))
 
 
 def _rate(value: Any) -> Any:
@@ -143,6 +143,12 @@ def _entries(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _addresses(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise _fault(value, "must be a list of addresses, as in ['tcp://0.0.0.0:20001']")
+    return tuple(value)
+
+
 def _text(value: Any) -> Any:
     if value is not None and not isinstance(value, str):
         raise _fault(value, "must be text")
@@ -170,6 +176,7 @@ _CONVERT: Final[dict[str, Read]] = {
     "expires_at": _moment,
     "device_handover": _choice(Handover),
     "device_unchecked": _choice(Unchecked),
+    "listen": _addresses,
     "destination": _text,
     "outbound": _text,
 }

@@ -3,7 +3,7 @@
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -16,6 +16,7 @@ from ..services.applying.outbounds import NO_OUTBOUNDS, OutboundFacts
 from ..services.control_plane import ControlPlane, Reloads, TakesReports
 from ..services.linking.edge_link import EdgeLink
 from ..services.registry import Registry
+from ..services.service import Service
 from ..services.services import Services
 from ..services.stage_keys import StageKeys
 from ..services.terms.keeper import TermsKeeper
@@ -47,6 +48,8 @@ class ControlState:
         report_error: why the last report was not acknowledged; empty if it was.
         unreported: the number of services whose totals wait to be reported.
         reported: the sequence of the last report that was acknowledged.
+        listeners: how many listeners that policies name are open.
+        listen_errors: why the others are not, a line each: the first 100, and then how many more there are.
     """
 
     version: str
@@ -57,6 +60,8 @@ class ControlState:
     report_error: str
     unreported: int
     reported: int
+    listeners: int = 0
+    listen_errors: tuple[str, ...] = ()
 
 
 class _FirstSnapshot:
@@ -188,8 +193,13 @@ class ControlSupervisor:
         if self._reporter is not None:
             await self._reporter.flush(FLUSH_SECONDS)
 
-    def state(self) -> ControlState:
-        """Give the state of the connection to the control plane."""
+    def report_soon(self, service: Service) -> None:
+        """Have the next report say what is new about a service, if the control plane takes reports."""
+        if self._reporter is not None:
+            self._reporter.mark(service)
+
+    def state(self, listeners: int = 0, listen_errors: Iterable[str] = ()) -> ControlState:
+        """Give the state of the connection to the control plane, and that of the listeners that policies name."""
         applier = self.applier
         return ControlState(
             version=applier.version,
@@ -200,4 +210,6 @@ class ControlSupervisor:
             report_error="" if self._reporter is None else self._reporter.error,
             unreported=len(self._reports),
             reported=self._reports.acknowledged,
+            listeners=listeners,
+            listen_errors=tuple(listen_errors),
         )

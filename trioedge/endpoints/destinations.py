@@ -66,7 +66,8 @@ class LiveDestinations:
         # Gives each session an upstream of its own, and is asked once a session.
         self._ask: Callable[[Session], Upstream | Seat | Reject] | None = None
         self._permit: Permit | None = None
-        self._named = lru_cache(MAX_DESTINATIONS)(self._name)
+        self._known = lru_cache(MAX_DESTINATIONS)(self._name)
+        self._opened = context.listeners.opened
         try:
             self._make(forward)
         except BaseException:
@@ -121,6 +122,16 @@ class LiveDestinations:
             where = f"Forward(to={name_of(choose)})"
             raise TypeError(f"{where} returned {quote(chosen)}: it must return an address or Reject")
         return self._named(chosen, session.service.name, None)
+
+    def _named(
+        self, destination: str | Address, service: str, way: str | None, rules: tuple[AddressRules, ...] = ()
+    ) -> Upstream | Reject:
+        """Give the upstream of a destination, from memory unless the edge has opened a listener since."""
+        opened = self._context.listeners.opened
+        if opened != self._opened:  # which may be one of the destinations
+            self._opened = opened
+            self._known.cache_clear()
+        return self._known(destination, service, way, rules)
 
     def _name(
         self, destination: str | Address, service: str, way: str | None, rules: tuple[AddressRules, ...] = ()

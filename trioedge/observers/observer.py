@@ -50,9 +50,9 @@ class Observer(Protocol):
     """Code that is told what an edge has done. It sees sessions when they are accepted and ended, and delays none.
 
     An observer that keeps something while an edge serves is a recipe: its ``open(context)`` makes the live observer, or
-    returns None if the observer is off in this run and costs nothing. A live one
-    may have ``run`` and ``close`` as live stages have. The edge does not wait for its ``run`` to start, but its
-    first batch does, and ``run`` is cancelled when its last batch was observed.
+    returns None if the observer is off in this run and costs nothing. A live one may have ``run`` and ``close`` as live
+    stages have. The edge does not wait for its ``run`` to start, but its first batch does, and ``run`` is cancelled
+    when its last batch was observed.
     """
 
     async def observe(self, batch: Batch, /) -> None:

@@ -65,7 +65,9 @@ class LiveFile:
 
     def _apply(self, found: EdgeFile, log: Any, *, asked: bool) -> None:
         """Apply what can be applied, and say what needs a restart."""
-        paths = list(differences(self._file.document, found.document))
+        lists = self._file.lists
+        paths = dict.fromkeys(differences(self._file.document, found.document))
+        paths |= dict.fromkeys(path for path, content in found.lists.items() if content != lists.get(path, content))
         level = found.process.log_level
         if level != self._file.process.log_level:
             self._set_level(level)

@@ -169,7 +169,7 @@ async def serve_until_signal(
             except Exception as fault:
                 if len(edges) == 1:
                     raise
-                error = _configuration(fault)
+                error = _configuration(fault, name)
                 if error is None:
                     failed = True
                     get_logger("trioedge").critical("edge failed", traceback=detached(fault))
@@ -202,11 +202,12 @@ async def serve_until_signal(
     return ExitCode.FAULT if failed else ExitCode.CUT if cut else ExitCode.DRAINED
 
 
-def _configuration(fault: Exception) -> ConfigurationError | None:
-    """Give the one exception in groups of one, if it is a fault of the configuration."""
+def _configuration(fault: Exception, edge: str) -> ConfigurationError | None:
+    """Give the one exception in groups of one with the name of its edge, if it is a fault of the configuration."""
     while isinstance(fault, ExceptionGroup) and len(fault.exceptions) == 1:
         (fault,) = fault.exceptions
-    return fault if isinstance(fault, ConfigurationError) else None
+    kind = ListenError if isinstance(fault, ListenError) else ConfigurationError
+    return kind(f"edge.{edge}: {fault}") if isinstance(fault, ConfigurationError) else None
 
 
 def _reserve_standard_descriptors() -> None:

@@ -80,10 +80,8 @@ class RelaySide:
         self.fd = sock.fileno()
         self.peer: RelaySide = self
         self.backlog: memoryview | None = None
-        self.moved = 0
-        self.piece = 0
-        self.ended = False
-        self.queued = self.read_on = self.reported = False
+        self.moved = self.piece = 0
+        self.ended = self.queued = self.read_on = self.reported = False
         self.failure: Completed | None = None
 
     def on_ready(self, fd: int, mask: int) -> None:  # noqa: ARG002 - the reactor's shape

@@ -19,6 +19,7 @@ from ..structures.live_counts import LiveCounts
 from ..telemetry.log import EdgeLog
 from .control_plane import ControlPlane
 from .linking.device_judge import DeviceJudge
+from .listening.listeners import Listeners
 from .registry import Registry, SessionsView
 from .service import Service
 from .services import Services, ServicesView
@@ -85,7 +86,8 @@ class EdgeFunctions(Protocol):
     def recall(self, service: str, password: str, /) -> bool | None:
         """See :meth:`EdgeContext.recall`."""
 
-    def addresses(self) -> tuple[str, ...]:
+    @property
+    def listeners(self) -> Listeners:
         """See :attr:`EdgeContext.listeners`."""
 
     async def wait_draining(self) -> None:
@@ -141,9 +143,12 @@ class EdgeContext:
         return self._services.governed
 
     @property
-    def listeners(self) -> tuple[str, ...]:
-        """The addresses that the edge listens on, with their real ports; none in a rehearsal."""
-        return self._edge.addresses()
+    def listeners(self) -> Listeners:
+        """The addresses that the edge listens on, as a sequence of texts with their real ports; it follows the edge.
+
+        In a rehearsal it has only the listeners that policies name.
+        """
+        return self._edge.listeners
 
     def gate(self, capacity: int) -> Gate:
         """Make a gate, which limits how often each key may open a session: ``gate.admit(key, session.now, rate)``.

@@ -153,6 +153,8 @@ class Examiner:
                 except RulesError as error:
                     wrong.extend((f"{path}.{fault}" for fault in error.faults), error.more)
             found.append((change, rules))
+        if not wrong:
+            yield from self._services.ports.conflicts(found, wrong)
         while wrong and found:
             found.popleft()
             yield
@@ -161,7 +163,9 @@ class Examiner:
     def _faults(self, settings: Settings, path: str) -> list[str]:
         """Give the faults of settings, except those of source entries."""
         policy = settings.policy
-        found = [*faults(policy, path)] or [*outbound_faults(policy, path, self._outbounds)]
+        found = [*faults(policy, path)]
+        if not found:
+            found = [*outbound_faults(policy, path, self._outbounds), *self._services.ports.faults(policy, path)]
         found += self._stage_keys.faults(policy.stages, path)
         password_hash = settings.credentials.password_hash
         if password_hash is not None and (wrong := check_hash(password_hash)):

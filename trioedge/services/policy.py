@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, TypeVar, cast
 import attrs
 
 from ..addresses.address import parse_address
+from ..addresses.open_ports import listeners_fault
 from ..arguments import choice_fault, count_fault, flag_fault, number_fault
-from ..errors import ConfigurationError, quote
+from ..errors import MAX_QUOTED_LETTERS, ConfigurationError, quote
 from .credentials import Credentials
 from .device_rules import DeviceRules, Handover, Unchecked
 from .rates import parse_rate
@@ -55,7 +56,10 @@ OUTBOUND_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
 def _rule(fate: Fate, check: Callable[[Any], str]) -> dict[str, Any]:
-    """Make the metadata of a field: the fate of live sessions, and the check that returns the fault of a value."""
+    """Make the metadata of a field: the fate of live sessions, and the check that returns the fault of a value.
+
+    A fault that begins with ``[`` is that of one entry and names its value; see :func:`fault_of`.
+    """
     return {"fate": fate, "check": check}
 
 
@@ -179,6 +183,8 @@ class Policy:
     """Sources that are accepted: addresses, prefixes, ranges. If empty, all sources that are not rejected."""
     reject: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.RECHECK, _entries))
     """Sources that are rejected. The longest prefix wins."""
+    listen: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.KEEP, listeners_fault))
+    """Listeners of the service alone: ``tcp://0.0.0.0:20001``. They must be within ``Edge(open_ports=…)``."""
     destination: str | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _destination))
     """Where the service's sessions go: ``tcp://host:port`` or ``unix:///path``."""
     outbound: str | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _outbound))
@@ -260,7 +266,7 @@ def enforced_by_edge(*, counts_bytes: bool) -> frozenset[str]:
     Args:
         counts_bytes: whether the endpoint relays with the edge's relay; another one moves bytes that no quota sees.
     """
-    always = frozenset({"enabled", "max_sessions", "expires_at"})
+    always = frozenset({"enabled", "max_sessions", "listen", "expires_at"})
     return always | {"quota_bytes", "quota_used"} if counts_bytes else always
 
 
@@ -270,8 +276,9 @@ _CHECKS: Final = tuple((field.name, field.metadata["check"]) for field in FIELDS
 def faults(policy: Policy, path: str) -> Generator[str, None, None]:
     """Check the fields of a policy.
 
-    Three checks are made elsewhere: that of source entries by their compiler, that of `stages` by
-    :class:`~trioedge.services.stage_keys.StageKeys`, and that of the outbound's name by :mod:`.applying.outbounds`.
+    Four checks are made elsewhere: that of source entries by their compiler, that of `stages` by
+    :class:`~trioedge.services.stage_keys.StageKeys`, that of the outbound's name by :mod:`.applying.outbounds`, and
+    whether the edge may have a listener by :mod:`.listening.ports`.
 
     Args:
         policy: any values in its fields.
@@ -287,7 +294,12 @@ def faults(policy: Policy, path: str) -> Generator[str, None, None]:
             others, fault = NEEDS[name]
             wrong = fault if all(getattr(policy, other) is None for other in others) else ""
         if wrong:
-            yield f"{path}.{name} = {quote(value, 1_000)} {wrong}"
+            yield f"{path}.{name}{fault_of(value, wrong, 1_000)}"
+
+
+def fault_of(value: object, wrong: str, letters: int = MAX_QUOTED_LETTERS) -> str:
+    """Write a fault as it stands behind the name of its field: of the whole value, which it quotes, or of an entry."""
+    return wrong if wrong.startswith("[") else f" = {quote(value, letters)} {wrong}"
 
 
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

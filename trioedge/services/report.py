@@ -16,6 +16,7 @@ class Usage:
         opened: sessions that began as the service's, or moved to it from another service.
         live: live sessions.
         sources: addresses with a live session.
+        listen_errors: why listeners that its policy names are not open, one line each.
     """
 
     service: str
@@ -25,6 +26,7 @@ class Usage:
     opened: int
     live: int
     sources: int
+    listen_errors: tuple[str, ...] = ()
 
 
 @attrs.frozen(slots=True)

@@ -14,7 +14,7 @@ from ..session.state import State
 from ..session.verdict import Reason, Reject
 from ..structures.gcra import RateSpec
 from .policy import Policy, Settings
-from .terms.quota import Quota
+from .terms.quota import QuotaCount
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -54,6 +54,7 @@ class Service:
         max_sessions: live sessions that it may have; infinity for no limit.
         default_max_sessions: the same where its policy says nothing.
         removed: whether the control plane has removed it; sessions that are still live are ending.
+        listen_errors: why listeners that its policy names are not open, one line each; they are tried again.
         by_source: its live sessions by the key of their source; the registry changes it.
     """
 
@@ -67,13 +68,14 @@ class Service:
     session_rate: RateSpec | None = attrs.field(init=False)
     refusal: Reject | None = attrs.field(init=False)
     over: Reject | None = None
-    quota: Quota | None = None
+    quota: QuotaCount | None = None
     max_sessions: float = attrs.field(init=False)
     rules: SourceRules | None = None
     upstream: Any = None
     opened: int = 0
     live: int = 0
     removed: bool = False
+    listen_errors: tuple[str, ...] = ()
     by_source: "dict[bytes, set[Session]]" = attrs.field(factory=dict)
     _state: State | None = None
 
@@ -150,8 +152,9 @@ class Service:
         self.refusal = UNKNOWN_SERVICE
 
     def release(self) -> None:
-        """Drop the data of stages and detach the meters, once the service is removed and its last session has ended."""
+        """Drop all that refers to it, once it is removed and its last session has ended."""
         for meter in (self.up, self.down):
             meter.attach(None)
             meter.check_with(None)
+        self.quota = None  # which refers to the service
         self._state = None

@@ -29,6 +29,7 @@ from ..session.meter import Meter, Total
 from ..session.verdict import Reason, Reject
 from .applying.watchers import Watchers, name_of_code
 from .changes import changed_fields
+from .listening.ports import Ports
 from .policy import DEFAULT_MAX_SESSIONS, Settings
 from .service import UNKNOWN_SERVICE, Service
 from .snapshot import Change, Snapshot, Watcher
@@ -73,13 +74,15 @@ class Services:
         watchers: the objects that follow changes.
         device_judge: the live stage that judges devices; None where the chain has none.
         terms: the quotas and the expiries of the services.
+        ports: the listeners that their policies name; set it before the first snapshot.
     """
 
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
     __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
-                 "device_judge", "governed", "on_gone", "on_traffic", "terms", "unnamed", "watchers")  # fmt: skip
+                 "device_judge", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
+                 "watchers")  # fmt: skip
 
     def __init__(
         self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None, terms: Terms | None = None
@@ -101,6 +104,7 @@ class Services:
         self.watchers = Watchers(log)
         self.device_judge: DeviceJudge | None = None
         self.terms = Terms() if terms is None else terms
+        self.ports = Ports()
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []
@@ -172,8 +176,9 @@ class Services:
         Returns:
             The service that was added, changed or removed.
         """
-        name = change.name
-        if change.after is None:
+        name, before, after = change.name, change.before, change.after
+        self.ports.note(name, None if before is None else before.policy, None if after is None else after.policy)
+        if after is None:
             service = self._by_name.pop(name)
             self.terms.forget(service)
             service.remove()
@@ -183,9 +188,9 @@ class Services:
                 self._gone(service)
             return service
         if name in self._by_name:
-            self._by_name[name].swap(change.after, rules)
+            self._by_name[name].swap(after, rules)
         else:
-            self._by_name[name] = self._make(name, change.after)
+            self._by_name[name] = self._make(name, after)
             self._by_name[name].rules = rules
         self.terms.apply(self._by_name[name])
         return self._by_name[name]

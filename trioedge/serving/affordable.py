@@ -21,6 +21,9 @@ MAX_HANDSHAKES: Final = 1_024
 HANDSHAKES_PART: Final = 8
 """One of so many parts of the open files, if that is less."""
 
+LISTENERS_PART: Final = 8
+"""The listeners that policies name may have one of so many parts of the open files."""
+
 SESSION_BYTES: Final = 2 * BUFFER_BYTES
 """The most memory of a session, at which both sides have stopped to read; without them it takes some 2 KiB."""
 
@@ -42,15 +45,19 @@ class Affordable:
         files: sessions that it allows, at least 1.
         memory: sessions that the memory allows, at least 1.
         handshakes: clients that may be in their handshakes, at least 1.
+        listeners: listeners that policies may have, at least 1; 0 on an edge without ``open_ports=``.
     """
 
     limit: int
     files: int
     memory: int
     handshakes: int
+    listeners: int = 0
 
 
-def affordable_sessions(outline: Outline, max_handshakes: int | None = None) -> Affordable:
+def affordable_sessions(
+    outline: Outline, max_handshakes: int | None = None, *, opens_ports: bool = False
+) -> Affordable:
     """Give the number of sessions that the present limits allow.
 
     A session has two sockets. A client in its handshakes has one, and so has one that is told why it is refused.
@@ -58,14 +65,17 @@ def affordable_sessions(outline: Outline, max_handshakes: int | None = None) -> 
     Args:
         outline: the chain; its parts keep descriptors of their own.
         max_handshakes: as in :class:`Edge`.
+        opens_ports: whether policies may name listeners.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     handshakes = max_handshakes or max(1, min(MAX_HANDSHAKES, limit // HANDSHAKES_PART))
-    kept = sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
+    listeners = max(1, limit // LISTENERS_PART) if opens_ports else 0
+    kept = listeners + sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
     if outline.talks:
         kept += handshakes + MAX_PARTING
     files = (limit - SPARE_DESCRIPTORS - kept) // 2
-    return Affordable(limit, max(1, files), max(1, memory_bytes() // MEMORY_PART // SESSION_BYTES), handshakes)
+    memory = memory_bytes() // MEMORY_PART // SESSION_BYTES
+    return Affordable(limit, max(1, files), max(1, memory), handshakes, listeners)
 
 
 def memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:

@@ -1,7 +1,8 @@
-"""Ask the decisions of a chain about a session, outside of its task."""
+"""Decide about a session outside of its task: whether its service may have it, and by the decisions of a chain."""
 
 from ..errors import quote_fault
-from ..session.session import Session
+from ..services.service import Service
+from ..session.session import TOO_MANY_SESSIONS, Session
 from ..session.stage import DecisionFunction
 from ..session.verdict import CONTINUE, Reason, Reject
 from ..telemetry.log import STOPS, EdgeLog
@@ -25,3 +26,15 @@ def refusal_by(decide: DecisionFunction, session: Session, log: EdgeLog) -> Reje
     if session.outcome is not None:
         return Reject(session.outcome.reason, "ended by a decision")
     return None if verdict is CONTINUE else verdict
+
+
+def refusal_at_listener(session: Session, service: Service) -> Reject | None:
+    """Bind a session to the service whose listener it came by, with which it was made.
+
+    Returns:
+        The refusal of a session that the service may not have now; else None.
+    """
+    session.come_by_listener()
+    if service.refusal is None and service.live >= service.max_sessions:
+        return TOO_MANY_SESSIONS
+    return service.refusal

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ..addresses.address import Address, parse_address
+from ..addresses.open_ports import EXAMPLE, OpenPorts, parse_open_ports
 from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
 from ..arguments import check_choice, check_count, check_number, is_async
 from ..errors import ConfigurationError, quote
@@ -44,6 +45,7 @@ class Description:
     source_keys: SourcePrefix = attrs.field(init=False)
     """The same, as sessions take it."""
     access_log: AccessLog | None
+    open_ports: OpenPorts | None = attrs.field(converter=parse_open_ports)
     outbounds: Mapping[str, object] = attrs.field(converter=check_outbounds)
     observers: tuple[object, ...] = attrs.field(converter=check_observers, default=())
 
@@ -57,6 +59,10 @@ class Description:
             check_count("Edge", "max_sessions", self.max_sessions)
         if self.max_handshakes is not None:
             check_count("Edge", "max_handshakes", self.max_handshakes)
+        if self.open_ports is not None and self.control is None:
+            raise ConfigurationError(
+                "Edge(open_ports=…) does nothing, because the edge has no control plane, whose policies name listeners"
+            )
         check_choice("Edge", "refuse", self.refuse, ("reset", "close"))
         check_number("Edge", "keepalive_seconds", self.keepalive_seconds, maximum=MAX_KEEPALIVE_SECONDS)
         check_number("Edge", "report_seconds", self.report_seconds, above=0)
@@ -123,16 +129,23 @@ def check_control(control: Any) -> None:
     raise ConfigurationError(f"control={quote(control)} is no control plane: {mend}")
 
 
-def read_listen(listen: Any) -> tuple[str, ...]:
+def read_listen(listen: Any, *, may_be_empty: bool = False) -> tuple[str, ...]:
     """Read the addresses to listen on.
+
+    Args:
+        listen: one address or several.
+        may_be_empty: whether policies may name listeners, so that the edge needs none of its own.
 
     Raises:
         ConfigurationError: there is none, one is no address, or one comes twice.
     """
     single = isinstance(listen, (str, bytes)) or not isinstance(listen, Iterable)
     given = [listen] if single else list(listen)
-    if not given:
-        raise ConfigurationError("listen names no address: write listen='tcp://127.0.0.1:6380'")
+    if not given and not may_be_empty:
+        raise ConfigurationError(
+            "listen names no address: write listen='tcp://127.0.0.1:6380', or let policies name listeners with "
+            f"open_ports={EXAMPLE!r}"
+        )
     addresses = tuple(str(parse_address(address, listening=True)) for address in given)
     for address in addresses:
         if addresses.count(address) > 1 and not address.endswith(":0"):

@@ -8,7 +8,7 @@
 | 4 | sessions | waited for until the drain's deadline, then cut |
 | 5 | admin socket | cancelled |
 | 6 | control plane, to its first snapshot | its last reports are sent, then cancelled |
-| 7 | listeners | closed first |
+| 7 | the edge's listeners, then those that policies name | closed first |
 
 The access log is opened before all of them and closed after them, so that it has every session. Observers are opened
 with the live stages, and get their last batch when all tasks above have ended.
@@ -17,14 +17,14 @@ A start that fails, and a cancel, stop what has been started in the same way; a 
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from math import inf
 from typing import Any
 
 import trio
 from trio_util import AsyncValue
 
-from ..control.supervisor import ControlSupervisor
+from ..control.supervisor import ControlState, ControlSupervisor
 from ..loop.reactor import Reactor
 from ..observers.observing import Observing, observing
 from ..services.applying.effects import Recheck
@@ -39,12 +39,11 @@ from ..session.verdict import Reason
 from ..telemetry.access_log import AccessLog, LiveAccessLog
 from ..telemetry.log import EdgeLog, Statistics
 from ..upstreams.outbound import open_outbound
-from ..upstreams.own_listeners import own_listener
 from ..upstreams.resolver import Resolver
 from .affordable import FEW_SESSIONS, Affordable, affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
-from .listener import Listener, addresses_of
+from .listening.listening import AnyListeners, Listening
 from .sessions import Sessions
 from .stage_calls import StageCalls
 from .stream_handshakes import StreamHandshakes
@@ -59,11 +58,12 @@ class Run:
         sessions: admits and ends sessions; None until the chain is open.
         chain: the live stages; None until it is open.
         calls: what stages may call; None until the reactor runs.
+        listening: the listeners.
     """
 
     def __init__(
         self, description: Description, phase: AsyncValue[str], snapshots: AsyncValue[int],
-        listeners: Sequence[Listener], drain_seconds: float, access_log: AccessLog | None,
+        listeners: AnyListeners, drain_seconds: float, access_log: AccessLog | None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         """Start nothing; :meth:`serve` does.
@@ -72,14 +72,13 @@ class Run:
             description: the edge.
             phase: set to ``starting``, ``serving``, ``draining`` and ``stopped``.
             snapshots: counts the snapshots that are applied.
-            listeners: bound, and not accepting yet; the caller closes them too.
+            listeners: not accepting yet; the caller closes them too.
             drain_seconds: how long sessions may go on after :meth:`drain`.
             access_log: logs every session that ends; None for no such log.
             wall_clock: gives the seconds since 1970, by which services expire.
         """
         self._edge = description
         self._phase = phase
-        self._listeners = listeners
         self._log = EdgeLog()
         self._totals = (Total(), Total())
         self._drain = trio.Event()
@@ -102,6 +101,9 @@ class Run:
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
         self.supervisor.live.source_prefix = description.source_keys
+        self.listening = Listening(
+            listeners, self.supervisor.services, description.open_ports, self._log, self.supervisor.report_soon
+        )
         self.sessions: Sessions | None = None
         self.calls: StageCalls | None = None
         self.chain: Chain | None = None
@@ -150,16 +152,12 @@ class Run:
                 served = True
                 try:
                     if not self._drain.is_set():
-                        for listener in self._listeners:
-                            listener.open(self._reactor, self._log, sessions.admit, self._shed)
-                        if self._listeners:
-                            self._log.say("listening", addresses=[*self.addresses()])
+                        await self.listening.begin(self._reactor, sessions.admit, self._shed, self._max_listeners)
                         self._phase.value = "serving"
                     started()
                     await self._drain.wait()
                     self._phase.value = "draining"
-                    for listener in self._listeners:
-                        listener.close()
+                    await self.listening.end()
                     self._log.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
                     with trio.move_on_after(self._drain_seconds):
                         await sessions.wait_empty()
@@ -194,7 +192,7 @@ class Run:
             reactor,
             self._resolver,
             supervisor.services,
-            self._listeners,
+            self.listening.addresses,
             self._drain,
             self._edge.source_keys,
         )
@@ -213,13 +211,15 @@ class Run:
         )
         calls.way_out = open_outbound(outbound, context)
         observers.open(context)
-        affordable = affordable_sessions(outline, self._edge.max_handshakes)
+        opens_ports = self._edge.open_ports is not None
+        affordable = affordable_sessions(outline, self._edge.max_handshakes, opens_ports=opens_ports)
+        self._max_listeners = affordable.listeners
         answers, waiting = BackgroundAnswers(reactor.refresh), WaitingClients(affordable.handshakes)
         in_tasks = StreamHandshakes(answers, waiting, lambda: sessions.crowded(), self._log)
         self.chain = chain = open_chain(outline, context, clock=time.perf_counter_ns, drive=in_tasks.drive)
         supervisor.applier.rechecks = _rechecks(chain)
         supervisor.applier.needs_destination = outline.needs_destination
-        supervisor.applier.own_listener = lambda destination: own_listener(destination, calls.addresses())
+        supervisor.applier.own_listener = self.listening.own
         self.sessions = sessions = Sessions(
             chain,
             reactor,
@@ -235,6 +235,8 @@ class Run:
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)
         await nursery.start(sessions.run)
+        if opens_ports:
+            await nursery.start(self.listening.run)
         for background in workers:
             await nursery.start(guarded, background, self._log)
         await supervisor.start(nursery, self._drain)
@@ -261,7 +263,11 @@ class Run:
 
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""
-        return addresses_of(self._listeners)
+        return tuple(self.listening.addresses)
+
+    def control_state(self) -> ControlState:
+        """See :meth:`Edge.control_state`."""
+        return self.supervisor.state(self.listening.open, self.listening.errors)
 
 
 def _rechecks(chain: Chain) -> tuple[Recheck, ...]:

@@ -38,7 +38,7 @@ from ..session.surroundings import Clock
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
-from .deciding import refusal_by
+from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
 from .handshakes import Handshakes
 from .session_task import SessionTasks
@@ -160,7 +160,7 @@ class Sessions:
         try:
             async with trio.open_nursery() as nursery:
                 self._answers.nursery = self._tasks.nursery = nursery
-                self.live.evictions.start(self._wake, self._log)
+                self.live.evictions.start(partial(setattr, self._evicting, "value", True), self._log)
                 task_status.started()
                 while True:
                     await self._evicting.wait_value(True)
@@ -170,10 +170,9 @@ class Sessions:
             self.live.evictions.stop()
             self.cut(Reason.DRAINED)
 
-    def _wake(self) -> None:
-        self._evicting.value = True
-
-    def admit(self, sock: socket.SocketType, listener: str, source: str, packed: bytes, port: int) -> None:
+    def admit(
+        self, sock: socket.SocketType, listener: str, source: str, packed: bytes, port: int, service: Service | None
+    ) -> None:
         """Take an accepted socket: refuse it at once, or begin its session.
 
         Args:
@@ -182,11 +181,13 @@ class Sessions:
             source: the client's address as text.
             packed: the same, packed.
             port: the client's port.
+            service: the one whose listener this is; None for a listener of the edge's own.
         """
-        session = Session(next(self._ids), listener, source, packed, port, self._reactor.now, self._unnamed, self._home)
+        begun = self._unnamed if service is None else service
+        session = Session(next(self._ids), listener, source, packed, port, self._reactor.now, begun, self._home)
         self._log.accepted += 1
         try:
-            refusal = self._refusal(session, talks=self._handshakes is not None)
+            refusal = self._refusal(session, service, talks=self._handshakes is not None)
             if refusal is not None:
                 self._close_refused(sock)
                 self._endings.add(session, refusal)
@@ -256,21 +257,18 @@ class Sessions:
             end(session, Completed(Reason.FAULT, quote_fault(fault)))
 
     def admit_stream(
-        self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int
-    ) -> Session:
+        self, stream: trio.abc.HalfCloseableStream, listener: str, source: str, packed: bytes, port: int,
+        service: Service | None = None,
+    ) -> Session:  # fmt: skip
         """Take a connected stream that is no plain socket; its session always has a task.
 
-        Args:
-            stream: the client.
-            listener: the address it counts as accepted on.
-            source: the client's address as text.
-            packed: the same, packed.
-            port: the client's port.
+        The other arguments are those of :meth:`admit`.
         """
         now = self._reactor.refresh()
-        session = Session(next(self._ids), listener, source, packed, port, now, self._unnamed, self._home)
+        begun = self._unnamed if service is None else service
+        session = Session(next(self._ids), listener, source, packed, port, now, begun, self._home)
         self._log.accepted += 1
-        refusal = self._refusal(session, talks=False)
+        refusal = self._refusal(session, service, talks=False)
         if refusal is None:
             self._register(session)
             self._tasks.start(session, replaying(stream), self._handle)
@@ -282,8 +280,10 @@ class Sessions:
     def _close_refused(self, sock: socket.SocketType) -> None:
         (close if self._graceful_refuse else reset)(sock)
 
-    def _refusal(self, session: Session, *, talks: bool) -> Reject | None:
+    def _refusal(self, session: Session, service: Service | None, *, talks: bool) -> Reject | None:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
+        if service is not None and (refusal := refusal_at_listener(session, service)) is not None:
+            return refusal
         if self.live.count - len(self._waiting) >= self._max and not talks:
             return self._overloaded()
         return refusal_by(self._decide, session, self._log)

@@ -10,6 +10,7 @@ from ..addresses.source_prefix import SourcePrefix
 from ..loop.reactor import Reactor
 from ..relay.carry import carry
 from ..services.context import SocketAddress, Upstream
+from ..services.listening.listeners import Listeners
 from ..services.passwords import Passwords
 from ..services.services import Services
 from ..session.session import Session
@@ -20,7 +21,6 @@ from ..upstreams.errors import UpstreamError
 from ..upstreams.outbound import as_stream, resolved, with_scopes
 from ..upstreams.own_listeners import refusal_of
 from ..upstreams.resolver import Resolver
-from .listener import Listener, addresses_of
 
 CONNECT_SECONDS: Final = 5.0
 """The limit of a connect of ``context.relay``."""
@@ -31,26 +31,23 @@ class StageCalls:
 
     Attributes:
         way_out: connects for :meth:`relay`; set once it is open.
+        listeners: see :attr:`EdgeContext.listeners`.
     """
 
     way_out: Connecting
 
     def __init__(
-        self, log: EdgeLog, reactor: Reactor, resolver: Resolver, services: Services, listeners: Sequence[Listener],
+        self, log: EdgeLog, reactor: Reactor, resolver: Resolver, services: Services, listeners: Listeners,
         draining: trio.Event, source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         self._log = log
         self._reactor = reactor
         self._resolver = resolver
         self._services = services
-        self._listeners = listeners
+        self.listeners = listeners
         self._draining = draining
         self._source_prefix = source_prefix
         self._passwords = Passwords(lambda: log.notice("password not checked: too many wait"))
-
-    def addresses(self) -> tuple[str, ...]:
-        """See :attr:`Edge.addresses`."""
-        return addresses_of(self._listeners)
 
     async def wait_draining(self) -> None:
         """See :meth:`EdgeContext.wait_draining`."""
@@ -62,7 +59,7 @@ class StageCalls:
             if isinstance(upstream, str):
                 upstream = parse_address(upstream)
             if isinstance(upstream, Address):
-                if (refusal := refusal_of(upstream, self.addresses())) is not None:
+                if (refusal := refusal_of(upstream, self.listeners)) is not None:
                     return Completed(refusal.reason, refusal.detail)
                 session.lead_to(upstream)
                 up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS, asker=session.service.name))

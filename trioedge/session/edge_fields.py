@@ -41,11 +41,14 @@ class EdgeFields(Notifier):
     Only the edge writes these fields. Each refuses a value of the wrong type.
     """
 
-    __slots__ = ("_answer", "_began", "_carrier", "_follower", "_index", "_refusal", "_scope", "_stamp", "_trace",
-                 "_upstream")  # fmt: skip
+    __slots__ = ("_answer", "_began", "_by_listener", "_carrier", "_follower", "_index", "_refusal", "_scope",
+                 "_stamp", "_trace", "_upstream")  # fmt: skip
 
     refusal: Final[Reject | None] = read_only("_refusal")
     """The refusal of the service that a stage has named; the chain reads it behind each stage."""
+    by_listener: Final[bool] = read_only("_by_listener")
+    """Whether it came by a listener that the policy of its service names. It is refused with reason ``service`` if a
+    stage names another service then."""
     trace: Final[list[int] | None] = read_only("_trace")
     """Nanoseconds of each stage, in order of execution; None before the first stage, and without a clock."""
     stamp: Final[int] = read_only("_stamp")
@@ -56,6 +59,7 @@ class EdgeFields(Notifier):
     # SessionFields.__init__ sets all of them at once: a constructor of their own would cost each session 0.1 µs.
     _answer: PendingAnswer | None
     _began: bool
+    _by_listener: bool
     _refusal: Reject | None
     _carrier: Carrier | None
     _scope: Scope | None
@@ -122,6 +126,10 @@ class EdgeFields(Notifier):
         """Give the handshake that has proceeded, once: the caller gives the client its answer."""
         answer, self._answer = self._answer, None
         return answer
+
+    def come_by_listener(self) -> None:
+        """Note that its service is that of the listener."""
+        self._by_listener = True
 
     def begin_trace(self) -> list[int]:
         """Make the list in which the chain notes how long each stage took."""

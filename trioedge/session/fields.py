@@ -104,7 +104,7 @@ class SessionFields(EdgeFields):
     ) -> None:  # fmt: skip
         """Begin a session; the edge does this at accept, and :func:`trioedge.testing.make_session` in tests."""
         self.quiet, self._callback = False, None
-        self._began, self._stamp = False, 0  # outside of every endpoint, index and task
+        self._began, self._by_listener, self._stamp = False, False, 0  # outside of every endpoint, index and task
         self._answer: PendingAnswer | None = None
         self._refusal = self._carrier = self._scope = self._index = self._follower = self._trace = self._upstream = None
         self._id, self._listener, self._started_at = id, listener, now

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_DEVICE_LETTERS: Final = 255
 
+ANOTHER_SERVICE: Final = Reject(Reason.SERVICE, "its listener is that of another service")
+
 TOO_MANY_SESSIONS: Final = Reject(Reason.CONCURRENCY, "as many sessions as its service may have are live")
 
 
@@ -43,8 +45,9 @@ class Session(SessionFields):
         if self._began:
             raise RuntimeError("session.service is final once the endpoint has begun: name it in a stage")
         found = self._home.find(service)
-        if not isinstance(found, Reject) and found.live >= found.max_sessions and found is not self._service:
-            found = TOO_MANY_SESSIONS
+        if not isinstance(found, Reject) and found is not self._service:  # noqa: SIM102 - too long for one line
+            if self._by_listener or found.live >= found.max_sessions:
+                found = ANOTHER_SERVICE if self._by_listener else TOO_MANY_SESSIONS
         self._refusal = found if isinstance(found, Reject) else None
         if isinstance(found, Reject) or found is self._service:
             return

@@ -18,8 +18,9 @@ from .handshakes.hello import peek_hello, refuse_hello
 class Identify(Fixed):
     """Name the session's service.
 
-    A service that the control plane does not name, or has disabled, is refused with reason ``service``. On an edge
-    without a control plane every name is a service. O(1), about half a microsecond.
+    A session that came by a listener of its service, as a policy's `listen` names it, has that service already, and
+    passes. Of all others, a service that the control plane does not name, or has disabled, is refused with reason
+    ``service``. On an edge without a control plane every name is a service. O(1), about half a microsecond.
     """
 
     __slots__ = ("_name_of", "_text", "listeners")
@@ -69,6 +70,8 @@ class Identify(Fixed):
 
     def decide(self, session: Session) -> Verdict:
         """Name the service; refuse a session without a name. The chain refuses an unknown or disabled service."""
+        if session.by_listener:
+            return CONTINUE
         name = self._name_of(session)
         if name is None:
             return UNKNOWN_SERVICE
@@ -80,7 +83,8 @@ class IdentifyBySni(Fixed):
     """Name the session's service by the server name that a TLS client asks for: ``Identify.by_sni()`` makes it.
 
     The hello is left for the upstream, as :class:`SniRoute` leaves it; a client is refused in the same words. One that
-    names no host is refused with reason ``service``. Names are in lower case and without a dot at the end.
+    names no host is refused with reason ``service``. Names are in lower case and without a dot at the end. A session
+    that came by a listener of its service passes, and its hello is not read.
     """
 
     provides = ("service",)
@@ -93,6 +97,8 @@ class IdentifyBySni(Fixed):
 
     def converse(self, session: Session) -> Steps:
         """Wait for the hello and name the service by it."""
+        if session.by_listener:
+            return CONTINUE
         hello = yield from peek_hello(session)
         if isinstance(hello, Reject):
             return hello

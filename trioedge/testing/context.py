@@ -7,6 +7,7 @@ from ..services.context import EdgeContext
 from ..services.control_plane import ControlPlane
 from ..services.registry import Registry
 from ..services.services import Services
+from ..serving.listening.rehearsed_listeners import RehearsedListeners
 from ..session.meter import Total
 from ..telemetry.log import EdgeLog
 from ..upstreams.direct import Direct
@@ -55,8 +56,8 @@ class _NoEdge:
 
     fresh_until: Any = ask
 
-    def addresses(self) -> tuple[str, ...]:
-        return ()
+    def __init__(self) -> None:
+        self.listeners = RehearsedListeners()
 
 
 def make_context(*, now: float = 0.0, control: ControlPlane | None = None, relays: bool = True) -> EdgeContext:

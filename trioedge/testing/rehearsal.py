@@ -82,7 +82,9 @@ class Rehearsal:
         self.edge = edge
         self.upstream = upstream
 
-    async def connect(self, source: str = "192.0.2.1", *, lockstep: bool = False) -> Client:
+    async def connect(
+        self, source: str = "192.0.2.1", *, lockstep: bool = False, listener: str | None = None
+    ) -> Client:
         """Connect a client from `source`.
 
         If the leading decisions refuse, ``client.outcome`` is set when this returns; await :meth:`Client.ended` for a
@@ -91,9 +93,13 @@ class Rehearsal:
         Args:
             source: the client's address, in any spelling; ``unix`` for a local socket.
             lockstep: hand over bytes only when the other side receives, as a full buffer would.
+            listener: the listener of a service, as its policy names it; None for the edge's own.
+
+        Raises:
+            ConfigurationError: `listener` is not open.
         """
         ours, theirs = memory_pair(lockstep=lockstep)
-        session = admit(self.edge, theirs, source)
+        session = admit(self.edge, theirs, source, listener=listener)
         await trio.lowlevel.checkpoint()
         return Client(session, ours)
 
@@ -102,7 +108,8 @@ class Rehearsal:
 async def open_edge(edge: Edge, upstream: ScriptedUpstream | Script = echo) -> AsyncIterator[Rehearsal]:
     """Serve `edge` in memory for the length of the block; the end of the block cancels the rest.
 
-    The edge listens nowhere, so its addresses mean nothing here. Use it with pytest-trio's `autojump_clock`, and
+    The edge listens nowhere, so its addresses mean nothing here; those that policies name are open in memory, for
+    ``connect(listener=…)``. Use it with pytest-trio's `autojump_clock`, and
     hours pass in milliseconds.
 
     Args:

@@ -6,7 +6,7 @@ Names are not resolved, because that would have to wait; ``localhost`` is the lo
 import os
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from ..addresses.address import Address, packed_ip, parse_address
 from ..errors import ConfigurationError
@@ -16,27 +16,41 @@ _ANY: Final = (bytes(4), bytes(16))
 _LOOPBACK: Final = (b"\x7f\0\0\1", bytes(15) + b"\1")
 
 
-def own_listener(destination: object, listeners: Sequence[str]) -> str | None:
-    """Return the listener that a destination reaches, or None.
+class AddressesByPort(Protocol):
+    """The addresses on which an edge listens."""
 
-    Takes some 2 µs, and a system call where a port is that of a listener on all addresses.
+    def at(self, port: int, /) -> Sequence[str]:
+        """Give the addresses of one port, with their real ports; the local sockets for port 0."""
+
+
+def own_listener(destination: object, listeners: AddressesByPort) -> str | None:
+    """Return the listener of the edge that a destination reaches, or None.
+
+    Takes some 2 µs however many listeners there are, and a system call where one of its port is on all addresses.
 
     Args:
         destination: an address, parsed or as text; None for anything else.
-        listeners: the addresses that the edge listens on, with their real ports.
+        listeners: the addresses that the edge listens on.
     """
     if not isinstance(destination, Address):
         try:
             destination = parse_address(destination)  # type: ignore[arg-type]  # which refuses what is no text
         except ConfigurationError:
             return None
+    return reached(destination, listeners.at(destination.port))
+
+
+def reached(destination: Address | str, listeners: Sequence[str]) -> str | None:
+    """Return the first of some listeners of this machine that a destination reaches, or None."""
+    if isinstance(destination, str):
+        destination = parse_address(destination)
     for text in listeners:
         if _reaches(destination, parse_address(text, listening=True)):
             return text
     return None
 
 
-def refusal_of(destination: Address, listeners: Sequence[str]) -> Reject | None:
+def refusal_of(destination: Address, listeners: AddressesByPort) -> Reject | None:
     """Return the refusal of a session whose destination is one of the edge's listeners, or None."""
     listener = own_listener(destination, listeners)
     if listener is None:

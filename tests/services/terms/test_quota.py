@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.strategies import examples
-from trioedge.services.terms.quota import Quota
+from trioedge.services.terms.quota import QuotaCount
 from trioedge.session.meter import Meter
 
 
@@ -22,7 +22,7 @@ class Counted:
     def __init__(self, said: int = 0, *, reported: bool = True, moved: int = 0) -> None:
         self.up, self.down, self.spent = Meter(), Meter(), 0
         self.up.add(moved)
-        self.quota = Quota(self.up, self.down, said, self._note, reported=reported)
+        self.quota = QuotaCount(self.up, self.down, said, self._note, reported=reported)
 
     def _note(self) -> None:
         self.spent += 1
@@ -134,8 +134,8 @@ class EdgeModel(Counted):
         report_total: the total in the report that is under way; None for none.
         arrived: the control plane has that report.
         snapshots: values on their way, the oldest first.
-        floor: what it must count beside its own bytes: the last value that was applied, without those of its own that
-            a report had had.
+        floor: beside its own bytes it must count so many: the last value that was applied, without those of its own
+            that a report had had.
     """
 
     def __init__(self) -> None:

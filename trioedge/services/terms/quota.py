@@ -22,7 +22,7 @@ from math import inf
 from ...session.meter import Meter
 
 
-class Quota:
+class QuotaCount:
     """The bytes of one service that count for its quota.
 
     Attributes:
@@ -35,9 +35,7 @@ class Quota:
     __slots__ = ("_acknowledged", "_ahead", "_down", "_ends_at", "_on_spent", "_reported", "_safe", "_sent", "_up",
                  "said")  # fmt: skip
 
-    def __init__(
-        self, up: Meter, down: Meter, said: int, on_spent: Callable[[], object], *, reported: bool
-    ) -> None:  # fmt: skip
+    def __init__(self, up: Meter, down: Meter, said: int, on_spent: Callable[[], object], *, reported: bool) -> None:
         """Count from `said` on.
 
         Args:

@@ -22,7 +22,7 @@ from ...session.verdict import Reject
 from ...structures.deadlines import Deadlines
 from ..policy import Settings
 from ..service import EXPIRED, USED_UP, Service
-from .quota import Quota
+from .quota import QuotaCount
 
 LOOK_SECONDS: Final = 30.0
 """The longest time between two looks at the wall clock while a service has an expiry."""
@@ -67,9 +67,8 @@ class Terms:
         policy, quota = service.policy, service.quota
         if quota is None and policy.quota_bytes is not None:
             spent = partial(self._spent, service)
-            quota = service.quota = Quota(
-                service.up, service.down, policy.quota_used, spent, reported=self._reported
-            )  # fmt: skip
+            quota = QuotaCount(service.up, service.down, policy.quota_used, spent, reported=self._reported)
+            service.quota = quota
         if quota is not None:
             quota.learn(policy.quota_used)
             quota.limit(policy.quota_bytes)

@@ -1,6 +1,6 @@
 """The outbounds that an edge gives names to, for its policies: checked, and open while an edge serves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..balancing.live_balanced import LiveBalanced
 from ..connector import Connecting
 from ..direct import Direct
 from ..outbound import check_outbound, open_outbound, part_of
-from ..own_listeners import own_listener
+from ..own_listeners import AddressesByPort, own_listener
 
 
 def check_outbounds(outbounds: Any) -> Mapping[str, object]:
@@ -109,7 +109,7 @@ class NamedOutbounds:
         close_parts(tuple(self._parts()), self._log)
 
 
-def _check_members(name: str, balanced: Balanced, listeners: Sequence[str]) -> None:
+def _check_members(name: str, balanced: Balanced, listeners: AddressesByPort) -> None:
     for address in balanced.addresses:
         if (listener := own_listener(address, listeners)) is not None:
             raise ConfigurationError(

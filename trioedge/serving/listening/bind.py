@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from ..addresses.address import Address
-from ..errors import ListenError
-from ..loop.sockets import keep_alive, no_delay
+from ...addresses.address import Address
+from ...errors import ListenError
+from ...loop.sockets import keep_alive, no_delay
 
 LOCK_TRIES: Final = 100
 """Tries to lock the folder of a local socket, 1 ms apart; then it goes without, because any user may hold the lock."""

@@ -13,8 +13,7 @@ from tests.support.ports import closed_port
 from tests.support.wires import connect, edge_to, receive_exactly, server, serving
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.sockets import KEEPALIVE_PROBES
-from trioedge.serving.bind import LocalSocket, bind
-from trioedge.serving.listener import Listener
+from trioedge.serving.listening.bind import LocalSocket, bind
 
 
 def bind_and_listen(address: Address) -> None:
@@ -101,11 +100,10 @@ async def test_a_process_without_file_descriptors_cannot_listen_and_the_message_
     def open_fails(*_: object) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    (bound,) = bind([parse_address("tcp://127.0.0.1:0", listening=True)])
     monkeypatch.setattr(os, "open", open_fails)
-    with pytest.raises(te.ListenError, match=r"tcp://127.0.0.1:[0-9]+: Too many open files"):
-        Listener(bound)
-    bound.close()
+    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://127.0.0.1:1"))
+    with pytest.raises(te.ListenError, match="cannot listen: Too many open files; raise the limit with ulimit -n"):
+        await edge.serve()
 
 
 async def test_a_name_with_two_addresses_is_bound_on_both_with_one_port(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.wires import connect, edge_to, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
-from trioedge.serving.bind import TcpSocket, bind
-from trioedge.serving.listener import PAUSE_SECONDS, Listener
+from trioedge.serving.listening.bind import TcpSocket, bind
+from trioedge.serving.listening.listener import PAUSE_SECONDS, Listener
+from trioedge.serving.listening.reserve import Reserve
 from trioedge.telemetry.log import EdgeLog
 
 
@@ -103,12 +104,14 @@ async def test_a_drain_goes_on_when_the_file_of_a_local_socket_has_changed(chang
 
 
 async def test_a_listener_is_closed_twice_or_before_it_is_opened_without_harm() -> None:
+    reserve = Reserve()
     files = open_files()
     (bound,) = bind([parse_address("tcp://127.0.0.1:0", listening=True)])
-    listener = Listener(bound)
+    listener = Listener(bound, reserve)
     listener.close()
     listener.close()
     assert open_files() == files
+    reserve.close()
 
 
 class FailingSocket:
@@ -163,7 +166,7 @@ def never(*_: object) -> None:
 def open_failing(*codes: int) -> tuple[Listener, NotedReactor]:
     sock: Any = FailingSocket(*codes)
     reactor: Any = NotedReactor()
-    listener = Listener(TcpSocket(sock, parse_address("tcp://127.0.0.1:6380")))
+    listener = Listener(TcpSocket(sock, parse_address("tcp://127.0.0.1:6380")), Reserve())
     listener.open(reactor, EdgeLog(), never, never)
     return listener, reactor
 
