@@ -5,7 +5,7 @@ import resource
 import select
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
@@ -17,6 +17,7 @@ from ..process import logs
 from ..process.run import ExitCode
 from ..serving.affordable import SPARE_DESCRIPTORS
 from ..stages.pacing import fq
+from .capabilities import STATUS, held, needed
 from .words import count
 
 FEW_SESSIONS: Final = 1_000
@@ -43,17 +44,20 @@ class Finding:
     text: str
 
 
-def doctor(*, fix: Annotated[bool, Parameter(negative="")] = False) -> int:
+def doctor(target: str | None = None, /, *, fix: Annotated[bool, Parameter(negative="")] = False) -> int:
     """Examine this machine: pacing, the number of sessions, names, and addresses.
 
     Exit codes: 0 an edge can run here, 1 it cannot, because of the lines marked problem.
 
     Args:
+        target: An edge.toml, whose plugins say which capabilities they need. This runs their code.
         fix: Put the fq queue on interfaces that have the kernel's default queue; takes CAP_NET_ADMIN. Nothing else is
             changed.
     """
     logs.configure()
     findings = list(examine(fix=fix))
+    if target is not None:
+        findings += plugin_capabilities(target, held(_read(STATUS)))
     (_print_table if sys.stdout.isatty() else _print_lines)(findings)
     return ExitCode.FAULT if any(each.mark == "problem" for each in findings) else 0
 
@@ -135,6 +139,16 @@ def nameservers(text: str) -> Finding:
     if not servers:
         return Finding("note", "names", f"{NAMESERVERS} names no server: only names of /etc/hosts have an address")
     return Finding("ok", "names", f"{count(len(servers), 'server')}: {', '.join(servers)}")
+
+
+def plugin_capabilities(target: str, here: Collection[str]) -> Iterator[Finding]:
+    """Judge the capabilities that the plugins of a file need, by those that are here."""
+    for plugin, capability, fault in needed(target):
+        if fault or capability in here:
+            yield Finding("note" if fault else "ok", f"plugin {plugin.name}", fault or f"{capability} is here")
+        else:
+            mend = f"this process does not have it; in a unit of systemd: AmbientCapabilities={capability}"
+            yield Finding("note", f"plugin {plugin.name}", f"{plugin} needs {capability}, and {mend}")
 
 
 def _read(path: Path) -> str:

@@ -61,6 +61,15 @@ def plugins(target: str | None = None, /, *, check: Annotated[bool, Parameter(ne
     return 0
 
 
+def plugins_of(target: str) -> list[Plugin]:
+    """Return the plugins that an edge.toml uses; none is imported.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    return [each.plugin for each in _listed(target) if each.used]
+
+
 def _listed(target: str | None) -> list[Listed]:
     """List the plugins that are installed, and whether a file uses them."""
     found = installed()
