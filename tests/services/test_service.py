@@ -1,12 +1,14 @@
 """One service: its identity, its settings, and settings for the length of a block."""
 
+from weakref import ref
+
 import attrs
 import pytest
 
 from tests.support.services import Tenants
 from trioedge.addresses.rules import SourceRules
 from trioedge.services.policy import Policy, Settings
-from trioedge.services.service import DISABLED_SERVICE, UNKNOWN_SERVICE, Service
+from trioedge.services.service import DISABLED_SERVICE, EXPIRED, UNKNOWN_SERVICE, USED_UP, Service
 from trioedge.structures.gcra import RateSpec
 
 
@@ -138,3 +140,30 @@ def test_a_block_under_the_present_settings_swaps_nothing() -> None:
     with service.under(service.settings, None):
         assert service.session_rate is rate
     assert service.session_rate is rate
+
+
+def test_a_service_with_a_quota_that_is_gone_is_freed_without_the_garbage_collector() -> None:
+    tenants = Tenants()
+    service = tenants.put("shop", Policy(quota_bytes=5, expires_at=4e9))
+    gone = ref(service)
+    service.up.add(9)
+    tenants.remove("shop")
+    del service
+    assert gone() is None
+
+
+def test_a_service_is_judged_over_and_again_not() -> None:
+    service = make_service(Policy(quota_used=7))
+    assert service.quota_used == 7
+    service.judge(USED_UP)
+    assert service.over is service.refusal is service.up.refusal is service.down.refusal is USED_UP
+    service.swap(Settings(Policy(enabled=False)), None)
+    service.judge(EXPIRED)
+    assert service.refusal is DISABLED_SERVICE
+    service.swap(Settings(), None)
+    assert service.refusal is EXPIRED
+    service.judge(None)
+    assert [service.over, service.refusal, service.up.refusal] == [None] * 3
+    service.remove()
+    service.judge(USED_UP)
+    assert service.refusal is UNKNOWN_SERVICE

@@ -150,8 +150,9 @@ class Service:
         self.refusal = UNKNOWN_SERVICE
 
     def release(self) -> None:
-        """Drop the data of stages and detach the meters, once the service is removed and its last session has ended."""
+        """Drop what refers to it, once it is removed and its last session has ended."""
         for meter in (self.up, self.down):
             meter.attach(None)
             meter.check_with(None)
+        self.quota = None  # which refers to the service
         self._state = None

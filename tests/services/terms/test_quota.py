@@ -134,8 +134,8 @@ class EdgeModel(Counted):
         report_total: the total in the report that is under way; None for none.
         arrived: the control plane has that report.
         snapshots: values on their way, the oldest first.
-        floor: beside its own bytes it must count so many: the last value that was applied, without those of its own that
-            a report had had.
+        floor: beside its own bytes it must count so many: the last value that was applied, without those of its own
+            that a report had had.
     """
 
     def __init__(self) -> None:
