@@ -55,6 +55,8 @@ BARS = (
         peer="trioedge-middleware", against=LIMITED),
     Bar("an observer that sleeps: connect + first reply p50, to no observer", "connect_reset_p50_us", 1.02, 1.01,
         peer="trioedge-observed", against="trioedge"),
+    Bar("the same, processor time of a session", "session_cpu_us", 1.02, 1.01,
+        peer="trioedge-observed", against="trioedge"),
     Bar("a wrapped stream: round trip p50, to HAProxy", "rtt_p50_us", 1.9, 1.7,
         peer="trioedge-wrapped", against="haproxy"),
     Bar("the same: memory of an idle session", "idle_kib_per_session", 12, 10, unit="KiB", peer="trioedge-wrapped"),
