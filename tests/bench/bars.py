@@ -55,6 +55,8 @@ BARS = (
         peer="trioedge-middleware", against=LIMITED),
     Bar("an observer that sleeps: connect + first reply p50, to no observer", "connect_reset_p50_us", 1.02, 1.01,
         peer="trioedge-observed", against="trioedge"),
+    Bar("the same, processor time of a session", "session_cpu_us", 1.02, 1.01,
+        peer="trioedge-observed", against="trioedge"),
     Bar("an edge from an edge.toml: connect + first reply p50, to the same in Python", "connect_reset_p50_us", 1.0, 1.0,
         peer="trioedge-toml", against="trioedge"),
     Bar("a wrapped stream: round trip p50, to HAProxy", "rtt_p50_us", 1.9, 1.7,
