@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.edge_files import HEAD, faults, read, with_stage
-from tests.support.packages import Packages
+from tests.support.packages import Packages, plugin
 
 HOURS = '''
 import trioedge as te
@@ -62,6 +62,13 @@ def test_a_part_that_is_made_already_has_no_keys() -> None:
     assert faults(with_stage('{ use = "weekdays", since = 8 }')) == [
         "3: edge.a.stages[0].since is no key of weekdays: it has none"
     ]
+
+
+def test_an_observer_that_is_made_already_is_taken_as_it_is(packages: Packages) -> None:
+    text = "class Counter:\n    async def observe(self, batch): ...\ncounter = Counter()\n"
+    packages.add("trioedge-counter", entry_points=plugin("observers", "counter", "counts:counter"), counts=text)
+    found = read(f'{with_stage("")}observers = [{{ use = "counter" }}]\n')
+    assert (list(found.edges), dict(found.broken)) == (["a"], {})
 
 
 def test_a_function_that_makes_a_part_has_its_arguments_as_keys() -> None:

@@ -58,7 +58,7 @@ def test_two_packages_with_one_name_are_told_apart_by_their_names(packages: Pack
         (Kind.STAGE, "sesion-gate", "is no stage: did you mean 'session-gate'? There are "),
         (Kind.STAGE, "quota", "is no stage: there are identify, "),
         (Kind.STAGE, "otel", "is an observer, not a stage"),
-        (Kind.OBSERVER, "oteel", "is no observer: did you mean 'otel'? There are otel; plugins are installed with pip"),
+        (Kind.OBSERVER, "oteel", "is no observer: did you mean 'otel'? There are "),
         (Kind.STAGE, "forwad", "is no stage: did you mean 'forward', an endpoint? There are "),
         (Kind.ENDPOINT, "direct", "is an outbound, not an endpoint"),
         (Kind.CONTROL, "", "is no control plane: there are file, http; plugins are installed with pip"),

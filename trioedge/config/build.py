@@ -6,12 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigurationError, quote, quote_fault
-from ..plugins import Kind, PluginError, find
-from ..services.context import Outbound
-from ..services.control_plane import ControlPlane
-from ..session.handshake import Handshake
+from ..plugins import Kind, PluginError, find, is_part
 from ..session.kinds import name_of
-from ..session.stage import Decision, Endpoint, Middleware, Recipe
 from .faults import Document, Place, nearest
 from .keys import Key, keys_of
 from .places import Path as KeyPath
@@ -85,7 +81,7 @@ class Builder:
             (place / "use").note(str(error).removeprefix("use "))
             return UNREAD
         arguments = {key: each for key, each in value.items() if key != "use"}
-        if isinstance(maker, type) or not isinstance(maker, _PARTS):
+        if not is_part(kind, maker):
             return self.table(maker, arguments, place)
         for key in arguments:
             (place / key).note(f"is no key of {name_of(maker)}: it has none")
@@ -155,9 +151,6 @@ EXAMPLES: Final = {
     Kind.OBSERVER: "otel",
 }  # fmt: skip
 """A name of each kind, for messages."""
-
-_PARTS: Final = (Decision, Handshake, Middleware, Endpoint, Outbound, Recipe, ControlPlane)
-"""An object that is one of these needs no call, such as a decision that is made of a function."""
 
 
 def _in_short(words: str) -> str:
