@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from examples.control_plane.app import ControlPlane, faults_of
 from examples.control_plane.store import FRESH_SECONDS, Store
 from tests.support.control_planes import example
 from tests.support.policies import Hours
+from tests.support.wires import server
 from trioedge.services.stage_keys import NO_KEYS, StageKeys
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +53,7 @@ async def test_every_command_of_its_page_works(store: Store) -> None:
         for line in block.splitlines()
         if line.startswith("curl")
     ]
-    assert len(commands) == 9
+    assert len(commands) == 11
     said = []
     async with example(store) as url:
         for command in commands:
@@ -67,6 +69,7 @@ async def test_every_command_of_its_page_works(store: Store) -> None:
     assert '{"name": "default", "down_rate": "10 MB/s", "device_limit": 3}' in said[2].splitlines()
     assert [json.loads(said[number])["accept"] for number in (3, 5)] == [True, False]
     assert json.loads(said[7]) == {"bytes_up": 0, "bytes_down": 0, "opened": 0}
+    assert said[8:] == ["", "", ""]
     assert store.settings("default") is None
 
 
@@ -391,3 +394,67 @@ def test_it_does_not_listen_for_other_machines_without_a_token() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, env={})
     assert done.returncode == 2
     assert "set CONTROL_TOKEN" in done.stderr
+
+
+def usage_of(sequence: int, bytes_down: int, service: str = "shop") -> dict[str, Any]:
+    usage = {"service": service, "incarnation": 1, "bytes_up": 0, "bytes_down": bytes_down, "opened": 1}
+    return {"edge": "e", "epoch": "1", "sequence": sequence, "services": [usage]}
+
+
+async def test_a_service_with_a_quota_tells_what_reports_say_that_it_used(
+    client: httpx.AsyncClient, store: Store
+) -> None:
+    store.put("shop", {"quota_bytes": 1_000})
+    store.put("blog", {})
+    first = await client.get("/v1/snapshot")
+    assert lines(first)[1:] == [
+        {"name": "blog"},
+        {"name": "shop", "quota_bytes": 1_000, "quota_used": 0},
+        {"end": 2},
+    ]
+    for name in ("shop", "blog"):
+        assert (await client.post("/v1/report", json=usage_of(1, 300, name))).status_code == 200
+    news = await client.get("/v1/snapshot?wait=5", headers={"If-None-Match": first.headers["ETag"]})
+    assert lines(news)[1:] == [{"name": "shop", "quota_bytes": 1_000, "quota_used": 300}, {"end": 1}]
+    assert (await client.put("/services/shop/period")).status_code == 204
+    assert store.used("shop") == 0
+    await client.post("/v1/report", json=usage_of(2, 450))
+    assert store.used("shop") == 150
+    assert lines(await client.get("/v1/snapshot"))[2]["quota_used"] == 150
+
+
+async def test_a_period_of_a_service_that_there_is_not_makes_none(client: httpx.AsyncClient, store: Store) -> None:
+    assert (await client.put("/services/shop/period")).status_code == 204
+    assert store.settings("shop") is None
+
+
+async def test_an_edge_and_its_control_plane_keep_a_quota_over_a_restart_of_the_edge(store: Store) -> None:
+    async def serve_once(url: str, upstream: int) -> int:
+        """Download until the quota is used up, or 400,000 bytes are there; give what the edge counted."""
+        edge = te.Edge(
+            "tcp://127.0.0.1:0", [], te.Forward(f"tcp://127.0.0.1:{upstream}"),
+            control=te.HttpControl(url), report_seconds=0.05,
+        )  # fmt: skip
+        async with trio.open_nursery() as nursery:
+            await nursery.start(edge.serve)
+            port = int(edge.addresses[0].rpartition(":")[2])
+            with suppress(trio.BrokenResourceError, OSError):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+                    got = 0
+                    while got < 400_000 and (data := await client.receive_some(20_000)):
+                        got += len(data)
+            edge.drain()
+        return edge.services["default"].quota_used
+
+    async def flood(connection: trio.SocketStream) -> None:
+        while True:
+            await connection.send_all(bytes(10_000))
+            await trio.sleep(0.001)
+
+    store.put("default", {"quota_bytes": 1_000_000})
+    async with example(store) as url, server(flood) as upstream:
+        with trio.fail_after(30):
+            counted = [await serve_once(url, upstream) for _ in range(4)]
+    assert counted == sorted(counted)
+    assert 1_000_000 <= counted[2] <= 1_000_000 + 65_536
+    assert counted[3] == counted[2] == store.used("default"), "a new run is refused at once"

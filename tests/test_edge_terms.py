@@ -118,7 +118,9 @@ async def test_a_device_limit_refuses_for_a_quota_that_was_used_up_since_the_ser
 
 async def talk_socks(client: Client, password: bytes) -> bytes:
     await client.send(b"\5\1\2\1\1a" + bytes([len(password)]) + password + b"\5\1\0\1\xc0\0\2\x09\0\x50")
-    return await client.receive_all()
+    heard = await client.receive_all()
+    await client.close()
+    return heard
 
 
 async def test_a_client_of_a_service_that_is_over_hears_so_once_its_password_is_right() -> None:

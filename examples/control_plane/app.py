@@ -63,6 +63,7 @@ class ControlPlane:
             ("PUT", "/services/{name}", self.put),
             ("DELETE", "/services/{name}", self.delete),
             ("GET", "/services/{name}/totals", self.totals),
+            ("PUT", "/services/{name}/period", self.period),
             ("PUT", "/services/{name}/denied/{device:path}", self.deny),
             ("DELETE", "/services/{name}/denied/{device:path}", self.deny),
         ]
@@ -108,7 +109,7 @@ class ControlPlane:
     async def report(self, request: Request) -> Response:
         """Store a report of usage, and acknowledge it when it is on the disk."""
         report = await request.json()
-        await self._do(self._store.report, report)
+        await self._change(self._store.report, report)
         return JSONResponse({"acknowledged": report["sequence"]})
 
     async def put(self, request: Request) -> Response:
@@ -136,6 +137,11 @@ class ControlPlane:
     async def totals(self, request: Request) -> Response:
         """Give the usage of a service, over all edges and all their runs."""
         return JSONResponse(await self._do(self._store.totals, request.path_params["name"]))
+
+    async def period(self, request: Request) -> Response:
+        """Begin a period: nothing of the service's quota is used yet."""
+        await self._change(self._store.begin_period, request.path_params["name"])
+        return Response(status_code=204)
 
     async def deny(self, request: Request) -> Response:
         """Deny a device, or all that match a pattern like ``192.0.2.*`` (PUT); accept them again (DELETE).

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS usage (
     PRIMARY KEY (edge, epoch, service, incarnation)
 );
 CREATE INDEX IF NOT EXISTS usage_by_service ON usage (service);
+CREATE TABLE IF NOT EXISTS periods (service TEXT PRIMARY KEY, base INTEGER NOT NULL);
 """
 # A removed service keeps its row, without settings, so that edges with an older version are told of the removal.
 
@@ -95,11 +96,36 @@ class Store:
             "SELECT name, settings FROM services WHERE version > ? AND (settings IS NOT NULL OR ?) ORDER BY name",
             (int(number) if known else 0, known),
         )
-        lines = [_line(name, settings) for name, settings in rows]
+        lines = [self._line(name, settings) for name, settings in rows]
         head: dict[str, Any] = {"version": self.version, "full": not known}
         if not known and self._has_removed():
             head["allow_removal"] = True
         return self.version, "\n".join([json.dumps(head), *lines, json.dumps({"end": len(lines)}), ""])
+
+    def _line(self, name: str, said: str | None) -> str:
+        """Write the line of a service; one with a quota says how much of that is used in this period."""
+        if said is None:
+            return json.dumps({"removed": name})
+        settings = json.loads(said)
+        if settings.get("quota_bytes") is not None:
+            settings["quota_used"] = self.used(name)
+        return json.dumps({"name": name, **settings})
+
+    def used(self, service: str) -> int:
+        """Give the bytes that were reported since the period of a service began."""
+        row = self._database.execute("SELECT base FROM periods WHERE service = ?", (service,)).fetchone()
+        return self._bytes(service) - (row[0] if row else 0)
+
+    def begin_period(self, service: str) -> None:
+        """Begin a period, in which nothing of the service's quota is used yet; edges have it at once."""
+        with self._database:
+            self._database.execute("INSERT OR REPLACE INTO periods VALUES (?, ?)", (service, self._bytes(service)))
+        settings = self.settings(service)
+        self._change({} if settings is None else {service: settings})
+
+    def _bytes(self, service: str) -> int:
+        totals = self.totals(service)
+        return totals["bytes_up"] + totals["bytes_down"]
 
     def _has_removed(self) -> bool:
         """Tell whether services are gone because an operator removed them: a new or lost database has no such row."""
@@ -145,11 +171,16 @@ class Store:
             )
 
     def report(self, report: Mapping[str, Any]) -> None:
-        """Store the newest usage of each incarnation of a service; a report is stored whole, or not at all."""
+        """Store the newest usage of each incarnation of a service; a report is stored whole, or not at all.
+
+        Services with a quota get a new version, because more of that is used.
+        """
         head = {key: report[key] for key in ("edge", "epoch", "sequence")}
         rows = [head | {key: usage[key] for key in USAGE} for usage in report["services"]]
         with self._database:
             self._database.executemany(KEEP_THE_NEWEST, rows)
+        known = {row["service"]: self.settings(row["service"]) for row in rows}
+        self._change({name: said for name, said in known.items() if said and said.get("quota_bytes") is not None})
 
     def totals(self, service: str) -> dict[str, int]:
         """Add up the newest usage of all incarnations of a service."""
@@ -157,10 +188,6 @@ class Store:
             "SELECT total(bytes_up), total(bytes_down), total(opened) FROM usage WHERE service = ?", (service,)
         ).fetchone()
         return dict(zip(("bytes_up", "bytes_down", "opened"), map(int, row), strict=True))
-
-
-def _line(name: str, settings: str | None) -> str:
-    return json.dumps({"removed": name} if settings is None else {"name": name, **json.loads(settings)})
 
 
 def _verdict(accept: bool, detail: str) -> dict[str, Any]:

@@ -201,3 +201,34 @@ async def test_idle_sessions_of_the_service_are_cut_too_and_those_of_others_are_
             assert await again.receive_some(), "a raised quota admits at once"
             for client in (*idle, other, busy, again):
                 await client.aclose()
+
+
+@te.handshake(provides=("service",), seconds=60)
+def name_and_wait(session: te.Session) -> te.Steps:
+    session.service = "shop"
+    yield te.ReadUntil(b"\n")
+    return te.CONTINUE
+
+
+@te.handshake(provides=("service",), seconds=60)
+def name_and_ask(session: te.Session) -> te.Steps:
+    session.service = "shop"
+    yield te.Background(trio.sleep, 60)
+    return te.CONTINUE
+
+
+@pytest.mark.parametrize("handshake", [name_and_wait, name_and_ask])
+async def test_clients_in_a_handshake_are_cut_too(handshake: object) -> None:
+    async with server() as upstream:
+        control = te.MemoryControl({"shop": te.Policy(quota_bytes=QUOTA)})
+        edge = te.Edge("tcp://127.0.0.1:0", [handshake], te.Forward(f"tcp://127.0.0.1:{upstream}"), control=control)
+        async with serving(edge) as port:
+            clients = [await connect(port) for _ in range(SESSIONS)]
+            with trio.fail_after(10):
+                while [session.service.name for session in edge.sessions] != ["shop"] * SESSIONS:
+                    await trio.sleep(0.001)
+                edge.services["shop"].down.add(QUOTA)
+                for client in clients:
+                    await take(client)
+                    await client.aclose()
+            assert edge.statistics().ended == {te.Reason.QUOTA: SESSIONS}

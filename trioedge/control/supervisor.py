@@ -84,6 +84,7 @@ class ControlSupervisor:
         services: every service.
         live: every live session.
         applier: applies snapshots.
+        keeper: the worker that keeps quotas and expiries; nothing to do without a control plane.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class ControlSupervisor:
         terms = Terms(wall_clock, reported=isinstance(control, TakesReports))
         self.services = Services(*totals, governed=control is not None, log=log, terms=terms)
         self.live = Registry(self.services)
-        self._keeper = TermsKeeper(terms, self.live, log)
+        self.keeper = TermsKeeper(terms, self.live, log)
         self.applier = SnapshotApplier(
             self.services,
             self.live,
@@ -142,7 +143,6 @@ class ControlSupervisor:
         if self._reporter is not None:
             await workers.start(self._reporter.run)
         if self._control is not None:
-            await workers.start(self._keeper.run)
             async with trio.open_nursery() as waiting:
 
                 async def wait_to_give_up() -> None:

@@ -133,13 +133,14 @@ class Services:
         return self._by_name.get(name)
 
     def find(self, service: object) -> Service | Reject:
-        """Give the service that a session may have, or the refusal of one that is unknown or disabled. O(1).
+        """Give the service that a session may have, or the refusal of one that may have none. O(1).
 
         Args:
             service: a name, which makes a service without a control plane; or a service of this edge.
 
         Returns:
-            The service, or a Reject with reason ``service``; with reason ``capacity`` beyond 10,000.
+            The service, or a Reject with reason ``service`` of one that is unknown or disabled; with ``quota`` or
+            ``expired`` of one that is over; with ``capacity`` beyond 10,000.
 
         Raises:
             TypeError: `service` is neither a name nor a service.

@@ -7,7 +7,7 @@
 | 3 | their workers | cancelled |
 | 4 | sessions | waited for until the drain's deadline, then cut |
 | 5 | admin socket | cancelled |
-| 6 | control plane, to its first snapshot | its last reports are sent, then cancelled |
+| 6 | control plane, to its first snapshot; quotas and expiries | its last reports are sent, then cancelled |
 | 7 | the edge's listeners, then those that policies name | closed first |
 
 The access log is opened before all of them and closed after them, so that it has every session. Observers are opened
@@ -239,6 +239,8 @@ class Run:
             await nursery.start(self.listening.run)
         for background in workers:
             await nursery.start(guarded, background, self._log)
+        if self._edge.control is not None:
+            await nursery.start(supervisor.keeper.run)
         await supervisor.start(nursery, self._drain)
         return sessions
 

@@ -36,7 +36,7 @@ class Session(SessionFields):
         """The tenant that the session counts for; before a stage names one, the edge's unnamed service.
 
         A stage writes a name or a service, until the endpoint begins. Once it returns, one that is unknown or disabled
-        is refused with reason ``service``, and one that has its `max_sessions` with ``concurrency``.
+        is refused with reason ``service``; else ``expired``, ``quota`` or, by its `max_sessions`, ``concurrency``.
         """
         return self._service
 
