@@ -110,7 +110,8 @@ class Direction:
         plain_sink = self.sink if isinstance(self.sink, PlainStream) else None
         data: bytes | bytearray | None
         while True:
-            allowance, size = session.allowance, BUFFER_BYTES if not meter.quiet else CHECKED_BYTES
+            allowance, checked = session.allowance, meter.quiet
+            size = CHECKED_BYTES if checked else BUFFER_BYTES
             if allowance is not None or rate(session) != inf:
                 size = min(size, await self._may_read(allowance))
                 if not size:
@@ -134,7 +135,7 @@ class Direction:
             if not moved:
                 return End.ENDED
             self.active_at = self._clock()
-            if meter.refusal is not None:  # the quota of its service is used up
+            if checked and meter.refusal is not None:  # the quota of its service is used up
                 cut_now(session, meter.refusal)
                 return End.REFUSED
             if allowance is not None:
