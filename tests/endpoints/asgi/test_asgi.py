@@ -28,7 +28,12 @@ def test_an_application_is_a_function_or_an_object_that_is_called(app: Any) -> N
     ("app", "fault"),
     [
         (None, "is no application: pass an object that is called with scope, receive, send"),
-        ("shop:app", "cannot be imported: ModuleNotFoundError: No module named 'shop'"),
+        ("no_such_shop:app", """cannot be imported: ModuleNotFoundError("No module named 'no_such_shop'")"""),
+        ("shop", "must be an application, or where it is: 'module:name'"),
+        (
+            "asyncio:no_such_name",
+            "cannot be imported: AttributeError(\"module 'asyncio' has no attribute 'no_such_name'\")",
+        ),
         (Callable3, "is a class: write Callable3(), the application itself"),
         (wsgi, "must take scope, receive and send, as ASGI 3 applications do; one of WSGI needs an adapter"),
     ],
