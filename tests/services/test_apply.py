@@ -341,7 +341,8 @@ def test_a_plan_is_what_applying_then_does(
         await world.applier.apply(Snapshot(before))
         live = []
         for service, source, slow, is_cut in sessions:
-            may_have_sessions = service in before and before[service].policy.enabled
+            found = world.services.get(service)
+            may_have_sessions = found is not None and found.refusal is None
             live.append(world.carried(service if may_have_sessions else None, source, slow=slow))
             if is_cut:
                 live[-1].cut(Reason.IDLE)
