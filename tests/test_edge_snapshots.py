@@ -55,7 +55,8 @@ def test_a_plan_of_any_snapshot_equals_the_plan_that_applying_it_returns(
             assert await control.apply(snapshot) == planned
             assert sum(session.cut_reason is not None for session in live) == planned.evicted
             reasons = {session.cut_reason for session in live}
-            assert reasons <= {None, te.Reason.EVICTED, te.Reason.SOURCE, te.Reason.DEVICE}
+            ends = te.Reason.EVICTED, te.Reason.SOURCE, te.Reason.DEVICE, te.Reason.QUOTA, te.Reason.EXPIRED
+            assert reasons <= {None, *ends}
             assert not await world.edge.plan(snapshot)
             await trio.sleep(6)
             assert len(world.edge.sessions) == len(live) - planned.evicted
