@@ -17,7 +17,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 RANK = {
     "errors": 0,
-    "arguments": 1, "annotations": 2, "secrets": 2,
+    "arguments": 1, "regular_file": 1, "annotations": 2, "secrets": 2,
     "addresses": 2, "structures": 2,
     "session": 3, "wire": 3,
     "telemetry": 4,

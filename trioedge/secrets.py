@@ -6,6 +6,7 @@ from typing import Final
 
 from .arguments import Fixed
 from .errors import ConfigurationError, quote
+from .regular_file import read_regular
 
 MAX_BYTES: Final = 65_536
 """Of a file with a secret; a longer one is a mistake."""
@@ -52,8 +53,7 @@ class Secret(Fixed):
             text = os.environ.get(str(self.env), "")
         else:
             try:
-                with self.file.open("rb") as file:
-                    raw = file.read(MAX_BYTES + 1)
+                raw = read_regular(self.file, MAX_BYTES)
                 text = raw.decode().removesuffix("\n").removesuffix("\r")
             except UnicodeDecodeError:
                 raise ConfigurationError(f"{self} is no text of UTF-8") from None

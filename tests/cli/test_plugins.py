@@ -120,7 +120,8 @@ def test_on_a_terminal_it_is_a_table(packages: Packages, monkeypatch: pytest.Mon
     [
         ("edge.py", "", "edge.py is no edge.toml: plugins are used by FILE.toml"),
         ("no.toml", None, "no.toml cannot be read: No such file or directory"),
-        ("bad.toml", "[edge", "bad.toml: Expected ']'"),
+        ("deep.toml", f"edge.a{'.a' * 1_000} = 1", "deep.toml: its tables are nested too deeply"),
+        ("bad.toml", "[edge", "bad.toml: expected ']'"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(

@@ -30,6 +30,16 @@ def test_a_plugin_that_cannot_be_imported_is_left_out_and_named(
     assert err.count("\n") == 1
 
 
+def test_a_plugin_whose_arguments_cannot_be_read_is_left_out_and_named(
+    packages: Packages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "def odd(x: int = 1): ...\nodd.__signature__ = 5\n"
+    packages.add("trioedge-odd", entry_points=plugin("stages", "odd", "trioedge_odd:odd"), trioedge_odd=text)
+    definitions, err = written(capsys)
+    assert "stage-odd" not in definitions
+    assert "cannot be read: TypeError" in err
+
+
 def test_a_plugin_with_a_name_that_ships_is_not_the_one_of_the_schema(
     packages: Packages, capsys: pytest.CaptureFixture[str]
 ) -> None:

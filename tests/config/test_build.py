@@ -87,7 +87,7 @@ def test_a_function_that_makes_a_part_has_its_arguments_as_keys() -> None:
         ('{ use = "hours", since = 8, clock = "x" }', ".clock can be given in Python only"),
         ('{ use = "hours", since = 99 }', ".since: Hours(since=99) must be 0 to 23"),
         ('{ use = "hours", since = 8, until = 0 }', ".until: Hours(until=0) must be 1 to 24"),
-        ("{ since = 8 }", " = {'since': 8} must be a table with use, as in { use = 'session-gate' }"),
+        ("{ since = 8 }", " = { since = … } must be a table with use, as in { use = 'session-gate' }"),
         ('"hours"', " = 'hours' must be a table with use, as in { use = 'session-gate' }"),
         ("{ use = 3 }", ".use = 3 must be text"),
         ('{ use = "hours", since = 8, note = "crash" }', " Hours failed: ZeroDivisionError('no such hour')"),
@@ -97,6 +97,29 @@ def test_a_function_that_makes_a_part_has_its_arguments_as_keys() -> None:
 def test_a_fault_of_a_part_is_one_line_with_its_path(line: str, fault: str) -> None:
     bad = '[edge.b]\nlisten = 3\nendpoint = { use = "forward", to = "tcp://127.0.0.1:1" }'  # a fault of the operator's
     assert f"3: edge.a.stages[0]{fault}" in faults(with_stage(line, bad))
+
+
+def test_a_plugin_whose_arguments_cannot_be_read_costs_its_own_edge(packages: Packages) -> None:
+    text = HOURS + "\nHours.__signature__ = 5\n"
+    packages.add("trioedge-odd", entry_points=plugin("stages", "odd", "trioedge_odd:Hours"), trioedge_odd=text)
+    other = '[edge.b]\nlisten = "tcp://127.0.0.1:0"\nendpoint = { use = "forward", to = "tcp://127.0.0.1:1" }\n'
+    found = read(with_stage('{ use = "odd" }', other))
+    assert list(found.edges) == ["b"]
+    assert "edge.a.stages[0] the arguments of <class 'trioedge_odd.Hours'> cannot be read" in found.broken["a"]
+
+
+def test_a_message_of_a_plugin_is_one_line(packages: Packages) -> None:
+    text = "import trioedge as te\ndef odd(x: int = 1):\n    raise te.ConfigurationError('x is\\n  bad')\n"
+    packages.add("trioedge-odd", entry_points=plugin("stages", "odd", "trioedge_odd:odd"), trioedge_odd=text)
+    assert faults(with_stage('{ use = "odd" }')) == ["3: edge.a.stages[0]: x is bad"]
+
+
+def test_a_set_of_tables_can_be_given_in_python_only(packages: Packages) -> None:
+    text = "def odd(x: set[dict[str, int]] = frozenset()): ...\n"
+    packages.add("trioedge-odd", entry_points=plugin("stages", "odd", "trioedge_odd:odd"), trioedge_odd=text)
+    assert faults(with_stage('{ use = "odd", x = [{ a = 1 }] }')) == [
+        "3: edge.a.stages[0].x can be given in Python only"
+    ]
 
 
 def test_every_fault_of_a_table_is_named_in_one_run() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from trioedge.config.faults import Document, Place, nearest, shown
+from trioedge.config.faults import Document, Place, nearest, shown, written
 
 
 def test_faults_are_in_the_order_of_the_file_each_with_its_line_and_path() -> None:
@@ -30,6 +30,7 @@ def test_a_path_that_the_file_does_not_have_is_at_the_table_around_it() -> None:
         (("edge", "redis", "stages", 0, "rate"), "edge.redis.stages[0].rate"),
         (("edge", "a b", "x"), "edge.'a b'.x"),
         (("outbound", "out-1"), "outbound.out-1"),
+        (("outbound", "a" * 200), f"outbound.'{'a' * 99}..."),
         ((), ""),
     ],
 )
@@ -42,3 +43,18 @@ def test_a_hint_is_the_nearest_name_or_all_of_them() -> None:
     assert nearest("qqq", ["b", "a"]) == "there is a, b"
     assert nearest("qqq", []) == "there is none"
     assert nearest("q", [f"name{n}" for n in range(40)]).endswith(" and 10 more")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"url": "x", "token": "s3cr3t", "a b": {"c": 1}}, "{ url = …, token = …, 'a b' = … }"),
+        ([{"token": "s3cr3t"}, [{"token": "s3cr3t"}], 3], "[{ token = … }, [{ token = … }], 3]"),
+        ("socks5://user:s3cr3t@127.0.0.1:1080", "a URL with a login"),
+        ("tcp://127.0.0.1:1", "'tcp://127.0.0.1:1'"),
+        ({}, "{}"),
+        ([1] * 1_000_000, f"[1{', 1' * 32}, ..."),
+    ],
+)
+def test_a_value_is_written_without_what_may_be_a_secret(value: object, text: str) -> None:
+    assert written(value) == text

@@ -6,6 +6,7 @@ import pytest
 
 import trioedge as te
 from trioedge.config.keys import REQUIRED, keys_of, summary_of, words_of
+from trioedge.plugins import PluginError
 
 
 class Hours:
@@ -95,3 +96,29 @@ class Bare:
 def test_a_class_without_docstrings_has_keys_without_words() -> None:
     assert [(key.words, key.required) for key in keys_of(Bare).values()] == [("", True)]
     assert summary_of(Bare) == ""
+
+
+class Odd:
+    def __init__(self, hosts: [str] = (), until: "exit(3)" = 1, at: Literal[[]] = 2) -> None: ...  # type: ignore[valid-type]
+
+
+def test_an_annotation_that_is_none_is_one_that_python_alone_can_give() -> None:
+    assert [(key.name, key.shape) for key in keys_of(Odd).values()] == [("hosts", None), ("until", None), ("at", None)]
+
+
+class Unsigned:
+    __signature__ = 5
+
+    def __init__(self, x: int = 1) -> None: ...
+
+
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize("maker", [dict, Unsigned, Unhashable()])
+def test_a_part_whose_arguments_cannot_be_read_is_a_mistake_of_a_plugin(maker: Any) -> None:
+    with pytest.raises(PluginError, match=r"^the arguments of <.*> cannot be read: \w+Error\("):
+        keys_of(maker)

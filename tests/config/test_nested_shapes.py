@@ -21,8 +21,9 @@ def test_a_long_list_is_a_file_with_an_entry_a_line(tmp_path: Path) -> None:
         ('"192.0.2.1"', "= '192.0.2.1' must be a list or { file = \"…\" }"),
         ('["192.0.2.1", 3]', "[1] = 3 must be text"),
         ("{ file = 3 }", ".file = 3 must be a path"),
+        ('{ file = "/dev/zero" }', ".file = '/dev/zero' cannot be read: it is no regular file"),
         ('{ file = "no-such" }', ".file = '/no-such' cannot be read: No such file or directory"),
-        ('{ files = "drop.txt" }', "= {'files': 'drop.txt'} must be a list or { file = \"…\" }"),
+        ('{ files = "drop.txt" }', '= { files = … } must be a list or { file = "…" }'),
     ],
 )
 def test_any_other_list_is_a_fault(given: str, fault: str) -> None:
@@ -72,7 +73,7 @@ def test_stages_inside_of_a_stage_are_tables_with_use() -> None:
     (fault,) = faults(with_stage(detect.replace('"socks" }', '"sock" }')))
     assert fault.startswith("3: edge.a.stages[0].protocols.socks.use = 'sock' is no stage: did you mean 'socks'?")
     (fault,) = faults(with_stage(detect.replace(inner, "{ seconds = 3 }")))
-    assert fault.startswith("3: edge.a.stages[0].protocols.socks = {'seconds': 3} must be ")
+    assert fault.startswith("3: edge.a.stages[0].protocols.socks = { seconds = … } must be ")
 
 
 def test_an_outbound_is_known_by_its_name() -> None:

@@ -81,6 +81,7 @@ def test_a_secret_is_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("{}", ': a secret is file = "…" or env = "…": give one of the two'),
         ('{ file = "a", env = "b" }', ': a secret is file = "…" or env = "…": give one of the two'),
         ('{ env = "NO_SUCH_VARIABLE" }', ": Secret(env='NO_SUCH_VARIABLE') is not set, or is empty"),
+        ('{ file = "a\\u0000b" }', ": Secret(file='/a\\x00b') cannot be read: no path has a NUL in it"),
         ('{ file = "no-such" }', ": Secret(file='/no-such') cannot be read: No such file or directory"),
     ],
 )

@@ -36,6 +36,11 @@ NEWER = ": pip install -U trioedge"
             "OSError: no luck, because of ZeroDivisionError: division by zero (trioedge_hours.py:4)",
         ),
         ("raise SystemExit(3)", "SystemExit: 3 (trioedge_hours.py:1)"),
+        ("raise BaseException('no')", "BaseException: no (trioedge_hours.py:1)"),
+        (
+            "class Odd:\n    def __getattr__(self, name):\n        raise BaseException(name)\nHours = Odd()",
+            "BaseException: plugin_api (trioedge_hours.py:3)",
+        ),
         ("def f(:", "SyntaxError: invalid syntax (trioedge_hours.py:1)"),
         ("import json\njson.loads('x')", "line 1 column 1 (char 0) (trioedge_hours.py:2)"),
         ("from trioedge import Wanted", "ImportError: cannot import name 'Wanted' from 'trioedge'"),

@@ -1,5 +1,6 @@
 """A file beside a process that serves it, under a fake clock."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from trioedge.config.edge_file import read_edge_file
+from trioedge.config.edge_file import EdgeFile, read_edge_file
+from trioedge.process import live_file
 from trioedge.process.live_file import LiveFile
 
 TEXT = """
@@ -93,6 +95,30 @@ async def test_a_bad_file_changes_nothing(served: Served, bad: str) -> None:
     assert served.levels == []
     (line,) = await served.write(TEXT.replace('"info"', '"debug"'))
     assert served.levels == ["debug"]
+
+
+async def test_an_exception_of_a_new_plugin_is_logged_and_changes_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_edge_file(*_: object) -> EdgeFile:
+        raise ZeroDivisionError("in a plugin")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live_file, "read_edge_file", read_edge_file)
+        (line,) = await served.write(TEXT)
+    assert (line["event"], line["log_level"]) == ("edge file cannot be read, and changes nothing", "critical")
+    assert "ZeroDivisionError: in a plugin" in line["traceback"]
+    await served.write(TEXT.replace('"info"', '"debug"'))
+    assert served.levels == ["debug"]
+
+
+async def test_a_file_that_becomes_a_fifo_changes_nothing_and_may_come_back(served: Served) -> None:
+    with capture_logs() as logs:
+        served.path.unlink()
+        os.mkfifo(served.path)
+        await trio.sleep(5)
+    assert [line["faults"] for line in logs] == [[f"{served.path} cannot be read: it is no regular file"]]
+    assert [line["event"] for line in await served.write(TEXT.replace('"info"', '"debug"'))] == ["log level changed"]
 
 
 async def test_a_file_that_is_gone_changes_nothing_and_may_come_back(served: Served) -> None:

@@ -103,3 +103,18 @@ async def test_terms_that_are_wrong_are_faults_of_the_snapshot_and_change_nothin
     service = tenants.services.get("a")
     assert service is not None
     assert service.policy.quota_bytes == 1_000
+
+
+async def test_a_change_of_another_field_cuts_the_sessions_of_a_service_that_has_expired_meanwhile() -> None:
+    now = NOW
+    tenants = Governed(terms=Terms(lambda: now))
+    await tenants.let(expires_at=NOW + 1)
+    session = tenants.carried()
+    now = NOW + 1  # the worker that watches the clock has not looked yet
+    changed = shop(expires_at=NOW + 1, down_rate=5)
+    expected = Plan(changed={"a": ("down_rate",)}, evicted=1)
+    assert await tenants.applier.plan(changed) == expected
+    assert await tenants.applier.apply(changed) == expected
+    service = tenants.services.get("a")
+    assert service is not None
+    assert (cut_reasons(session), service.refusal) == ([Reason.EXPIRED], EXPIRED)

@@ -1,7 +1,6 @@
 """``trioedge plugins``: list the plugins that are installed; with ``--check``, import and check them."""
 
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Final
 import attrs
 from cyclopts import Parameter
 
-from ..config.edge_file import LISTS, PARTS, read_text
+from ..config.edge_file import LISTS, PARTS, read_text, tables_of
 from ..errors import ENDS, ConfigurationError, quote_fault
 from ..plugins import BUILT_IN, Kind, Plugin, installed
 from ..plugins.installed import normalised
@@ -99,10 +98,7 @@ def _tables(target: str) -> dict[str, Any]:
     """
     if not target.endswith(".toml"):
         raise ConfigurationError(f"{target} is no edge.toml: plugins are used by FILE.toml")
-    try:
-        return tomllib.loads(read_text(Path(target), target))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{target}: {error}") from None
+    return tables_of(read_text(Path(target), target), target)
 
 
 def uses_of(tables: dict[str, Any]) -> Iterator[tuple[Kind, str]]:

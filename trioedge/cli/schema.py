@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from ..config.keys import keys_of
 from ..config.schema import schema_of
 from ..errors import ConfigurationError
 from ..plugins import BUILT_IN, Kind, find, installed
@@ -28,7 +29,10 @@ def parts() -> Mapping[Kind, Mapping[str, Any]]:
         if plugin.name in found[plugin.kind]:
             continue  # built in, or of a second package
         try:
-            found[plugin.kind][plugin.name] = find(plugin.kind, plugin.name)
+            part = find(plugin.kind, plugin.name)
+            if callable(part):
+                keys_of(part)
+            found[plugin.kind][plugin.name] = part
         except ConfigurationError as error:
             print("trioedge:", error, file=sys.stderr)
     return found

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import ConfigurationError, quote, quote_fault
+from ..errors import ConfigurationError, message_of, quote, quote_fault
 from ..plugins import Kind, PluginError, find, is_part
 from ..session.kinds import name_of
 from .faults import Document, Place, nearest
@@ -66,7 +66,7 @@ class Builder:
     def part(self, kind: Kind, value: Any, place: Place) -> Any:
         """Make the part of a table with ``use``, or note its faults and return UNREAD."""
         if not isinstance(value, Mapping) or "use" not in value:
-            place.note(f"= {quote(value)} must be a table with use, as in {{ use = {EXAMPLES[kind]!r} }}")
+            place.refuse(value, f"a table with use, as in {{ use = {EXAMPLES[kind]!r} }}")
             return UNREAD
         use = value["use"]
         if not isinstance(use, str):
@@ -96,7 +96,11 @@ class Builder:
             place: of the table.
             given: arguments that are made already, and keys of the table that are no arguments; None for none.
         """
-        known, made = keys_of(maker), dict(given or {})
+        try:
+            known, made = keys_of(maker), dict(given or {})
+        except PluginError as error:
+            self.mistakes[place] = str(error)
+            return UNREAD
         before = len(self._document)
         arguments = dict(self._read(maker, known, value, place, made))
         for name, key in known.items():
@@ -129,10 +133,11 @@ class Builder:
             try:
                 made = _call(maker, known, arguments)
             except ConfigurationError as error:
-                found = _NAMED.match(str(error))
+                said = " ".join(message_of(error).split())
+                found = _NAMED.match(said)
                 name = "" if found is None or found[1] not in arguments else found[1]
                 if name or not failed:  # without an argument that it refused, a constructor may miss that
-                    (place / name if name else place).note(f": {error}")
+                    (place / name if name else place).note(f": {said}")
                 failed = True
                 if not name or known[name].required:
                     return UNREAD

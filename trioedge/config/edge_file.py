@@ -8,8 +8,9 @@ from typing import Any, Final
 import attrs
 
 from ..edge import Edge
-from ..errors import ConfigurationError, quote
+from ..errors import ConfigurationError
 from ..plugins import Kind
+from ..regular_file import read_regular
 from .build import Builder
 from .faults import Document, Place, nearest
 from .places import Path as KeyPath
@@ -18,6 +19,9 @@ from .shape import UNREAD
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of an ``edge.toml``; long lists stand in files of their own."""
+
+MAX_DEPTH: Final = 50
+"""Of tables and lists within each other. A part inside of a part inside of a stage has some 8."""
 
 TABLES: Final = ("process", "edge", "outbound")
 """The tables at the top of a file."""
@@ -85,8 +89,7 @@ def read_text(path: Path, name: str) -> str:
         ConfigurationError: it cannot be read; one line names it.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = read_regular(path, MAX_BYTES)
         if len(raw) > MAX_BYTES:
             raise ConfigurationError(f"{name} has more than {MAX_BYTES:,} bytes: put its long lists into files")
         return raw.decode()
@@ -96,14 +99,32 @@ def read_text(path: Path, name: str) -> str:
         raise ConfigurationError(f"{name} is no text of UTF-8, at byte {error.start}") from None
 
 
-def edges_of(text: str, path: Path, name: str) -> EdgeFile:
-    """Make the edges of a text; the rest as :func:`read_edge_file`."""
+def tables_of(text: str, name: str) -> dict[str, Any]:
+    """Parse a text.
+
+    Raises:
+        ConfigurationError: it is no TOML, or its tables and lists are nested too deeply; one line names the file.
+    """
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name}: {_decapitalised(str(error))}") from None
+    except ValueError:  # Python reads no number of more digits
+        raise ConfigurationError(f"{name}: it has a number of more than 4,000 digits") from None
     except RecursionError:
         raise ConfigurationError(f"{name}: its tables are nested too deeply") from None
+    level: list[Any] = [tables]
+    for _ in range(MAX_DEPTH):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for several in inner for each in several if isinstance(each, (dict, list))]
+    if level:
+        raise ConfigurationError(f"{name}: its tables are nested too deeply")
+    return tables
+
+
+def edges_of(text: str, path: Path, name: str) -> EdgeFile:
+    """Make the edges of a text; the rest as :func:`read_edge_file`."""
+    tables = tables_of(text, name)
     document = Document(name, text)
     top = Place(document, ())
     for key in tables:
@@ -170,7 +191,7 @@ def _table(tables: Mapping[str, Any], key: str, top: Place) -> Mapping[str, Any]
     found = tables.get(key, {})
     if isinstance(found, Mapping):
         return found
-    (top / key).note(f"= {quote(found)} must be a table, as in [{key}{'' if key == 'process' else '.NAME'}]")
+    (top / key).refuse(found, f"a table, as in [{key}{'' if key == 'process' else '.NAME'}]")
     return {}
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Final
 
 import attrs
 
-from ..errors import EdgeFileError, quote
+from ..errors import MAX_QUOTED_LETTERS, EdgeFileError, quote
 from .places import Path, lines_of
 
 MAX_NAMES: Final = 30
@@ -75,7 +76,23 @@ class Place:
 
     def refuse(self, value: object, wants: str) -> None:
         """Note that a value is not of the kind that is needed: ``… = 'many' must be a whole number``."""
-        self.note(f"= {quote(value)} must be {wants}")
+        self.note(f"= {written(value)} must be {wants}")
+
+
+def written(value: object) -> str:
+    """Write a value as :func:`quote`, but of a table only the keys and no URL with a login: they may have a secret."""
+    if isinstance(value, str) and "://" in value and "@" in value:
+        return "a URL with a login"
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{shown((str(key),))} = …" for key in islice(value, MAX_NAMES))
+        return _short(f"{{ {text} }}") if value else "{}"
+    if isinstance(value, list):
+        return _short(f"[{', '.join(map(written, islice(value, MAX_QUOTED_LETTERS)))}]")
+    return quote(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_QUOTED_LETTERS else f"{text[:MAX_QUOTED_LETTERS]}..."
 
 
 def shown(path: Path) -> str:
@@ -86,7 +103,7 @@ def shown(path: Path) -> str:
             text += f"[{key}]"
         else:
             plain = key.replace("-", "").replace("_", "").isalnum() and key.isascii()
-            text += ("." if text else "") + (key if plain else quote(key))
+            text += ("." if text else "") + (key if plain and len(key) <= MAX_QUOTED_LETTERS else quote(key))
     return text
 
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import attrs
 
+from ..errors import quote, quote_fault
+from ..plugins import PluginError
 from .annotated import shape_of
 from .nested_shapes import ListOf
 from .plain_shapes import TEXT
@@ -48,13 +50,25 @@ class Key:
         return self.default is REQUIRED and not self.spread
 
 
-@lru_cache(maxsize=512)
 def keys_of(maker: Any) -> Mapping[str, Key]:
     """Return the keys of a part, in the order of its arguments.
 
     Args:
         maker: a class, or a function that makes the part.
+
+    Raises:
+        PluginError: its signature or its docstring cannot be read.
     """
+    try:
+        return _read(maker)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as fault:
+        raise PluginError(f"the arguments of {quote(maker)} cannot be read: {quote_fault(fault)}") from fault
+
+
+@lru_cache(maxsize=512)
+def _read(maker: Any) -> Mapping[str, Key]:
     if inspect.unwrap(getattr(maker, "__init__", maker)) is object.__init__:
         return MappingProxyType({})  # whose signature would be *args, **kwargs
     words = words_of(maker)
@@ -64,7 +78,7 @@ def keys_of(maker: Any) -> Mapping[str, Key]:
         if each.kind is each.VAR_KEYWORD:
             continue
         spread = each.kind is each.VAR_POSITIONAL
-        shape = shape_of(_evaluated(each.annotation, names))
+        shape = _shape(each.annotation, names)
         if spread:
             shape = ListOf(shape or TEXT, list)
         found[each.name] = Key(each.name, shape, each.default, words.get(each.name, ""), spread)
@@ -100,11 +114,11 @@ def _plain(words: str) -> str:
     return _ROLE.sub(lambda found: f"`{found[1].rpartition('.')[2]}`", words).replace("``", "`")
 
 
-def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
-    """Evaluate an annotation that is text; one that cannot be is one that Python alone can give."""
-    if not isinstance(annotation, str):
-        return annotation
+def _shape(annotation: Any, names: dict[str, Any]) -> Shape | None:
+    """Return the shape of an annotation, which may be text; None for one that cannot be read."""
     try:
-        return eval(annotation, dict(names))
-    except Exception:
-        return Any
+        return shape_of(eval(annotation, dict(names)) if isinstance(annotation, str) else annotation)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # it is code of a plugin
+        return None

@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import quote
+from ..regular_file import read_regular
 from .faults import Place
 from .plain_shapes import TEXT, PathText
 from .shape import UNREAD, Refer, Schema, Shape, World
@@ -39,17 +40,24 @@ class ListOf:
         if isinstance(value, Mapping):
             return self._of_file(PathText().read(value["file"], place / "file", world), place / "file", world)
         found = [self.item.read(each, place / number, world) for number, each in enumerate(value)]
-        return UNREAD if any(each is UNREAD for each in found) else self.make(found)
+        if any(each is UNREAD for each in found):
+            return UNREAD
+        try:
+            return self.make(found)
+        except TypeError:  # a set of what has no hash, such as tables
+            place.note("can be given in Python only")
+            return UNREAD
 
     def _of_file(self, path: Any, place: Place, world: World) -> Any:
         """Read the entries of a file, one a line; a ``#`` begins a comment."""
         if path is UNREAD:
             return UNREAD
         try:
-            if path.stat().st_size > MAX_LIST_BYTES:
+            raw = read_regular(path, MAX_LIST_BYTES)
+            if len(raw) > MAX_LIST_BYTES:
                 place.note(f"= {quote(str(path))} has more than {MAX_LIST_BYTES:,} bytes")
                 return UNREAD
-            text = path.read_text(encoding="utf-8")
+            text = raw.decode()
         except OSError as error:
             place.note(f"= {quote(str(path))} cannot be read: {error.strerror}")
             return UNREAD

@@ -64,12 +64,13 @@ def load(plugin: Plugin) -> Any:
         module = import_module(place["module"])
         _check_interface(plugin, module)
         value = _look_up(plugin, module, place["name"])
-    except PluginError:
+        _check_interface(plugin, value)
+        fault = _kind_fault(plugin.kind, value)
+    except (PluginError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also a SystemExit
         raise PluginError(f"{plugin} cannot be imported: {_import_fault(plugin, place['module'], error)}") from error
-    _check_interface(plugin, value)
-    if fault := _kind_fault(plugin.kind, value):
+    if fault:
         raise PluginError(f"{plugin}: {plugin.value} {fault}")
     return value
 

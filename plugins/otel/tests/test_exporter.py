@@ -1,5 +1,6 @@
 """The exporter that arguments and the environment ask for."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from trioedge.testing import make_context
 
 from trioedge_otel import Otel
 from trioedge_otel.exporter import is_off, make_exporter, wanted
+from trioedge_otel.outline import Outline
+from trioedge_otel.sink import ExporterSink
 
 GENERAL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 
@@ -109,3 +112,20 @@ def test_settings_that_the_exporter_refuses_are_one_line(monkeypatch: pytest.Mon
 def test_a_token_that_cannot_be_read_keeps_the_edge_from_starting() -> None:
     with pytest.raises(te.ConfigurationError, match="NO_SUCH_TOKEN"):
         Otel(token=te.Secret(env="NO_SUCH_TOKEN")).open(make_context())
+
+
+@pytest.mark.parametrize("text", ["s3cr3t\ns3cr3t", "s3cr3t s3cr3t", "s3cr3t\u20ac", "s3cr3t\0", " "])
+def test_a_token_that_no_header_can_have_is_refused_and_not_shown(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("good\n\n")
+    exporter = make_exporter("http://127.0.0.1:1/v1/traces", {}, te.Secret(file=file))
+    file.write_text(text)
+    with pytest.raises(te.ConfigurationError, match="must be printable ASCII without blanks") as raised:
+        make_exporter("http://127.0.0.1:1/v1/traces", {}, te.Secret(file=file))
+    sink = ExporterSink(exporter, "edge", ours=True)
+    said = sink.send([Outline(1, 2, {}, (), None)])
+    sink.close()
+    assert "must be printable ASCII without blanks" in said
+    assert not any("s3cr3t" in each for each in (str(raised.value), said, caplog.text))

@@ -70,15 +70,27 @@ def make_exporter(endpoint: str, headers: Mapping[str, str], token: te.Secret | 
     return exporter
 
 
+def _read(token: te.Secret) -> str:
+    """Read the token, without blanks and line ends around it.
+
+    Raises:
+        ConfigurationError: there is none, or no header can have it; the message has no part of it.
+    """
+    text = token.read().strip()
+    if text and text.isascii() and text.isprintable() and " " not in text:
+        return text
+    raise te.ConfigurationError(f"Otel(token={token!r}) must be printable ASCII without blanks")  # else it is quoted
+
+
 def _session(token: te.Secret) -> Any:
     """Make a session of requests that reads the token for each request."""
     import requests
 
     def authorise(request: Any) -> Any:
-        request.headers["Authorization"] = f"Bearer {token.read()}"
+        request.headers["Authorization"] = f"Bearer {_read(token)}"
         return request
 
-    token.read()  # so that a missing one keeps the edge from starting
+    _read(token)  # so that a missing one keeps the edge from starting
     session = requests.Session()
     session.auth = authorise
     return session

@@ -38,6 +38,27 @@ async def test_an_answer_has_an_etag_by_which_it_is_asked_for_only_once() -> Non
         assert await panel.get("user", '"another"') == answer
 
 
+@pytest.mark.parametrize("etag", [b'"\xc3\xa9"', b'"\xff"'])
+async def test_an_etag_that_no_request_can_name_is_none(etag: bytes) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+    async def answer() -> None:
+        while True:
+            async with await listener.accept() as stream:
+                await stream.receive_some()
+                await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: " + etag + b"\r\n\r\n{}")
+
+    async with listener, trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        panel = make(f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
+        async with panel.open():
+            for _ in range(2):
+                found = await panel.get("user")
+                assert found is not None
+                assert (found.body, found.etag) == (b"{}", "")
+        nursery.cancel_scope.cancel()
+
+
 async def test_304_to_a_question_without_an_etag_is_no_answer() -> None:
     async with opened() as (fake, panel):
         fake.always["user"] = 304

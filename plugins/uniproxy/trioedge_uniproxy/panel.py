@@ -49,7 +49,7 @@ class Answer:
 
     Attributes:
         body: bytes.
-        etag: names this state; empty if the panel gave none.
+        etag: names this state, in ASCII; empty if the panel gave none.
     """
 
     body: bytes
@@ -159,7 +159,8 @@ class Panel:
             with trio.fail_after(self._seconds):
                 async with self._client.stream(method, f"{self.url}/{what}", params=self._query, **more) as response:
                     body = await _read(response, max_bytes)
-                    return response.status_code, Answer(body, response.headers.get("ETag", ""))
+                    etag = response.headers.get("ETag", "")  # no request can name one with other letters
+                    return response.status_code, Answer(body, etag if etag.isascii() else "")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             delivery.possible = False
             raise PanelError(f"{asked}: no connection: {_why(error)}") from None

@@ -37,7 +37,6 @@ YOUNG: Final = 500
 
 _EVICTED: Final = Reject(Reason.EVICTED)
 _RETUNED: Final = frozenset(name for name, fate in FATES.items() if fate is Fate.RETUNE)
-_TERMS: Final = frozenset({"quota_bytes", "quota_used", "expires_at"})
 _DEVICE_FIELDS: Final = frozenset({"device_limit", "device_handover"})
 
 
@@ -270,7 +269,7 @@ class Effects:
         if evicts or change.after is None:
             for session in self._live.each(service):
                 yield session, _EVICTED
-        elif not _TERMS.isdisjoint(change.fields) and (over := self._services.terms.judgement(service, change.after)):
+        elif over := self._services.terms.judgement(service, change.after):  # time passes, so whatever has changed
             for session in self._live.each(service):
                 yield session, over
         elif rechecks := [each for each in self.rechecks if not each.fields.isdisjoint(change.fields)]:
