@@ -115,6 +115,18 @@ def test_an_empty_or_repeated_listen_is_refused(listen: list[str], message: str)
         te.Edge(listen, [], te.Forward("tcp://192.0.2.9:1"))
 
 
+async def test_an_edge_whose_policies_may_name_listeners_needs_none_of_its_own(autojump_clock: object) -> None:
+    edge = te.Edge([], [], te.Forward(), control=te.MemoryControl(), open_ports="tcp://0.0.0.0:20000-29999")
+    assert (edge.listen, str(edge.open_ports)) == ((), "tcp://0.0.0.0:20000-29999")
+    async with open_edge(edge):
+        assert edge.addresses == ()
+    with pytest.raises(te.ConfigurationError, match="it listens on no address of its own"):
+        te.Edge(
+            [], [te.Identify({"tcp://127.0.0.1:1": "a"})], te.Forward(), control=te.MemoryControl(),
+            open_ports="tcp://0.0.0.0:1",
+        )  # fmt: skip
+
+
 def test_two_ports_may_be_left_to_the_system() -> None:
     assert len(te.Edge(["tcp://127.0.0.1:0"] * 2, [], te.Forward("tcp://192.0.2.9:1")).listen) == 2
 

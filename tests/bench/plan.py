@@ -9,10 +9,13 @@ Measure = Literal[
     "rtt", "connect", "sessions", "refusals", "bulk", "idle", "evict", "decisions",
     "handshakes", "handshaken", "tls", "requests", "socks", "half", "tls_memory",
     "startup", "stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds",
+    "listeners",
 ]  # fmt: skip
 """In the order they run. `idle` gives memory and the round trip among idle sessions."""
 
-PROBES: tuple[Measure, ...] = ("stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds")
+PROBES: tuple[Measure, ...] = (
+    "stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds", "listeners",
+)  # fmt: skip
 """Measures of what trioedge alone does; each is a module of its own, see `probe`."""
 
 PROTOCOLS: tuple[Measure, ...] = ("handshakes", "handshaken", "tls", "requests")
@@ -93,6 +96,7 @@ HEADLINE: dict[Measure, str] = {
     "startup": "check_ratio",
     "urgent": "urgent_rules_ms",
     "crowds": "crowd_stall_ms",
+    "listeners": "listeners_stall_ms",
 }
 """The metric that the progress line of a measure shows."""
 

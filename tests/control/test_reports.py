@@ -192,6 +192,15 @@ TestReports = ReportsMachine.TestCase
 TestReports.settings = examples(80, steps=40)
 
 
+def test_a_report_says_which_listeners_of_a_service_are_not_open() -> None:
+    edge = Edge()
+    shop = edge.add("shop")
+    shop.listen_errors = ("cannot listen on tcp://0.0.0.0:20001: in use",)
+    edge.reports.mark(shop)
+    (usage,) = edge.report()
+    assert usage.listen_errors == ("cannot listen on tcp://0.0.0.0:20001: in use",)
+
+
 def test_a_report_has_bytes_sessions_and_sources_of_its_services() -> None:
     edge = Edge("8c1")
     shop = edge.add("shop")

@@ -10,11 +10,13 @@ import trioedge as te
 from tests.support.policies import STAGE_KEYS, Hours
 from tests.support.services import Governed, Tenants
 from tests.support.steps import STEP_SECONDS, best_of_three, longest_step
+from trioedge.addresses.open_ports import parse_open_ports
 from trioedge.errors import MAX_FAULTS
 from trioedge.services.changes import ENTRIES_PER_STEP
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.credentials import Credentials
 from trioedge.services.examine import Examiner, Found, PolicyWarnings
+from trioedge.services.listening.ports import Ports
 from trioedge.services.policy import FATES, Policy, Settings
 from trioedge.services.snapshot import Change, Snapshot
 from trioedge.services.stage_keys import NO_KEYS
@@ -356,3 +358,59 @@ async def test_the_warning_is_logged_after_a_snapshot_is_applied_and_not_for_a_p
     with capture_logs() as logs:
         await world.applier.apply(snapshot)
     assert logs == [], "nothing has changed"
+
+
+# Listeners; test_ports.py has the rules.
+
+
+def listening(*names: str, port: int = 20_001, **said: Any) -> dict[str, Settings]:
+    return {name: Settings(Policy(listen=(f"tcp://0.0.0.0:{port}",), **said)) for name in names}
+
+
+def opened(**services: Settings) -> Tenants:
+    tenants = Tenants()
+    tenants.services.ports = Ports(parse_open_ports("tcp://0.0.0.0:20000-29999"))
+    tenants.apply(Snapshot(services))
+    return tenants
+
+
+def test_a_listener_has_one_fault_at_a_time() -> None:
+    """A value that is no listener is not compared with others, and neither is a policy with another fault."""
+    tenants = opened()
+    for services, faults in (
+        (
+            listening("a", port=0),
+            ["services.a.listen[0] = 'tcp://0.0.0.0:0' is no listener: port 0 is another"],
+        ),
+        (listening("a", port=80), ["services.a.listen[0] = 'tcp://0.0.0.0:80' is outside of open_ports"]),
+        (listening("a", "b", session_rate=0), ["services.a.session_rate = 0 must", "services.b.session_rate = 0 must"]),
+        (listening("a", "b"), ["services.b.listen[0] = 'tcp://0.0.0.0:20001' is taken: services.a has the listener"]),
+    ):
+        _, _, found, wrong = examine(tenants, Snapshot(services))
+        assert not found
+        assert [fault[: len(says)] for fault, says in zip(wrong, faults, strict=True)] == faults
+
+
+def test_a_listener_of_a_service_that_stays_is_taken_for_a_delta_and_free_in_full() -> None:
+    tenants = opened(**listening("shop"))
+    (fault,) = examine(tenants, Snapshot(listening("cafe"), full=False))[3]
+    assert fault.startswith("services.cafe.listen[0] = 'tcp://0.0.0.0:20001' is taken: services.shop has the listener")
+    assert examine(tenants, Snapshot(listening("cafe"), frozenset({"shop"}), full=False))[3] == []
+    assert examine(tenants, Snapshot(listening("cafe")))[3] == []
+
+
+async def test_ten_thousand_listeners_are_compared_in_short_steps() -> None:
+    services = {
+        f"s{number}": Settings(Policy(listen=(f"tcp://0.0.0.0:{20_000 + number}",), destination="tcp://192.0.2.9:80"))
+        for number in range(9_999)
+    }
+    tenants = opened()
+    snapshot = Snapshot(services)
+
+    async def longest() -> float:
+        steps, seconds, found, wrong = examine(tenants, snapshot)
+        assert (len(found), wrong) == (9_999, [])
+        assert steps > 3 * 9_999
+        return seconds
+
+    assert await best_of_three(longest) < STEP_SECONDS

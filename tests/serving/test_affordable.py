@@ -76,6 +76,20 @@ async def test_the_limit_of_files_is_read_when_the_edge_starts_also_for_its_idle
         assert edge._run.sessions._max == (20_000 - SPARE_DESCRIPTORS - 2_500) // 2  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("files", "listeners"), [(1_024, 128), (20_000, 2_500), (4, 1)])
+async def test_listeners_of_services_have_an_eighth_of_the_descriptors(
+    files: int, listeners: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    edge = te.Edge([], [], te.Forward("tcp://192.0.2.9:1"), control=te.MemoryControl(), open_ports="tcp://[::]:1-65535")
+    affordable = affordable_sessions(edge.outline, opens_ports=True)
+    assert affordable.listeners == listeners
+    assert affordable.files == max(1, (files - SPARE_DESCRIPTORS - listeners) // 2)
+    assert affordable_sessions(edge.outline).listeners == 0
+    async with open_edge(edge):
+        assert edge._run.sessions._max == affordable.files  # type: ignore[union-attr]
+
+
 async def test_the_memory_bounds_sessions_whose_clients_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1_048_576, 1_048_576))
     monkeypatch.setattr("trioedge.serving.affordable.memory_bytes", lambda: 2**30)

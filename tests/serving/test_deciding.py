@@ -7,7 +7,8 @@ import trio
 from structlog.testing import capture_logs
 
 import trioedge as te
-from trioedge.serving.deciding import refusal_by
+from tests.support.services import Tenants
+from trioedge.serving.deciding import refusal_at_listener, refusal_by
 from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session
 
@@ -86,3 +87,29 @@ async def test_a_cancel_goes_on() -> None:
                 refusal_by(decide, make_session(), EdgeLog())
             del decide
             cancelled.clear()
+
+
+@pytest.mark.parametrize(
+    ("policy", "live", "removed", "reason"),
+    [
+        (te.Policy(), 2, False, None),
+        (te.Policy(max_sessions=3), 2, False, None),
+        (te.Policy(max_sessions=2), 2, False, te.Reason.CONCURRENCY),
+        (te.Policy(enabled=False), 0, False, te.Reason.SERVICE),
+        (te.Policy(), 0, True, te.Reason.SERVICE),
+    ],
+)
+async def test_a_session_at_a_listener_is_refused_if_its_service_may_have_none(
+    policy: te.Policy, live: int, removed: bool, reason: te.Reason | None
+) -> None:
+    tenants = Tenants()
+    service = tenants.put("shop")
+    for _ in range(live):
+        tenants.come("shop")
+    tenants.put("shop", policy)
+    if removed:
+        tenants.remove("shop")
+    session = make_session()
+    refusal = refusal_at_listener(session, service)
+    assert session.by_listener
+    assert (None if refusal is None else refusal.reason) is reason

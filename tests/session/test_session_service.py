@@ -234,3 +234,31 @@ def test_the_end_of_a_session_keeps_its_service() -> None:
     session = make_session(service="shop")
     session.end(Completed())
     assert session.service.name == "shop"
+
+
+@pytest.mark.parametrize("registered", [False, True])
+@pytest.mark.parametrize(("name", "detail"), [("cafe", "its listener is that of another service"), ("x", "no such")])
+def test_a_session_by_a_listener_keeps_its_service_and_is_refused_for_another_name(
+    name: str, detail: str, registered: bool
+) -> None:
+    home = Home()
+    shop, _ = home.put("shop"), home.put("cafe")
+    session = home.session(registered=registered)
+    session.service = "shop"
+    assert not session.by_listener
+    session.come_by_listener()
+    assert session.by_listener
+    session.service = "shop"
+    session.service = shop
+    assert session.refusal is None
+    session.service = name
+    assert session.refusal is not None
+    assert session.refusal.reason is Reason.SERVICE
+    assert session.refusal.detail.startswith(detail)
+    assert session.service is shop
+
+
+def test_a_stage_cannot_set_whether_a_session_came_by_a_listener() -> None:
+    session = Home().session()
+    with pytest.raises(AttributeError):
+        session.by_listener = True  # type: ignore[misc]

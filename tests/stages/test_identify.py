@@ -223,3 +223,31 @@ def test_naming_by_server_name_provides_the_service_once() -> None:
     with pytest.raises(ConfigurationError, match="twice"):
         te.Edge("tcp://127.0.0.1:0", [Identify.by_sni(), Identify.by_sni()], forward)
     assert repr(Identify.by_sni()) == "Identify.by_sni()"
+
+
+# Sessions that came by a listener of their service.
+
+
+def refuse_to_name(session: te.Session) -> str:
+    pytest.fail("a session that has its service is not asked")
+
+
+@pytest.mark.parametrize("by", ["default", {ONE: "blog"}, refuse_to_name])
+def test_a_session_by_the_listener_of_its_service_passes_whatever_the_argument(by: Any) -> None:
+    world = Governed()
+    world.put("shop")
+    world.put("blog")
+    session = world.session("shop", listener=ONE)
+    session.come_by_listener()
+    assert compile_chain([Identify(by)], nowhere).decide(session) is CONTINUE
+    assert (session.service.name, session.refusal) == ("shop", None)
+
+
+def test_the_hello_of_a_session_by_a_listener_is_not_read() -> None:
+    world = Governed()
+    world.put("shop")
+    session = world.session("shop")
+    session.come_by_listener()
+    done = converse(Identify.by_sni(), session, b"SSH-2.0-OpenSSH_9.2\r\n")
+    assert done.verdict is CONTINUE
+    assert session.service.name == "shop"

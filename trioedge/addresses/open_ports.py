@@ -7,10 +7,14 @@ from typing import Final
 
 import attrs
 
+from ..arguments import size_fault
 from ..errors import ConfigurationError, quote
 from .address import Address, packed_ip, parse_address
 
 EXAMPLE: Final = "tcp://0.0.0.0:20000-29999"
+
+MAX_LISTENERS: Final = 64
+"""Listeners of one service."""
 
 _RANGE: Final = re.compile(r"(?P<host>.*:)(?P<first>\d{1,5})-(?P<last>\d{1,5})", re.DOTALL)
 
@@ -36,6 +40,33 @@ def listener_address(text: str) -> Address:
         raise ConfigurationError("port 0 is another one each time: write the port that clients connect to")
     _, percent, zone = address.host.partition("%")
     return Address("tcp", f"{ipaddress.ip_address(packed)}{percent}{zone}", address.port)
+
+
+def listeners_fault(value: object) -> str:
+    """Describe the fault of the listeners of one policy; "" for good ones. Takes some 4 µs for each.
+
+    The fault of one of them begins with its place: ``[1] = 'unix:///run/x.sock' is no listener: …``.
+    """
+    if not isinstance(value, tuple):
+        return "must be a tuple of addresses, as in ('tcp://0.0.0.0:20001',)"
+    if len(value) > MAX_LISTENERS:
+        return f"[{MAX_LISTENERS}] is one too many: a service has at most {MAX_LISTENERS} listeners"
+    by_port: dict[int, list[tuple[int, Address]]] = {}
+    for number, each in enumerate(value):
+        if not isinstance(each, str):
+            return f"[{number}] = {quote(each)} must be text, as in 'tcp://0.0.0.0:20001'"
+        if wrong := size_fault(each):
+            return f"[{number}] {wrong}"
+        try:
+            address = listener_address(each)
+        except ConfigurationError as error:
+            return f"[{number}] = {quote(each)} is no listener: {error}"
+        others = by_port.setdefault(address.port, [])
+        for before, other in others:
+            if overlap(address, other):
+                return f"[{number}] = {quote(each)} is there already, as [{before}]: leave one of them out"
+        others.append((number, address))
+    return ""
 
 
 def overlap(one: Address, other: Address) -> bool:

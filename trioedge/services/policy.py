@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 import attrs
 
-from ..addresses.address import Address, parse_address
-from ..addresses.open_ports import listener_address, overlap
-from ..arguments import choice_fault, count_fault, flag_fault, number_fault, size_fault
+from ..addresses.address import parse_address
+from ..addresses.open_ports import listeners_fault
+from ..arguments import choice_fault, count_fault, flag_fault, number_fault
 from ..errors import MAX_QUOTED_LETTERS, ConfigurationError, quote
 from .credentials import Credentials
 from .device_rules import DeviceRules, Handover, Unchecked
@@ -37,9 +37,6 @@ class Fate(StrEnum):
 
 
 MAX_PRECONNECT: Final = 1000
-
-MAX_LISTENERS: Final = 64
-"""Listeners of one service."""
 
 UNLIMITED_SESSIONS: Final = "unlimited"
 """The `max_sessions` of a service that may have as many as the edge."""
@@ -97,29 +94,6 @@ def _choice(of: type[StrEnum]) -> Callable[[Any], str]:
 
 def _entries(value: Any) -> str:
     return "" if isinstance(value, tuple) else "must be a tuple of addresses, prefixes or ranges"
-
-
-def _listen(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return "must be a tuple of addresses, as in ('tcp://0.0.0.0:20001',)"
-    if len(value) > MAX_LISTENERS:
-        return f"[{MAX_LISTENERS}] is one too many: a service has at most {MAX_LISTENERS} listeners"
-    by_port: dict[int, list[tuple[int, Address]]] = {}
-    for number, each in enumerate(value):
-        if not isinstance(each, str):
-            return f"[{number}] = {quote(each)} must be text, as in 'tcp://0.0.0.0:20001'"
-        if wrong := size_fault(each):
-            return f"[{number}] {wrong}"
-        try:
-            address = listener_address(each)
-        except ConfigurationError as error:
-            return f"[{number}] = {quote(each)} is no listener: {error}"
-        others = by_port.setdefault(address.port, [])
-        for before, other in others:
-            if overlap(address, other):
-                return f"[{number}] = {quote(each)} is there already, as [{before}]: leave one of them out"
-        others.append((number, address))
-    return ""
 
 
 def _destination(value: Any) -> str:
@@ -198,7 +172,7 @@ class Policy:
     """Sources that are accepted: addresses, prefixes, ranges. If empty, all sources that are not rejected."""
     reject: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.RECHECK, _entries))
     """Sources that are rejected. The longest prefix wins."""
-    listen: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.KEEP, _listen))
+    listen: tuple[str, ...] = attrs.field(default=(), metadata=_rule(Fate.KEEP, listeners_fault))
     """Listeners of the service alone: ``tcp://0.0.0.0:20001``. They must be within ``Edge(open_ports=…)``."""
     destination: str | None = attrs.field(default=None, metadata=_rule(Fate.KEEP, _destination))
     """Where the service's sessions go: ``tcp://host:port`` or ``unix:///path``."""

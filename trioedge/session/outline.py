@@ -226,7 +226,7 @@ def check_parts(outline: Outline, listen: Sequence[str], *, governed: bool) -> N
             if address not in listen:
                 raise ConfigurationError(
                     f"stage {number} ({name}) names {address}, where the edge does not listen: it listens on "
-                    f"{', '.join(listen)}"
+                    f"{', '.join(listen) or 'no address of its own'}"
                 )
         if facts.needs_control and not governed:
             asks = "service" in facts.provides

@@ -121,10 +121,11 @@ class Ports:
         changing = set[str]()
         for number, (change, _) in enumerate(changes):
             changing.add(change.name)
-            if change.after is not None:
+            listens = change.after is not None and change.after.policy.listen
+            if change.after is not None and listens:
                 for port, addresses in _by_port(change.after.policy).items():
                     claimed.setdefault(port, {})[change.name] = addresses
-            if change.fields or ends_step(number):
+            if listens or ends_step(number):
                 yield
         if not claimed and not self._listening:
             return

@@ -10,7 +10,8 @@
 | released | every change of the snapshot is made | free |
 
 A released address stays open and accepts no client: a service that is removed has no session from that moment on, and a
-port that moves to another service is never closed.
+port that moves to another service within a snapshot is never closed. It is closed and opened again if the snapshot
+waits for an earlier one, which ends meanwhile.
 """
 
 from collections.abc import Iterator
