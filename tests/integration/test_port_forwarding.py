@@ -253,8 +253,9 @@ async def test_a_thousand_services_are_opened_by_one_snapshot_and_one_of_them_is
         gone = ports[0]
         await relay.now(f"s{gone}")
         assert refuses(gone)
-        with pytest.raises(trio.BrokenResourceError):
-            await receive_all(clients.pop(gone))
+        async with clients.pop(gone) as client:
+            with pytest.raises(trio.BrokenResourceError):
+                await receive_all(client)
         for client in clients.values():
             assert await echoed(client)
         assert len(relay.edge.addresses) == len(relay.edge.services) == 999
