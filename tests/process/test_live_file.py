@@ -95,6 +95,18 @@ async def test_a_bad_file_changes_nothing(served: Served, bad: str) -> None:
     assert served.levels == ["debug"]
 
 
+async def test_a_file_whose_reading_raises_changes_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trioedge.process.live_file.read_edge_file", fails)
+        (line,) = await served.write(TEXT.replace('"info"', '"debug"'))
+    assert (line["event"], line["log_level"]) == ("edge file cannot be read, and changes nothing", "error")
+    assert line["traceback"].endswith("RecursionError: too deep")
+    assert [each["event"] for each in await served.write(TEXT.replace('"info"', '"error"'))] == ["log level changed"]
+
+
 async def test_a_file_that_is_gone_changes_nothing_and_may_come_back(served: Served) -> None:
     with capture_logs() as logs:
         served.path.unlink()

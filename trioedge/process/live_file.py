@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | is in order | it changes, or a SIGHUP comes | read it, in a thread, because long lists take their time |
 | has faults | it was read | log each fault; nothing changes |
+| makes its reading raise | it was read | log the traceback; nothing changes |
 | differs in keys that are live | it was read | apply them |
 | differs in other keys | it was read | log them: they need a restart, and nothing of them is applied |
 """
@@ -21,6 +22,7 @@ from ..config.process_table import Level
 from ..control.watched_file import WatchedFile
 from ..errors import ConfigurationError, EdgeFileError
 from ..serving.loading import loading
+from ..telemetry.tracebacks import detached
 
 
 class LiveFile:
@@ -56,6 +58,8 @@ class LiveFile:
             except ConfigurationError as error:
                 faults = error.faults if isinstance(error, EdgeFileError) else (str(error),)
                 log.error("edge file has faults, and changes nothing", faults=[*faults])
+            except Exception as fault:  # of a plugin whose class cannot be read, for example
+                log.error("edge file cannot be read, and changes nothing", traceback=detached(fault))
             else:
                 self._apply(found, log, asked=asked)
 
