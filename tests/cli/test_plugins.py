@@ -3,6 +3,7 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,7 +121,8 @@ def test_on_a_terminal_it_is_a_table(packages: Packages, monkeypatch: pytest.Mon
     [
         ("edge.py", "", "edge.py is no edge.toml: plugins are used by FILE.toml"),
         ("no.toml", None, "no.toml cannot be read: No such file or directory"),
-        ("bad.toml", "[edge", "bad.toml: Expected ']'"),
+        ("bad.toml", "[edge", "bad.toml: expected ']'"),
+        ("deep.toml", f"x = {'[' * 5000}", "deep.toml: its tables are nested too deeply"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(
@@ -142,6 +144,13 @@ def test_tables_of_wrong_types_use_nothing() -> None:
         (Kind.OBSERVER, "otel"),
         (Kind.CONTROL, "http"),
     ]
+
+
+def test_a_plugin_is_used_however_deep_it_stands() -> None:
+    tables: dict[str, Any] = {"use": "hours"}
+    for _ in range(5_000):
+        tables = {"inner": tables}
+    assert list(uses_of({"edge": {"a": tables}})) == [(Kind.STAGE, "hours")]
 
 
 def test_a_check_names_each_plugin_and_its_fault(packages: Packages, capsys: pytest.CaptureFixture[str]) -> None:

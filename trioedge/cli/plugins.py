@@ -1,7 +1,6 @@
 """``trioedge plugins``: list the plugins that are installed; with ``--check``, import and check them."""
 
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Final
 import attrs
 from cyclopts import Parameter
 
-from ..config.edge_file import LISTS, PARTS, read_text
+from ..config.edge_file import LISTS, PARTS, read_text, tables_of
 from ..errors import ENDS, ConfigurationError, quote_fault
 from ..plugins import BUILT_IN, Kind, Plugin, installed
 from ..plugins.installed import normalised
@@ -99,10 +98,7 @@ def _tables(target: str) -> dict[str, Any]:
     """
     if not target.endswith(".toml"):
         raise ConfigurationError(f"{target} is no edge.toml: plugins are used by FILE.toml")
-    try:
-        return tomllib.loads(read_text(Path(target), target))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{target}: {error}") from None
+    return tables_of(read_text(Path(target), target), target)
 
 
 def uses_of(tables: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
@@ -119,15 +115,16 @@ def _inner(table: Any) -> list[dict[str, Any]]:
 
 
 def _within(value: Any, kind: Kind) -> Iterator[tuple[Kind, str]]:
-    """Yield what a value uses; a part inside of another one is a stage."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _within(each, kind)
-    elif isinstance(value, dict):
-        if isinstance(use := value.get("use"), str):
-            yield kind, use
-        for each in value.values():
-            yield from _within(each, Kind.STAGE)
+    """Yield what a value uses; a part inside of another one is a stage. It may be nested as deeply as the file says."""
+    left = [(value, kind)]
+    while left:
+        each, its_kind = left.pop()
+        if isinstance(each, list):
+            left += ((inner, its_kind) for inner in each)
+        elif isinstance(each, dict):
+            if isinstance(use := each.get("use"), str):
+                yield its_kind, use
+            left += ((inner, Kind.STAGE) for inner in each.values())
 
 
 def _check(found: list[Plugin]) -> int:

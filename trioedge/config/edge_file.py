@@ -96,14 +96,23 @@ def read_text(path: Path, name: str) -> str:
         raise ConfigurationError(f"{name} is no text of UTF-8, at byte {error.start}") from None
 
 
-def edges_of(text: str, path: Path, name: str) -> EdgeFile:
-    """Make the edges of a text; the rest as :func:`read_edge_file`."""
+def tables_of(text: str, name: str) -> dict[str, Any]:
+    """Parse a text as TOML.
+
+    Raises:
+        ConfigurationError: it is none; one line names the file and the place.
+    """
     try:
-        tables = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name}: {_decapitalised(str(error))}") from None
     except RecursionError:
         raise ConfigurationError(f"{name}: its tables are nested too deeply") from None
+
+
+def edges_of(text: str, path: Path, name: str) -> EdgeFile:
+    """Make the edges of a text; the rest as :func:`read_edge_file`."""
+    tables = tables_of(text, name)
     document = Document(name, text)
     top = Place(document, ())
     for key in tables:
