@@ -18,7 +18,7 @@ class Total:
 class Meter(Notifier):
     """Bytes in one direction, of one service: stages read ``session.service.down.bytes``.
 
-    The code that moves bytes adds them to `bytes` and to ``total.bytes``, and then calls :meth:`wake` if `quiet`. So a
+    The code that moves bytes adds them to `bytes` and to ``total.bytes``, and then calls `wake` if `quiet`. So a
     service whose bytes move is marked as changed once for each report, and not with every chunk. A service with a quota
     has a check, which every chunk calls; and the session whose chunk meets a `refusal` then ends.
 
@@ -33,7 +33,7 @@ class Meter(Notifier):
     Attributes:
         bytes: moved so far; never decreases.
         total: the counter of the edge for the same direction.
-        quiet: it listens or has a check, so the next bytes call :meth:`wake`.
+        quiet: it listens or has a check, so the next bytes call `wake`.
         refusal: why a session that moves bytes ends; None while the service may move more. It has an effect while there
             is a check.
     """
