@@ -67,7 +67,20 @@ def test_the_index_of_plugins_has_each_of_them_with_its_names() -> None:
 @pytest.mark.parametrize(
     "place", sorted((ROOT / "plugins").glob("*/pyproject.toml")), ids=lambda path: path.parent.name
 )
-def test_a_plugin_here_says_its_kind_by_its_group(place: Path) -> None:
+def test_a_plugin_here_has_a_page_and_a_package_like_the_others(place: Path) -> None:
     project = tomllib.loads(place.read_text())["project"]
     assert project["name"] == f"trioedge-{place.parent.name}"
     assert "trioedge-plugin" in project["keywords"]
+    assert "trioedge" in project["keywords"]
+    assert "test" in project["optional-dependencies"]  # which `make test` installs
+    page = (ROOT / f"docs/plugins/{place.parent.name}.md").read_text()
+    (group,) = project["entry-points"]
+    ((name, _),) = project["entry-points"][group].items()
+    kind = group.removeprefix("trioedge.").removesuffix("s")
+    assert page.startswith(f"# {project['name']}\n")
+    assert [each for each in HEADINGS if f"\n## {each}\n" not in page] == []
+    assert f"\n<!-- keys: {kind} {name} -->\n" in page
+
+
+HEADINGS = ("Install", "In Python", "In an edge.toml", "Keys", "Limits")
+"""Of the page of each plugin, beside its own."""

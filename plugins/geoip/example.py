@@ -1,8 +1,8 @@
 """An edge for clients of three countries without one of their networks, and for checks from the local network."""
 
-from trioedge_geoip import GeoIp
-
 import trioedge as te
+
+from trioedge_geoip import GeoIp
 
 edge = te.Edge(
     listen="tcp://127.0.0.1:6380",

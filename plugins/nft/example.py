@@ -1,8 +1,8 @@
 """An edge with a gate for each source. A source that it refused 20 times in a minute has no packet let in for ten."""
 
-from trioedge_nft import NftBan
-
 import trioedge as te
+
+from trioedge_nft import NftBan
 
 edge = te.Edge(
     listen="tcp://127.0.0.1:6380",

@@ -19,3 +19,6 @@ edge = te.Edge(
     endpoint=te.Forward(retries=0),
     control=UniProxyControl("https://panel.example", te.Secret(env="PANEL_TOKEN"), node_id=7),
 )
+
+if __name__ == "__main__":
+    te.run(edge)

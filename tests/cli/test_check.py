@@ -1,6 +1,7 @@
 """`trioedge check`: the chain in words, and the faults that keep an edge from starting."""
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -317,6 +318,41 @@ def test_a_listener_without_open_ports_is_a_fault_that_says_how_to_allow_it(caps
     Path("services.toml").write_text('[services.a]\nlisten = ["tcp://0.0.0.0:20001"]')
     assert main(["check", "x.py"]) == te.ExitCode.CONFIGURATION
     assert "Write Edge(open_ports='tcp://0.0.0.0:20000-29999')" in capsys.readouterr().err
+
+
+WATCHED = """\
+import trioedge as te
+
+class Counts:
+    async def observe(self, batch):
+        pass
+
+class Panel:
+    async def run(self, link, *, task_status):
+        pass
+
+    def __repr__(self):
+        return "Panel('x.test')"
+
+edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward(), control=Panel(), observers=[Counts()])
+"""
+
+
+def test_the_control_plane_and_the_observers_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.py").write_text(WATCHED)
+    assert main(["check", "x.py"]) == 0
+    assert "control: Panel('x.test')\nobserver: Counts\ntask: " in capsys.readouterr().out
+
+
+def test_on_a_terminal_they_are_in_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("x.py").write_text(WATCHED)
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["check", "x.py"]) == 0
+    shown = re.sub("\x1b\\[[0-9;]*m", "", terminal.getvalue())
+    lines = [line.strip("│├└─ ") for line in shown.splitlines()]
+    assert "control plane  Panel('x.test')" in lines
+    assert lines[lines.index("observers  are told of sessions, and delay none") + 1] == "Counts"
 
 
 def test_on_a_terminal_the_chain_is_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:

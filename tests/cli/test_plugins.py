@@ -3,6 +3,7 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,13 @@ def test_tables_of_wrong_types_use_nothing() -> None:
         (Kind.OBSERVER, "otel"),
         (Kind.CONTROL, "http"),
     ]
+
+
+def test_a_plugin_is_used_however_deep_it_stands() -> None:
+    tables: dict[str, Any] = {"use": "hours"}
+    for _ in range(5_000):
+        tables = {"inner": tables}
+    assert list(uses_of({"edge": {"a": tables}})) == [(Kind.STAGE, "hours")]
 
 
 def test_a_check_names_each_plugin_and_its_fault(packages: Packages, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 import trioedge as te
-from tests.support.edge_files import read
+from tests.support.edge_files import HEAD, read
+from tests.support.packages import Packages, plugin
 from trioedge.config.to_toml import toml_of
 from trioedge.errors import EdgeFileError
 
@@ -34,6 +35,8 @@ def faults(given: te.Edge) -> tuple[str, ...]:
         edge(endpoint=te.Forward("tcp://a:1", outbound=te.Via("socks5://a:1", "http://b:2", remote_names=True))),
         edge(te.Identify("shop"), control=te.FileControl("/etc/services.toml"), endpoint=te.Forward(),
              outbounds={"one": te.Direct(tls=True), "two": BALANCED}),
+        te.Edge([], [], te.Forward(), control=te.FileControl("/etc/services.toml"),
+                open_ports=["tcp://0.0.0.0:20000-29999", "tcp://[::1]:80"]),
         edge(access_log=te.AccessLog("-", only="refused"), max_sessions=3, drain_seconds=2.5, admin="unix:///a.sock"),
     ],
 )  # fmt: skip
@@ -47,9 +50,51 @@ def test_an_edge_and_its_file_are_the_same(given: te.Edge) -> None:
     assert {name: repr(each) for name, each in made.outbounds.items()} == {
         name: repr(each) for name, each in given.outbounds.items()
     }
-    for field in ("max_sessions", "drain_seconds", "admin", "source_prefix"):
+    for field in ("max_sessions", "drain_seconds", "admin", "source_prefix", "open_ports"):
         assert getattr(made.description, field) == getattr(given.description, field)
     assert toml_of(made) == text
+
+
+COUNTS = """
+class Counts:
+    '''Count sessions.
+
+    Args:
+        start: the first number.
+    '''
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = start
+
+    def __repr__(self) -> str:
+        return f"Counts({self.start})"
+
+    async def observe(self, batch): ...
+"""
+
+
+def test_the_observers_are_written_as_the_other_parts(packages: Packages) -> None:
+    packages.add("trioedge-counts", entry_points=plugin("observers", "counts", "counts:Counts"), counts=COUNTS)
+    (first,) = read(
+        f'{HEAD}endpoint = {{ use = "forward", to = "tcp://127.0.0.1:1" }}\n'
+        'observers = [{ use = "counts" }, { use = "counts", start = 3 }]'
+    ).edges.values()
+    text = toml_of(first)
+    assert text.endswith('observers = [\n  { use = "counts" },\n  { use = "counts", start = 3 },\n]\n')
+    (again,) = read(text).edges.values()
+    assert list(map(repr, again.description.observers)) == ["Counts(0)", "Counts(3)"]
+
+
+def test_an_observer_that_no_file_can_name_is_a_fault() -> None:
+    class Mine:
+        async def observe(self, batch: te.Batch) -> None: ...
+
+        def __repr__(self) -> str:
+            return "Mine()"
+
+    assert faults(edge(observers=[Mine()])) == (
+        "observers[0] is Mine(), which no file can name: publish it as a plugin, or keep Python",
+    )
 
 
 def test_a_secret_is_written_as_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,8 @@ def test_an_entry_point_whose_class_is_not_there_is_one_line(text: str, hint: st
         ("class Hours: ...", "trioedge_hours:Hours is no stage: a class of that kind has decide(session), "),
         ("async def Hours(): ...", "trioedge_hours:Hours is async, and cannot make a stage: name a class, or a plain"),
         (HOURS + "Hours = Hours.decide(None, None)", "trioedge_hours:Hours is of type NoneType, no stage"),
+        ("Hours = min", "trioedge_hours:Hours has no signature, of which the keys of a table are made: ValueError: "),
+        (f"{HOURS}\nHours.__signature__ = 3", "has no signature, of which the keys of a table are made: TypeError: "),
     ],
 )
 def test_a_value_that_is_no_part_of_its_kind_is_one_line(text: str, says: str, packages: Packages) -> None:

@@ -99,6 +99,11 @@ class OpenPorts:
             span.first <= address.port <= span.last and _includes(span.host, address.host) for span in self._spans
         )
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The listeners and the ranges of ports, as they were written."""
+        return tuple(each.text for each in self._spans)
+
     def __str__(self) -> str:
         return ", ".join(span.text for span in self._spans)
 

@@ -11,7 +11,7 @@ from ..addresses.address import parse_address
 from ..edge import Edge
 from ..endpoints.forward import Forward
 from ..errors import ConfigurationError, EdgeFileError, Faults
-from ..session.kinds import HANDSHAKE
+from ..session.kinds import HANDSHAKE, name_of
 from ..upstreams.ways.via import Via
 from .target import load_all
 
@@ -163,6 +163,11 @@ def remarks(edge: Edge) -> list[str]:
     ]
 
 
+def _shown(part: object) -> str:
+    """Give the repr of a part, or its name where its class has no repr of its own."""
+    return _describe(name_of(part), part)
+
+
 def _describe(name: str, part: object) -> str:
     """Give the repr of a stage if it begins with the name of the stage, else the name alone."""
     text = repr(part)
@@ -181,6 +186,10 @@ def _print_lines(target: str, edge: Edge) -> None:
             print(f"  {number}. {text}")
     for name, outbound in edge.outbounds.items():
         print(f"outbound {name}: {outbound!r}")
+    if edge.control is not None:
+        print("control:", _shown(edge.control))
+    for observer in edge.description.observers:
+        print("observer:", _shown(observer))
     print("task:", task_of(edge))
     for remark in remarks(edge):
         print("note:", remark)
@@ -204,6 +213,14 @@ def _print_tree(target: str, edge: Edge) -> None:
         branch = tree.add(Text.assemble(("outbounds", "bold cyan"), "  ", ("policies name them", "dim")))
         for name, outbound in edge.outbounds.items():
             branch.add(Text.assemble((f"{name}  ", "dim"), repr(outbound)))
+    if edge.control is not None:
+        tree.add(Text.assemble(("control plane", "bold cyan"), "  ", _shown(edge.control)))
+    if edge.description.observers:
+        branch = tree.add(
+            Text.assemble(("observers", "bold cyan"), "  ", ("are told of sessions, and delay none", "dim"))
+        )
+        for observer in edge.description.observers:
+            branch.add(_shown(observer))
     tree.add(Text.assemble(("session's task  ", "bold cyan"), (task_of(edge), "dim")))
     for remark in remarks(edge):
         tree.add(Text.assemble(("note  ", "bold yellow"), remark))

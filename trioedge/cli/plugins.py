@@ -115,15 +115,16 @@ def _inner(table: Any) -> list[dict[str, Any]]:
 
 
 def _within(value: Any, kind: Kind) -> Iterator[tuple[Kind, str]]:
-    """Yield what a value uses; a part inside of another one is a stage."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _within(each, kind)
-    elif isinstance(value, dict):
-        if isinstance(use := value.get("use"), str):
-            yield kind, use
-        for each in value.values():
-            yield from _within(each, Kind.STAGE)
+    """Yield what a value uses; a part inside of another one is a stage. It may be nested as deeply as the file says."""
+    left = [(value, kind)]
+    while left:
+        each, its_kind = left.pop()
+        if isinstance(each, list):
+            left += ((inner, its_kind) for inner in each)
+        elif isinstance(each, dict):
+            if isinstance(use := each.get("use"), str):
+                yield its_kind, use
+            left += ((inner, Kind.STAGE) for inner in each.values())
 
 
 def _check(found: list[Plugin]) -> int:

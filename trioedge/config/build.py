@@ -75,7 +75,7 @@ class Builder:
         try:
             maker = find(kind, use)
         except PluginError as error:
-            self.mistakes[place / "use"] = str(error)
+            self.mistakes[place / "use"] = f": {error}"
             return UNREAD
         except ConfigurationError as error:
             (place / "use").note(str(error).removeprefix("use "))

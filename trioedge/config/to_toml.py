@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from ..addresses.address import Address
+from ..addresses.open_ports import OpenPorts
 from ..arguments import Fixed
 from ..edge import Edge
 from ..errors import EdgeFileError
@@ -68,6 +69,9 @@ class _Writer:
         lines.append(f"endpoint = {self._part(Kind.ENDPOINT, parts[-1], 'endpoint')}")
         if edge.control is not None:
             lines.append(f"control = {self._part(Kind.CONTROL, edge.control, 'control')}")
+        observers = edge.description.observers
+        told = [self._part(Kind.OBSERVER, each, f"observers[{number}]") for number, each in enumerate(observers)]
+        lines += ["observers = [", *(f"  {each}," for each in told), "]"] if told else []
         done = 0
         while done < len(self._outbounds):  # one may lead to another one
             each, outbound = list(self._outbounds.values())[done]
@@ -118,6 +122,8 @@ class _Writer:
                 return _json(os.fspath(value))
             case Address():
                 return _json(str(value))
+            case OpenPorts():
+                return _json(value.texts)
             case Mapping():
                 items = {self._mapped(key): self._value(each, None, f"{where}[{key!r}]") for key, each in value.items()}
                 return _inline(items)

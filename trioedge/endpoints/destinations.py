@@ -67,7 +67,8 @@ class LiveDestinations:
         self._ask: Callable[[Session], Upstream | Seat | Reject] | None = None
         self._permit: Permit | None = None
         self._known = lru_cache(MAX_DESTINATIONS)(self._name)
-        self._opened = context.listeners.opened
+        self._listeners = context.listeners
+        self._opened = self._listeners.opened
         try:
             self._make(forward)
         except BaseException:
@@ -127,7 +128,7 @@ class LiveDestinations:
         self, destination: str | Address, service: str, way: str | None, rules: tuple[AddressRules, ...] = ()
     ) -> Upstream | Reject:
         """Give the upstream of a destination, from memory unless the edge has opened a listener since."""
-        opened = self._context.listeners.opened
+        opened = self._listeners.opened
         if opened != self._opened:  # which may be one of the destinations
             self._opened = opened
             self._known.cache_clear()

@@ -1,5 +1,6 @@
 """Import a plugin, and refuse one that fails, is for another interface, or is no part of its kind."""
 
+import inspect
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -70,7 +71,7 @@ def load(plugin: Plugin) -> Any:
         raise
     except BaseException as error:  # also a SystemExit
         raise PluginError(f"{plugin} cannot be imported: {_import_fault(plugin, place['module'], error)}") from error
-    if fault:
+    if fault := fault or _signature_fault(plugin.kind, value):
         raise PluginError(f"{plugin}: {plugin.value} {fault}")
     return value
 
@@ -177,3 +178,14 @@ def _kind_fault(kind: Kind, value: Any) -> str:
         return ""  # a function, whose result the edge checks
     what = "is" if is_class else f"is of type {type(value).__name__},"
     return f"{what} no {kind.noun.partition(' ')[2]}: a class of that kind has {methods}"
+
+
+def _signature_fault(kind: Kind, value: Any) -> str:
+    """Describe the fault of what makes a part with arguments that cannot be known, as of a function in C; else ""."""
+    if is_part(kind, value):
+        return ""
+    try:
+        inspect.signature(value)
+    except Exception as error:
+        return f"has no signature, of which the keys of a table are made: {_line(error)}"
+    return ""

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from trioedge_geoip.changes import Changes, Identity, identity_of
 
 A, B, C = (1, 1, 1, 1, 1), (1, 2, 1, 1, 1), (1, 3, 1, 1, 1)

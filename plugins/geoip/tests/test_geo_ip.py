@@ -5,12 +5,11 @@ from typing import Any
 
 import maxminddb
 import pytest
-from trioedge_geoip import GeoIp, GeoRules
-
 import trioedge as te
+from tables import AMERICAN, FRENCH, GERMAN, WriteTable
 from trioedge.testing import check_decision, make_context, make_session, open_edge
 
-from .conftest import AMERICAN, FRENCH, GERMAN, WriteTable
+from trioedge_geoip import GeoIp, GeoRules
 
 ENDPOINT = te.Forward("tcp://192.0.2.9:6379")
 

@@ -8,9 +8,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from trioedge_geoip import GeoIp, GeoRules
-
 import trioedge as te
+
+from trioedge_geoip import GeoIp, GeoRules
 
 ROOT = Path(__file__).parents[1]
 

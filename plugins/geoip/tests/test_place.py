@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from trioedge_geoip.place import Place, as_number_of, country_of
 
 

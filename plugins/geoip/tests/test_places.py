@@ -2,13 +2,13 @@ import ipaddress
 from typing import Any
 
 import pytest
+import trioedge as te
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trioedge_geoip import places as module
 from trioedge_geoip.place import Place
 from trioedge_geoip.places import Places
-
-import trioedge as te
 
 UNKNOWN = te.Reject(te.Reason.SOURCE, "unknown")
 LOCAL = te.Reject(te.Reason.SOURCE, "local")

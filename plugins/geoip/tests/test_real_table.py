@@ -4,12 +4,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import trioedge as te
+from trioedge.testing import make_context, make_session
+
 from trioedge_geoip import GeoIp
 from trioedge_geoip.places import Places
 from trioedge_geoip.table import Table
-
-import trioedge as te
-from trioedge.testing import make_context, make_session
 
 
 @pytest.fixture(scope="module")

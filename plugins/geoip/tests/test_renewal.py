@@ -11,14 +11,13 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
-from trioedge_geoip import GeoIp
-from trioedge_geoip.table import Table
-
 import trioedge as te
+from tables import FRENCH, GERMAN, WriteTable, break_record, write_in_place
 from trioedge.testing import open_edge
 from trioedge.testing.rehearsal import Rehearsal
 
-from .conftest import FRENCH, GERMAN, WriteTable, break_record, write_in_place
+from trioedge_geoip import GeoIp
+from trioedge_geoip.table import Table
 
 Log: TypeAlias = list[MutableMapping[str, Any]]
 

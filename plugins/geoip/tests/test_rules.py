@@ -2,13 +2,13 @@ from typing import Any
 
 import attrs
 import pytest
+import trioedge as te
 from hypothesis import given
 from hypothesis import strategies as st
+from trioedge.services.stage_keys import StageKeys  # reads the tables of a services file
+
 from trioedge_geoip.place import Place
 from trioedge_geoip.rules import MAX_ENTRIES, GeoRules, compile_rules, read_as_numbers, read_countries
-
-import trioedge as te
-from trioedge.services.stage_keys import StageKeys  # reads the tables of a services file
 
 UNKNOWN = te.Reject(te.Reason.SOURCE, "unknown")
 

@@ -3,13 +3,12 @@
 from typing import Any
 
 import trio
+import trioedge as te
+from tables import WriteTable
+
 from trioedge_geoip import GeoIp
 from trioedge_geoip import changes as changes_module
 from trioedge_geoip import geo_ip as geo_ip_module
-
-import trioedge as te
-
-from .conftest import WriteTable
 
 
 async def answered(port: int, source: str) -> bool:

@@ -6,12 +6,11 @@ from typing import Any
 
 import maxminddb
 import pytest
+import trioedge as te
+from tables import AMERICAN, FRENCH, GERMAN, WriteTable, break_record, write_in_place
+
 from trioedge_geoip import table as module
 from trioedge_geoip.table import Table, lacks
-
-import trioedge as te
-
-from .conftest import AMERICAN, FRENCH, GERMAN, WriteTable, break_record, write_in_place
 
 
 def descriptors() -> int:

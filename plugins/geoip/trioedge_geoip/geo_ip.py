@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import trio
-
 import trioedge as te
 
 from .changes import Changes, identity_of
@@ -64,8 +63,8 @@ class GeoIp:
         self.path = _read_path("path", path)
         self.asn_path = None if asn_path is None else _read_path("asn_path", asn_path)
         for name, choice in (("unknown", unknown), ("local", local)):
-            if choice not in (None, "accept", "reject"):
-                raise te.ConfigurationError(f"GeoIp({name}={choice!r:.80}) must be 'accept' or 'reject'")
+            if choice is not None:
+                te.check_choice("GeoIp", name, choice, ("accept", "reject"))
         self.unknown, self.local = unknown, local
         entries = (
             _read("accept_countries", read_countries, accept_countries),

@@ -3,7 +3,6 @@
 from typing import Any
 
 import attrs
-
 import trioedge as te
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
-
 import trioedge as te
 
 from .place import Place

@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 import trio
+import trioedge as te
 from structlog.testing import capture_logs
+
 from trioedge_nft import NftBan
 from trioedge_nft.commands import ban, read_networks, set_up
 from trioedge_nft.program import NftError, apply
-
-import trioedge as te
 
 NO_NETWORK = 77
 CLONE_NEWNET = 0x40000000

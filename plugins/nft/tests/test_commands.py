@@ -2,9 +2,9 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from trioedge_nft.commands import add_ports, ban, overlap, read_networks, set_up
-
 import trioedge as te
+
+from trioedge_nft.commands import add_ports, ban, overlap, read_networks, set_up
 
 FOUR, SIX = ip_network("192.0.2.7/32"), ip_network("2001:db8::/64")
 

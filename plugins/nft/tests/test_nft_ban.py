@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
+import trioedge as te
+from trioedge.testing import check_observer, make_context, open_edge
+
 from trioedge_nft import NftBan, nft_ban
 from trioedge_nft.nft_ban import LiveNftBan
 from trioedge_nft.program import NftError
-
-import trioedge as te
-from trioedge.testing import check_observer, make_context, open_edge
 
 Log: TypeAlias = list[MutableMapping[str, Any]]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trioedge_nft import NftBan
-
 import trioedge as te
+
+from trioedge_nft import NftBan
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
+import trioedge as te
+
 from trioedge_nft import program as module
 from trioedge_nft.program import NftError, apply, find
-
-import trioedge as te
 
 Write: TypeAlias = Callable[[str], str]
 

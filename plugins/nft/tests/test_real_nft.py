@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from .scenarios import NO_NETWORK, SCENARIOS
+from scenarios import NO_NETWORK, SCENARIOS
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trioedge_nft.refusals import Refusals
 
 A, B, C = b"aaaa", b"bbbb", b"cccc"

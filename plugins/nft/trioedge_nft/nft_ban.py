@@ -14,7 +14,6 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 import trio
-
 import trioedge as te
 
 from .commands import NAME, OWN_TABLE, Network, add_ports, ban, overlap, read_networks, set_up
@@ -91,13 +90,11 @@ class NftBan:
         Raises:
             ConfigurationError: names the argument, its fault and the mend.
         """
-        _check_count("refusals", refusals, 2**31)
-        _check_count("timeout_seconds", timeout_seconds, MAX_TIMEOUT)
-        _check_count("capacity", capacity, 2**31)
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
-            raise te.ConfigurationError(f"NftBan(seconds={seconds!r:.80}) must be a number above 0")
-        if not isinstance(create, bool):
-            raise te.ConfigurationError(f"NftBan(create={create!r:.80}) must be true or false")
+        te.check_count("NftBan", "refusals", refusals, maximum=2**31)
+        te.check_count("NftBan", "timeout_seconds", timeout_seconds, maximum=MAX_TIMEOUT)
+        te.check_count("NftBan", "capacity", capacity, maximum=2**31)
+        te.check_number("NftBan", "seconds", seconds, above=0)
+        te.check_flag("NftBan", "create", create)
         if not isinstance(program, str) or not program or "\0" in program:
             raise te.ConfigurationError(f"NftBan(program={program!r:.80}) must be the name or the path of nft")
         for name, value in (("table", table), ("set_ipv4", set_ipv4), ("set_ipv6", set_ipv6)):
@@ -233,8 +230,3 @@ def _read_reasons(reasons: Any) -> frozenset[te.Reason]:
     if not found:
         raise te.ConfigurationError("NftBan(reasons=[]) would ban no source: write at least one, as in ['rate']")
     return frozenset(found)
-
-
-def _check_count(name: str, value: Any, maximum: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
-        raise te.ConfigurationError(f"NftBan({name}={value!r:.80}) must be a whole number from 1 to {maximum}")

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Final
 
 import trio
-
 import trioedge as te
 
 SECONDS: Final = 5.0

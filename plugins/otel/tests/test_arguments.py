@@ -31,8 +31,8 @@ def test_an_endpoint_without_a_path_gets_that_of_otlp(given: str, endpoint: str)
 NUMBER = "must be a number"
 URL = "must be a URL as in 'http://127.0.0.1:4318/v1/traces'"
 OF_VALUES: list[tuple[str, str, tuple[Any, ...]]] = [
-    ("sample", f"{NUMBER} from 0 to 1: 0.01 is one session in a hundred", (-0.1, 1.1, nan, inf, True, "0.1", None, [])),
-    ("seconds", f"{NUMBER} from 0.1 to 86,400", (0, 0.05, 86_401, nan, False, "5", None)),
+    ("sample", f"{NUMBER} of at least 0 and at most 1", (-0.1, 1.1, nan, inf, True, "0.1", None, [])),
+    ("seconds", f"{NUMBER} of at least 0.1 and at most 86400", (0, 0.05, 86_401, nan, False, "5", None)),
     ("endpoint", URL, ("collector", "127.0.0.1:4318", "ftp://a", "http://", "http://a:b", "http://[::1", None, 5)),
     ("endpoint", URL, ("http://ä.example", "http://a\n.example")),
     ("name", "must be printable text, as in 'edge'", ("", "a\n", None, 5)),

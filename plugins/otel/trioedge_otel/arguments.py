@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -21,13 +20,6 @@ def refuse(name: str, value: object, mend: str) -> NoReturn:
     shown = repr(value)
     shown = shown if len(shown) <= 200 else f"{shown[:200]}…"
     raise te.ConfigurationError(f"Otel({name}={shown}) {mend}")
-
-
-def check_number(name: str, value: Any, low: float, high: float, bounds: str) -> float:
-    """Give a number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (isfinite(value) and low <= value <= high):
-        refuse(name, value, f"must be a number {bounds}")
-    return float(value)
 
 
 def check_endpoint(endpoint: Any) -> str:

@@ -6,12 +6,13 @@ import trioedge as te
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import TracerProvider
 
-from .arguments import check_endpoint, check_headers, check_number, check_token, refuse
+from .arguments import check_endpoint, check_headers, check_token, refuse
 from .exporter import is_off, make_exporter
 from .live import LiveOtel
 from .sink import ExporterSink, Sink
 
-DAY = 86_400.0
+MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
+"""Between two exports."""
 
 
 class Otel:
@@ -52,14 +53,15 @@ class Otel:
         Raises:
             ConfigurationError: an argument is wrong.
         """
-        self.sample = check_number("sample", sample, 0, 1, "from 0 to 1: 0.01 is one session in a hundred")
+        te.check_number("Otel", "sample", sample, maximum=1)
+        te.check_number("Otel", "seconds", seconds, minimum=MIN_SECONDS, maximum=MAX_SECONDS)
+        self.sample, self.seconds = float(sample), float(seconds)
         self.endpoint = check_endpoint(endpoint)
         self.headers = check_headers(headers)
         self.token = check_token(token, self.endpoint)
         if not isinstance(name, str) or not name or not name.isprintable():
             refuse("name", name, "must be printable text, as in 'edge'")
         self.name = name
-        self.seconds = check_number("seconds", seconds, 0.1, DAY, "from 0.1 to 86,400")
         if exporter is not None and not isinstance(exporter, SpanExporter):
             refuse("exporter", exporter, "must be a SpanExporter of opentelemetry.sdk.trace.export")
         if provider is not None and not isinstance(provider, TracerProvider):

@@ -1,4 +1,4 @@
-"""The page of the plugin: its limits are those of the code."""
+"""The page of the plugin: its limits and its blocks are those of the package."""
 
 import re
 from pathlib import Path

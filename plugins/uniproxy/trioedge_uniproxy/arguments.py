@@ -1,16 +1,17 @@
 """Checks of the arguments of `UniProxyControl`; each fault is one line that names the argument and its cure."""
 
 import ipaddress
-from math import inf
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import trioedge as te
 
+OWNER: Final = "UniProxyControl"
+
 
 def refuse(argument: str, rule: str) -> te.ConfigurationError:
     """Make the error of an argument: ``UniProxyControl(node_id=0) must be …``."""
-    return te.ConfigurationError(f"UniProxyControl({argument}) {rule}")
+    return te.ConfigurationError(f"{OWNER}({argument}) {rule}")
 
 
 def check_url(url: Any, *, plain_http: bool) -> str:
@@ -71,18 +72,3 @@ def check_path(path: Any) -> str:
     if isinstance(path, str) and path.startswith("/") and path.isprintable() and not set(" ?#") & set(path):
         return path.rstrip("/")
     raise refuse(f"path={path!r}", "must be the path of the interface, as in '/api/v1/server/UniProxy'")
-
-
-def check_seconds(name: str, value: Any, minimum: float = 0.0) -> float:
-    """Check a time: above 0, and at least `minimum`."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and max(minimum, 0) <= value < inf and value > 0:
-        return float(value)
-    rule = f"at least {minimum:g}" if minimum else "above 0"
-    raise refuse(f"{name}={value!r}", f"must be a number of seconds, {rule}")
-
-
-def check_flag(name: str, value: Any) -> bool:
-    """Check a bool."""
-    if isinstance(value, bool):
-        return value
-    raise refuse(f"{name}={value!r}", "must be True or False")

@@ -22,8 +22,8 @@ from typing import Final, TypeVar
 import trio
 import trioedge as te
 
-from .answers import DEFAULT_SECONDS, MIN_SECONDS, read_alive, read_intervals
-from .arguments import check_flag, check_node_id, check_path, check_seconds, check_text, check_token, check_url, refuse
+from .answers import DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, read_alive, read_intervals
+from .arguments import OWNER, check_node_id, check_path, check_text, check_token, check_url, refuse
 from .errors import PanelError
 from .health import Health
 from .panel import MAX_USER_BYTES, Panel
@@ -77,14 +77,20 @@ class UniProxyControl:
                 token and the users.
             allow_removal: whether the panel may remove all users at once, or more than half of them if these are more
                 than 10. If not, such an answer is refused, because a panel that lost its data gives it as well.
-            request_seconds: the time limit of one request with its answer, above 0.
-            pull_seconds: between two questions for users, at least 5; None for what the panel says.
-            push_seconds: between two pushes, at least 5; None for what the panel says.
+            request_seconds: the time limit of one request with its answer, above 0 and at most 3,600.
+            pull_seconds: between two questions for users, 5 to 3,600; None for what the panel says.
+            push_seconds: between two pushes, 5 to 3,600; None for what the panel says.
 
         Raises:
             ConfigurationError: names the argument and its fault.
         """
-        self._url = check_url(url, plain_http=check_flag("plain_http", plain_http)) + check_path(path)
+        te.check_flag(OWNER, "plain_http", plain_http)
+        te.check_flag(OWNER, "allow_removal", allow_removal)
+        te.check_number(OWNER, "request_seconds", request_seconds, above=0, maximum=MAX_SECONDS)
+        for name, seconds in (("pull_seconds", pull_seconds), ("push_seconds", push_seconds)):
+            if seconds is not None:
+                te.check_number(OWNER, name, seconds, minimum=MIN_SECONDS, maximum=MAX_SECONDS)
+        self._url = check_url(url, plain_http=plain_http) + check_path(path)
         self._token = check_token(token)
         self._node_id = check_node_id(node_id)
         query = {"node_id": self._node_id}
@@ -92,11 +98,9 @@ class UniProxyControl:
             query["node_type"] = node_type
         if ca is not None and not (isinstance(ca, str) and ca):
             raise refuse(f"ca={ca!r}", "must be the path of a file of certificates")
-        self._allow_removal = check_flag("allow_removal", allow_removal)
-        self._given_pull = None if pull_seconds is None else check_seconds("pull_seconds", pull_seconds, MIN_SECONDS)
-        self._given_push = None if push_seconds is None else check_seconds("push_seconds", push_seconds, MIN_SECONDS)
-        seconds = check_seconds("request_seconds", request_seconds)
-        self._panel = Panel(self._url, self._read_token, query, partial(_trust, ca), seconds)
+        self._allow_removal = allow_removal
+        self._given_pull, self._given_push = pull_seconds, push_seconds
+        self._panel = Panel(self._url, self._read_token, query, partial(_trust, ca), request_seconds)
         self._sender = Sender(self._panel)
         self._pull_seconds, self._push_seconds = DEFAULT_SECONDS, DEFAULT_SECONDS
         self._users = Users()
