@@ -105,7 +105,7 @@ def test_a_plugin_whose_arguments_cannot_be_read_costs_its_own_edge(packages: Pa
     other = '[edge.b]\nlisten = "tcp://127.0.0.1:0"\nendpoint = { use = "forward", to = "tcp://127.0.0.1:1" }\n'
     found = read(with_stage('{ use = "odd" }', other))
     assert list(found.edges) == ["b"]
-    assert "edge.a.stages[0] the arguments of <class 'trioedge_odd.Hours'> cannot be read" in found.broken["a"]
+    assert "edge.a.stages[0].use: trioedge-odd 0.1.0: trioedge_odd:Hours has no signature" in found.broken["a"]
 
 
 def test_a_message_of_a_plugin_is_one_line(packages: Packages) -> None:

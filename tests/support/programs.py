@@ -15,6 +15,7 @@ PROGRAMS = {
     "haproxy": "haproxy",
     "microsocks": "microsocks",
     "nc": "netcat-openbsd",
+    "nft": "nftables",
     "nginx": "nginx",
     "openssl": "openssl",
     "proxychains4": "proxychains4",
