@@ -129,6 +129,19 @@ async def test_a_file_that_is_gone_changes_nothing_and_may_come_back(served: Ser
     assert [line["event"] for line in await served.write(TEXT.replace('"info"', '"debug"'))] == ["log level changed"]
 
 
+async def test_a_file_without_a_table_process_has_the_log_level_that_it_leaves_out(served: Served) -> None:
+    without = TEXT.replace('[process]\nlog_level = "info"\n', "")
+    assert await served.write(without) == []
+    for _ in range(2):
+        with capture_logs() as logs:
+            served.live.reload()
+            await trio.sleep(5)
+        assert [line["event"] for line in logs] == ["edge file is unchanged"]
+    lines = await served.write(TEXT.replace('"info"', '"debug"')) + await served.write(without)
+    assert [line["event"] for line in lines] == ["log level changed", "log level changed"]
+    assert served.levels == ["debug", "info"]
+
+
 async def test_a_reload_of_an_unchanged_file_says_so(served: Served) -> None:
     with capture_logs() as logs:
         served.live.reload()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import structlog
 from cyclopts import Parameter
+from structlog.contextvars import bound_contextvars
 
 from ..config.edge_file import EdgeFile
 from ..edge import Edge
@@ -111,8 +112,9 @@ def _run_file(
     live = LiveFile(file, set_level)
 
     def reload() -> None:
-        for edge in edges.values():
-            edge.reload()
+        for name, edge in edges.items():
+            with bound_contextvars(**({"edge": name} if len(edges) > 1 else {})):
+                edge.reload()
         live.reload()
 
     code = process.run_edges(edges, reload, live.run)

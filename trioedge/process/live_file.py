@@ -70,14 +70,16 @@ class LiveFile:
     def _apply(self, found: EdgeFile, log: Any, *, asked: bool) -> None:
         """Apply what can be applied, and say what needs a restart."""
         lists = self._file.lists
-        paths = dict.fromkeys(differences(self._file.document, found.document))
+        before, after = ({"process": {}, **each.document} for each in (self._file, found))  # a file may leave it out
+        paths = dict.fromkeys(differences(before, after))
         paths |= dict.fromkeys(path for path, content in found.lists.items() if content != lists.get(path, content))
         level = found.process.log_level
-        if level != self._file.process.log_level:
+        changes = level != self._file.process.log_level
+        if changes:
             self._set_level(level)
             log.info("log level changed", level=level)
         if pending := [shown(path) for path in paths if path not in LIVE]:
             log.warning("edge file: these keys need a restart, and are not applied", keys=pending)
-        elif asked and not paths:
+        elif asked and not changes:
             log.info("edge file is unchanged", file=self._name)
         self._file = self._file.as_served(found.process)
