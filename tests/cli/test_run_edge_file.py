@@ -133,10 +133,18 @@ async def test_a_file_whose_edges_are_all_broken_ends_with_its_faults(path: Path
     ]  # fmt: skip
 
 
-async def test_an_address_in_use_ends_all_edges(path: Path) -> None:
+async def test_an_address_in_use_costs_its_own_edge_and_no_edge_left_is_the_end(path: Path) -> None:
     async with server(echo) as upstream:
         taken = edge("a", upstream).replace("127.0.0.1:0", f"127.0.0.1:{upstream}")
         write(path, taken + edge("b", upstream))
+        async with running("run", str(path), "--log-format", "json") as process:
+            assert await answers(port_of(await process.says('"event": "listening"')))
+            line = await process.says("edge cannot start")
+            assert f"cannot listen on tcp://127.0.0.1:{upstream}" in line
+            assert '"edge": "a"' in line
+            process.signal(signal.SIGTERM)
+            assert await process.ends() == 1
+        write(path, taken + taken.replace("edge.a", "edge.b"))
         code, _, err = await finished("run", str(path))
     assert code == 3
     assert f"trioedge: edge.a: cannot listen on tcp://127.0.0.1:{upstream}" in err

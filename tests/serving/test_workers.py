@@ -84,3 +84,43 @@ async def test_an_admin_socket_that_cannot_start_is_no_edge(tmp_path: Path, monk
     monkeypatch.setattr(hypercorn.trio, "serve", serve)
     with pytest.RaisesGroup(OSError, flatten_subgroups=True):
         await edge_to(9, admin=f"unix://{tmp_path}/admin.sock").serve()
+
+
+class Stumbling:
+    """A decision whose worker raises at each of its first runs, once it has started."""
+
+    kind = "decision"
+
+    def __init__(self, falls: int) -> None:
+        self.falls = falls
+        self.runs: list[float] = []
+
+    def open(self, context: te.EdgeContext) -> "Stumbling":
+        return self
+
+    def decide(self, session: te.Session) -> te.Verdict:
+        return te.CONTINUE
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self.runs.append(trio.current_time())
+        task_status.started()
+        await trio.sleep(1)
+        if len(self.runs) <= self.falls:
+            raise ZeroDivisionError("stumbled")
+        await trio.sleep_forever()
+
+
+async def test_a_worker_that_raises_is_run_again_and_costs_no_session(autojump_clock: trio.testing.MockClock) -> None:
+    part = Stumbling(3)
+    with capture_logs() as logs:
+        async with open_edge(te.Edge("tcp://127.0.0.1:1", [part], te.Forward("tcp://127.0.0.1:2"))) as world:
+            client = await world.connect()
+            for _ in range(60):
+                await client.send(b"x")
+                assert await client.receive(1) == b"x"
+                await trio.sleep(1)
+    assert len(part.runs) == 4
+    pauses = [after - before - 1 for before, after in zip(part.runs, part.runs[1:], strict=False)]
+    assert all(0.25 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(pauses))
+    failed = [(each["stage"], "stumbled" in each["traceback"]) for each in logs if each["log_level"] == "error"]
+    assert failed == [("Stumbling", True)] * 3

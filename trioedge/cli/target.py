@@ -58,7 +58,7 @@ def load_all(target: str) -> "Edge | EdgeFile":
     Raises:
         ConfigurationError: the target has no edge, or fails; one line names the fault and its place.
     """
-    if ".toml" in target:
+    if target.endswith(".toml") or ".toml:" in target:
         return _load_file(target)
     where, name = _split(target)
     module = _import_file(where) if _is_file(where) else _import_module(where)

@@ -61,7 +61,10 @@ class LiveFile:
             except Exception as fault:  # of a plugin that is new in the file, or for want of memory
                 log.critical("edge file cannot be read, and changes nothing", traceback=detached(fault))
             else:
-                self._apply(found, log, asked=asked)
+                if found.broken:
+                    log.error("edge file has faults, and changes nothing", faults=[*found.broken.values()])
+                else:
+                    self._apply(found, log, asked=asked)
 
     def _read(self) -> EdgeFile:
         with loading():

@@ -4,7 +4,7 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import IntEnum
 from types import TracebackType
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from ..edge import Edge
-from ..errors import ConfigurationError, ListenError, quote
+from ..errors import ConfigurationError, EdgeError, ListenError, quote
 from ..serving.loading import refuse_while_loading
 from ..telemetry.line_writer import flush_all
 from ..telemetry.tracebacks import detached
@@ -69,7 +69,7 @@ def run_edges(
 ) -> ExitCode:
     """Serve several edges as :func:`run` serves one, each with its name in its log lines.
 
-    A fault of the configuration drains all of them; any other exception of one costs that edge alone.
+    One that cannot start, or that fails, costs itself alone: it is logged, and the others serve.
 
     Args:
         edges: by name.
@@ -80,7 +80,8 @@ def run_edges(
         DRAINED or CUT; FAULT if an edge has failed and others have gone on.
 
     Raises:
-        ConfigurationError: as of :func:`run`.
+        ConfigurationError: as of :func:`run`, where no edge is left.
+        EdgeError: the same, for another exception.
     """
     refuse_while_loading("te.run(edge)")
     _reserve_standard_descriptors()
@@ -122,37 +123,46 @@ def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:
 
 
 class _Settled:
-    """The task status of edges: once all are ready, hide all present objects from the garbage collector.
+    """Waits for every edge; once all are ready, or have failed, hides all present objects from the garbage collector.
 
     They stay for the life of the process, the services of the first snapshots among them. A full pass over them would
     delay every session.
     """
 
-    def __init__(self, edges: int) -> None:
-        self._left = edges
+    def __init__(self, edges: Iterable[str]) -> None:
+        self._starting = set(edges)
+
+    def settle(self, edge: str) -> None:
+        """Note that an edge is ready or has failed; again for the same one does nothing."""
+        if edge in self._starting:
+            self._starting.remove(edge)
+            if not self._starting:
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(*COLLECT)
+
+
+class _Starting:
+    """The task status of one edge."""
+
+    def __init__(self, edge: str, settled: _Settled) -> None:
+        self._edge, self._settled = edge, settled
 
     def started(self, value: object = None) -> None:  # noqa: ARG002 - the shape of a task status
-        self._left -= 1
-        if self._left == 0:
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*COLLECT)
+        self._settled.settle(self._edge)
 
 
 async def serve_until_signal(
     edges: Mapping[str, Edge], reload: Callable[[], object], beside: Callable[[], Awaitable[None]] | None = None
 ) -> ExitCode:
     """Serve edges until a signal, drain them, and give the exit code; see :func:`run_edges`."""
-    from structlog import get_logger  # to check an edge takes no log
-    from structlog.contextvars import bound_contextvars
+    from structlog.contextvars import bound_contextvars  # to check an edge takes no log
 
     from .signals import StopSignals, handled
 
     cut = 0
-    failed = False
-    wrong: Exception | None = None
-    scopes = {name: trio.CancelScope() for name in edges}
-    settled = _Settled(len(edges))
+    failures: list[Exception] = []
+    settled = _Settled(edges)
 
     def drain() -> None:
         for edge in edges.values():
@@ -162,25 +172,16 @@ async def serve_until_signal(
         return sum(len(edge.sessions) for edge in edges.values())
 
     async def serve(name: str, edge: Edge) -> None:
-        nonlocal cut, failed, wrong
-        with bound_contextvars(**({"edge": name} if len(edges) > 1 else {})), scopes[name]:
+        nonlocal cut
+        if len(edges) == 1:
+            cut += await edge.serve(task_status=_Starting(name, settled))
+            return
+        with bound_contextvars(edge=name):
             try:
-                cut += await edge.serve(task_status=settled)
+                cut += await edge.serve(task_status=_Starting(name, settled))
             except Exception as fault:
-                if len(edges) == 1:
-                    raise
-                error = _configuration(fault, name)
-                if error is None:
-                    failed = True
-                    get_logger("trioedge").critical("edge failed", traceback=detached(fault))
-                    settled.started()
-                else:
-                    wrong = error if wrong is None else wrong
-                    for other, starting in edges.items():
-                        if starting.phase.value in ("serving", "draining"):
-                            starting.drain()
-                        else:
-                            scopes[other].cancel()
+                failures.append(_told(fault, name))
+                settled.settle(name)
 
     with trio.CancelScope() as scope:
 
@@ -197,17 +198,23 @@ async def serve_until_signal(
                     for name, edge in edges.items():
                         nursery.start_soon(serve, name, edge)
                 around.cancel_scope.cancel()
-    if wrong is not None:
-        raise wrong
-    return ExitCode.FAULT if failed else ExitCode.CUT if cut else ExitCode.DRAINED
+    if len(failures) == len(edges):
+        raise failures[0]
+    return ExitCode.FAULT if failures else ExitCode.CUT if cut else ExitCode.DRAINED
 
 
-def _configuration(fault: Exception, edge: str) -> ConfigurationError | None:
-    """Give the one exception in groups of one with the name of its edge, if it is a fault of the configuration."""
-    while isinstance(fault, ExceptionGroup) and len(fault.exceptions) == 1:
-        (fault,) = fault.exceptions
-    kind = ListenError if isinstance(fault, ListenError) else ConfigurationError
-    return kind(f"edge.{edge}: {fault}") if isinstance(fault, ConfigurationError) else None
+def _told(fault: Exception, edge: str) -> Exception:
+    """Log why one of several edges has failed, and give the exception for the case that all have."""
+    from structlog import get_logger
+
+    only = fault
+    while isinstance(only, ExceptionGroup) and len(only.exceptions) == 1:
+        (only,) = only.exceptions
+    if isinstance(only, ConfigurationError):
+        get_logger("trioedge").error("edge cannot start", error=str(only))
+        return (ListenError if isinstance(only, ListenError) else ConfigurationError)(f"edge.{edge}: {only}")
+    get_logger("trioedge").critical("edge failed", traceback=detached(fault))
+    return EdgeError(f"edge.{edge} failed; its exception is in the log")
 
 
 def _reserve_standard_descriptors() -> None:
