@@ -1,6 +1,7 @@
 """Listeners whose opening a test decides."""
 
 from trioedge.addresses.address import Address, parse_address
+from trioedge.addresses.open_ports import overlap
 from trioedge.errors import ListenError
 from trioedge.services.service import Service
 from trioedge.serving.listening.rehearsed_listeners import RehearsedListeners
@@ -25,6 +26,8 @@ class ScriptedListeners(RehearsedListeners):
         self.calls.append(f"open {address} {service.name}")
         if (why := self.taken.get(str(address))) is not None:
             raise ListenError(f"cannot listen on {address}: {why}")
+        if any(overlap(address, each) for each in self.services if each != address):  # as the kernel has it
+            raise ListenError(f"cannot listen on {address}: in use")
         super().open(address, service)
 
     def release(self, address: Address) -> None:

@@ -171,6 +171,22 @@ async def test_listeners_that_fail_at_different_times_are_each_tried_at_their_ow
         assert world.listeners.tries(1) == tries + 1
 
 
+@pytest.mark.parametrize("name", ["shop", "cafe"])
+async def test_a_listener_that_fails_is_open_once_one_in_its_way_is_closed_by_the_same_snapshot(name: str) -> None:
+    def listens(host: str) -> Policy:
+        return Policy(listen=(f"tcp://{host}:1",))
+
+    world = World()
+    world.begin()
+    world.now(shop=listens("127.0.0.1"))
+    for host in ("0.0.0.0", "127.0.0.1"):
+        services = {"shop": Policy(), name: listens(host)}
+        world.now(**services)
+        assert [str(each) for each in world.listeners.services] == [f"tcp://{host}:1"]
+        assert world.errors(name) == ()
+        assert (world.opener.open, [*world.opener.errors]) == (1, [])
+
+
 async def test_a_failing_port_that_moves_fails_for_its_new_service(autojump_clock: object) -> None:
     async with working(port_1=BUSY) as world:
         world.now(shop=at(1))

@@ -8,6 +8,7 @@
 | released | a service takes it | accept again | open |
 | released | the snapshot is applied | close it | - |
 | failing | its pause ends, 1 to 30 s | try again | open, or failing with a longer pause |
+| failing | a listener of its port is closed | try again | open, or failing with a longer pause |
 | failing | its service releases it | forget it | - |
 | any | the edge drains, or ends | close it | - |
 
@@ -102,8 +103,14 @@ class ServiceListeners:
 
     def settle(self) -> Stepwise[None]:
         """Close what no service has taken now that a snapshot is applied, a listener in each step."""
+        closed = set[int]()
         while (address := self._claims.free()) is not None:
             self._listeners.close(address)
+            closed.add(address.port)
+            yield
+        for address in tuple(self._failing) if closed else ():
+            if address.port in closed and address in self._failing:  # maybe what was closed was in its way
+                self._apply(address)
             yield
 
     def begin(self) -> Stepwise[None]:
