@@ -177,6 +177,15 @@ def check_plain(where: str, function: object) -> None:
         )
 
 
+class _Given:
+    """The arguments of a constructor, which may be secret, so that a dump of the object does not show them."""
+
+    __slots__ = ("arguments", "options")
+
+    def __init__(self, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        self.arguments, self.options = arguments, options
+
+
 class Fixed:
     """An object whose attributes cannot be set or deleted once it is made.
 
@@ -192,15 +201,15 @@ class Fixed:
         def initialize_and_fix(self: Any, *arguments: Any, **options: Any) -> None:
             initialize(self, *arguments, **options)
             if type(self) is cls:
-                vars(self)["_given"] = arguments, options
+                vars(self)["_given"] = _Given(arguments, options)
                 vars(self)["_is_fixed"] = True
 
         cls.__init__ = initialize_and_fix  # type: ignore[method-assign]  # of this class, to fix what it made
 
     def given(self) -> Mapping[str, Any]:
         """Give the arguments that it was made with, by name; those that were left out are missing."""
-        arguments, options = vars(self)["_given"]
-        return inspect.signature(type(self)).bind(*arguments, **options).arguments
+        given: _Given = vars(self)["_given"]
+        return inspect.signature(type(self)).bind(*given.arguments, **given.options).arguments
 
     def __setattr__(self, name: str, value: object) -> None:
         self._check_unfixed(name)
