@@ -16,6 +16,7 @@ OCTETS: Final = {str(octet): octet for octet in range(256)}
 """The numbers of an IPv4 address as they are written: without leading zeros, which some read as octal."""
 
 _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]*)\]|(?P<host>[^][:]*))(?::(?P<port>.*))?", re.DOTALL)
+_LOGIN = re.compile(r"://[^/]*@", re.DOTALL)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
 
@@ -62,7 +63,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     if not isinstance(text, str):
         port = text if type(text) is int and 0 < text < 65536 else 6379
         raise ConfigurationError(f"address {quote(text)} is not text: write 'tcp://127.0.0.1:{port}'")
-    wrong = f"address {quote(text, MAX_FAULT_LETTERS)}"
+    wrong = f"address {quote(_LOGIN.sub('://***@', text), MAX_FAULT_LETTERS)}"
     scheme, separator, rest = text.lstrip(" \t").partition("://")
     if scheme not in ("tcp", "unix") or not separator:
         raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://{_completed(text)}")
