@@ -14,7 +14,7 @@ from .build import Builder
 from .faults import Document, Place, nearest
 from .places import Path as KeyPath
 from .process_table import ProcessTable
-from .shape import UNREAD
+from .shape import UNREAD, ReadList
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of an ``edge.toml``; long lists stand in files of their own."""
@@ -39,7 +39,7 @@ class EdgeFile:
         edges: by name, in the order of the file.
         broken: edges that a plugin's mistake has cost, by name, each with what it is.
         document: the tables, as they were read.
-        lists: a hash of each list that was read from a file, by its path.
+        lists: each list that was read from a file, by its path in the document.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class EdgeFile:
     edges: Mapping[str, Edge]
     broken: Mapping[str, str]
     document: Mapping[str, Any]
-    lists: Mapping[KeyPath, int]
+    lists: Mapping[KeyPath, ReadList]
 
     def only(self, name: str) -> "EdgeFile":
         """Return the same with one of its edges."""
