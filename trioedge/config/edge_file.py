@@ -1,5 +1,6 @@
 """An ``edge.toml`` becomes edges: ``[process]``, ``[edge.NAME]`` and ``[outbound.NAME]``."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,10 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 
 TABLES: Final = ("process", "edge", "outbound")
 """The tables at the top of a file."""
+
+_SERVICES: Final = "services stand in a file of their own, which an edge names: control = { use = 'file', path = '…' }"
+
+_AT_LINE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 PARTS: Final = {"endpoint": Kind.ENDPOINT, "control": Kind.CONTROL}
 """Keys of an edge that are one part."""
@@ -101,14 +106,15 @@ def edges_of(text: str, path: Path, name: str) -> EdgeFile:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{name}: {_decapitalised(str(error))}") from None
+        raise ConfigurationError(_syntax_fault(str(error), text, name)) from None
     except RecursionError:
         raise ConfigurationError(f"{name}: its tables are nested too deeply") from None
     document = Document(name, text)
     top = Place(document, ())
     for key in tables:
         if key not in TABLES:
-            (top / key).note(f"is no table of an edge.toml: {nearest(key, TABLES)}")
+            mend = _SERVICES if key == "services" else nearest(key, TABLES)
+            (top / key).note(f"is no table of an edge.toml: {mend}")
     builder = Builder(document, path.parent, _table(tables, "outbound", top))
     process = builder.table(ProcessTable, _table(tables, "process", top), top / "process")
     made = {each: _edge(builder, table, top / "edge" / each) for each, table in _table(tables, "edge", top).items()}
@@ -174,5 +180,14 @@ def _table(tables: Mapping[str, Any], key: str, top: Place) -> Mapping[str, Any]
     return {}
 
 
-def _decapitalised(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _syntax_fault(says: str, text: str, name: str) -> str:
+    """Write what the parser says with the line in front, as in other faults, and with what is mostly wrong there."""
+    says = says[:1].lower() + says[1:]
+    at = _AT_LINE.search(says)
+    if at is None:
+        return f"{name}: {says}"
+    line, column = map(int, at.groups())
+    here = text.splitlines()[line - 1]
+    is_cut = column > len(here) and "{" in here and "}" not in here.rpartition("{")[2]
+    hint = "; an inline table, { … }, stands on one line" if is_cut else ""
+    return f"{name}:{line}: {says[: at.start()]} (column {column}){hint}"

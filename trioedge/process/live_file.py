@@ -2,7 +2,7 @@
 
 | the file | event | action |
 | --- | --- | --- |
-| is in order | it changes, or a list that it reads from a file, or a SIGHUP comes | read it, in a thread, because long lists take their time |
+| is in order | it or one of its lists changes, or a SIGHUP comes | read it, in a thread: long lists take their time |
 | has faults | it was read | log each fault; nothing changes |
 | differs in keys that are live | it was read | apply them |
 | differs in other keys | it was read | log them: they need a restart, and nothing of them is applied |
