@@ -66,6 +66,30 @@ def test_one_edge_of_a_file_can_be_taken() -> None:
     assert list(read(TENANTS).only("plain").edges) == ["plain"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "has"),
+    [
+        ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6380", "it"),
+        ("tcp://127.0.0.1:6380", "tcp://0.0.0.0:6380", "tcp://127.0.0.1:6380"),
+        ("tcp://[::]:6380", "tcp://127.0.0.1:6380", "tcp://[::]:6380"),
+        ("unix:///run/edge.sock", "unix:///run/edge.sock", "it"),
+        ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6381", ""),
+        ("tcp://127.0.0.1:6380", "tcp://127.0.0.2:6380", ""),
+        ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", ""),
+    ],
+)
+def test_two_edges_of_a_file_cannot_have_one_listener(tmp_path: Path, first: str, second: str, has: str) -> None:
+    endpoint = 'endpoint = { use = "forward", to = "tcp://127.0.0.1:1" }'
+    path = tmp_path / "edge.toml"
+    path.write_text(f"[edge.a]\nlisten = '{first}'\n{endpoint}\n[edge.b]\nlisten = '{second}'\n{endpoint}\n")
+    if not has:
+        assert list(read_edge_file(path).edges) == ["a", "b"]
+        return
+    with pytest.raises(te.ConfigurationError) as error:
+        read_edge_file(path)
+    assert str(error.value) == f"{path}:5: edge.b.listen = '{second}' is taken: edge.a has {has}"
+
+
 def test_a_file_is_named_as_the_user_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("edge.toml").write_text("[edge.a]\n")

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import attrs
 
+from ..addresses.address import parse_address
 from ..edge import Edge
 from ..errors import ConfigurationError, quote
 from ..plugins import Kind
+from ..upstreams.own_listeners import reached
 from .build import Builder
 from .faults import Document, Place, nearest
 from .places import Path as KeyPath
@@ -119,6 +121,7 @@ def edges_of(text: str, path: Path, name: str) -> EdgeFile:
     process = builder.table(ProcessTable, _table(tables, "process", top), top / "process")
     made = {each: _edge(builder, table, top / "edge" / each) for each, table in _table(tables, "edge", top).items()}
     builder.outbounds()
+    _refuse_shared_listeners(made, top)
     if not made and not len(document):
         top.note(f"{name} has no edge: write [edge.NAME]")
     if len(document):
@@ -161,6 +164,23 @@ def _edge(builder: Builder, table: Any, place: Place) -> Any:
     if "name" not in table:
         given["name"] = place.path[-1]
     return builder.table(Edge, table, place, given)
+
+
+def _refuse_shared_listeners(made: Mapping[str, Any], top: Place) -> None:
+    """Note each listener that an edge above it in the file has already: only one of them could open it."""
+    taken: dict[str, str] = {}
+    for name, edge in made.items():
+        own = [] if edge is UNREAD else [text for text in edge.listen if _is_fixed(text)]
+        for text in own:
+            if other := next((each for each in taken if reached(text, [each]) or reached(each, [text])), None):
+                has = "it" if other == text else other
+                (top / "edge" / name / "listen").note(f"= {quote(text)} is taken: edge.{taken[other]} has {has}")
+        taken |= dict.fromkeys(own, name)
+
+
+def _is_fixed(listener: str) -> bool:
+    address = parse_address(listener, listening=True)
+    return address.scheme == "unix" or address.port != 0
 
 
 def _outbounds(builder: Builder, names: Any, place: Place) -> Any:
