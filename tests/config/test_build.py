@@ -83,7 +83,7 @@ def test_a_function_that_makes_a_part_has_its_arguments_as_keys() -> None:
     [
         ('{ use = "hours" }', " needs since: the first hour, 0 to 23"),
         ('{ use = "hours", since = 8, sinse = 9 }', ".sinse is no key of Hours: did you mean 'since'?"),
-        ('{ use = "hours", since = 8, qqq = 9 }', ".qqq is no key of Hours: there is note, since, until"),
+        ('{ use = "hours", since = 8, qqq = 9 }', ".qqq is no key of Hours: there are note, since, until"),
         ('{ use = "hours", since = 8, clock = "x" }', ".clock can be given in Python only"),
         ('{ use = "hours", since = 99 }', ".since: Hours(since=99) must be 0 to 23"),
         ('{ use = "hours", since = 8, until = 0 }', ".until: Hours(until=0) must be 1 to 24"),
@@ -125,7 +125,7 @@ def test_a_set_of_tables_can_be_given_in_python_only(packages: Packages) -> None
 def test_every_fault_of_a_table_is_named_in_one_run() -> None:
     line = '{ use = "session-gate", rate = 0, burst = 0, per = "all", capacity = 0, x = 1 }'
     found = faults(with_stage(line))
-    assert found == ["3: edge.a.stages[0].x is no key of SessionGate: there is burst, capacity, per, rate"]
+    assert found == ["3: edge.a.stages[0].x is no key of SessionGate: there are burst, capacity, per, rate"]
     found = faults(with_stage(line.replace(", x = 1", "")))
     keys = {each.split(":")[1].removeprefix(" edge.a.stages[0].") for each in found}
     assert keys == {"rate", "burst", "per", "capacity"}

@@ -66,6 +66,30 @@ def test_one_edge_of_a_file_can_be_taken() -> None:
     assert list(read(TENANTS).only("plain").edges) == ["plain"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "has"),
+    [
+        ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6380", "it"),
+        ("tcp://127.0.0.1:6380", "tcp://0.0.0.0:6380", "tcp://127.0.0.1:6380"),
+        ("tcp://[::]:6380", "tcp://127.0.0.1:6380", "tcp://[::]:6380"),
+        ("unix:///run/edge.sock", "unix:///run/edge.sock", "it"),
+        ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6381", ""),
+        ("tcp://127.0.0.1:6380", "tcp://127.0.0.2:6380", ""),
+        ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", ""),
+    ],
+)
+def test_two_edges_of_a_file_cannot_have_one_listener(tmp_path: Path, first: str, second: str, has: str) -> None:
+    endpoint = 'endpoint = { use = "forward", to = "tcp://127.0.0.1:1" }'
+    path = tmp_path / "edge.toml"
+    path.write_text(f"[edge.a]\nlisten = '{first}'\n{endpoint}\n[edge.b]\nlisten = '{second}'\n{endpoint}\n")
+    if not has:
+        assert list(read_edge_file(path).edges) == ["a", "b"]
+        return
+    with pytest.raises(te.ConfigurationError) as error:
+        read_edge_file(path)
+    assert str(error.value) == f"{path}:5: edge.b.listen = '{second}' is taken: edge.a has {has}"
+
+
 def test_a_file_is_named_as_the_user_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("edge.toml").write_text("[edge.a]\n")
@@ -80,6 +104,8 @@ def test_a_file_is_named_as_the_user_wrote_it(tmp_path: Path, monkeypatch: pytes
         (b"\xff", "is no text of UTF-8, at byte 0"),
         (b"#" * (MAX_BYTES + 1), "has more than 16,777,216 bytes: put its long lists into files"),
         (b"[edge.a", "expected ']' at the end of a table declaration (at end of document)"),
+        (b"[edge.a]\nb = 1 2", "edge.toml:2: expected newline or end of document after a statement (column 7)"),
+        (b"[edge.a]\nstages = [{ use =\n'a' }]", "edge.toml:2: invalid value (column 18); an inline table"),
         (b"a = " + b"[" * 100_000, "its tables are nested too deeply"),
         (b"a" + b".a" * 100 + b" = 1", "its tables are nested too deeply"),
         (b"a = " + b"9" * 5_000, "it has a number of more than 4,000 digits"),
@@ -88,6 +114,7 @@ def test_a_file_is_named_as_the_user_wrote_it(tmp_path: Path, monkeypatch: pytes
         (b"[edge]\na = 3", "edge.a = 3 must be a table"),
         (b"outbound = 3\n[edge.a]", "outbound = 3 must be a table, as in [outbound.NAME]"),
         (b"process = []\n[edge.a]", "process = [] must be a table, as in [process]"),
+        (b"[services.a]", "services is no table of an edge.toml: services stand in a file of their own"),
         (b"[edges.a]", "edges is no table of an edge.toml: did you mean 'edge'?"),
     ],
 )

@@ -40,7 +40,8 @@ def test_a_path_is_written_as_people_do(path: tuple[str | int, ...], text: str) 
 
 def test_a_hint_is_the_nearest_name_or_all_of_them() -> None:
     assert nearest("foward", ["forward", "asgi"]) == "did you mean 'forward'?"
-    assert nearest("qqq", ["b", "a"]) == "there is a, b"
+    assert nearest("qqq", ["b", "a"]) == "there are a, b"
+    assert nearest("qqq", ["b"]) == "there is b"
     assert nearest("qqq", []) == "there is none"
     assert nearest("q", [f"name{n}" for n in range(40)]).endswith(" and 10 more")
 

@@ -53,7 +53,7 @@ async def served(tmp_path: Path, autojump_clock: trio.testing.MockClock, nursery
 
 async def test_the_log_level_is_applied(served: Served) -> None:
     (line,) = await served.write(TEXT.replace('"info"', '"debug"'))
-    assert (line["event"], line["level"], served.levels) == ("log level changed", "debug", ["debug"])
+    assert (line["event"], line["to"], served.levels) == ("log level changed", "debug", ["debug"])
     (line,) = await served.write(TEXT)
     assert served.levels == ["debug", "info"]
 
@@ -61,7 +61,7 @@ async def test_the_log_level_is_applied(served: Served) -> None:
 async def test_a_key_that_needs_a_restart_is_named_and_not_applied(served: Served) -> None:
     changed = TEXT.replace("rate = 5", "rate = 6").replace('"info"', '"error"').replace("0.1:0", "0.1:9")
     level, restart = await served.write(changed)
-    assert level["level"] == "error"
+    assert level["to"] == "error"
     assert restart["event"] == "edge file: these keys need a restart, and are not applied"
     assert restart["keys"] == ["edge.a.listen", "edge.a.stages[0].rate"]
     again = await served.write(changed.replace('"error"', '"warning"'))
@@ -78,12 +78,16 @@ async def test_a_list_of_another_file_that_has_changed_needs_a_restart(served: S
     async with trio.open_nursery() as nursery:
         nursery.start_soon(live.run)
         await trio.sleep(5)
-        drop.write_text("192.0.2.2\n")
         with capture_logs() as logs:
+            drop.write_text("192.0.2.2\n")
+            await trio.sleep(5)
             live.reload()
             await trio.sleep(5)
+            drop.unlink()
+            await trio.sleep(5)
         nursery.cancel_scope.cancel()
-    assert [line.get("keys") for line in logs] == [["edge.a.stages[0].reject.file"]]
+    assert [line.get("keys") for line in logs] == [["edge.a.stages[0].reject.file"]] * 2 + [None]
+    assert logs[2]["event"] == "edge file has faults, and changes nothing"
 
 
 @pytest.mark.parametrize("bad", ["rate = 0", "rat = 5", "rate = "])

@@ -279,6 +279,11 @@ def test_an_argument_without_a_default_has_to_be_given(install: Install) -> None
     assert fault() == "trioedge-part 0.1.0 needs arguments: write check_plugin('part', x=…)"
 
 
+def test_a_secret_is_given_as_an_edge_toml_gives_it(install: Install) -> None:
+    install("import trioedge as te\n" + of("x: te.Secret", "three."))
+    assert "an edge.toml gives x as a te.Secret: write x=te.Secret(file=…)" in fault(x="sesame")
+
+
 def test_a_part_itself_takes_no_arguments(install: Install) -> None:
     install(GOOD["stages"][0])
     assert part_fault(since=3) == "Part is a part itself, and takes no arguments"

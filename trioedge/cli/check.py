@@ -1,5 +1,6 @@
 """``trioedge check``: print the chain of an edge, or its fault; no socket is opened."""
 
+import os
 import sys
 from contextlib import redirect_stdout
 from itertools import islice
@@ -114,7 +115,8 @@ def _check_services(edge: Edge) -> None:
         for _ in ports.conflicts([(Change(name, None, each), None) for name, each in services.items()], faults):
             pass
     if faults:
-        raise ConfigurationError(str(faults))
+        path = os.fspath(edge.control.given()["path"])
+        raise ConfigurationError(f"{path}: {faults}")
     logs.configure()
     log = structlog.get_logger("trioedge")
     if warnings.keys:

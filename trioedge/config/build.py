@@ -11,7 +11,7 @@ from ..session.kinds import name_of
 from .faults import Document, Place, nearest
 from .keys import Key, keys_of
 from .places import Path as KeyPath
-from .shape import UNREAD
+from .shape import UNREAD, ReadList
 
 _NAMED: Final = re.compile(r"(?:\w+\((?:[^=]*, )?)?(\w+)\b")
 """The argument that a constructor's message names first: ``SessionGate(rate=0) must be…``, ``listen names…``."""
@@ -22,7 +22,7 @@ class Builder:
 
     Attributes:
         folder: of the file, at which relative paths begin.
-        lists: a hash of each list that was read from a file, by its path.
+        lists: each list that was read from a file, by its path in the document.
         mistakes: what plugins did wrong, by the place; the edges of these places cannot be made.
     """
 
@@ -35,7 +35,7 @@ class Builder:
             outbounds: the tables of the file's outbounds, by name.
         """
         self.folder = folder
-        self.lists: dict[KeyPath, int] = {}
+        self.lists: dict[KeyPath, ReadList] = {}
         self.mistakes: dict[Place, str] = {}
         self._document = document
         self._tables = outbounds

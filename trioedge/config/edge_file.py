@@ -1,5 +1,6 @@
 """An ``edge.toml`` becomes edges: ``[process]``, ``[edge.NAME]`` and ``[outbound.NAME]``."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,15 +8,17 @@ from typing import Any, Final
 
 import attrs
 
+from ..addresses.address import parse_address
 from ..edge import Edge
 from ..errors import ConfigurationError
 from ..plugins import Kind
 from ..regular_file import read_regular
+from ..upstreams.own_listeners import reached
 from .build import Builder
 from .faults import Document, Place, nearest
 from .places import Path as KeyPath
 from .process_table import ProcessTable
-from .shape import UNREAD
+from .shape import UNREAD, ReadList
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of an ``edge.toml``; long lists stand in files of their own."""
@@ -25,6 +28,10 @@ MAX_DEPTH: Final = 50
 
 TABLES: Final = ("process", "edge", "outbound")
 """The tables at the top of a file."""
+
+_SERVICES: Final = "services stand in a file of their own, which an edge names: control = { use = 'file', path = '…' }"
+
+_AT_LINE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 PARTS: Final = {"endpoint": Kind.ENDPOINT, "control": Kind.CONTROL}
 """Keys of an edge that are one part."""
@@ -43,7 +50,7 @@ class EdgeFile:
         edges: by name, in the order of the file.
         broken: edges that a plugin's mistake has cost, by name, each with what it is.
         document: the tables, as they were read.
-        lists: a hash of each list that was read from a file, by its path.
+        lists: each list that was read from a file, by its path in the document.
     """
 
     path: Path
@@ -51,7 +58,7 @@ class EdgeFile:
     edges: Mapping[str, Edge]
     broken: Mapping[str, str]
     document: Mapping[str, Any]
-    lists: Mapping[KeyPath, int]
+    lists: Mapping[KeyPath, ReadList]
 
     def only(self, name: str) -> "EdgeFile":
         """Return the same with one of its edges."""
@@ -108,7 +115,7 @@ def tables_of(text: str, name: str) -> dict[str, Any]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{name}: {_decapitalised(str(error))}") from None
+        raise ConfigurationError(_syntax_fault(str(error), text, name)) from None
     except ValueError:  # Python reads no number of more digits
         raise ConfigurationError(f"{name}: it has a number of more than 4,000 digits") from None
     except RecursionError:
@@ -129,11 +136,13 @@ def edges_of(text: str, path: Path, name: str) -> EdgeFile:
     top = Place(document, ())
     for key in tables:
         if key not in TABLES:
-            (top / key).note(f"is no table of an edge.toml: {nearest(key, TABLES)}")
+            mend = _SERVICES if key == "services" else nearest(key, TABLES)
+            (top / key).note(f"is no table of an edge.toml: {mend}")
     builder = Builder(document, path.parent, _table(tables, "outbound", top))
     process = builder.table(ProcessTable, _table(tables, "process", top), top / "process")
     made = {each: _edge(builder, table, top / "edge" / each) for each, table in _table(tables, "edge", top).items()}
     builder.outbounds()
+    _refuse_shared_listeners(made, top)
     if not made and not len(document):
         top.note(f"{name} has no edge: write [edge.NAME]")
     if len(document):
@@ -178,6 +187,23 @@ def _edge(builder: Builder, table: Any, place: Place) -> Any:
     return builder.table(Edge, table, place, given)
 
 
+def _refuse_shared_listeners(made: Mapping[str, Any], top: Place) -> None:
+    """Note each listener that an edge above it in the file has already: only one of them could open it."""
+    taken: dict[str, str] = {}
+    for name, edge in made.items():
+        own = [] if edge is UNREAD else [text for text in edge.listen if _is_fixed(text)]
+        for text in own:
+            if other := next((each for each in taken if reached(text, [each]) or reached(each, [text])), None):
+                has = "it" if other == text else other
+                (top / "edge" / name / "listen").note(f"= {quote(text)} is taken: edge.{taken[other]} has {has}")
+        taken |= dict.fromkeys(own, name)
+
+
+def _is_fixed(listener: str) -> bool:
+    address = parse_address(listener, listening=True)
+    return address.scheme == "unix" or address.port != 0
+
+
 def _outbounds(builder: Builder, names: Any, place: Place) -> Any:
     """Return the outbounds that policies may name, of a list of their names."""
     if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
@@ -195,5 +221,14 @@ def _table(tables: Mapping[str, Any], key: str, top: Place) -> Mapping[str, Any]
     return {}
 
 
-def _decapitalised(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _syntax_fault(says: str, text: str, name: str) -> str:
+    """Write what the parser says with the line in front, as in other faults, and with what is mostly wrong there."""
+    says = says[:1].lower() + says[1:]
+    at = _AT_LINE.search(says)
+    if at is None:
+        return f"{name}: {says}"
+    line, column = map(int, at.groups())
+    here = text.splitlines()[line - 1]
+    is_cut = column > len(here) and "{" in here and "}" not in here.rpartition("{")[2]
+    hint = "; an inline table, { … }, stands on one line" if is_cut else ""
+    return f"{name}:{line}: {says[: at.start()]} (column {column}){hint}"

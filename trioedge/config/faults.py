@@ -114,4 +114,5 @@ def nearest(word: str, known: Collection[str]) -> str:
         return f"did you mean {near[0]!r}?"
     names = sorted(known)
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"there is {', '.join(names[:MAX_NAMES])}{more}" if names else "there is none"
+    verb = "are" if len(names) > 1 else "is"
+    return f"there {verb} {', '.join(names[:MAX_NAMES])}{more}" if names else "there is none"

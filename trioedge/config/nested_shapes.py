@@ -64,7 +64,7 @@ class ListOf:
         except UnicodeDecodeError:
             place.note(f"= {quote(str(path))} is no text of UTF-8")
             return UNREAD
-        world.lists[place.path] = hash(text)
+        world.lists[place.path] = path, hash(text)
         return self.make(entry for line in text.splitlines() if (entry := line.partition("#")[0].strip()))
 
     def schema(self, refer: Refer) -> Schema:

@@ -9,6 +9,9 @@ from .places import Path as KeyPath
 
 Schema: TypeAlias = dict[str, Any]
 
+ReadList: TypeAlias = tuple[Path, int]
+"""A list that was read from a file: the file, and a hash of its text."""
+
 UNREAD: Final = object()
 """The result of a value with a fault, which has been noted."""
 
@@ -21,8 +24,8 @@ class World(Protocol):
         """The folder of the file, at which relative paths begin."""
 
     @property
-    def lists(self) -> dict[KeyPath, int]:
-        """A hash of each list that was read from a file, by its path."""
+    def lists(self) -> dict[KeyPath, ReadList]:
+        """Each list that was read from a file, by its path in the document."""
 
     def table(self, maker: Any, value: Mapping[str, Any], place: Place, /) -> Any:
         """Make the object of a table, or note its faults and return UNREAD."""

@@ -2,7 +2,7 @@
 
 | the file | event | action |
 | --- | --- | --- |
-| is in order | it changes, or a SIGHUP comes | read it, in a thread, because long lists take their time |
+| is in order | it or one of its lists changes, or a SIGHUP comes | read it, in a thread: long lists take their time |
 | has faults | it was read | log each fault; nothing changes |
 | cannot be read, for another reason | it was read | log the exception; nothing changes |
 | differs in keys that are live | it was read | apply them |
@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 import trio
@@ -45,7 +45,20 @@ class LiveFile:
         self._watched.forget()
 
     async def run(self) -> None:
-        """Read the file whenever it changes, until cancelled."""
+        """Read the file whenever it or one of its lists changes, until cancelled."""
+        lists = {path for path, _ in self._file.lists.values()}
+        async with trio.open_nursery() as nursery:
+            for path in lists:
+                nursery.start_soon(self._follow_list, WatchedFile(path))
+            await self._follow()
+
+    async def _follow_list(self, watched: WatchedFile) -> None:
+        """Have the file read again whenever a list of it has changed."""
+        while True:
+            await watched.changed()
+            self._watched.forget()
+
+    async def _follow(self) -> NoReturn:
         log = structlog.get_logger("trioedge")
         while True:
             there = await self._watched.changed()
@@ -80,7 +93,7 @@ class LiveFile:
         changes = level != self._file.process.log_level
         if changes:
             self._set_level(level)
-            log.info("log level changed", level=level)
+            log.info("log level changed", to=level)
         if pending := [shown(path) for path in paths if path not in LIVE]:
             log.warning("edge file: these keys need a restart, and are not applied", keys=pending)
         elif asked and not changes:

@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from ..config.keys import Key, keys_of
+from ..config.plain_shapes import SecretText
 from ..control.memory import MemoryControl
 from ..edge import Edge
 from ..endpoints.forward import Forward
@@ -74,6 +75,13 @@ def check_plugin(
     assert not missing, (
         f"{plugin} needs arguments: write check_plugin({name!r}, {', '.join(f'{each}=…' for each in missing)})"
     )
+    for key in _keys(plugin, maker):
+        given = arguments.get(key.name)
+        if key.shape == SecretText() and isinstance(given, str) and "://" not in given:  # a URL may be text
+            raise AssertionError(
+                f"{plugin}: an edge.toml gives {key.name} as a te.Secret: write {key.name}=te.Secret(file=…) or "
+                "te.Secret(env=…) here as well"
+            )
     check_part(plugin, maker, arguments, kit)
 
 

@@ -26,8 +26,9 @@ def test_what_it_writes_works_and_is_in_style(kind: PluginKind, capsys: pytest.C
     assert error == ""
     folder = Path(f"trioedge-some-{kind}")
     assert out.splitlines()[0].endswith(" that works: its test passes")
-    assert out.splitlines()[-3:] == [
-        f"pip install ./{folder}",
+    assert out.splitlines()[-4:] == [
+        f"pip install -e ./{folder}",
+        f"pytest {folder}",
         "trioedge plugins --check",
         f"trioedge check {folder}/edge.toml",
     ]
@@ -54,10 +55,10 @@ def test_it_writes_into_another_folder_without_a_trial_of_pytest(
     assert main(["new", "plugin", "some", "--kind", "control", "--to", "there"]) == 0
     out = capsys.readouterr().out
     assert "check_plugin passes; its own test needs pytest and pytest-trio" in out
-    assert "pip install ./there/trioedge-some\n" in out
+    assert "pip install -e ./there/trioedge-some\n" in out
     assert (tmp_path / "there/trioedge-some/services.txt").read_text() == "default\n"
     assert main(["new", "plugin", "other", "--kind", "control", "--to", str(tmp_path)]) == 0
-    assert f"pip install {tmp_path}/trioedge-other\n" in capsys.readouterr().out
+    assert f"pip install -e {tmp_path}/trioedge-other\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

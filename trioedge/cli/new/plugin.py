@@ -43,7 +43,7 @@ def plugin(
     print(f"Change trioedge_{module_name(name)}/__init__.py and its test. To use it:")
     print()
     shown = str(folder) if folder.is_absolute() else f"./{folder}"
-    print(f"pip install {shown}\ntrioedge plugins --check\ntrioedge check {folder}/edge.toml")
+    print(f"pip install -e {shown}\npytest {folder}\ntrioedge plugins --check\ntrioedge check {folder}/edge.toml")
     return 0
 
 
