@@ -91,6 +91,7 @@ def main() -> None:
         store = Store(arguments.database)
     except sqlite3.Error as error:
         parser.error(f"--database {arguments.database}: {error}")
+    failed = ""
     try:
         if services is not None:
             store.replace(services)
@@ -100,9 +101,11 @@ def main() -> None:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
-        sys.exit(f"{parser.prog}: {first}")
+        failed = f"{parser.prog}: {first}"
     finally:
         store.close()
+    if failed:
+        sys.exit(failed)  # within except* some versions of Python put it into a group
 
 
 if __name__ == "__main__":

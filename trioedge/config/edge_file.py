@@ -10,7 +10,7 @@ import attrs
 
 from ..addresses.address import parse_address
 from ..edge import Edge
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, quote
 from ..plugins import Kind
 from ..regular_file import read_regular
 from ..upstreams.own_listeners import reached
