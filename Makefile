@@ -7,7 +7,7 @@ PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 PLUGINS_BIN := $(CURDIR)/$(VENV)/plugins/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint docs bench soak clean
+.PHONY: help demo test tests-of-trioedge tests-of-plugins lint docs bench soak clean
 
 help:  ## Say what can be made.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -15,8 +15,12 @@ help:  ## Say what can be made.
 demo: $(VENV)/demo  ## Run edges before a built-in upstream, with clients and a control plane of their own.
 	@$(BIN)/trioedge demo --control-plane examples.control_plane
 
-test: $(VENV)/test $(VENV)/plugins/made  ## Run the tests, and those of each plugin.
+test: tests-of-trioedge tests-of-plugins  ## Run the tests, and those of each plugin.
+
+tests-of-trioedge: $(VENV)/test
 	@$(BIN)/python -m pytest -q
+
+tests-of-plugins: $(VENV)/plugins/made
 	@set -e; for plugin in $(PLUGINS); do echo "$$plugin"; (cd $$plugin && $(PLUGINS_BIN)/python -m pytest -q); done
 
 lint: $(VENV)/lint $(VENV)/plugins/made  ## Run the linters, the types and the architecture test.
