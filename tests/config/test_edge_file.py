@@ -171,3 +171,14 @@ def test_a_plugins_mistake_costs_its_own_edge(packages: Packages) -> None:
         assert list(found.broken) == ["a"]
         assert found.broken["a"].startswith("edge.toml:3: edge.a.stages[0]")
         assert says in found.broken["a"]
+
+
+def test_a_mistake_of_an_outbound_costs_its_edge_and_is_a_fault_where_no_edge_has_it(packages: Packages) -> None:
+    packages.add("trioedge-gone", entry_points=plugin("outbounds", "gone", "trioedge_gone:Gone"))
+    out = '\n[outbound.out]\nuse = "gone"\n'
+    edge = '[edge.{}]\nlisten = "tcp://127.0.0.1:0"\nendpoint = {{ use = "forward", to = "tcp://127.0.0.1:1"{} }}\n'
+    found = read(edge.format("a", ', outbound = "out"') + edge.format("b", "") + out)
+    assert list(found.edges) == ["b"]
+    assert "outbound.out.use: trioedge-gone 0.1.0" in found.broken["a"]
+    (fault,) = faults(edge.format("b", "") + out)
+    assert fault.startswith("6: outbound.out.use: trioedge-gone 0.1.0")

@@ -145,7 +145,8 @@ def edges_of(text: str, path: Path, name: str) -> EdgeFile:
     _refuse_shared_listeners(made, top)
     if not made and not len(document):
         top.note(f"{name} has no edge: write [edge.NAME]")
-    if len(document):
+    costs_no_edge = builder.mistakes and all(edge is not UNREAD for edge in made.values())  # of an outbound alone
+    if len(document) or costs_no_edge:
         for place, words in builder.mistakes.items():  # so that one run names all
             place.note(words)
         raise document.error()
