@@ -1,8 +1,8 @@
 """Ports on loopback without a server that answers."""
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -14,6 +14,21 @@ def closed_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Listen on 127.0.0.1 and on 127.0.0.2 with one port, which another program may have on the second."""
+    while True:
+        first = socket.create_server(("127.0.0.1", 0))
+        try:
+            second = socket.create_server(("127.0.0.2", first.getsockname()[1]))
+        except OSError:
+            first.close()
+        else:
+            break
+    with first, second:
+        yield first, second
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,7 +11,7 @@ import trio.testing
 
 from tests.support.attempts import Noted, open_connector
 from tests.support.names import FakeNames
-from tests.support.ports import closed_port, deaf_port
+from tests.support.ports import closed_port, deaf_port, two_hosts
 from tests.support.reactors import deadlines_of
 from tests.support.wires import server
 from trioedge.addresses.address import Address, parse_address
@@ -77,9 +77,10 @@ async def reached(connector: Connector, target: Target, reactor: Reactor) -> tup
 
 
 async def test_sessions_spread_over_the_addresses_of_a_name() -> None:
-    async with server() as port, open_connector(FakeNames(redis=["127.0.0.1", "127.0.0.2"])) as (connector, reactor):
-        with closing(socket.create_server(("127.0.0.2", port))):
-            target = Target(Address("tcp", "redis.test", port), 5.0)
+    names = FakeNames(redis=["127.0.0.1", "127.0.0.2"])
+    with two_hosts() as (first, _):
+        async with open_connector(names) as (connector, reactor):
+            target = Target(Address("tcp", "redis.test", first.getsockname()[1]), 5.0)
             hosts = [(await reached(connector, target, reactor))[0] for _ in range(6)]
     assert sorted(hosts) == ["127.0.0.1"] * 3 + ["127.0.0.2"] * 3
 

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 
 import attrs
 import pytest
@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from tests.support.attempts import open_connector
 from tests.support.connectors import HeldConnector
 from tests.support.names import FakeNames
+from tests.support.ports import two_hosts
 from trioedge.addresses.address import Address, parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.session.verdict import Reason
@@ -232,24 +233,23 @@ async def test_connections_to_an_address_that_the_name_has_no_more_are_closed_af
     answer: list[str] | Lookup, hosts: set[str], mock_clock: trio.testing.MockClock
 ) -> None:
     names = FakeNames(redis=Found(("127.0.0.1",), 10.0))
-    with closing(socket.create_server(("127.0.0.1", 0))) as first:
+    with two_hosts() as (first, _):
         port = first.getsockname()[1]
         async with open_connector(names) as (connector, reactor), trio.open_nursery() as nursery:
             target = Target(Address("tcp", "redis.test", port), 5.0, retries=0)
             pool = IdlePool(connector, reactor, EdgeLog(), target, size=2)
-            with closing(socket.create_server(("127.0.0.2", port))):
-                await nursery.start(pool.run)
-                await until_has(pool, 2)
-                names.answers["redis"] = answer
-                mock_clock.jump(9.0)
-                await trio.testing.wait_all_tasks_blocked()
-                assert peers(pool) == {"127.0.0.1"}
-                mock_clock.jump(1.0)
-                for _ in range(2000):
-                    await trio.lowlevel.checkpoint()
-                    if len(names.asked) >= 2:
-                        break
-                await until_has(pool, 2 if hosts else 0, hosts)
+            await nursery.start(pool.run)
+            await until_has(pool, 2)
+            names.answers["redis"] = answer
+            mock_clock.jump(9.0)
+            await trio.testing.wait_all_tasks_blocked()
+            assert peers(pool) == {"127.0.0.1"}
+            mock_clock.jump(1.0)
+            for _ in range(2000):
+                await trio.lowlevel.checkpoint()
+                if len(names.asked) >= 2:
+                    break
+            await until_has(pool, 2 if hosts else 0, hosts)
             nursery.cancel_scope.cancel()
 
 
