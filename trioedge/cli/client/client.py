@@ -176,15 +176,15 @@ class EdgeClient:
             raise UnreachableError(f"{self.address} {self._missing(error)}") from None
 
     def _missing(self, error: OSError) -> str:
-        if isinstance(error.__cause__, OSError):  # Trio's error of several attempts has no errno
-            error = error.__cause__
+        if isinstance(attempts := error.__cause__, ExceptionGroup):  # Trio's error of all attempts has no errno
+            error = next((each for each in attempts.exceptions if isinstance(each, OSError)), error)
         match error.errno:
             case errno.ENOENT:
                 return "is not there: the edge does not run, or has no admin= of this path; or name another with --edge"
             case errno.EACCES | errno.EPERM:
                 return f"is not open to this user: run this as {self._owner()}"
-            case errno.ENOTSOCK:
-                return "is a file, and no socket: name the one of the edge's admin="
+            case errno.ECONNREFUSED:
+                return "has no edge: it has ended, or listens elsewhere, as its admin= says"
         return f"has no edge: {error.strerror or error}"
 
     def _owner(self) -> str:
