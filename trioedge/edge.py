@@ -21,6 +21,7 @@ from .serving.listening.listening import AnyListeners
 from .serving.listening.process_listeners import ProcessListeners
 from .serving.listening.rehearsed_listeners import RehearsedListeners
 from .serving.loading import refuse_while_loading
+from .serving.part import Part
 from .serving.run import Run
 from .session.outline import Outline, check_parts, outline
 from .session.session import Session
@@ -149,7 +150,7 @@ class Edge(EdgeFace):
 
 async def _serve(
     edge: Edge, outbound: object, task_status: trio.TaskStatus[Edge], *, listens: bool = True,
-    wall_clock: Callable[[], float] = time.time,
+    wall_clock: Callable[[], float] = time.time, part: Part | None = None,
 ) -> int:  # fmt: skip
     """Bind the addresses and make a run of the edge; whatever happens, all its listeners are closed afterwards."""
     if edge._serving:
@@ -160,11 +161,16 @@ async def _serve(
     try:
         if listens:
             seconds = edge.description.keepalive_seconds
-            bound = bind([parse_address(each, listening=True) for each in edge.listen], keepalive_seconds=seconds)
-            listeners = ProcessListeners(bound, keepalive_seconds=seconds)
+            sockets = None if part is None else part.sockets
+            if sockets is None:
+                bound = bind([parse_address(each, listening=True) for each in edge.listen], keepalive_seconds=seconds)
+            else:
+                bound = [*sockets.own]
+            listeners = ProcessListeners(bound, keepalive_seconds=seconds, sockets=sockets)
         run = edge._run = Run(
-            edge.description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log, wall_clock
-        )
+            edge.description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log, wall_clock,
+            part,
+        )  # fmt: skip
         workers = []
         if (address := edge.description.admin_address()) is not None:
             workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
@@ -174,6 +180,13 @@ async def _serve(
         for each in bound:
             each.close()
         edge._serving = False
+
+
+async def serve_part(
+    edge: Edge, part: Part, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
+) -> int:  # fmt: skip
+    """Serve as :meth:`Edge.serve` does, as one of several workers that serve the edge together."""
+    return await _serve(edge, Direct(), task_status, part=part)
 
 
 async def rehearse(
