@@ -118,7 +118,9 @@ def _only() -> str:
 def _of_target(target: str) -> tuple[Address, "str | Secret | None"]:
     from ..target import load  # runs the user's file, and takes as long as a check
 
-    address = load(target).description.admin_address()
-    if address is None:
+    admin = load(target).description.admin_listener
+    if admin is None:
         raise ConfigurationError(f'{target}: the edge has no admin API: give it admin = "unix:///run/edge.sock"')
-    return address, None
+    if admin.address.scheme == "tcp" and not admin.address.port:
+        raise ConfigurationError(f"{target}: {admin.listen} has a port that the system chooses: say --edge with it")
+    return admin.address, admin.token

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ..client.client import EdgeClient, path_of
 from ..client.which import NOTHING_SAID, Asked
-from ..table import Column, Value, note, print_table
+from ..table import Cell, Column, Value, note, print_table
 from ..words import micros, whole
 
 COLUMNS: Final = (
@@ -47,5 +47,5 @@ def _row(stage: dict[str, Any]) -> list[Value]:
         whole(stage["calls"]),
         *map(micros, times),
         f"{share:.1%}",
-        "█" * round(share * BAR),
+        Cell("█" * round(share * BAR), "cyan"),
     ]
