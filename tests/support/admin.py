@@ -8,6 +8,7 @@ import attrs
 
 import trioedge as te
 from trioedge.admin.asking import Answers, Parameters, WorkerAnswer, WorkerFacts
+from trioedge.admin.feed import Feed
 from trioedge.admin.history import History
 from trioedge.admin.http.api import AdminApi
 from trioedge.admin.own_answers import OwnAnswers
@@ -45,9 +46,6 @@ class FakeControl:
     def drain(self, seconds: float | None, /) -> None:
         self.drains.append(seconds)
 
-    def relevel(self) -> None:
-        raise NotImplementedError
-
 
 @attrs.define
 class FakeAsker:
@@ -73,8 +71,9 @@ def api_of(
 ) -> AdminApi:
     """Make the API of a fake edge."""
     asked = FakeAsker() if asker is None else asker
-    own = OwnAnswers(asked, FakeControl() if controlled is None else controlled, History(asked))
-    return AdminApi(asked, EdgeLog(), own.table(), token)
+    control, log = FakeControl() if controlled is None else controlled, EdgeLog()
+    own = OwnAnswers(asked, control, History(asked, log), Feed(asked, control, log))
+    return AdminApi(asked, log, own.table(), token)
 
 
 @attrs.frozen
