@@ -13,7 +13,7 @@ from trioedge.cli.confirm import confirmed
 
 @contextmanager
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A terminal in the place of stdin and stderr; what is written to this descriptor is typed."""
+    """A terminal in the place of stdin and stderr. All that is written to this descriptor is typed."""
     master, slave = pty.openpty()
     with os.fdopen(slave) as stdin, os.fdopen(os.dup(slave), "w") as stderr:
         monkeypatch.setattr(sys, "stdin", stdin)

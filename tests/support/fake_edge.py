@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -68,6 +68,15 @@ UPSTREAM = {
     "address": "tcp://10.0.0.5:6379", "group": "redis", "healthy": True, "in_flight": 3, "connects": 200, "failures": 2,
     "connect_ms": {"p50": 0.5, "p99": 4.0, "max": 12.25}, "last_error": "refused", "idle": 4,
 }  # fmt: skip
+MACHINE = {
+    "descriptors": {"used": 312, "limit": 1024}, "memory_bytes": 48_000_000, "loop_stall_ms": 0.4,
+    "listen_overflows": 7, "tables": [{"name": "devices", "used": 900, "capacity": 1000}], "workers": [],
+}  # fmt: skip
+READY = {"ready": True, "phase": "serving", "workers": 2, "workers_ready": 2}
+CONTROL = {
+    "version": "v7", "applied_at": 1_790_000_000.0, "services": 17, "error": "", "failing_since": None,
+    "report_error": "", "unreported": 2, "reported": 120, "listeners": 0, "listen_errors": [],
+}  # fmt: skip
 TOP: dict[str, list[Any]] = {
     "source": [{"key": "192.0.2.7", "service": None, "live": 9, "bytes_up": 1_000, "bytes_down": 2_000_000}],
     "service": [{"key": "shop", "service": None, "live": 12, "bytes_up": 1_000, "bytes_down": 98_000_000}],
@@ -105,7 +114,9 @@ def page(*items: Any) -> Answer:
 def usual() -> Answers:
     """What a healthy edge answers."""
     return {
-        ("GET", "/ready"): (200, {"ready": True, "phase": "serving", "workers": 2, "workers_ready": 2}),
+        ("GET", "/ready"): (200, READY),
+        ("GET", "/v1/state"): (200, CONTROL),
+        ("GET", "/v1/machine"): (200, MACHINE),
         ("GET", "/v1/statistics"): (200, STATISTICS),
         ("GET", "/v1/history"): (200, {"seconds": 5, "points": POINTS}),
         ("GET", "/v1/stage-times"): page(STAGE),
@@ -132,13 +143,17 @@ def usual() -> Answers:
 
 @attrs.define
 class FakeEdge:
-    """The API: `answers` may be changed at any time; `asked` has what came; `token` is wanted if it is not empty."""
+    """The API: `answers` may be changed at any time; `asked` has what came; `token` is wanted if it is not empty.
+
+    `events` is the event stream; with `holding` it stays open until that is set.
+    """
 
     address: str
     answers: Answers = attrs.field(factory=usual)
     asked: list[Asking] = attrs.field(factory=list)
     token: str = ""
     events: bytes = b""
+    holding: Event | None = None
 
     def answer(self, asking: Asking) -> Answer:
         self.asked.append(asking)
@@ -176,6 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(edge.events)
+            if edge.holding is not None:
+                edge.holding.wait(20)
             return
         status, answer = edge.answer(asking)
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()

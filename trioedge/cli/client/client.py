@@ -17,7 +17,7 @@ import trio
 from ...addresses.address import Address
 from .errors import AnswerError, UnreachableError
 from .events import EventReader
-from .exchange import ApiRequest, Body, Exchange
+from .round_trip import ApiRequest, Body, RoundTrip
 
 ANSWER_SECONDS: Final = 5.0
 """For a whole answer. An edge that needs longer has a stalled loop."""
@@ -93,10 +93,10 @@ class EdgeClient:
         request = ApiRequest(method, path, query or {}, body, self.token)
         with self._in_words(), self._within(seconds):
             async with await self._connect() as stream:
-                exchange = Exchange(stream)
-                await exchange.send(request)
-                status = await exchange.status()
-                raw = await exchange.rest()
+                round_trip = RoundTrip(stream)
+                await round_trip.send(request)
+                status = await round_trip.status()
+                raw = await round_trip.rest()
         return self._read(request, HTTPStatus.OK if status == allowed else status, raw)
 
     @asynccontextmanager
@@ -109,20 +109,20 @@ class EdgeClient:
         with self._in_words(), self._within(ANSWER_SECONDS):
             stream = await self._connect()
         async with stream:
-            exchange = Exchange(stream)
+            round_trip = RoundTrip(stream)
             with self._in_words(), self._within(ANSWER_SECONDS):
-                await exchange.send(request)
-                if (status := await exchange.status()) != HTTPStatus.OK:
-                    self._read(request, status, await exchange.rest())
-            async with aclosing(self._events(exchange)) as events:
+                await round_trip.send(request)
+                if (status := await round_trip.status()) != HTTPStatus.OK:
+                    self._read(request, status, await round_trip.rest())
+            async with aclosing(self._events(round_trip)) as events:
                 yield events
 
-    async def _events(self, exchange: Exchange) -> AsyncGenerator[tuple[str, Any]]:
+    async def _events(self, round_trip: RoundTrip) -> AsyncGenerator[tuple[str, Any]]:
         reader = EventReader()
         while True:
             with self._in_words():
                 with self._within(SILENT_SECONDS):
-                    chunk = await exchange.chunk()
+                    chunk = await round_trip.chunk()
                 if chunk is None:
                     return
                 found = [(name, json.loads(data)) for name, data in reader.feed(chunk)]

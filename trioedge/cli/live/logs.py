@@ -104,19 +104,24 @@ async def _at_level(client: EdgeClient, level: Level | None) -> AsyncGenerator[N
 
 async def _print_ends(asked: Asked, last: int, client: EdgeClient) -> None:
     async with client.events(path_of("events")) as events:
-        seen = set[int]()
+        seen = set[tuple[int, int]]()
         if last:
             recent = await client.get(path_of("recent"), limit=last)
             for end in reversed(recent["items"]):
-                seen.add(end["id"])
+                seen.add(_place(end))
                 _print(asked, end)
         async for name, data in events:
             if name in ENDS:
-                if data["id"] not in seen:
+                if _place(data) not in seen:
                     _print(asked, data)
             elif name == "lost":
                 note(f"{data['records']} lines were lost: this reader is too slow, or there are too many")
     raise UnreachableError(f"{client.address} has ended")
+
+
+def _place(end: Mapping[str, Any]) -> tuple[int, int]:
+    """Name a session among those of all workers."""
+    return end["worker"], end["id"]
 
 
 def _print(asked: Asked, end: Mapping[str, Any]) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, TypeAlias
 from cyclopts import Parameter
 
 from ..client.client import EdgeClient, path_of
-from ..client.errors import AnswerError
 from ..client.which import NOTHING_SAID, Asked
 from ..table import Cell, Value, print_facts, shown
 from ..words import count, span
@@ -54,7 +53,7 @@ async def _state(asked: Asked, client: EdgeClient) -> None:
     ready = await _ready(client)
     counts = await client.get(path_of("statistics"))
     control = await client.get(path_of("state"))
-    machine = await _machine(client)
+    machine = await client.get(path_of("machine"))
     if asked.json:
         asked.print_json({"ready": ready, "statistics": counts, "state": control, "machine": machine})
         return
@@ -68,16 +67,6 @@ async def _state(asked: Asked, client: EdgeClient) -> None:
     ]
     print_facts(facts)
     print_workers(counts)
-
-
-async def _machine(client: EdgeClient) -> dict[str, Any]:
-    try:
-        answer: dict[str, Any] = await client.get(path_of("machine"))
-    except AnswerError as error:
-        if error.status != HTTPStatus.NOT_FOUND:
-            raise
-        return {}
-    return answer
 
 
 def _control_facts(control: dict[str, Any]) -> Facts:

@@ -43,7 +43,7 @@ def top(
     choose a line, and e evicts its sessions after a question. Without a terminal one frame is printed.
 
     Args:
-        by: What is listed first.
+        by: The kind of lines, to begin with.
         order: What counts as the most.
         once: Print one frame, and end.
         asked: Which edge, and how to print.

@@ -37,7 +37,7 @@ def frame(screen: Screen, width: int, height: int, clock: str = "") -> list[Text
     """Draw the screen: at most `height` lines of at most `width` columns.
 
     Args:
-        screen: what is to be shown.
+        screen: its state.
         width: of the terminal.
         height: the same; parts are left out where they do not fit, the rows of the table last.
         clock: the time of day, for the first line.
@@ -108,6 +108,7 @@ def _head(screen: Screen, sample: Sample, width: int, clock: str) -> list[Text]:
     for title, value, style in figures:
         if second.cell_len + len(title) + len(value) + 1 <= width:
             second.append(f"{title} ", "dim").append(value, style).append("   ")
+    second.rstrip()
     lines = [first, _line(second, width)]
     if screen.lost:
         lines.append(_line(Text(f" {screen.lost}; trying again", "red"), width))

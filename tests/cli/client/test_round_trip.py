@@ -7,14 +7,14 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from trioedge.cli.client.exchange import MAX_ANSWER_BYTES, PIECE, ApiRequest, Exchange
+from trioedge.cli.client.round_trip import MAX_ANSWER_BYTES, PIECE, ApiRequest, RoundTrip
 
 
 async def talk(request: ApiRequest, answer: bytes) -> tuple[bytes, int, bytes]:
     """Send a request to a server with this answer; give what the server read, and the status and the body of it."""
     ours, theirs = memory_stream_pair()
     sent = bytearray()
-    exchange = Exchange(ours)
+    round_trip = RoundTrip(ours)
 
     async def serve() -> None:
         async for chunk in theirs:
@@ -22,10 +22,10 @@ async def talk(request: ApiRequest, answer: bytes) -> tuple[bytes, int, bytes]:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
-        await exchange.send(request)
+        await round_trip.send(request)
         await theirs.send_all(answer)
         await theirs.send_eof()
-        status, body = await exchange.status(), await exchange.rest()
+        status, body = await round_trip.status(), await round_trip.rest()
         nursery.cancel_scope.cancel()
     return bytes(sent), status, body
 
@@ -73,6 +73,6 @@ async def test_an_answer_is_bounded() -> None:
 async def test_a_server_that_reads_not_all_of_a_body_is_no_error_of_sending() -> None:
     ours, theirs = memory_stream_pair()
     await theirs.aclose()
-    await Exchange(ours).send(ApiRequest("POST", "/v1/plan", body=[b"x"]))
+    await RoundTrip(ours).send(ApiRequest("POST", "/v1/plan", body=[b"x"]))
     with pytest.raises(trio.BrokenResourceError):
-        await Exchange(ours).send(ApiRequest("GET", "/v1/plan"))
+        await RoundTrip(ours).send(ApiRequest("GET", "/v1/plan"))

@@ -61,7 +61,7 @@ class ApiRequest:
             yield bytes(piece)
 
 
-class Exchange:
+class RoundTrip:
     """A request on a connection, and its answer; after it the connection is of no use.
 
     Raises `h11.RemoteProtocolError` for what is no HTTP, and `trio.BrokenResourceError` for a connection that breaks.
