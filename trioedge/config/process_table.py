@@ -14,7 +14,12 @@ class ProcessTable:
     Attributes:
         log_format: ``console`` for people, or ``json``.
         log_level: the lowest level that is logged; a change of the file applies it at once.
+        workers: processes that serve the edges, 1 to 64; ``auto`` for one on each core.
+        stall_seconds: how long the event loop of a worker may be blocked, at least 0.5; then it gets no client, and
+            after as long again it is replaced.
     """
 
     log_format: Literal["console", "json"] = "console"
     log_level: Level = "info"
+    workers: int | Literal["auto"] = 1
+    stall_seconds: float = 5.0

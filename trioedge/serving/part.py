@@ -29,8 +29,8 @@ class ParentSockets(Protocol):
     def take(self, address: Address) -> Bound | None:
         """Give the socket of such a listener that the parent has kept; None if it has none."""
 
-    def keep(self, bound: Bound) -> None:
-        """Have the parent keep such a socket, so that a successor of this worker finds it."""
+    def keep(self, address: Address, fd: int) -> None:
+        """Have the parent keep a copy of such a socket, so that a successor of this worker finds it."""
 
     def forget(self, address: Address) -> None:
         """Have the parent close its copy of such a socket."""
