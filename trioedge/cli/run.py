@@ -89,10 +89,10 @@ def run(
 
 def _workers(text: str | None) -> Workers | None:
     """Read the option; None where it is not given."""
-    if text is None or text == "auto":
-        return text
+    if text is None:
+        return None
     try:
-        return count_workers(int(text))
+        return "auto" if text == "auto" else count_workers(int(text))
     except (ValueError, ConfigurationError):
         raise ConfigurationError(f"--workers {text} must be a whole number from 1 to 64, or auto") from None
 

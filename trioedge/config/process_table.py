@@ -1,8 +1,14 @@
 """The table ``[process]`` of an ``edge.toml``."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
+
+from ..addresses.steering import MAX_WORKERS
+from ..arguments import check_count, check_number
+
+MIN_STALL_SECONDS: Final = 0.5
+"""A worker notes twice as often that its event loop runs."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -23,3 +29,8 @@ class ProcessTable:
     log_level: Level = "info"
     workers: int | Literal["auto"] = 1
     stall_seconds: float = 5.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.workers != "auto":
+            check_count("process", "workers", self.workers, maximum=MAX_WORKERS)
+        check_number("process", "stall_seconds", self.stall_seconds, minimum=MIN_STALL_SECONDS)

@@ -3,11 +3,11 @@
 import os
 import resource
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
 
 import trio
 
 from ..arguments import check_number
+from ..config.process_table import MIN_STALL_SECONDS
 from ..edge import Edge
 from ..errors import ConfigurationError, quote
 from ..serving.loading import refuse_while_loading
@@ -16,8 +16,6 @@ from .one_fault import one_fault
 from .together import Together
 from .workers.count import Workers, count_workers
 from .workers.restart import is_trial
-
-MIN_STALL_SECONDS: Final = 0.5
 
 
 def run(edge: Edge, *, workers: Workers = 1, stall_seconds: float = 5.0) -> ExitCode:
