@@ -128,6 +128,7 @@ class Parent:
             self._hub, self._secret = hub_socket(), secrets.token_bytes(32)
             return
         self._hub, self._secret = socket_of(passed.hub), bytes.fromhex(passed.secret)
+        self._signals += passed.signals
         for edge, address, fd in passed.kept:
             self._listening.keep(edge, address, fd)
         children.adopt(passed.children, with_columns=not is_new)
@@ -273,7 +274,11 @@ class Parent:
             return
         pause = self._successors.died(child.number, now - child.born, now)
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._log.error("child died, and is replaced", child=child.title, pid=child.pid, how=how, pause=round(pause, 1))
+        if code in (ExitCode.DRAINED, ExitCode.CUT):
+            self._log.info("child has drained by itself, and is replaced", child=child.title, pid=child.pid)
+        else:
+            self._log.error("child died, and is replaced", child=child.title, pid=child.pid, how=how,
+                            pause=round(pause, 1))  # fmt: skip
 
     def _steer(self, now: float) -> None:
         """Listen on the addresses of each edge, and steer its clients to the workers that accept them."""
@@ -304,4 +309,5 @@ class Parent:
             groups=[group.passed() for group in (*self._listening.groups, *self._unused)],
             kept=[(edge, str(address), fd) for (edge, address), fd in self._listening.kept.items()],
             children=self._children.passed(),
+            signals=self._signals,
         )

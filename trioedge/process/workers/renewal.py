@@ -66,7 +66,7 @@ class Renewal:
             return
         self._log.info("restarting")
         try:
-            replace_image(self._pass_on(), self._folder, SIGNALS)
+            replace_image(self._pass_on, self._folder, SIGNALS)
         except OSError as error:
             self._log.error("restart refused: the old version goes on", error=error.strerror)
 

@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +77,7 @@ class Passed:
         groups: of listening sockets: as :class:`~.sockets.SocketGroup` describes itself.
         kept: listeners of services: edge, address and descriptor.
         children: pid, column, number, generation, ready edges, and the descriptor of the orders.
+        signals: that have come and were not handled yet.
     """
 
     generation: int
@@ -86,6 +87,7 @@ class Passed:
     groups: list[dict[str, Any]]
     kept: list[tuple[str, str, int]]
     children: list[dict[str, Any]]
+    signals: list[int]
 
     def descriptors(self) -> Iterable[int]:
         """Give every descriptor."""
@@ -96,17 +98,23 @@ class Passed:
         yield from (child["orders"] for child in self.children)
 
 
-def replace_image(passed: Passed, folder: str, blocked: Iterable[int]) -> None:
+def replace_image(pass_on: Callable[[], Passed], folder: str, blocked: Iterable[int]) -> None:
     """Become the new version; returns only by an exception.
+
+    Args:
+        pass_on: gives all that the next image needs, when no signal can come any more.
+        folder: in which the command was called.
+        blocked: signals that wait for the next image.
 
     Raises:
         OSError: the program cannot be executed; the process is as it was.
     """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    passed = pass_on()
     state = os.memfd_create("trioedge-restart", 0)  # passed on
     with open(state, "wb", closefd=False) as file:
         file.write(json.dumps(attrs.asdict(passed)).encode())
     os.lseek(state, 0, os.SEEK_SET)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
         for fd in passed.descriptors():
             os.set_inheritable(fd, True)

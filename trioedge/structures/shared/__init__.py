@@ -1,1 +1,0 @@
-"""Limits in memory that several processes share."""
