@@ -36,6 +36,7 @@ from .snapshot import Change, Snapshot, Watcher
 from .terms.terms import Terms
 
 if TYPE_CHECKING:
+    from ..structures.shared.limits import EdgeLimits
     from ..telemetry.log import EdgeLog
     from .linking.device_judge import DeviceJudge
 
@@ -75,13 +76,15 @@ class Services:
         device_judge: the live stage that judges devices; None where the chain has none.
         terms: the quotas and the expiries of the services.
         ports: the listeners that their policies name; set it before the first snapshot.
+        everywhere: counts live sessions by service over all workers; set it before the first snapshot. None in a
+            process alone.
     """
 
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
     __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
-                 "device_judge", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
+                 "device_judge", "everywhere", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
                  "watchers")  # fmt: skip
 
     def __init__(
@@ -105,6 +108,7 @@ class Services:
         self.device_judge: DeviceJudge | None = None
         self.terms = Terms() if terms is None else terms
         self.ports = Ports()
+        self.everywhere: EdgeLimits | None = None
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []
@@ -200,12 +204,16 @@ class Services:
         """Count one more live session of a service that is not removed; the registry calls this."""
         service.opened += 1
         service.live += 1
+        if service.everywhere is not None:
+            service.everywhere.entered(service.name)
         if self.on_traffic:
             self._notify(service)
 
     def left(self, service: Service) -> None:
         """Count one live session less; the last one of a removed service releases it. The registry calls this."""
         service.live -= 1
+        if service.everywhere is not None:
+            service.everywhere.left(service.name)
         if self.on_traffic:
             self._notify(service)
         if service.removed and not service.live:
@@ -229,6 +237,7 @@ class Services:
 
         meters = Meter(self._up, wake), Meter(self._down, wake)
         service = Service(name, next(self._incarnations), settings, *meters, self.default_max_sessions)
+        service.everywhere = self.everywhere
         return service
 
     def _gone(self, service: Service) -> None:

@@ -104,6 +104,9 @@ class Run:
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
         self.supervisor.live.source_prefix = description.source_keys
+        share = self._share = None if part is None else part.share(description.outline.provided)
+        if share is not None and self.supervisor.services.governed:  # without a control plane no service has a limit
+            self.supervisor.services.everywhere = share.limits
         self.listening = Listening(
             listeners, self.supervisor.services, description.open_ports, self._log, self.supervisor.report_soon
         )
@@ -213,11 +216,15 @@ class Run:
             sessions=supervisor.live,
             edge=calls,
             source_prefix=self._edge.source_keys,
+            share=self._share,
         )
         calls.way_out = open_outbound(outbound, context)
         observers.open(context)
         opens_ports = self._edge.open_ports is not None
-        affordable = affordable_sessions(outline, self._edge.max_handshakes, opens_ports=opens_ports)
+        handshakes, share = self._edge.max_handshakes, self._share
+        if handshakes is not None and share is not None:
+            handshakes = max(1, handshakes // share.workers)
+        affordable = affordable_sessions(outline, handshakes, opens_ports=opens_ports)
         self._max_listeners = affordable.listeners
         answers, waiting = BackgroundAnswers(reactor.refresh), WaitingClients(affordable.handshakes)
         in_tasks = StreamHandshakes(answers, waiting, lambda: sessions.crowded(), self._log)
@@ -237,6 +244,7 @@ class Run:
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
             ids=None if self._part is None else self._part.ids(),
+            tell_live=None if share is None or self._edge.max_sessions is None else share.limits.tell_live,
         )
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)

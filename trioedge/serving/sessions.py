@@ -14,7 +14,7 @@ An exception of a stage or of the endpoint is logged and ends this one session w
 
 import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -114,6 +114,7 @@ class Sessions:
         answers: BackgroundAnswers, waiting: WaitingClients, *, max_sessions: int, graceful_refuse: bool,
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
         ids: Iterator[int] | None = None,
+        tell_live: Callable[[int], int] | None = None,
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -130,6 +131,8 @@ class Sessions:
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
             source_prefix: the part of an address that limits count as one source.
             ids: of the sessions; 1, 2 and so on if None.
+            tell_live: takes the live sessions of this worker, without those in their handshakes, and gives those of all
+                workers, which `max_sessions` bounds then; None where it bounds this process's own.
         """
         self._decide = chain.decide
         self._reactor = reactor
@@ -157,6 +160,9 @@ class Sessions:
             )  # fmt: skip
         self.live, self.recent = live, self._endings.recent
         self._register = log.starts.recording(live.add)
+        self._tell_live = tell_live
+        if tell_live is not None and not chain.handshakes:  # a client in its handshakes is not counted
+            self._register = self._telling(self._register)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
@@ -284,13 +290,27 @@ class Sessions:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
         if service is not None and (refusal := refusal_at_listener(session, service)) is not None:
             return refusal
-        if self.live.count - len(self._waiting) >= self._max and not talks:
+        if not talks and self._count() >= self._max:
             return self._overloaded()
         return refusal_by(self._decide, session, self._log)
 
     def crowded(self) -> Reject | None:
         """Give the refusal of a registered session that is through its handshakes, if too many others are live."""
-        return self._overloaded() if self.live.count - len(self._waiting) > self._max else None
+        return self._overloaded() if self._count() > self._max else None
+
+    def _count(self) -> int:
+        """Give the live sessions without those in their handshakes, of all workers if `max_sessions` is theirs."""
+        own = self.live.count - len(self._waiting)
+        return own if self._tell_live is None else self._tell_live(own)
+
+    def _telling(self, register: Callable[[Session], object]) -> Callable[[Session], object]:
+        """Register sessions, and tell the other workers of each."""
+
+        def register_and_tell(session: Session) -> None:
+            register(session)
+            self._count()
+
+        return register_and_tell
 
     def _overloaded(self) -> Reject:
         self._log.notice("shedding: too many sessions", live=self.live.count)
@@ -307,6 +327,8 @@ class Sessions:
                 f"a stage has called a method of the session that only the edge calls: {quote_fault(fault)}"
             )
             self._log.fault("stage failed", wrong, session=session.id, source=session.source)
+        if self._tell_live is not None:
+            self._count()
         self._endings.add(session, outcome)
         if self._emptied is not None and not self.live:
             self._emptied.set()
