@@ -76,15 +76,13 @@ class Services:
         device_judge: the live stage that judges devices; None where the chain has none.
         terms: the quotas and the expiries of the services.
         ports: the listeners that their policies name; set it before the first snapshot.
-        everywhere: counts live sessions by service over all workers; set it before the first snapshot. None in a
-            process alone.
     """
 
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
-                 "device_judge", "everywhere", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
+    __slots__ = ("_by_name", "_down", "_everywhere", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
+                 "device_judge", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
                  "watchers")  # fmt: skip
 
     def __init__(
@@ -108,7 +106,7 @@ class Services:
         self.device_judge: DeviceJudge | None = None
         self.terms = Terms() if terms is None else terms
         self.ports = Ports()
-        self.everywhere: EdgeLimits | None = None
+        self._everywhere: EdgeLimits | None = None
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []
@@ -200,6 +198,14 @@ class Services:
         self.terms.apply(self._by_name[name])
         return self._by_name[name]
 
+    def count_everywhere(self, limits: "EdgeLimits") -> None:
+        """Count the sessions of services over all workers; call it before the first snapshot.
+
+        Without a control plane no service has a limit, and nothing is counted.
+        """
+        if self.governed:
+            self._everywhere = limits
+
     def entered(self, service: Service) -> None:
         """Count one more live session of a service that is not removed; the registry calls this."""
         service.opened += 1
@@ -237,7 +243,7 @@ class Services:
 
         meters = Meter(self._up, wake), Meter(self._down, wake)
         service = Service(name, next(self._incarnations), settings, *meters, self.default_max_sessions)
-        service.everywhere = self.everywhere
+        service.everywhere = self._everywhere
         return service
 
     def _gone(self, service: Service) -> None:

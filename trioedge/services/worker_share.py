@@ -1,7 +1,7 @@
 """One of several workers, as the stages of its edge see it: which limits it shares, and its part of a number."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,13 @@ class WorkerShare:
     def part_of(self, count: int) -> int:
         """Give this worker's part of a number that the whole edge may have, rounded up."""
         return -(-count // self.workers)
+
+    def telling(self, max_sessions: int | None) -> Callable[[int], int] | None:
+        """Give the function that tells the other workers how many sessions this one has, and gives those of all.
+
+        None where the edge has no `max_sessions`: each worker admits as many as it can afford.
+        """
+        return None if max_sessions is None else self.limits.tell_live
 
     def _is_steered(self, per: str | None) -> bool:
         return per is not None and per.partition("/")[0] in self.steered

@@ -49,6 +49,7 @@ class Part:
         limits: the limits of this edge over all workers; see :class:`~trioedge.structures.shared.limits.EdgeLimits`.
         control: stands for the edge's control plane, which runs in the control process.
         sockets: the listening sockets that the parent keeps.
+        steered: whether each address has one worker, for all its connections.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Part:
     limits: Any = None
     control: ControlPlane | None = None
     sockets: ParentSockets | None = None
+    steered: bool = True
 
     def share(self, provided: Collection[str]) -> WorkerShare | None:
         """Give the limits that stages share with the other workers; None where there are none.
@@ -68,8 +70,8 @@ class Part:
         """
         if self.limits is None:
             return None
-        steered = frozenset() if "source" in provided else frozenset({"source", "peer"})
-        return WorkerShare(self.count, self.limits, steered)
+        steered = self.steered and "source" not in provided
+        return WorkerShare(self.count, self.limits, frozenset({"source", "peer"} if steered else ()))
 
     def ids(self) -> Iterator[int]:
         """Give ids of sessions that no other live process gives."""
