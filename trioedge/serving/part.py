@@ -2,13 +2,16 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
 from ..addresses.address import Address
 from ..services.control_plane import ControlPlane
 from .listening.bind import Bound
+
+HAND_OVER_SECONDS: Final = 1.0
+"""How often a worker hands the totals of busy services to the control process, at least."""
 
 
 class ParentSockets(Protocol):

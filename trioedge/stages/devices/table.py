@@ -54,11 +54,13 @@ from .answers import (
     AT_LIMIT,
     ENTERED,
     IN_PAUSE,
+    NOTHING_KNOWN,
     TABLE_FULL,
     TOO_MANY_SESSIONS,
     TOO_MANY_UNKNOWN,
     DeviceChange,
     DeviceEntry,
+    DeviceStanding,
 )
 from .expiry import expire
 from .grace import Grace
@@ -184,21 +186,39 @@ class DeviceTable:
         return answer(self._memory, known, now, accept, seconds, detail)
 
     def judge(
-        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = ""
-    ) -> DeviceChange:
+        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = "",
+        *, provisional: bool = False,
+    ) -> DeviceChange:  # fmt: skip
         """Store a verdict that was not asked for, in place of every earlier one; the arguments are those of `answer`.
 
-        The answer to a check that is in flight is dropped.
+        The answer to a check that is in flight is dropped. After a `provisional` verdict the device is unknown again.
         """
         known = self._memory.find_or_make(service, device)
         if not self._memory.remember(known):
             return DeviceChange(service, device)
-        return judge(self._memory, known, now, accept, seconds, detail)
+        return judge(self._memory, known, now, accept, seconds, detail, provisional=provisional)
 
     def online(self, service: Service) -> list[str]:
         """Return the devices of a service that have a live session, oldest first."""
         owner = self._services.get(service.incarnation)
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
+
+    def standing(self, service: Service, device: str, now: float, rules: DeviceRules) -> DeviceStanding:
+        """Return what is known of a device, at `now` seconds."""
+        known = self._memory.find(service, device)
+        if known is None:
+            return NOTHING_KNOWN
+        knowledge = known.knowledge(now, rules)
+        if knowledge is UNKNOWN or knowledge is IN_GRACE:
+            return NOTHING_KNOWN
+        refusal = known.refusal
+        seconds = known.fresh_until - now if knowledge is FRESH else 0.0
+        return DeviceStanding(refusal is None, seconds, "" if refusal is None else refusal.detail)
+
+    def refresh(self, service: Service, device: str, now: float, rules: DeviceRules) -> bool:
+        """Return whether the checker must be asked about a device whose verdict is stale, because it was asked for."""
+        known = self._memory.find(service, device)
+        return known is not None and known.knowledge(now, rules) is STALE and self._memory.begin_check(known, now)
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether a check that has not begun is still to be made; if not, it is over.
