@@ -13,7 +13,7 @@ from trioedge.serving.part import Part
 from trioedge.testing import Rehearsal
 from trioedge.testing.upstream import ScriptedUpstream, echo
 from trioedge.workers.hub import Hub
-from trioedge.workers.member import Member
+from trioedge.workers.member import HubMember
 
 SECRET = bytes(range(32))
 
@@ -35,7 +35,7 @@ class Worker:
         edge: the same edge.
     """
 
-    def __init__(self, member: Member, edge: te.Edge, number: int, columns: int) -> None:
+    def __init__(self, member: HubMember, edge: te.Edge, number: int, columns: int) -> None:
         self.member, self.edge = member, edge
         self.part = Part(number=number, count=2, column=number, columns=columns, control=member.control("edge"))
         self.upstream = ScriptedUpstream(echo)
@@ -128,7 +128,7 @@ class Workers:
         """Start one more worker; its `serving` is set once it serves."""
         number = len(self.workers)
         edge = self.compose(self.control)
-        member = Member(
+        member = HubMember(
             {"edge": edge}, "", SECRET, number=number, column=number if column is None else column,
             generation=generation, connect=self.connect,
         )  # fmt: skip

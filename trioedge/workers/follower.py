@@ -26,9 +26,9 @@ from ..services.changes import ends_step
 from ..services.service import Service
 from ..services.services import Services
 from ..services.snapshot import Change
-from .channel import AnswerError, Channel
-from .frames import ChannelError
-from .packed import pack_settings
+from .messages.channel import AnswerError, Channel
+from .messages.frames import ChannelError
+from .messages.packed import pack_settings
 
 if TYPE_CHECKING:
     from ..telemetry.log import EdgeLog
@@ -44,7 +44,7 @@ Row: TypeAlias = tuple[str, int, bool, tuple[bytes, ...] | None]
 """A service: its name, its incarnation, whether it was removed since it was told last, and its settings."""
 
 
-class Follower:
+class ServiceFollower:
     """The worker that follows the services of one edge, as the control process sees it.
 
     Attributes:
@@ -209,7 +209,7 @@ class FanOut:
     __slots__ = ("followers",)
 
     def __init__(self) -> None:
-        self.followers: list[Follower] = []
+        self.followers: list[ServiceFollower] = []
 
     def changed(self, service: Service, change: Change) -> None:
         """See :meth:`Watcher.changed`."""

@@ -1,6 +1,6 @@
 """The hub: the control process of several workers, as these see it.
 
-A worker may come and go, and come again: what it said stays while its process lives, and is forgotten once another
+A worker may come and go, and come again. Its totals are remembered while its process lives, and forgotten once another
 process has its column in the shared tables.
 
 | a worker is | event | action |
@@ -24,11 +24,12 @@ from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
 from .answers import Answers
-from .channel import Channel
-from .frames import ChannelError, Frames
-from .greeting import Hello, Welcome, welcome
+from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
+from .messages.channel import Channel
+from .messages.frames import ChannelError, Frames
+from .messages.greeting import Hello, Welcome, welcome
 
 if TYPE_CHECKING:
     from ..edge import Edge
@@ -143,7 +144,7 @@ class Hub:
     async def _serve(self, life: Life, frames: Frames) -> None:
         """Serve a worker until its connection ends; a fault costs the connection."""
         life.scope.cancel()  # an earlier connection, whose end has not been noticed
-        connection = Connection(self._edges, life, self._log)
+        connection = WorkerConnection(self._edges, life, self._log)
         life.scope, life.channel = trio.CancelScope(), connection.channel(frames)
         channel = life.channel
         try:
@@ -226,53 +227,3 @@ class Hub:
         """Ask every control plane to read its source again; see :meth:`Edge.reload`."""
         for edge in self._edges.values():
             edge.supervisor.reload()
-
-
-class Connection:
-    """One connection of a worker."""
-
-    def __init__(self, edges: Mapping[str, HubEdge], life: Life, log: EdgeLog) -> None:
-        """Serve nothing yet.
-
-        Args:
-            edges: by name; the worker may have others, which are left out.
-            life: the worker.
-            log: the log.
-        """
-        self._edges, self._life, self._log = edges, life, log
-        self._scopes: dict[str, trio.CancelScope] = {}
-        self._nursery: trio.Nursery | None = None
-
-    def channel(self, frames: Frames) -> Channel:
-        """Make the channel."""
-        return Channel(frames, self._told, self._answer, self._log)
-
-    async def run(self, channel: Channel) -> None:
-        """Carry messages until the channel ends."""
-        async with trio.open_nursery() as self._nursery:
-            await channel.run()
-            self._nursery.cancel_scope.cancel()
-
-    async def _told(self, topic: str, body: Any) -> None:
-        name, said = body
-        edge = self._edges.get(name)
-        if edge is None:
-            return
-        if topic in ("follow", "leave") and name in self._scopes:
-            self._scopes.pop(name).cancel()
-        if topic == "follow":
-            assert self._nursery is not None, "it runs"
-            await self._nursery.start(self._serve, edge, said)
-        elif topic != "leave":
-            edge.told(self._life, topic, said)
-
-    async def _answer(self, topic: str, body: Any) -> object:
-        await trio.lowlevel.checkpoint()
-        name, said = body
-        edge = self._edges.get(name)
-        return None if edge is None else edge.answer(self._life, topic, said)
-
-    async def _serve(self, edge: HubEdge, said: str | None, *, task_status: trio.TaskStatus[None]) -> None:
-        with trio.CancelScope() as scope:
-            self._scopes[edge.name] = scope
-            await edge.serve(self._life, said, task_status=task_status)

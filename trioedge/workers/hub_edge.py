@@ -21,11 +21,11 @@ from ..session.meter import Total
 from ..stages.devices.device_limit import DeviceLimit
 from ..telemetry.log import EdgeLog
 from ..upstreams.own_listeners import own_listener, reached
-from .follower import FanOut, Follower
-from .frames import ChannelError
+from .follower import FanOut, ServiceFollower
 from .hub_link import HubLink
 from .life import Life
-from .packed import SETTINGS_FORMAT, SendableKeys
+from .messages.frames import ChannelError
+from .messages.packed import SETTINGS_FORMAT, SendableKeys
 from .pooled_devices import PooledDevices
 from .sums import SummedReports, Sums
 
@@ -60,7 +60,7 @@ class HubEdge:
         self.name = name
         self.log = EdgeLog()
         self._edge = edge
-        self._followers: dict[Life, Follower] = {}
+        self._followers: dict[Life, ServiceFollower] = {}
         self._evictions: dict[Life, dict[Eviction, None]] = {}
         self._wakeups: dict[Life, AsyncBool] = {}
         self._reloaded_at = float("-inf")
@@ -135,7 +135,7 @@ class HubEdge:
         assert channel is not None, "it is connected"
         wakeup = self._wakeups[life] = AsyncBool(True)
         self._evictions.setdefault(life, {})
-        follower = Follower(self.name, life.number, self.supervisor.services, channel, self.log)
+        follower = ServiceFollower(self.name, life.number, self.supervisor.services, channel, self.log)
         self._followers[life] = follower
         if self.devices is not None:
             self.devices.connected(life, partial(self._wake, life))
@@ -152,7 +152,7 @@ class HubEdge:
             if follower in self._fan_out.followers:
                 self._fan_out.followers.remove(follower)
 
-    async def _feed(self, follower: Follower, follows: str | None) -> None:
+    async def _feed(self, follower: ServiceFollower, follows: str | None) -> None:
         if follows != SETTINGS_FORMAT:
             follower.refusal = "it is of another version: it only reports"
             return

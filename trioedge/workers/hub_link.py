@@ -1,4 +1,4 @@
-"""The link of a control plane in the control process: what it may call, for all workers together."""
+"""The link of a control plane in the control process, which acts on all workers together."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final

@@ -3,8 +3,8 @@
 import attrs
 import trio
 
-from .channel import Channel
-from .greeting import Hello
+from .messages.channel import Channel
+from .messages.greeting import Hello
 
 
 @attrs.define(eq=False)

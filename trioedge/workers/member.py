@@ -20,9 +20,9 @@ from ..services.control_plane import ControlPlane
 from ..stages.devices.device_limit import DeviceLimit
 from ..structures.backoff import Backoff
 from ..telemetry.log import EdgeLog
-from .channel import Channel
-from .frames import ChannelError, Frames
-from .greeting import Hello, Welcome, greet
+from .messages.channel import Channel
+from .messages.frames import ChannelError, Frames
+from .messages.greeting import Hello, Welcome, greet
 from .worker_control import Connected, WorkerControl
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Answer: TypeAlias = Callable[[str, str, Any], Awaitable[object]]
 Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
 
 
-class Member:
+class HubMember:
     """One worker, as a part of several that a control process joins.
 
     Attributes:

@@ -23,7 +23,7 @@ from ..services.changes import ends_step
 from ..services.control_plane import DeviceVerdict
 from ..services.linking.device_pool import DeviceShare
 from ..structures.dirty_set import DirtySet
-from .channel import Channel
+from .messages.channel import Channel
 from .pooled_devices import Judged, Told
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Final
 
 import trio
 
-from .channel import Channel
-from .frames import ChannelError
+from .messages.channel import Channel
+from .messages.frames import ChannelError
 
 USER_SECONDS: Final = 10.0
 """How long an answer is used; then the control process is asked again, and the old one used if it does not answer."""

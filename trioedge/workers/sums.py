@@ -53,7 +53,7 @@ class WorkerTotals:
     """What one worker has said.
 
     Attributes:
-        settled: what is to be told to the worker, by incarnation.
+        settled: acknowledged totals of which the worker is to be told, by incarnation.
     """
 
     __slots__ = ("_gone", "by_incarnation", "by_service", "settled")

@@ -21,12 +21,12 @@ from ..services.control_plane import ChecksDevices, DeviceVerdict, NamesUsers, R
 from ..services.linking.edge_link import EdgeLink
 from ..services.report import Report
 from ..stages.devices.device_limit import DeviceLimit
-from .channel import Channel
-from .frames import ChannelError
-from .greeting import Welcome
 from .member_devices import MemberDevices
 from .member_users import MemberUsers
-from .packed import SETTINGS_FORMAT
+from .messages.channel import Channel
+from .messages.frames import ChannelError
+from .messages.greeting import Welcome
+from .messages.packed import SETTINGS_FORMAT
 from .worker_services import WorkerServices
 from .worker_totals import SpokenTotals
 

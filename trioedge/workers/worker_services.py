@@ -24,7 +24,7 @@ from ..loop.slices import in_slices
 from ..services.applying.following import Given
 from ..services.changes import ends_step
 from .follower import Row
-from .packed import unpack_settings
+from .messages.packed import unpack_settings
 
 if TYPE_CHECKING:
     from ..services.linking.edge_link import EdgeLink

@@ -83,21 +83,3 @@ class DeviceChange:
     check: bool = False
     evict: tuple[Session, ...] = ()
     cause: Admission = ADMITTED
-
-
-@attrs.frozen(slots=True)
-class DeviceStanding:
-    """The verdict on a device, if there is one that is used.
-
-    Attributes:
-        accepts: whether it accepts the device; None without a verdict.
-        seconds: how long it is fresh; 0 if it is stale, infinity if it does not expire.
-        detail: the reason of a denial.
-    """
-
-    accepts: bool | None
-    seconds: float = 0.0
-    detail: str = ""
-
-
-NOTHING_KNOWN: Final = DeviceStanding(None)

@@ -26,9 +26,10 @@ from ...services.policy import Policy
 from ...services.service import Service
 from ...services.snapshot import Change
 from ...session.verdict import Reason
-from .answers import DeviceChange, DeviceStanding
+from .answers import DeviceChange
 from .checks import Check
 from .live_device_limit import LiveDeviceLimit
+from .standing import DeviceStanding, refresh, standing
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -65,11 +66,11 @@ class DevicePool(LiveDeviceLimit):
 
     def standing(self, service: Service, device: str) -> DeviceStanding:
         """Return the verdict on a device."""
-        return self._table.standing(service, device, self._reactor.refresh(), self._rules_of(service))
+        return standing(self._table.memory, service, device, self._reactor.refresh(), self._rules_of(service))
 
     def refresh(self, service: Service, device: str) -> bool:
         """Ask about a device whose verdict is stale; False if there is nothing to ask, because it is fresh or none."""
-        asks = self._table.refresh(service, device, self._reactor.refresh(), self._rules_of(service))
+        asks = refresh(self._table.memory, service, device, self._reactor.refresh(), self._rules_of(service))
         if asks:
             self._ask(service, device)
         return asks

@@ -54,13 +54,11 @@ from .answers import (
     AT_LIMIT,
     ENTERED,
     IN_PAUSE,
-    NOTHING_KNOWN,
     TABLE_FULL,
     TOO_MANY_SESSIONS,
     TOO_MANY_UNKNOWN,
     DeviceChange,
     DeviceEntry,
-    DeviceStanding,
 )
 from .expiry import expire
 from .grace import Grace
@@ -105,6 +103,11 @@ class DeviceTable:
         self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
+
+    @property
+    def memory(self) -> DeviceMemory:
+        """The devices, to read."""
+        return self._memory
 
     def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Admit a session at `now` seconds under the `rules` of its service, or refuse it.
@@ -202,23 +205,6 @@ class DeviceTable:
         """Return the devices of a service that have a live session, oldest first."""
         owner = self._services.get(service.incarnation)
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
-
-    def standing(self, service: Service, device: str, now: float, rules: DeviceRules) -> DeviceStanding:
-        """Return what is known of a device, at `now` seconds."""
-        known = self._memory.find(service, device)
-        if known is None:
-            return NOTHING_KNOWN
-        knowledge = known.knowledge(now, rules)
-        if knowledge is UNKNOWN or knowledge is IN_GRACE:
-            return NOTHING_KNOWN
-        refusal = known.refusal
-        seconds = known.fresh_until - now if knowledge is FRESH else 0.0
-        return DeviceStanding(refusal is None, seconds, "" if refusal is None else refusal.detail)
-
-    def refresh(self, service: Service, device: str, now: float, rules: DeviceRules) -> bool:
-        """Return whether the checker must be asked about a device whose verdict is stale, because it was asked for."""
-        known = self._memory.find(service, device)
-        return known is not None and known.knowledge(now, rules) is STALE and self._memory.begin_check(known, now)
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether a check that has not begun is still to be made; if not, it is over.

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
-from ..errors import ENDS, quote, quote_fault
-from ..services.credentials import Credentials
-from ..services.policy import DEFAULTS, FIELDS, Policy, Settings, key_of, stage_fields
-from ..services.stage_keys import StageKeys
+from ...errors import ENDS, quote, quote_fault
+from ...services.credentials import Credentials
+from ...services.policy import DEFAULTS, FIELDS, Policy, Settings, key_of, stage_fields
+from ...services.stage_keys import StageKeys
 
 ENTRIES_PER_PIECE: Final = 1_024
 """Source entries of one piece; the lists of a service may have a million."""

@@ -17,8 +17,8 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from ..errors import quote_fault
-from ..telemetry.log import EdgeLog, parted
+from ...errors import quote_fault
+from ...telemetry.log import EdgeLog, parted
 from .frames import ChannelError, Frames, pack
 
 MAX_QUEUED: Final = 32
@@ -92,7 +92,7 @@ class Channel:
         """Ask a question and return the answer.
 
         Args:
-            topic: what it is about.
+            topic: its subject.
             body: any value that can be pickled.
             seconds: the time limit; infinity for none.
 

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar, cast
 import attrs
 import trio
 
-from ..errors import quote
+from ...errors import quote
 from .frames import ChannelError, Frames, pack
 
 T = TypeVar("T")

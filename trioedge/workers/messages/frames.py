@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from ..errors import EdgeError, quote_fault
+from ...errors import EdgeError, quote_fault
 
 MAX_FRAME_BYTES: Final = 1 << 20
 """Bytes of a pickle; a peer that announces more is broken. Senders cut long lists into slices far below it."""
