@@ -171,7 +171,9 @@ async def test_churn_leaves_no_ghost(handover: Any, seed: int, autojump_clock: t
     clients: list[Client] = []
     async with open_workers(compose(te.DeviceLimit()), control, count=3) as world:
         for _ in range(150):
-            match chance.choices(["connect", "close", "wait", "cut", "remove", "judge", "evict"], [8, 5, 5, 1, 1, 1, 1])[0]:
+            match chance.choices(
+                ["connect", "close", "wait", "cut", "remove", "judge", "evict"], [8, 5, 5, 1, 1, 1, 1]
+            )[0]:
                 case "connect":
                     worker = chance.choice(world.workers)
                     clients.append(await worker.world.connect(f"192.0.2.{chance.randrange(8)}"))
@@ -186,7 +188,9 @@ async def test_churn_leaves_no_ghost(handover: Any, seed: int, autojump_clock: t
                     await trio.sleep(chance.choice([0, 0.001, 0.1]))
                     await control.put("default", policy)
                 case "judge":
-                    control.judge("default", f"192.0.2.{chance.randrange(8)}", te.DeviceVerdict(chance.random() < 0.5, 3))
+                    control.judge(
+                        "default", f"192.0.2.{chance.randrange(8)}", te.DeviceVerdict(chance.random() < 0.5, 3)
+                    )
                 case "evict":
                     assert control.link is not None
                     control.link.evict(service="default", device=f"192.0.2.{chance.randrange(8)}")

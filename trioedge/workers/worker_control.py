@@ -76,6 +76,8 @@ class WorkerControl:
         self._link: EdgeLink | None = None
         self._services: WorkerServices | None = None
         self._reloads = AsyncBool()
+        # The connection over which totals may be told: they are counted from what the control plane has.
+        self._counting: AsyncValue[Channel | None] = AsyncValue(None)
         real = edge.control
         self._governed = real is not None
         limit = next((each for each in edge.outline.parts if isinstance(each, DeviceLimit)), None)
@@ -121,6 +123,7 @@ class WorkerControl:
                 nursery.start_soon(self._tell_reloads, connected.channel)
                 await self._connection.wait_value(partial(is_not, connected))
                 nursery.cancel_scope.cancel()
+            self._counting.value = None
             services.end()
             if self._connection.value is None:
                 link.failed("the connection to the control process is lost")
@@ -130,7 +133,9 @@ class WorkerControl:
         channel = connected.channel
         try:
             await channel.tell("follow", (self._name, SETTINGS_FORMAT if self._governed else None))
-            await in_slices(self._totals.connected(connected.welcome.run, link))
+            self._totals.begin(connected.welcome.run)
+            self._counting.value = channel
+            await in_slices(self._totals.mark(link))
             if self._devices is not None:
                 await self._devices.tell(channel)
         except ChannelError:
@@ -176,14 +181,14 @@ class WorkerControl:
         Raises:
             ChannelError: it does not answer.
         """
-        connected = await self._connection.wait_value(lambda now: now is not None)
+        channel = await self._counting.wait_value(lambda now: now is not None)
         link = self._link
-        assert connected is not None, "it has waited for one"
+        assert channel is not None, "it has waited for one"
         assert link is not None, "its edge runs"
         rows = [*self._totals.rows(report.services, link.services)]
         for start in range(0, len(rows), SERVICES_PER_MESSAGE):
             part = rows[start : start + SERVICES_PER_MESSAGE]
-            await connected.channel.ask("report", (self._name, part), REPORT_SECONDS)
+            await channel.ask("report", (self._name, part), REPORT_SECONDS)
 
     async def _find_user(self, user: str) -> None:
         connected = self._connection.value

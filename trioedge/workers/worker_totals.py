@@ -29,7 +29,7 @@ _NOTHING: Final = (0, 0, 0)
 class SpokenTotals:
     """The totals of one edge in a worker."""
 
-    __slots__ = ("_base", "_names_sources", "_run", "_settled")
+    __slots__ = ("_another", "_base", "_names_sources", "_run", "_settled")
 
     def __init__(self, *, names_sources: bool) -> None:
         """Say nothing yet.
@@ -38,15 +38,19 @@ class SpokenTotals:
             names_sources: whether the control plane may ask for the sources of a service.
         """
         self._names_sources = names_sources
-        self._run = ""
+        self._run, self._another = "", True
         self._base: dict[int, tuple[int, int, int]] = {}
         self._settled: dict[int, tuple[int, int, int]] = {}
 
-    def connected(self, run: str, link: "EdgeLink") -> Generator[None, None, None]:
-        """Have what this run of a control process must know reported soon, in short steps."""
-        another, self._run = run != self._run, run
-        if another:
+    def begin(self, run: str) -> None:
+        """Count for a run of a control process from now on; its name is unlike that of any other run."""
+        self._another, self._run = run != self._run, run
+        if self._another:
             self._base = self._settled.copy()
+
+    def mark(self, link: "EdgeLink") -> Generator[None, None, None]:
+        """Have all reported soon that the control process may not know, in short steps."""
+        another = self._another
         for number, service in enumerate(link.services.all()):
             if service.live or (another and self._unsettled(service)):
                 link.report_soon(service)
