@@ -1,121 +1,168 @@
-"""Programs with several workers, as real processes."""
+"""A control process and its workers in one process: a hub, members, and rehearsed edges of each."""
 
-import json
-import os
-import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any
 
 import trio
 
-from tests.support.command_line import Running, running
-
-WHO = """\
-import os
 import trioedge as te
+from trioedge.edge import rehearse
+from trioedge.serving.part import Part
+from trioedge.testing import Rehearsal
+from trioedge.testing.upstream import ScriptedUpstream, echo
+from trioedge.workers.hub import Hub
+from trioedge.workers.member import HubMember
 
-async def who(session):
-    \"\"\"Say which process has the session, and echo from then on.\"\"\"
-    await session.stream.send_all(f"{os.getpid()}\\n".encode())
-    async for data in session.stream:
-        await session.stream.send_all(data)
-    return te.Completed(te.Reason.FINISHED)
+SECRET = bytes(range(32))
 
-edge = te.Edge("tcp://127.0.0.1:0", [], who, drain_seconds=60)
-"""
-"""An edge whose every session begins with the id of its worker's process."""
-
-
-def write(text: str, path: str = "x.py") -> None:
-    """Write a file in the present folder."""
-    Path(path).write_text(text)
+Compose = Callable[[te.ControlPlane | None], te.Edge]
+"""Makes the description of an edge; each worker has one of its own, as after a fork."""
 
 
-def lives(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that no parent has asked about does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+async def no_answer(edge: str, operation: str, params: Any) -> object:
+    """Answer nothing."""
+    raise KeyError(operation)
 
 
-class Client:
-    """A connection to an edge."""
+class Worker:
+    """A worker: a member and its edge.
 
-    def __init__(self, stream: trio.SocketStream, pid: int) -> None:
-        self.stream, self.pid = stream, pid
+    Attributes:
+        member: its connection.
+        world: its rehearsed edge, once that serves.
+        edge: the same edge.
+    """
 
-    async def lives(self) -> bool:
-        """Whether the session still echoes."""
-        try:
-            await self.stream.send_all(b"ping")
-            return bool(await self.stream.receive_some(4) == b"ping")
-        except trio.BrokenResourceError:
-            return False
+    def __init__(self, member: HubMember, edge: te.Edge, number: int, columns: int) -> None:
+        self.member, self.edge = member, edge
+        self.part = Part(number=number, count=2, column=number, columns=columns, control=member.control("edge"))
+        self.upstream = ScriptedUpstream(echo)
+        self.world = Rehearsal(edge, self.upstream)
+        self.scope = trio.CancelScope()
+        self.serving = trio.Event()
+        self.ended = trio.Event()
+
+    async def run(self, answer: Callable[[str, str, Any], Awaitable[object]]) -> None:
+        """Serve until its scope is cancelled."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.member.run, answer)
+                await nursery.start(self.upstream.run)
+
+                async def serve(*, task_status: trio.TaskStatus[te.Edge]) -> None:
+                    await rehearse(self.edge, self.upstream, part=self.part, task_status=task_status)
+
+                await nursery.start(serve)
+                self.serving.set()
+        self.ended.set()
 
 
-class Family:
-    """A parent that serves, and its children."""
+class Workers:
+    """Several workers and their control process, which may be replaced.
 
-    def __init__(self, command: Running, port: int = 0) -> None:
-        self.command, self.port = command, port
-        self.clients: list[Client] = []
+    Attributes:
+        control: the real control plane.
+        hub: the present control process.
+        workers: by number.
+    """
 
-    def children(self) -> list[int]:
-        """The processes of the parent that live, the oldest first."""
-        pid = self.command.pid
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    def __init__(self, compose: Compose, control: te.ControlPlane | None, nursery: trio.Nursery, count: int) -> None:
+        self.compose, self.control, self.count = compose, control, count
+        self._nursery = nursery
+        self._sockets: list[socket.socket] = []
+        self.hub: Hub | None = None
+        self.hub_scope = trio.CancelScope()
+        self._connections: list[trio.CancelScope] = []
+        self.workers: list[Worker] = []
 
-    async def until(self, count: int) -> list[int]:
-        """Wait until the parent has so many children."""
-        while len(found := self.children()) != count:
-            await trio.sleep(0.02)
-        return found
+    async def start_hub(self) -> Hub:
+        """Start a control process, in the place of one that was killed."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind("")  # a name of its own in the abstract namespace
+        sock.listen()
+        self._sockets.append(sock)
+        hub = self.hub = Hub({"edge": self.compose(self.control)}, sock, SECRET, workers=self.count)
+        self.hub_scope = trio.CancelScope()
 
-    async def connect(self, source: str = "127.0.0.1") -> Client:
-        """Connect from an address, and learn which process has the session."""
-        sock = trio.socket.socket()
-        await sock.bind((source, 0))
-        await sock.connect(("127.0.0.1", self.port))
-        stream = trio.SocketStream(sock)
-        line = b""
-        while not line.endswith(b"\n"):
-            chunk = await stream.receive_some(1)
-            if not chunk:
-                await stream.aclose()
-                raise AssertionError("the session has ended")
-            line += chunk
-        self.clients.append(Client(stream, int(line)))
-        return self.clients[-1]
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            with self.hub_scope:
+                await hub.run(task_status=task_status)
 
-    async def clients_of_both(self) -> tuple[Client, Client]:
-        """Give clients of two workers."""
-        clients: dict[int, Client] = {}
-        for number in range(1, 200):
-            client = await self.connect(f"127.0.0.{number}")
-            if clients.setdefault(client.pid, client) is not client:
-                await client.stream.aclose()
-            if len(clients) == 2:
-                break
-        first, second = clients.values()
-        return first, second
+        await self._nursery.start(run)
+        return hub
 
-    def kill(self, pid: int, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to a child."""
-        assert pid in self.children()
-        os.kill(pid, number)
+    def kill_hub(self) -> None:
+        """End the control process at once, as kill -9 does."""
+        self.hub = None
+        self.hub_scope.cancel()
+        self.cut_connections()
+
+    def cut_connections(self) -> None:
+        """End every connection."""
+        for each in self._connections:
+            each.cancel()
+        self._connections.clear()
+
+    async def connect(self) -> trio.abc.Stream:
+        """Connect a member with the present hub."""
+        await trio.lowlevel.checkpoint()
+        hub = self.hub
+        if hub is None:
+            raise OSError("there is no control process")
+        ours, theirs = trio.testing.memory_stream_pair()
+        scope = trio.CancelScope()
+        self._connections.append(scope)
+
+        async def serve() -> None:
+            with scope:
+                await hub.serve(theirs)
+
+        self._nursery.start_soon(serve)
+        return ours
+
+    def add_worker(
+        self, *, column: int | None = None, generation: int = 0, answer: Callable[..., Awaitable[object]] = no_answer
+    ) -> Worker:
+        """Start one more worker; its `serving` is set once it serves."""
+        number = len(self.workers)
+        edge = self.compose(self.control)
+        member = HubMember(
+            {"edge": edge}, "", SECRET, number=number, column=number if column is None else column,
+            generation=generation, connect=self.connect,
+        )  # fmt: skip
+        worker = Worker(member, edge, number, 8)
+        self.workers.append(worker)
+        self._nursery.start_soon(worker.run, answer)
+        return worker
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for each in self._sockets:
+            each.close()
 
 
 @asynccontextmanager
-async def family(program: str, *options: str, workers: int = 2) -> AsyncIterator[Family]:
-    """Run a program with several workers, in the present folder, until the block ends; wait until all listen."""
-    write(program)
-    async with running("run", "x.py", "--workers", str(workers), "--log-format", "json", *options) as command:
-        event = json.loads(await command.says('"listening"', times=workers))
-        found = Family(command, int(event["addresses"][0].rpartition(":")[2]))
+async def open_workers(
+    compose: Compose, control: te.ControlPlane | None = None, *, count: int = 2,
+    answer: Callable[..., Awaitable[object]] = no_answer,
+) -> AsyncIterator[Workers]:  # fmt: skip
+    """Serve an edge with several workers for the length of the block; all of them serve when it begins."""
+    async with trio.open_nursery() as nursery:
+        world = Workers(compose, control, nursery, count)
         try:
-            yield found
+            await world.start_hub()
+            for _ in range(count):
+                world.add_worker(answer=answer)
+            for worker in world.workers:
+                await worker.serving.wait()  # without a time limit: a thread reads the hosts file, and the clock jumps
+            yield world
+            nursery.cancel_scope.cancel()
         finally:
-            for client in found.clients:
-                client.stream.socket.close()
+            world.close()
+
+
+def settings_of(edge: te.Edge) -> Mapping[str, Any]:
+    """Give the settings of the services of an edge, by name."""
+    return {name: service.settings for name, service in edge.services.items()}

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -10,6 +10,9 @@ from ..addresses.address import Address
 from ..services.control_plane import ControlPlane
 from ..services.worker_share import WorkerShare
 from .listening.bind import Bound
+
+HAND_OVER_SECONDS: Final = 1.0
+"""How often a worker hands the totals of busy services to the control process, at least."""
 
 
 class ParentSockets(Protocol):

@@ -44,7 +44,7 @@ from .affordable import affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
 from .listening.listening import AnyListeners, Listening
-from .part import Part
+from .part import HAND_OVER_SECONDS, Part
 from .sessions import Sessions
 from .stage_calls import StageCalls
 from .stream_handshakes import StreamHandshakes
@@ -89,17 +89,20 @@ class Run:
         self._log.stages = description.outline.names
         self._access_log = access_log
         self._access: LiveAccessLog | None = None  # while it serves
+        self._control = description.control if part is None or part.control is None else part.control
+        seconds = description.report_seconds
         self.supervisor = ControlSupervisor(
-            description.control,
+            self._control,
             self._log,
             self._totals,
             name=description.known_name,
             enforced=description.outline.enforced | enforced_by_edge(counts_bytes=description.outline.facts[-1].relays),
-            report_seconds=description.report_seconds,
+            report_seconds=seconds if part is None else min(seconds, HAND_OVER_SECONDS),
             snapshots=snapshots,
             stage_keys=description.stage_keys,
             outbounds=description.outbound_facts,
             wall_clock=wall_clock,
+            governed=description.control is not None,
         )
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
@@ -201,7 +204,7 @@ class Run:
         )  # fmt: skip
         context = EdgeContext(
             log=self._log,
-            control=self._edge.control,
+            control=self._control,
             outbound=outbound,
             outbounds=self._edge.outbounds,
             relays=outline.facts[-1].relays,

@@ -9,7 +9,7 @@ import trio
 
 import trioedge as te
 from tests.support.command_line import running
-from tests.support.workers import WHO, Client, Family, family, lives, write
+from tests.support.families import WHO, Client, Family, family, lives, write
 
 pytestmark = pytest.mark.usefixtures("in_a_folder")
 
