@@ -46,9 +46,9 @@ def test_one_look_says_whether_the_edge_is_well(fake: FakeEdge, command: Command
         "backlog        7 clients dropped since the machine began",
         "devices        900 of 1,000 (90%)",
         "",
-        "worker  pid  state  generation  live  accepted  stalled",
-        "     0  811  ready           1   600    10,000     0 ms",
-        "     1  812  ready           1   604    10,340        -",
+        "worker  pid  state  generation  live  accepted  silent",
+        "     0  811  ready           1   600    10,000    0 ms",
+        "     1  812  ready           1   604    10,340       -",
     ]
 
 

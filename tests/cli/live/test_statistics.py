@@ -20,13 +20,13 @@ def test_counts_history_and_workers_are_shown(fake: FakeEdge, command: Command) 
         "ended     18,000: finished 18,000",
     ]
     assert lines[7].startswith("live, the last 4 m 55 s  ▆")
-    assert [line.partition("  ")[2].strip() for line in lines[8:11]] == [
-        "1,290, 2 m 30 s ago", "1,000, 2 m 25 s ago", "1,290",
+    assert [line.partition("  ")[2].strip() for line in lines[8:10]] == [
+        "1,290, 2 m 30 s ago", "1,000, 2 m 25 s ago",
     ]  # fmt: skip
-    assert lines[12:] == [
-        "worker  pid  state  generation  live  accepted  stalled",
-        "     0  811  ready           1   600    10,000     0 ms",
-        "     1  812  ready           1   604    10,340        -",
+    assert lines[11:] == [
+        "worker  pid  state  generation  live  accepted  silent",
+        "     0  811  ready           1   600    10,000    0 ms",
+        "     1  812  ready           1   604    10,340       -",
     ]
 
 
@@ -38,7 +38,7 @@ def test_one_worker_and_one_point_need_no_table(fake: FakeEdge, command: Command
 
 def test_a_worker_that_does_not_answer_is_named(fake: FakeEdge, command: Command) -> None:
     fake.answers["GET", "/v1/statistics"] = (200, {**STATISTICS, "missing": [1, 3]})
-    assert command("statistics")[1].splitlines()[-1] == "silent  2 workers: 1, 3"
+    assert command("statistics")[1].splitlines()[-1] == "no answer  2 workers: 1, 3"
 
 
 @pytest.mark.parametrize(

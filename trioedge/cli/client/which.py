@@ -20,7 +20,7 @@ from .errors import UnreachableError
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as shells have it."""
 
-USUAL: Final = ("/run/trioedge/*.sock", "/run/trioedge/*/*.sock", "/run/edge.sock")
+USUAL: Final = ("/run/trioedge/*.sock", "/run/trioedge/*/*.sock", "/run/edge/*.sock", "/run/edge.sock")
 """Where the units and the examples of the guide put admin sockets."""
 
 FILE: Final = "edge.toml"

@@ -17,7 +17,7 @@ WORKERS: Final = (
     Column("generation", right=True, spare=1),
     Column("live", right=True),
     Column("accepted", right=True),
-    Column("stalled", right=True),
+    Column("silent", right=True),
 )
 
 LINE: Final = 60
@@ -69,7 +69,6 @@ def _print_history(points: list[dict[str, Any]]) -> None:
             (f"live, the last {span(points[-1]['at'] - points[0]['at'])}", Cell(sparkline(live, LINE), "cyan")),
             ("highest", f"{max(live):,}, {_ago(points, live.index(max(live)))}"),
             ("lowest", f"{live[lowest]:,}, {_ago(points, lowest)}"),
-            ("now", f"{live[-1]:,}"),
         ]
     )
 
@@ -86,7 +85,7 @@ def print_workers(counts: Mapping[str, Any]) -> None:
         print_table(WORKERS, [_row(each) for each in counts["workers"]])
     if missing := counts["missing"]:
         numbers = ", ".join(map(str, missing))
-        print_facts([("silent", Cell(f"{count(len(missing), 'worker')}: {numbers}", "red"))])
+        print_facts([("no answer", Cell(f"{count(len(missing), 'worker')}: {numbers}", "red"))])
 
 
 def _row(worker: Mapping[str, Any]) -> tuple[str | int | Cell | None, ...]:
