@@ -1,15 +1,18 @@
 """Every command of a serving edge, against an edge that serves: what the API gives is what the commands read."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import trio
 
 import trioedge as te
-from tests.support.command_line import finished
+from tests.support.logging_state import logging_restored
+from trioedge.cli import main
+from trioedge.process import logs
 
 SERVICES = """\
 [services.shop]
@@ -43,16 +46,40 @@ async def serving(folder: Path, admin: "str | te.Admin") -> AsyncIterator[te.Edg
         clients = [await connected(edge, source) for source in ("127.0.0.1", "127.0.0.1", "127.0.0.9")]
         while len(edge.sessions) < 2 or not edge.statistics().refused:
             await trio.sleep(0.01)
-        yield edge
-        for each in (*clients, *upstream):
-            await each.aclose()
-        nursery.cancel_scope.cancel()
+        try:
+            yield edge
+        finally:
+            for each in (*clients, *upstream):
+                await each.aclose()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def _no_log() -> Iterator[None]:
+    with logging_restored():
+        logs.configure(level="error")
+        yield
+
+
+Run: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def finished(capsys: pytest.CaptureFixture[str], _no_log: None) -> Run:
+    """Run a command in a thread, because it has a loop of its own; give its exit code, stdout and stderr."""
+
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        code = await trio.to_thread.run_sync(main, arguments)
+        return code, *capsys.readouterr()
+
+    return run
 
 
 async def connected(edge: te.Edge, source: str) -> trio.SocketStream:
     sock = trio.socket.socket()
     await sock.bind((source, 0))
-    await sock.connect(("127.0.0.1", int(edge.addresses[0].rpartition(":")[2])))
+    with suppress(ConnectionResetError):  # of the client that is refused
+        await sock.connect(("127.0.0.1", int(edge.addresses[0].rpartition(":")[2])))
     return trio.SocketStream(sock)
 
 
@@ -70,14 +97,14 @@ COMMANDS = [
     (["explain", "1"], "SessionGate"),
     (["explain", "--source", "127.0.0.9"], "SourceMatch"),
     (["stages"], "DeviceLimit"),
-    (["log-level"], "info"),
+    (["log-level"], "error"),
     (["drain", "--show"], "serving: 2 sessions live (shop 2)"),
     (["plan", "services.toml"], "changes nothing"),
     (["evict", "--session", "1"], "cut session 1"),
 ]
 
 
-async def test_every_command_reads_what_an_edge_answers(tmp_path: Path) -> None:
+async def test_every_command_reads_what_an_edge_answers(tmp_path: Path, finished: Run) -> None:
     where = ["--edge", f"unix://{tmp_path}/edge.sock"]
     async with serving(tmp_path, where[1]):
         for arguments, found in COMMANDS:
@@ -94,7 +121,7 @@ async def test_every_command_reads_what_an_edge_answers(tmp_path: Path) -> None:
         assert (code, out) == (0, "cut 1 session of service shop\n")
 
 
-async def test_an_edge_on_a_network_wants_its_token(tmp_path: Path) -> None:
+async def test_an_edge_on_a_network_wants_its_token(tmp_path: Path, finished: Run) -> None:
     (tmp_path / "token").write_text("right\n")
     (tmp_path / "wrong").write_text("wrong\n")
     with trio.socket.socket() as free:
@@ -109,10 +136,9 @@ async def test_an_edge_on_a_network_wants_its_token(tmp_path: Path) -> None:
         assert error == f"trioedge: {address} wants its token: give it with --token-file FILE or TRIOEDGE_TOKEN\n"
 
 
-async def test_a_drain_is_watched_to_its_end(tmp_path: Path) -> None:
+async def test_a_drain_is_watched_to_its_end(tmp_path: Path, finished: Run) -> None:
     where = ["--edge", f"unix://{tmp_path}/edge.sock"]
-    (tmp_path / "services.toml").write_text(SERVICES)
-    edge = te.Edge("tcp://127.0.0.1:0", [te.Pacing()], te.Forward("tcp://127.0.0.1:1"), admin=where[1])
+    edge = te.Edge("tcp://127.0.0.1:0", [], te.Forward("tcp://127.0.0.1:1"), admin=where[1])
     async with trio.open_nursery() as nursery:
         await nursery.start(edge.serve)
         code, out, _ = await finished("drain", "--wait", "--seconds", "5", *where)
@@ -121,5 +147,5 @@ async def test_a_drain_is_watched_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["state", "top"])
-async def test_an_edge_that_has_ended_is_code_3(command: str, tmp_path: Path) -> None:
+async def test_an_edge_that_has_ended_is_code_3(command: str, tmp_path: Path, finished: Run) -> None:
     assert (await finished(command, "--edge", f"unix://{tmp_path}/edge.sock"))[0] == 3

@@ -38,6 +38,19 @@ def test_a_target_gives_its_admin_address() -> None:
         address(edge="mine.py:bare")
 
 
+def test_a_target_gives_the_token_of_its_network_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("of the target\n")
+    admin = 'te.Admin("tcp://127.0.0.1:{}", token=te.Secret(file="token"))'
+    for name, port in (("mine", 9100), ("free", 0)):
+        Path(f"{name}.py").write_text(EDGE.replace('"unix:///run/mine.sock"', admin.format(port)))
+    client = Asked(edge="mine.py").client()
+    assert (str(client.address), client.token) == ("tcp://127.0.0.1:9100", "of the target")
+    with pytest.raises(te.ConfigurationError, match="has a port that the system chooses: say --edge with it"):
+        address(edge="free.py")
+    monkeypatch.setenv("TRIOEDGE_TOKEN", "of the environment")
+    assert Asked(edge="mine.py").client().token == "of the environment"
+
+
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
