@@ -23,6 +23,8 @@ PROGRAMS = {
     "redis-cli": "redis-tools",
     "redis-server": "redis-server",
     "ssh": "openssh-client",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
     "tinyproxy": "tinyproxy-bin",
 }
 """Program to the Debian package that has it."""

@@ -13,9 +13,11 @@ import trio
 
 from ..edge import Edge
 from ..errors import ConfigurationError, EdgeError, ListenError, quote
+from ..serving.listening.inherited import without_listener
 from ..serving.loading import refuse_while_loading
 from ..telemetry.line_writer import flush_all
 from ..telemetry.tracebacks import detached
+from .beat import Beat
 
 COLLECT: Final = (20_000, 10, 1_000)
 """The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
@@ -88,6 +90,7 @@ def run_edges(
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _configure_logs()
+    _warn_of_unused(edges.values())
     try:
         return trio.run(serve_until_signal, edges, reload, beside)
     except BaseExceptionGroup as group:  # a fault of configuration is one exception, without the groups of nurseries
@@ -114,6 +117,14 @@ def _configure_logs() -> None:
         configure_structlog()
 
 
+def _warn_of_unused(edges: Iterable[Edge]) -> None:
+    """Log the sockets that systemd passed and that no edge listens on, because their clients would wait for ever."""
+    if names := without_listener(address for edge in edges for address in edge.listen):
+        from structlog import get_logger
+
+        get_logger("trioedge").warning("systemd passed sockets, and no edge listens on them", names=names)
+
+
 def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
@@ -129,8 +140,8 @@ class _Settled:
     delay every session.
     """
 
-    def __init__(self, edges: Iterable[str]) -> None:
-        self._starting = set(edges)
+    def __init__(self, edges: Iterable[str], then: Callable[[], object]) -> None:
+        self._starting, self._then = set(edges), then
 
     def settle(self, edge: str) -> None:
         """Note that an edge is ready or has failed; again for the same one does nothing."""
@@ -140,6 +151,7 @@ class _Settled:
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*COLLECT)
+                self._then()
 
 
 class _Starting:
@@ -162,14 +174,21 @@ async def serve_until_signal(
 
     cut = 0
     failures: list[Exception] = []
-    settled = _Settled(edges)
+
+    def all_settled() -> None:
+        if len(failures) < len(edges):
+            beat.ready()
 
     def drain() -> None:
         for edge in edges.values():
             edge.drain()
+        beat.drain()
 
     def live() -> int:
         return sum(len(edge.sessions) for edge in edges.values())
+
+    settled = _Settled(edges, all_settled)
+    beat = Beat(live, max(edge.drain_seconds for edge in edges.values()))
 
     async def serve(name: str, edge: Edge) -> None:
         nonlocal cut
@@ -190,8 +209,9 @@ async def serve_until_signal(
             cut += live()
             scope.cancel()
 
-        with handled(StopSignals(drain, cut_all, live, ExitCode.KILLED), reload):
+        with handled(StopSignals(drain, cut_all, live, ExitCode.KILLED), lambda: beat.reload(reload)):
             async with trio.open_nursery() as around:
+                around.start_soon(beat.run)
                 if beside is not None:
                     around.start_soon(beside)
                 async with trio.open_nursery() as nursery:
