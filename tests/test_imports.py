@@ -15,7 +15,8 @@ HEAVY = {
 """Each takes from 5 to 60 ms, and Trio itself 100."""
 
 COMMANDS_OF_OTHERS = {
-    "trioedge.cli.completion", "trioedge.cli.demo", "trioedge.cli.diff", "trioedge.cli.manual", "trioedge.cli.doctor", "trioedge.cli.run", "trioedge.process.logs",
+    "trioedge.cli.completion", "trioedge.cli.demo", "trioedge.cli.diff", "trioedge.cli.doctor", "trioedge.cli.manual",
+    "trioedge.cli.run", "trioedge.process.logs",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "check": "check:check",
     "diff": "diff:diff_command",
     "demo": "demo.command:demo",
-    "doctor": "doctor:doctor",
+    "doctor": "doctor.command:doctor",
     "hash": "hash:hash_command",
     "plugins": "plugins:plugins",
     "new": "new.command:app",
