@@ -109,7 +109,7 @@ async def test_a_loop_that_a_stage_blocks_feeds_no_watchdog(tmp_path: Path) -> N
             await told.hears("WATCHDOG=1")
             async with await connect(listener.getsockname()[1]):
                 assert await trio.Path(blocked).read_text() == "now"
-                told.forget()
+                told.rest()  # what was said before the loop was blocked
                 with trio.move_on_after(0.2) as silence:
                     await told.hears("WATCHDOG=1")
                 assert silence.cancelled_caught
@@ -139,6 +139,25 @@ async def test_edges_of_one_process_listen_each_on_the_sockets_of_its_name(tmp_p
             assert await process.wait() == te.ExitCode.DRAINED
         for _, sock in sockets:
             sock.close()
+
+
+@pytest.mark.parametrize(("other", "ready"), [("systemd:gone", False), ("systemd:redis", True)])
+async def test_a_process_is_ready_if_one_of_its_edges_serves_and_not_if_none_does(
+    other: str, ready: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "edge.toml"
+    endpoint = 'endpoint = { use = "forward", to = "tcp://127.0.0.1:1" }'
+    listens = {"a": "systemd:none", "b": other}
+    path.write_text("".join(f'[edge.{name}]\nlisten = "{at}"\n{endpoint}\n' for name, at in listens.items()))
+    with trio.fail_after(30), manager(tmp_path) as told, socket.create_server(("127.0.0.1", 0)) as listener:
+        process = await start(["run", str(path)], [("redis", listener)], {"NOTIFY_SOCKET": told.path})
+        if ready:
+            await told.hears("READY=1")
+            process.terminate()
+            assert await process.wait() == te.ExitCode.FAULT  # because one has failed
+        else:
+            assert await process.wait() == te.ExitCode.LISTEN
+            assert not any("READY=1" in said for said in told.rest())
 
 
 async def test_a_socket_without_an_edge_is_a_warning_and_a_missing_one_ends_the_process(

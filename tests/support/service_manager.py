@@ -21,11 +21,13 @@ class Manager:
             if any(each.startswith(line) for each in text.splitlines()):
                 return dict(each.split("=", 1) for each in text.splitlines())
 
-    def forget(self) -> None:
-        """Drop what was said so far."""
+    def rest(self) -> list[str]:
+        """Give what was said so far and not heard, without waiting."""
+        found = []
         with suppress(BlockingIOError):
             while True:
-                self._stdlib.recv(4096)
+                found.append(self._stdlib.recv(4096).decode())
+        return found
 
 
 @contextmanager
