@@ -80,9 +80,9 @@ class Edge(EdgeFace):
         """Compile an edge; nothing is opened before it serves.
 
         Args:
-            listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, or several. Port 0
-                lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty
-                with `open_ports`.
+            listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, ``systemd:NAME`` for the
+                sockets that systemd passes by that name, or several. Port 0 lets the system choose; see
+                :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty with `open_ports`.
             stages: decisions, handshakes and middlewares in order of execution.
             endpoint: where sessions go.
             control: names the services and their policies, from the start and whenever they change. The edge accepts
