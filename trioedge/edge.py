@@ -190,14 +190,16 @@ async def serve_part(
 
 
 async def rehearse(
-    edge: Edge, outbound: object, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
-) -> int:
+    edge: Edge, outbound: object, *, part: Part | None = None,
+    task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED,
+) -> int:  # fmt: skip
     """Serve as :meth:`Edge.serve` does, but listen nowhere and connect through `outbound`.
 
     For `trioedge.testing`, which brings the clients: :func:`admit`. Services expire by Trio's clock.
     """
     since = time.time() - trio.current_time()
-    return await _serve(edge, outbound, task_status, listens=False, wall_clock=lambda: since + trio.current_time())
+    wall_clock = lambda: since + trio.current_time()  # noqa: E731 - shorter
+    return await _serve(edge, outbound, task_status, listens=False, wall_clock=wall_clock, part=part)
 
 
 def admit(
