@@ -11,7 +11,7 @@ both mend themselves with the next use.
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, TypeAlias
 
-from .keys import Digest, NamedKey
+from .keys import Digest, is_named
 from .stripes import Stripe
 
 WAYS: Final = 16
@@ -76,7 +76,7 @@ class Rows:
         digest = self._digest(key)
         bucket = digest & self._mask
         place = KeyPlace(digest, bucket * WAYS, self._stripes[bucket % len(self._stripes)])
-        if not isinstance(key, NamedKey):  # it may be large, and would be kept alive
+        if not is_named(key):  # it may be large, and would be kept alive
             if len(self._known) >= KNOWN:
                 self._known.clear()
             self._known[key] = place
