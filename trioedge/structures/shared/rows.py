@@ -15,7 +15,7 @@ from .keys import Digest, is_named
 from .stripes import Stripe
 
 WAYS: Final = 16
-"""Rows of a bucket. Half full, a table has one in 250 of its buckets full; a quarter full, one in a million."""
+"""Rows of a bucket. Of a table that is half full, one bucket in 120 is full; of one that is a quarter, 1 in 200,000."""
 
 KNOWN: Final = 16_384
 """Keys whose places a process remembers. Others cost 2 µs more."""
