@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import trioedge as te
-from tests.support.shared_memory import make_limits
 from tests.support.shared_edges import open_workers
+from tests.support.shared_memory import make_limits
 from trioedge.testing.rehearsal import Rehearsal
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"

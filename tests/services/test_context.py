@@ -22,8 +22,8 @@ from trioedge.loop.reactor import Reactor
 from trioedge.services import passwords
 from trioedge.services.context import EdgeContext, Outbound, SocketAddress, Upstream
 from trioedge.services.service import Service
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.services.snapshot import Change
-from trioedge.services.worker_share import WorkerShare
 from trioedge.serving.listening.rehearsed_listeners import RehearsedListeners
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Outcome, Reason

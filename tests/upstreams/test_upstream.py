@@ -18,7 +18,7 @@ from tests.support.wires import echo, server
 from trioedge.addresses.address import parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext
-from trioedge.services.worker_share import WorkerShare
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_context, make_session
