@@ -9,7 +9,7 @@ import attrs
 
 from ..loop.parting import MAX_PARTING
 from ..loop.reactor import BUFFER_BYTES
-from ..services.worker_share import WorkerShare
+from ..services.sharing.worker_share import WorkerShare
 from ..session.kinds import facts_of
 from ..session.outline import Outline
 from ..telemetry.log import EdgeLog

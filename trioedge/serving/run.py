@@ -95,18 +95,12 @@ class Run:
         self._control = description.control if part is None or part.control is None else part.control
         seconds = description.report_seconds
         self.supervisor = ControlSupervisor(
-            self._control,
-            self._log,
-            self._totals,
-            name=description.known_name,
+            self._control, self._log, self._totals, name=description.known_name, snapshots=snapshots,
+            stage_keys=description.stage_keys, outbounds=description.outbound_facts, wall_clock=wall_clock,
             enforced=description.outline.enforced | enforced_by_edge(counts_bytes=description.outline.facts[-1].relays),
             report_seconds=seconds if part is None else min(seconds, HAND_OVER_SECONDS),
-            snapshots=snapshots,
-            stage_keys=description.stage_keys,
-            outbounds=description.outbound_facts,
-            wall_clock=wall_clock,
             governed=description.control is not None,
-        )
+        )  # fmt: skip
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
         self.supervisor.live.source_prefix = description.source_keys

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sized
 from typing import Final
 
-from ..services.registry import Registry
-from ..session.verdict import Reason, Reject
-from ..telemetry.log import EdgeLog
+from ...session.surroundings import NoticeLog
+from ...session.verdict import Reason, Reject
+from ..registry import Registry
 
 _OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 
@@ -16,7 +16,7 @@ class Crowd:
     __slots__ = ("_live", "_log", "_maximum", "_tell_live", "_waiting")
 
     def __init__(
-        self, live: Registry, waiting: Sized, log: EdgeLog, maximum: int, tell_live: Callable[[int], int] | None
+        self, live: Registry, waiting: Sized, log: NoticeLog, maximum: int, tell_live: Callable[[int], int] | None
     ) -> None:
         """Count from now on.
 

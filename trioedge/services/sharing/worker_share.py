@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..addresses.source_prefix import flood_groups
-from ..structures.gcra import Gate
-from ..structures.live_counts import LiveCounts
-from ..structures.shared.by_source import SourceCounts, SourceGate
+from ...addresses.source_prefix import flood_groups
+from ...structures.gcra import Gate
+from ...structures.live_counts import LiveCounts
+from ...structures.shared.by_source import SourceCounts, SourceGate
 
 if TYPE_CHECKING:
-    from ..structures.shared.limits import EdgeLimits
+    from ...structures.shared.limits import EdgeLimits
 
 
 @attrs.frozen(eq=False)

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tests.support.shared_memory import make_limits
-from trioedge.services.worker_share import WorkerShare
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.structures.gcra import ADMITTED, TOO_FAST, RateSpec
 from trioedge.structures.live_counts import ENTERED, TOO_MANY
 

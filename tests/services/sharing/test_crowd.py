@@ -3,7 +3,7 @@ from typing import Any, cast
 
 from tests.support.shared_memory import make_limits
 from trioedge.services.registry import Registry
-from trioedge.serving.crowd import Crowd
+from trioedge.services.sharing.crowd import Crowd
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.log import EdgeLog
 
