@@ -30,7 +30,7 @@ class Governed:
         context: to open stages with.
     """
 
-    def __init__(self, *, governed: bool = True, clock: Any | None = None) -> None:
+    def __init__(self, *, governed: bool = True, clock: Any | None = None, limits: Any = None) -> None:
         self.clock = clock or StillClock()
         self.services = Services(Total(), Total(), governed=governed)
         self.registry = Registry(self.services)
@@ -46,6 +46,7 @@ class Governed:
             services=self.services,
             sessions=self.registry,
             edge=no_edge,
+            limits=limits,
         )
 
     def put(self, name: str = "shop", **policy: Any) -> Service:

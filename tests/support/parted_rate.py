@@ -3,8 +3,9 @@
 from collections.abc import Generator
 from math import inf
 
-from trioedge.stages.pacing.parts import IDLE, STALE_SECONDS, Use, UseCount, allot
+from trioedge.stages.pacing.parts import STALE_SECONDS, UseCount, allot
 from trioedge.stages.pacing.shares import Debt, Division, Flow, divide
+from trioedge.structures.shared.rate_rows import IDLE, Use
 
 STEP = 0.02
 """Seconds between two moves of the kernel."""
@@ -28,12 +29,11 @@ class ModelFlow(Flow):
     Attributes:
         wants: bytes a second.
         moved: bytes so far.
-        fresh: it has not been looked at.
     """
 
     def __init__(self, share: float, wants: float) -> None:
         super().__init__(share)
-        self.wants, self.moved, self.fresh = wants, 0, True
+        self.wants, self.moved = wants, 0
 
     def move(self, most: float = inf) -> int:
         count = int(min(self.wants * STEP, self.share * STEP, most))
@@ -69,9 +69,8 @@ class ModelProcess:
         for flow in self.flows:
             flow.observe(flow.moved, 0, seconds)
             delivered += flow.delivered
-            count.add(flow.demand, waiting=flow.fresh)
-            flow.fresh = False
-        self.debt.charge(delivered, self.part, rate, seconds)
+            count.add(flow.demand)
+        self.debt.charge(delivered, self.part * seconds, rate)
         count.owe(self.debt.bytes)
         own = Use(count.limited, count.light, count.lights, 0, max(len(self.flows), bool(self.debt)))
         fresh = [each.use for each in others if now - each.at < STALE_SECONDS]
@@ -143,7 +142,7 @@ class ModelRate:
                         process.stalled -= moved
             self.delivered.append(total)
             for process in self.processes:
-                due = process.late if process.late else (moment - process.phase) % TICK == 0
+                due = (moment - process.phase) % TICK == 0
                 if process.late:
                     process.late -= 1
                     due = not process.late

@@ -109,6 +109,7 @@ class EdgeContext:
         reactor: the event loop, which has the edge's deadlines and carries plain sockets without a task.
         resolver: resolves names by a callback, in code that cannot await :meth:`resolve`.
         source_prefix: the part of an address that limits count as one source; ``session.source_key`` is cut by it.
+        limits: the limits of this edge over all workers; None for a process alone.
     """
 
     log: EdgeLog
@@ -122,6 +123,7 @@ class EdgeContext:
     _edge: EdgeFunctions
     source_prefix: SourcePrefix = SourcePrefix()  # noqa: RUF009 - frozen
     outbounds: Mapping[str, Any] = MappingProxyType({})
+    limits: Any = None
 
     def now(self) -> float:
         """Read the edge's clock, in seconds. In a decision ``session.now`` is cheaper."""

@@ -213,6 +213,7 @@ class Run:
             sessions=supervisor.live,
             edge=calls,
             source_prefix=self._edge.source_keys,
+            limits=None if self._part is None else self._part.limits,
         )
         calls.way_out = open_outbound(outbound, context)
         observers.open(context)

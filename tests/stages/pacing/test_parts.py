@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.strategies import examples
 from tests.support.parted_rate import ModelRate
-from trioedge.stages.pacing.parts import STALE_SECONDS, Use, UseCount, allot
+from trioedge.stages.pacing.parts import STALE_SECONDS, UseCount, allot
 from trioedge.stages.pacing.shares import DEBT_SECONDS as MOST_DEBT
 from trioedge.stages.pacing.shares import GRAIN, IDLE_RATE, REPAY_SECONDS
+from trioedge.structures.shared.rate_rows import Use
 
 RATE = 1_000_000.0
 
@@ -87,10 +88,9 @@ def test_flows_are_counted_by_the_level_of_the_last_look() -> None:
     count = UseCount(100.0)
     for demand in (inf, 150.0, 40.0, 0.0):
         count.add(demand)
-    count.add(0.0, waiting=True)
     count.owe((50 - IDLE_RATE) * REPAY_SECONDS)
     count.owe(0.0)
-    assert (count.limited, count.light, count.lights) == (3, 90.0, 2)
+    assert (count.limited, count.light, count.lights) == (2, 90.0, 2)
 
 
 # Over time.

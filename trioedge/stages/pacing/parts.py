@@ -12,13 +12,14 @@ them compute the same division, so there is no message and no process decides fo
 | takes a part | it has not looked for :data:`STALE_SECONDS` | nothing, as the others see it |
 
 So what all of them take is never more than the rate, whatever the order of their looks. A flow that begins or wakes has
-its equal share all the same, until the others have taken less: its process pays for it later, by :class:`~.shares.Debt`.
+its equal share all the same, until the others have taken less. Its process pays for that later, by its debt.
 """
 
 from collections.abc import Sequence
 from math import inf
 from typing import Final, NamedTuple
 
+from ...structures.shared.rate_rows import Use
 from .shares import IDLE_RATE, REPAY_SECONDS
 
 STALE_SECONDS: Final = 1.0
@@ -26,27 +27,6 @@ STALE_SECONDS: Final = 1.0
 
 ROUNDING: Final = 1e-6
 """The part by which sums of the same numbers may differ."""
-
-
-class Use(NamedTuple):
-    """The use that one process could make of one direction of a service's rate.
-
-    Attributes:
-        limited: flows that could use the level or more.
-        light: bytes a second that the other flows could use together.
-        lights: the number of these.
-        taken: bytes a second that the process takes at present.
-        members: sessions, silent ones too; what is left over is divided among them.
-    """
-
-    limited: float = 0.0
-    light: float = 0.0
-    lights: float = 0.0
-    taken: float = 0.0
-    members: float = 0.0
-
-
-IDLE: Final = Use()
 
 
 class Allotment(NamedTuple):
@@ -114,21 +94,13 @@ class UseCount:
         self.limited = self.lights = 0
         self.light = 0.0
 
-    def add(self, demand: float, *, waiting: bool = False) -> None:
-        """Count a flow.
-
-        Args:
-            demand: as :meth:`~.shares.Flow.observe` returns it.
-            waiting: whether the kernel has bytes of it: of a flow that has just woken up, no more is known.
-        """
-        if demand:
-            if demand >= self._level or demand == inf:
-                self.limited += 1
-            else:
-                self.light += demand
-                self.lights += 1
-        elif waiting:
+    def add(self, demand: float) -> None:
+        """Count a flow by its demand, as :meth:`~.shares.Flow.observe` returns it."""
+        if demand == inf or demand >= self._level:
             self.limited += 1
+        elif demand:
+            self.light += demand
+            self.lights += 1
 
     def owe(self, debt: float) -> None:
         """Count a debt in bytes as a flow, which is repaid as :meth:`~.shares.Debt.reduce` does it."""

@@ -197,14 +197,13 @@ class Debt:
         Returns:
             Bytes a second, from half of the limit to all of it. Unused rate is not saved up.
         """
-        self.charge(delivered, rate, rate, seconds)
+        self.charge(delivered, rate * seconds, rate)
         return self.reduce(rate)
 
-    def charge(self, delivered: float, part: float, rate: float, seconds: float) -> None:
-        """Account for a tick in which a process took a part of the rate, from 0 to all of it."""
-        ahead = 0.0 if seconds == inf else self._ahead + delivered - part * seconds
-        self._ahead = min(max(ahead, 0.0), GRAIN + rate * DEBT_SECONDS)
+    def charge(self, delivered: float, allowed: float, rate: float) -> None:
+        """Account for bytes that were delivered, and for those that were allowed; infinity to forget the debt."""
+        self._ahead = min(max(self._ahead + delivered - allowed, 0.0), GRAIN + rate * DEBT_SECONDS)
 
     def reduce(self, part: float) -> float:
-        """Give what there is to divide of a part: that without what repays the debt, and at least half of it."""
+        """Give what there is to divide of a part of the rate: without what repays the debt, and at least half of it."""
         return max(part / 2, part - self.bytes / REPAY_SECONDS)
