@@ -20,6 +20,7 @@ from ..services.service import Service
 from ..services.services import Services
 from ..services.stage_keys import StageKeys
 from ..services.terms.keeper import TermsKeeper
+from ..services.terms.shared_quota import SharedQuotas
 from ..services.terms.terms import Terms
 from ..session.meter import Total
 from ..structures.backoff import Backoff
@@ -100,6 +101,7 @@ class ControlSupervisor:
         stage_keys: StageKeys,
         outbounds: Mapping[str, OutboundFacts] = NO_OUTBOUNDS,
         wall_clock: Callable[[], float] = time.time,
+        quotas: SharedQuotas | None = None,
     ) -> None:
         """Start without services and sessions.
 
@@ -114,10 +116,11 @@ class ControlSupervisor:
             stage_keys: the keys that stages read in a policy.
             outbounds: that policies may name.
             wall_clock: gives the seconds since 1970, by which services expire.
+            quotas: the counts of all workers; None for a process alone.
         """
         self._control = control
         self._log = log
-        terms = Terms(wall_clock, reported=isinstance(control, TakesReports))
+        terms = Terms(wall_clock, reported=isinstance(control, TakesReports), shared=quotas)
         self.services = Services(*totals, governed=control is not None, log=log, terms=terms)
         self.live = Registry(self.services)
         self.keeper = TermsKeeper(terms, self.live, log)

@@ -31,6 +31,7 @@ from ..services.applying.effects import Recheck
 from ..services.context import EdgeContext
 from ..services.policy import enforced_by_edge
 from ..services.stage_keys import rechecked_keys
+from ..services.terms.shared_quota import SharedQuotas
 from ..session.chain import Chain, open_chain
 from ..session.kinds import close_parts
 from ..session.meter import Total
@@ -100,6 +101,7 @@ class Run:
             stage_keys=description.stage_keys,
             outbounds=description.outbound_facts,
             wall_clock=wall_clock,
+            quotas=None if part is None or part.limits is None else SharedQuotas(part.limits.quotas, corrects=False),
         )
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
