@@ -60,8 +60,12 @@ def test_values_that_are_equal_are_one_key(one: object, other: object) -> None:
     assert key_bytes(one) == key_bytes(other)
 
 
-def test_members_of_an_enum_and_named_objects_are_keys_of_their_own() -> None:
-    keys = [Colour.RED, Colour.BLUE, 1, "blue", "RED", Tenant("shop"), Tenant("blue"), "shop", ("shop",), b"shop", ""]
+def test_an_object_with_a_name_is_the_key_of_its_name() -> None:
+    assert key_bytes((Tenant("shop"), 1)) == key_bytes(("shop", 1))
+
+
+def test_members_of_an_enum_texts_bytes_and_tuples_are_keys_of_their_own() -> None:
+    keys = [Colour.RED, Colour.BLUE, 1, "blue", "RED", "shop", ("shop",), b"shop", ""]
     assert len({key_bytes(each) for each in keys}) == len(keys)
 
 

@@ -138,7 +138,7 @@ def test_sessions_that_enter_at_once_without_a_lock_are_over_the_limit_by_one_fo
         def meanwhile(behind: int = number) -> None:
             counts[behind].enter("a", limit)
 
-        counts[number - 1]._counts = Overlapping(counts[number - 1]._counts, meanwhile)  # type: ignore[assignment]
+        counts[number - 1]._numbers = Overlapping(counts[number - 1]._numbers, meanwhile)  # type: ignore[assignment]
     for _ in range(2 * limit):
         counts[0].enter("a", limit)
     total = make_counts(memory, 0).total("a")

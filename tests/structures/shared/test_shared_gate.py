@@ -120,7 +120,7 @@ def test_decisions_that_overlap_without_a_lock_admit_at_most_one_more_for_each_f
         def meanwhile(behind: int = number) -> None:
             admitted.append(gates[behind].admit("a", 1000.0 * behind, rate))
 
-        gates[number - 1]._arrivals = Overlapping(gates[number - 1]._arrivals, meanwhile)  # type: ignore[assignment]
+        gates[number - 1]._times = Overlapping(gates[number - 1]._times, meanwhile)  # type: ignore[assignment]
     admitted += [gates[0].admit("a", 0.0, rate) for _ in range(3 * burst)]
     assert burst <= admitted.count(ADMITTED) <= burst * processes
     overlaps = len(admitted) - 1 - 3 * burst
@@ -133,7 +133,7 @@ def test_two_keys_that_take_one_row_without_a_lock_part_with_the_next_decision()
     gate.admit("slow", 0.0, rate)
     row = gate._rows.place("slow").row
     gate._digests[row] = gate._rows.place("fast").digest
-    gate._arrivals[row] = 0.0
+    gate._times[row] = 0.0
     assert other.admit("fast", 1000.0, rate) is ADMITTED
     assert gate.admit("slow", 0.0, rate) is ADMITTED
     assert other.admit("slow", 1000.0, rate) is TOO_FAST

@@ -61,7 +61,7 @@ class Pacer:
         """
         self._sessions = context.sessions
         self._log = context.log
-        self._limits = context.limits
+        self._limits = None if context.share is None else context.share.limits
         self._default = down_rate, up_rate
         self._groups: dict[Service, RateGroup] = {}
         self._dirty: DirtySet[Service] = DirtySet()

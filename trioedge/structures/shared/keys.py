@@ -21,7 +21,7 @@ _HIGHEST: Final = 1 << 63
 
 @runtime_checkable
 class NamedKey(Protocol):
-    """An object that is a key by its name, as a service is."""
+    """An object that is the same key as its name, as a service is."""
 
     @property
     def key_name(self) -> str:
@@ -55,7 +55,7 @@ def key_bytes(key: Hashable) -> bytes:
     if isinstance(key, Enum):
         return b"e" + f"{type(key).__module__}.{type(key).__qualname__}.{key.name}".encode()
     if isinstance(key, NamedKey):
-        return b"k" + key.key_name.encode("utf-8", "surrogatepass")
+        return key_bytes(key.key_name)
     raise ConfigurationError(
         f"the key {quote(key)} is a {type(key).__name__}, which means nothing to other workers: "
         "use text, bytes, numbers or tuples of these, or context.gate(…, per='source') for a key of a source"

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
-from ..live_counts import ENTERED, FULL, TOO_MANY, CountAnswer
+from ..live_counts import ENTERED, FULL, TOO_MANY, CountAnswer, LiveCounts
 from .keys import Digest
 from .rows import WAYS, KeyPlace, Rows
 from .stripes import Stripe
@@ -16,7 +16,7 @@ def row_bytes(columns: int) -> int:
     return 8 + 4 * columns
 
 
-class SharedCounts:
+class SharedCounts(LiveCounts):
     """Counts of live sessions by key, over all processes; :meth:`EdgeContext.counter` makes one.
 
     Each process writes a column of its own, and the limit looks at the sum: exact while a bucket's lock is had within
@@ -28,7 +28,7 @@ class SharedCounts:
 
     # `_live` has the place of each key that has live sessions of this process, and `place.own` their number. They are
     # counted in `place.row`, whatever digest that row has by now.
-    __slots__ = ("_column", "_columns", "_counts", "_digests", "_live", "_rows")
+    __slots__ = ("_column", "_columns", "_digests", "_live", "_numbers", "_rows")
 
     def __init__(
         self, memory: memoryview, *, capacity: int, columns: int, column: int, digest: Digest,
@@ -44,7 +44,7 @@ class SharedCounts:
             digest: of a key.
             stripes: the locks.
         """
-        self._digests, self._counts = _divided(memory, columns)
+        self._digests, self._numbers = _divided(memory, columns)
         self._rows = Rows(self._digests, capacity, digest, stripes)
         self._columns, self._column = columns, column
         self._live: dict[Hashable, KeyPlace] = {}
@@ -69,7 +69,7 @@ class SharedCounts:
         place = self._live.get(key)
         if place is None:
             place = self._rows.place(key)
-        columns, counts, stripe = self._columns, self._counts, place.stripe
+        columns, counts, stripe = self._columns, self._numbers, place.stripe
         locked = stripe.take()
         try:
             row = place.row
@@ -104,7 +104,7 @@ class SharedCounts:
         """
         place = self._live[key]
         place.own -= 1
-        self._counts[place.row * self._columns + self._column] -= 1  # no other process writes it
+        self._numbers[place.row * self._columns + self._column] -= 1  # no other process writes it
         if not place.own:
             del self._live[key]
 
@@ -118,7 +118,7 @@ class SharedCounts:
         if place is None:
             place = self._rows.place(key)
         row = self._rows.find(place)
-        return 0 if row < 0 else sum(self._counts[row * self._columns : (row + 1) * self._columns].tolist())
+        return 0 if row < 0 else sum(self._numbers[row * self._columns : (row + 1) * self._columns].tolist())
 
     def put(self, key: Hashable, own: int) -> int:
         """Let this process have `own` live sessions of a key that it never enters, and give those of all processes.
@@ -126,7 +126,7 @@ class SharedCounts:
         Where the key has no row and gets none, only `own` is given.
         """
         place = self._rows.place(key)
-        columns, counts = self._columns, self._counts
+        columns, counts = self._columns, self._numbers
         row = self._rows.find(place)
         if row < 0:
             locked = place.stripe.take()
@@ -146,13 +146,13 @@ class SharedCounts:
     def _move(self, place: KeyPlace, row: int) -> None:
         """Count a key in another row, because another key has taken its former one."""
         if place.own:
-            self._counts[place.row * self._columns + self._column] -= place.own
-            self._counts[row * self._columns + self._column] += place.own
+            self._numbers[place.row * self._columns + self._column] -= place.own
+            self._numbers[row * self._columns + self._column] += place.own
         place.row = row
 
     def _idle(self, first: int, _: float) -> int:
         """Give a row of the bucket in which no process counts a session; -1 for none."""
-        columns, counts = self._columns, self._counts
+        columns, counts = self._columns, self._numbers
         for row in range(first, first + WAYS):
             if not any(counts[row * columns : (row + 1) * columns].tolist()):
                 return row

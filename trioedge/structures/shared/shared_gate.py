@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from ...errors import quote
-from ..gcra import ADMITTED, FULL, TOO_FAST, GateAnswer, RateSpec
+from ..gcra import ADMITTED, FULL, TOO_FAST, Gate, GateAnswer, RateSpec
 from .keys import Digest
 from .rows import WAYS, Rows
 from .stripes import Stripe
@@ -12,7 +12,7 @@ ROW_BYTES = 16
 """A digest, and the theoretical arrival time as a double: all that a key has."""
 
 
-class SharedGate:
+class SharedGate(Gate):
     """A limit of how often each key may open a session, over all processes; :meth:`EdgeContext.gate` makes one.
 
     The promise of :class:`~trioedge.structures.gcra.Gate`, exact while a bucket's lock is had within 20 tries. Without
@@ -20,7 +20,7 @@ class SharedGate:
     when its bucket has 16 active keys, which begins at about the capacity.
     """
 
-    __slots__ = ("_arrivals", "_digests", "_offset", "_rows")
+    __slots__ = ("_digests", "_offset", "_rows", "_times")
 
     def __init__(
         self, memory: memoryview, *, capacity: int, digest: Digest, stripes: Sequence[Stripe], offset: float
@@ -36,7 +36,7 @@ class SharedGate:
         """
         rows = len(memory) // ROW_BYTES
         self._digests = memory[: 8 * rows].cast("Q")
-        self._arrivals = memory[8 * rows : ROW_BYTES * rows].cast("d")
+        self._times = memory[8 * rows : ROW_BYTES * rows].cast("d")
         self._rows = Rows(self._digests, capacity, digest, stripes)
         self._offset = offset
 
@@ -65,7 +65,7 @@ class SharedGate:
         except AttributeError:
             raise TypeError(f"gate.admit(rate={quote(rate)}) must be te.RateSpec(rate, burst)") from None
         now -= self._offset
-        row, arrivals, stripe = place.row, self._arrivals, place.stripe
+        row, times, stripe = place.row, self._times, place.stripe
         locked = stripe.take()
         try:
             if self._digests[row] != place.digest:
@@ -74,12 +74,12 @@ class SharedGate:
                     return FULL
                 if locked:
                     place.row = row
-            arrival = arrivals[row]
+            arrival = times[row]
             if arrival < now:
                 arrival = now
             elif arrival - now > tolerance:
                 return TOO_FAST
-            arrivals[row] = arrival + interval
+            times[row] = arrival + interval
             return ADMITTED
         finally:
             if locked:
@@ -92,14 +92,14 @@ class SharedGate:
         try:
             row = self._rows.find(place)
             if row >= 0:
-                self._arrivals[row] = 0.0
+                self._times[row] = 0.0
         finally:
             if locked:
                 place.stripe.free()
 
     def _idle(self, first: int, now: float) -> int:
         """Give a row of the bucket whose key has its whole burst; -1 for none."""
-        for number, arrival in enumerate(self._arrivals[first : first + WAYS].tolist()):
+        for number, arrival in enumerate(self._times[first : first + WAYS].tolist()):
             if arrival <= now:
                 return first + number
         return -1
