@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 
-from tests.support.shared_memory import make_limits
+from tests.support.shared_memory import make_limits, scripted_locks
 from trioedge.stages.pacing.shared_rate import SharedRate
 from trioedge.stages.pacing.shares import GRAIN, Debt, Division, Flow, divide
 from trioedge.structures.shared.limits import SharedLimits
@@ -87,3 +87,21 @@ def test_a_limited_flow_keeps_an_equal_share_while_it_waits_for_others_and_else_
     assert one.share(0, done(divide(part - 5, [inf], 1)), 60.0, flow) == 55, "5 repay a debt"
     light = Flow(1.0)
     assert one.share(0, done(divide(part, [0.0], 1)), 60.0, light) == 60
+
+
+def test_without_the_lock_a_process_takes_less_at_once_and_never_more() -> None:
+    locks = scripted_locks()
+    memory = make_limits(locks=locks)
+    one, other = Process(memory, 0), Process(memory, 1)
+    assert one.take(1.0, inf)[0] == 120
+    other.take(1.0, inf, inf)
+    for lock in locks:
+        lock.held = True
+    assert one.take(1.1, inf)[0] == 40
+    assert other.take(1.1, inf, inf) == (0, inf)
+    flow = Flow(60.0)
+    flow.demand = inf
+    assert other.share(0, done(divide(0.0, [inf], 1)), 60.0, flow) == 60
+    for lock in locks:
+        lock.held = False
+    assert other.take(1.2, inf, inf)[0] == 80

@@ -8,6 +8,7 @@ them compute the same division, so there is no message and no process decides fo
 | takes its part | a look finds that its part has become smaller | the smaller part, at once |
 | takes its part | a look finds that its part has become larger | that, or what the others leave, if this is less |
 | takes less than its part | the others take less | at its next look, what they leave |
+| takes its part | a look does not get the lock of the row | no more than before |
 | takes a part | it has no demand and no debt any more | nothing |
 | takes a part | it has not looked for :data:`STALE_SECONDS` | nothing, as the others see it |
 
@@ -41,6 +42,10 @@ class Allotment(NamedTuple):
     level: float
     part: float
     held: bool
+
+    def at_most(self, part: float) -> "Allotment":
+        """Give the allotment of a process that may not take more than a part; no limit stays none."""
+        return self if self.part <= part or self.part == inf else Allotment(self.level, part, held=True)
 
 
 def allot(rate: float, own: Use, others: Sequence[Use]) -> Allotment:

@@ -61,6 +61,8 @@ class SharedRate:
             self.elsewhere = int(others.members)
             uses = [Use(each.limited, each.light, each.lights, 0.0, active) for each in counts]
             down, up = allot(rates[0], uses[0], others.down), allot(rates[1], uses[1], others.up)
+            if not row.locked:  # another process may be taking the same bytes just now
+                down, up = down.at_most(self.parts[0]), up.at_most(self.parts[1])
             self.parts, self._levels = (down.part, up.part), (down.level, up.level)
             self._held = [down.held, up.held]
             row.write(now, members, uses[0]._replace(taken=down.part), uses[1]._replace(taken=up.part))

@@ -148,20 +148,25 @@ class RateRows:
 
 
 class RateRow:
-    """The row of one service, as one process sees it; within ``with row:`` it has the lock, if that was to be had."""
+    """The row of one service, as one process sees it; within ``with row:`` it has the lock, if that was to be had.
 
-    __slots__ = ("_locked", "_place", "_rows")
+    Attributes:
+        locked: whether this process has the lock. Without it no process takes more than before.
+    """
+
+    __slots__ = ("_place", "_rows", "locked")
 
     def __init__(self, rows: RateRows, place: KeyPlace) -> None:
         """Look at a row; :meth:`RateRows.row` makes one."""
-        self._rows, self._place, self._locked = rows, place, False
+        self._rows, self._place, self.locked = rows, place, False
 
     def __enter__(self) -> "RateRow":
-        self._locked = self._place.stripe.take()
+        self.locked = self._place.stripe.take()
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        if self._locked:
+        if self.locked:
+            self.locked = False
             self._place.stripe.free()
 
     @property
