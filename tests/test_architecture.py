@@ -27,7 +27,7 @@ RANK = {
     "endpoints": 8, "serving": 8,
     "admin": 9, "edge_face": 9,
     "edge": 10,
-    "plugins": 11,
+    "plugins": 11, "workers": 11,
     "config": 12,
     "process": 13, "testing": 13,
     "__init__": 14,
@@ -40,9 +40,11 @@ PURE = {"errors", "arguments", "annotations", "structures", "addresses", "sessio
 """Folders in which nothing may wait."""
 
 WAITS = {
-    "services": {"apply", "applying.effects", "context", "linking.edge_link", "passwords", "terms.keeper"},
+    "services": {
+        "apply", "applying.effects", "applying.following", "context", "linking.edge_link", "passwords", "terms.keeper",
+    },
     "stages": {
-        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "handshakes.tls",
+        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "devices.pool", "handshakes.tls",
         "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
         "pacing.fq",
     },
@@ -57,7 +59,7 @@ WAITS = {
         "ways.named", "ways.proxy_chain", "ways.via",
     },
     "observers": {"observing", "worker"},
-    "telemetry": {"access_log", "line_writer", "log", "rendering"},
+    "telemetry": {"access_log", "level", "line_writer", "log", "rendering"},
 }  # fmt: skip
 """Modules of the mixed folders that may wait; every other module there is pure."""
 
@@ -120,7 +122,7 @@ def report(rule: str, rows: list[str], mend: str) -> None:
 FACES = {
     "stages.devices": {"device_limit"},
     "stages.pacing": {"pacing", "fq"},
-    "endpoints.asgi": {"asgi", "hypercorn_protocols"},
+    "endpoints.asgi": {"asgi", "hypercorn_protocols", "own_server"},
 }
 """What other folders may import of a slice."""
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -10,6 +10,9 @@ from ..addresses.address import Address
 from ..services.control_plane import ControlPlane
 from ..services.worker_share import WorkerShare
 from .listening.bind import Bound
+
+HAND_OVER_SECONDS: Final = 1.0
+"""How often a worker hands the totals of busy services to the control process, at least."""
 
 
 class ParentSockets(Protocol):
@@ -30,8 +33,8 @@ class ParentSockets(Protocol):
     def take(self, address: Address) -> Bound | None:
         """Give the socket of such a listener that the parent has kept; None if it has none."""
 
-    def keep(self, bound: Bound) -> None:
-        """Have the parent keep such a socket, so that a successor of this worker finds it."""
+    def keep(self, address: Address, fd: int) -> None:
+        """Have the parent keep a copy of such a socket, so that a successor of this worker finds it."""
 
     def forget(self, address: Address) -> None:
         """Have the parent close its copy of such a socket."""

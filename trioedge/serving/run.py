@@ -45,7 +45,7 @@ from .affordable import affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
 from .listening.listening import AnyListeners, Listening
-from .part import Part
+from .part import HAND_OVER_SECONDS, Part
 from .sessions import Sessions
 from .stage_calls import StageCalls
 from .stream_handshakes import StreamHandshakes
@@ -61,6 +61,9 @@ class Run:
         chain: the live stages; None until it is open.
         calls: what stages may call; None until the reactor runs.
         listening: the listeners.
+        log: its log and its counts.
+        drain_seconds: how long sessions may go on after a drain.
+        drain_at: when sessions are cut, in seconds of Trio's clock; None before a drain.
     """
 
     def __init__(
@@ -83,26 +86,29 @@ class Run:
         self._edge = description
         self._part = part
         self._phase = phase
-        self._log = EdgeLog()
+        self.log = self._log = EdgeLog()
         self._totals = (Total(), Total())
-        self._drain = trio.Event()
-        self._drain_seconds = drain_seconds
+        self._drain, self.drain_seconds = trio.Event(), drain_seconds
+        self.drain_at: float | None = None
         self._log.stages = description.outline.names
         self._access_log = access_log
         self._access: LiveAccessLog | None = None  # while it serves
         share = self._share = None if part is None else part.share(description.outline.provided)
+        self._control = description.control if part is None or part.control is None else part.control
+        seconds = description.report_seconds
         self.supervisor = ControlSupervisor(
-            description.control,
+            self._control,
             self._log,
             self._totals,
             name=description.known_name,
             enforced=description.outline.enforced | enforced_by_edge(counts_bytes=description.outline.facts[-1].relays),
-            report_seconds=description.report_seconds,
+            report_seconds=seconds if part is None else min(seconds, HAND_OVER_SECONDS),
             snapshots=snapshots,
             stage_keys=description.stage_keys,
             outbounds=description.outbound_facts,
             wall_clock=wall_clock,
             quotas=None if share is None else SharedQuotas(share.limits.quotas, corrects=False),
+            governed=description.control is not None,
         )
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
@@ -116,8 +122,10 @@ class Run:
         self.calls: StageCalls | None = None
         self.chain: Chain | None = None
 
-    def drain(self) -> None:
-        """Stop accepting; see :meth:`Edge.drain`."""
+    def drain(self, seconds: float | None = None) -> None:
+        """Stop accepting; see :meth:`Edge.drain`. If `seconds` is given, sessions may go on for so long."""
+        if seconds is not None and not self._drain.is_set():
+            self.drain_seconds = seconds
         self._drain.set()
 
     def reload(self) -> None:
@@ -166,10 +174,11 @@ class Run:
                         self._phase.value = "serving"
                     started()
                     await self._drain.wait()
+                    self.drain_at = trio.current_time() + self.drain_seconds
                     self._phase.value = "draining"
                     await self.listening.end()
-                    self._log.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
-                    with trio.move_on_after(self._drain_seconds):
+                    self._log.say("draining", live=len(sessions.live), seconds=self.drain_seconds)
+                    with trio.move_on_after(self.drain_seconds):
                         await sessions.wait_empty()
                 finally:
                     cut = sessions.cut(Reason.DRAINED)
@@ -203,7 +212,7 @@ class Run:
         )  # fmt: skip
         context = EdgeContext(
             log=self._log,
-            control=self._edge.control,
+            control=self._control,
             outbound=outbound,
             outbounds=self._edge.outbounds,
             relays=outline.facts[-1].relays,

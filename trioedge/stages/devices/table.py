@@ -47,6 +47,7 @@ from typing import Final
 import attrs
 
 from ...services.device_rules import DeviceRules, Handover
+from ...services.linking.device_facts import DeviceFacts
 from ...services.service import Service
 from ...session.session import Session
 from .answers import (
@@ -62,6 +63,7 @@ from .answers import (
 )
 from .expiry import expire
 from .grace import Grace
+from .listing import listed
 from .memory import DeviceMemory, Move
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
@@ -103,6 +105,11 @@ class DeviceTable:
         self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
+
+    @property
+    def memory(self) -> DeviceMemory:
+        """The devices, to read."""
+        return self._memory
 
     def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Admit a session at `now` seconds under the `rules` of its service, or refuse it.
@@ -184,21 +191,26 @@ class DeviceTable:
         return answer(self._memory, known, now, accept, seconds, detail)
 
     def judge(
-        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = ""
-    ) -> DeviceChange:
+        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = "",
+        *, provisional: bool = False,
+    ) -> DeviceChange:  # fmt: skip
         """Store a verdict that was not asked for, in place of every earlier one; the arguments are those of `answer`.
 
-        The answer to a check that is in flight is dropped.
+        The answer to a check that is in flight is dropped. After a `provisional` verdict the device is unknown again.
         """
         known = self._memory.find_or_make(service, device)
         if not self._memory.remember(known):
             return DeviceChange(service, device)
-        return judge(self._memory, known, now, accept, seconds, detail)
+        return judge(self._memory, known, now, accept, seconds, detail, provisional=provisional)
 
     def online(self, service: Service) -> list[str]:
         """Return the devices of a service that have a live session, oldest first."""
         owner = self._services.get(service.incarnation)
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
+
+    def known(self, service: Service, now: float, rules: DeviceRules) -> Iterator[DeviceFacts]:
+        """Return the devices of a service, in no order; devices may come and go between two steps."""
+        return listed(self._services.get(service.incarnation), now, rules)
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether a check that has not begun is still to be made; if not, it is over.

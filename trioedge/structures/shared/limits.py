@@ -27,10 +27,10 @@ from .stripes import STRIPES, Mending, Stripe, TryLock
 from .tables import DIRECTORY_BYTES, TABLES, Tables
 
 GATE_ROWS: Final = 131_072
-"""Rows of one shared gate. It has room for 65,536 active keys and more."""
+"""Rows of one shared gate. With 65,536 active keys one new key in 120 is refused."""
 
 COUNT_ROWS: Final = 65_536
-"""Rows of one shared counter. New keys are refused from about 40,000 with a live session on."""
+"""Rows of one shared counter. With 32,768 keys that have a live session one new key in 120 is refused."""
 
 RATE_ROWS: Final = 65_536
 """Rows of byte rates for all edges. Beyond about 40,000 services with a rate and a live session, a worker has a fixed
