@@ -85,8 +85,8 @@ class Services:
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
     __slots__ = ("_by_name", "_everywhere", "_incarnations", "_leaving", "_log", "default_max_sessions",
-                 "device_judge", "down", "given", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed", "up",
-                 "watchers")  # fmt: skip
+                 "device_judge", "down", "given", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
+                 "up", "watchers")  # fmt: skip
 
     def __init__(
         self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None, terms: Terms | None = None,

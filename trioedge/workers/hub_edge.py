@@ -186,6 +186,10 @@ class HubEdge:
         except ChannelError:
             return
 
+    def settles(self, life: Life) -> bool:
+        """Whether a worker is still to be told which totals were acknowledged."""
+        return bool(self._sums.of(life).settled)
+
     def told(self, life: Life, topic: str, body: Any) -> None:
         """Take a message of a worker."""
         if topic == "devices" and self.devices is not None:

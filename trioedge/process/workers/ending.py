@@ -39,13 +39,22 @@ class Ending:
         self.stops = 0
         self.code = ExitCode.DRAINED
 
-    def stop(self, now: float) -> None:
-        """Follow one more signal that ends."""
+    def allow(self, seconds: float) -> None:
+        """Let a drain take at least so long."""
+        self._drain_seconds = max(self._drain_seconds, seconds)
+
+    def stop(self, now: float, seconds: float | None = None) -> None:
+        """Follow one more signal that ends.
+
+        Args:
+            now: seconds of the monotonic clock.
+            seconds: how long sessions may go on; None for as long as each edge says.
+        """
         self.stops += 1
         workers = self._children.workers()
         if self.stops == 1:
             self._log.info("draining", workers=len(workers), seconds=self._drain_seconds)
-            self.drain(workers, now)
+            self.drain(workers, now, seconds)
         elif self.stops == 2:
             for child in workers:
                 child.orders.send({"do": "cut"})
@@ -55,9 +64,9 @@ class Ending:
                 self._children.signal(child, signal.SIGKILL)
             self.code = ExitCode.KILLED
 
-    def drain(self, workers: Iterable[Child], now: float) -> None:
+    def drain(self, workers: Iterable[Child], now: float, seconds: float | None = None) -> None:
         """Have workers drain."""
-        self._tell(workers, "drain", now + self._drain_seconds + SPARE_SECONDS)
+        self._tell(workers, "drain", now + self._drain_seconds + SPARE_SECONDS, seconds=seconds)
 
     def retire(self, controls: Iterable[Child], now: float) -> None:
         """Have old control processes hand over to a new one."""
@@ -68,11 +77,11 @@ class Ending:
         if not self._children.workers():
             self._tell(self._children.all.values(), "end", now + SPARE_SECONDS)
 
-    def _tell(self, children: Iterable[Child], order: str, deadline: float) -> None:
+    def _tell(self, children: Iterable[Child], order: str, deadline: float, **facts: object) -> None:
         for child in children:
             if child.told in ("", "retire") and child.told != order:
                 child.told, child.deadline = order, deadline
-                child.orders.send({"do": order})
+                child.orders.send({"do": order, **facts})
 
     def kill_late(self, now: float) -> None:
         """Kill those that have not ended in time."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from ...edge import Edge
+from ...errors import ConfigurationError, ListenError
 from ..exit_code import ExitCode
 from .control import be_control
 from .parent import Inheritance, Parent
@@ -36,4 +37,10 @@ def run_workers(
         return be_control(edges, found, reload, beside)
 
     log = parent_logger()
-    return Parent(edges, workers, stall_seconds=stall_seconds, be_worker=work, be_control=control, log=log).run()
+    parent = Parent(edges, workers, stall_seconds=stall_seconds, be_worker=work, be_control=control, log=log)
+    code = parent.run()
+    if code is ExitCode.CONFIGURATION:
+        raise ConfigurationError("the edge cannot start: the line of the log before says why")
+    if code is ExitCode.LISTEN:
+        raise ListenError("the edge cannot listen: the line of the log before says why")
+    return code

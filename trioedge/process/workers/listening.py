@@ -9,7 +9,7 @@ from ...addresses.steering import Steering
 from ...edge import Edge
 from ...errors import ListenError
 from .orders import Orders
-from .sockets import SocketGroup, bind_groups
+from .sockets import SocketGroup, bind_admin, bind_groups
 from .worker_sockets import PassedSocket, WorkerSockets
 
 
@@ -18,6 +18,7 @@ class ParentListening:
 
     Attributes:
         groups: of the edges' own addresses.
+        admins: of their admin APIs.
         kept: the listeners of services: by edge and address, their descriptors.
     """
 
@@ -34,10 +35,15 @@ class ParentListening:
         self._steered: dict[str, frozenset[int]] = {}  # by edge, the workers that its clients are steered to
         self._refused = False
         self.groups: list[SocketGroup] = []
+        self.admins: list[SocketGroup] = []
         self.kept: dict[tuple[str, Address], int] = {}
 
-    def bind(self, passed: list[SocketGroup]) -> list[SocketGroup]:
+    def bind(self, passed: list[SocketGroup], admins: list[SocketGroup]) -> list[SocketGroup]:
         """Bind the addresses of every edge, but those that an earlier image has passed on.
+
+        Args:
+            passed: groups of the edges' addresses.
+            admins: those of their admin APIs.
 
         Returns:
             The groups that no edge names any more; the caller closes them when the old workers do not use them.
@@ -45,8 +51,13 @@ class ParentListening:
         Raises:
             ListenError: an address cannot be had; nothing new stays bound.
         """
-        left = list(passed)
+        left, left_admins = list(passed), list(admins)
         try:
+            for name, edge in self._edges.items():
+                if (admin := edge.description.admin_listener) is not None:
+                    found = [each for each in admins if (each.edge, each.given) == (name, admin.listen)]
+                    self.admins += found or bind_admin(name, admin)
+                    left_admins = [each for each in left_admins if each not in found]
             for name, edge in self._edges.items():
                 seconds, new = edge.description.keepalive_seconds, []
                 for given in edge.listen:
@@ -59,9 +70,11 @@ class ParentListening:
                 if new:
                     self.groups += bind_groups(name, new, self._workers, seconds)
         except BaseException:
-            for group in self.groups:
+            for group in (*self.groups, *self.admins):
                 group.close()
             raise
+        for group in left_admins:
+            group.close()
         return left
 
     def serve(self, edge: str, workers: frozenset[int]) -> None:
@@ -116,6 +129,8 @@ class ParentListening:
                 else:
                     os.close(fd)
             found[name] = sockets
+        for group in self.admins:
+            group.close_copies()
         used = {id(each.sock) for sockets in found.values() for each in sockets.own}
         for group in self.groups:
             for sock in group.sockets:
@@ -123,13 +138,24 @@ class ParentListening:
                     sock.close()
         return found
 
-    def close_in_child(self) -> None:
-        """Close the copies of a child that accepts no client."""
+    def for_control(self) -> dict[str, list[PassedSocket]]:
+        """Give the control process, in its own process, the sockets of the admin APIs by edge; others are closed."""
         for group in self.groups:
-            for sock in group.sockets:
-                sock.close()
+            group.close_copies()
         for fd in self.kept.values():
             os.close(fd)
+        found: dict[str, list[PassedSocket]] = {}
+        for group in self.admins:
+            found.setdefault(group.edge, []).append(PassedSocket(group.sockets[0], group.address))
+        return found
+
+    def close_edge(self, edge: str) -> None:
+        """Stop listening for one edge."""
+        for group in [each for each in self.groups if each.edge == edge]:
+            group.close()
+            self.groups.remove(group)
+        for name, address in [each for each in self.kept if each[0] == edge]:
+            os.close(self.kept.pop((name, address)))
 
     def close(self) -> None:
         """Stop listening: the kernel resets what waits, once the workers have closed their copies too."""
@@ -138,6 +164,12 @@ class ParentListening:
         for fd in self.kept.values():
             os.close(fd)
         self.groups, self.kept = [], {}
+
+    def close_admins(self) -> None:
+        """Stop listening for the admin APIs, when the control process has ended."""
+        for group in self.admins:
+            group.close()
+        self.admins = []
 
 
 def hub_socket() -> socket.socket:

@@ -3,7 +3,7 @@
 | from the parent | then the child |
 | --- | --- |
 | ``listen``, an edge | accepts clients of the edge: the parent listens |
-| ``drain`` | stops to accept, and ends when its sessions have ended, or at the deadline |
+| ``drain``, maybe an edge, seconds | stops to accept, and ends when its sessions have ended, or at the deadline |
 | ``cut`` | cuts its sessions |
 | ``reload`` | reads sources and reopens files, as after a SIGHUP |
 | ``level``, a level | logs by it |
@@ -16,6 +16,7 @@
 | ``ready``, an edge | listens on the addresses of the edge, and steers clients to this worker |
 | ``keep``, an edge, an address, a socket | keeps the listener of a service |
 | ``forget``, an edge, an address | closes it |
+| ``end``, an edge, seconds | has all workers drain it; with the last edge, all |
 | ``level``, a level | passes it on to all |
 
 A socket pair of packets (``SOCK_SEQPACKET``) keeps messages apart and in order. Neither side ever waits to send: a

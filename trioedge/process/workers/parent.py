@@ -109,12 +109,13 @@ class Parent:
         Raises:
             ListenError: an address cannot be listened on.
         """
-        self._edges, self._workers, self._stall_seconds = edges, workers, stall_seconds
+        self._edges, self._workers, self._stall_seconds = dict(edges), workers, stall_seconds
         self._be_worker, self._be_control, self._log = be_worker, be_control, log
         self._signals: list[int] = []
         self._successors = Successors(range(CONTROL, workers))
         self._was_ready: set[int] = set()
         self._first_ready: dict[str, float] = {}
+        self._ended: set[str] = set()  # edges that an operator has drained
         passed = adopted()
         self._memory, is_new = shared_memory(None if passed is None else passed.memory, workers)
         if passed is not None and is_new:
@@ -123,7 +124,8 @@ class Parent:
         self._ending = Ending(children, max(edge.drain_seconds for edge in edges.values()), log)
         self._renewal = Renewal(children, self._ending, self._pass_on, log, succeeds=passed is not None)
         self._listening = ParentListening(edges, workers, self._memory.steering_salt, log.warning)
-        self._unused = self._listening.bind([] if passed is None else [*map(SocketGroup.adopted, passed.groups)])
+        groups, admins = ([], []) if passed is None else (passed.groups, passed.admins)
+        self._unused = self._listening.bind([*map(SocketGroup.adopted, groups)], [*map(SocketGroup.adopted, admins)])
         if passed is None:
             self._hub, self._secret = hub_socket(), secrets.token_bytes(32)
             return
@@ -149,6 +151,7 @@ class Parent:
                 self._turn(time.monotonic())
             return self._ending.code
         finally:
+            self._listening.close_admins()
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -196,8 +199,8 @@ class Parent:
         elif number == signal.SIGUSR2 and not self._ending.stops:
             self._renewal.begin(now)
 
-    def _stop(self, now: float) -> None:
-        self._ending.stop(now)
+    def _stop(self, now: float, seconds: float | None = None) -> None:
+        self._ending.stop(now, seconds)
         self._listening.close()
         self._close_unused()
 
@@ -223,10 +226,23 @@ class Parent:
                 return
             case "forget":
                 self._listening.forget(message["edge"], message["address"])
+            case "end":
+                self._end_edge(message["edge"], message["seconds"], now)
             case "level":
                 self._tell_all({"do": "level", "level": message["level"]})
         if fd is not None:
             os.close(fd)
+
+    def _end_edge(self, edge: str, seconds: float | None, now: float) -> None:
+        """Have the workers drain one edge; the last one ends the program."""
+        self._ended.add(edge)
+        if seconds is not None:
+            self._ending.allow(seconds)
+        if self._ended >= set(self._edges):
+            self._stop(now, seconds)
+            return
+        self._listening.close_edge(edge)
+        self._tell_all({"do": "drain", "edge": edge, "seconds": seconds})
 
     def _fork_due(self, now: float) -> None:
         for number in self._successors.due(now):
@@ -241,6 +257,8 @@ class Parent:
 
     def _be_child(self, number: int, orders: Orders, column: int) -> int:
         """Be a child, in its own process, and give its exit code."""
+        for edge in self._ended:
+            self._edges.pop(edge)
         found = Inheritance(number, self._workers, column, self._children.generation, self._memory, orders,
                             self._listening, self._hub, self._secret)  # fmt: skip
         return (self._be_control if number == CONTROL else self._be_worker)(found)
@@ -282,7 +300,7 @@ class Parent:
 
     def _steer(self, now: float) -> None:
         """Listen on the addresses of each edge, and steer its clients to the workers that accept them."""
-        for edge in self._edges:
+        for edge in self._edges.keys() - self._ended:
             ready = [child for child in self._children.workers() if edge in child.ready]
             accepting = frozenset(each.number for each in ready if each.accepts and each.number < self._workers)
             first = not self._listening.listens(edge)
@@ -307,6 +325,7 @@ class Parent:
             hub=self._hub.fileno(),
             secret=self._secret.hex(),
             groups=[group.passed() for group in (*self._listening.groups, *self._unused)],
+            admins=[group.passed() for group in self._listening.admins],
             kept=[(edge, str(address), fd) for (edge, address), fd in self._listening.kept.items()],
             children=self._children.passed(),
             signals=self._signals,

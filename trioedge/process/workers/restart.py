@@ -75,6 +75,7 @@ class Passed:
         hub: the descriptor of the hub's socket.
         secret: of the hub.
         groups: of listening sockets: as :class:`~.sockets.SocketGroup` describes itself.
+        admins: those of the admin APIs.
         kept: listeners of services: edge, address and descriptor.
         children: pid, column, number, generation, ready edges, and the descriptor of the orders.
         signals: that have come and were not handled yet.
@@ -85,6 +86,7 @@ class Passed:
     hub: int
     secret: str
     groups: list[dict[str, Any]]
+    admins: list[dict[str, Any]]
     kept: list[tuple[str, str, int]]
     children: list[dict[str, Any]]
     signals: list[int]
@@ -92,7 +94,7 @@ class Passed:
     def descriptors(self) -> Iterable[int]:
         """Give every descriptor."""
         yield from (self.memory, self.hub)
-        for group in self.groups:
+        for group in (*self.groups, *self.admins):
             yield from group["sockets"]
         yield from (fd for _, _, fd in self.kept)
         yield from (child["orders"] for child in self.children)

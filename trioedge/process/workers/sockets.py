@@ -24,8 +24,10 @@ import attrs
 
 from ...addresses.address import Address, parse_address
 from ...addresses.steering import Steering
+from ...admin.server import ONLY_ITS_USER
 from ...loop.sockets import keep_alive, no_delay
 from ...loop.steering import steer
+from ...serving.admin_listener import Admin
 from ...serving.listening.bind import Bound, LocalSocket, TcpSocket, bind, listen_error
 from .restart import socket_of
 
@@ -133,6 +135,11 @@ class SocketGroup:
             address=address, sockets=sockets, local=local, where=None if where is None else tuple(where), **passed
         )
 
+    def close_copies(self) -> None:
+        """Close the copies of a child, which has no use for them."""
+        for sock in self.sockets:
+            sock.close()
+
     def close(self) -> None:
         """Close every socket, and remove the file of a local one."""
         if self.local is not None:
@@ -178,6 +185,22 @@ def bind_groups(edge: str, given: Sequence[str], workers: int, keepalive_seconds
         for group in groups:
             group.close()
         raise
+    return groups
+
+
+def bind_admin(edge: str, admin: Admin) -> list[SocketGroup]:
+    """Listen for the admin API of an edge: one socket for the control processes, one after the other.
+
+    Raises:
+        ListenError: the address cannot be had.
+    """
+    if admin.address.scheme == "unix":
+        local = LocalSocket(admin.address, mode=ONLY_ITS_USER)
+        groups = [SocketGroup(edge, admin.listen, admin.address, [local.sock], local)]
+    else:
+        groups = bind_groups(edge, [admin.listen], 1, 0)
+    for group in groups:
+        group.listen()
     return groups
 
 

@@ -9,16 +9,20 @@ from typing import Any, Final
 import structlog
 import trio
 
-from ...edge import Edge, serve_part
+from ...admin.local import Local
+from ...admin.operations import LOCAL
+from ...edge import Edge, local_of, serve_part
 from ...errors import ConfigurationError, ListenError
+from ...loop.slices import in_slices
 from ...serving.part import Part
 from ...telemetry.level import set_log_level
 from ...telemetry.line_writer import flush_all
 from ...telemetry.tracebacks import detached
-from ...workers.member import Member
+from ...workers.member import HubMember
 from ..exit_code import ExitCode
 from ..one_fault import one_fault
 from ..together import Together
+from .control_admin import answered_here
 from .parent import STOPS, Inheritance
 from .slots import ProcessState
 from .worker_sockets import WorkerSockets
@@ -70,12 +74,13 @@ class WorkerProcess:
             hub: the address of the control process.
         """
         self._edges, self._found, self._sockets = edges, found, sockets
-        self._member = Member(
+        self._member = HubMember(
             edges, hub, found.secret, number=found.number, column=found.column, generation=found.generation
         )
-        serves = {name: partial(serve_part, edge, self._part(name)) for name, edge in edges.items()}
+        serves = {name: partial(self._serve, name, edge) for name, edge in edges.items()}
         self._together = Together(serves, self._settled)
         self._left = set(edges)
+        self._locals: dict[str, Local] = {}  # of those that serve
 
     def _part(self, name: str) -> Part:
         found = self._found
@@ -88,6 +93,20 @@ class WorkerProcess:
             control=self._member.control(name),
             sockets=self._sockets[name],
         )
+
+    async def _serve(self, name: str, edge: Edge, *, task_status: trio.TaskStatus[Edge]) -> int:
+        """Serve an edge; where it has an admin API, the ends of its sessions are kept."""
+        async with trio.open_nursery() as nursery:
+            if edge.description.admin_listener is not None:
+                nursery.start_soon(self._record, name)
+            cut = await serve_part(edge, self._part(name), task_status=task_status)
+            nursery.cancel_scope.cancel()
+        return cut
+
+    async def _record(self, name: str) -> None:
+        await self._edges[name].phase.wait_value(lambda phase: phase != "idle")
+        with self._local(name).recording():
+            await trio.sleep_forever()
 
     def _settled(self, name: str) -> None:
         """Note an edge that is ready or has failed."""
@@ -110,15 +129,20 @@ class WorkerProcess:
                 around.start_soon(self._follow)
                 await around.start(self._member.run, self._answer)
                 await self._together.serve()
-                await self._member.finish()
                 around.cancel_scope.cancel()
         return self._together.code()
 
     async def _answer(self, edge: str, operation: str, parameters: Any) -> Any:
         """Answer a question of the admin API about this worker."""
-        from ...admin.answer import answer
+        await self._edges[edge].phase.wait_value(lambda phase: phase != "idle")
+        value = await in_slices(LOCAL[operation](self._local(edge), parameters))
+        return answered_here(self._found.column, value)
 
-        return await answer(self._edges[edge], operation, parameters)
+    def _local(self, name: str) -> Local:
+        """Give an edge that has begun to serve, as the admin API sees it."""
+        if name not in self._locals:
+            self._locals[name] = local_of(self._edges[name], self._found.number)
+        return self._locals[name]
 
     async def _beats(self) -> None:
         while True:
@@ -137,7 +161,7 @@ class WorkerProcess:
                 case "listen":
                     self._sockets[order["edge"]].listens.set()
                 case "drain":
-                    self._drain()
+                    self._drain(order.get("seconds"), order.get("edge"))
                 case "cut":
                     self._together.cut += sum(len(edge.sessions) for edge in self._edges.values())
                     self._scope.cancel()
@@ -158,11 +182,15 @@ class WorkerProcess:
         for edge in self._edges.values():
             edge.reload()
 
-    def _drain(self) -> None:
-        self._found.memory.slots.set_state(self._found.column, ProcessState.DRAINING)
-        for sockets in self._sockets.values():
-            sockets.drain()
-        for edge in self._edges.values():
+    def _drain(self, seconds: float | None = None, only: str | None = None) -> None:
+        """Drain one edge, or all of them."""
+        if only is None:
+            self._found.memory.slots.set_state(self._found.column, ProcessState.DRAINING)
+        for name, edge in self._edges.items():
+            if only not in (None, name):
+                continue
+            self._sockets[name].drain()
             if edge.phase.value == "idle":  # it has not begun
                 self._scope.cancel()
-            edge.drain()
+            else:
+                self._local(name).run.drain(seconds)
