@@ -74,9 +74,7 @@ async def test_a_control_plane_that_adds_up_reports_corrects_the_count_of_all_on
 
 
 @pytest.mark.parametrize("dies", ["the control process", "a worker"])
-async def test_the_count_goes_on_when_a_process_is_replaced(
-    autojump_clock: trio.testing.MockClock, dies: str
-) -> None:
+async def test_the_count_goes_on_when_a_process_is_replaced(autojump_clock: trio.testing.MockClock, dies: str) -> None:
     control, limits = te.MemoryControl({"shop": of(10_000, 7)}), small_limits()
     async with open_workers(compose, control, limits=limits) as world:
         await talk(world, 0, 100)
