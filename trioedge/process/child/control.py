@@ -64,7 +64,8 @@ class ControlSide:
             beside: runs meanwhile, if any.
         """
         self._edges, self._found, self._reload, self._beside = edges, found, reload, beside
-        self._hub = Hub(edges, found.hub, found.secret, workers=found.workers)
+        limits = {name: found.memory.limits.of(name, found.column, 0.0) for name in edges}  # it reads no times there
+        self._hub = Hub(edges, found.hub, found.secret, workers=found.workers, limits=limits)
         self._admins = admins
         self._admin_scope = trio.CancelScope()
         self._over = trio.Event()
