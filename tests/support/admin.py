@@ -92,12 +92,14 @@ class World:
         api: its API.
         local: the edge as the API sees it.
         drained: how it was drained.
+        feed: its events; a test runs it.
     """
 
     edge: Rehearsal
     api: AdminApi
     local: Local
     drained: list[float | None]
+    feed: Feed
 
     async def ask(self, method: str, target: str, body: object = None) -> "Answered":
         """Ask; the body is a table."""
@@ -118,9 +120,10 @@ async def admin_world(edge: te.Edge, script: Script = echo) -> AsyncIterator[Wor
         drained: list[float | None] = []
         asker, control = LocalAsker(local, LOCAL), LocalControl(local, edge.stage_keys, drained.append)
         log = local.run.log
-        own = OwnAnswers(asker, control, History(asker, log), Feed(asker, control, log))
+        feed = Feed(asker, control, log)
+        own = OwnAnswers(asker, control, History(asker, log), feed)
         with local.recording():
-            yield World(world, AdminApi(asker, log, own.table()), local, drained)
+            yield World(world, AdminApi(asker, log, own.table()), local, drained, feed)
 
 
 @attrs.frozen
