@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioedge.telemetry.histogram import BUCKETS, Histogram, quantile
+from trioedge.structures.times import BUCKETS
+from trioedge.telemetry.histogram import Histogram, quantile
 
 times = st.lists(st.floats(0, 1e6), max_size=50)
 

@@ -198,6 +198,10 @@ class ControlSupervisor:
         if self._reporter is not None:
             self._reporter.mark(service)
 
+    def report_lag(self, now: float) -> float:
+        """Give the age of the oldest change that the control plane has not acknowledged, in seconds; 0 for none."""
+        return 0.0 if self._reporter is None else self._reporter.lag(now)
+
     def state(self, listeners: int = 0, listen_errors: Iterable[str] = ()) -> ControlState:
         """Give the state of the connection to the control plane, and that of the listeners that policies name."""
         applier = self.applier

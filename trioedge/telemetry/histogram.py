@@ -1,14 +1,13 @@
 """Times in fixed buckets of powers of two nanoseconds: a count costs no allocation, and those of many processes add up.
 
-Quantiles are interpolated within a bucket, so one is off by less than a factor of two, and by some percent where times
+Quantiles are interpolated within a bucket, so one is off by less than a factor of two, and by a tenth where times
 are spread evenly.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-BUCKETS: Final = 64
-"""The buckets of a histogram: 2 ** 63 nanoseconds are 292 years."""
+from ..structures.times import BUCKETS
 
 SECOND: Final = 1e9
 """Nanoseconds of a second."""
@@ -29,7 +28,7 @@ class Histogram:
         """Start without a time, or with those of another histogram.
 
         Args:
-            counts: by bucket, at most :data:`BUCKETS`.
+            counts: by bucket, at most :data:`~trioedge.structures.times.BUCKETS`.
             nanoseconds: of all of them together.
             longest: the longest one, in nanoseconds.
         """

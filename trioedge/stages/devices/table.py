@@ -104,6 +104,10 @@ class DeviceTable:
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
 
+    def __len__(self) -> int:
+        """Devices in memory."""
+        return self._memory.size
+
     def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Admit a session at `now` seconds under the `rules` of its service, or refuse it.
 
