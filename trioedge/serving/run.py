@@ -60,6 +60,8 @@ class Run:
         chain: the live stages; None until it is open.
         calls: what stages may call; None until the reactor runs.
         listening: the listeners.
+        log: its log and its counts.
+        drain_at: when sessions are cut, in seconds of Trio's clock; None before a drain.
     """
 
     def __init__(
@@ -82,10 +84,10 @@ class Run:
         self._edge = description
         self._part = part
         self._phase = phase
-        self._log = EdgeLog()
+        self.log = self._log = EdgeLog()
         self._totals = (Total(), Total())
-        self._drain = trio.Event()
-        self._drain_seconds = drain_seconds
+        self._drain, self._drain_seconds = trio.Event(), drain_seconds
+        self.drain_at: float | None = None
         self._log.stages = description.outline.names
         self._access_log = access_log
         self._access: LiveAccessLog | None = None  # while it serves
@@ -111,8 +113,10 @@ class Run:
         self.calls: StageCalls | None = None
         self.chain: Chain | None = None
 
-    def drain(self) -> None:
-        """Stop accepting; see :meth:`Edge.drain`."""
+    def drain(self, seconds: float | None = None) -> None:
+        """Stop accepting; see :meth:`Edge.drain`. Sessions may go on for `seconds`; None for as long as it says."""
+        if seconds is not None and not self._drain.is_set():
+            self._drain_seconds = seconds
         self._drain.set()
 
     def reload(self) -> None:
@@ -161,6 +165,7 @@ class Run:
                         self._phase.value = "serving"
                     started()
                     await self._drain.wait()
+                    self.drain_at = trio.current_time() + self._drain_seconds
                     self._phase.value = "draining"
                     await self.listening.end()
                     self._log.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
