@@ -36,12 +36,14 @@ class OwnAnswers:
         controlled: the edge as a whole.
         history: the last 15 minutes.
         feed: the events.
+        needs_token: whether the API asks for a token.
     """
 
     asker: EdgeAsker
     controlled: Controlled
     history: History
     feed: Feed
+    needs_token: bool = False
 
     def table(self) -> Mapping[str, Own]:
         """Give each by the name of its operation."""
@@ -82,7 +84,7 @@ class OwnAnswers:
 
     @cached_property
     def _description(self) -> bytes:
-        return json.dumps(openapi()).encode()
+        return json.dumps(openapi(needs_token=self.needs_token)).encode()
 
     async def _plan(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
         return await self._snapshot(receive, applies=False)
@@ -114,10 +116,10 @@ class OwnAnswers:
     async def _drain(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
         """Answer, and drain behind the answer: an edge without sessions ends at once."""
         answers = await self.asker.ask("drain", {})
-        said = merge_drain(answers, parameters)
-        seconds = parameters["seconds"]
+        said, seconds = merge_drain(answers, parameters), parameters["seconds"]
         if said["deadline_seconds"] is None:
-            said |= {"phase": "draining", "deadline_seconds": seconds}
+            usual = max((each["seconds"] or 0.0 for each in answers.values), default=None)
+            said |= {"phase": "draining", "deadline_seconds": usual if seconds is None else seconds}
         return await _json(said, lambda: self.controlled.drain(seconds))
 
 

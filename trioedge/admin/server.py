@@ -61,7 +61,7 @@ class AdminServer:
         if self.admin.token is not None:
             self.admin.token.read()
         history, feed = History(self.asker, self.log), Feed(self.asker, self.controlled, self.log)
-        own = OwnAnswers(self.asker, self.controlled, history, feed)
+        own = OwnAnswers(self.asker, self.controlled, history, feed, self.admin.token is not None)
         api = AdminApi(self.asker, self.log, own.table(), self.admin.token)
         with _listening(self.admin) as sockets:
             async with trio.open_nursery() as nursery:
