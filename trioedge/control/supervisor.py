@@ -48,6 +48,8 @@ class ControlState:
         report_error: why the last report was not acknowledged; empty if it was.
         unreported: the number of services whose totals wait to be reported.
         reported: the sequence of the last report that was acknowledged.
+        report_lag: the age of the oldest use that is not acknowledged, in seconds, and up to the length of a round too
+            high; 0 if there is none.
         listeners: how many listeners that policies name are open.
         listen_errors: why the others are not, a line each: the first 100, and then how many more there are.
     """
@@ -62,6 +64,7 @@ class ControlState:
     reported: int
     listeners: int = 0
     listen_errors: tuple[str, ...] = ()
+    report_lag: float = 0.0
 
 
 class _FirstSnapshot:
@@ -198,10 +201,6 @@ class ControlSupervisor:
         if self._reporter is not None:
             self._reporter.mark(service)
 
-    def report_lag(self, now: float) -> float:
-        """Give the age of the oldest change that the control plane has not acknowledged, in seconds; 0 for none."""
-        return 0.0 if self._reporter is None else self._reporter.lag(now)
-
     def state(self, listeners: int = 0, listen_errors: Iterable[str] = ()) -> ControlState:
         """Give the state of the connection to the control plane, and that of the listeners that policies name."""
         applier = self.applier
@@ -216,4 +215,5 @@ class ControlSupervisor:
             reported=self._reports.acknowledged,
             listeners=listeners,
             listen_errors=tuple(listen_errors),
+            report_lag=0.0 if self._reporter is None else self._reporter.lag(trio.current_time()),
         )
