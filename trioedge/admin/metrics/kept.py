@@ -33,12 +33,16 @@ class KeptCounters:
     def complete(self, given: Mapping[int, Families], silent: frozenset[int]) -> Stepwise[list[Families]]:
         """Give the families of all processes, with what is kept of those that are not among `given`.
 
+        One call at a time. Closed before its end, it loses nothing.
+
         Args:
             given: the answers, by process.
             silent: the processes that live and have not answered.
         """
         for process in [each for each in self._last if each not in given and each not in silent]:
-            self._ended = yield from merged([self._ended, self._last.pop(process)])
+            ended = yield from merged([self._ended, self._last[process]])
+            self._ended = ended
+            del self._last[process]
         kept = [self._ended, *(self._last[each] for each in silent if each in self._last)]
         self._last |= {process: _counters(families) for process, families in given.items()}
         return [*given.values(), *kept]

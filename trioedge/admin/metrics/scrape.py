@@ -38,12 +38,14 @@ class Scrape:
     errors: Mapping[int, int] = attrs.field(factory=dict)
     beside: Callable[[], Stepwise[Families]] | None = None
     _kept: KeptCounters = attrs.field(factory=KeptCounters, init=False)
+    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def answer(self, parameters: Parameters, receive: Receive) -> Response:  # noqa: ARG002 - the shape of Own
         """Ask all processes, and write what they have counted, in slices."""
         names = await self._busiest() if self.services else None
         answers = await self.asker.ask("metrics", {"services": names})
-        return Response(await in_slices(self._text(answers)), kind=CONTENT_TYPE)
+        async with self._one_at_a_time:
+            return Response(await in_slices(self._text(answers)), kind=CONTENT_TYPE)
 
     async def _busiest(self) -> Collection[str]:
         """Name the services with most sessions and with most bytes, half of them each."""
