@@ -142,10 +142,9 @@ class Sessions:
         self._settle: Ended = self._ended  # bound once, because each relay keeps it
         home = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
-        self.maximum = max_sessions
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
         self._ids = itertools.count(1) if ids is None else ids
-        self._answers, self.waiting = answers, waiting
+        self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]

@@ -23,7 +23,7 @@ _UNKEPT: Final = frozenset({SERVICE_BYTES.name})
 
 
 class KeptCounters:
-    """What is kept of earlier answers."""
+    """The counters of earlier answers."""
 
     def __init__(self) -> None:
         """Keep nothing yet."""
