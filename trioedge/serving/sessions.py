@@ -107,6 +107,7 @@ class Sessions:
         live: the registered sessions.
         recent: the sessions that ended last, refused ones included.
         waiting: the clients that are in their handshakes and have to say more.
+        maximum: the most live sessions, without those in their handshakes.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Sessions:
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
         self._ids = itertools.count(1) if ids is None else ids
-        self._answers, self.waiting = answers, waiting
+        self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]

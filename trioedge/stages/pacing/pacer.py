@@ -62,10 +62,12 @@ class Pacer:
         self._sessions = context.sessions
         self._log = context.log
         self._limits = None if context.share is None else context.share.limits
+        self._meters = context.log.meters
         self._default = down_rate, up_rate
         self._groups: dict[Service, RateGroup] = {}
         self._dirty: DirtySet[Service] = DirtySet()
         self._looks: OrderedDict[Service, Stepwise[None]] = OrderedDict()
+        self._meters.paced = self._dirty, self._looks
         self._wakeup = AsyncBool()
         context.watch(self)
         context.follow_traffic(self.traffic)
@@ -162,6 +164,7 @@ class Pacer:
 
     def _look(self, service: Service) -> Stepwise[None]:
         """Compute and apply the shares of one service; it is dirty again if its bytes move."""
+        self._meters.looks += 1
         now = trio.current_time()
         rates = self.rates(service)
         group = self._groups.get(service)
@@ -184,6 +187,7 @@ class Pacer:
                 group.retune(rates)
         if group.members:
             yield from group.share(members, trio.current_time())
+            self._meters.divisions += 1
         elif group.owes:
             yield from group.claim(members, trio.current_time())
         else:
