@@ -109,6 +109,7 @@ class DeviceTable:
     def memory(self) -> DeviceMemory:
         """The devices, to read."""
         return self._memory
+
     def __len__(self) -> int:
         return self._memory.size
 
