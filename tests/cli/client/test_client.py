@@ -12,7 +12,7 @@ from tests.support.cancels import cancel_at_every_step, left_open
 from tests.support.fake_edge import Asking, FakeEdge, fake_edge, page
 from trioedge.addresses.address import parse_address
 from trioedge.cli.client.client import PAGE, EdgeClient, path_of
-from trioedge.cli.client.errors import AnswerError, UnreachableError
+from trioedge.cli.client.errors import AdminError, UnreachableError
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_a_list_is_read_page_by_page_up_to_the_limit(edge: FakeEdge) -> No
 )
 async def test_an_error_of_the_edge_is_told(status: int, answer: object, path: str, says: str, edge: FakeEdge) -> None:
     edge.answers["GET", path] = (status, answer)
-    with pytest.raises(AnswerError) as caught:
+    with pytest.raises(AdminError) as caught:
         await client_of(edge).get(path)
     assert str(caught.value) == says.format(edge=edge.address)
     assert caught.value.status == status
@@ -67,7 +67,7 @@ async def test_an_error_of_the_edge_is_told(status: int, answer: object, path: s
 
 async def test_a_wrong_token_is_told_and_the_right_one_is_sent(edge: FakeEdge) -> None:
     edge.token = "right"
-    with pytest.raises(AnswerError, match="wants its token: this one is wrong"):
+    with pytest.raises(AdminError, match="wants its token: this one is wrong"):
         await client_of(edge, "wrong").get("/v1/top", by="source")
     assert (await client_of(edge, "right").get("/v1/top", by="source"))["items"]
     assert "right" not in repr(client_of(edge, "right"))
@@ -154,7 +154,7 @@ async def test_events_come_until_the_edge_ends_the_stream(edge: FakeEdge) -> Non
 
 
 async def test_events_of_an_edge_that_has_none_are_refused_at_once(edge: FakeEdge) -> None:
-    with pytest.raises(AnswerError, match="has no GET /v1/events"):
+    with pytest.raises(AdminError, match="has no GET /v1/events"):
         async with client_of(edge).events("/v1/events"):
             raise AssertionError("there are no events")
 

@@ -15,7 +15,7 @@ import h11
 import trio
 
 from ...addresses.address import Address
-from .errors import AnswerError, UnreachableError
+from .errors import AdminError, UnreachableError
 from .events import EventReader
 from .round_trip import ApiRequest, Body, RoundTrip
 
@@ -39,7 +39,7 @@ class EdgeClient:
     """A serving edge, as its admin API shows it. Each call connects anew, so an edge may restart between two.
 
     Every call waits 5 s at most, and raises :class:`UnreachableError` if no answer came, or none in time, or none of an
-    edge; and :class:`AnswerError` if the edge answered with an error. A cancelled call has closed its connection.
+    edge; and :class:`AdminError` if the edge answered with an error. A cancelled call has closed its connection.
 
     Attributes:
         address: of the admin API, a local socket or TCP.
@@ -147,11 +147,11 @@ class EdgeClient:
         asked = f"{request.method} {request.path}"
         if status == HTTPStatus.UNAUTHORIZED:
             mend = "this one is wrong" if self.token else "give it with --token-file FILE or TRIOEDGE_TOKEN"
-            raise AnswerError(f"{self.address} wants its token: {mend}", status)
+            raise AdminError(f"{self.address} wants its token: {mend}", status)
         of_an_item = request.path.count("/") > 2
         if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED) and not of_an_item:
-            raise AnswerError(f"{self.address} has no {asked}: its trioedge is older than this command", status)
-        raise AnswerError(says or f"{self.address} answered {asked} with {status}", status, faults)
+            raise AdminError(f"{self.address} has no {asked}: its trioedge is older than this command", status)
+        raise AdminError(says or f"{self.address} answered {asked} with {status}", status, faults)
 
     @contextmanager
     def _within(self, seconds: float) -> Iterator[None]:

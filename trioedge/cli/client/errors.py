@@ -12,7 +12,7 @@ class UnreachableError(EdgeError):
     """No answer came from the edge: it is not there, not open to this user, too slow, or no edge at all."""
 
 
-class AnswerError(EdgeError):
+class AdminError(EdgeError):
     """The edge answered with an error.
 
     Attributes:

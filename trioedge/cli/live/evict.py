@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from ...errors import ConfigurationError
 from ..client.client import EdgeClient, path_of
-from ..client.errors import AnswerError
+from ..client.errors import AdminError
 from ..client.which import NOTHING_SAID, Asked
 from ..confirm import confirmed
 from ..table import shown
@@ -65,7 +65,7 @@ async def _size(named: dict[str, str | int], client: EdgeClient) -> str:
     """Say how many live sessions there are to cut, if the edge can count them."""
     try:
         found = await client.items(path_of("sessions"), COUNTED, **named)
-    except AnswerError:
+    except AdminError:
         return "the live sessions"
     size = len(found["items"])
     return f"more than {size:,} sessions" if found["next"] is not None else count(size, "session")

@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 
 from ...telemetry.access_lines import as_text
 from ..client.client import EdgeClient, path_of
-from ..client.errors import AnswerError, UnreachableError
+from ..client.errors import AdminError, UnreachableError
 from ..client.which import NOTHING_SAID, Asked
 from ..table import note
 
@@ -98,7 +98,7 @@ async def _at_level(client: EdgeClient, level: Level | None) -> AsyncGenerator[N
         with trio.CancelScope(shield=True):
             try:
                 await _set_level(client, before)
-            except (AnswerError, UnreachableError) as error:
+            except (AdminError, UnreachableError) as error:
                 note(f"the edge's log stays at {level}: {error}")
 
 

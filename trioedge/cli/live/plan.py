@@ -5,7 +5,7 @@ from functools import partial
 from ...control.toml_lines import toml_lines
 from ...errors import ConfigurationError
 from ..client.client import EdgeClient, path_of
-from ..client.errors import AnswerError
+from ..client.errors import AdminError
 from ..client.which import NOTHING_SAID, Asked
 
 SNAPSHOT_SECONDS = 60.0
@@ -28,7 +28,7 @@ async def _plan(asked: Asked, file: str, client: EdgeClient) -> None:
     lines = (f"{line}\n".encode() for line in toml_lines(file))
     try:
         answer = await client.ask("POST", path_of("plan"), body=lines, seconds=SNAPSHOT_SECONDS)
-    except AnswerError as error:
+    except AdminError as error:
         if not error.faults:
             raise
         raise ConfigurationError(f"{file}: {error}") from None

@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 from ...services.rates import format_rate
 from ...services.terms.moment import format_moment
 from ..client.client import EdgeClient, path_of
-from ..client.errors import AnswerError
+from ..client.errors import AdminError
 from ..client.which import NOTHING_SAID, Asked
 from ..table import Cell, Column, Value, note, print_facts, print_table, shown
 from ..words import amount, span, whole
@@ -64,7 +64,7 @@ async def _services(asked: Asked, name: str | None, order: str, limit: int | Non
     if name and not name.endswith("*"):
         try:
             service = await client.get(path_of("services", name))
-        except AnswerError as error:
+        except AdminError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             missing = error

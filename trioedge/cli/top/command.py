@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client.client import EdgeClient, path_of
-from ..client.errors import AnswerError, UnreachableError
+from ..client.errors import AdminError, UnreachableError
 from ..client.which import NOTHING_SAID, Asked
 from ..words import count
 from .frame import frame
@@ -138,7 +138,7 @@ async def _look(screen: Screen, client: EdgeClient, changed: _Bell, asked_again:
         await asked_again.wait(LOOK_SECONDS)
         try:
             screen.take(await _take(client, screen))
-        except (UnreachableError, AnswerError) as error:
+        except (UnreachableError, AdminError) as error:
             screen.lose(str(error))
         changed.ring()
 
@@ -160,6 +160,6 @@ async def _obey(screen: Screen, client: EdgeClient, terminal: Terminal, changed:
 async def _evict(client: EdgeClient, named: dict[str, Any]) -> str:
     try:
         answer = await client.ask("POST", path_of("evict"), body=named)
-    except (UnreachableError, AnswerError) as error:
+    except (UnreachableError, AdminError) as error:
         return f"nothing was cut: {error}"
     return f"cut {count(answer['evicted'], 'session')}"
