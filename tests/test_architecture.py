@@ -133,6 +133,7 @@ ONE_PLACE = {
     "pyroute2": {"stages.pacing.fq"},
     "dns": {"upstreams.name_servers"},
     "python_socks": {"upstreams.ways.proxy_chain"},
+    "h11": {"cli.client.client", "cli.client.round_trip"},
     "cyclopts": {"cli"},
     "rich": {"cli"},
 }

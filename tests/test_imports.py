@@ -57,3 +57,10 @@ def test_an_edge_that_forwards_imports_no_library_that_it_does_not_use() -> None
 def test_a_check_of_a_file_of_services_imports_the_log_for_its_warnings_and_no_more() -> None:
     found = imported_by("from trioedge.cli import main\nassert main(['check', 'examples/multi_tenant.py']) == 0")
     assert found & HEAVY <= {"asyncio", "email", "importlib.metadata", "pygments", "rich", "structlog"}
+
+
+def test_a_command_that_asks_an_edge_imports_neither_a_log_nor_another_client() -> None:
+    call = "from trioedge.cli import main\nassert main(['state', '--check', '--edge', 'unix:///none/edge.sock']) == 3"
+    found = imported_by(call)
+    assert found & (HEAVY - {"rich", "pygments"}) == set()
+    assert found & COMMANDS_OF_OTHERS == set()

@@ -31,6 +31,19 @@ COMMANDS: Final = {
     "schema": "schema:schema",
     "completion": "completion:completion",
     "man": "manual:man",
+    "state": "live.state:state",
+    "statistics": "live.statistics:statistics",
+    "top": "top.command:top",
+    "sessions": "live.sessions:sessions",
+    "services": "live.services:services",
+    "explain": "live.explain:explain",
+    "evict": "live.evict:evict",
+    "upstreams": "live.upstreams:upstreams",
+    "stages": "live.stages:stages",
+    "logs": "live.logs:logs",
+    "log-level": "live.logs:log_level",
+    "plan": "live.plan:plan",
+    "drain": "live.drain:drain",
 }
 """Modules and functions by command. Each is imported when it runs, so none waits for what another one needs."""
 
