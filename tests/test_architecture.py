@@ -57,7 +57,7 @@ WAITS = {
         "ways.named", "ways.proxy_chain", "ways.via",
     },
     "observers": {"observing", "worker"},
-    "telemetry": {"access_log", "line_writer", "log", "rendering"},
+    "telemetry": {"access_log", "level", "line_writer", "log", "rendering"},
 }  # fmt: skip
 """Modules of the mixed folders that may wait; every other module there is pure."""
 
@@ -120,7 +120,7 @@ def report(rule: str, rows: list[str], mend: str) -> None:
 FACES = {
     "stages.devices": {"device_limit"},
     "stages.pacing": {"pacing", "fq"},
-    "endpoints.asgi": {"asgi", "hypercorn_protocols"},
+    "endpoints.asgi": {"asgi", "hypercorn_protocols", "own_server"},
 }
 """What other folders may import of a slice."""
 

@@ -2,25 +2,29 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import trio
 
 from .addresses.address import normalise_source, parse_address
 from .addresses.open_ports import listener_address
-from .admin.api import Admin
+from .admin.local import Local
+from .admin.server import serve_local
 from .edge_face import EdgeFace
 from .errors import ConfigurationError
 from .observers.observer import Observer
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.stage_keys import StageKeys
+from .serving.admin_listener import Admin
 from .serving.description import Description, check_control, read_listen
 from .serving.listening.bind import Bound, bind
 from .serving.listening.listening import AnyListeners
 from .serving.listening.process_listeners import ProcessListeners
 from .serving.listening.rehearsed_listeners import RehearsedListeners
 from .serving.loading import refuse_while_loading
+from .serving.part import Part
 from .serving.run import Run
 from .session.outline import Outline, check_parts, outline
 from .session.session import Session
@@ -61,7 +65,7 @@ class Edge(EdgeFace):
         control: ControlPlane | None = None,
         name: str | None = None,
         report_seconds: float = 10.0,
-        admin: str | None = None,
+        admin: str | Admin | None = None,
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
         max_handshakes: int | None = None,
@@ -86,8 +90,8 @@ class Edge(EdgeFace):
                 names the service, ``Identify()`` is put first, and the only service is ``default``.
             name: what reports call this edge, the same after a restart; the machine's name if None.
             report_seconds: between two reports of a busy service, above 0.
-            admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user reads its state and
-                plans snapshots; ``trioedge diff --edge`` asks there. None for none.
+            admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user asks and changes what the
+                edge does; or an :class:`Admin`, for a network and a token. None for no admin API.
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
             max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as file
                 descriptors and half of the memory allow: see docs/reference/limits.md.
@@ -149,7 +153,7 @@ class Edge(EdgeFace):
 
 async def _serve(
     edge: Edge, outbound: object, task_status: trio.TaskStatus[Edge], *, listens: bool = True,
-    wall_clock: Callable[[], float] = time.time,
+    wall_clock: Callable[[], float] = time.time, part: Part | None = None,
 ) -> int:  # fmt: skip
     """Bind the addresses and make a run of the edge; whatever happens, all its listeners are closed afterwards."""
     if edge._serving:
@@ -160,20 +164,42 @@ async def _serve(
     try:
         if listens:
             seconds = edge.description.keepalive_seconds
-            bound = bind([parse_address(each, listening=True) for each in edge.listen], keepalive_seconds=seconds)
-            listeners = ProcessListeners(bound, keepalive_seconds=seconds)
+            sockets = None if part is None else part.sockets
+            if sockets is None:
+                bound = bind([parse_address(each, listening=True) for each in edge.listen], keepalive_seconds=seconds)
+            else:
+                bound = [*sockets.own]
+            listeners = ProcessListeners(bound, keepalive_seconds=seconds, sockets=sockets)
         run = edge._run = Run(
-            edge.description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log, wall_clock
-        )
+            edge.description, edge.phase, edge.snapshots, listeners, edge.drain_seconds, edge.access_log, wall_clock,
+            part,
+        )  # fmt: skip
         workers = []
-        if (address := edge.description.admin_address()) is not None:
-            workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
+        if part is None and (admin := edge.description.admin_listener) is not None:
+            workers = [partial(serve_local, admin, local_of(edge), edge.stage_keys, run.drain)]
         return await run.serve(outbound, workers, lambda: task_status.started(edge))
     finally:
         listeners.close_all()
         for each in bound:
             each.close()
         edge._serving = False
+
+
+def local_of(edge: Edge, number: int = 0) -> Local:
+    """Give the present run of an edge, as the admin API sees it in this process.
+
+    Args:
+        edge: one that serves, or is about to.
+        number: of the worker that this process is; 0 where it serves the edge alone.
+    """
+    return Local(edge._present(), edge.description, edge.phase, edge.snapshots, number)
+
+
+async def serve_part(
+    edge: Edge, part: Part, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
+) -> int:  # fmt: skip
+    """Serve as :meth:`Edge.serve` does, as one of several workers that serve the edge together."""
+    return await _serve(edge, Direct(), task_status, part=part)
 
 
 async def rehearse(

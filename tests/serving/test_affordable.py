@@ -57,7 +57,7 @@ async def test_handshakes_and_last_words_have_descriptors_of_their_own(
     async with open_edge(edge):
         sessions = edge._run.sessions  # type: ignore[union-attr]
         assert sessions is not None
-        assert sessions._waiting._maximum == handshakes
+        assert sessions.waiting._maximum == handshakes
 
 
 @pytest.mark.parametrize("wanted", [0, -1, 1.5, "many"])

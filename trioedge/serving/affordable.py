@@ -11,6 +11,7 @@ from ..loop.parting import MAX_PARTING
 from ..loop.reactor import BUFFER_BYTES
 from ..session.kinds import facts_of
 from ..session.outline import Outline
+from ..telemetry.log import EdgeLog
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors that the default of `max_sessions` leaves to the process."""
@@ -53,6 +54,12 @@ class Affordable:
     memory: int
     handshakes: int
     listeners: int = 0
+
+    def max_sessions(self, wanted: int | None, log: EdgeLog) -> int:
+        """Give the most live sessions; the log says why if they are few, or more than the process can afford."""
+        if self.files < (wanted or FEW_SESSIONS):
+            log.notice("few open files", limit=self.limit, sessions=self.files, mend="raise it with ulimit -n")
+        return wanted or min(self.files, self.memory)
 
 
 def affordable_sessions(

@@ -22,7 +22,7 @@ from math import inf
 from typing import Any
 
 import trio
-from trio_util import AsyncValue
+from trio_util import AsyncValue, wait_any
 
 from ..control.supervisor import ControlState, ControlSupervisor
 from ..loop.reactor import Reactor
@@ -40,10 +40,11 @@ from ..telemetry.access_log import AccessLog, LiveAccessLog
 from ..telemetry.log import EdgeLog, Statistics
 from ..upstreams.outbound import open_outbound
 from ..upstreams.resolver import Resolver
-from .affordable import FEW_SESSIONS, Affordable, affordable_sessions
+from .affordable import affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
 from .listening.listening import AnyListeners, Listening
+from .part import Part
 from .sessions import Sessions
 from .stage_calls import StageCalls
 from .stream_handshakes import StreamHandshakes
@@ -59,12 +60,14 @@ class Run:
         chain: the live stages; None until it is open.
         calls: what stages may call; None until the reactor runs.
         listening: the listeners.
+        log: its log and its counts.
+        drain_at: when sessions are cut, in seconds of Trio's clock; None before a drain.
     """
 
     def __init__(
         self, description: Description, phase: AsyncValue[str], snapshots: AsyncValue[int],
         listeners: AnyListeners, drain_seconds: float, access_log: AccessLog | None,
-        wall_clock: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time, part: Part | None = None,
     ) -> None:  # fmt: skip
         """Start nothing; :meth:`serve` does.
 
@@ -76,13 +79,15 @@ class Run:
             drain_seconds: how long sessions may go on after :meth:`drain`.
             access_log: logs every session that ends; None for no such log.
             wall_clock: gives the seconds since 1970, by which services expire.
+            part: this process as one of several workers; None for a process alone.
         """
         self._edge = description
+        self._part = part
         self._phase = phase
-        self._log = EdgeLog()
+        self.log = self._log = EdgeLog()
         self._totals = (Total(), Total())
-        self._drain = trio.Event()
-        self._drain_seconds = drain_seconds
+        self._drain, self._drain_seconds = trio.Event(), drain_seconds
+        self.drain_at: float | None = None
         self._log.stages = description.outline.names
         self._access_log = access_log
         self._access: LiveAccessLog | None = None  # while it serves
@@ -108,8 +113,10 @@ class Run:
         self.calls: StageCalls | None = None
         self.chain: Chain | None = None
 
-    def drain(self) -> None:
-        """Stop accepting; see :meth:`Edge.drain`."""
+    def drain(self, seconds: float | None = None) -> None:
+        """Stop accepting; see :meth:`Edge.drain`. Sessions may go on for `seconds`; None for as long as it says."""
+        if seconds is not None and not self._drain.is_set():
+            self._drain_seconds = seconds
         self._drain.set()
 
     def reload(self) -> None:
@@ -151,11 +158,14 @@ class Run:
                 sessions = await self._start(nursery, outbound, workers, observers)
                 served = True
                 try:
+                    if self._part is not None and self._part.sockets is not None:
+                        await wait_any(self._part.sockets.listening, self._drain.wait)
                     if not self._drain.is_set():
                         await self.listening.begin(self._reactor, sessions.admit, self._shed, self._max_listeners)
                         self._phase.value = "serving"
                     started()
                     await self._drain.wait()
+                    self.drain_at = trio.current_time() + self._drain_seconds
                     self._phase.value = "draining"
                     await self.listening.end()
                     self._log.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
@@ -228,9 +238,10 @@ class Run:
             supervisor.services,
             answers,
             waiting,
-            max_sessions=self._max_sessions(affordable),
+            max_sessions=affordable.max_sessions(self._edge.max_sessions, self._log),
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
+            ids=None if self._part is None else self._part.ids(),
         )
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)
@@ -253,15 +264,6 @@ class Run:
         self._log.accepted += 1
         self._log.refused[Reason.OVERLOAD] += 1
         self._log.notice("shedding: out of file descriptors", live=len(self.supervisor.live))
-
-    def _max_sessions(self, affordable: Affordable) -> int:
-        """Give the most live sessions; the log says why if they are few, or more than the process can afford."""
-        wanted = self._edge.max_sessions
-        if affordable.files < (wanted or FEW_SESSIONS):
-            self._log.notice(
-                "few open files", limit=affordable.limit, sessions=affordable.files, mend="raise it with ulimit -n"
-            )
-        return wanted or min(affordable.files, affordable.memory)
 
     def addresses(self) -> tuple[str, ...]:
         """See :attr:`Edge.addresses`."""

@@ -14,6 +14,7 @@ An exception of a stage or of the endpoint is logged and ends this one session w
 
 import itertools
 import socket
+from collections.abc import Iterator
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -106,12 +107,14 @@ class Sessions:
     Attributes:
         live: the registered sessions.
         recent: the sessions that ended last, refused ones included.
+        waiting: the clients that are in their handshakes and have to say more.
     """
 
     def __init__(
         self, chain: Chain, reactor: Reactor, log: EdgeLog, live: Registry, services: Services,
         answers: BackgroundAnswers, waiting: WaitingClients, *, max_sessions: int, graceful_refuse: bool,
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
+        ids: Iterator[int] | None = None,
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -127,6 +130,7 @@ class Sessions:
                 with OVERLOAD.
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
             source_prefix: the part of an address that limits count as one source.
+            ids: of the sessions; 1, 2 and so on if None.
         """
         self._decide = chain.decide
         self._reactor = reactor
@@ -138,9 +142,9 @@ class Sessions:
         home = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._max = max_sessions
-        self._graceful_refuse = graceful_refuse
-        self._ids = itertools.count(1)
-        self._answers, self._waiting = answers, waiting
+        self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
+        self._ids = itertools.count(1) if ids is None else ids
+        self._answers, self.waiting = answers, waiting
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
@@ -277,20 +281,17 @@ class Sessions:
             self._tasks.nursery.start_soon(stream.aclose if self._graceful_refuse else partial(close_hard, stream))
         return session
 
-    def _close_refused(self, sock: socket.SocketType) -> None:
-        (close if self._graceful_refuse else reset)(sock)
-
     def _refusal(self, session: Session, service: Service | None, *, talks: bool) -> Reject | None:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
         if service is not None and (refusal := refusal_at_listener(session, service)) is not None:
             return refusal
-        if self.live.count - len(self._waiting) >= self._max and not talks:
+        if self.live.count - len(self.waiting) >= self._max and not talks:
             return self._overloaded()
         return refusal_by(self._decide, session, self._log)
 
     def crowded(self) -> Reject | None:
         """Give the refusal of a registered session that is through its handshakes, if too many others are live."""
-        return self._overloaded() if self.live.count - len(self._waiting) > self._max else None
+        return self._overloaded() if self.live.count - len(self.waiting) > self._max else None
 
     def _overloaded(self) -> Reject:
         self._log.notice("shedding: too many sessions", live=self.live.count)

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...addresses.address import Address
 from ...addresses.listening import ListeningAddresses
@@ -13,6 +14,9 @@ from .bind import Bound, bind, listen_error
 from .listener import Admit, Listener, Shed
 from .reserve import Reserve
 
+if TYPE_CHECKING:
+    from ..part import ParentSockets
+
 
 class ProcessListeners(ListeningAddresses):
     """The listeners of one run: the edge's own, and those of services; see :class:`Listeners`.
@@ -22,9 +26,10 @@ class ProcessListeners(ListeningAddresses):
         opened: how many listeners of services have been opened so far.
     """
 
-    # `_of_services` has the open listeners of services, and the sequence of addresses has them and the edge's own.
-    __slots__ = ("_admit", "_keepalive_seconds", "_log", "_max_opened", "_of_services", "_own", "_reactor", "_reserve",
-                 "_shed", "opened", "own")  # fmt: skip
+    # `_of_services` has the open listeners of services, and `_elsewhere` those that another worker accepts on. The
+    # sequence of addresses has both, and the edge's own.
+    __slots__ = ("_admit", "_elsewhere", "_keepalive_seconds", "_log", "_max_opened", "_of_services", "_own",
+                 "_reactor", "_reserve", "_shed", "_sockets", "opened", "own")  # fmt: skip
 
     _reactor: Reactor
     _log: EdgeLog
@@ -32,18 +37,23 @@ class ProcessListeners(ListeningAddresses):
     _shed: Shed
     _max_opened: int
 
-    def __init__(self, bound: Sequence[Bound], *, keepalive_seconds: float) -> None:
+    def __init__(
+        self, bound: Sequence[Bound], *, keepalive_seconds: float, sockets: "ParentSockets | None" = None
+    ) -> None:
         """Accept nothing yet.
 
         Args:
             bound: the edge's own sockets; the caller closes them too.
             keepalive_seconds: for clients of the listeners of services, as in :func:`bind`.
+            sockets: keeps the sockets of several workers; None for a process alone.
 
         Raises:
             ListenError: the process has no file descriptor left for the reserve.
         """
         super().__init__(each.address for each in bound)
         self._keepalive_seconds = keepalive_seconds
+        self._sockets = sockets
+        self._elsewhere: set[Address] = set()
         self._reserve = Reserve()
         self._own = [Listener(each, self._reserve) for each in bound]
         self.own = ListeningAddresses(map(_numeric, bound))
@@ -69,6 +79,10 @@ class ProcessListeners(ListeningAddresses):
 
     def open(self, address: Address, service: Service) -> None:
         """See :meth:`Listeners.open`."""
+        if self._sockets is not None and not self._sockets.has(address):
+            self._elsewhere.add(address)
+            self.add(address)
+            return
         listener = self._of_services.get(address)
         try:
             if listener is None:
@@ -86,13 +100,17 @@ class ProcessListeners(ListeningAddresses):
                 f"cannot listen on {address}: services have {len(self._of_services):,} listeners, as many as the limit "
                 "of open files allows; raise it with ulimit -n"
             )
-        (bound,) = bind([address], keepalive_seconds=self._keepalive_seconds)
+        bound = None if self._sockets is None else self._sockets.take(address)
+        if bound is None:
+            (bound,) = bind([address], keepalive_seconds=self._keepalive_seconds)
         try:
             listener = Listener(bound, self._reserve, service)
             listener.open(self._reactor, self._log, self._admit, self._shed)
         except BaseException:
             bound.close()
             raise
+        if self._sockets is not None:
+            self._sockets.keep(bound)
         return listener
 
     def release(self, address: Address) -> None:
@@ -102,9 +120,14 @@ class ProcessListeners(ListeningAddresses):
 
     def close(self, address: Address) -> None:
         """See :meth:`Listeners.close`."""
+        if address in self._elsewhere:
+            self._elsewhere.remove(address)
+            self.discard(address)
         if (listener := self._of_services.pop(address, None)) is not None:
             listener.close()
             self.discard(address)
+            if self._sockets is not None:
+                self._sockets.forget(address)
 
     def close_own(self) -> None:
         """Close the edge's own; their addresses stay in the sequence."""

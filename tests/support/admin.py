@@ -1,0 +1,118 @@
+"""The admin API without a socket: an edge that answers what it is told to, and requests over ASGI."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+import trioedge as te
+from trioedge.admin.asking import Answers, Parameters, WorkerAnswer, WorkerFacts
+from trioedge.admin.history import History
+from trioedge.admin.http.api import AdminApi
+from trioedge.admin.own_answers import OwnAnswers
+from trioedge.services.control_plane import SnapshotError
+from trioedge.services.snapshot import Plan, Snapshot
+from trioedge.services.stage_keys import NO_KEYS, StageKeys
+from trioedge.telemetry.log import EdgeLog
+
+STATE = te.ControlState("7", 1.5, 2, "", None, "", 3, 4)
+
+
+@attrs.define
+class FakeControl:
+    """An edge as a whole; it notes what it is asked."""
+
+    outcome: Plan | SnapshotError = attrs.field(factory=Plan)
+    stage_keys: StageKeys = NO_KEYS
+    snapshots: list[Snapshot] = attrs.field(factory=list)
+    applied: list[Snapshot] = attrs.field(factory=list)
+    drains: list[float | None] = attrs.field(factory=list)
+
+    async def plan(self, snapshot: Snapshot, /) -> Plan:
+        self.snapshots.append(snapshot)
+        if isinstance(self.outcome, SnapshotError):
+            raise self.outcome
+        return self.outcome
+
+    async def apply(self, snapshot: Snapshot, /) -> Plan:
+        self.applied.append(snapshot)
+        return await self.plan(snapshot)
+
+    def state(self) -> te.ControlState:
+        return STATE
+
+    def drain(self, seconds: float | None, /) -> None:
+        self.drains.append(seconds)
+
+    def relevel(self) -> None:
+        raise NotImplementedError
+
+
+@attrs.define
+class FakeAsker:
+    """Workers that answer by a table: for each question the answers of all of them; None for one that is missing."""
+
+    table: Mapping[str, Sequence[Any]] = attrs.field(factory=dict)
+    asked: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
+
+    async def ask(self, operation: str, parameters: Parameters, /) -> Answers:
+        self.asked.append((operation, {**parameters}))
+        return answers(*self.table[operation])
+
+
+def answers(*values: Any) -> Answers:
+    """Give the answers of workers 0, 1, …; None for one that is missing."""
+    workers = [WorkerFacts(number=number, pid=100 + number) for number in range(len(values))]
+    given = [WorkerAnswer(worker, value) for worker, value in zip(workers, values, strict=True) if value is not None]
+    return Answers(given, [worker for worker, value in zip(workers, values, strict=True) if value is None])
+
+
+def api_of(
+    controlled: FakeControl | None = None, asker: FakeAsker | None = None, token: te.Secret | None = None
+) -> AdminApi:
+    """Make the API of a fake edge."""
+    asked = FakeAsker() if asker is None else asker
+    own = OwnAnswers(asked, FakeControl() if controlled is None else controlled, History(asked))
+    return AdminApi(asked, EdgeLog(), own.table(), token)
+
+
+@attrs.frozen
+class Answered:
+    """The answer to a request."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(
+    api: AdminApi, method: str, target: str, body: bytes = b"", *, headers: Mapping[bytes, bytes] | None = None,
+    size: int = 1 << 16,
+) -> Answered:  # fmt: skip
+    """Ask over ASGI; the body comes in parts of `size` bytes."""
+    path, _, query = target.partition("?")
+    events: list[dict[str, Any]] = [
+        {"type": "http.request", "body": body[start : start + size], "more_body": True}
+        for start in range(0, len(body), size)
+    ]
+    events.append({"type": "http.request", "body": b"", "more_body": False})
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return events.pop(0) if events else {"type": "http.disconnect"}
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
+        "http_version": "1.1", "headers": [*(headers or {}).items()],
+    }  # fmt: skip
+    await api(scope, receive, send)
+    start, *rest = sent
+    return Answered(start["status"], dict(start["headers"]), b"".join(each["body"] for each in rest))

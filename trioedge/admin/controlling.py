@@ -1,0 +1,81 @@
+"""What the admin API changes in an edge as a whole: its snapshot, and its end."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+
+from ..control.supervisor import ControlState
+from ..services.snapshot import Plan, Snapshot
+from ..services.stage_keys import StageKeys
+from .local import Local
+from .refusals import RefusedError
+
+
+class Controlled(Protocol):
+    """An edge as its control plane's process has it."""
+
+    @property
+    def stage_keys(self) -> StageKeys:
+        """The tables of a service that its stages read."""
+
+    async def plan(self, snapshot: Snapshot, /) -> Plan:
+        """Say what a snapshot would do; nothing changes.
+
+        Raises:
+            SnapshotError: it has faults.
+            RefusedError: the edge has no control plane.
+        """
+
+    async def apply(self, snapshot: Snapshot, /) -> Plan:
+        """Apply a snapshot beside those of the control plane; the rest as :meth:`plan`."""
+
+    def state(self) -> ControlState:
+        """Give the state of the connection to the control plane."""
+
+    def drain(self, seconds: float | None, /) -> None:
+        """Stop accepting; sessions may go on for so long, or for as long as the edge says."""
+
+    def relevel(self) -> None:
+        """Look again at the level of the log."""
+
+
+@attrs.frozen(eq=False)
+class LocalControl:
+    """The edge in this process, which serves it alone.
+
+    Attributes:
+        local: the edge.
+        stage_keys: see :class:`Controlled`.
+        end: drains the edge.
+    """
+
+    local: Local
+    stage_keys: StageKeys
+    end: Callable[[float | None], object]
+
+    async def plan(self, snapshot: Snapshot, /) -> Plan:
+        """See :meth:`Controlled.plan`."""
+        self._check_governed()
+        return await self.local.run.supervisor.applier.plan(snapshot)
+
+    async def apply(self, snapshot: Snapshot, /) -> Plan:
+        """See :meth:`Controlled.apply`."""
+        self._check_governed()
+        return await self.local.run.supervisor.applier.apply(snapshot)
+
+    def state(self) -> ControlState:
+        """See :meth:`Controlled.state`."""
+        return self.local.run.control_state()
+
+    def drain(self, seconds: float | None, /) -> None:
+        """See :meth:`Controlled.drain`."""
+        self.end(seconds)
+
+    def relevel(self) -> None:
+        """See :meth:`Controlled.relevel`."""
+        self.local.run.relevel()
+
+    def _check_governed(self) -> None:
+        if self.local.description.control is None:
+            raise RefusedError(409, "an edge without control=… has no services that a snapshot could change")

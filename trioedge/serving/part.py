@@ -1,0 +1,63 @@
+"""This process as one of several that serve one edge."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from ..addresses.address import Address
+from ..services.control_plane import ControlPlane
+from .listening.bind import Bound
+
+
+class ParentSockets(Protocol):
+    """The listening sockets that the parent of the workers keeps for one edge, as one worker sees them.
+
+    Attributes:
+        own: of the addresses of the edge's own: those that this worker accepts on.
+    """
+
+    own: Sequence[Bound]
+
+    async def listening(self) -> None:
+        """Say that this worker is ready to accept clients, and wait until the parent listens on the addresses."""
+
+    def has(self, address: Address) -> bool:
+        """Tell whether this worker accepts on a listener that a policy names; one worker does."""
+
+    def take(self, address: Address) -> Bound | None:
+        """Give the socket of such a listener that the parent has kept; None if it has none."""
+
+    def keep(self, bound: Bound) -> None:
+        """Have the parent keep such a socket, so that a successor of this worker finds it."""
+
+    def forget(self, address: Address) -> None:
+        """Have the parent close its copy of such a socket."""
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """This process as one of several workers that serve one edge; a process alone has none.
+
+    Attributes:
+        number: of the worker, from 0.
+        count: the number of workers.
+        column: of this process in shared tables; no other live process has it.
+        columns: the number of columns.
+        limits: the limits of this edge over all workers; see :class:`~trioedge.structures.shared.limits.EdgeLimits`.
+        control: stands for the edge's control plane, which runs in the control process.
+        sockets: the listening sockets that the parent keeps.
+    """
+
+    number: int
+    count: int
+    column: int
+    columns: int
+    limits: Any = None
+    control: ControlPlane | None = None
+    sockets: ParentSockets | None = None
+
+    def ids(self) -> Iterator[int]:
+        """Give ids of sessions that no other live process gives."""
+        return itertools.count(self.columns + self.column, self.columns)
