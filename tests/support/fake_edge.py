@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, unquote
 
 import trio
 
-from trioedge.admin.page.files import POLICY, page_files
+from trioedge.admin.http.responses import Response
+from trioedge.admin.page.answers import INDEX, page_files
 from trioedge.endpoints.asgi.hypercorn_protocols import serve_listening
 
 HOSTILE = '<img src=x onerror="document.title=1">'
@@ -272,20 +273,15 @@ class FakeEdge:
             body, more = body + event.get("body", b""), event.get("more_body", False)
         if self.deaf:
             await trio.sleep_forever()
-        if file := page_files().get(path):
-            return await self._send(send, 200, file.kind, file.body)
+        if file := page_files().get(INDEX if path == "/" else path.removeprefix("/page/")):
+            return await file.send(send)
         if self.token is not None and headers.get(b"authorization") != f"Bearer {self.token}".encode():
-            return await self._send(send, 401, b"application/json", b'{"error": "the token is missing or wrong"}')
+            return await Response(b'{"error": "the token is missing or wrong"}', status=401).send(send)
         if path == "/v1/events" and self.streams:
             return await self._stream(send)
         query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
         status, answer = self.answer(method, path, query, body)
-        return await self._send(send, status, b"application/json", json.dumps(answer).encode())
-
-    async def _send(self, send: Any, status: int, kind: bytes, body: bytes) -> None:
-        headers = [(b"content-type", kind), (b"content-security-policy", POLICY)]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return await Response(json.dumps(answer).encode(), status=status).send(send)
 
     async def _stream(self, send: Any) -> None:
         headers = [(b"content-type", b"text/event-stream")]

@@ -23,6 +23,7 @@ from .http.bodies import BodyParts
 from .http.encoding import encoded
 from .http.openapi import openapi
 from .http.responses import Response, Streamed
+from .page.answers import page_answer, page_file_answer
 from .refusals import FaultyError, RefusedError
 from .topics.readiness import merge_drain
 
@@ -51,6 +52,8 @@ class OwnAnswers:
             "begin-drain": self._drain,
             "history": self._history,
             "openapi": self._openapi,
+            "page": page_answer,
+            "page-file": page_file_answer,
         }
 
     async def _health(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
