@@ -79,7 +79,9 @@ class Page:
     async def attach(self) -> None:
         """Open an empty page and listen to it."""
         target = await self.call("Target.createTarget", url="about:blank")
-        self._session = (await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True))["sessionId"]
+        self._session = (await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True))[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self.call(f"{domain}.enable")
 
@@ -107,13 +109,12 @@ class Page:
         assert "exceptionDetails" not in answer, (expression, answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    async def until(self, expression: str) -> Any:
-        """Wait until JavaScript gives something true, and give that."""
+    async def until(self, expression: str) -> None:
+        """Wait until JavaScript gives something true."""
         with trio.move_on_after(PATIENCE):
-            while True:
-                if value := await self.run(expression):
-                    return value
+            while not await self.run(f"Boolean({expression})"):
                 await trio.sleep(0.02)
+            return
         raise AssertionError(f"never true: {expression}\n{await self.run('document.body.innerText')}")
 
     async def text(self, selector: str) -> str:

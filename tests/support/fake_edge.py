@@ -28,13 +28,28 @@ STAGES = (
     ("Socks", "handshake", 1_004_113, 41.3, 32.8, 131.1),
     ("Forward", "endpoint", 998_740, 183.4, 131.1, 1_048.6),
 )
-NAMES = ("acme", "atlas", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "juniper", "kestrel")
+NAMES = (
+    "acme",
+    "atlas",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "harbor",
+    "indigo",
+    "juniper",
+    "kestrel",
+)
 
 
 def steps(*passed: str, last: tuple[str, str, str]) -> list[dict[str, Any]]:
     """The steps of a session that passed some stages and then came to a last one."""
-    found = [{"stage": stage, "verdict": "continue", "detail": "", "micros": 0.4 + 0.3 * place}
-             for place, stage in enumerate(passed)]  # fmt: skip
+    found = [
+        {"stage": stage, "verdict": "continue", "detail": "", "micros": 0.4 + 0.3 * place}
+        for place, stage in enumerate(passed)
+    ]
     stage, verdict, detail = last
     return [*found, {"stage": stage, "verdict": verdict, "detail": detail, "micros": 0.9}]
 
@@ -74,12 +89,16 @@ class FakeEdge:
             accepted = int(refused + 510 + 90 * math.sin(at / 97) + 160 * burst + self._noise(at, 50))
             points.append(
                 {
-                    "at": at, "live": self.live_at(at), "accepted": accepted, "refused": refused, "ended": accepted - refused,
+                    "at": at,
+                    "live": self.live_at(at),
+                    "accepted": accepted,
+                    "refused": refused,
+                    "ended": accepted - refused,
                     "bytes_up": int(21e6 + 6e6 * math.sin(at / 130) + self._noise(at, 2e6)),
                     "bytes_down": int(118e6 + 31e6 * math.sin(at / 150 + 1) + self._noise(at, 14e6)),
                     "refused_by": {reason: int(refused * part) for reason, part in REASONS.items()},
                 }
-            )  # fmt: skip
+            )
         return {"seconds": 5, "points": points}
 
     def _noise(self, at: float, size: float) -> float:
@@ -88,26 +107,56 @@ class FakeEdge:
     def statistics(self) -> dict[str, Any]:
         live = self.live_at(time.time())
         return {
-            "edge": "shop-edge", "version": "0.1.0", "phase": "serving",
-            "uptime_seconds": 273_912 + time.time() - self._began, "accepted": 1_204_331, "live": live,
-            "in_handshake": 14, "refused": {reason: int(205_591 * part) for reason, part in REASONS.items()},
-            "ended": {"finished": 981_204, "reset": 14_022, "idle": 1_411, "evicted": 3}, "bytes_up": 81_220_431_112,
-            "bytes_down": 912_331_904_221, "observers_lost": 0, "errors": {}, "members": [],
+            "edge": "shop-edge",
+            "version": "0.1.0",
+            "phase": "serving",
+            "uptime_seconds": 273_912 + time.time() - self._began,
+            "accepted": 1_204_331,
+            "live": live,
+            "in_handshake": 14,
+            "refused": {reason: int(205_591 * part) for reason, part in REASONS.items()},
+            "ended": {"finished": 981_204, "reset": 14_022, "idle": 1_411, "evicted": 3},
+            "bytes_up": 81_220_431_112,
+            "bytes_down": 912_331_904_221,
+            "observers_lost": 0,
+            "errors": {},
+            "members": [],
             "workers": [
-                {"number": 0, "pid": 4711, "live": live // 2 + 21, "accepted": 604_120, "generation": 3, "state": "ready",
-                 "stall_ms": 1.4},
-                {"number": 1, "pid": 4712, "live": live - live // 2 - 21, "accepted": 600_211, "generation": 3,
-                 "state": "ready", "stall_ms": 0.8},
+                {
+                    "number": 0,
+                    "pid": 4711,
+                    "live": live // 2 + 21,
+                    "accepted": 604_120,
+                    "generation": 3,
+                    "state": "ready",
+                    "stall_ms": 1.4,
+                },
+                {
+                    "number": 1,
+                    "pid": 4712,
+                    "live": live - live // 2 - 21,
+                    "accepted": 600_211,
+                    "generation": 3,
+                    "state": "ready",
+                    "stall_ms": 0.8,
+                },
             ],
             "missing": [],
-        }  # fmt: skip
+        }
 
     def state(self) -> dict[str, Any]:
         return {
-            "version": "2026-11-30.4", "applied_at": self._began - 192, "services": 48, "error": "",
-            "failing_since": None, "report_error": "", "unreported": 3, "reported": 18_231, "listeners": 6,
+            "version": "2026-11-30.4",
+            "applied_at": self._began - 192,
+            "services": 48,
+            "error": "",
+            "failing_since": None,
+            "report_error": "",
+            "unreported": 3,
+            "reported": 18_231,
+            "listeners": 6,
             "listen_errors": [],
-        }  # fmt: skip
+        }
 
     def services(self) -> list[dict[str, Any]]:
         dice, found = random.Random(3), []
@@ -118,24 +167,43 @@ class FakeEdge:
             quota = 500_000_000_000 if place % 4 == 0 else None
             found.append(
                 {
-                    "name": name, "enabled": place != 30, "live": live if limit is None else min(live, limit),
-                    "opened": live * 231 + place, "bytes_up": live * 31_220_113 + place, "bytes_down": live * 402_117_551 // (1 + place % 3),
-                    "max_sessions": limit, "session_rate": dice.choice([None, 20, 50]), "session_burst": 40,
-                    "down_rate": dice.choice([None, 2_500_000, 12_500_000]), "up_rate": dice.choice([None, 1_250_000]),
-                    "quota_bytes": quota, "quota_used": None if quota is None else min(quota, live * 1_950_337_664),
-                    "expires_at": None, "refusal": "quota: all of 500 GB is used" if place == 16 else None,
-                    "sources": live // 3 + 1, "listen_errors": [],
+                    "name": name,
+                    "enabled": place != 30,
+                    "live": live if limit is None else min(live, limit),
+                    "opened": live * 231 + place,
+                    "bytes_up": live * 31_220_113 + place,
+                    "bytes_down": live * 402_117_551 // (1 + place % 3),
+                    "max_sessions": limit,
+                    "session_rate": dice.choice([None, 20, 50]),
+                    "session_burst": 40,
+                    "down_rate": dice.choice([None, 2_500_000, 12_500_000]),
+                    "up_rate": dice.choice([None, 1_250_000]),
+                    "quota_bytes": quota,
+                    "quota_used": None if quota is None else min(quota, live * 1_950_337_664),
+                    "expires_at": None,
+                    "refusal": "quota: all of 500 GB is used" if place == 16 else None,
+                    "sources": live // 3 + 1,
+                    "listen_errors": [],
                 }
-            )  # fmt: skip
+            )
         return found
 
     def session(self, number: int, service: str, source: str) -> dict[str, Any]:
         return {
-            "id": number, "worker": number % 2, "service": service, "source": source, "peer": source,
-            "device": f"{service}-phone", "listener": "tcp://0.0.0.0:1080", "upstream": "tcp://203.0.113.7:443",
-            "phase": "relaying", "age_seconds": 190.2 + number % 77, "idle_seconds": 0.4 + number % 5,
-            "bytes_up": 212_344 * (number % 9 + 1), "bytes_down": 4_112_907 * (number % 7 + 1),
-        }  # fmt: skip
+            "id": number,
+            "worker": number % 2,
+            "service": service,
+            "source": source,
+            "peer": source,
+            "device": f"{service}-phone",
+            "listener": "tcp://0.0.0.0:1080",
+            "upstream": "tcp://203.0.113.7:443",
+            "phase": "relaying",
+            "age_seconds": 190.2 + number % 77,
+            "idle_seconds": 0.4 + number % 5,
+            "bytes_up": 212_344 * (number % 9 + 1),
+            "bytes_down": 4_112_907 * (number % 7 + 1),
+        }
 
     def sessions(self, query: dict[str, str]) -> list[dict[str, Any]]:
         cut = {body.get("session") for body in self.evicted}
@@ -147,10 +215,12 @@ class FakeEdge:
 
     def recent(self, query: dict[str, str]) -> list[dict[str, Any]]:
         details = {
-            "rate": ("SessionGate", "more than 50 sessions a second per service"), "source": ("SourceMatch", "192.0.2.9"),
-            "device": ("DeviceLimit", "3 of 3 devices are online"), "concurrency": ("ConcurrencyLimit", "100 are live"),
+            "rate": ("SessionGate", "more than 50 sessions a second per service"),
+            "source": ("SourceMatch", "192.0.2.9"),
+            "device": ("DeviceLimit", "3 of 3 devices are online"),
+            "concurrency": ("ConcurrencyLimit", "100 are live"),
             "handshake": ("Socks", "no greeting within 3 s"),
-        }  # fmt: skip
+        }
         found = []
         for place in range(25):
             reason = list(REASONS)[place * 7 % 5] if place % 3 else "rate"
@@ -162,44 +232,71 @@ class FakeEdge:
             found.append(
                 self.session(87_000 - place, service, source)
                 | {
-                    "phase": "ended", "kind": kind, "reason": reason if kind == "refused" else "finished",
-                    "detail": detail, "stage": stage, "ended_at": time.time() - 2 - place * 5.3, "seconds": 0.002,
-                    "idle_seconds": None, "device": None, "upstream": None,
+                    "phase": "ended",
+                    "kind": kind,
+                    "reason": reason if kind == "refused" else "finished",
+                    "detail": detail,
+                    "stage": stage,
+                    "ended_at": time.time() - 2 - place * 5.3,
+                    "seconds": 0.002,
+                    "idle_seconds": None,
+                    "device": None,
+                    "upstream": None,
                     "steps": steps(*names, last=(stage, reason, detail) if stage else ("Forward", "connected", "")),
                 }
-            )  # fmt: skip
+            )
         return [each for each in found if all(each[key] == query[key] for key in ("kind", "reason") if key in query)]
 
     def upstreams(self) -> list[dict[str, Any]]:
-        rows = [("tcp://203.0.113.7:443", True, 0.41, 1.05, 0), ("tcp://203.0.113.8:443", True, 0.43, 1.22, 2),
-                ("tcp://203.0.113.9:443", False, 0.52, 998.2, 211)]  # fmt: skip
+        rows = [
+            ("tcp://203.0.113.7:443", True, 0.41, 1.05, 0),
+            ("tcp://203.0.113.8:443", True, 0.43, 1.22, 2),
+            ("tcp://203.0.113.9:443", False, 0.52, 998.2, 211),
+        ]
         return [
-            {"address": address, "group": "web", "healthy": healthy, "in_flight": place, "connects": 331_204 - failures,
-             "failures": failures, "connect_ms": {"p50": p50, "p99": p99, "max": p99 * 3}, "idle": 4,
-             "last_error": "" if healthy else "upstream_timeout: no answer within 3 s"}
+            {
+                "address": address,
+                "group": "web",
+                "healthy": healthy,
+                "in_flight": place,
+                "connects": 331_204 - failures,
+                "failures": failures,
+                "connect_ms": {"p50": p50, "p99": p99, "max": p99 * 3},
+                "idle": 4,
+                "last_error": "" if healthy else "upstream_timeout: no answer within 3 s",
+            }
             for place, (address, healthy, p50, p99, failures) in enumerate(rows)
-        ]  # fmt: skip
+        ]
 
     def machine(self) -> dict[str, Any]:
         return {
-            "descriptors": {"used": 4_392, "limit": 65_536}, "memory_bytes": 141_230_080, "loop_stall_ms": 2.3,
+            "descriptors": {"used": 4_392, "limit": 65_536},
+            "memory_bytes": 141_230_080,
+            "loop_stall_ms": 2.3,
             "listen_overflows": 0,
             "tables": [
                 {"name": "SessionGate keys", "used": 8_122, "capacity": 65_536},
                 {"name": "devices", "used": 61_204, "capacity": 65_536},
                 {"name": "recent sessions", "used": 1_000, "capacity": 1_000_000},
             ],
-        }  # fmt: skip
+        }
 
     def top(self, query: dict[str, str]) -> list[dict[str, Any]]:
-        keys = {"source": [f"198.51.100.{23 + place * 9}" for place in range(9)] + ["2001:db8:9::/64"],
-                "service": [HOSTILE, *(f"{name}-eu" for name in NAMES[:9])],
-                "device": [f"{name}-phone" for name in NAMES[:10]]}[query.get("by", "source")]  # fmt: skip
+        keys = {
+            "source": [f"198.51.100.{23 + place * 9}" for place in range(9)] + ["2001:db8:9::/64"],
+            "service": [HOSTILE, *(f"{name}-eu" for name in NAMES[:9])],
+            "device": [f"{name}-phone" for name in NAMES[:10]],
+        }[query.get("by", "source")]
         return [
-            {"key": key, "service": "acme-eu" if query.get("by") == "device" else None, "live": 211 // (place + 1),
-             "bytes_up": 91_231_220 // (place + 1), "bytes_down": 2_140_233_199 // (place + 1)}
+            {
+                "key": key,
+                "service": "acme-eu" if query.get("by") == "device" else None,
+                "live": 211 // (place + 1),
+                "bytes_up": 91_231_220 // (place + 1),
+                "bytes_down": 2_140_233_199 // (place + 1),
+            }
             for place, key in enumerate(keys)
-        ]  # fmt: skip
+        ]
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
         """Answer one request."""
@@ -209,24 +306,52 @@ class FakeEdge:
                 answer = {**getattr(self, what)(), **self.changes.get(path, {})}
             case "GET", ["v1", "stage-times"]:
                 whole = sum(calls * mean for _, _, calls, mean, _, _ in STAGES)
-                answer = {"next": None, "items": [
-                    {"stage": stage, "kind": kind, "calls": calls, "total_micros": calls * mean, "mean_micros": mean,
-                     "p50_micros": p50, "p99_micros": p99, "share": calls * mean / whole}
-                    for stage, kind, calls, mean, p50, p99 in STAGES]}  # fmt: skip
+                answer = {
+                    "next": None,
+                    "items": [
+                        {
+                            "stage": stage,
+                            "kind": kind,
+                            "calls": calls,
+                            "total_micros": calls * mean,
+                            "mean_micros": mean,
+                            "p50_micros": p50,
+                            "p99_micros": p99,
+                            "share": calls * mean / whole,
+                        }
+                        for stage, kind, calls, mean, p50, p99 in STAGES
+                    ],
+                }
             case "GET", ["v1", "services"]:
                 answer = self._services(query)
             case "GET", ["v1", "services", service, "devices"]:
                 states = (("fresh", None), ("unknown", 12.0), ("denied", 41.0))
-                answer = {"next": None, "items": [
-                    {"device": f"{service}-{name}", "state": state, "sessions": 3 - place, "since": 31.0, "until": until,
-                     "detail": "2 devices are enough" if state == "denied" else ""}
-                    for place, (name, (state, until)) in enumerate(zip(("phone", "tv", "laptop"), states, strict=True))]}  # fmt: skip
+                answer = {
+                    "next": None,
+                    "items": [
+                        {
+                            "device": f"{service}-{name}",
+                            "state": state,
+                            "sessions": 3 - place,
+                            "since": 31.0,
+                            "until": until,
+                            "detail": "2 devices are enough" if state == "denied" else "",
+                        }
+                        for place, (name, (state, until)) in enumerate(
+                            zip(("phone", "tv", "laptop"), states, strict=True)
+                        )
+                    ],
+                }
             case "GET", ["v1", "sessions"]:
                 answer = {"items": self.sessions(query), "next": None}
             case "GET", ["v1", "sessions", number] if int(number) > 80_000:
                 passed = [stage for stage, *_ in STAGES[:-1]]
-                answer = {"session": self.session(int(number), "acme-eu", "198.51.100.23"), "outcome": "", "says": "",
-                          "steps": steps(*passed, last=("Forward", "connected", ""))}  # fmt: skip
+                answer = {
+                    "session": self.session(int(number), "acme-eu", "198.51.100.23"),
+                    "outcome": "",
+                    "says": "",
+                    "steps": steps(*passed, last=("Forward", "connected", "")),
+                }
             case "GET", ["v1", "sessions", number]:
                 return 404, {"error": f"there is no session {number}"}
             case "GET", ["v1", "recent" | "top" as what]:
@@ -256,8 +381,12 @@ class FakeEdge:
             "bytes": lambda each: -each["bytes_down"],
         }
         found.sort(key=keys[query["order"]])
-        found = [each for each in found if each["name"].startswith(query.get("prefix", ""))
-                 and each["name"] > query.get("after", "") * (query["order"] == "name")]  # fmt: skip
+        found = [
+            each
+            for each in found
+            if each["name"].startswith(query.get("prefix", ""))
+            and each["name"] > query.get("after", "") * (query["order"] == "name")
+        ]
         more = len(found) > limit and query["order"] == "name"
         return {"items": found[:limit], "next": found[limit - 1]["name"] if more else None}
 

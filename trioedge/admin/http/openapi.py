@@ -44,7 +44,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "the answer",
-                "content": dict.fromkeys(_KINDS[operation.kind], {"schema": operation.answer}),
+                "content": {kind: {"schema": operation.answer} for kind in _KINDS[operation.kind]},
             },
             **{str(status): _error(operation, status) for status in operation.statuses},
         },

@@ -78,7 +78,8 @@ export class Chart {
     const point = this.#points[this.#at ?? this.#points.length - 1];
     this.#write(point);
     if (!width) return;
-    const top = ceiling(Math.max(0, ...this.#points.flatMap((each) => this.lines.map((line) => line.of(each)))));
+    const most = Math.max(0, ...this.#points.flatMap((each) => this.lines.map((line) => line.of(each))));
+    const top = ceiling(most);
     const x = (each) => width - ((this.#last - each.at) / (MINUTES * 60)) * width;
     const y = (value) => HEIGHT - 1 - (value / top) * (HEIGHT - TOP - 1);
     const rule = (kind, x1, x2, y1, y2) => draw("line", { class: kind, x1, x2, y1, y2 });
@@ -99,7 +100,7 @@ export class Chart {
       for (const line of this.lines) parts.push(draw("circle", { class: `dot ${line.kind}`, cx: x(point), cy: y(line.of(point)), r: 3.5 }));
     }
     parts.push(rule("base", 0, width, HEIGHT - 0.5, HEIGHT - 0.5));
-    for (const part of [1, 0.5]) parts.push(draw("text", { class: "scale", y: y(top * part) + 12 }, this.words(top * part)));
+    for (const part of most ? [1, 0.5] : []) parts.push(draw("text", { class: "scale", y: y(top * part) + 12 }, this.words(top * part)));
     this.picture.replaceChildren(...parts);
   }
 

@@ -2,7 +2,7 @@
 import { bar, button, make, terms } from "./make.js";
 import { Table } from "./table.js";
 import { cut } from "./dialogs.js";
-import { ago, bytes, clock, count, micros, span } from "./words.js";
+import { bytes, clock, count, micros, span } from "./words.js";
 
 /** The steps of a session: what each stage decided, and how long it took. */
 export function steps(list) {
@@ -42,7 +42,7 @@ export function facts(session) {
 /** A table of sessions that have ended or were refused; each opens to its steps. */
 export function endedTable(label, page, none) {
   return new Table(label, [
-    ["when", "", (item) => ago(item.ended_at)],
+    ["ago", "", (item) => span(Math.max(1, Math.round(Date.now() / 1000 - item.ended_at)))],
     ["reason", "", (item) => (item.kind === "refused" ? make("mark", {}, item.reason) : item.reason)],
     ["source", "", (item) => page.source(item.source)],
     ["service", "wide name", (item) => item.service],
@@ -74,11 +74,11 @@ export function liveTable(page, changed) {
     ["source", "wide", (item) => page.source(item.source)],
     ["phase", "wide", (item) => item.phase],
     ["age", "number", (item) => span(item.age_seconds)],
-    ["idle", "number wide", (item) => span(item.idle_seconds)],
+    ["idle", "number widest", (item) => span(item.idle_seconds)],
     ["up", "number wide", (item) => bytes(item.bytes_up)],
     ["down", "number", (item) => bytes(item.bytes_down)],
-    ["device", "wide", (item) => item.device ?? "–"],
-    ["upstream", "wide mono", (item) => item.upstream ?? "–"],
+    ["device", "widest", (item) => item.device ?? "–"],
+    ["upstream", "widest mono", (item) => item.upstream ?? "–"],
   ], (item) => item.id, { open, none: "No session lives." });
 }
 

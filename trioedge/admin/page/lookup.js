@@ -28,6 +28,8 @@ export function lookup(page, root) {
     wanted = text;
     field.value = text;
     put(one, "");
+    live.show([]);
+    ended.show([]);
     await show();
   }
 
@@ -60,7 +62,7 @@ export function lookup(page, root) {
     evict.disabled = sessions.items.length === 0;
     say(heading, `${source}: ${sessions.next ? `more than ${count(LIVE)} sessions` : some(sessions.items.length, "session")} live; lately ${some(refused, "refusal")} and ${some(recent.items.length - refused, "end")}.`);
     live.show(sessions.items);
-    ended.show(recent.items);
+    if (!ended.reading) ended.show(recent.items);
     ofSource.hidden = false;
   }
 

@@ -38,7 +38,7 @@ export function upstreams(page, root) {
 export function machine(page, root) {
   const place = make("div");
   const table = new Table("Tables and limits", [
-    ["limit", "name", (item) => [item.name, near(item) ? make("mark", {}, item.used >= item.limit ? "full" : "near its limit") : null]],
+    ["limit", "name", (item) => [`${item.name} `, near(item) ? make("mark", {}, item.used >= item.limit ? "full" : "near its limit") : null]],
     ["use", "number bars", (item) => use(item.used, item.limit, item.words ?? count)],
   ], (item) => item.name);
   root.append(place, table.root);

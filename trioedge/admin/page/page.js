@@ -105,7 +105,7 @@ function tick() {
   }
   if (edge.locked) return;
   for (const section of all) {
-    const wanted = section === head ? !streaming || lost : !edge.failing && (section.seen || section.always);
+    const wanted = section === head ? !streaming || lost : page.statistics && !edge.failing && (section.seen || section.always);
     if (wanted && !section.busy && section.due <= performance.now()) section.run();
   }
 }
@@ -127,13 +127,13 @@ async function follow() {
   for (let tries = 0; ; tries += 1) {
     const began = performance.now();
     try {
-      if (!document.hidden && !edge.failing) await edge.follow(happened);
+      if (page.statistics && !document.hidden && !edge.failing) await edge.follow(happened);
     } catch (error) {
       if (!(error instanceof Unanswered || error instanceof Refused || error instanceof TypeError || error.name === "AbortError")) console.error(error);
     }
     if (streaming) head.due = 0;
     streaming = false;
-    if (performance.now() - began > 30_000 || document.hidden) tries = 0;
+    if (performance.now() - began > 30_000 || document.hidden || !page.statistics) tries = 0;
     await pause(Math.min(30_000, 500 * 2 ** tries));
   }
 }
@@ -142,5 +142,6 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) for (const section of all) section.due = 0;
 });
 setInterval(tick, 250);
+await head.run(); // alone, so that a missing token is asked for by one question
 tick();
 follow();

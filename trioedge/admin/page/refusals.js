@@ -21,6 +21,7 @@ export function refusals(page, root) {
 
   function choose(reason) {
     only = reason === only ? null : reason;
+    lately.show([]);
     refresh();
   }
 
@@ -35,8 +36,8 @@ export function refusals(page, root) {
     items.sort((one, other) => other.lately - one.lately || other.whole - one.whole);
     most = Math.max(1, ...items.map((item) => item.lately));
     reasons.show(items);
-    put(filter, only ? [`Only ${only}. `, button("All reasons", () => choose(only), { class: "link" })] : "Press a reason to see only its refusals, and a time to see the steps.");
-    lately.show(recent.items);
+    put(filter, only ? [`Only ${only}. `, button("All reasons", () => choose(only), { class: "link" })] : "Press a reason to see only its refusals, and a time to see the steps; while one is open, no newer ones are shown.");
+    if (!lately.reading) lately.show(recent.items);
   };
   return { refresh };
 }

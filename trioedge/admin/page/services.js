@@ -25,12 +25,12 @@ export function services(page, root) {
   const table = new Table("Services", [
     ["name", "name", (item) => item.name, "name"],
     ["live", "number bars", (item) => use(item.live, item.max_sessions, count), "live"],
-    ["sources", "number wide", (item) => count(item.sources)],
-    ["opened", "number wide", (item) => count(item.opened)],
+    ["sources", "number widest", (item) => count(item.sources)],
+    ["opened", "number widest", (item) => count(item.opened)],
     ["bytes", "number", (item) => bytes(item.bytes_up + item.bytes_down), "bytes"],
-    ["quota", "number bars wide", (item) => (item.quota_bytes == null ? "–" : use(item.quota_used, item.quota_bytes, bytes))],
-    ["new a second", "number wide", (item) => count(item.session_rate)],
-    ["rate up / down", "number wide", (item) => (item.up_rate ?? item.down_rate ?? null) === null ? "–" : `${rate(item.up_rate)} / ${rate(item.down_rate)}`],
+    ["quota", "number bars widest", (item) => (item.quota_bytes == null ? "–" : use(item.quota_used, item.quota_bytes, bytes))],
+    ["new a second", "number widest", (item) => count(item.session_rate)],
+    ["rate up / down", "number widest", (item) => (item.up_rate ?? item.down_rate ?? null) === null ? "–" : `${rate(item.up_rate)} / ${rate(item.down_rate)}`],
     ["state", "", left],
   ], (item) => item.name, { open, order, none: "There is no such service.", sort: (wanted) => {
     order = wanted;

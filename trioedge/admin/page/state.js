@@ -55,7 +55,7 @@ export function control(page, root) {
       const said = await page.edge.ask("/v1/state");
       const failing = said.failing_since == null ? "" : ` for ${span(Math.max(1, Date.now() / 1000 - said.failing_since))}`;
       put(place, terms([
-        ["state", said.error ? make("mark", {}, `silent${failing}`) : said.version ? "answers" : "no snapshot yet"],
+        ["state", said.error ? make("mark", {}, `silent${failing}`) : said.applied_at == null ? "no snapshot yet" : "answers"],
         ["version", said.version && make("span", { class: "mono" }, said.version)],
         ["applied", said.applied_at == null ? "" : ago(said.applied_at)],
         ["services", count(said.services)],

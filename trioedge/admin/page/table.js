@@ -30,6 +30,11 @@ export class Table {
     for (const [head, by] of this.#heads) head.setAttribute("aria-sort", by !== order ? "none" : by === "name" ? "ascending" : "descending");
   }
 
+  /** Whether a row is open: what its reader reads should stay. */
+  get reading() {
+    return [...this.#rows.values()].some((row) => !row.more.hidden);
+  }
+
   /** Show items, in order. */
   show(items) {
     const focused = document.activeElement;
