@@ -1,20 +1,28 @@
 """The admin API without a socket: an edge that answers what it is told to, and requests over ASGI."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 
 import trioedge as te
-from trioedge.admin.asking import Answers, Parameters, WorkerAnswer, WorkerFacts
+from trioedge.admin.asking import Answers, LocalAsker, Parameters, WorkerAnswer, WorkerFacts
+from trioedge.admin.controlling import LocalControl
+from trioedge.admin.feed import Feed
 from trioedge.admin.history import History
 from trioedge.admin.http.api import AdminApi
+from trioedge.admin.local import Local
+from trioedge.admin.operations import LOCAL
 from trioedge.admin.own_answers import OwnAnswers
+from trioedge.edge import local_of
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.services.stage_keys import NO_KEYS, StageKeys
 from trioedge.telemetry.log import EdgeLog
+from trioedge.testing.rehearsal import Rehearsal, open_edge
+from trioedge.testing.upstream import Script, echo
 
 STATE = te.ControlState("7", 1.5, 2, "", None, "", 3, 4)
 
@@ -45,15 +53,12 @@ class FakeControl:
     def drain(self, seconds: float | None, /) -> None:
         self.drains.append(seconds)
 
-    def relevel(self) -> None:
-        raise NotImplementedError
-
 
 @attrs.define
 class FakeAsker:
     """Workers that answer by a table: for each question the answers of all of them; None for one that is missing."""
 
-    table: Mapping[str, Sequence[Any]] = attrs.field(factory=dict)
+    table: dict[str, Sequence[Any]] = attrs.field(factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
 
     async def ask(self, operation: str, parameters: Parameters, /) -> Answers:
@@ -73,8 +78,49 @@ def api_of(
 ) -> AdminApi:
     """Make the API of a fake edge."""
     asked = FakeAsker() if asker is None else asker
-    own = OwnAnswers(asked, FakeControl() if controlled is None else controlled, History(asked))
-    return AdminApi(asked, EdgeLog(), own.table(), token)
+    control, log = FakeControl() if controlled is None else controlled, EdgeLog()
+    own = OwnAnswers(asked, control, History(asked, log), Feed(asked, control, log))
+    return AdminApi(asked, log, own.table(), token)
+
+
+@attrs.define
+class World:
+    """An edge in memory with its admin API.
+
+    Attributes:
+        edge: the edge and its clients.
+        api: its API.
+        local: the edge as the API sees it.
+        drained: how it was drained.
+    """
+
+    edge: Rehearsal
+    api: AdminApi
+    local: Local
+    drained: list[float | None]
+
+    async def ask(self, method: str, target: str, body: object = None) -> "Answered":
+        """Ask; the body is a table."""
+        return await ask(self.api, method, target, b"" if body is None else json.dumps(body).encode())
+
+    async def get(self, target: str) -> Any:
+        """Give the answer to a GET, which must be good."""
+        answered = await ask(self.api, "GET", target)
+        assert answered.status == 200, answered.body
+        return answered.json
+
+
+@asynccontextmanager
+async def admin_world(edge: te.Edge, script: Script = echo) -> AsyncIterator[World]:
+    """Serve an edge in memory, with its API over ASGI, for the length of the block."""
+    async with open_edge(edge, script) as world:
+        local = local_of(edge)
+        drained: list[float | None] = []
+        asker, control = LocalAsker(local, LOCAL), LocalControl(local, edge.stage_keys, drained.append)
+        log = local.run.log
+        own = OwnAnswers(asker, control, History(asker, log), Feed(asker, control, log))
+        with local.recording():
+            yield World(world, AdminApi(asker, log, own.table()), local, drained)
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ PATIENCE = 30
 """Seconds after which a test has failed; no test comes near."""
 
 KEYS = {"Enter": ("\r", 13), "Tab": ("", 9), "Escape": ("", 27), "ArrowLeft": ("", 37), "Home": ("", 36)}
-"""Keys that tests press: what each of them types, and its number."""
+"""Keys that tests press, each with the text that it types, and with its number."""
 
 COMMAND = (
     "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",

@@ -274,6 +274,9 @@ class FakeEdge:
             "memory_bytes": 141_230_080,
             "loop_stall_ms": 2.3,
             "listen_overflows": 0,
+            "workers": [
+                {"number": number, "descriptors": {"used": 2_196 + number, "limit": 32_768}} for number in (0, 1)
+            ],
             "tables": [
                 {"name": "SessionGate keys", "used": 8_122, "capacity": 65_536},
                 {"name": "devices", "used": 61_204, "capacity": 65_536},

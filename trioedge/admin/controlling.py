@@ -1,9 +1,11 @@
 """What the admin API changes in an edge as a whole: its snapshot, and its end."""
 
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
+import trio
 
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
@@ -35,9 +37,6 @@ class Controlled(Protocol):
 
     def drain(self, seconds: float | None, /) -> None:
         """Stop accepting; sessions may go on for so long, or for as long as the edge says."""
-
-    def relevel(self) -> None:
-        """Look again at the level of the log."""
 
 
 @attrs.frozen(eq=False)
@@ -72,10 +71,15 @@ class LocalControl:
         """See :meth:`Controlled.drain`."""
         self.end(seconds)
 
-    def relevel(self) -> None:
-        """See :meth:`Controlled.relevel`."""
-        self.local.run.relevel()
-
     def _check_governed(self) -> None:
         if self.local.description.control is None:
             raise RefusedError(409, "an edge without control=… has no services that a snapshot could change")
+
+
+def state_of(found: ControlState) -> dict[str, Any]:
+    """Give the state of the connection to the control plane; its times are seconds since 1970."""
+    state = attrs.asdict(found)
+    for name in ("applied_at", "failing_since"):
+        if state[name] is not None:
+            state[name] = round(time.time() - trio.current_time() + state[name], 3)
+    return state

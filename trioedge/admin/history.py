@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import trio
 
+from ..telemetry.log import EdgeLog
 from .asking import Answers, EdgeAsker
 
 POINT_SECONDS: Final = 5.0
@@ -50,20 +51,27 @@ def flat(statistics: Mapping[str, Any]) -> dict[str, int]:
 class History:
     """The points, the oldest first."""
 
-    def __init__(self, asker: EdgeAsker) -> None:
+    def __init__(self, asker: EdgeAsker, log: EdgeLog) -> None:
         """Have no point yet."""
-        self._asker = asker
+        self._asker, self._log = asker, log
         self._points: deque[dict[str, Any]] = deque(maxlen=POINTS)
         self._totals = Totals()
 
     async def run(self) -> None:
         """Take a point each 5 s, until cancelled."""
-        due = trio.current_time()
-        self._totals.since(await self._asker.ask("statistics", {}))
+        due, first = trio.current_time(), True
         while True:
+            try:
+                answers = await self._asker.ask("statistics", {})
+                if first:
+                    self._totals.since(answers)
+                else:
+                    self.add(answers, time.time())
+                first = False
+            except Exception as fault:
+                self._log.fault("admin history failed", fault)
             due = max(due + POINT_SECONDS, trio.current_time())
             await trio.sleep_until(due)
-            self.add(await self._asker.ask("statistics", {}), time.time())
 
     def add(self, answers: Answers, at: float) -> None:
         """Add a point.

@@ -10,7 +10,20 @@ from ..telemetry.level import LEVELS
 from .operation import Here, Operation
 from .parameters import SOURCE, Parameter, choice, source_fault, text, whole
 from .shapes import COUNT, COUNTS, NUMBER, TEXT, TEXTS, or_null, several, table
-from .topics import evict, explain, level, readiness, services, sessions, stage_times, statistics, top
+from .topics import (
+    devices,
+    ends,
+    evict,
+    explain,
+    level,
+    machine,
+    readiness,
+    services,
+    sessions,
+    stage_times,
+    statistics,
+    top,
+)
 
 _LIMIT: Final = Parameter(name="limit", says="the most items of the answer", schema=whole(1, 1_000), default=100)
 _SERVICE: Final = Parameter(name="service", says="the name of a service", schema=text())
@@ -76,6 +89,13 @@ OPERATIONS: Final = (
     Operation(
         name="service", method="GET", path="/v1/services/{name}", says="One service, with its limits and their use.",
         answer=services.SERVICE, here=services.service_here, merge=services.merge_service, parameters=(_NAME,),
+        not_found=True,
+    ),
+    Operation(
+        name="devices", method="GET", path="/v1/services/{name}/devices",
+        says="The devices of a service: who is online, in grace, denied, and for how long.",
+        answer=devices.DEVICES, here=devices.devices_here, merge=devices.merge_devices,
+        parameters=(_NAME, Parameter(name="after", says="the cursor of the page before", schema=text(255, 0)), _LIMIT),
         not_found=True,
     ),
     Operation(
@@ -167,6 +187,11 @@ OPERATIONS: Final = (
         answer=stage_times.STAGE_TIMES, here=stage_times.stage_times_here, merge=stage_times.merge_stage_times,
     ),
     Operation(
+        name="machine", method="GET", path="/v1/machine",
+        says="Descriptors, memory, stalls of the loop, tables and their bounds, clients that the kernel dropped.",
+        answer=machine.MACHINE, here=machine.machine_here, merge=machine.merge_machine,
+    ),
+    Operation(
         name="history", method="GET", path="/v1/history",
         says="The last 15 minutes: what happened in each 5 seconds, and the live sessions at their end.",
         answer=HISTORY, own=True,
@@ -192,11 +217,12 @@ OPERATIONS: Final = (
 """Every operation, in the order of the reference."""
 
 INNER: Final[dict[str, Here]] = {
+    "ends": ends.ends_here,
     "services-busiest": services.services_busiest_here,
     "services-named": services.services_named_here,
     "top-named": top.top_named_here,
 }
-"""Questions that `collect` asks besides its own."""
+"""Questions that the API asks besides those of operations."""
 
 LOCAL: Final[Mapping[str, Here]] = {**{each.name: each.here for each in OPERATIONS if each.here is not None}, **INNER}
 """What a process answers, by the name of the question."""

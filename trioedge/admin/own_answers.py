@@ -1,7 +1,6 @@
 """The operations that the API answers itself: snapshots, the control plane's state, the drain, and what it keeps."""
 
 import json
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -16,13 +15,14 @@ from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
 from ..services.snapshot import Plan
 from .asking import EdgeAsker, Parameters
-from .controlling import Controlled
+from .controlling import Controlled, state_of
+from .feed import Feed
 from .history import History
 from .http.api import BODY_SECONDS, Own
 from .http.bodies import BodyParts
 from .http.encoding import encoded
 from .http.openapi import openapi
-from .http.responses import Response, Streamed
+from .http.responses import Response, SendChunk, Streamed
 from .page.answers import page_answer, page_file_answer
 from .refusals import FaultyError, RefusedError
 from .topics.readiness import merge_drain
@@ -36,11 +36,15 @@ class OwnAnswers:
         asker: asks every process that serves the edge.
         controlled: the edge as a whole.
         history: the last 15 minutes.
+        feed: the events.
+        needs_token: whether the API asks for a token.
     """
 
     asker: EdgeAsker
     controlled: Controlled
     history: History
+    feed: Feed
+    needs_token: bool = False
 
     def table(self) -> Mapping[str, Own]:
         """Give each by the name of its operation."""
@@ -51,6 +55,7 @@ class OwnAnswers:
             "apply": self._apply,
             "begin-drain": self._drain,
             "history": self._history,
+            "events": self._events,
             "openapi": self._openapi,
             "page": page_answer,
             "page-file": page_file_answer,
@@ -60,11 +65,19 @@ class OwnAnswers:
         return await _json({"status": "ok"})
 
     async def _state(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
-        state = attrs.asdict(self.controlled.state())
-        for name in ("applied_at", "failing_since"):
-            if state[name] is not None:
-                state[name] = round(time.time() - trio.current_time() + state[name], 3)
-        return await _json(state)
+        return await _json(state_of(self.controlled.state()))
+
+    async def _events(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+        """Begin a stream of events; the first bytes go at once, so that the client knows."""
+        self.feed.check_room()
+
+        async def run(send_chunk: SendChunk) -> None:
+            with self.feed.reading() as reader:
+                await send_chunk(b": events of trioedge\n\n")
+                while chunk := await reader.take():
+                    await send_chunk(chunk)
+
+        return Streamed(run, b"text/event-stream")
 
     async def _history(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
         return await _json(self.history.answer())
@@ -74,7 +87,7 @@ class OwnAnswers:
 
     @cached_property
     def _description(self) -> bytes:
-        return json.dumps(openapi()).encode()
+        return json.dumps(openapi(needs_token=self.needs_token)).encode()
 
     async def _plan(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
         return await self._snapshot(receive, applies=False)
@@ -106,10 +119,10 @@ class OwnAnswers:
     async def _drain(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
         """Answer, and drain behind the answer: an edge without sessions ends at once."""
         answers = await self.asker.ask("drain", {})
-        said = merge_drain(answers, parameters)
-        seconds = parameters["seconds"]
+        said, seconds = merge_drain(answers, parameters), parameters["seconds"]
         if said["deadline_seconds"] is None:
-            said |= {"phase": "draining", "deadline_seconds": seconds}
+            usual = max((each["seconds"] or 0.0 for each in answers.values), default=None)
+            said |= {"phase": "draining", "deadline_seconds": usual if seconds is None else seconds}
         return await _json(said, lambda: self.controlled.drain(seconds))
 
 

@@ -133,10 +133,16 @@ def checked(
     for name, each in names.items():
         values[name] = each.default
         if name in given:
-            if fault := each.fault(given[name]):
-                faults.append(f"{place}.{name}: {quote(given[name])} {fault}")
+            value = _whole(given[name]) if each.schema["type"] == "integer" else given[name]
+            if fault := each.fault(value):
+                faults.append(f"{place}.{name}: {quote(value)} {fault}")
             else:
-                values[name] = given[name]
+                values[name] = value
         elif each.required:
             faults.append(f"{place}.{name}: is missing: {each.says}")
     return values, faults
+
+
+def _whole(value: Any) -> Any:
+    """Give 7 for 7.0, which is a whole number to a JSON schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

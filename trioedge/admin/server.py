@@ -13,6 +13,7 @@ from ..serving.listening.bind import Bound, LocalSocket, bind
 from ..telemetry.log import EdgeLog
 from .asking import EdgeAsker, LocalAsker
 from .controlling import Controlled, LocalControl
+from .feed import Feed
 from .history import History
 from .http.api import AdminApi
 from .local import Local
@@ -59,12 +60,13 @@ class AdminServer:
 
         if self.admin.token is not None:
             self.admin.token.read()
-        history = History(self.asker)
-        own = OwnAnswers(self.asker, self.controlled, history)
+        history, feed = History(self.asker, self.log), Feed(self.asker, self.controlled, self.log)
+        own = OwnAnswers(self.asker, self.controlled, history, feed, self.admin.token is not None)
         api = AdminApi(self.asker, self.log, own.table(), self.admin.token)
         with _listening(self.admin) as sockets:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(history.run)
+                nursery.start_soon(feed.run)
                 if draining is not None:
                     nursery.start_soon(_allow_successor, draining, sockets)
                 for each in sockets:

@@ -93,6 +93,11 @@ class StreamRelay:
         """Bytes that the client has taken."""
         return self._down.moved
 
+    @property
+    def active_at(self) -> float:
+        """When the last byte moved either way."""
+        return max(self._up.active_at, self._down.active_at)
+
     def queued(self) -> tuple[int, int]:
         """Give 0 and 0, because a stream does not say how many bytes it has yet to send."""
         return 0, 0

@@ -61,6 +61,7 @@ class Run:
         calls: what stages may call; None until the reactor runs.
         listening: the listeners.
         log: its log and its counts.
+        drain_seconds: how long sessions may go on after a drain.
         drain_at: when sessions are cut, in seconds of Trio's clock; None before a drain.
     """
 
@@ -86,7 +87,7 @@ class Run:
         self._phase = phase
         self.log = self._log = EdgeLog()
         self._totals = (Total(), Total())
-        self._drain, self._drain_seconds = trio.Event(), drain_seconds
+        self._drain, self.drain_seconds = trio.Event(), drain_seconds
         self.drain_at: float | None = None
         self._log.stages = description.outline.names
         self._access_log = access_log
@@ -114,9 +115,9 @@ class Run:
         self.chain: Chain | None = None
 
     def drain(self, seconds: float | None = None) -> None:
-        """Stop accepting; see :meth:`Edge.drain`. Sessions may go on for `seconds`; None for as long as it says."""
+        """Stop accepting; see :meth:`Edge.drain`. If `seconds` is given, sessions may go on for so long."""
         if seconds is not None and not self._drain.is_set():
-            self._drain_seconds = seconds
+            self.drain_seconds = seconds
         self._drain.set()
 
     def reload(self) -> None:
@@ -165,11 +166,11 @@ class Run:
                         self._phase.value = "serving"
                     started()
                     await self._drain.wait()
-                    self.drain_at = trio.current_time() + self._drain_seconds
+                    self.drain_at = trio.current_time() + self.drain_seconds
                     self._phase.value = "draining"
                     await self.listening.end()
-                    self._log.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
-                    with trio.move_on_after(self._drain_seconds):
+                    self._log.say("draining", live=len(sessions.live), seconds=self.drain_seconds)
+                    with trio.move_on_after(self.drain_seconds):
                         await sessions.wait_empty()
                 finally:
                     cut = sessions.cut(Reason.DRAINED)

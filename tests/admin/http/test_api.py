@@ -109,7 +109,7 @@ async def test_every_answer_forbids_copies_frames_and_foreign_hosts() -> None:
 
 async def test_a_drain_begins_behind_its_answer() -> None:
     controlled = FakeControl()
-    asker = FakeAsker({"drain": [{"phase": "serving", "live": 3, "deadline_seconds": None}]})
+    asker = FakeAsker({"drain": [{"phase": "serving", "live": 3, "deadline_seconds": None, "seconds": 9.0}]})
     answer = await ask(api_of(controlled, asker), "POST", "/v1/drain", json.dumps({"seconds": 2.5}).encode())
     assert answer.json == {"phase": "draining", "live": 3, "deadline_seconds": 2.5}
     assert controlled.drains == [2.5]

@@ -20,11 +20,16 @@ _KINDS: Final = {
 """The media types of each form of an answer."""
 
 
-def openapi(operations: Sequence[Operation] = OPERATIONS) -> dict[str, Any]:
-    """Describe the API."""
+def openapi(operations: Sequence[Operation] = OPERATIONS, *, needs_token: bool = False) -> dict[str, Any]:
+    """Describe the API.
+
+    Args:
+        operations: of it.
+        needs_token: whether it asks for a token.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each)
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, needs_token)
     return {
         "openapi": "3.1.0",
         "info": {"title": "trioedge admin API", "version": own_version() or "0"},
@@ -36,11 +41,11 @@ def openapi(operations: Sequence[Operation] = OPERATIONS) -> dict[str, Any]:
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: Operation, needs_token: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.says,
-        "security": [] if operation.open else [{"token": []}, {}],
+        "security": [{"token": []}] if needs_token and not operation.open else [],
         "responses": {
             "200": {
                 "description": "the answer",

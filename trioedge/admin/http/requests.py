@@ -39,10 +39,10 @@ def read_parameters(
         found, wrong = checked(given, operation.of(place), place, before)
         values |= found
         faults += wrong
-    if operation.body_needs and not any(name in body for name in operation.body_needs) and not faults:
-        faults.append(f"body: must name {' or '.join(operation.body_needs)}")
     if "device" in body and "service" not in body:
         faults.append("body.device: needs its service, because devices are a service's own")
+    if operation.body_needs and not any(name in body for name in operation.body_needs) and not faults:
+        faults.append(f"body: must name {' or '.join(operation.body_needs)}")
     if faults:
         raise FaultyError(faults)
     return values

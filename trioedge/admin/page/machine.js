@@ -62,6 +62,8 @@ export function machine(page, root) {
 }
 
 function limitsOf(said) {
-  const { used, limit } = said.descriptors;
-  return [{ name: "descriptors", used, limit }, ...said.tables.map((each) => ({ name: each.name, used: each.used, limit: each.capacity }))];
+  const part = ({ descriptors }) => descriptors.used / descriptors.limit;
+  const [fullest] = [...(said.workers ?? []), said].sort((one, other) => part(other) - part(one));
+  const name = said.workers?.length > 1 && fullest.number != null ? `descriptors of worker ${fullest.number}` : "descriptors";
+  return [{ name, ...fullest.descriptors }, ...said.tables.map((each) => ({ name: each.name, used: each.used, limit: each.capacity }))];
 }

@@ -11,7 +11,7 @@ import { lookup } from "./lookup.js";
 import { machine, upstreams } from "./machine.js";
 
 const SLOWEST = 10_000; // milliseconds between two tries to reach an edge that is lost
-const SOON = 1_500; // after an event, so that a flood of them asks no more often
+const SOON = 2_500; // after an event, so that a flood of them asks no more often
 
 const edge = new Edge(enterToken);
 const wrongs = new Map();

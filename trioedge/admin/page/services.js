@@ -2,7 +2,7 @@
 import { button, make, put, terms, use } from "./make.js";
 import { Table } from "./table.js";
 import { cut } from "./dialogs.js";
-import { bytes, clock, count, rate, some, span } from "./words.js";
+import { bytes, count, rate, some, span } from "./words.js";
 
 const PAGE = 20;
 
@@ -101,7 +101,7 @@ function devicesTable(page, service, changed) {
     ["device", "name", (item) => item.device],
     ["state", "", (item) => (item.state === "fresh" ? STATES.fresh : make("mark", { class: item.state === "denied" ? "" : "mild" }, STATES[item.state] ?? item.state))],
     ["sessions", "number", (item) => count(item.sessions)],
-    ["until", "number wide", (item) => (item.until == null ? "–" : item.until > 1e9 ? clock(item.until) : span(item.until))],
+    ["until", "number wide", (item) => (span(item.until))],
     ["detail", "wide", (item) => item.detail || "–"],
     ["", "", (item) => button("Cut", () => cut(page.edge, { service, device: item.device }, `of ${item.device}`, changed), { "aria-label": `cut ${item.device}` })],
   ], (item) => item.device, { none: "It has no device." });

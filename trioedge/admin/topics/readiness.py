@@ -15,14 +15,15 @@ DRAIN: Final = table(phase=TEXT, live=COUNT, deadline_seconds=or_null(NUMBER))
 
 
 def phase_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:  # noqa: ARG001
-    """Give the phase of this process, its live sessions, and how long they may go on."""
+    """Give the phase of this process, its live sessions, how long they may go on, and how long after a drain."""
     yield
-    at = local.run.drain_at
+    at, seconds = local.run.drain_at, local.run.drain_seconds
     left = None if at is None else max(0.0, at - local.now())
     return {
         "phase": local.phase.value,
         "live": len(local.run.supervisor.live),
         "deadline_seconds": None if left is None or isinf(left) else round(left, 3),
+        "seconds": None if isinf(seconds) else seconds,
     }
 
 

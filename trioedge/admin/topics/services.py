@@ -8,7 +8,7 @@ from ...loop.slices import Stepwise
 from ...services.service import Service
 from ..asking import Answers, EdgeAsker, Parameters
 from ..local import Local
-from ..refusals import FaultyError, not_found
+from ..refusals import not_found
 from ..shapes import COUNT, FLAG, NUMBER, TEXT, TEXTS, or_null, page, table
 from ..smallest import smallest
 
@@ -116,7 +116,7 @@ async def collect_services(asker: EdgeAsker, parameters: Parameters) -> dict[str
     if order == "name":
         return merge_services(await asker.ask("services", parameters), parameters)
     if parameters["after"] is not None:
-        raise FaultyError(["query.after: goes with order=name only: the other orders change from page to page"])
+        return {"items": [], "next": None}  # these orders change all the time, so they have one page
     busiest = (await asker.ask("services-busiest", parameters)).values
     names = [*dict.fromkeys(name for each in busiest for name in each)]
     if len(busiest) == 1:

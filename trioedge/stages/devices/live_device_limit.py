@@ -13,6 +13,7 @@ from ...loop.slices import in_slices
 from ...services.context import EdgeContext
 from ...services.control_plane import ChecksDevices, DeviceVerdict, FollowsDevices
 from ...services.device_rules import DeviceRules
+from ...services.linking.device_facts import DeviceFacts
 from ...services.policy import FATES, Fate, Settings
 from ...services.service import Service
 from ...services.snapshot import Change
@@ -178,6 +179,10 @@ class LiveDeviceLimit:
     def online(self, service: Service) -> Sequence[str]:
         """Return the devices of a service that have a live session; see :meth:`Link.online`."""
         return self._table.online(service)
+
+    def known(self, service: Service) -> Iterator[DeviceFacts]:
+        """Return what is known of the devices of a service; see :class:`ListsDevices`."""
+        return self._table.known(service, self._reactor.refresh(), self._rules_of(service))
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""

@@ -47,6 +47,7 @@ from typing import Final
 import attrs
 
 from ...services.device_rules import DeviceRules, Handover
+from ...services.linking.device_facts import DeviceFacts
 from ...services.service import Service
 from ...session.session import Session
 from .answers import (
@@ -62,6 +63,7 @@ from .answers import (
 )
 from .expiry import expire
 from .grace import Grace
+from .listing import listed
 from .memory import DeviceMemory, Move
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
@@ -199,6 +201,10 @@ class DeviceTable:
         """Return the devices of a service that have a live session, oldest first."""
         owner = self._services.get(service.incarnation)
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
+
+    def known(self, service: Service, now: float, rules: DeviceRules) -> Iterator[DeviceFacts]:
+        """Return the devices of a service, in no order; devices may come and go between two steps."""
+        return listed(self._services.get(service.incarnation), now, rules)
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether a check that has not begun is still to be made; if not, it is over.
