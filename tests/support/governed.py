@@ -13,8 +13,8 @@ from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.service import Service
 from trioedge.services.services import Services, diff
-from trioedge.services.snapshot import Snapshot
 from trioedge.services.sharing.worker_share import WorkerShare
+from trioedge.services.snapshot import Snapshot
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
 from trioedge.telemetry.log import EdgeLog

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 PROGRAMS = {
+    "chromium": "chromium",
     "curl": "curl",
     "danted": "dante-server",
     "fish": "fish",
