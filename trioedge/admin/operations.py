@@ -7,6 +7,7 @@ import attrs
 
 from ..session.verdict import Reason
 from ..telemetry.level import LEVELS
+from .metrics.collect import metrics_here
 from .operation import Here, Operation
 from .parameters import SOURCE, Parameter, choice, source_fault, text, whole
 from .shapes import COUNT, COUNTS, NUMBER, TEXT, TEXTS, or_null, several, table
@@ -37,7 +38,7 @@ PLAN: Final = table(says=TEXT, added=COUNT, changed=COUNT, removed=COUNT, retune
 
 STATE: Final = table(
     version=TEXT, applied_at=or_null(NUMBER), services=COUNT, error=TEXT, failing_since=or_null(NUMBER),
-    report_error=TEXT, unreported=COUNT, reported=COUNT, listeners=COUNT, listen_errors=TEXTS,
+    report_error=TEXT, unreported=COUNT, reported=COUNT, listeners=COUNT, listen_errors=TEXTS, report_lag=NUMBER,
 )  # fmt: skip
 
 HISTORY: Final = table(
@@ -66,7 +67,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         name="metrics", method="GET", path="/metrics", says="Metrics for Prometheus, as text.",
-        answer=TEXT, kind="text", own=True, refused=(404,),
+        answer=TEXT, kind="text", own=True,
     ),
     Operation(
         name="statistics", method="GET", path="/v1/statistics", says="The counts of the edge, and of each worker.",
@@ -206,13 +207,19 @@ OPERATIONS: Final = (
         answer={"type": "object"}, own=True,
     ),
     Operation(
-        name="page", method="GET", path="/", says="The dashboard.", answer=TEXT, kind="page", own=True, refused=(404,),
+        name="page", method="GET", path="/", says="The dashboard.", answer=TEXT, kind="page", own=True, open=True,
+    ),
+    Operation(
+        name="page-file", method="GET", path="/page/{file}", says="A file that the dashboard loads.", answer=TEXT,
+        kind="file", own=True, open=True, not_found=True,
+        parameters=(Parameter(name="file", place="path", says="the name of a file", schema=text()),),
     ),
 )  # fmt: skip
 """Every operation, in the order of the reference."""
 
 INNER: Final[dict[str, Here]] = {
     "ends": ends.ends_here,
+    "metrics": metrics_here,
     "services-busiest": services.services_busiest_here,
     "services-named": services.services_named_here,
     "top-named": top.top_named_here,

@@ -24,8 +24,8 @@ from .listening.listeners import Listeners
 from .registry import Registry, SessionsView
 from .service import Service
 from .services import Services, ServicesView
+from .sharing.worker_share import WorkerShare
 from .snapshot import Watcher
-from .worker_share import WorkerShare
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
 """An address family and an address of it: ``socket.socket(family).connect(address)``."""
@@ -172,9 +172,12 @@ class EdgeContext:
                 64 shared gates.
         """
         if self.share is None:
-            return Gate(capacity, flood_groups)
-        check_count("Gate", "capacity", capacity)
-        return self.share.gate(capacity, per)
+            gate = Gate(capacity, flood_groups)
+        else:
+            check_count("Gate", "capacity", capacity)
+            gate = self.share.gate(capacity, per)
+        self.log.meters.add_table("gate", gate, capacity)
+        return gate
 
     def counter(self, capacity: int, per: str | None = None) -> LiveCounts:
         """Make a counter, which limits how many live sessions each key has: ``counter.enter(key, limit)``.
@@ -190,9 +193,12 @@ class EdgeContext:
                 64 shared counters.
         """
         if self.share is None:
-            return LiveCounts(capacity, flood_groups)
-        check_count("LiveCounts", "capacity", capacity)
-        return self.share.counter(capacity, per)
+            counts = LiveCounts(capacity, flood_groups)
+        else:
+            check_count("LiveCounts", "capacity", capacity)
+            counts = self.share.counter(capacity, per)
+        self.log.meters.add_table("counter", counts, capacity)
+        return counts
 
     def part_of(self, count: int) -> int:
         """Give this worker's part of a number that the whole edge may have, rounded up; all of it for a process alone.

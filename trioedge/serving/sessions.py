@@ -33,13 +33,13 @@ from ..relay.streams import PlainStream, replaying
 from ..services.registry import Registry
 from ..services.service import Service
 from ..services.services import Services
+from ..services.sharing.crowd import Crowd
 from ..session.chain import Chain
 from ..session.session import Session
 from ..session.surroundings import Clock
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
-from .crowd import Crowd
 from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
 from .handshakes import Handshakes
@@ -107,6 +107,7 @@ class Sessions:
         live: the registered sessions.
         recent: the sessions that ended last, refused ones included.
         waiting: the clients that are in their handshakes and have to say more.
+        maximum: the most live sessions, without those in their handshakes.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Sessions:
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
         self._ids = itertools.count(1) if ids is None else ids
-        self._answers, self.waiting = answers, waiting
+        self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
@@ -157,11 +158,10 @@ class Sessions:
                 graceful_refuse=graceful_refuse,
             )  # fmt: skip
         self.live, self.recent = live, self._endings.recent
-        self._register = log.starts.recording(live.add)
         self._crowd = Crowd(live, waiting, log, max_sessions, tell_live)
         self._unregister = self._crowd.telling(live.remove)
-        if not chain.handshakes:  # a client in its handshakes is not counted
-            self._register = self._crowd.telling(self._register)
+        register = log.starts.recording(live.add)
+        self._register = register if chain.handshakes else self._crowd.telling(register)  # clients in them do not count
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
