@@ -14,6 +14,7 @@ from trioedge.admin.feed import Feed
 from trioedge.admin.history import History
 from trioedge.admin.http.api import AdminApi
 from trioedge.admin.local import Local
+from trioedge.admin.metrics.scrape import Scrape
 from trioedge.admin.operations import LOCAL
 from trioedge.admin.own_answers import OwnAnswers
 from trioedge.edge import local_of
@@ -92,12 +93,14 @@ class World:
         api: its API.
         local: the edge as the API sees it.
         drained: how it was drained.
+        feed: its events; a test runs it.
     """
 
     edge: Rehearsal
     api: AdminApi
     local: Local
     drained: list[float | None]
+    feed: Feed
 
     async def ask(self, method: str, target: str, body: object = None) -> "Answered":
         """Ask; the body is a table."""
@@ -111,16 +114,20 @@ class World:
 
 
 @asynccontextmanager
-async def admin_world(edge: te.Edge, script: Script = echo) -> AsyncIterator[World]:
+async def admin_world(edge: te.Edge, script: Script = echo, *, metrics_services: int = 0) -> AsyncIterator[World]:
     """Serve an edge in memory, with its API over ASGI, for the length of the block."""
     async with open_edge(edge, script) as world:
         local = local_of(edge)
         drained: list[float | None] = []
         asker, control = LocalAsker(local, LOCAL), LocalControl(local, edge.stage_keys, drained.append)
         log = local.run.log
-        own = OwnAnswers(asker, control, History(asker, log), Feed(asker, control, log))
+        feed = Feed(asker, control, log)
+        own = OwnAnswers(asker, control, History(asker, log), feed)
+        scrape = Scrape(asker, control, metrics_services)
+        api = AdminApi(asker, log, {**own.table(), "metrics": scrape.answer})
+        scrape.errors = api.errors
         with local.recording():
-            yield World(world, AdminApi(asker, log, own.table()), local, drained)
+            yield World(world, api, local, drained, feed)
 
 
 @attrs.frozen

@@ -19,6 +19,7 @@ PROGRAMS = {
     "nft": "nftables",
     "nginx": "nginx",
     "openssl": "openssl",
+    "promtool": "prometheus",
     "proxychains4": "proxychains4",
     "redis-benchmark": "redis-tools",
     "redis-cli": "redis-tools",

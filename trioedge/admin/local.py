@@ -8,6 +8,7 @@ import attrs
 import trio
 from trio_util import AsyncValue
 
+from ..loop.stall import LoopStall
 from ..services.registry import SessionsView
 from ..services.services import Services
 from ..serving.description import Description
@@ -25,6 +26,7 @@ class Local:
         snapshots: how many snapshots the edge has applied.
         number: of the worker; 0 where the edge serves alone.
         began_at: when it began, in seconds of Trio's clock.
+        stall: how late the loop is; its worker runs beside the API.
     """
 
     run: Run
@@ -33,6 +35,7 @@ class Local:
     snapshots: AsyncValue[int]
     number: int = 0
     began_at: float = attrs.field(factory=trio.current_time)
+    stall: LoopStall = attrs.field(factory=LoopStall)
 
     @property
     def services(self) -> Services:

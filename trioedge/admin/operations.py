@@ -7,6 +7,7 @@ import attrs
 
 from ..session.verdict import Reason
 from ..telemetry.level import LEVELS
+from .metrics.collect import metrics_here
 from .operation import Here, Operation
 from .parameters import SOURCE, Parameter, choice, source_fault, text, whole
 from .shapes import COUNT, COUNTS, NUMBER, TEXT, TEXTS, or_null, several, table
@@ -23,6 +24,7 @@ from .topics import (
     stage_times,
     statistics,
     top,
+    upstreams,
 )
 
 _LIMIT: Final = Parameter(name="limit", says="the most items of the answer", schema=whole(1, 1_000), default=100)
@@ -37,7 +39,7 @@ PLAN: Final = table(says=TEXT, added=COUNT, changed=COUNT, removed=COUNT, retune
 
 STATE: Final = table(
     version=TEXT, applied_at=or_null(NUMBER), services=COUNT, error=TEXT, failing_since=or_null(NUMBER),
-    report_error=TEXT, unreported=COUNT, reported=COUNT, listeners=COUNT, listen_errors=TEXTS,
+    report_error=TEXT, unreported=COUNT, reported=COUNT, listeners=COUNT, listen_errors=TEXTS, report_lag=NUMBER,
 )  # fmt: skip
 
 HISTORY: Final = table(
@@ -66,7 +68,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         name="metrics", method="GET", path="/metrics", says="Metrics for Prometheus, as text.",
-        answer=TEXT, kind="text", own=True, refused=(404,),
+        answer=TEXT, kind="text", own=True,
     ),
     Operation(
         name="statistics", method="GET", path="/v1/statistics", says="The counts of the edge, and of each worker.",
@@ -183,6 +185,12 @@ OPERATIONS: Final = (
         ),
     ),
     Operation(
+        name="upstreams", method="GET", path="/v1/upstreams",
+        says="Upstreams that are configured, the failing ones first, with their connects.",
+        answer=upstreams.UPSTREAMS, here=upstreams.upstreams_here, merge=upstreams.merge_upstreams,
+        parameters=(_LIMIT,),
+    ),
+    Operation(
         name="stage-times", method="GET", path="/v1/stage-times", says="The time that each stage takes.",
         answer=stage_times.STAGE_TIMES, here=stage_times.stage_times_here, merge=stage_times.merge_stage_times,
     ),
@@ -218,6 +226,7 @@ OPERATIONS: Final = (
 
 INNER: Final[dict[str, Here]] = {
     "ends": ends.ends_here,
+    "metrics": metrics_here,
     "services-busiest": services.services_busiest_here,
     "services-named": services.services_named_here,
     "top-named": top.top_named_here,

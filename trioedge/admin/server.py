@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 import trio
 
+from ..loop.slices import Stepwise
 from ..services.stage_keys import StageKeys
 from ..serving.admin_listener import Admin
 from ..serving.listening.bind import Bound, LocalSocket, bind
@@ -17,6 +18,8 @@ from .feed import Feed
 from .history import History
 from .http.api import AdminApi
 from .local import Local
+from .metrics.families import Families
+from .metrics.scrape import Scrape
 from .operations import LOCAL
 from .own_answers import OwnAnswers
 
@@ -33,12 +36,14 @@ class AdminServer:
         asker: asks every process that serves the edge.
         controlled: the edge as a whole.
         log: for refused tokens and for faults.
+        beside: gives the metrics of this process, where it is not one of those that are asked.
     """
 
     admin: Admin
     asker: EdgeAsker
     controlled: Controlled
     log: EdgeLog
+    beside: Callable[[], Stepwise[Families]] | None = None
 
     async def serve(
         self, *, draining: Callable[[], Awaitable[None]] | None = None,
@@ -62,7 +67,9 @@ class AdminServer:
             self.admin.token.read()
         history, feed = History(self.asker, self.log), Feed(self.asker, self.controlled, self.log)
         own = OwnAnswers(self.asker, self.controlled, history, feed, self.admin.token is not None)
-        api = AdminApi(self.asker, self.log, own.table(), self.admin.token)
+        scrape = Scrape(self.asker, self.controlled, self.admin.metrics_services, beside=self.beside)
+        api = AdminApi(self.asker, self.log, {**own.table(), "metrics": scrape.answer}, self.admin.token)
+        scrape.errors = api.errors
         with _listening(self.admin) as sockets:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(history.run)
@@ -85,7 +92,10 @@ async def serve_local(
 
     server = AdminServer(admin, LocalAsker(local, LOCAL), LocalControl(local, stage_keys, end), local.run.log)
     with local.recording():
-        await server.serve(draining=draining, task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(local.stall.run)
+            await server.serve(draining=draining, task_status=task_status)
+            nursery.cancel_scope.cancel()
 
 
 @contextmanager

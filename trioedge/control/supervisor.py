@@ -48,6 +48,8 @@ class ControlState:
         report_error: why the last report was not acknowledged; empty if it was.
         unreported: the number of services whose totals wait to be reported.
         reported: the sequence of the last report that was acknowledged.
+        report_lag: the age of the oldest use that is not acknowledged, in seconds, and up to the length of a round too
+            high; 0 if there is none.
         listeners: how many listeners that policies name are open.
         listen_errors: why the others are not, a line each: the first 100, and then how many more there are.
     """
@@ -62,6 +64,7 @@ class ControlState:
     reported: int
     listeners: int = 0
     listen_errors: tuple[str, ...] = ()
+    report_lag: float = 0.0
 
 
 class _FirstSnapshot:
@@ -212,4 +215,5 @@ class ControlSupervisor:
             reported=self._reports.acknowledged,
             listeners=listeners,
             listen_errors=tuple(listen_errors),
+            report_lag=0.0 if self._reporter is None else self._reporter.lag(trio.current_time()),
         )

@@ -161,7 +161,9 @@ class EdgeContext:
         Raises:
             ConfigurationError: `capacity` is no whole number of at least 1.
         """
-        return Gate(capacity, flood_groups)
+        gate = Gate(capacity, flood_groups)
+        self.log.meters.add_table("gate", gate, capacity)
+        return gate
 
     def counter(self, capacity: int) -> LiveCounts:
         """Make a counter, which limits how many live sessions each key has: ``counter.enter(key, limit)``.
@@ -172,7 +174,9 @@ class EdgeContext:
         Raises:
             ConfigurationError: `capacity` is no whole number of at least 1.
         """
-        return LiveCounts(capacity, flood_groups)
+        counts = LiveCounts(capacity, flood_groups)
+        self.log.meters.add_table("counter", counts, capacity)
+        return counts
 
     def cut(self, sessions: Iterable[Session], reason: Reason) -> int:
         """Cut many live sessions: mark all of them now, close them soon, in slices, and return how many were marked.

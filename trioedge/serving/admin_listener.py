@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..addresses.address import Address, parse_address
-from ..arguments import Fixed
+from ..arguments import Fixed, check_count
 from ..errors import ConfigurationError, quote
 from ..secrets import Secret
 
@@ -15,12 +15,14 @@ class Admin(Fixed):
     ``Authorization: Bearer …``; it goes over the wire as it is, so use a loopback address, or a TLS proxy before it.
     """
 
-    def __init__(self, listen: str, *, token: Secret | None = None) -> None:
+    def __init__(self, listen: str, *, token: Secret | None = None, metrics_services: int = 0) -> None:
         """Describe the API; nothing is opened, and the token is not read.
 
         Args:
             listen: ``unix:///run/edge.sock``, or ``tcp://127.0.0.1:9100`` with a token.
             token: what a client must bring, read at each request; also for a local socket, if it is given.
+            metrics_services: how many of the busiest services have samples of their own in the metrics, 0 to 1,000; all
+                others are one there. With 0 services have no samples.
 
         Raises:
             ConfigurationError: `listen` is no address, or is one of a network and there is no token.
@@ -37,10 +39,13 @@ class Admin(Fixed):
                 f"Admin(listen={quote(self.listen)}) is open to a network and needs a token: write "
                 "token=te.Secret(file='/run/token'), or listen on a local socket, as in unix:///run/edge.sock"
             )
-        self.token = token
+        check_count("Admin", "metrics_services", metrics_services, minimum=0, maximum=1_000)
+        self.token, self.metrics_services = token, metrics_services
 
     def __repr__(self) -> str:
-        return f"Admin({self.listen!r})" if self.token is None else f"Admin({self.listen!r}, token={self.token!r})"
+        token = "" if self.token is None else f", token={self.token!r}"
+        services = f", metrics_services={self.metrics_services}" if self.metrics_services else ""
+        return f"Admin({self.listen!r}{token}{services})"
 
 
 def read_admin(admin: Any) -> Admin | None:

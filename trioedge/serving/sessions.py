@@ -108,6 +108,7 @@ class Sessions:
         live: the registered sessions.
         recent: the sessions that ended last, refused ones included.
         waiting: the clients that are in their handshakes and have to say more.
+        maximum: the most live sessions, without those in their handshakes.
     """
 
     def __init__(
@@ -141,10 +142,9 @@ class Sessions:
         self._settle: Ended = self._ended  # bound once, because each relay keeps it
         home = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
-        self._max = max_sessions
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
         self._ids = itertools.count(1) if ids is None else ids
-        self._answers, self.waiting = answers, waiting
+        self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
@@ -285,13 +285,13 @@ class Sessions:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
         if service is not None and (refusal := refusal_at_listener(session, service)) is not None:
             return refusal
-        if self.live.count - len(self.waiting) >= self._max and not talks:
+        if self.live.count - len(self.waiting) >= self.maximum and not talks:
             return self._overloaded()
         return refusal_by(self._decide, session, self._log)
 
     def crowded(self) -> Reject | None:
         """Give the refusal of a registered session that is through its handshakes, if too many others are live."""
-        return self._overloaded() if self.live.count - len(self.waiting) > self._max else None
+        return self._overloaded() if self.live.count - len(self.waiting) > self.maximum else None
 
     def _overloaded(self) -> Reject:
         self._log.notice("shedding: too many sessions", live=self.live.count)

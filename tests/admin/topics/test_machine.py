@@ -9,7 +9,7 @@ from tests.support.admin import admin_world, answers
 from tests.support.edges import make_edge, services
 from tests.support.steps import longest_step
 from trioedge.admin.topics import machine
-from trioedge.admin.topics.machine import merge_machine, open_files, overflows_of
+from trioedge.admin.topics.machine import counts_of, merge_machine, open_files
 
 NETSTAT = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\nIpExt: A\nIpExt: 4\n"
 
@@ -34,11 +34,13 @@ def test_descriptors_are_counted_in_steps_where_the_kernel_does_not(
     assert (count, steps) == (200, 3)
 
 
-def test_overflows_are_read_by_their_name() -> None:
-    assert overflows_of(NETSTAT) == 22
-    for broken in ("", "TcpExt: A\nTcpExt: 1\n"):
-        with pytest.raises((ValueError, IndexError)):
-            overflows_of(broken)
+def test_counts_of_the_kernel_are_read_by_their_names() -> None:
+    assert counts_of(NETSTAT) == {"SyncookiesSent": 1, "ListenOverflows": 22, "ListenDrops": 333}
+
+
+@pytest.mark.parametrize("broken", ["", "TcpExt: A\n", "IpExt: A\nIpExt: 1\n"])
+def test_a_kernel_without_counts_has_none(broken: str) -> None:
+    assert counts_of(broken) == {}
 
 
 async def test_a_machine_that_tells_nothing_is_told_as_such(

@@ -19,11 +19,11 @@ async def test_each_stage_has_its_kind_its_calls_and_its_share(autojump_clock: o
 
 
 def test_counts_of_workers_add_up() -> None:
-    fast = {"stage": "A", "kind": "decision", "counts": [0] * 10 + [2]}
-    slow = {"stage": "A", "kind": "decision", "counts": [0] * 11 + [2, 0]}
-    idle = {"stage": "B", "kind": "endpoint", "counts": []}
+    fast = {"stage": "A", "kind": "decision", "counts": [0] * 10 + [2], "nanoseconds": 1_600}
+    slow = {"stage": "A", "kind": "decision", "counts": [0] * 11 + [2, 0], "nanoseconds": 2_400}
+    idle = {"stage": "B", "kind": "endpoint", "counts": [], "nanoseconds": 0}
     (one, other) = merge_stage_times(answers([fast, idle], [slow, idle], []), {})["items"]
-    assert (one["calls"], one["total_micros"], one["mean_micros"], one["share"]) == (4, 4.608, 1.152, 1.0)
+    assert (one["calls"], one["total_micros"], one["mean_micros"], one["share"]) == (4, 4.0, 1.0, 1.0)
     assert (one["p50_micros"], one["p99_micros"]) == (1.024, 2.048)
     assert (other["calls"], other["mean_micros"], other["p50_micros"], other["share"]) == (0, None, None, 0.0)
 

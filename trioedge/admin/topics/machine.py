@@ -2,6 +2,7 @@
 
 import os
 import resource
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -32,14 +33,14 @@ DESCRIPTORS: Final = "/proc/self/fd"
 
 def machine_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:  # noqa: ARG001
     """Give the use of this process."""
-    used = yield from open_files(DESCRIPTORS)
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used, limit = yield from descriptors()
+    stall, meters = local.stall, local.run.log.meters
     return {
-        "descriptors": {"used": used, "limit": soft},
+        "descriptors": {"used": used, "limit": limit},
         "memory_bytes": resident_bytes(),
-        "loop_stall_ms": None,
-        "listen_overflows": listen_overflows(),
-        "tables": [],
+        "loop_stall_ms": round(stall.recent(local.now()) * 1e3, 3) if stall.seconds.count else None,
+        "listen_overflows": kernel_counts().get("ListenOverflows"),
+        "tables": [{"name": each.name, "used": each.size(), "capacity": each.capacity} for each in meters.tables],
     }
 
 
@@ -86,6 +87,13 @@ def open_files(folder: str) -> Stepwise[int]:
     return count - 1  # without that of the folder
 
 
+def descriptors() -> Stepwise[tuple[int, int]]:
+    """Give how many descriptors this process has open, and how many it may have."""
+    used = yield from open_files(DESCRIPTORS)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return used, soft
+
+
 def resident_bytes() -> int:
     """Give the memory of this process that is in use, pages that it shares included; 0 if the kernel does not say."""
     with suppress(OSError, ValueError, IndexError):
@@ -93,19 +101,24 @@ def resident_bytes() -> int:
     return 0
 
 
-def listen_overflows() -> int | None:
-    """Give how often the kernel dropped a client because a backlog was full, on the whole machine since its start."""
+def kernel_counts() -> Mapping[str, int]:
+    """Give the kernel's counts of TCP, of the whole machine since its start; none if it does not say.
+
+    ``ListenOverflows`` are clients dropped because a backlog was full, ``ListenDrops`` all that a listener dropped.
+    """
     with suppress(OSError, ValueError):
-        return overflows_of(NETSTAT.read_text())
-    return None
+        return counts_of(NETSTAT.read_text())
+    return {}
 
 
-def overflows_of(netstat: str) -> int:
-    """Read ``ListenOverflows`` out of the text of ``/proc/net/netstat``.
+def counts_of(netstat: str) -> Mapping[str, int]:
+    """Read the counts of TCP out of the text of ``/proc/net/netstat``; none where it has none.
 
     Raises:
-        ValueError: it has none.
+        ValueError: a count is no number.
     """
-    lines = [line.split() for line in netstat.splitlines() if line.startswith("TcpExt:")]
-    names, values = lines[0], lines[1]
-    return int(values[names.index("ListenOverflows")])
+    lines = [line.split()[1:] for line in netstat.splitlines() if line.startswith("TcpExt:")]
+    if len(lines) != 2:
+        return {}
+    names, values = lines
+    return dict(zip(names, map(int, values), strict=False))

@@ -25,15 +25,16 @@ def stage_times_here(local: Local, parameters: Parameters) -> Stepwise[list[dict
     kinds = (*outline.kinds, "endpoint")
     times = stage_times(outline, () if chain is None else chain.counts)
     return [
-        {"stage": each.stage, "kind": kind, "counts": [*each.counts]} for each, kind in zip(times, kinds, strict=False)
+        {"stage": each.stage, "kind": kind, "counts": [*each.counts], "nanoseconds": each.nanoseconds}
+        for each, kind in zip(times, kinds, strict=False)
     ]
 
 
 def merge_stage_times(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
     """Add the counts of all processes up, and give their totals and quantiles."""
-    stages = zip(*(each for each in answers.values if each), strict=False)
+    stages = [*zip(*(each for each in answers.values if each), strict=False)]
     rows = [(each[0], _sum([one["counts"] for one in each])) for each in stages]
-    totals = [_total_micros(counts) for _, counts in rows]
+    totals = [sum(one["nanoseconds"] for one in each) / 1e3 for each in stages]
     whole = sum(totals)
     items = []
     for (stage, counts), total in zip(rows, totals, strict=True):
@@ -56,8 +57,3 @@ def merge_stage_times(answers: Answers, parameters: Parameters) -> dict[str, Any
 
 def _sum(counts: Sequence[Sequence[int]]) -> list[int]:
     return [sum(each) for each in zip_longest(*counts, fillvalue=0)]
-
-
-def _total_micros(counts: Sequence[int]) -> float:
-    """Estimate a sum of times by the middle of each bucket, which is a third off at most."""
-    return sum(count * 0.75 * 2.0**bucket for bucket, count in enumerate(counts)) / 1e3

@@ -57,7 +57,7 @@ class LiveDeviceLimit:
     # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
     # `_news` is None, and `_moves` is always empty, unless the control plane follows devices.
     # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
-    __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_leave", "_log", "_moves", "_news",
+    __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_leave", "_log", "_meters", "_moves", "_news",
                  "_otherwise", "_reactor", "_rules", "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
 
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
@@ -76,11 +76,13 @@ class LiveDeviceLimit:
         self._cut_from = self._sources.cut_from
         self._reactor = context.reactor
         self._log = context.log
+        self._meters = context.log.meters
         control = context.control
         self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
         moves = None if self._news is None else self._news.moves
         self._moves: Collection[object] = moves if moves is not None else ()
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
+        self._meters.add_table("devices", self._table, recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
@@ -113,7 +115,9 @@ class LiveDeviceLimit:
                 if entry.admission is DENIED:
                     return Reject(Reason.DEVICE, entry.detail or "denied")
                 return _REFUSALS[entry.admission]
-            session.allowance = entry.allowance
+            if entry.allowance is not None:
+                session.allowance = entry.allowance
+                self._meters.graces += 1
         session.defer(partial(self._leave, service, device))
         session.device = device
         if self._moves:

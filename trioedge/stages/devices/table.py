@@ -100,11 +100,13 @@ class DeviceTable:
             checked: whether there is a checker. If not, every device is accepted for ever and only the limits apply.
             moves: every device that comes online or goes is appended; None if nothing follows them.
         """
-        self._grace = grace
-        self._checked = checked
+        self._grace, self._checked = grace, checked
         self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
+
+    def __len__(self) -> int:
+        return self._memory.size
 
     def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Admit a session at `now` seconds under the `rules` of its service, or refuse it.

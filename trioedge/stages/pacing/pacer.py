@@ -60,10 +60,12 @@ class Pacer:
         """
         self._sessions = context.sessions
         self._log = context.log
+        self._meters = context.log.meters
         self._default = down_rate, up_rate
         self._groups: dict[Service, RateGroup] = {}
         self._dirty: DirtySet[Service] = DirtySet()
         self._looks: OrderedDict[Service, Stepwise[None]] = OrderedDict()
+        self._meters.paced = self._dirty, self._looks
         self._wakeup = AsyncBool()
         context.watch(self)
         context.follow_traffic(self.traffic)
@@ -153,6 +155,7 @@ class Pacer:
 
     def _look(self, service: Service) -> Stepwise[None]:
         """Compute and apply the shares of one service; it is dirty again if its bytes move."""
+        self._meters.looks += 1
         now = trio.current_time()
         rates = self.rates(service)
         group = self._groups.get(service)
@@ -175,6 +178,7 @@ class Pacer:
                 group.retune(rates)
         if group.members:
             yield from group.share(members)
+            self._meters.divisions += 1
         elif not group.owes:
             del self._groups[service]
             return
