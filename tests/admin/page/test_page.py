@@ -10,7 +10,7 @@ import trio
 
 from tests.support.browser import Page, open_page
 from tests.support.contrast import TOO_FAINT
-from tests.support.fake_edge import HOSTILE, FakeEdge, serving
+from tests.support.paged_edge import HOSTILE, FakeEdge, serving
 
 pytestmark = pytest.mark.peer("chromium")
 

@@ -4,8 +4,9 @@ import pytest
 
 from tests.support.packages import Packages, plugin
 from trioedge.cli import main
-from trioedge.cli.capabilities import NAMES, STATUS, held, needed
-from trioedge.cli.doctor import Finding, plugin_capabilities
+from trioedge.cli.doctor.capabilities import NAMES, STATUS, held, needed
+from trioedge.cli.doctor.command import plugin_capabilities
+from trioedge.cli.doctor.finding import Finding
 
 OBSERVER = "class Nft:\n    async def observe(self, batch): ...\n"
 

@@ -16,8 +16,9 @@ import trio
 
 from tests.support.command_line import COMMAND, PATIENCE, finished
 from tests.support.network_namespace import in_a_new_network
-from trioedge.cli import doctor, main
-from trioedge.cli.doctor import backlog, examine, nameservers, open_files
+from trioedge.cli import main
+from trioedge.cli.doctor import command
+from trioedge.cli.doctor.command import examine, nameservers
 from trioedge.stages.pacing.fq import Interface, State
 
 
@@ -55,7 +56,10 @@ def test_in_a_pipe_every_subject_is_a_line(queues: Queues, capsys: pytest.Captur
     lines = [line.split(maxsplit=1) for line in out.splitlines()]
     assert {mark for mark, _ in lines} <= {"ok", "note"}
     subjects = [text.split(": ")[0] for _, text in lines if not text.startswith("fq on ")]
-    assert subjects == ["versions", "sockets", "pacing", "open files", "backlog", "IPv6", "names"]
+    assert subjects == [
+        "versions", "sockets", "workers", "steering", "pacing", "open files", "memory", "backlog", "half-open",
+        "moving clients", "IPv6", "names",
+    ]  # fmt: skip
     assert "ok      pacing: kernel: " in out
     assert queues.fixed == [False]
 
@@ -103,37 +107,6 @@ def test_a_machine_where_no_socket_listens_is_a_problem_and_exit_code_1(
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "mark", "text"),
-    [
-        (1_024, 65_536, "ok", "65,536 at most, so 32,736 sessions may live; 1,024 unless raised, as trioedge run does"),
-        (65_536, 65_536, "ok", "65,536 at most, so 32,736 sessions may live"),
-        (2_064, 2_064, "ok", "2,064 at most, so 1,000 sessions may live"),
-        (2_063, 2_063, "note", "2,063 at most, so 999 sessions may live"),
-        (68, 68, "note", "68 at most, so 2 sessions may live"),
-        (65, 65, "problem", "65 at most leave none for a session; see ulimit -Hn"),
-    ],
-)
-def test_the_limit_of_open_files_gives_the_number_of_sessions(soft: int, hard: int, mark: str, text: str) -> None:
-    found = open_files(soft, hard)
-    assert (found.mark, found.text) == (mark, text)
-
-
-@pytest.mark.parametrize(
-    ("text", "mark", "says"),
-    [
-        ("4096\n", "ok", "4,096 connections may wait to be accepted"),
-        ("1024", "ok", "1,024 connections"),
-        ("128\n", "note", "only 128 connections may wait to be accepted; sysctl net.core.somaxconn=4096"),
-        ("", "note", "not known: /proc/sys/net/core/somaxconn"),
-    ],
-)
-def test_a_short_backlog_is_a_note(text: str, mark: str, says: str) -> None:
-    found = backlog(text)
-    assert found.mark == mark
-    assert found.text.startswith(says)
-
-
-@pytest.mark.parametrize(
     ("text", "mark", "says"),
     [
         ("# mine\nnameserver 192.0.2.53\nsearch example.test\nnameserver  2001:db8::53 \n", "ok",
@@ -161,9 +134,9 @@ def test_a_backlog_that_cannot_be_read_is_a_note(
     queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("BACKLOG", "NAMESERVERS"):
-        monkeypatch.setattr(doctor, name, Path("/proc/none"))
+        monkeypatch.setattr(command, name, Path("/proc/none"))
     assert main(["doctor"]) == 0
-    assert "note    backlog: not known: /proc/none cannot be read\n" in capsys.readouterr().out
+    assert "note    backlog: not known: /proc/sys/net/core/somaxconn cannot be read\n" in capsys.readouterr().out
 
 
 async def test_the_command_runs_on_this_machine() -> None:

@@ -8,56 +8,39 @@ import sys
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final
 
-import attrs
 from cyclopts import Parameter
 
-from ..process import logs
-from ..process.run import ExitCode
-from ..serving.affordable import SPARE_DESCRIPTORS
-from ..stages.pacing import fq
+from ...process import logs
+from ...process.cores import cores
+from ...process.run import ExitCode
+from ...serving.affordable import memory_bytes
+from ...stages.pacing import fq
+from ..words import count
 from .capabilities import STATUS, held, needed
-from .words import count
+from .capacity import MEMORY, memory, open_files, sessions_of, workers
+from .finding import Finding, read
+from .kernel import BACKLOG, HALF_OPEN, MIGRATION, backlog, half_open, migration, steering
 
-FEW_SESSIONS: Final = 1_000
-SHORT_BACKLOG: Final = 1_024
-
-BACKLOG: Final = Path("/proc/sys/net/core/somaxconn")
 NAMESERVERS: Final = Path("/etc/resolv.conf")
-
-Mark: TypeAlias = Literal["ok", "note", "problem"]
-
-
-@attrs.frozen
-class Finding:
-    """One result of the examination.
-
-    Attributes:
-        mark: ``ok``; ``note`` if it could be better; ``problem`` if no edge can run.
-        subject: a part of the machine, such as ``open files``.
-        text: the result, and how to improve it.
-    """
-
-    mark: Mark
-    subject: str
-    text: str
 
 
 def doctor(target: str | None = None, /, *, fix: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Examine this machine: pacing, the number of sessions, names, and addresses.
+    """Examine this machine: workers, pacing, the number of sessions, waiting clients, names, and addresses.
 
     Exit codes: 0 an edge can run here, 1 it cannot, because of the lines marked problem.
 
     Args:
-        target: An edge.toml, whose plugins say which capabilities they need. This runs their code.
+        target: An edge.toml: the capabilities that its plugins need, and the memory that its sessions may take. This
+            runs the code of the plugins.
         fix: Put the fq queue on interfaces that have the kernel's default queue; takes CAP_NET_ADMIN. Nothing else is
             changed.
     """
     logs.configure()
     findings = list(examine(fix=fix))
     if target is not None:
-        findings += plugin_capabilities(target, held(_read(STATUS)))
+        findings += [*plugin_capabilities(target, held(read(STATUS))), *sessions_of(target, memory_bytes())]
     (_print_table if sys.stdout.isatty() else _print_lines)(findings)
     return ExitCode.FAULT if any(each.mark == "problem" for each in findings) else 0
 
@@ -66,11 +49,16 @@ def examine(*, fix: bool) -> Iterator[Finding]:
     """Examine everything; with `fix`, put `fq` on the interfaces that have the kernel's default queue."""
     yield _versions()
     yield _sockets()
+    yield workers(cores())
+    yield steering()
     yield from _pacing(fix)
     yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
-    yield backlog(_read(BACKLOG))
+    yield memory(memory_bytes(), read(MEMORY))
+    yield backlog(read(BACKLOG))
+    yield half_open(read(HALF_OPEN))
+    yield migration(read(MIGRATION))
     yield _ipv6()
-    yield nameservers(_read(NAMESERVERS))
+    yield nameservers(read(NAMESERVERS))
 
 
 def _versions() -> Finding:
@@ -97,28 +85,6 @@ def _pacing(fix: bool) -> Iterator[Finding]:
     for each in fq.survey(fix=fix):
         well = not each.eligible or each.state in ("ready", "installed")
         yield Finding("ok" if well else "note", f"fq on {each.name}", f"{each.state}: {each.detail}")
-
-
-def open_files(soft: int, hard: int) -> Finding:
-    """Judge the limit of open files; a session needs two."""
-    sessions = (hard - SPARE_DESCRIPTORS) // 2
-    if sessions < 1:
-        return Finding("problem", "open files", f"{hard:,} at most leave none for a session; see ulimit -Hn")
-    text = f"{hard:,} at most, so {sessions:,} sessions may live"
-    if soft < hard:
-        text += f"; {soft:,} unless raised, as trioedge run does"
-    return Finding("note" if sessions < FEW_SESSIONS else "ok", "open files", text)
-
-
-def backlog(text: str) -> Finding:
-    """Judge the number of connections that may wait to be accepted, the content of `somaxconn`."""
-    if not text.strip().isdecimal():
-        return Finding("note", "backlog", f"not known: {BACKLOG} cannot be read")
-    limit = int(text)
-    waiting = f"{limit:,} connections may wait to be accepted"
-    if limit < SHORT_BACKLOG:
-        return Finding("note", "backlog", f"only {waiting}; sysctl net.core.somaxconn={4 * SHORT_BACKLOG} lets more")
-    return Finding("ok", "backlog", waiting)
 
 
 def _ipv6() -> Finding:
@@ -149,13 +115,6 @@ def plugin_capabilities(target: str, here: Collection[str]) -> Iterator[Finding]
         else:
             mend = f"this process does not have it; in a unit of systemd: AmbientCapabilities={capability}"
             yield Finding("note", f"plugin {plugin.name}", f"{plugin} needs {capability}, and {mend}")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def _print_lines(findings: list[Finding]) -> None:

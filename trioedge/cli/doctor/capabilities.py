@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import ConfigurationError, quote
-from ..plugins import Plugin, load
-from .plugins import plugins_of
+from ...errors import ConfigurationError, quote
+from ...plugins import Plugin, load
+from ..plugins import plugins_of
 
 STATUS: Final = Path("/proc/self/status")
 
