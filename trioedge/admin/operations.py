@@ -24,6 +24,7 @@ from .topics import (
     stage_times,
     statistics,
     top,
+    upstreams,
 )
 
 _LIMIT: Final = Parameter(name="limit", says="the most items of the answer", schema=whole(1, 1_000), default=100)
@@ -182,6 +183,12 @@ OPERATIONS: Final = (
         parameters=(
             Parameter(name="level", place="body", says="the lowest level", schema=choice(*LEVELS), required=True),
         ),
+    ),
+    Operation(
+        name="upstreams", method="GET", path="/v1/upstreams",
+        says="Upstreams that are configured, the failing ones first, with their connects.",
+        answer=upstreams.UPSTREAMS, here=upstreams.upstreams_here, merge=upstreams.merge_upstreams,
+        parameters=(_LIMIT,),
     ),
     Operation(
         name="stage-times", method="GET", path="/v1/stage-times", says="The time that each stage takes.",
