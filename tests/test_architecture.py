@@ -44,9 +44,8 @@ WAITS = {
         "apply", "applying.effects", "applying.following", "context", "linking.edge_link", "passwords", "terms.keeper",
     },
     "stages": {
-        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "devices.pool", "handshakes.tls",
-        "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
-        "pacing.fq",
+        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "devices.pool",
+        "handshakes.tls", "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer", "pacing.fq",
     },
     "control": {
         "arrivals", "child_process", "file", "http", "http_client", "memory", "renewal", "reporter", "snapshot_lines",

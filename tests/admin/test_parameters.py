@@ -1,4 +1,4 @@
-"""Parameters: what is read, what is refused, and that the schema says the same."""
+"""Parameters: which values are read, which are refused, and that the schema says the same."""
 
 import re
 from ipaddress import ip_network

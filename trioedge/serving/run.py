@@ -44,12 +44,12 @@ from ..upstreams.resolver import Resolver
 from .affordable import affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
+from .handshaking.stream_handshakes import StreamHandshakes
+from .handshaking.talking import WaitingClients
 from .listening.listening import AnyListeners, Listening
 from .part import HAND_OVER_SECONDS, Part
 from .sessions import Sessions
 from .stage_calls import StageCalls
-from .stream_handshakes import StreamHandshakes
-from .talking import WaitingClients
 from .workers import Background, guarded, start_worker
 
 

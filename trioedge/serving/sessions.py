@@ -16,13 +16,13 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import trio
 from trio_util import AsyncBool
 
 from ..addresses.source_prefix import SourcePrefix
-from ..errors import quote, quote_fault
+from ..errors import quote_fault
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
 from ..loop.sockets import close, reset
@@ -42,33 +42,13 @@ from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
 from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
-from .handshakes import Handshakes
+from .handshaking.handshakes import Handshakes
+from .handshaking.talking import WaitingClients
+from .reactor_endpoint import ReactorEndpoint, wrong_begin
 from .session_task import SessionTasks
-from .talking import WaitingClients
 
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
-
-
-@runtime_checkable
-class ReactorEndpoint(Protocol):
-    """A live endpoint that can carry plain sockets in the reactor, without a task."""
-
-    def begin(self, session: Session, down: socket.SocketType, prefetched: bytes, ended: Ended, /) -> bool | Reject:
-        """Begin to carry a session over the client's socket.
-
-        If this raises, the edge cuts ``session.carrier``, or closes the socket if there is none yet.
-
-        Args:
-            session: the session; its service is final.
-            down: the client's non-blocking socket.
-            prefetched: bytes that were read from it.
-            ended: to be called once, when the socket is closed.
-
-        Returns:
-            True if it is carried. False if the session needs a task, or a refusal: nothing has happened then, and the
-            edge handles or closes the socket.
-        """
 
 
 class FreshClock:
@@ -237,9 +217,7 @@ class Sessions:
                 self._refuse(session, sock, begun)
                 return
             if begun is not False:
-                raise TypeError(
-                    f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject"
-                )
+                raise wrong_begin(begun)
             session.began = False
         stream, handle = PlainStream(sock, fresh=True), self._behind
         if prefetched:
