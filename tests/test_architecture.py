@@ -122,7 +122,7 @@ def report(rule: str, rows: list[str], mend: str) -> None:
 FACES = {
     "stages.devices": {"device_limit"},
     "stages.pacing": {"pacing", "fq"},
-    "endpoints.asgi": {"asgi", "hypercorn_protocols", "own_server"},
+    "endpoints.asgi": {"asgi", "hypercorn_protocols", "own_server", "messages"},
 }
 """What other folders may import of a slice."""
 

@@ -21,14 +21,10 @@ from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
-Message: TypeAlias = dict[str, Any]
-"""A message, or a scope, of the ASGI specification."""
-
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
-Application: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
-"""An ASGI 3 application."""
+from .messages import Application as Application
+from .messages import Message as Message
+from .messages import Receive as Receive
+from .messages import Send as Send
 
 Put: TypeAlias = Callable[[Message], Awaitable[None]]
 Answer: TypeAlias = Callable[[Message | None], Awaitable[None]]
