@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from ..control.snapshot_lines import KnownLines, SnapshotReader
-from ..endpoints.asgi.hypercorn_protocols import Receive
+from ..endpoints.asgi.messages import Receive
 from ..errors import ConfigurationError
 from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
