@@ -132,3 +132,14 @@ async def test_prometheus_finds_no_fault_in_the_metrics_of_an_edge(autojump_cloc
     file = tmp_path / "metrics.txt"
     file.write_bytes(answered.body)
     assert await output("sh", "-c", f"promtool check metrics < {file}") == ""
+
+
+def test_the_guide_says_what_to_do_about_every_alert() -> None:
+    page = (FOLDER.parents[1] / "docs/how-to/monitor.md").read_text()
+    assert re.findall(r"^\| `(Edge\w+)`", page, re.MULTILINE) == re.findall(r"- alert: (\w+)", ALERTS)
+
+
+def test_the_guide_shows_the_configuration_of_the_example() -> None:
+    page = (FOLDER.parents[1] / "docs/how-to/monitor.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert shown in (FOLDER / "prometheus.yml").read_text()

@@ -16,12 +16,12 @@ from trioedge.telemetry.log import EdgeLog
 def test_every_operation_of_its_own_is_in_its_table_but_those_of_others() -> None:
     asker, control, log = FakeAsker(), FakeControl(), EdgeLog()
     table = OwnAnswers(asker, control, History(asker, log), Feed(asker, control, log)).table()
-    assert {each.name for each in OPERATIONS if each.own} - {*table} == {"metrics", "page"}
+    assert {each.name for each in OPERATIONS if each.own} - {*table} == {"metrics"}
 
 
 async def test_an_operation_that_has_no_answer_yet_is_404() -> None:
-    answer = await ask(api_of(), "GET", "/")
-    assert (answer.status, answer.json) == (404, {"error": "this edge has no /"})
+    answer = await ask(api_of(), "GET", "/metrics")
+    assert (answer.status, answer.json) == (404, {"error": "this edge has no /metrics"})
 
 
 async def test_the_history_is_empty_at_first() -> None:

@@ -73,6 +73,8 @@ def test_one_edge_of_a_file_can_be_taken() -> None:
         ("tcp://127.0.0.1:6380", "tcp://0.0.0.0:6380", "tcp://127.0.0.1:6380"),
         ("tcp://[::]:6380", "tcp://127.0.0.1:6380", "tcp://[::]:6380"),
         ("unix:///run/edge.sock", "unix:///run/edge.sock", "it"),
+        ("systemd:web", "systemd:web", "it"),
+        ("systemd:web", "systemd:admin", ""),
         ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6381", ""),
         ("tcp://127.0.0.1:6380", "tcp://127.0.0.2:6380", ""),
         ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", ""),

@@ -9,8 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.support.shared_memory import make_limits
 from trioedge.loop.parting import MAX_PARTING
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.serving.affordable import MAX_HANDSHAKES, SPARE_DESCRIPTORS, affordable_sessions, memory_bytes
+from trioedge.session.outline import outline
 from trioedge.testing import open_edge
 
 
@@ -135,3 +138,12 @@ def test_the_memory_of_a_process_is_the_lowest_limit_of_its_control_groups(
         (tmp_path / "fs" / name).write_text(text)
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert memory_bytes(tmp_path / "fs", tmp_path / "own") == (machine if limit is None else limit)
+
+
+@pytest.mark.parametrize(("workers", "wanted", "each"), [(2, 100, 50), (3, 100, 33), (4, 3, 1), (1, 7, 7)])
+def test_workers_divide_max_handshakes(workers: int, wanted: int, each: int) -> None:
+    share = WorkerShare(workers, make_limits().of("web", 0, 0.0))
+    chain = outline([talks], te.Forward("tcp://127.0.0.1:1"))
+    assert affordable_sessions(chain, wanted, share=share).handshakes == each
+    alone = affordable_sessions(chain)
+    assert affordable_sessions(chain, share=share) == alone, "the default is that of each process"

@@ -19,7 +19,7 @@ Merge: TypeAlias = Callable[[Answers, Parameters], Any]
 Collect: TypeAlias = Callable[[EdgeAsker, Parameters], Awaitable[Any]]
 """Asks several questions, and makes one answer."""
 
-Kind: TypeAlias = Literal["json", "text", "page", "events"]
+Kind: TypeAlias = Literal["json", "text", "page", "file", "events"]
 
 MAX_BODY: Final = 64 << 10
 """Bytes of a body, but for that of a snapshot."""

@@ -214,7 +214,12 @@ OPERATIONS: Final = (
         answer={"type": "object"}, own=True,
     ),
     Operation(
-        name="page", method="GET", path="/", says="The dashboard.", answer=TEXT, kind="page", own=True, refused=(404,),
+        name="page", method="GET", path="/", says="The dashboard.", answer=TEXT, kind="page", own=True, open=True,
+    ),
+    Operation(
+        name="page-file", method="GET", path="/page/{file}", says="A file that the dashboard loads.", answer=TEXT,
+        kind="file", own=True, open=True, not_found=True,
+        parameters=(Parameter(name="file", place="path", says="the name of a file", schema=text()),),
     ),
 )  # fmt: skip
 """Every operation, in the order of the reference."""

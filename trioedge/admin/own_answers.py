@@ -23,6 +23,7 @@ from .http.bodies import BodyParts
 from .http.encoding import encoded
 from .http.openapi import openapi
 from .http.responses import Response, SendChunk, Streamed
+from .page.answers import page_answer, page_file_answer
 from .refusals import FaultyError, RefusedError
 from .topics.readiness import merge_drain
 
@@ -56,6 +57,8 @@ class OwnAnswers:
             "history": self._history,
             "events": self._events,
             "openapi": self._openapi,
+            "page": page_answer,
+            "page-file": page_file_answer,
         }
 
     async def _health(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002

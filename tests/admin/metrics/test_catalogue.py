@@ -1,6 +1,7 @@
 """The list of metrics: names by the conventions of Prometheus, and each of them given by an edge."""
 
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,3 +48,11 @@ async def test_an_edge_gives_every_metric_of_the_list_and_no_other(autojump_cloc
         for sample in each.samples:
             assert {*sample.labels} - {"le"} == {*metric.labels}
     assert found == {each.name: (each.type, each.help) for each in METRICS}
+
+
+def test_the_guide_lists_every_metric_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/monitor.md").read_text()
+    rows = re.findall(r"^\| `(trioedge_\w+)` \| (\w+) \| (.*) \| (.+) \|$", page, re.MULTILINE)
+    assert [(name, type_, labels, f"{help_}.") for name, type_, labels, help_ in rows] == [
+        (each.name, each.type, ", ".join(f"`{label}`" for label in each.labels), each.help) for each in METRICS
+    ]

@@ -105,6 +105,11 @@ class DeviceTable:
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
 
+    @property
+    def memory(self) -> DeviceMemory:
+        """The devices, to read."""
+        return self._memory
+
     def __len__(self) -> int:
         return self._memory.size
 
@@ -188,16 +193,17 @@ class DeviceTable:
         return answer(self._memory, known, now, accept, seconds, detail)
 
     def judge(
-        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = ""
-    ) -> DeviceChange:
+        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = "",
+        *, provisional: bool = False,
+    ) -> DeviceChange:  # fmt: skip
         """Store a verdict that was not asked for, in place of every earlier one; the arguments are those of `answer`.
 
-        The answer to a check that is in flight is dropped.
+        The answer to a check that is in flight is dropped. After a `provisional` verdict the device is unknown again.
         """
         known = self._memory.find_or_make(service, device)
         if not self._memory.remember(known):
             return DeviceChange(service, device)
-        return judge(self._memory, known, now, accept, seconds, detail)
+        return judge(self._memory, known, now, accept, seconds, detail, provisional=provisional)
 
     def online(self, service: Service) -> list[str]:
         """Return the devices of a service that have a live session, oldest first."""
