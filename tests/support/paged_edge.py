@@ -129,7 +129,7 @@ class FakeEdge:
                     "accepted": 604_120,
                     "generation": 3,
                     "state": "ready",
-                    "stall_ms": 1.4,
+                    "stall_ms": 131,
                 },
                 {
                     "number": 1,
@@ -138,7 +138,7 @@ class FakeEdge:
                     "accepted": 600_211,
                     "generation": 3,
                     "state": "ready",
-                    "stall_ms": 0.8,
+                    "stall_ms": 88,
                 },
             ],
             "missing": [],
@@ -274,9 +274,6 @@ class FakeEdge:
             "memory_bytes": 141_230_080,
             "loop_stall_ms": 2.3,
             "listen_overflows": 0,
-            "workers": [
-                {"number": number, "descriptors": {"used": 2_196 + number, "limit": 32_768}} for number in (0, 1)
-            ],
             "tables": [
                 {"name": "SessionGate keys", "used": 8_122, "capacity": 65_536},
                 {"name": "devices", "used": 61_204, "capacity": 65_536},
