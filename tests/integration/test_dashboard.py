@@ -1,6 +1,6 @@
 """The dashboard of a real edge, in a browser, with clients that it counts and cuts."""
 
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 import trio
@@ -26,7 +26,7 @@ async def test_the_dashboard_of_a_real_edge_shows_its_sessions_and_cuts_those_of
     monkeypatch.setenv("ADMIN_TOKEN", "right")
     public, admin = free_ports(2)
     control = te.MemoryControl({name: te.Policy(max_sessions=2) for name in NAMES.values()})
-    async with server() as port, trio.open_nursery() as nursery:
+    async with server() as port, AsyncExitStack() as opened, trio.open_nursery() as nursery:
         edge = te.Edge(
             f"tcp://127.0.0.1:{public}",
             [te.Identify(name_of), te.SourceMatch(reject=["127.0.0.4"]), te.ConcurrencyLimit(per="service")],
@@ -38,7 +38,7 @@ async def test_the_dashboard_of_a_real_edge_shows_its_sessions_and_cuts_those_of
         await nursery.start(edge.serve)
 
         async def connect(source: str) -> trio.SocketStream:
-            sock = trio.socket.socket()
+            sock = opened.enter_context(trio.socket.socket())
             await sock.bind((source, 0))
             await sock.connect(("127.0.0.1", public))
             return trio.SocketStream(sock)
