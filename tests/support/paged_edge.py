@@ -14,7 +14,8 @@ import trio
 
 from trioedge.admin.http.responses import Response
 from trioedge.admin.page.answers import INDEX, page_files
-from trioedge.endpoints.asgi.hypercorn_protocols import serve_listening
+from trioedge.endpoints.asgi.own_server import serve_application
+from trioedge.telemetry.log import EdgeLog
 
 HOSTILE = '<img src=x onerror="document.title=1">'
 """A name of a service that would run a script if the page read it as HTML."""
@@ -431,6 +432,6 @@ async def serving(edge: FakeEdge, port: int = 0) -> AsyncIterator[str]:
     """Give the address of an edge that answers for the length of the block."""
     with socket.create_server(("127.0.0.1", port)) as sock:
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve_listening, edge, sock)
+            await nursery.start(serve_application, edge, sock, EdgeLog())
             yield f"http://127.0.0.1:{sock.getsockname()[1]}"
             nursery.cancel_scope.cancel()

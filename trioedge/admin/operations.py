@@ -158,6 +158,14 @@ OPERATIONS: Final = (
         lines=True, refused=(409,),
     ),
     Operation(
+        name="restart", method="GET", path="/v1/restart", says="How far a restart in place has come.",
+        answer=readiness.RESTART, own=True, refused=(409,),
+    ),
+    Operation(
+        name="begin-restart", method="POST", path="/v1/restart", answer=readiness.RESTART, own=True, refused=(409,),
+        says="Restart the program in place, as SIGUSR2 does: a version that does not start leaves the old one serving.",
+    ),
+    Operation(
         name="drain", method="GET", path="/v1/drain", says="How far a drain has come.",
         answer=readiness.DRAIN, here=readiness.phase_here, merge=readiness.merge_drain,
     ),

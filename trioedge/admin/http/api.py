@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from ...endpoints.asgi.hypercorn_protocols import Message, Receive, Send
+from ...endpoints.asgi.messages import Message, Receive, Send
 from ...errors import ENDS, ConfigurationError
 from ...loop.slices import in_slices
 from ...secrets import Secret

@@ -75,7 +75,23 @@ class ParentListening:
             raise
         for group in left_admins:
             group.close()
+        self._try_steering()
         return left
+
+    def _try_steering(self) -> None:
+        """See whether the kernel takes the program, because workers count differently where it does not."""
+        steering = Steering(self._workers, self._salt)
+        try:
+            for group in self.groups:
+                group.try_steering(steering)
+        except OSError as error:
+            self._refused = True
+            self._say("clients are not steered, so every limit by source is shared", error=error.strerror)
+
+    def is_steered(self, edge: str) -> bool:
+        """Whether each address that connects to an edge over TCP has one worker."""
+        tcp = [group for group in self.groups if group.edge == edge and group.family != socket.AF_UNIX]
+        return not self._refused and all(group.steered for group in tcp)
 
     def serve(self, edge: str, workers: frozenset[int]) -> None:
         """Listen on the addresses of an edge, and steer their clients to some of its workers.
@@ -91,12 +107,8 @@ class ParentListening:
         for group in self.groups:
             if group.edge == edge:
                 group.listen()
-                try:
+                if not self._refused:
                     group.steer(steering)
-                except OSError as error:
-                    if not self._refused:
-                        self._refused = True
-                        self._say("no steering: limits by source hold for each worker alone", error=error.strerror)
 
     def listens(self, edge: str) -> bool:
         """Whether clients of an edge can connect."""
@@ -126,7 +138,9 @@ class ParentListening:
                 for sock in group.of(number, self._workers)
             ]
             kept = {address: fd for (edge, address), fd in self.kept.items() if edge == name}
-            sockets = WorkerSockets(name, own, orders, number=number, workers=self._workers)
+            sockets = WorkerSockets(
+                name, own, orders, number=number, workers=self._workers, steered=self.is_steered(name)
+            )
             for address, fd in kept.items():
                 if sockets.has(address):
                     sockets.inherit(address, fd)

@@ -168,6 +168,8 @@ class Parent:
                 self._listening.forget(message["edge"], message["address"])
             case "end":
                 self._end_edge(message["edge"], message["seconds"], now)
+            case "restart" if not self._ending.stops:
+                self._restarting.begin(now)
             case "level":
                 self._tell_all({"do": "level", "level": message["level"]})
         if fd is not None:
