@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ...addresses.address import Address, parse_address
 from ...addresses.steering import Steering
@@ -22,16 +23,16 @@ class ParentListening:
         kept: the listeners of services: by edge and address, their descriptors.
     """
 
-    def __init__(self, edges: Mapping[str, Edge], workers: int, salt: int, say: Callable[..., object]) -> None:
+    def __init__(self, edges: Mapping[str, Edge], workers: int, salt: int, log: Any) -> None:
         """Have no socket yet.
 
         Args:
             edges: by name.
             workers: how many accept.
             salt: of the steering.
-            say: logs a warning.
+            log: a logger.
         """
-        self._edges, self._workers, self._salt, self._say = edges, workers, salt, say
+        self._edges, self._workers, self._salt, self._log = edges, workers, salt, log
         self._steered: dict[str, frozenset[int]] = {}  # by edge, the workers that its clients are steered to
         self._refused = False
         self.groups: list[SocketGroup] = []
@@ -86,7 +87,7 @@ class ParentListening:
                 group.try_steering(steering)
         except OSError as error:
             self._refused = True
-            self._say("clients are not steered, so every limit by source is shared", error=error.strerror)
+            self._log.warning("clients are not steered, so every limit by source is shared", error=error.strerror)
 
     def is_steered(self, edge: str) -> bool:
         """Whether each address that connects to an edge over TCP has one worker."""
