@@ -121,7 +121,7 @@ def report(rule: str, rows: list[str], mend: str) -> None:
 FACES = {
     "stages.devices": {"device_limit"},
     "stages.pacing": {"pacing", "fq"},
-    "endpoints.asgi": {"asgi", "hypercorn_protocols", "own_server"},
+    "endpoints.asgi": {"asgi", "hypercorn_protocols", "messages", "own_server"},
 }
 """What other folders may import of a slice."""
 

@@ -10,7 +10,7 @@ from ..telemetry.level import LEVELS
 from .metrics.collect import metrics_here
 from .operation import Here, Operation
 from .parameters import SOURCE, Parameter, choice, source_fault, text, whole
-from .shapes import COUNT, COUNTS, NUMBER, TEXT, TEXTS, or_null, several, table
+from .shapes import COUNT, COUNTS, FLAG, NUMBER, TEXT, TEXTS, or_null, several, table
 from .topics import (
     devices,
     ends,
@@ -40,6 +40,11 @@ PLAN: Final = table(says=TEXT, added=COUNT, changed=COUNT, removed=COUNT, retune
 STATE: Final = table(
     version=TEXT, applied_at=or_null(NUMBER), services=COUNT, error=TEXT, failing_since=or_null(NUMBER),
     report_error=TEXT, unreported=COUNT, reported=COUNT, listeners=COUNT, listen_errors=TEXTS, report_lag=NUMBER,
+    workers=several(
+        table(
+            number=COUNT, pid=COUNT, generation=COUNT, connected=FLAG, version=or_null(TEXT), refusal=TEXT, lags=FLAG
+        )
+    ),
 )  # fmt: skip
 
 HISTORY: Final = table(
@@ -156,6 +161,14 @@ OPERATIONS: Final = (
         name="apply", method="POST", path="/v1/apply",
         says="Apply a snapshot, in lines of JSON, until the control plane sends another one.", answer=PLAN, own=True,
         lines=True, refused=(409,),
+    ),
+    Operation(
+        name="restart", method="GET", path="/v1/restart", says="How far a restart in place has come.",
+        answer=readiness.RESTART, own=True, refused=(409,),
+    ),
+    Operation(
+        name="begin-restart", method="POST", path="/v1/restart", answer=readiness.RESTART, own=True, refused=(409,),
+        says="Restart the program in place, as SIGUSR2 does: a version that does not start leaves the old one serving.",
     ),
     Operation(
         name="drain", method="GET", path="/v1/drain", says="How far a drain has come.",
