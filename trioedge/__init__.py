@@ -77,6 +77,7 @@ from .services.snapshot import Plan as Plan
 from .services.snapshot import Snapshot as Snapshot
 from .services.snapshot import Watcher as Watcher
 from .services.stage_keys import StageKeys as StageKeys
+from .serving.admin_listener import Admin as Admin
 from .session.allowance import Allowance as Allowance
 from .session.chain import Chain as Chain
 from .session.chain import compile_chain as compile_chain
@@ -154,6 +155,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AddressRules",
+    "Admin",
     "Allowance",
     "Asgi",
     "Background",

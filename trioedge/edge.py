@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import trio
 
 from .addresses.address import normalise_source, parse_address
 from .addresses.open_ports import listener_address
-from .admin.api import Admin
+from .admin.local import Local
 from .edge_face import EdgeFace
 from .errors import ConfigurationError
 from .observers.observer import Observer
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
 from .services.stage_keys import StageKeys
+from .serving.admin_listener import Admin
 from .serving.description import Description, check_control, read_listen
 from .serving.listening.bind import Bound, bind
 from .serving.listening.listening import AnyListeners
@@ -62,7 +64,7 @@ class Edge(EdgeFace):
         control: ControlPlane | None = None,
         name: str | None = None,
         report_seconds: float = 10.0,
-        admin: str | None = None,
+        admin: str | Admin | None = None,
         drain_seconds: float = 10.0,
         max_sessions: int | None = None,
         max_handshakes: int | None = None,
@@ -77,9 +79,9 @@ class Edge(EdgeFace):
         """Compile an edge; nothing is opened before it serves.
 
         Args:
-            listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, or several. Port 0
-                lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty
-                with `open_ports`.
+            listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, ``systemd:NAME`` for the
+                sockets that systemd passes by that name, or several. Port 0 lets the system choose; see
+                :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty with `open_ports`.
             stages: decisions, handshakes and middlewares in order of execution.
             endpoint: where sessions go.
             control: names the services and their policies, from the start and whenever they change. The edge accepts
@@ -87,14 +89,14 @@ class Edge(EdgeFace):
                 names the service, ``Identify()`` is put first, and the only service is ``default``.
             name: what reports call this edge, the same after a restart; the machine's name if None.
             report_seconds: between two reports of a busy service, above 0.
-            admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user reads its state and
-                plans snapshots; ``trioedge diff --edge`` asks there. None for none.
+            admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user asks and changes what the
+                edge does; or an :class:`Admin`, for a network and a token. None for no admin API.
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
-            max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as file
-                descriptors and half of the memory allow: see docs/reference/limits.md.
+            max_sessions: live at once, in all workers; the next is refused with reason ``overload``. When None, as many
+                as file descriptors and half of the memory of each allow: see docs/reference/limits.md.
             max_handshakes: live sessions whose clients are in their handshakes and have to say more; they do not count
                 for `max_sessions`. Beyond it the one that has waited longest is refused with reason ``handshake``.
-                When None, 1,024, or an eighth of the file descriptors if that is less.
+                Workers divide it. When None, 1,024 each, or an eighth of the file descriptors if that is less.
             refuse: ``reset`` closes refused connections with a reset, which costs client and kernel least;
                 ``close`` closes them in order.
             keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
@@ -172,14 +174,26 @@ async def _serve(
             part,
         )  # fmt: skip
         workers = []
-        if (address := edge.description.admin_address()) is not None:
-            workers = [Admin(edge.plan, edge.control_state, address, edge.stage_keys, edge.phase).serve]
+        if part is None and (admin := edge.description.admin_listener) is not None:
+            from .admin.server import serve_local  # few edges have an admin API
+
+            workers = [partial(serve_local, admin, local_of(edge), edge.stage_keys, run.drain)]
         return await run.serve(outbound, workers, lambda: task_status.started(edge))
     finally:
         listeners.close_all()
         for each in bound:
             each.close()
         edge._serving = False
+
+
+def local_of(edge: Edge, number: int = 0) -> Local:
+    """Give the present run of an edge, as the admin API sees it in this process.
+
+    Args:
+        edge: one that serves, or is about to.
+        number: of the worker that this process is; 0 where it serves the edge alone.
+    """
+    return Local(edge._present(), edge.description, edge.phase, edge.snapshots, number)
 
 
 async def serve_part(

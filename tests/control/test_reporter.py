@@ -319,3 +319,34 @@ async def test_after_a_flush_that_was_cancelled_its_services_are_due(autojump_cl
         await world.reporter.flush(2)
     assert scope.cancelled_caught
     assert len(world.reports) == 1
+
+
+async def test_the_lag_is_the_age_of_the_oldest_change_that_is_not_acknowledged(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        assert world.reporter.lag(trio.current_time()) == 0
+        world.service()
+        await trio.sleep(9)
+        assert world.reporter.lag(trio.current_time()) == pytest.approx(9)
+        await trio.sleep(ROUND)
+        assert world.reporter.lag(trio.current_time()) == 0
+
+
+async def test_the_lag_grows_while_reports_fail(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        world.plane.fault = OSError("down")
+        world.service()
+        await trio.sleep(300)
+        assert world.reporter.lag(trio.current_time()) == pytest.approx(300)
+        world.plane.fault = None
+        await trio.sleep(30)
+        assert world.reporter.lag(trio.current_time()) == 0
+
+
+async def test_the_lag_of_a_busy_service_is_that_of_a_round(autojump_clock: MockClock) -> None:
+    async with at_work() as world:
+        service, lags = world.service(), []
+        for _ in range(600):
+            service.down.add(1)
+            await trio.sleep(0.1)
+            lags.append(world.reporter.lag(trio.current_time()))
+        assert max(lags) <= ROUND + 0.2

@@ -10,14 +10,12 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.support.admin import FakeControl, api_of, ask
 from tests.support.control_planes import Scripted, snapshot
 from tests.support.fake_link import FakeLink
 from tests.support.policies import STAGE_KEYS, Hours
-from trioedge.addresses.address import Address
-from trioedge.admin.api import Admin
 from trioedge.control import http, watched_file
 from trioedge.control.file import read_services
-from trioedge.services.snapshot import Plan, Snapshot
 
 SHOP = "[services.shop]\nsession_rate = 5\n\n[services.shop.hours]\nsince = 8\n"
 
@@ -82,25 +80,9 @@ async def test_lines_over_http_are_read_with_the_keys_of_the_edge() -> None:
     assert link.errors[0].endswith("services.shop.hours.since = '8' must be a whole number")
 
 
-async def test_a_plan_of_the_admin_socket_is_read_with_the_keys_of_the_edge() -> None:
-    asked: list[Snapshot] = []
-    sent: list[dict[str, Any]] = []
+async def test_a_plan_of_the_admin_api_is_read_with_the_keys_of_the_edge() -> None:
+    controlled = FakeControl(stage_keys=STAGE_KEYS)
     body = b'{"version": "8", "full": true}\n{"name": "shop", "hours": {"since": 8}}\n{"end": 1}\n'
-
-    async def plan(snapshot: Snapshot) -> Plan:
-        asked.append(snapshot)
-        return Plan()
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(event: dict[str, Any]) -> None:
-        sent.append(event)
-
-    def state() -> te.ControlState:
-        raise NotImplementedError
-
-    admin = Admin(plan, state, Address("unix", path="/run/edge.sock"), STAGE_KEYS)
-    await admin({"type": "http", "method": "POST", "path": "/v1/plan"}, receive, send)
-    assert sent[0]["status"] == 200
-    assert asked[0].services["shop"].policy[Hours].since == 8
+    answer = await ask(api_of(controlled), "POST", "/v1/plan", body)
+    assert answer.status == 200
+    assert controlled.snapshots[0].services["shop"].policy[Hours].since == 8

@@ -15,6 +15,7 @@ from trioedge.session.outline import Phase
 from trioedge.session.session import Session
 from trioedge.session.stage import Handler, decision, middleware
 from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verdict
+from trioedge.structures.times import BUCKETS, TOTAL
 from trioedge.testing import make_session
 
 REFUSAL = Reject(Reason.POLICY, "closed")
@@ -353,8 +354,8 @@ def test_a_timed_chain_does_the_same_and_counts_each_stage_that_a_session_reache
     assert run_without_a_loop(chain, session) == expected_outcome
     assert log == expected_log
     reached = kinds.index("no") + 1 if "no" in kinds else len(kinds)
-    assert [sum(buckets) for buckets in chain.counts] == [1] * reached + [0] * (len(kinds) - reached)
-    assert all(buckets[(1000).bit_length()] == 1 for buckets in chain.counts[:reached])
+    assert [sum(buckets[:BUCKETS]) for buckets in chain.counts] == [1] * reached + [0] * (len(kinds) - reached)
+    assert all(buckets[(1000).bit_length()] == 1 and buckets[TOTAL] == 1000 for buckets in chain.counts[:reached])
     assert session.trace is not None
     assert [took >= 0 for took in session.trace] == [True] * (reached - ("no" in kinds)) + [False] * ("no" in kinds)
 
@@ -373,7 +374,7 @@ def test_a_stage_that_raises_is_not_counted() -> None:
     chain, session = compile_chain([yes, broken], finish, clock=Ticks()), make_session()
     with pytest.raises(ZeroDivisionError):
         chain.decide(session)
-    assert [sum(buckets) for buckets in chain.counts] == [1, 0]
+    assert [sum(buckets[:BUCKETS]) for buckets in chain.counts] == [1, 0]
     assert session.trace == [1000]
 
 

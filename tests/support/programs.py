@@ -8,22 +8,29 @@ import pytest
 import trio
 
 PROGRAMS = {
+    "chromium": "chromium",
     "curl": "curl",
     "danted": "dante-server",
+    "fish": "fish",
     "git": "git",
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
+    "mandoc": "mandoc",
     "microsocks": "microsocks",
     "nc": "netcat-openbsd",
     "nft": "nftables",
     "nginx": "nginx",
     "openssl": "openssl",
+    "promtool": "prometheus",
     "proxychains4": "proxychains4",
     "redis-benchmark": "redis-tools",
     "redis-cli": "redis-tools",
     "redis-server": "redis-server",
     "ssh": "openssh-client",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
     "tinyproxy": "tinyproxy-bin",
+    "zsh": "zsh",
 }
 """Program to the Debian package that has it."""
 

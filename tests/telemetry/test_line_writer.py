@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from trioedge.telemetry import line_writer
-from trioedge.telemetry.line_writer import Descriptor, LineWriter, descriptor_of, writer_of
+from trioedge.telemetry.line_writer import Descriptor, LineWriter, descriptor_of, lines_lost, writer_of
 
 LONG = 10
 """Seconds; no test waits so long."""
@@ -276,3 +276,13 @@ def test_a_flush_of_all_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     gate.opened.set()
     line_writer.flush_all(LONG)
     assert gate.written == [b"1\n"]
+
+
+def test_lost_lines_of_all_writers_are_counted_together() -> None:
+    gates, before = (Gate(failures=1), Gate(failures=1)), lines_lost()
+    writers = [LineWriter(gate, name="test") for gate in gates]
+    for writer, gate in zip(writers, gates, strict=True):
+        gate.opened.set()
+        writer.write(b"a\nb\n", 2)
+        assert writer.flush(LONG)
+    assert lines_lost() == before + 4

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from trioedge.session.chain import BUCKETS, Chain, compile_chain
+from trioedge.session.chain import Chain, compile_chain
 from trioedge.session.outline import outline
 from trioedge.session.session import Session
 from trioedge.session.stage import Handler, decision, middleware
 from trioedge.session.verdict import CONTINUE, Completed, Outcome, Reason, Reject, Verdict
+from trioedge.structures.times import BUCKETS
 from trioedge.telemetry.trace import Explanation, StageTimes, Step, explain, stage_times
 from trioedge.testing import make_session
 
@@ -232,3 +233,10 @@ def test_every_session_is_counted_by_each_stage_that_it_reached() -> None:
         ("no", 3, 1.024),
     ]
     assert stage_times(outline([yes], finish), ()) == [], "a chain without a clock"
+
+
+def test_the_times_of_a_stage_are_added_up() -> None:
+    chain = compile_chain([yes, around], finish, clock=Clock(tick=1000))
+    for _ in range(3):
+        run(chain, make_session())
+    assert [each.nanoseconds for each in stage_times(chain.outline, chain.counts)] == [3_000, 3_000]

@@ -30,6 +30,8 @@ class Reporter:
 
     Attributes:
         error: why the last report was not acknowledged; empty if it was.
+        behind_since: when the oldest change was that is not acknowledged, in seconds of Trio's clock, or a little
+            earlier: services are not timed one by one. None if every change is acknowledged.
     """
 
     def __init__(self, control: TakesReports, reports: Reports, log: EdgeLog, seconds: float) -> None:
@@ -48,6 +50,7 @@ class Reporter:
         self._wakeup = AsyncBool()
         self._one_at_a_time = trio.Lock()
         self.error = ""
+        self.behind_since: float | None = None
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, random.random)
 
     def mark(self, service: Service) -> None:
@@ -69,7 +72,10 @@ class Reporter:
         while True:
             await self._wakeup.wait_value(True)
             self._wakeup.value = False
+            if self.behind_since is None:
+                self.behind_since = trio.current_time()
             await trio.sleep(self._seconds)
+            began_at = trio.current_time()
             due = ceil(len(self._reports) / SERVICES_PER_REPORT)  # later changes belong to the next round
             while due:
                 if await self._send():
@@ -77,6 +83,11 @@ class Reporter:
                     due -= 1
                 else:
                     await trio.sleep(self._backoff.failed())
+            self.behind_since = began_at if self._reports else None
+
+    def lag(self, now: float) -> float:
+        """Give the age of the oldest change that is not acknowledged, in seconds; 0 if there is none."""
+        return 0.0 if self.behind_since is None else max(0.0, now - self.behind_since)
 
     async def flush(self, seconds: float) -> None:
         """Send all reports that are due, after one under way, within `seconds`; stop at the first that fails."""

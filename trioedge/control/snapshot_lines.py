@@ -118,7 +118,7 @@ class SnapshotReader:
         self._until_left = ExitStack()
         self._open_line = bytearray()
         self.size = self._lines = self._counted = 0
-        self._full = self._headed = self._ended = False
+        self.full = self._headed = self._ended = False
         self._broken = False
         """Whether a fault leaves open which services the whole snapshot names."""
         self.version = ""
@@ -213,12 +213,12 @@ class SnapshotReader:
             return Snapshot(self.services, full=False, version=self.version, faults=tuple(self.faults))
         if not self._known.applied:
             return Snapshot(self.services, version=self.version, allow_removal=self.allow_removal)
-        if self._full:
+        if self.full:
             for name, seen in self._known.seen.items():
                 if seen != self._known.rounds:
                     self._removed[name] = None
                 yield
-        allowed = self.allow_removal or not self._full
+        allowed = self.allow_removal or not self.full
         removed, faults = frozenset(self._removed), tuple(self.faults)
         return Snapshot(self.services, removed, full=False, version=self.version, allow_removal=allowed, faults=faults)
 
@@ -265,7 +265,7 @@ class SnapshotReader:
                 allowed = more.get("allow_removal", False)
                 if wrong := flag_fault(allowed):
                     self._refuse(f"allow_removal = {quote(allowed)} {wrong}")
-                self.version, self._full, self.allow_removal = version, full, allowed is True
+                self.version, self.full, self.allow_removal = version, full, allowed is True
             case {"fault": str(why)}:
                 self._refuse(why)
             case _:

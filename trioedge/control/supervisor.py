@@ -20,6 +20,7 @@ from ..services.service import Service
 from ..services.services import Services
 from ..services.stage_keys import StageKeys
 from ..services.terms.keeper import TermsKeeper
+from ..services.terms.shared_quota import SharedQuotas
 from ..services.terms.terms import Terms
 from ..session.meter import Total
 from ..structures.backoff import Backoff
@@ -71,6 +72,8 @@ class ControlState:
         report_error: why the last report was not acknowledged; empty if it was.
         unreported: the number of services whose totals wait to be reported.
         reported: the sequence of the last report that was acknowledged.
+        report_lag: the age of the oldest use that is not acknowledged, in seconds, and up to the length of a round too
+            high; 0 if there is none.
         listeners: how many listeners that policies name are open.
         listen_errors: why the others are not, a line each: the first 100, and then how many more there are.
         workers: those that the control process knows; none in a process alone.
@@ -87,6 +90,7 @@ class ControlState:
     listeners: int = 0
     listen_errors: tuple[str, ...] = ()
     workers: tuple[WorkerState, ...] = ()
+    report_lag: float = 0.0
 
 
 class _FirstSnapshot:
@@ -129,6 +133,7 @@ class ControlSupervisor:
         governed: bool | None = None,
         first: int = 1,
         reports: Callable[[str, str], Reports] = Reports,
+        quotas: SharedQuotas | None = None,
     ) -> None:
         """Start without services and sessions.
 
@@ -146,10 +151,11 @@ class ControlSupervisor:
             governed: whether a control plane names the services; by default if there is one.
             first: the first incarnation of a service.
             reports: makes the queue of reports of an edge's name and an epoch.
+            quotas: the counts of all workers; None for a process alone.
         """
         self._control = control
         self._log = log
-        terms = Terms(wall_clock, reported=isinstance(control, TakesReports))
+        terms = Terms(wall_clock, reported=isinstance(control, TakesReports), shared=quotas)
         named = control is not None if governed is None else governed
         self.services = Services(*totals, governed=named, log=log, terms=terms, first=first)
         self.live = Registry(self.services)
@@ -251,4 +257,5 @@ class ControlSupervisor:
             reported=self._reports.acknowledged,
             listeners=listeners,
             listen_errors=tuple(listen_errors),
+            report_lag=0.0 if self._reporter is None else self._reporter.lag(trio.current_time()),
         )

@@ -58,6 +58,7 @@ class StreamRelay:
                  "began_at", "orderly_down", "orderly_up", "pacing")  # fmt: skip
 
     phase = "relaying"
+    active_at = property(lambda self: max(self._up.active_at, self._down.active_at))  # when the last byte moved
 
     def __init__(self, session: Session, reactor: Reactor, down: Stream, up: Stream) -> None:
         """Carry nothing yet.

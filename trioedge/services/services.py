@@ -36,6 +36,7 @@ from .snapshot import Change, Snapshot, Watcher
 from .terms.terms import Terms
 
 if TYPE_CHECKING:
+    from ..structures.shared.limits import EdgeLimits
     from ..telemetry.log import EdgeLog
     from .linking.device_judge import DeviceJudge
 
@@ -83,9 +84,9 @@ class Services:
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_incarnations", "_leaving", "_log", "default_max_sessions", "device_judge", "down",
-                 "given", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed", "up",
-                 "watchers")  # fmt: skip
+    __slots__ = ("_by_name", "_everywhere", "_incarnations", "_leaving", "_log", "default_max_sessions",
+                 "device_judge", "down", "given", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
+                 "up", "watchers")  # fmt: skip
 
     def __init__(
         self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None, terms: Terms | None = None,
@@ -110,6 +111,7 @@ class Services:
         self.device_judge: DeviceJudge | None = None
         self.terms = Terms() if terms is None else terms
         self.ports = Ports()
+        self._everywhere: EdgeLimits | None = None
         self.given: dict[str, int] = {}
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
@@ -207,6 +209,14 @@ class Services:
         self.terms.apply(self._by_name[name])
         return self._by_name[name]
 
+    def count_everywhere(self, limits: "EdgeLimits") -> None:
+        """Count the sessions of services over all workers; call it before the first snapshot.
+
+        Without a control plane no service has a limit, and nothing is counted.
+        """
+        if self.governed:
+            self._everywhere = limits
+
     def next_incarnation(self) -> int:
         """Give an incarnation that no service has."""
         return next(self._incarnations)
@@ -215,12 +225,16 @@ class Services:
         """Count one more live session of a service that is not removed; the registry calls this."""
         service.opened += 1
         service.live += 1
+        if service.everywhere is not None:
+            service.everywhere.entered(service.name)
         if self.on_traffic:
             self._notify(service)
 
     def left(self, service: Service) -> None:
         """Count one live session less; the last one of a removed service releases it. The registry calls this."""
         service.live -= 1
+        if service.everywhere is not None:
+            service.everywhere.left(service.name)
         if self.on_traffic:
             self._notify(service)
         if service.removed and not service.live:
@@ -245,6 +259,7 @@ class Services:
         meters = Meter(self.up, wake), Meter(self.down, wake)
         incarnation = self.given.pop(name, 0) or next(self._incarnations)
         service = Service(name, incarnation, settings, *meters, self.default_max_sessions)
+        service.everywhere = self._everywhere
         return service
 
     def _gone(self, service: Service) -> None:

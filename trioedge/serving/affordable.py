@@ -9,9 +9,11 @@ import attrs
 
 from ..loop.parting import MAX_PARTING
 from ..loop.reactor import BUFFER_BYTES
+from ..services.sharing.worker_share import WorkerShare
 from ..session.kinds import facts_of
 from ..session.outline import Outline
 from ..telemetry.log import EdgeLog
+from .control_groups import CGROUPS, OWN, limits
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors that the default of `max_sessions` leaves to the process."""
@@ -33,8 +35,6 @@ MEMORY_PART: Final = 2
 
 FEW_SESSIONS: Final = 100
 """Fewer than these are named in the log, because no operator wants so few."""
-
-_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 @attrs.frozen
@@ -63,7 +63,7 @@ class Affordable:
 
 
 def affordable_sessions(
-    outline: Outline, max_handshakes: int | None = None, *, opens_ports: bool = False
+    outline: Outline, max_handshakes: int | None = None, *, opens_ports: bool = False, share: WorkerShare | None = None
 ) -> Affordable:
     """Give the number of sessions that the present limits allow.
 
@@ -73,9 +73,12 @@ def affordable_sessions(
         outline: the chain; its parts keep descriptors of their own.
         max_handshakes: as in :class:`Edge`.
         opens_ports: whether policies may name listeners.
+        share: this process as one of several workers, which divide `max_handshakes`.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     handshakes = max_handshakes or max(1, min(MAX_HANDSHAKES, limit // HANDSHAKES_PART))
+    if max_handshakes is not None and share is not None:
+        handshakes = max(1, max_handshakes // share.workers)
     listeners = max(1, limit // LISTENERS_PART) if opens_ports else 0
     kept = listeners + sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
     if outline.talks:
@@ -85,26 +88,8 @@ def affordable_sessions(
     return Affordable(limit, max(1, files), max(1, memory), handshakes, listeners)
 
 
-def memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+def memory_bytes(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
     """Give the memory of the machine, or the lowest limit of the process's control groups (cgroup v2 and v1)."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for line in _read(own).splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers not in ("", "memory"):
-            continue
-        root, file = (cgroups, "memory.max") if not controllers else (cgroups / "memory", "memory.limit_in_bytes")
-        folder = root / path.lstrip("/")
-        for each in (folder, *folder.parents):  # in a container the path may be the host's: then only the root is there
-            if (text := _read(each / file).strip()).isdecimal():
-                limits.append(int(text))
-            if each == root:
-                break
-    return min(limits)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""
+    found = limits("memory", "memory.max", "memory.limit_in_bytes", cgroups=cgroups, own=own)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *(int(text) for (text,) in found if text.isdecimal())])

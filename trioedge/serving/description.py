@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..addresses.address import Address, parse_address
+from ..addresses.address import parse_address
 from ..addresses.open_ports import EXAMPLE, OpenPorts, parse_open_ports
 from ..addresses.source_prefix import SourcePrefix, parse_source_prefix
 from ..arguments import check_choice, check_count, check_number, is_async
@@ -20,6 +20,7 @@ from ..services.stage_keys import StageKeys
 from ..session.outline import Outline
 from ..telemetry.access_log import AccessLog
 from ..upstreams.ways.named import check_outbounds, facts_of_outbounds
+from .admin_listener import Admin, read_admin
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -35,7 +36,7 @@ class Description:
     control: ControlPlane | None
     name: str | None
     report_seconds: float
-    admin: str | None
+    admin: str | Admin | None
     drain_seconds: float
     max_sessions: int | None
     max_handshakes: int | None
@@ -66,7 +67,7 @@ class Description:
         check_choice("Edge", "refuse", self.refuse, ("reset", "close"))
         check_number("Edge", "keepalive_seconds", self.keepalive_seconds, maximum=MAX_KEEPALIVE_SECONDS)
         check_number("Edge", "report_seconds", self.report_seconds, above=0)
-        self.admin_address()
+        read_admin(self.admin)
         if self.outbounds and ("outbound" not in self.outline.facts[-1].enforces or self.control is None):
             why = "has no control plane, whose policies name them"
             if self.control is not None:
@@ -99,14 +100,10 @@ class Description:
         """What policies have to know of the outbounds."""
         return facts_of_outbounds(self.outbounds)
 
-    def admin_address(self) -> Address | None:
-        """Give the admin socket, or None for none."""
-        if self.admin is None:
-            return None
-        address = parse_address(self.admin)
-        if address.scheme != "unix":
-            raise ConfigurationError(f"admin={quote(self.admin)} must be a local socket, as in unix:///run/edge.sock")
-        return address
+    @property
+    def admin_listener(self) -> Admin | None:
+        """Where the admin API listens; None for no such API."""
+        return read_admin(self.admin)
 
 
 def check_control(control: Any) -> None:

@@ -31,6 +31,7 @@ from ..services.applying.effects import Recheck
 from ..services.context import EdgeContext
 from ..services.policy import enforced_by_edge
 from ..services.stage_keys import rechecked_keys
+from ..services.terms.shared_quota import SharedQuotas
 from ..session.chain import Chain, open_chain
 from ..session.kinds import close_parts
 from ..session.meter import Total
@@ -60,6 +61,8 @@ class Run:
         chain: the live stages; None until it is open.
         calls: what stages may call; None until the reactor runs.
         listening: the listeners.
+        log: its log and its counts.
+        drain_seconds, drain_at: how long sessions may go on after a drain, and, once it drains, until when.
     """
 
     def __init__(
@@ -82,31 +85,29 @@ class Run:
         self._edge = description
         self._part = part
         self._phase = phase
-        self._log = EdgeLog()
+        self.log = self._log = EdgeLog()
         self._totals = (Total(), Total())
-        self._drain = trio.Event()
-        self._drain_seconds = drain_seconds
+        self._drain, self.drain_seconds = trio.Event(), drain_seconds
+        self.drain_at: float | None = None
         self._log.stages = description.outline.names
         self._access_log = access_log
         self._access: LiveAccessLog | None = None  # while it serves
+        share = self._share = None if part is None else part.share(description.outline.provided)
         self._control = description.control if part is None or part.control is None else part.control
         seconds = description.report_seconds
         self.supervisor = ControlSupervisor(
-            self._control,
-            self._log,
-            self._totals,
-            name=description.known_name,
+            self._control, self._log, self._totals, name=description.known_name, snapshots=snapshots,
+            stage_keys=description.stage_keys, outbounds=description.outbound_facts, wall_clock=wall_clock,
             enforced=description.outline.enforced | enforced_by_edge(counts_bytes=description.outline.facts[-1].relays),
             report_seconds=seconds if part is None else min(seconds, HAND_OVER_SECONDS),
-            snapshots=snapshots,
-            stage_keys=description.stage_keys,
-            outbounds=description.outbound_facts,
-            wall_clock=wall_clock,
+            quotas=None if share is None else SharedQuotas(share.limits.quotas, corrects=False),
             governed=description.control is not None,
-        )
+        )  # fmt: skip
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
         self.supervisor.live.source_prefix = description.source_keys
+        if share is not None:
+            self.supervisor.services.count_everywhere(share.limits)
         self.listening = Listening(
             listeners, self.supervisor.services, description.open_ports, self._log, self.supervisor.report_soon
         )
@@ -114,8 +115,10 @@ class Run:
         self.calls: StageCalls | None = None
         self.chain: Chain | None = None
 
-    def drain(self) -> None:
-        """Stop accepting; see :meth:`Edge.drain`."""
+    def drain(self, seconds: float | None = None) -> None:
+        """Stop accepting; see :meth:`Edge.drain`. If `seconds` is given, sessions may go on for so long."""
+        if seconds is not None and not self._drain.is_set():
+            self.drain_seconds = seconds
         self._drain.set()
 
     def reload(self) -> None:
@@ -164,10 +167,11 @@ class Run:
                         self._phase.value = "serving"
                     started()
                     await self._drain.wait()
+                    self.drain_at = trio.current_time() + self.drain_seconds
                     self._phase.value = "draining"
                     await self.listening.end()
-                    self._log.say("draining", live=len(sessions.live), seconds=self._drain_seconds)
-                    with trio.move_on_after(self._drain_seconds):
+                    self._log.say("draining", live=len(sessions.live), seconds=self.drain_seconds)
+                    with trio.move_on_after(self.drain_seconds):
                         await sessions.wait_empty()
                 finally:
                     cut = sessions.cut(Reason.DRAINED)
@@ -196,14 +200,9 @@ class Run:
             await nursery.start(self._access.run)
         outline, supervisor = self._edge.outline, self.supervisor
         self.calls = calls = StageCalls(
-            self._log,
-            reactor,
-            self._resolver,
-            supervisor.services,
-            self.listening.addresses,
-            self._drain,
+            self._log, reactor, self._resolver, supervisor.services, self.listening.addresses, self._drain,
             self._edge.source_keys,
-        )
+        )  # fmt: skip
         context = EdgeContext(
             log=self._log,
             control=self._control,
@@ -216,11 +215,12 @@ class Run:
             sessions=supervisor.live,
             edge=calls,
             source_prefix=self._edge.source_keys,
+            share=self._share,
         )
         calls.way_out = open_outbound(outbound, context)
         observers.open(context)
         opens_ports = self._edge.open_ports is not None
-        affordable = affordable_sessions(outline, self._edge.max_handshakes, opens_ports=opens_ports)
+        affordable = affordable_sessions(outline, self._edge.max_handshakes, opens_ports=opens_ports, share=self._share)
         self._max_listeners = affordable.listeners
         answers, waiting = BackgroundAnswers(reactor.refresh), WaitingClients(affordable.handshakes)
         in_tasks = StreamHandshakes(answers, waiting, lambda: sessions.crowded(), self._log)
@@ -240,6 +240,7 @@ class Run:
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
             ids=None if self._part is None else self._part.ids(),
+            tell_live=None if self._share is None else self._share.telling(self._edge.max_sessions),
         )
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)

@@ -62,7 +62,8 @@ class StageCalls:
                 if (refusal := refusal_of(upstream, self.listeners)) is not None:
                     return Completed(refusal.reason, refusal.detail)
                 session.lead_to(upstream)
-                up = await self.way_out.open_stream(Target(upstream, CONNECT_SECONDS, asker=session.service.name))
+                target = Target(upstream, CONNECT_SECONDS, asker=session.service.name, meter=self._log.meters.connects)
+                up = await self.way_out.open_stream(target)
                 if (introduction := introduction_of(self.way_out)) is not None:
                     await introduction.send(session, up)
             else:

@@ -49,11 +49,15 @@ class GivesWay(Protocol):
 
 
 class WaitingClients:
-    """Those of one run of an edge, of handshakes in the reactor and in tasks."""
+    """Those of one run of an edge, of handshakes in the reactor and in tasks.
+
+    Attributes:
+        maximum: of them.
+    """
 
     def __init__(self, maximum: int) -> None:
         """Have none, and `maximum` at most."""
-        self._maximum = maximum
+        self.maximum = maximum
         self._waiting: dict[GivesWay, None] = {}  # the one that waits longest first
 
     def __len__(self) -> int:
@@ -61,7 +65,7 @@ class WaitingClients:
 
     def enter(self, handshake: GivesWay) -> None:
         """Note that a client has to say more; the one that has waited longest may have to give way."""
-        if len(self._waiting) >= self._maximum:
+        if len(self._waiting) >= self.maximum:
             oldest = next(iter(self._waiting))
             self.leave(oldest)
             oldest.give_way()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 
 from ..errors import quote
+from ..structures.times import TOTAL, add_time, no_times
 from .conversation import ChainedHandshake
 from .kinds import (
     DECISION,
@@ -38,10 +39,6 @@ NanosecondClock: TypeAlias = Callable[[], int]
 Drive: TypeAlias = Callable[[Sequence[ChainedHandshake], Session, Handler], Awaitable[Outcome]]
 """An async function that runs handshakes over a session's stream, and then the rest of the chain."""
 
-BUCKETS: Final = 64
-"""Buckets of times, one for each power of two: 2 ** 63 nanoseconds are 292 years."""
-
-
 SLOW_NANOSECONDS: Final = 50_000_000
 """Decisions that take longer than 50 ms together are looked at; each that takes longer by itself is named."""
 
@@ -57,8 +54,8 @@ class Chain:
         behind: everything behind these handshakes.
         outline: the recipes.
         parts: the live stages and the live endpoint, in order.
-        counts: for each stage, how many sessions took it how long, in buckets of powers of two nanoseconds; empty
-            for a chain without a clock. See :mod:`trioedge.telemetry.trace`.
+        counts: for each stage, how many sessions took it how long, see :mod:`trioedge.structures.times`; empty for a
+            chain without a clock.
     """
 
     decide: DecisionFunction
@@ -135,7 +132,7 @@ def open_chain(
         if context is not None:
             close_parts(stages, context.log)
         raise
-    counts = tuple([0] * BUCKETS for _ in stages) if clock else ()
+    counts = tuple(no_times() for _ in stages) if clock else ()
     log = None if context is None else context.log
     kinds, handle, end = outline.kinds, _begin(endpoint_handler(endpoint)), len(stages)
 
@@ -195,7 +192,7 @@ def _time(stage: Any, call_next: Handler, clock: NanosecondClock, counts: list[i
 
     def timed_next(session: Session) -> Awaitable[Outcome]:
         took = clock() - session.stamp
-        counts[took.bit_length()] += 1
+        add_time(counts, took)
         if session.trace is not None:
             session.trace.append(took)
         return call_next(session)
@@ -276,6 +273,7 @@ def _fuse(
             took = now - before
             before = now
             buckets[took.bit_length()] += 1
+            buckets[TOTAL] += took
             if verdict is CONTINUE and session.refusal is None:
                 trace.append(took)
                 continue

@@ -19,6 +19,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import quote
+from ..structures.times import add_time
 from .handshake import PROCEED, Background, Command, Handshake, Peek, Proceed, Read, ReadUntil, Send, StartTls
 from .session import Session
 from .stage import DecisionFunction
@@ -43,7 +44,7 @@ class ChainedHandshake:
         decide: the decisions behind it, up to the next handshake or middleware, as one function.
         last: whether no other handshake follows, so that it may proceed.
         clock: gives nanoseconds; None if its stages are not timed.
-        counts: how many sessions took it how long, in buckets of powers of two nanoseconds.
+        counts: how many sessions took it how long, as :mod:`~trioedge.structures.times` has it.
     """
 
     name: str
@@ -147,7 +148,7 @@ class Conversation:
         trace = session.trace
         if trace is None:
             trace = session.begin_trace()
-        handshake.counts[self._took.bit_length()] += 1
+        add_time(handshake.counts, self._took)
         trace.append(~self._took if refused else self._took)
 
     def connected(self) -> tuple[bytes, Verdict]:

@@ -230,6 +230,11 @@ def flush_all(seconds: float = FLUSH_SECONDS) -> None:
         writer.flush(max(0.0, end - time.monotonic()))
 
 
+def lines_lost() -> int:
+    """Give how many lines this process could not write, of its log and of the access logs that are open."""
+    return sum(writer.lost for writer in list(_writers))
+
+
 def _restart_all() -> None:
     for writer in list(_writers):
         writer.restart()

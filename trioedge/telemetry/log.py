@@ -13,6 +13,7 @@ from ..session.session import Session
 from ..session.verdict import Outcome, Reason, Reject
 from .ends import Ends
 from .members import MemberCounts
+from .meters import Meters
 from .rate_limit import LogRateLimit
 from .starts import Starts
 from .trace import refusing_stage
@@ -65,6 +66,7 @@ class EdgeLog:
         stages: the names of the parts of the chain, to name the one that refused.
         members: give the counts of the members of balanced destinations.
         losses: give how many records each observer has lost.
+        meters: what the parts of the edge count beside its sessions.
     """
 
     def __init__(self) -> None:
@@ -77,6 +79,7 @@ class EdgeLog:
         self.stages: Sequence[str] = ()
         self.members: list[Callable[[], Sequence[MemberCounts]]] = []
         self.losses: list[Callable[[], int]] = []
+        self.meters = Meters()
         self._log = structlog.get_logger("trioedge")
         self._plain: Any = None  # made for the first line of a program that has not set structlog up
         self._notices = LogRateLimit()

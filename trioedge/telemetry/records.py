@@ -127,6 +127,10 @@ class Records(Generic[T]):
             for wake in waiting.values():
                 wake()
 
+    def fields(self, number: int) -> tuple[Any, ...]:
+        """Give the arguments of the record of this number, which must not be dropped yet; no record is made."""
+        return self._ring[number % CAPACITY]
+
     def between(self, first: int, last: int) -> list[T]:
         """Make the records of these numbers, the last one left out, as far as there are any."""
         ring, make = self._ring, self._make

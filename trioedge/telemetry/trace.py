@@ -11,6 +11,7 @@ import attrs
 
 from ..session.outline import Outline
 from ..session.session import Session
+from ..structures.times import BUCKETS, TOTAL
 
 
 @attrs.frozen(slots=True)
@@ -20,10 +21,12 @@ class StageTimes:
     Attributes:
         stage: its name.
         counts: ``counts[n]`` sessions took less than ``2 ** n`` nanoseconds and at least half of that.
+        nanoseconds: that all of them took together.
     """
 
     stage: str
     counts: tuple[int, ...]
+    nanoseconds: int = 0
 
     @property
     def sessions(self) -> int:
@@ -141,4 +144,6 @@ def _words(reason: str, detail: str) -> str:
 
 def stage_times(outline: Outline, counts: Sequence[Sequence[int]]) -> Sequence[StageTimes]:
     """Give the times of every stage of a chain, in order; empty if the chain has no clock."""
-    return [StageTimes(name, tuple(each)) for name, each in zip(outline.names, counts, strict=False)]
+    return [
+        StageTimes(name, tuple(each[:BUCKETS]), each[TOTAL]) for name, each in zip(outline.names, counts, strict=False)
+    ]

@@ -30,6 +30,7 @@ from ..loop.reactor import HUNG_UP, WRITABLE, Reactor
 from ..loop.sockets import ephemeral_ports, is_connected_to_itself, no_delay, received_bytes, reset, scoped
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
+from ..telemetry.connects import ConnectMeter
 from ..telemetry.log import parted
 from .errors import UpstreamError, reason_of
 from .reachability import Reachability
@@ -69,13 +70,13 @@ class Attempt:
     """One attempt to connect to a destination, over all of its addresses, with one deadline."""
 
     __slots__ = (
-        "_addresses", "_all", "_callback", "_due", "_error", "_label", "_pending", "_reach", "_reactor", "_refused",
-        "_retries", "_retry_seconds", "_tick",
+        "_addresses", "_all", "_callback", "_due", "_error", "_label", "_meter", "_pending", "_reach", "_reactor",
+        "_refused", "_retries", "_retry_seconds", "_tick",
     )  # fmt: skip
 
     def __init__(
         self, reactor: Reactor, label: object, due: float, callback: ConnectCallback, retries: int = 0,
-        reach: Reachability | None = None,
+        reach: Reachability | None = None, meter: ConnectMeter | None = None,
     ) -> None:  # fmt: skip
         """Wait for the addresses: :meth:`resolved`.
 
@@ -86,6 +87,7 @@ class Attempt:
             callback: called with the socket or the error.
             retries: how often a round over all addresses, of which one refused, is repeated before the deadline.
             reach: remembers which addresses failed; by default a memory of its own.
+            meter: counts the connect; None for no count.
         """
         self._reactor = reactor
         self._label = label
@@ -102,6 +104,9 @@ class Attempt:
         self._refused = False  # an address of this round has refused
         self._error: UpstreamError | None = None
         self._tick = reactor.set_deadline(self, due)
+        self._meter = meter
+        if meter is not None:
+            meter.begun()
 
     def resolved(self, addresses: Sequence[SocketAddress] | UpstreamError) -> None:
         """Connect to the first address, or fail with the error; does nothing once cancelled."""
@@ -117,6 +122,8 @@ class Attempt:
 
     def cancel(self) -> None:
         """Close every socket; the callback is not called any more."""
+        if self._callback is not None and self._meter is not None:
+            self._meter.over()
         self._callback = None
         self._reactor.drop_deadline(self, self._tick)
         for fd, (sock, _, _) in self._pending.items():
@@ -145,10 +152,12 @@ class Attempt:
     def _succeed(self, fd: int, *, readable: bool) -> None:
         callback = self._callback
         assert callback is not None, "a cancel forgets the socket"
-        sock, address, _ = self._pending.pop(fd)
+        sock, address, began_at = self._pending.pop(fd)
         self._note_silent()
         self._reach.answered(self._label, address)
         self.cancel()
+        if self._meter is not None:
+            self._meter.answered(self._reactor.now - began_at)
         try:
             callback.connected(sock, readable)
         except BaseException as fault:
@@ -265,7 +274,10 @@ class Attempt:
         if self._retry_seconds > RETRY_SECONDS:  # it was retried
             self._reach.exhausted(self._label, self._reactor.now)
         if callback is not None:
-            callback.failed(error or UpstreamError(Reason.UPSTREAM_UNRESOLVED, f"{self._label}: no address"))
+            error = error or UpstreamError(Reason.UPSTREAM_UNRESOLVED, f"{self._label}: no address")
+            if self._meter is not None:
+                self._meter.failed(error.detail)
+            callback.failed(error)
 
 
 def _code_of(error: OSError) -> int:

@@ -12,6 +12,7 @@ from ..addresses.address import Address
 from ..loop.reactor import Reactor
 from ..relay.streams import PlainStream
 from ..services.context import Resolving
+from ..telemetry.connects import ConnectMeter
 from .attempt import Attempt, ConnectCallback
 from .errors import UpstreamError
 from .introduction import Introduction
@@ -35,6 +36,7 @@ class Target:
         permit: removes the addresses that may not be connected to; None for no such rule.
         retries: how often a connect that was refused is retried, within `seconds`.
         asker: shares the queries for names with other askers; the service, or the destination itself.
+        meter: counts its connects; None for no count.
     """
 
     address: Address
@@ -42,6 +44,7 @@ class Target:
     permit: Permit | None = None
     retries: int = RETRIES
     asker: Hashable = None
+    meter: ConnectMeter | None = None
 
     def permitted(self, answer: Answer) -> Answer:
         """Give the addresses of an answer that may be connected to, or the error if there is none."""
@@ -121,8 +124,9 @@ class Connector:
     def attempt(self, target: Target, callback: ConnectCallback) -> Attempt:
         """Make an attempt that waits for the addresses."""
         return Attempt(
-            self._reactor, target.address, self._reactor.now + target.seconds, callback, target.retries, self._reach
-        )
+            self._reactor, target.address, self._reactor.now + target.seconds, callback, target.retries, self._reach,
+            target.meter,
+        )  # fmt: skip
 
     def start(self, target: Target, callback: ConnectCallback) -> Attempt:
         """Begin to connect.

@@ -32,9 +32,10 @@ from ..loop.reactor import Reactor
 from ..services.context import SocketAddress
 from ..session.verdict import Reason
 from ..telemetry.log import STOPS, EdgeLog
+from ..telemetry.meters import Meters
 from .errors import UpstreamError
 from .hosts_file import HostsFile
-from .lookup import Absent, Found, Lookup, take_turns
+from .lookup import Absent, Failed, Found, Lookup, take_turns
 from .query_queue import QueryQueue
 
 QUERY_SECONDS: Final = 3.0
@@ -160,6 +161,8 @@ class Resolver:
             log: logs the exceptions of callbacks that have waited; without one they are raised, and end the worker.
         """
         self._log = log
+        meters = Meters() if log is None else log.meters
+        self._meter = meters.names
         self._reactor = reactor
         if names is None:
             from .name_servers import NameServers  # takes 40 ms: only when an edge serves, not when it is described
@@ -172,6 +175,7 @@ class Resolver:
         # one place: in `_unseen` before the hosts file is consulted, then in `_queue`. `_late` has the times when
         # callers are answered from expired addresses, in order.
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        meters.add_table("names", self._known, CAPACITY)
         self._asking: dict[str, _Asked] = {}
         self._askers: Counter[Hashable] = Counter()
         self._unseen: list[str] = []
@@ -272,7 +276,13 @@ class Resolver:
                 asked.call(asked.known, self._log)
 
     async def _query(self, host: str) -> None:
-        lookup = await self._names.look_up(host, trio.current_time() + QUERY_SECONDS)
+        began_at = trio.current_time()
+        self._meter.asked += 1
+        lookup = await self._names.look_up(host, began_at + QUERY_SECONDS)
+        if isinstance(lookup, Failed):
+            self._meter.failed += 1
+        else:
+            self._meter.seconds.add(trio.current_time() - began_at)
         self._queue.ended(host)
         self._changed.value = True
         self._store(host, lookup)

@@ -15,6 +15,8 @@ from ..addresses.address import Address, packed_ip
 from ..loop.sockets import connect_at_once
 from ..services.context import EdgeContext, SocketAddress
 from ..session.session import Session
+from ..telemetry.connects import ConnectMeter
+from ..telemetry.upstream_counts import UpstreamCounts
 from .attempt import Attempt, ConnectCallback
 from .connector import RETRIES, Connecting, Connector, Permit, Target, introduction_of
 from .errors import UpstreamError
@@ -49,6 +51,7 @@ class Upstream:
         introduction: introduces each session to it; None if it gets the client's bytes alone.
         where: its family and socket address if it is one of this machine, whose kernel answers a connect at once; None
             for any other, and for one that may not be connected to or that an outbound leads to.
+        connects: counts its connects.
     """
 
     def __init__(
@@ -77,7 +80,8 @@ class Upstream:
         self.warmed = False
         self._context = context
         self._connector = connector
-        self._target = Target(destination, seconds, permit, retries, asker)
+        self.connects = ConnectMeter(context.log.meters.connects)
+        self._target = Target(destination, seconds, permit, retries, asker, self.connects)
         self.where = own_address(destination) if type(connector) is Connector else None
         if self.where is not None and isinstance(self._target.permitted((self.where,)), UpstreamError):
             self.where = None
@@ -88,8 +92,19 @@ class Upstream:
         ready = 0 if self._pool is None else len(self._pool)
         return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={ready})"
 
+    def counts(self, group: str = "", healthy: bool | None = None) -> UpstreamCounts:
+        """Give its counts.
+
+        Args:
+            group: of the balanced destination that it is a member of.
+            healthy: whether it gets sessions; by default whether its last connect succeeded.
+        """
+        well = not self.connects.failing if healthy is None else healthy
+        idle = 0 if self._pool is None else len(self._pool)
+        return UpstreamCounts(group or self.way or "", str(self.destination), well, self.connects, idle)
+
     def warm(self, nursery: trio.Nursery) -> None:
-        """Resolve its name, once, and keep `preconnect` idle connections from now on.
+        """Resolve its name, once, and keep `preconnect` idle connections from now on; of several workers, each a part.
 
         If none of its addresses is permitted, that is logged.
 
@@ -99,7 +114,7 @@ class Upstream:
         if not self.warmed:
             self.warmed = True
             self._connector.warm(self._target, self.unreached)
-        size = self.preconnect if self._connector.plain else 0
+        size = self._context.part_of(self.preconnect) if self._connector.plain else 0
         if self._pool is not None:
             self._pool.resize(size)
         elif size:
@@ -107,6 +122,7 @@ class Upstream:
             self._pool = IdlePool(
                 self._connector, self._context.reactor, self._context.log, target, size=size, where=self.where
             )
+            self._context.log.meters.pools.add(self._pool)
             nursery.start_soon(self._pool.run)
 
     def close(self) -> None:
@@ -131,7 +147,14 @@ class Upstream:
 
     def take(self) -> tuple[socket.SocketType, bool] | None:
         """Take an idle connection, and whether it is readable already; None if there is none."""
-        return self._pool.take() if self._pool is not None and self.preconnect else None
+        if self._pool is None or not self.preconnect:
+            return None
+        taken, meters = self._pool.take(), self._context.log.meters
+        if taken is not None:
+            meters.idle_taken += 1
+        else:
+            meters.idle_missed += 1
+        return taken
 
     def released(self, _session: object) -> None:
         """Replace an idle connection, because the session that took one has ended; for ``session.defer``."""
@@ -145,7 +168,10 @@ class Upstream:
 
     def connect_at_once(self) -> socket.SocketType | None:
         """Connect to a destination on this machine that takes a connection at once; None for any other."""
-        return None if self.where is None else connect_at_once(*self.where)
+        made = None if self.where is None else connect_at_once(*self.where)
+        if made is not None:
+            self.connects.taken()
+        return made
 
     def start(self, callback: ConnectCallback, bounds: Bounds | None = None) -> Attempt:
         """Begin to connect a plain socket.
@@ -166,9 +192,25 @@ class Upstream:
         Raises:
             UpstreamError: there is no connection.
         """
-        stream = await self._connector.open_stream(self._within(bounds))
+        connect = self._connector.open_stream if self.plain else self._counted
+        stream = await connect(self._within(bounds))
         if self.introduction is not None:
             await self.introduction.send(session, stream)
+        return stream
+
+    async def _counted(self, target: Target) -> trio.abc.HalfCloseableStream:
+        """Connect by an outbound that makes no attempt of the edge's own, which would count itself."""
+        reactor, connects = self._context.reactor, self.connects
+        began_at = reactor.refresh()
+        connects.begun()
+        try:
+            stream = await self._connector.open_stream(target)
+        except UpstreamError as error:
+            connects.failed(error.detail)
+            raise
+        finally:
+            connects.over()
+        connects.answered(reactor.refresh() - began_at)
         return stream
 
 

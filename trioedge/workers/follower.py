@@ -30,6 +30,7 @@ from .messages.frames import ChannelError
 from .messages.packed import pack_settings
 
 if TYPE_CHECKING:
+    from ..structures.shared.limits import EdgeLimits
     from ..telemetry.log import EdgeLog
 
 SERVICES_PER_MESSAGE: Final = 64
@@ -233,13 +234,21 @@ def _takes_away(change: Change) -> bool:
 class FanOut:
     """The watcher of the services of an edge in the control process: it notes every change for each worker."""
 
-    __slots__ = ("followers",)
+    __slots__ = ("_limits", "followers")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: "EdgeLimits | None" = None) -> None:
+        """Begin without followers.
+
+        Args:
+            limits: of the edge over all workers; None where they share no memory.
+        """
+        self._limits = limits
         self.followers: list[ServiceFollower] = []
 
     def changed(self, service: Service, change: Change) -> None:
-        """See :meth:`Watcher.changed`."""
+        """See :meth:`Watcher.changed`; a service that is removed and named again has its whole burst."""
+        if change.after is None and self._limits is not None:
+            self._limits.clear(service.name)
         for each in self.followers:
             each.note(service.name, change)
 

@@ -16,6 +16,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -33,6 +34,7 @@ from .messages.greeting import Hello, Welcome, welcome
 
 if TYPE_CHECKING:
     from ..edge import Edge
+    from ..structures.shared.limits import EdgeLimits
 
 ANSWER_SECONDS: Final = 2.0
 """For the answer of one worker to a question of an operator."""
@@ -52,7 +54,10 @@ _RETRY_SECONDS: Final = 0.1
 class Hub:
     """The control process of several workers."""
 
-    def __init__(self, edges: "Mapping[str, Edge]", sock: socket.socket, secret: bytes, *, workers: int) -> None:
+    def __init__(
+        self, edges: "Mapping[str, Edge]", sock: socket.socket, secret: bytes, *, workers: int,
+        limits: "Mapping[str, EdgeLimits] | None" = None,
+    ) -> None:  # fmt: skip
         """Start nothing; :meth:`run` does.
 
         Args:
@@ -60,15 +65,19 @@ class Hub:
             sock: a local stream socket that is bound and listens; the caller closes it.
             secret: the 32 bytes with which workers greet.
             workers: their number, for questions that all of them answer.
+            limits: of each edge over all workers, in the column of this process; None where they share no memory.
         """
         self._sock, self._secret, self._workers = sock, secret, workers
         first = int(time.time()) << 20  # no earlier control process has given incarnations of this second
         self._welcome = Welcome(secrets.token_hex(8), first)
         self._log = EdgeLog()
-        self._edges = {name: HubEdge(name, edge, first) for name, edge in edges.items()}
+        self._edges = {
+            name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
+        }
         self._lives: dict[int, Life] = {}
         self._asking = trio.Semaphore(MAX_ASKING)
         self._nursery: trio.Nursery | None = None
+        self._accepting = trio.CancelScope()
         self._strangers = trio.Semaphore(MAX_STRANGERS)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -81,7 +90,7 @@ class Hub:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._accept, listener)
+                nursery.start_soon(self._accept, listener, self._accepting)
                 async with trio.open_nursery() as starting:
                     for edge in self._edges.values():
                         starting.start_soon(nursery.start, edge.run)
@@ -95,8 +104,36 @@ class Hub:
             for edge in self._edges.values():
                 nursery.start_soon(edge.supervisor.finish)
 
-    async def _accept(self, listener: trio.socket.SocketType) -> None:
+    def close_socket(self) -> None:
+        """Accept no worker more: another control process does, on the same socket."""
+        self._accepting.cancel()
+        self._sock.close()
+
+    async def retire(self) -> None:
+        """Send the reports that are due, and have every worker know which were acknowledged; then :meth:`run` may end.
+
+        The workers count for another control process from there on.
+        """
+        await self.finish()
+        lives = [life for life in self._lives.values() if life.channel is not None]
+        while any(edge.settles(life) for edge in self._edges.values() for life in lives if life.channel is not None):  # noqa: ASYNC110 - once, and short
+            await trio.sleep(_RETRY_SECONDS)
+        async with trio.open_nursery() as nursery:
+            for life in self._lives.values():
+                if life.channel is not None:
+                    nursery.start_soon(_await_all_told, life.channel)
+
+    async def wait_alone(self) -> None:
+        """Wait until no worker is connected."""
+        while any(life.channel is not None for life in self._lives.values()):  # noqa: ASYNC110 - seldom
+            await trio.sleep(_RETRY_SECONDS)
+
+    async def _accept(self, listener: trio.socket.SocketType, accepting: trio.CancelScope) -> None:
         assert self._nursery is not None, "it runs"
+        with accepting:
+            await self._accept_all(listener, self._nursery)
+
+    async def _accept_all(self, listener: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         while True:
             await self._strangers.acquire()
             try:
@@ -106,7 +143,7 @@ class Hub:
                 self._log.notice("control process cannot accept a worker", error=str(error))
                 await trio.sleep(_RETRY_SECONDS)
                 continue
-            self._nursery.start_soon(self.serve, trio.SocketStream(accepted), self._strangers.release)
+            nursery.start_soon(self.serve, trio.SocketStream(accepted), self._strangers.release)
 
     async def serve(self, stream: trio.abc.Stream, greeted: Callable[[], object] = lambda: None) -> None:
         """Serve a connection until it ends, if it is that of a worker.
@@ -227,3 +264,9 @@ class Hub:
         """Ask every control plane to read its source again; see :meth:`Edge.reload`."""
         for edge in self._edges.values():
             edge.supervisor.reload()
+
+
+async def _await_all_told(channel: Channel) -> None:
+    """Wait until a worker has taken all messages so far, because it answers a question behind them."""
+    with suppress(ChannelError):
+        await channel.ask("told", None, ANSWER_SECONDS)

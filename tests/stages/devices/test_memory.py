@@ -58,12 +58,12 @@ def test_a_device_is_found_after_it_was_remembered_and_not_before() -> None:
     made = memory.find_or_make(A, "x")
     assert memory.find(A, "x") is None
     assert (made.name, made.owner.service, made.fresh_until) == ("x", A, -inf)
-    assert (memory._size, memory.services) == (0, {})
+    assert (memory.size, memory.services) == (0, {})
     assert memory.remember(made)
     assert memory.remember(made), "a second time has no effect"
     assert memory.find(A, "x") is memory.find_or_make(A, "x") is made
     assert memory.find_or_make(A, "y").owner is made.owner
-    assert (memory.find(A, "y"), memory.find(B, "x"), memory._size) == (None, None, 1)
+    assert (memory.find(A, "y"), memory.find(B, "x"), memory.size) == (None, None, 1)
 
 
 def test_a_service_that_was_named_again_has_a_record_of_its_own() -> None:
@@ -73,7 +73,7 @@ def test_a_service_that_was_named_again_has_a_record_of_its_own() -> None:
     tenants.remove("a")
     assert memory.find(tenants["a"], "x") is None
     assert remember(memory, "x", tenants["a"]).owner is not former.owner
-    assert (memory._size, len(memory.services)) == (2, 2)
+    assert (memory.size, len(memory.services)) == (2, 2)
 
 
 def test_at_capacity_the_device_that_has_been_idle_for_longest_is_forgotten() -> None:
@@ -86,7 +86,7 @@ def test_at_capacity_the_device_that_has_been_idle_for_longest_is_forgotten() ->
     remember(memory, "1")
     assert names(memory) == "xz1"
     remember(memory, "2")
-    assert (names(memory), memory._size) == ("x12", 3)
+    assert (names(memory), memory.size) == ("x12", 3)
 
 
 @pytest.mark.parametrize("reason", ["session", "check", "grace"])
@@ -109,7 +109,7 @@ def test_without_a_checker_a_device_is_fresh_for_ever_and_forgotten_when_it_is_u
     memory = DeviceMemory(GRACE, 3, checked=False)
     device = remember(memory, "x")
     assert device.fresh_until == inf
-    assert (memory._size, memory.services) == (0, {})
+    assert (memory.size, memory.services) == (0, {})
 
 
 def test_there_are_no_more_services_than_devices() -> None:
@@ -212,7 +212,7 @@ def test_a_forgotten_device_has_no_deadline() -> None:
     memory.bring_forward(device.owner, 6.0)
     memory.forget(device)
     assert take_due(memory, 100.0) == []
-    assert (memory.next_due(), memory._size) == (inf, 0)
+    assert (memory.next_due(), memory.size) == (inf, 0)
 
 
 def test_a_service_that_is_forgotten_for_a_device_of_its_own_keeps_its_deadlines() -> None:
@@ -241,9 +241,9 @@ def test_a_cleared_service_is_not_found_and_its_devices_are_freed_one_by_one() -
     assert next(steps).owner is owner
     assert not memory.has(owner)
     assert memory.find(A, "x") is memory.find(A, "y") is None
-    assert memory._size == 2, "the second one still takes its place"
+    assert memory.size == 2, "the second one still takes its place"
     assert [device.name for device in steps] == ["x"]
-    assert (memory._size, memory.services) == (1, {B.incarnation: other.owner})
+    assert (memory.size, memory.services) == (1, {B.incarnation: other.owner})
     assert take_due(memory, 6.0) == [other], "none of the cleared ones"
     assert list(memory.clear(A)) == []
 
@@ -261,4 +261,4 @@ def test_the_devices_of_a_service_that_is_being_cleared_make_room_for_others(spe
     remember(memory, "z")
     assert sorted(memory.services[A.incarnation].devices) == ["x", "z"]
     assert list(steps) == []
-    assert (memory._size, memory.services[A.incarnation], memory.next_due()) == (2, new.owner, inf)
+    assert (memory.size, memory.services[A.incarnation], memory.next_due()) == (2, new.owner, inf)

@@ -62,6 +62,7 @@ class DeviceChecks:
         self._check = check
         self._asker = asker
         self._log = log
+        self._meter = log.meters.devices
         self._seconds = seconds
         self._waiting: deque[tuple[Service, str]] = deque()  # first in, first out
         self._wakeup = AsyncBool()  # True while the worker has not looked at the latest question
@@ -119,10 +120,13 @@ class DeviceChecks:
 
     async def _verdict(self, service: str, device: str) -> DeviceVerdict | None:
         error = f"no answer within {self._seconds:g} s"
+        self._meter.asked += 1
+        began_at = trio.current_time()
         try:
             with trio.move_on_after(self._seconds):
                 verdict = await self._check(service, device)
                 if (good := read_verdict(verdict)) is not None:
+                    self._meter.seconds.add(trio.current_time() - began_at)
                     return good
                 error = f"the checker answered {quote(verdict, 200)}, which is no DeviceVerdict"
         except BaseException as raised:
@@ -130,5 +134,6 @@ class DeviceChecks:
             if stop is not None or fault is None:
                 raise
             error = quote_fault(fault)
+        self._meter.failed += 1
         self._log.notice("device check failed", service=service, error=error)
         return None

@@ -13,6 +13,7 @@ from ...loop.slices import in_slices
 from ...services.context import EdgeContext
 from ...services.control_plane import DeviceVerdict, FollowsDevices
 from ...services.device_rules import DeviceRules
+from ...services.linking.device_facts import DeviceFacts
 from ...services.policy import FATES, Fate, Policy, Settings
 from ...services.service import Service
 from ...services.snapshot import Change
@@ -56,7 +57,7 @@ class LiveDeviceLimit:
     # `_rules` has the rules of services whose policies set any, by incarnation; `_otherwise` applies to the others.
     # `_news` is None, and `_moves` is always empty, unless the control plane follows devices.
     # `_due` is the deadline set in the reactor at `_tick`, infinity for none: never later than the table's next one.
-    __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_leave", "_log", "_moves", "_news",
+    __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_leave", "_log", "_meters", "_moves", "_news",
                  "_otherwise", "_reactor", "_rules", "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
 
     def __init__(self, recipe: "DeviceLimit", context: EdgeContext, check: Check | None) -> None:
@@ -73,11 +74,13 @@ class LiveDeviceLimit:
         self._cut_from = self._sources.cut_from
         self._reactor = context.reactor
         self._log = context.log
+        self._meters = context.log.meters
         control = context.control
         self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
         moves = None if self._news is None else self._news.moves
         self._moves: Collection[object] = moves if moves is not None else ()
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
+        self._meters.add_table("devices", self._table, recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
@@ -110,7 +113,9 @@ class LiveDeviceLimit:
                 if entry.admission is DENIED:
                     return Reject(Reason.DEVICE, entry.detail or "denied")
                 return _REFUSALS[entry.admission]
-            session.allowance = entry.allowance
+            if entry.allowance is not None:
+                session.allowance = entry.allowance
+                self._meters.graces += 1
         session.defer(partial(self._leave, service, device))
         session.device = device
         if self._moves:
@@ -181,6 +186,10 @@ class LiveDeviceLimit:
     def online(self, service: Service) -> Sequence[str]:
         """Return the devices of a service that have a live session; see :meth:`Link.online`."""
         return self._table.online(service)
+
+    def known(self, service: Service) -> Iterator[DeviceFacts]:
+        """Return what is known of the devices of a service; see :class:`ListsDevices`."""
+        return self._table.known(service, self._reactor.refresh(), self._rules_of(service))
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""

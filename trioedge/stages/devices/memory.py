@@ -28,10 +28,10 @@ class DeviceMemory:
     A service is found by its incarnation: one that was removed and named again shares nothing with the former one.
     """
 
-    # A device is in `devices` of a record in `services`, or its service is being cleared. `_size` counts both.
+    # A device is in `devices` of a record in `services`, or its service is being cleared. `size` counts both.
     # `_idle` has those of both that are not pinned, in the order in which they were unpinned.
     # `_deadlines` has every item whose `due` is finite, once.
-    __slots__ = ("_capacity", "_deadlines", "_fresh_until", "_grace", "_idle", "_moves", "_size", "services")
+    __slots__ = ("_capacity", "_deadlines", "_fresh_until", "_grace", "_idle", "_moves", "services", "size")
 
     def __init__(self, grace: Grace, capacity: int, *, checked: bool, moves: deque[Move] | None = None) -> None:
         """Start empty.
@@ -50,7 +50,7 @@ class DeviceMemory:
         self._moves = moves
         self._idle: OrderedDict[DeviceRecord, None] = OrderedDict()  # a dict gets slow when its first key is taken
         self._deadlines: Deadlines[Timed] = Deadlines(TICK)
-        self._size = 0
+        self.size = 0
 
     def find(self, service: Service, device: str) -> DeviceRecord | None:
         """Return a device, or None if it is not remembered."""
@@ -73,7 +73,7 @@ class DeviceMemory:
         owner = device.owner
         if device.name in owner.devices:
             return True
-        if self._size >= self._capacity:
+        if self.size >= self._capacity:
             if not self._idle:
                 return False
             self.forget(next(iter(self._idle)))
@@ -83,7 +83,7 @@ class DeviceMemory:
                 return False
             self.services[incarnation] = owner
         owner.devices[device.name] = device
-        self._size += 1
+        self.size += 1
         return True
 
     def forget(self, device: DeviceRecord) -> None:
@@ -124,7 +124,7 @@ class DeviceMemory:
         return self.services.get(owner.service.incarnation) is owner
 
     def _drop(self, device: DeviceRecord) -> None:
-        self._size -= 1
+        self.size -= 1
         self._idle.pop(device, None)
         self._drop_deadline(device)
 

@@ -47,6 +47,7 @@ from typing import Final
 import attrs
 
 from ...services.device_rules import DeviceRules, Handover
+from ...services.linking.device_facts import DeviceFacts
 from ...services.service import Service
 from ...session.session import Session
 from .answers import (
@@ -62,6 +63,7 @@ from .answers import (
 )
 from .expiry import expire
 from .grace import Grace
+from .listing import listed
 from .memory import DeviceMemory, Move
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
@@ -98,8 +100,7 @@ class DeviceTable:
             checked: whether there is a checker. If not, every device is accepted for ever and only the limits apply.
             moves: every device that comes online or goes is appended; None if nothing follows them.
         """
-        self._grace = grace
-        self._checked = checked
+        self._grace, self._checked = grace, checked
         self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
@@ -108,6 +109,9 @@ class DeviceTable:
     def memory(self) -> DeviceMemory:
         """The devices, to read."""
         return self._memory
+
+    def __len__(self) -> int:
+        return self._memory.size
 
     def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Admit a session at `now` seconds under the `rules` of its service, or refuse it.
@@ -205,6 +209,10 @@ class DeviceTable:
         """Return the devices of a service that have a live session, oldest first."""
         owner = self._services.get(service.incarnation)
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
+
+    def known(self, service: Service, now: float, rules: DeviceRules) -> Iterator[DeviceFacts]:
+        """Return the devices of a service, in no order; devices may come and go between two steps."""
+        return listed(self._services.get(service.incarnation), now, rules)
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether a check that has not begun is still to be made; if not, it is over.

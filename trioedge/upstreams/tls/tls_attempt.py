@@ -22,6 +22,7 @@ from ...loop.sockets import reset
 from ...relay.tls_info import TlsError
 from ...relay.tls_socket import TlsSocket
 from ...session.verdict import Reason
+from ...telemetry.connects import ConnectMeter
 from ...telemetry.log import parted
 from ..attempt import Attempt, ConnectCallback
 from ..errors import UpstreamError
@@ -35,7 +36,7 @@ class TlsAttempt(Attempt):
 
     def __init__(
         self, reactor: Reactor, label: object, due: float, callback: ConnectCallback, retries: int,
-        reach: Reachability, context: ssl.SSLContext, server_name: str | None,
+        reach: Reachability, context: ssl.SSLContext, server_name: str | None, meter: ConnectMeter | None = None,
     ) -> None:  # fmt: skip
         """Wait for the addresses.
 
@@ -49,6 +50,7 @@ class TlsAttempt(Attempt):
             context: a client's.
             server_name: the upstream is asked for it, and its certificate must have it; None for none, which only a
                 context that checks no name allows.
+            meter: counts the connect, and a handshake that fails; None for no count.
         """
         self._watcher = reactor
         self._name = label
@@ -57,7 +59,7 @@ class TlsAttempt(Attempt):
         self._context = context
         self._server_name = server_name
         self._handshake: UpstreamHandshake | None = None
-        super().__init__(reactor, label, due, self, retries, reach)
+        super().__init__(reactor, label, due, self, retries, reach, meter)
 
     def connected(self, sock: socket.socket, readable: bool) -> None:  # noqa: ARG002 - the handshake looks first
         """Begin the handshake over a connected socket, which is registered in the reactor."""
@@ -68,9 +70,12 @@ class TlsAttempt(Attempt):
         except (OSError, ValueError) as error:
             self._watcher.forget(sock.fileno())
             reset(sock)
-            then.failed(UpstreamError(Reason.UPSTREAM_TLS, f"{self._name}: TLS: {error}"))
+            failure = UpstreamError(Reason.UPSTREAM_TLS, f"{self._name}: TLS: {error}")
+            if self._meter is not None:
+                self._meter.failed(failure.detail)
+            then.failed(failure)
             return
-        self._handshake = UpstreamHandshake(self._watcher, self._name, self._ends_at, then, secured)
+        self._handshake = UpstreamHandshake(self._watcher, self._name, self._ends_at, then, secured, self._meter)
         self._handshake.begin()
 
     def failed(self, error: UpstreamError) -> None:
@@ -90,10 +95,14 @@ class TlsAttempt(Attempt):
 class UpstreamHandshake:
     """The handshake of TLS with one upstream, which has connected."""
 
-    __slots__ = ("_callback", "_name", "_reactor", "_sock", "_tick")
+    __slots__ = ("_callback", "_meter", "_name", "_reactor", "_sock", "_tick")
 
-    def __init__(self, reactor: Reactor, name: object, due: float, callback: ConnectCallback, sock: TlsSocket) -> None:
+    def __init__(
+        self, reactor: Reactor, name: object, due: float, callback: ConnectCallback, sock: TlsSocket,
+        meter: ConnectMeter | None = None,
+    ) -> None:  # fmt: skip
         self._reactor = reactor
+        self._meter = meter
         self._name = name
         self._callback: ConnectCallback | None = callback
         self._sock = sock
@@ -150,4 +159,7 @@ class UpstreamHandshake:
         callback = self._callback
         self.cancel()
         if callback is not None:
-            callback.failed(UpstreamError(reason, f"{self._name}: {what}"))
+            error = UpstreamError(reason, f"{self._name}: {what}")
+            if self._meter is not None:
+                self._meter.failed(error.detail)
+            callback.failed(error)

@@ -30,5 +30,5 @@ class TlsConnector(Connector):
     def attempt(self, target: Target, callback: ConnectCallback) -> Attempt:
         return TlsAttempt(
             self._reactor, target.address, self._reactor.now + target.seconds, callback, target.retries, self._reach,
-            self._context, self._server_name or target.address.host or None,
+            self._context, self._server_name or target.address.host or None, target.meter,
         )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Whether an edge is ready, and its drain."""
+
+from math import isinf
+from typing import Any, Final
+
+from ...loop.slices import Stepwise
+from ..asking import Answers, Parameters
+from ..local import Local
+from ..shapes import COUNT, FLAG, NUMBER, TEXT, or_null, table
+from .statistics import phase_of
+
+HEALTH: Final = table(status={"const": "ok"})
+READY: Final = table(ready=FLAG, phase=TEXT, workers=COUNT, workers_ready=COUNT)
+RESTART: Final = table(generation=COUNT, under_way=FLAG, refused=TEXT)
+DRAIN: Final = table(phase=TEXT, live=COUNT, deadline_seconds=or_null(NUMBER))
+
+
+def phase_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:  # noqa: ARG001
+    """Give the phase of this process, its live sessions, how long they may go on, and how long after a drain."""
+    yield
+    at, seconds = local.run.drain_at, local.run.drain_seconds
+    left = None if at is None else max(0.0, at - local.now())
+    return {
+        "phase": local.phase.value,
+        "live": len(local.run.supervisor.live),
+        "deadline_seconds": None if left is None or isinf(left) else round(left, 3),
+        "seconds": None if isinf(seconds) else seconds,
+    }
+
+
+def merge_ready(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+    """Tell whether a process serves."""
+    phases = [each["phase"] for each in answers.values]
+    serving = phases.count("serving")
+    return {
+        "ready": serving > 0,
+        "phase": phase_of(phases),
+        "workers": len(phases) + len(answers.missing),
+        "workers_ready": serving,
+    }
+
+
+def merge_drain(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+    """Give the phase, the sessions that are left, and the longest time that they have."""
+    values = answers.values
+    left = [each["deadline_seconds"] for each in values if each["deadline_seconds"] is not None]
+    return {
+        "phase": phase_of([each["phase"] for each in values]),
+        "live": sum(each["live"] for each in values),
+        "deadline_seconds": max(left, default=None),
+    }
