@@ -37,7 +37,7 @@ class FakeControl:
     snapshots: list[Snapshot] = attrs.field(factory=list)
     applied: list[Snapshot] = attrs.field(factory=list)
     drains: list[float | None] = attrs.field(factory=list)
-    restarted: RestartState = RestartState(3)
+    restarted: RestartState = attrs.field(factory=lambda: RestartState(3))
 
     async def plan(self, snapshot: Snapshot, /) -> Plan:
         self.snapshots.append(snapshot)

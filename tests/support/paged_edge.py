@@ -156,6 +156,7 @@ class FakeEdge:
             "failing_since": None,
             "report_error": "",
             "unreported": 3,
+            "report_lag": 1.4,
             "reported": 18_231,
             "listeners": 6,
             "listen_errors": [],

@@ -66,6 +66,7 @@ export function control(page, root) {
       put(reports, terms([
         ["state", said.report_error ? make("mark", {}, "not acknowledged") : "acknowledged"],
         ["unreported", some(said.unreported, "service")],
+        ["oldest of them", said.report_lag ? span(said.report_lag) : ""],
         ["last acknowledged", said.reported ? `number ${count(said.reported)}` : "none"],
         ["error", said.report_error],
       ]));
