@@ -10,7 +10,6 @@ import trio
 from .addresses.address import normalise_source, parse_address
 from .addresses.open_ports import listener_address
 from .admin.local import Local
-from .admin.server import serve_local
 from .edge_face import EdgeFace
 from .errors import ConfigurationError
 from .observers.observer import Observer
@@ -176,6 +175,8 @@ async def _serve(
         )  # fmt: skip
         workers = []
         if part is None and (admin := edge.description.admin_listener) is not None:
+            from .admin.server import serve_local  # few edges have an admin API
+
             workers = [partial(serve_local, admin, local_of(edge), edge.stage_keys, run.drain)]
         return await run.serve(outbound, workers, lambda: task_status.started(edge))
     finally:

@@ -61,7 +61,8 @@ async def test_ends_refusals_and_changes_come_as_events(autojump_clock: object) 
             assert (events["lost"], events["services"]) == ({"records": 3}, {"services": 5, "version": "8"})
             assert (events["state"]["version"], events["ended"]["id"]) == ("8", 1)
             asker.table["ends"] = [ends(9)]
-            assert [name for name, _ in read(await reader.take())] == ["statistics"]
+            control.now = attrs.evolve(control.now, report_lag=3.5)
+            assert [name for name, _ in read(await reader.take())] == ["statistics"], "a lag grows all the time"
         positions = [asked["seen"] for name, asked in asker.asked if name == "ends"]
         assert positions == [None, {"0:100": 7}, {"0:100": 9}]
         nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Parameters: what is read, what is refused, and that the schema says the same."""
+"""Parameters are read and refused as their schemas say."""
 
 import re
 from ipaddress import ip_network

@@ -9,7 +9,7 @@ import attrs
 
 import trioedge as te
 from trioedge.admin.asking import Answers, LocalAsker, Parameters, WorkerAnswer, WorkerFacts
-from trioedge.admin.controlling import LocalControl
+from trioedge.admin.controlling import LocalControl, RestartState
 from trioedge.admin.feed import Feed
 from trioedge.admin.history import History
 from trioedge.admin.http.api import AdminApi
@@ -37,6 +37,7 @@ class FakeControl:
     snapshots: list[Snapshot] = attrs.field(factory=list)
     applied: list[Snapshot] = attrs.field(factory=list)
     drains: list[float | None] = attrs.field(factory=list)
+    restarted: RestartState = RestartState(3)
 
     async def plan(self, snapshot: Snapshot, /) -> Plan:
         self.snapshots.append(snapshot)
@@ -50,6 +51,12 @@ class FakeControl:
 
     def state(self) -> te.ControlState:
         return STATE
+
+    def restart(self) -> None:
+        self.restarted = attrs.evolve(self.restarted, under_way=True)
+
+    def restarts(self) -> RestartState:
+        return self.restarted
 
     def drain(self, seconds: float | None, /) -> None:
         self.drains.append(seconds)

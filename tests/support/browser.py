@@ -26,7 +26,7 @@ COMMAND = (
 
 
 class Page:
-    """A page in the browser: what it asked for, what its console said, and what a reader can do with it."""
+    """A page in the browser: the requests that it sent, the words of its console, and all that a reader can do with it."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
@@ -146,8 +146,9 @@ class Page:
         raise AssertionError(f"no key leads to {expression}")
 
     async def picture(self, path: Path, *, whole: bool = True) -> None:
-        """Take a picture of the page, the whole of it or what the window shows, as PNG."""
-        shot = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        """Take a picture of the page, the whole of it or what the window shows, as PNG or WebP by the file's name."""
+        form = {"format": path.suffix[1:], **({"quality": 82} if path.suffix == ".webp" else {})}
+        shot = await self.call("Page.captureScreenshot", captureBeyondViewport=whole, **form)
         await trio.Path(path).write_bytes(base64.b64decode(shot["data"]))
 
 

@@ -14,7 +14,8 @@ import trio
 
 from trioedge.admin.http.responses import Response
 from trioedge.admin.page.answers import INDEX, page_files
-from trioedge.endpoints.asgi.hypercorn_protocols import serve_listening
+from trioedge.endpoints.asgi.own_server import serve_application
+from trioedge.telemetry.log import EdgeLog
 
 HOSTILE = '<img src=x onerror="document.title=1">'
 """A name of a service that would run a script if the page read it as HTML."""
@@ -59,13 +60,15 @@ class FakeEdge:
 
     Attributes:
         token: that a caller has to have; None for no token.
+        odd: the name of one of its services.
         evicted: the bodies of evictions.
         asked: the paths of all requests, without their queries.
         changes: what answers have instead of what they would, by the path.
     """
 
-    def __init__(self, *, token: str | None = None) -> None:
+    def __init__(self, *, token: str | None = None, odd: str = HOSTILE) -> None:
         self.token = token
+        self.odd = odd
         self.evicted: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.changes: dict[str, dict[str, Any]] = {}
@@ -129,7 +132,7 @@ class FakeEdge:
                     "accepted": 604_120,
                     "generation": 3,
                     "state": "ready",
-                    "stall_ms": 1.4,
+                    "stall_ms": 131,
                 },
                 {
                     "number": 1,
@@ -138,7 +141,7 @@ class FakeEdge:
                     "accepted": 600_211,
                     "generation": 3,
                     "state": "ready",
-                    "stall_ms": 0.8,
+                    "stall_ms": 88,
                 },
             ],
             "missing": [],
@@ -153,6 +156,7 @@ class FakeEdge:
             "failing_since": None,
             "report_error": "",
             "unreported": 3,
+            "report_lag": 1.4,
             "reported": 18_231,
             "listeners": 6,
             "listen_errors": [],
@@ -161,7 +165,7 @@ class FakeEdge:
     def services(self) -> list[dict[str, Any]]:
         dice, found = random.Random(3), []
         for place in range(48):
-            name = HOSTILE if place == 5 else f"{NAMES[place % 12]}-{('eu', 'us', 'ap', 'lab')[place // 12]}"
+            name = self.odd if place == 5 else f"{NAMES[place % 12]}-{('eu', 'us', 'ap', 'lab')[place // 12]}"
             live = int(420 / (1 + place * 0.4)) + dice.randrange(6)
             limit = dice.choice([None, 100, 250, 500]) if place != 1 else 300
             quota = 500_000_000_000 if place % 4 == 0 else None
@@ -226,9 +230,10 @@ class FakeEdge:
             reason = list(REASONS)[place * 7 % 5] if place % 3 else "rate"
             kind = "ended" if place % 4 == 3 else "refused"
             stage, detail = details[reason] if kind == "refused" else ("", "")
-            service = HOSTILE if place == 1 else f"{NAMES[place % 12]}-eu"
+            service = self.odd if place == 1 else f"{NAMES[place % 12]}-eu"
             source = query.get("source", f"198.51.100.{20 + place * 13 % 200}")
-            names = [each[0] for each in STAGES[: 2 + place % 3]]
+            order = [each[0] for each in STAGES]
+            names = order[: order.index(stage) if stage in order else 5]
             found.append(
                 self.session(87_000 - place, service, source)
                 | {
@@ -242,6 +247,7 @@ class FakeEdge:
                     "idle_seconds": None,
                     "device": None,
                     "upstream": None,
+                    **({"bytes_up": 0, "bytes_down": 0} if kind == "refused" else {}),
                     "steps": steps(*names, last=(stage, reason, detail) if stage else ("Forward", "connected", "")),
                 }
             )
@@ -274,9 +280,6 @@ class FakeEdge:
             "memory_bytes": 141_230_080,
             "loop_stall_ms": 2.3,
             "listen_overflows": 0,
-            "workers": [
-                {"number": number, "descriptors": {"used": 2_196 + number, "limit": 32_768}} for number in (0, 1)
-            ],
             "tables": [
                 {"name": "SessionGate keys", "used": 8_122, "capacity": 65_536},
                 {"name": "devices", "used": 61_204, "capacity": 65_536},
@@ -287,7 +290,7 @@ class FakeEdge:
     def top(self, query: dict[str, str]) -> list[dict[str, Any]]:
         keys = {
             "source": [f"198.51.100.{23 + place * 9}" for place in range(9)] + ["2001:db8:9::/64"],
-            "service": [HOSTILE, *(f"{name}-eu" for name in NAMES[:9])],
+            "service": [self.odd, *(f"{name}-eu" for name in NAMES[:9])],
             "device": [f"{name}-phone" for name in NAMES[:10]],
         }[query.get("by", "source")]
         return [
@@ -430,6 +433,6 @@ async def serving(edge: FakeEdge, port: int = 0) -> AsyncIterator[str]:
     """Give the address of an edge that answers for the length of the block."""
     with socket.create_server(("127.0.0.1", port)) as sock:
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve_listening, edge, sock)
+            await nursery.start(serve_application, edge, sock, EdgeLog())
             yield f"http://127.0.0.1:{sock.getsockname()[1]}"
             nursery.cancel_scope.cancel()

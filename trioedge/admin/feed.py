@@ -5,7 +5,7 @@
 | ``statistics`` | each second | as ``GET /v1/statistics`` |
 | ``ended``, ``refused`` | a session has ended, or was refused | as an item of ``GET /v1/recent`` |
 | ``services`` | a snapshot was applied | ``{"services": 17, "version": "7"}`` |
-| ``state`` | the connection to the control plane has changed | as ``GET /v1/state`` |
+| ``state`` | the connection to the control plane has changed, but for its `report_lag` | as ``GET /v1/state`` |
 | ``lost`` | records were left out, because there were too many or the reader is slow | ``{"records": 12}`` |
 
 | a reader | event | action |
@@ -172,7 +172,7 @@ def _events(
     """Write the events of one look: `told` is the state of the look before, None at the first one."""
     events = [event("statistics", statistics)]
     yield
-    if told is not None and state != told:
+    if told is not None and attrs.evolve(state, report_lag=told.report_lag) != told:
         events.append(event("state", state_of(state)))
     if told is not None and state.applied_at != told.applied_at:
         events.append(event("services", {"services": state.services, "version": state.version}))

@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "log-level": "live.logs:log_level",
     "plan": "live.plan:plan",
     "drain": "live.drain:drain",
+    "restart": "live.restart:restart",
 }
 """Modules and functions by command. Each is imported when it runs, so none waits for what another one needs."""
 

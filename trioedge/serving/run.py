@@ -62,8 +62,7 @@ class Run:
         calls: what stages may call; None until the reactor runs.
         listening: the listeners.
         log: its log and its counts.
-        drain_seconds: how long sessions may go on after a drain.
-        drain_at: when sessions are cut, in seconds of Trio's clock; None before a drain.
+        drain_seconds, drain_at: how long sessions may go on after a drain, and, once it drains, until when.
     """
 
     def __init__(

@@ -85,7 +85,7 @@ class HubEdge:
         listening = ListeningAddresses(own)
         applier.own_listener = lambda destination: own_listener(destination, listening)
         applier.needs_destination = edge.outline.needs_destination
-        self._fan_out = FanOut()
+        self._fan_out = FanOut(limits)
         services.watch(self._fan_out)
         applier.on_applied.append(lambda: self._fan_out.applied(applier.version))
         self._sums = self._queue.sums = Sums(services, first)

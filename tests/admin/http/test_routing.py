@@ -15,10 +15,10 @@ ROUTES = Routes()
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
 def test_each_operation_is_found(operation: object) -> None:
-    path = operation.path.replace("{id}", "7").replace("{name}", "a%2Fb")  # type: ignore[attr-defined]
+    path = operation.path.replace("{id}", "7").replace("{name}", "a%2Fb").replace("{file}", "page.js")  # type: ignore[attr-defined]
     found, given = ROUTES.find(operation.method, path.encode())  # type: ignore[attr-defined]
     assert found is operation
-    assert given in ({}, {"id": "7"}, {"name": "a/b"})
+    assert given in ({}, {"id": "7"}, {"name": "a/b"}, {"file": "page.js"})
 
 
 @pytest.mark.parametrize("path", [b"", b"/v1/", b"/v1/sessions/", b"/V1/state", b"*", b"/v1/%73tate/x", b"/v1//state"])

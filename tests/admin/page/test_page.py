@@ -283,6 +283,8 @@ async def test_new_data_moves_neither_the_page_nor_the_focus() -> None:
     edge = FakeEdge()
     async with dashboard(edge, height=1_400) as page:
         await page.says("#services tbody th", "atlas-eu")
+        await page.says("#attention", "1 upstream failing")
+        await page.says("#recent ~ .scroll tbody", "SessionGate")
         await page.run("document.querySelectorAll('#services button.open')[3].focus()")
         focused = await page.run("document.activeElement.innerText")
         await page.run("""new PerformanceObserver((list) => {

@@ -41,6 +41,11 @@ def test_wait_shows_who_is_left_until_the_edge_has_ended(fake: FakeEdge, command
     assert error.splitlines() == ["draining: 3 sessions left", "draining: 1 session left"]
 
 
+def test_an_edge_that_has_stopped_has_ended(fake: FakeEdge, command: Command) -> None:
+    fake.answers["GET", "/v1/drain"] = (200, {"phase": "stopped", "live": 0, "deadline_seconds": None})
+    assert command("drain", "--wait")[1].splitlines()[-1] == "the edge has ended"
+
+
 def test_a_no_drains_nothing(fake: FakeEdge, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from ...endpoints.asgi.hypercorn_protocols import Send
+from ...endpoints.asgi.messages import Send
 
 JSON: Final = b"application/json"
 

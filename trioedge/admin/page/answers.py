@@ -4,7 +4,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Final
 
-from ...endpoints.asgi.hypercorn_protocols import Receive
+from ...endpoints.asgi.messages import Receive
 from ..asking import Parameters
 from ..http.responses import Response
 from ..refusals import not_found

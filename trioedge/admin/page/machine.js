@@ -39,31 +39,28 @@ export function machine(page, root) {
   const place = make("div");
   const table = new Table("Tables and limits", [
     ["limit", "name", (item) => [`${item.name} `, near(item) ? make("mark", {}, item.used >= item.limit ? "full" : "near its limit") : null]],
-    ["use", "number bars", (item) => use(item.used, item.limit, item.words ?? count)],
+    ["use", "number bars", (item) => use(item.used, item.limit, count)],
   ], (item) => item.name);
   root.append(place, table.root);
+  let overflows = null; // of the whole machine since its start, when this page was opened
   const near = (item) => item.limit > 0 && item.used / item.limit >= NEAR;
   return {
     always: true,
     async refresh() {
       const said = await page.edge.ask("/v1/machine");
-      const limits = limitsOf(said);
+      const tables = said.tables.map((each) => ({ name: each.name, used: each.used, limit: each.capacity }));
+      const limits = [{ name: "descriptors", ...said.descriptors }, ...tables];
+      overflows ??= said.listen_overflows;
+      const more = said.listen_overflows - overflows;
       const stall = said.loop_stall_ms;
       put(place, terms([
         ["memory", bytes(said.memory_bytes)],
         ["longest hold of the loop", make("span", { id: "loop" }, stall >= STALL ? make("mark", {}, millis(stall)) : millis(stall))],
-        ["listen overflows", said.listen_overflows ? make("mark", {}, count(said.listen_overflows)) : count(said.listen_overflows)],
+        ["clients dropped at a full backlog", [count(said.listen_overflows), more ? make("mark", {}, ` ${count(more)} of them since this page is open`) : null]],
       ]));
       table.show(limits);
       const tight = limits.filter(near);
       page.attend("machine", tight.length ? `${tight.map((item) => item.name).join(", ")}: near the limit` : stall >= STALL ? `the loop was held for ${millis(stall)}` : "");
     },
   };
-}
-
-function limitsOf(said) {
-  const part = ({ descriptors }) => descriptors.used / descriptors.limit;
-  const [fullest] = [...(said.workers ?? []), said].sort((one, other) => part(other) - part(one));
-  const name = said.workers?.length > 1 && fullest.number != null ? `descriptors of worker ${fullest.number}` : "descriptors";
-  return [{ name, ...fullest.descriptors }, ...said.tables.map((each) => ({ name: each.name, used: each.used, limit: each.capacity }))];
 }

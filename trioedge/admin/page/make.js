@@ -33,7 +33,7 @@ export const button = (words, click, attributes = {}) => make("button", { type: 
 
 /** Pairs of a term and what it is. */
 export const terms = (pairs) =>
-  make("dl", {}, ...pairs.filter(([, value]) => value != null && value !== "").map(([term, value]) => make("div", {}, make("dt", {}, term), make("dd", {}, value))));
+  make("dl", {}, ...pairs.filter(([, value]) => value != null && value !== "").map(([term, value]) => make("div", {}, make("dt", {}, term), make("dd", {}, ...[value].flat()))));
 
 /** A bar of a part from 0 to 1; before it stands the number. */
 export function bar(part, kind = "") {

@@ -3,7 +3,7 @@ import { make, put, say, terms } from "./make.js";
 import { Table } from "./table.js";
 import { ago, count, millis, some, span } from "./words.js";
 
-const STALL = 100; // milliseconds that a loop is held until the page marks it
+const SILENT = 1_000; // milliseconds without a sign of life of a worker until the page marks it; 250 are usual
 
 export function header(page) {
   const at = (id) => document.getElementById(id);
@@ -24,13 +24,13 @@ export function header(page) {
 }
 
 export function workers(page, root) {
-  const slow = (item) => item.state !== "left" && item.stall_ms >= STALL;
+  const slow = (item) => item.stall_ms >= SILENT;
   const table = new Table("Workers", [
     ["worker", "", (item) => String(item.number)],
     ["state", "", (item) => (item.state === "ready" ? item.state : make("mark", {}, item.state))],
     ["live", "number", (item) => count(item.live)],
     ["accepted", "number", (item) => count(item.accepted)],
-    ["stall", "number", (item) => (slow(item) ? make("mark", {}, millis(item.stall_ms)) : millis(item.stall_ms))],
+    ["silent", "number", (item) => (slow(item) ? make("mark", {}, millis(item.stall_ms)) : millis(item.stall_ms))],
     ["pid", "number wide", (item) => String(item.pid ?? "–")],
     ["generation", "number wide", (item) => String(item.generation ?? "–")],
   ], (item) => `${item.generation} ${item.number}`, { none: "no answer yet" });
@@ -40,7 +40,7 @@ export function workers(page, root) {
     table.show([...said.workers, ...missing]);
     const stalled = said.workers.filter(slow);
     page.attend("workers", missing.length ? `worker ${missing.map((each) => each.number).join(", ")} did not answer`
-      : stalled.length ? `worker ${stalled.map((each) => each.number).join(", ")} stalls` : "");
+      : stalled.length ? `worker ${stalled.map((each) => each.number).join(", ")} gives no sign of life` : "");
   };
   return { every: 60_000, refresh: async () => {} };
 }
@@ -66,6 +66,7 @@ export function control(page, root) {
       put(reports, terms([
         ["state", said.report_error ? make("mark", {}, "not acknowledged") : "acknowledged"],
         ["unreported", some(said.unreported, "service")],
+        ["oldest of them", said.report_lag ? span(said.report_lag) : ""],
         ["last acknowledged", said.reported ? `number ${count(said.reported)}` : "none"],
         ["error", said.report_error],
       ]));

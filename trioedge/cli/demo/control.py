@@ -15,7 +15,7 @@ import trio
 
 from ...control.child_process import child_process
 from ...control.http import HttpControl
-from ...control.http_client import HttpClient, NoAdminError, parse_url
+from ...control.http_client import HttpClient, NoAnswerError, parse_url
 from ...errors import ConfigurationError
 from ...services.service import Service
 from ..words import amount
@@ -99,7 +99,7 @@ class ControlProcess:
                 path = f"/services/{quote(name, safe='')}/totals"
                 async with self._operator.ask("GET", path, ASK_SECONDS) as answer:
                     books[name] = json.loads(b"".join([chunk async for chunk in answer.chunks]))
-        except NoAdminError:
+        except NoAnswerError:
             return None
         return books
 
@@ -116,7 +116,7 @@ class ControlProcess:
         try:
             async with operator.ask("PUT", f"/services/{service}/denied/{devices}", ASK_SECONDS, good=(204,)):
                 pass
-        except NoAdminError as error:
+        except NoAnswerError as error:
             raise ConfigurationError(f"--control-plane {self._module} refuses to deny a device: {error}") from None
 
 

@@ -81,21 +81,24 @@ async def _left(state: dict[str, Any], client: EdgeClient) -> str:
 
 
 async def _wait(live: int, client: EdgeClient) -> None:
-    """Show how many sessions are left, until the edge answers no more."""
+    """Show how many sessions are left, until the edge has stopped or answers no more."""
     in_place = sys.stderr.isatty()
-    told = live
-    try:
-        while True:
-            await trio.sleep(LOOK_SECONDS)
-            state = await client.get(path_of("drain"))
-            if in_place:
-                print(f"\r\x1b[K{_words(state)}", end="", file=sys.stderr, flush=True)
-            elif state["live"] != told:
-                note(_words(state))
-            told = state["live"]
-            if state["phase"] == "stopped":
-                return
-    except UnreachableError:
+    while (state := await _look(client)) is not None:
         if in_place:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        print("the edge has ended")
+            print(f"\r\x1b[K{_words(state)}", end="", file=sys.stderr, flush=True)
+        elif state["live"] != live:
+            note(_words(state))
+        live = state["live"]
+    if in_place:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    print("the edge has ended")
+
+
+async def _look(client: EdgeClient) -> dict[str, Any] | None:
+    """Ask how far the drain has come after a while; None when the edge has ended."""
+    await trio.sleep(LOOK_SECONDS)
+    try:
+        state: dict[str, Any] = await client.get(path_of("drain"))
+    except UnreachableError:
+        return None
+    return None if state["phase"] == "stopped" else state

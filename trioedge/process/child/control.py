@@ -20,13 +20,13 @@ from ...admin.server import AdminServer
 from ...edge import Edge
 from ...serving.admin_listener import Admin
 from ...serving.workers import guarded
-from ...telemetry.level import set_log_level
+from ...telemetry.level import log_level, set_log_level
 from ...telemetry.log import EdgeLog
 from ...workers.hub import Hub
 from ..exit_code import ExitCode
 from ..parent.inheritance import STOPS, Inheritance
 from ..workers.slots import ProcessState
-from .control_admin import HubAsker, HubControl
+from .control_admin import HubAsker, HubControl, Restarts
 from .worker import BEAT_SECONDS, exit_code_of
 from .worker_sockets import ParentsSocket
 
@@ -67,6 +67,8 @@ class ControlSide:
         limits = {name: found.memory.limits.of(name, found.column, 0.0) for name in edges}  # it reads no times there
         self._hub = Hub(edges, found.hub, found.secret, workers=found.workers, limits=limits)
         self._admins = admins
+        self._restarts = Restarts(found.orders, found.generation)
+        self._level = log_level()
         self._admin_scope = trio.CancelScope()
         self._over = trio.Event()
 
@@ -98,8 +100,8 @@ class ControlSide:
     ) -> None:  # fmt: skip
         """Serve the admin API of an edge until a successor does."""
         asker = HubAsker(self._hub, name, self._found.memory.slots)
-        controlled = HubControl(self._hub, name, edge, self._end_edge)
-        server = AdminServer(admin, asker, controlled, EdgeLog(), self._admins.get(name, ()))
+        controlled = HubControl(self._hub, name, edge, self._end_edge, self._restarts)
+        server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=self._admins.get(name, ()))
         with self._admin_scope:
             await guarded(server.serve, server.log, task_status=task_status)
 
@@ -116,6 +118,9 @@ class ControlSide:
     async def _beats(self) -> None:
         while True:
             self._beat()
+            if (level := log_level()) != self._level:  # the file of the edges says so
+                self._level = level
+                self._found.orders.send({"say": "level", "level": level})
             await trio.sleep(BEAT_SECONDS)
 
     async def _follow(self) -> None:
@@ -125,12 +130,15 @@ class ControlSide:
                 case "yield":
                     self._hub.close_socket()
                     self._admin_scope.cancel()
+                case "refused":
+                    self._restarts.refused(order["why"])
                 case "retire" | "end":
                     self._over.set()
                 case "reload":
                     self._reload_all()
                 case "level":
                     set_log_level(order["level"])
+                    self._level = order["level"]
         structlog.get_logger("trioedge").error("the parent is dead, so this process ends with the last worker")
         await self._hub.wait_alone()
         self._over.set()

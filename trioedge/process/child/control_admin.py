@@ -8,12 +8,15 @@ from typing import Any
 import attrs
 
 from ...admin.asking import Answers, Parameters, WorkerAnswer, WorkerFacts
+from ...admin.controlling import RestartState
 from ...admin.refusals import RefusedError
 from ...control.supervisor import ControlState
 from ...edge import Edge
 from ...services.snapshot import Plan, Snapshot
 from ...services.stage_keys import StageKeys
+from ...telemetry.level import set_log_level
 from ...workers.hub import Hub
+from ..workers.orders import Orders
 from ..workers.slots import Row, Slots
 
 
@@ -33,6 +36,8 @@ class HubAsker:
 
     async def ask(self, operation: str, parameters: Parameters, /) -> Answers:
         """See :meth:`EdgeAsker.ask`."""
+        if operation == "set-log-level":
+            set_log_level(parameters["level"])  # this process logs, too
         found = await self.hub.ask(self.edge, operation, dict(parameters))
         given = [WorkerAnswer(facts_of(self.slots.row(each["column"])), each["value"]) for each in found]
         rows = {row.number: row for row in sorted(self.slots.rows(), key=lambda row: row.generation)}
@@ -48,6 +53,33 @@ def facts_of(row: Row) -> WorkerFacts:
     )  # fmt: skip
 
 
+class Restarts:
+    """Restarts in place, as the parent tells of them.
+
+    Attributes:
+        state: how far the last one has come.
+    """
+
+    def __init__(self, orders: Orders, generation: int) -> None:
+        """Know of none.
+
+        Args:
+            orders: to the parent.
+            generation: of this process.
+        """
+        self._orders = orders
+        self.state = RestartState(generation)
+
+    def begin(self) -> None:
+        """Have the parent begin one."""
+        self.state = attrs.evolve(self.state, under_way=True, refused="")
+        self._orders.send({"say": "restart"})
+
+    def refused(self, why: str) -> None:
+        """Note that the old version goes on."""
+        self.state = attrs.evolve(self.state, under_way=False, refused=why)
+
+
 @attrs.frozen(eq=False)
 class HubControl:
     """An edge as a whole; see :class:`~trioedge.admin.controlling.Controlled`.
@@ -57,12 +89,14 @@ class HubControl:
         name: its name.
         edge: its description.
         end: has all its workers drain, within so many seconds or as the edge says.
+        parent: begins restarts, and says how far they have come.
     """
 
     hub: Hub
     name: str
     edge: Edge
     end: Callable[[str, float | None], object]
+    parent: "Restarts"
 
     @property
     def stage_keys(self) -> StageKeys:
@@ -86,6 +120,14 @@ class HubControl:
     def drain(self, seconds: float | None, /) -> None:
         """See :meth:`Controlled.drain`."""
         self.end(self.name, None if seconds is None or math.isinf(seconds) else seconds)
+
+    def restart(self) -> None:
+        """See :meth:`Controlled.restart`."""
+        self.parent.begin()
+
+    def restarts(self) -> RestartState:
+        """See :meth:`Controlled.restarts`."""
+        return self.parent.state
 
     def _check_governed(self) -> None:
         if self.edge.control is None:

@@ -92,6 +92,7 @@ class WorkerProcess:
             limits=found.memory.limits.of(name, found.column, trio.current_time() - time.monotonic()),
             control=self._member.control(name),
             sockets=self._sockets[name],
+            steered=self._sockets[name].steered,
         )
 
     async def _serve(self, name: str, edge: Edge, *, task_status: trio.TaskStatus[Edge]) -> int:

@@ -34,6 +34,7 @@ class WorkerSockets:
     Attributes:
         own: of the edge's own addresses.
         listens: set when the parent listens.
+        steered: whether each address has one worker, for all its connections over TCP.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class WorkerSockets:
         *,
         number: int,
         workers: int,
+        steered: bool,
     ) -> None:
         """Take what a fork has passed on.
 
@@ -53,7 +55,9 @@ class WorkerSockets:
             orders: to the parent.
             number: of this worker.
             workers: how many there are.
+            steered: whether the kernel gives all connections of an address to one worker.
         """
+        self.steered = steered
         self._edge = edge
         self.own: Sequence[Bound] = own
         self._kept: dict[Address, int] = {}

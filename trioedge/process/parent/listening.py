@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ...addresses.address import Address, parse_address
 from ...addresses.steering import Steering
@@ -22,16 +23,16 @@ class ParentListening:
         kept: the listeners of services: by edge and address, their descriptors.
     """
 
-    def __init__(self, edges: Mapping[str, Edge], workers: int, salt: int, say: Callable[..., object]) -> None:
+    def __init__(self, edges: Mapping[str, Edge], workers: int, salt: int, log: Any) -> None:
         """Have no socket yet.
 
         Args:
             edges: by name.
             workers: how many accept.
             salt: of the steering.
-            say: logs a warning.
+            log: a logger.
         """
-        self._edges, self._workers, self._salt, self._say = edges, workers, salt, say
+        self._edges, self._workers, self._salt, self._log = edges, workers, salt, log
         self._steered: dict[str, frozenset[int]] = {}  # by edge, the workers that its clients are steered to
         self._refused = False
         self.groups: list[SocketGroup] = []
@@ -75,7 +76,23 @@ class ParentListening:
             raise
         for group in left_admins:
             group.close()
+        self._try_steering()
         return left
+
+    def _try_steering(self) -> None:
+        """See whether the kernel takes the program, because workers count differently where it does not."""
+        steering = Steering(self._workers, self._salt)
+        try:
+            for group in self.groups:
+                group.try_steering(steering)
+        except OSError as error:
+            self._refused = True
+            self._log.warning("clients are not steered, so every limit by source is shared", error=error.strerror)
+
+    def is_steered(self, edge: str) -> bool:
+        """Whether each address that connects to an edge over TCP has one worker."""
+        tcp = [group for group in self.groups if group.edge == edge and group.family != socket.AF_UNIX]
+        return not self._refused and all(group.steered for group in tcp)
 
     def serve(self, edge: str, workers: frozenset[int]) -> None:
         """Listen on the addresses of an edge, and steer their clients to some of its workers.
@@ -91,12 +108,8 @@ class ParentListening:
         for group in self.groups:
             if group.edge == edge:
                 group.listen()
-                try:
+                if not self._refused:
                     group.steer(steering)
-                except OSError as error:
-                    if not self._refused:
-                        self._refused = True
-                        self._say("no steering: limits by source hold for each worker alone", error=error.strerror)
 
     def listens(self, edge: str) -> bool:
         """Whether clients of an edge can connect."""
@@ -126,7 +139,9 @@ class ParentListening:
                 for sock in group.of(number, self._workers)
             ]
             kept = {address: fd for (edge, address), fd in self.kept.items() if edge == name}
-            sockets = WorkerSockets(name, own, orders, number=number, workers=self._workers)
+            sockets = WorkerSockets(
+                name, own, orders, number=number, workers=self._workers, steered=self.is_steered(name)
+            )
             for address, fd in kept.items():
                 if sockets.has(address):
                     sockets.inherit(address, fd)

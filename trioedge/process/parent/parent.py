@@ -84,7 +84,7 @@ class Parent:
         self._children = children = Children(self._memory, 0 if passed is None else passed.generation + 1)
         self._ending = Ending(children, max(edge.drain_seconds for edge in edges.values()), log)
         self._restarting = Restarting(children, self._ending, self._pass_on, log, succeeds=passed is not None)
-        self._listening = ParentListening(edges, workers, self._memory.steering_salt, log.warning)
+        self._listening = ParentListening(edges, workers, self._memory.steering_salt, log)
         self._accepting = Accepting(edges, workers, children, self._listening)
         self._manager = Manager(children, self._ending, workers)
         groups, admins = ([], []) if passed is None else (passed.groups, passed.admins)
@@ -168,6 +168,8 @@ class Parent:
                 self._listening.forget(message["edge"], message["address"])
             case "end":
                 self._end_edge(message["edge"], message["seconds"], now)
+            case "restart" if not self._ending.stops:
+                self._restarting.begin(now)
             case "level":
                 self._tell_all({"do": "level", "level": message["level"]})
         if fd is not None:

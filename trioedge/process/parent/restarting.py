@@ -50,7 +50,13 @@ class Restarting:
         try:
             self._trial = start_trial(self._folder), now + TRIAL_SECONDS
         except OSError as error:
-            self._log.error("restart refused: the old version goes on", error=error.strerror)
+            self._refuse(error.strerror or str(error))
+
+    def _refuse(self, why: str) -> None:
+        """Go on with the old version, and tell the control process why."""
+        self._log.error("restart refused: the old version goes on", why=why)
+        for child in self._children.controls(old=False):
+            child.orders.send({"do": "refused", "why": why})
 
     def is_trial(self, pid: int) -> bool:
         """Whether a process is the trial."""
@@ -62,13 +68,14 @@ class Restarting:
         if self._ending.stops:
             return
         if code != ExitCode.DRAINED:
-            self._log.error("restart refused: the new version does not start, and the old one goes on", code=code)
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            self._refuse(f"a trial of the new version {how}; its own lines on stderr say why")
             return
         self._log.info("restarting")
         try:
             replace_image(self._pass_on, self._folder, SIGNALS)
         except OSError as error:
-            self._log.error("restart refused: the old version goes on", error=error.strerror)
+            self._refuse(error.strerror or str(error))
 
     def proceed(self, workers: int, now: float) -> bool:
         """Have the old children end once the new ones are ready, and return whether that was now."""

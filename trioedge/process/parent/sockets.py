@@ -111,6 +111,15 @@ class SocketGroup:
                     raise listen_error(self.address, error) from None
         self.listens = True
 
+    def try_steering(self, steering: Steering) -> None:
+        """Have the kernel take a program before the group listens; :meth:`steer` replaces it.
+
+        Raises:
+            OSError: the kernel refuses it.
+        """
+        if self.steered and not self.listens:
+            steer(self.sockets[0], steering.program())
+
     def steer(self, steering: Steering) -> None:
         """Have the kernel give each source's connections to one worker.
 
