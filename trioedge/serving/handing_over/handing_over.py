@@ -2,7 +2,7 @@
 
 | a session is | event | action |
 | --- | --- | --- |
-| behind the handshake that names its source | another worker has the source, and is ready | send it there; forget it here |
+| behind the handshake that names its source | another worker has it, and is ready | send it there; forget it here |
 | the same | it is tied to this worker, cannot be written, or the inbox is full | it goes on here |
 | in the inbox | a turn of the reactor | register it; go on behind the handshake |
 | in the inbox | this process has no descriptor left | refused, ``overload`` |
@@ -12,7 +12,6 @@
 
 import array
 import os
-import pickle
 import socket
 import time
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from typing import Final, Protocol
 import trio
 
 from ...loop.reactor import BUFFER_BYTES, Reactor
-from ...loop.sockets import reset
 from ...services.registry import Registry
 from ...services.service import Service
 from ...session.session import Session
@@ -112,7 +110,7 @@ class HandingOver:
                 away.end(Completed(Reason.DRAINED))
 
     async def drain(self) -> None:
-        """Hand no more over, take what comes late, and wait for the sessions that are counted here and carried there."""
+        """Hand no more over, take what comes late, and wait for sessions that are counted here and carried there."""
         self._hands = False
         await trio.sleep(LATE_SECONDS)
         self._stop()

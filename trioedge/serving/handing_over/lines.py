@@ -43,8 +43,12 @@ class Away(Talking):
     phase = "handling"
 
     def __init__(
-        self, session: Session, line: socket.SocketType, reactor: Reactor, ended: Callable[["Away", Session, Outcome], None]
-    ) -> None:  # fmt: skip
+        self,
+        session: Session,
+        line: socket.SocketType,
+        reactor: Reactor,
+        ended: Callable[["Away", Session, Outcome], object],
+    ) -> None:
         """Wait for the end of a session.
 
         Args:
@@ -77,7 +81,7 @@ class Away(Talking):
                 continue
         outcome: Outcome = _DEAD
         if said:
-            outcome, self.bytes_up, self.bytes_down = pickle.loads(said)  # noqa: S301 - of a worker with the same parent
+            outcome, self.bytes_up, self.bytes_down = pickle.loads(said)  # of a worker that has the same parent
         self.end(outcome)
 
     def cut(self, reason: Reason) -> None:

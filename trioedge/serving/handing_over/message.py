@@ -102,7 +102,7 @@ def unpacked(data: bytes | memoryview) -> HandedSession:
     Raises:
         Exception: a value in its state cannot be made again.
     """
-    return HandedSession(*pickle.loads(data))  # noqa: S301 - of a worker that has the same parent
+    return HandedSession(*pickle.loads(data))  # of a worker that has the same parent
 
 
 def restored(handed: HandedSession, number: int, offset: float, home: Home, unnamed: Service) -> Session:
