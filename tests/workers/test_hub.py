@@ -155,7 +155,7 @@ async def test_a_worker_that_does_not_answer_is_named_and_delays_no_other(
     async with open_workers(compose, control) as world:
         stopped = world.workers[0].part.control
         assert stopped is not None
-        monkeypatch.setattr(stopped, "take", lambda *_: trio.sleep_forever())
+        monkeypatch.setattr(stopped, "take", lambda *_: trio.sleep_forever())  # noqa: ASYNC105 - its caller awaits it
         with capture_logs() as lines:
             began = trio.current_time()
             await control.put("shop", te.Policy(enabled=False))

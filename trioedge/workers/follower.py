@@ -61,7 +61,7 @@ class ServiceFollower:
         effect: sessions that the worker has retuned, rechecked and evicted so far.
     """
 
-    # Changes that wait, the oldest first: `_urgent` has names and whether the service was removed, `_rest` has names, and
+    # Changes that wait, oldest first: `_urgent` has names and whether the service was removed, `_rest` has names, and
     # `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
     # table of as many names would hold the loop when it grows. `_noted` counts the changes, and `_told` has the count
     # up to which the worker has applied all.

@@ -20,7 +20,7 @@ from ...services.snapshot import Change
 from ...session.session import MAX_DEVICE_LETTERS, Session
 from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.log import STOPS
-from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
+from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange, DeviceEntry
 from .checks import Check, DeviceChecks
 from .news import DeviceNews
 from .table import DeviceTable
@@ -110,9 +110,7 @@ class LiveDeviceLimit:
                 self._ask(service, device)
             self._cut(entry.evict)
             if entry.admission is not ADMITTED:
-                if entry.admission is DENIED:
-                    return Reject(Reason.DEVICE, entry.detail or "denied")
-                return _REFUSALS[entry.admission]
+                return _refusal(entry)
             if entry.allowance is not None:
                 session.allowance = entry.allowance
                 self._meters.graces += 1
@@ -181,7 +179,7 @@ class LiveDeviceLimit:
 
     def rules(self, service: Service | None) -> DeviceRules:
         """Return the rules that apply to a service now; see :meth:`Link.rules`."""
-        return self._otherwise if service is None else self._rules_of(service)
+        return self._otherwise if service is None else self._rules.get(service.incarnation, self._otherwise)
 
     def online(self, service: Service) -> Sequence[str]:
         """Return the devices of a service that have a live session; see :meth:`Link.online`."""
@@ -189,7 +187,7 @@ class LiveDeviceLimit:
 
     def known(self, service: Service) -> Iterator[DeviceFacts]:
         """Return what is known of the devices of a service; see :class:`ListsDevices`."""
-        return self._table.known(service, self._reactor.refresh(), self._rules_of(service))
+        return self._table.known(service, self._reactor.refresh(), self.rules(service))
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""
@@ -208,9 +206,6 @@ class LiveDeviceLimit:
         """Notify the control plane of the devices that came and went."""
         if self._moves and self._news is not None:
             self._news.tell()
-
-    def _rules_of(self, service: Service) -> DeviceRules:
-        return self._rules.get(service.incarnation, self._otherwise)
 
     def _apply(self, change: DeviceChange) -> None:
         """Do what the table says about a device."""
@@ -269,7 +264,7 @@ class LiveDeviceLimit:
     def _catch_up(self) -> Generator[None, None, None]:
         """Apply every deadline that has passed, one a step."""
         while self._table.next_due() <= (now := self._reactor.refresh()):
-            change = self._table.expire(now, self._rules_of)
+            change = self._table.expire(now, self.rules)
             if change is not None:
                 self._apply(change)
             self._tell()
@@ -281,6 +276,12 @@ def _checked(device: object) -> str:
     if not isinstance(device, str) or len(device) > MAX_DEVICE_LETTERS:
         raise TypeError(f"DeviceLimit(key=…) returned {quote(device)}: a device is text of at most 255 letters")
     return device if type(device) is str else str.__str__(device)
+
+
+def _refusal(entry: DeviceEntry) -> Reject:
+    if entry.admission is DENIED:
+        return Reject(Reason.DEVICE, entry.detail or "denied")
+    return _REFUSALS[entry.admission]
 
 
 def _part(service: str, device: str) -> float:

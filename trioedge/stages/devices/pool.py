@@ -66,11 +66,11 @@ class DevicePool(LiveDeviceLimit):
 
     def standing(self, service: Service, device: str) -> DeviceStanding:
         """Return the verdict on a device."""
-        return standing(self._table.memory, service, device, self._reactor.refresh(), self._rules_of(service))
+        return standing(self._table.memory, service, device, self._reactor.refresh(), self.rules(service))
 
     def refresh(self, service: Service, device: str) -> bool:
         """Ask about a device whose verdict is stale; False if there is nothing to ask, because it is fresh or none."""
-        asks = refresh(self._table.memory, service, device, self._reactor.refresh(), self._rules_of(service))
+        asks = refresh(self._table.memory, service, device, self._reactor.refresh(), self.rules(service))
         if asks:
             self._ask(service, device)
         return asks
