@@ -21,4 +21,4 @@ def test_the_statuses_of_errors_follow_from_what_it_reads() -> None:
     assert operation(parameters=(NAME,), not_found=True).statuses == [401, 404, 405, 422, 500]
     assert operation(parameters=(BODY,)).statuses == [401, 405, 408, 413, 415, 422, 500]
     assert operation(lines=True).statuses == [401, 405, 408, 413, 422, 500]
-    assert operation(kind="text").statuses == [401, 405, 500]
+    assert operation(kind="text").statuses == [401, 405, 422, 500]

@@ -2,10 +2,14 @@
 
 import re
 
+import attrs
 import pytest
 
+import trioedge as te
+from trioedge.admin.controlling import state_of
 from trioedge.admin.operation import Operation
-from trioedge.admin.operations import LOCAL, OPERATIONS
+from trioedge.admin.operations import LOCAL, OPERATIONS, STATE
+from trioedge.control.supervisor import WorkerState
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
@@ -15,6 +19,13 @@ def test_each_operation_has_one_that_answers_it_and_its_path_its_parameters(oper
     assert (operation.here is None) is operation.own
     assert re.findall(r"\{(\w+)\}", operation.path) == [each.name for each in operation.of("path")]
     assert operation.says.endswith(".")
+
+
+def test_the_state_has_the_fields_that_are_described() -> None:
+    worker = WorkerState(0, 7, 0, True, None, "", False)
+    state = state_of(attrs.evolve(te.ControlState("7", None, 2, "", None, "", 3, 4), workers=(worker,)))
+    assert {*state} == {*STATE["properties"]}
+    assert {*state["workers"][0]} == {*STATE["properties"]["workers"]["items"]["properties"]}
 
 
 def test_names_and_paths_come_once() -> None:

@@ -115,4 +115,5 @@ def state_of(found: ControlState) -> dict[str, Any]:
     for name in ("applied_at", "failing_since"):
         if state[name] is not None:
             state[name] = round(time.time() - trio.current_time() + state[name], 3)
+    state["report_lag"] = round(state["report_lag"], 3)
     return state

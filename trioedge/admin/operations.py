@@ -10,7 +10,7 @@ from ..telemetry.level import LEVELS
 from .metrics.collect import metrics_here
 from .operation import Here, Operation
 from .parameters import SOURCE, Parameter, choice, source_fault, text, whole
-from .shapes import COUNT, COUNTS, NUMBER, TEXT, TEXTS, or_null, several, table
+from .shapes import COUNT, COUNTS, FLAG, NUMBER, TEXT, TEXTS, or_null, several, table
 from .topics import (
     devices,
     ends,
@@ -40,6 +40,11 @@ PLAN: Final = table(says=TEXT, added=COUNT, changed=COUNT, removed=COUNT, retune
 STATE: Final = table(
     version=TEXT, applied_at=or_null(NUMBER), services=COUNT, error=TEXT, failing_since=or_null(NUMBER),
     report_error=TEXT, unreported=COUNT, reported=COUNT, listeners=COUNT, listen_errors=TEXTS, report_lag=NUMBER,
+    workers=several(
+        table(
+            number=COUNT, pid=COUNT, generation=COUNT, connected=FLAG, version=or_null(TEXT), refusal=TEXT, lags=FLAG
+        )
+    ),
 )  # fmt: skip
 
 HISTORY: Final = table(

@@ -129,7 +129,8 @@ class PolicyUpstreams:
                 del self._by_destination[key]
                 upstream.close()
             yield
-        for upstream in touched:
+        while touched:  # one at a time, because to free very many at once would hold the loop
+            upstream, _ = touched.popitem()
             if upstream.preconnect < upstream.wanted:
                 self._context.log.notice(
                     "preconnect: fewer than policies want", upstream=str(upstream.destination),

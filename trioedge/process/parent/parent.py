@@ -84,7 +84,7 @@ class Parent:
         self._children = children = Children(self._memory, 0 if passed is None else passed.generation + 1)
         self._ending = Ending(children, max(edge.drain_seconds for edge in edges.values()), log)
         self._restarting = Restarting(children, self._ending, self._pass_on, log, succeeds=passed is not None)
-        self._listening = ParentListening(edges, workers, self._memory.steering_salt, log.warning)
+        self._listening = ParentListening(edges, workers, self._memory.steering_salt, log)
         self._accepting = Accepting(edges, workers, children, self._listening)
         self._manager = Manager(children, self._ending, workers)
         groups, admins = ([], []) if passed is None else (passed.groups, passed.admins)
@@ -201,7 +201,7 @@ class Parent:
         for edge in self._edges.keys() - self._accepting.edges:
             del self._edges[edge]
         found = Inheritance(number, self._workers, column, self._children.generation, self._memory, orders,
-                            self._listening, self._hub, self._secret)  # fmt: skip
+                            self._listening, self._hub, self._secret, self._stall_seconds)  # fmt: skip
         return (self._be_control if number == CONTROL else self._be_worker)(found)
 
     def _reap(self, now: float) -> None:
