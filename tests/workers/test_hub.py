@@ -40,6 +40,11 @@ def make_control(**services: te.Policy) -> te.MemoryControl:
     return te.MemoryControl({"shop": te.Policy(), "bank": te.Policy(), **services})
 
 
+async def silent(*_: object) -> None:
+    """Answer nothing."""
+    await trio.sleep_forever()
+
+
 async def talk(world: Workers, worker: int, source: str = "192.0.2.1", data: bytes = b"ping") -> Client:
     """Connect a client that sends some bytes and gets them back."""
     client = await world.workers[worker].world.connect(source)
@@ -155,7 +160,7 @@ async def test_a_worker_that_does_not_answer_is_named_and_delays_no_other(
     async with open_workers(compose, control) as world:
         stopped = world.workers[0].part.control
         assert stopped is not None
-        monkeypatch.setattr(stopped, "take", lambda *_: trio.sleep_forever())
+        monkeypatch.setattr(stopped, "take", silent)
         with capture_logs() as lines:
             began = trio.current_time()
             await control.put("shop", te.Policy(enabled=False))
