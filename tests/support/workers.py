@@ -143,7 +143,8 @@ class Workers:
             with scope:
                 await hub.serve(theirs)
 
-        self._nursery.start_soon(serve)
+        assert hub._nursery is not None, "it runs"
+        hub._nursery.start_soon(serve)
         return ours
 
     def add_worker(
