@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-class HubAnswers(list[Any]):
+class WorkerAnswers(list[Any]):
     """The answers, in the order of the workers' numbers.
 
     Attributes:

@@ -25,7 +25,7 @@ import trio
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
-from .answers import HubAnswers
+from .answers import WorkerAnswers
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
@@ -218,7 +218,7 @@ class Hub:
 
     # Operators.
 
-    async def ask(self, edge: str, operation: str, params: object) -> HubAnswers:
+    async def ask(self, edge: str, operation: str, params: object) -> WorkerAnswers:
         """Ask every worker, and return their answers within 2 s; 64 questions at a time, further ones wait.
 
         Args:
@@ -247,7 +247,7 @@ class Hub:
                     nursery.start_soon(ask_one, life, life.channel)
         newest = max((each.hello.generation for each in lives), default=0)
         present = {each.number for each in lives if each.hello.generation == newest}
-        return HubAnswers(answered, missing | {*range(self._workers)} - present)
+        return WorkerAnswers(answered, missing | {*range(self._workers)} - present)
 
     def states(self) -> dict[str, ControlState]:
         """Give the state of each edge's control plane, and of the workers that follow it."""
