@@ -27,7 +27,7 @@ RANK = {
     "endpoints": 8, "serving": 8,
     "admin": 9, "edge_face": 9,
     "edge": 10,
-    "plugins": 11,
+    "plugins": 11, "workers": 11,
     "config": 12,
     "process": 13, "testing": 13,
     "__init__": 14,
@@ -40,9 +40,11 @@ PURE = {"errors", "arguments", "annotations", "structures", "addresses", "sessio
 """Folders in which nothing may wait."""
 
 WAITS = {
-    "services": {"apply", "applying.effects", "context", "linking.edge_link", "passwords", "terms.keeper"},
+    "services": {
+        "apply", "applying.effects", "applying.following", "context", "linking.edge_link", "passwords", "terms.keeper",
+    },
     "stages": {
-        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "handshakes.tls",
+        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "devices.pool", "handshakes.tls",
         "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
         "pacing.fq",
     },

@@ -13,6 +13,7 @@ from .admin.local import Local
 from .admin.server import serve_local
 from .edge_face import EdgeFace
 from .errors import ConfigurationError
+from .loop.stall import LoopStall
 from .observers.observer import Observer
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
@@ -185,14 +186,16 @@ async def _serve(
         edge._serving = False
 
 
-def local_of(edge: Edge, number: int = 0) -> Local:
+def local_of(edge: Edge, number: int = 0, stall: LoopStall | None = None) -> Local:
     """Give the present run of an edge, as the admin API sees it in this process.
 
     Args:
         edge: one that serves, or is about to.
         number: of the worker that this process is; 0 where it serves the edge alone.
+        stall: how late the loop of this process is; None for one that the caller runs with the API.
     """
-    return Local(edge._present(), edge.description, edge.phase, edge.snapshots, number)
+    run, stall = edge._present(), LoopStall() if stall is None else stall
+    return Local(run, edge.description, edge.phase, edge.snapshots, number, stall=stall)
 
 
 async def serve_part(
@@ -203,14 +206,17 @@ async def serve_part(
 
 
 async def rehearse(
-    edge: Edge, outbound: object, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
-) -> int:
+    edge: Edge, outbound: object, *, part: Part | None = None,
+    task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED,
+) -> int:  # fmt: skip
     """Serve as :meth:`Edge.serve` does, but listen nowhere and connect through `outbound`.
 
     For `trioedge.testing`, which brings the clients: :func:`admit`. Services expire by Trio's clock.
     """
     since = time.time() - trio.current_time()
-    return await _serve(edge, outbound, task_status, listens=False, wall_clock=lambda: since + trio.current_time())
+    return await _serve(
+        edge, outbound, task_status, listens=False, part=part, wall_clock=lambda: since + trio.current_time()
+    )
 
 
 def admit(

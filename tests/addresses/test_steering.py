@@ -16,7 +16,9 @@ _WORD = 0xFFFFFFFF
 
 def run_bpf(program: bytes, packet: bytes) -> int:
     """Run a classic BPF program over a packet that begins with its network header."""
-    code: list[tuple[int, int, int, int]] = [struct.unpack_from("HBBI", program, at) for at in range(0, len(program), 8)]
+    code: list[tuple[int, int, int, int]] = [
+        struct.unpack_from("HBBI", program, at) for at in range(0, len(program), 8)
+    ]
     a = x = at = 0
     memory = [0] * 16
     while True:

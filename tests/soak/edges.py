@@ -22,7 +22,7 @@ import trioedge as te
 from tests.bench.processes import free_port, raise_open_files
 from tests.support.middlewares import read_ahead, wrap
 from trioedge.process.logs import configure_structlog
-from trioedge.process.run import COLLECT
+from trioedge.process.together import COLLECT
 
 IDLE_SECONDS = 1.0
 """The idle limit of the mode `idle`; drivers pause for less in sessions that must be whole."""

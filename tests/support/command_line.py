@@ -20,13 +20,17 @@ class Running:
         self._process = process
         self.stderr = ""
 
-    async def says(self, text: str) -> str:
-        """Wait for a whole line of stderr that contains `text`, and give it."""
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def says(self, text: str, times: int = 1) -> str:
+        """Wait for so many whole lines of stderr that contain `text`, and give the last of them."""
         assert self._process.stderr is not None
         while True:
-            for line in self.stderr.splitlines(keepends=True):
-                if text in line and line.endswith("\n"):
-                    return line
+            lines = [line for line in self.stderr.splitlines(keepends=True) if text in line and line.endswith("\n")]
+            if len(lines) >= times:
+                return lines[times - 1]
             chunk = await self._process.stderr.receive_some()
             assert chunk, f"ended without a line with {text!r}:\n{self.stderr}"
             self.stderr += chunk.decode()

@@ -11,6 +11,16 @@ STEP_SECONDS = 0.005
 """The promise. A step takes a hundredth of it, and all steps of one of these tests together ten times as long."""
 
 
+def run_steps(steps: Generator[object, None, T]) -> T:
+    """Run a generator to its end at once, and return its result."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
 def longest_step(steps: Generator[object, None, T]) -> tuple[int, float, T]:
     """Run a generator to its end, without the garbage collector, whose pauses grow with all other tests.
 

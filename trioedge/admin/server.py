@@ -1,7 +1,7 @@
 """The admin API of one edge on its socket, with what it keeps meanwhile."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import attrs
@@ -36,6 +36,7 @@ class AdminServer:
         asker: asks every process that serves the edge.
         controlled: the edge as a whole.
         log: for refused tokens and for faults.
+        sockets: that listen already, which the caller closes; None to open them.
         beside: gives the metrics of this process, where it is not one of those that are asked.
     """
 
@@ -43,13 +44,14 @@ class AdminServer:
     asker: EdgeAsker
     controlled: Controlled
     log: EdgeLog
+    sockets: Sequence[Bound] | None = None
     beside: Callable[[], Stepwise[Families]] | None = None
 
     async def serve(
         self, *, draining: Callable[[], Awaitable[None]] | None = None,
         task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
     ) -> None:  # fmt: skip
-        """Answer until cancelled; then the socket is closed, and its file is removed if it is ours.
+        """Answer until cancelled; then the socket is closed, and its file is removed if this has made it.
 
         Args:
             draining: an async function that returns when a successor may take the path of a local socket.
@@ -70,7 +72,7 @@ class AdminServer:
         scrape = Scrape(self.asker, self.controlled, self.admin.metrics_services, beside=self.beside)
         api = AdminApi(self.asker, self.log, {**own.table(), "metrics": scrape.answer}, self.admin.token)
         scrape.errors = api.errors
-        with _listening(self.admin) as sockets:
+        with _listening(self.admin) if self.sockets is None else nullcontext(self.sockets) as sockets:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(history.run)
                 nursery.start_soon(feed.run)
@@ -99,7 +101,7 @@ async def serve_local(
 
 
 @contextmanager
-def _listening(admin: Admin) -> Iterator[list[Bound]]:
+def _listening(admin: Admin) -> Iterator[Sequence[Bound]]:
     """Listen while the block lasts."""
     local = admin.address.scheme == "unix"
     sockets: list[Bound] = [LocalSocket(admin.address, mode=ONLY_ITS_USER)] if local else bind([admin.address])

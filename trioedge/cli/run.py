@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, EdgeFileError
 from ..process import logs
 from ..process import run as process
 from ..process.live_file import LiveFile
+from ..process.workers.count import Workers, count_workers
 from ..telemetry.access_lines import AccessFormat
 from ..telemetry.access_log import AccessLog
 from ..telemetry.tracebacks import detached
@@ -24,6 +25,7 @@ def run(
     /,
     *,
     listen: Annotated[list[str] | None, Parameter(negative="", show_default=False)] = None,
+    workers: Annotated[str | None, Parameter(show_default=False)] = None,
     drain_seconds: float | None = None,
     log_format: logs.LogFormat | None = None,
     log_level: logs.LogLevel | None = None,
@@ -42,6 +44,8 @@ def run(
         target: module:name, or file.py[:name]. Without a name: the only Edge there, or the one called edge. Or
             file.toml[:name]: all edges of the file, or one.
         listen: Listen here instead, as in tcp://127.0.0.1:6380; may be repeated.
+        workers: Processes that serve the edge, 1 to 64, or auto for one on each core. With more than one, SIGUSR2
+            restarts the program in place.
         drain_seconds: How long sessions may go on after the first signal.
         log_format: Plain lines (console), or JSON; both on stderr.
         log_level: The lowest level that is logged; by default info.
@@ -71,15 +75,26 @@ def run(
         raise ConfigurationError("--access-log-format needs --access-log")
     if print_toml:
         return _print_toml(loaded, target)
+    count = _workers(workers)
     try:
         if isinstance(loaded, Edge):
-            return process.run(loaded)
-        return _run_file(loaded, edges, log_format, log_level)
+            return process.run(loaded, workers=count or 1)
+        return _run_file(loaded, edges, log_format, log_level, count)
     except ConfigurationError:
         raise
     except Exception as fault:
         structlog.get_logger("trioedge").critical("edge failed", traceback=detached(fault))
         return process.ExitCode.FAULT
+
+
+def _workers(text: str | None) -> Workers | None:
+    """Read the option; None where it is not given."""
+    if text is None:
+        return None
+    try:
+        return "auto" if text == "auto" else count_workers(int(text))
+    except (ValueError, ConfigurationError):
+        raise ConfigurationError(f"--workers {text} must be a whole number from 1 to 64, or auto") from None
 
 
 def _print_toml(loaded: Edge | EdgeFile, target: str) -> int:
@@ -93,7 +108,11 @@ def _print_toml(loaded: Edge | EdgeFile, target: str) -> int:
 
 
 def _run_file(
-    file: EdgeFile, edges: Mapping[str, Edge], log_format: logs.LogFormat | None, log_level: logs.LogLevel | None
+    file: EdgeFile,
+    edges: Mapping[str, Edge],
+    log_format: logs.LogFormat | None,
+    log_level: logs.LogLevel | None,
+    workers: Workers | None,
 ) -> int:
     """Serve the edges of a file, and apply what may change in it meanwhile."""
     form = log_format or file.process.log_format
@@ -117,5 +136,8 @@ def _run_file(
                 edge.reload()
         live.reload()
 
-    code = process.run_edges(edges, reload, live.run)
+    table = file.process
+    code = process.run_edges(
+        edges, reload, live.run, workers=workers or table.workers, stall_seconds=table.stall_seconds
+    )
     return process.ExitCode.FAULT if file.broken and code is process.ExitCode.DRAINED else code

@@ -1,8 +1,14 @@
 """The table ``[process]`` of an ``edge.toml``."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
+
+from ..addresses.steering import MAX_WORKERS
+from ..arguments import check_count, check_number
+
+MIN_STALL_SECONDS: Final = 0.5
+"""A worker notes twice as often that its event loop runs."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -14,7 +20,17 @@ class ProcessTable:
     Attributes:
         log_format: ``console`` for people, or ``json``.
         log_level: the lowest level that is logged; a change of the file applies it at once.
+        workers: processes that serve the edges, 1 to 64; ``auto`` for one on each core.
+        stall_seconds: how long the event loop of a worker may be blocked, at least 0.5; then it gets no client, and
+            after as long again it is replaced.
     """
 
     log_format: Literal["console", "json"] = "console"
     log_level: Level = "info"
+    workers: int | Literal["auto"] = 1
+    stall_seconds: float = 5.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.workers != "auto":
+            check_count("process", "workers", self.workers, maximum=MAX_WORKERS)
+        check_number("process", "stall_seconds", self.stall_seconds, minimum=MIN_STALL_SECONDS)

@@ -36,6 +36,29 @@ FLUSH_SECONDS: Final = 2.0
 
 
 @attrs.frozen
+class WorkerState:
+    """A worker, as the control process knows it.
+
+    Attributes:
+        number: from 0.
+        pid: of its process.
+        generation: how many restarts came before it.
+        connected: whether it is connected to the control process.
+        version: of the snapshot that it has applied; None before the first, and for a worker that follows no services.
+        refusal: why it does not follow the services; empty if it does.
+        lags: whether it has yet to apply changes.
+    """
+
+    number: int
+    pid: int
+    generation: int
+    connected: bool
+    version: str | None
+    refusal: str
+    lags: bool
+
+
+@attrs.frozen
 class ControlState:
     """The state of an edge's connection to its control plane.
 
@@ -52,6 +75,7 @@ class ControlState:
             high; 0 if there is none.
         listeners: how many listeners that policies name are open.
         listen_errors: why the others are not, a line each: the first 100, and then how many more there are.
+        workers: those that the control process knows; none in a process alone.
     """
 
     version: str
@@ -64,6 +88,7 @@ class ControlState:
     reported: int
     listeners: int = 0
     listen_errors: tuple[str, ...] = ()
+    workers: tuple[WorkerState, ...] = ()
     report_lag: float = 0.0
 
 
@@ -88,6 +113,7 @@ class ControlSupervisor:
         live: every live session.
         applier: applies snapshots.
         keeper: the worker that keeps quotas and expiries; nothing to do without a control plane.
+        link: given to the control plane.
     """
 
     def __init__(
@@ -103,6 +129,9 @@ class ControlSupervisor:
         stage_keys: StageKeys,
         outbounds: Mapping[str, OutboundFacts] = NO_OUTBOUNDS,
         wall_clock: Callable[[], float] = time.time,
+        governed: bool | None = None,
+        first: int = 1,
+        reports: Callable[[str, str], Reports] = Reports,
     ) -> None:
         """Start without services and sessions.
 
@@ -117,11 +146,15 @@ class ControlSupervisor:
             stage_keys: the keys that stages read in a policy.
             outbounds: that policies may name.
             wall_clock: gives the seconds since 1970, by which services expire.
+            governed: whether a control plane names the services; by default if there is one.
+            first: the first incarnation of a service.
+            reports: makes the queue of reports of an edge's name and an epoch.
         """
         self._control = control
         self._log = log
         terms = Terms(wall_clock, reported=isinstance(control, TakesReports))
-        self.services = Services(*totals, governed=control is not None, log=log, terms=terms)
+        named = control is not None if governed is None else governed
+        self.services = Services(*totals, governed=named, log=log, terms=terms, first=first)
         self.live = Registry(self.services)
         self.keeper = TermsKeeper(terms, self.live, log)
         self.applier = SnapshotApplier(
@@ -132,9 +165,10 @@ class ControlSupervisor:
             stage_keys=stage_keys,
             outbounds=outbounds,
         )
-        self._link = EdgeLink(self.applier, self.services, self.live)
+        self.link = EdgeLink(self.applier, self.services, self.live)
+        self.link.report_soon = self.report_soon
         self.applier.on_applied.append(lambda: setattr(snapshots, "value", snapshots.value + 1))
-        self._reports = Reports(name, secrets.token_hex(8))
+        self._reports = reports(name, secrets.token_hex(8))
         self._reporter: Reporter | None = None
         if isinstance(control, TakesReports):
             self._reporter = Reporter(control, self._reports, log, report_seconds)
@@ -166,7 +200,7 @@ class ControlSupervisor:
         while True:
             began = trio.current_time()
             try:
-                await control.run(self._link, task_status=first_snapshot)
+                await control.run(self.link, task_status=first_snapshot)
             except BaseException as raised:
                 stop, fault = parted(raised)
                 if fault is None or not first_snapshot.applied:
@@ -200,6 +234,11 @@ class ControlSupervisor:
         """Have the next report say what is new about a service, if the control plane takes reports."""
         if self._reporter is not None:
             self._reporter.mark(service)
+
+    def gone(self, service: Service) -> None:
+        """Note that a service that is no more has other totals, which are still reported if there is room."""
+        if self._reporter is not None:
+            self._reporter.gone(service)
 
     def state(self, listeners: int = 0, listen_errors: Iterable[str] = ()) -> ControlState:
         """Give the state of the connection to the control plane, and that of the listeners that policies name."""

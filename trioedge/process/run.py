@@ -1,52 +1,39 @@
 """Run an edge as a process of its own: open files, signals, exit codes."""
 
-import gc
 import os
 import resource
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from enum import IntEnum
-from types import TracebackType
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
+from ..arguments import check_number
+from ..config.process_table import MIN_STALL_SECONDS
 from ..edge import Edge
-from ..errors import ConfigurationError, EdgeError, ListenError, quote
+from ..errors import ConfigurationError, quote
 from ..serving.loading import refuse_while_loading
-from ..telemetry.line_writer import flush_all
-from ..telemetry.tracebacks import detached
-
-COLLECT: Final = (20_000, 10, 1_000)
-"""The garbage collector's thresholds: a full pass comes a hundred times less often than by default, because with 50,000
-new devices or sessions one takes 0.1 s."""
-
-
-class ExitCode(IntEnum):
-    """Exit codes of a process that runs an edge."""
-
-    DRAINED = 0
-    """Stopped by a signal; every session finished by itself."""
-    FAULT = 1
-    """Ended by an unexpected exception."""
-    CONFIGURATION = 2
-    """The target or the configuration has faults; nothing was started."""
-    LISTEN = 3
-    """An address cannot be listened on."""
-    CUT = 4
-    """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
-    KILLED = 5
-    """Ended at once by a third signal; sessions were cut, and the last reports and log lines may be missing."""
+from .exit_code import ExitCode as ExitCode
+from .one_fault import one_fault
+from .together import Together
+from .workers.count import Workers, count_workers
+from .workers.restart import is_trial
 
 
-def run(edge: Edge) -> ExitCode:
+def run(edge: Edge, *, workers: Workers = 1, stall_seconds: float = 5.0) -> ExitCode:
     """Serve an edge until SIGTERM, SIGINT or SIGQUIT, then drain it; a second signal cuts its sessions at once.
 
-    A third signal ends the process, whatever its stages do. SIGHUP calls :meth:`Edge.reload`.
+    A third signal ends the process, whatever its stages do. SIGHUP calls :meth:`Edge.reload`. With several workers
+    SIGUSR2 restarts the program in place: see docs/how-to/restart.md.
 
     It is for a process that does nothing else: the soft limit of open files is raised to the hard one, the objects that
     exist when the edge is ready are hidden from the garbage collector, and log lines of level info and above go to
     stderr unless the program has configured structlog.
+
+    Args:
+        edge: it may have served before, but not within a Trio run of this process.
+        workers: processes that serve it, 1 to 64; ``"auto"`` for one on each core that this process may use. With 1
+            there is only this process. With more, this one starts a control process and the workers, and waits.
+        stall_seconds: how long the event loop of a worker may be blocked, at least 0.5. A worker that is blocked for
+            longer gets no client, and after as long again it is killed and replaced.
 
     Returns:
         DRAINED or CUT.
@@ -59,13 +46,16 @@ def run(edge: Edge) -> ExitCode:
     """
     if not isinstance(edge, Edge):
         raise ConfigurationError(f"te.run({quote(edge)}) must be called with an Edge: te.run(edge)")
-    return run_edges({"": edge}, edge.reload)
+    return run_edges({"": edge}, edge.reload, workers=workers, stall_seconds=stall_seconds)
 
 
 def run_edges(
     edges: Mapping[str, Edge],
     reload: Callable[[], object],
     beside: Callable[[], Awaitable[None]] | None = None,
+    *,
+    workers: Workers = 1,
+    stall_seconds: float = 5.0,
 ) -> ExitCode:
     """Serve several edges as :func:`run` serves one, each with its name in its log lines.
 
@@ -74,7 +64,9 @@ def run_edges(
     Args:
         edges: by name.
         reload: called after a SIGHUP.
-        beside: runs while they serve, and is cancelled behind them.
+        beside: runs while they serve, and is cancelled behind them; with several workers in the control process.
+        workers: as in :func:`run`.
+        stall_seconds: the same.
 
     Returns:
         DRAINED or CUT; FAULT if an edge has failed and others have gone on.
@@ -84,24 +76,19 @@ def run_edges(
         EdgeError: the same, for another exception.
     """
     refuse_while_loading("te.run(edge)")
+    count = count_workers(workers)
+    check_number("te.run", "stall_seconds", stall_seconds, minimum=MIN_STALL_SECONDS)
+    if is_trial():
+        raise SystemExit(ExitCode.DRAINED)
     _reserve_standard_descriptors()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _configure_logs()
-    try:
-        return trio.run(serve_until_signal, edges, reload, beside)
-    except BaseExceptionGroup as group:  # a fault of configuration is one exception, without the groups of nurseries
-        configuration, others = group.split(ConfigurationError)
-        if configuration is None or others is not None:
-            raise
-        error = _first(configuration)
-        _one_line(error)
-        raise error from None
-    except ConfigurationError as error:
-        _one_line(error)
-        raise
-    finally:
-        flush_all()
+    if count > 1:
+        from .workers.family import run_workers  # few programs have them
+
+        return one_fault(lambda: run_workers(edges, reload, beside, workers=count, stall_seconds=stall_seconds))
+    return one_fault(lambda: trio.run(serve_until_signal, edges, reload, beside))
 
 
 def _configure_logs() -> None:
@@ -114,55 +101,13 @@ def _configure_logs() -> None:
         configure_structlog()
 
 
-def _first(group: BaseExceptionGroup[ConfigurationError]) -> ConfigurationError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ConfigurationError)
-    return error
-
-
-class _Settled:
-    """Waits for every edge; once all are ready, or have failed, hides all present objects from the garbage collector.
-
-    They stay for the life of the process, the services of the first snapshots among them. A full pass over them would
-    delay every session.
-    """
-
-    def __init__(self, edges: Iterable[str]) -> None:
-        self._starting = set(edges)
-
-    def settle(self, edge: str) -> None:
-        """Note that an edge is ready or has failed; again for the same one does nothing."""
-        if edge in self._starting:
-            self._starting.remove(edge)
-            if not self._starting:
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(*COLLECT)
-
-
-class _Starting:
-    """The task status of one edge."""
-
-    def __init__(self, edge: str, settled: _Settled) -> None:
-        self._edge, self._settled = edge, settled
-
-    def started(self, value: object = None) -> None:  # noqa: ARG002 - the shape of a task status
-        self._settled.settle(self._edge)
-
-
 async def serve_until_signal(
     edges: Mapping[str, Edge], reload: Callable[[], object], beside: Callable[[], Awaitable[None]] | None = None
 ) -> ExitCode:
     """Serve edges until a signal, drain them, and give the exit code; see :func:`run_edges`."""
-    from structlog.contextvars import bound_contextvars  # to check an edge takes no log
+    from .signals import StopSignals, handled  # to check an edge takes no log
 
-    from .signals import StopSignals, handled
-
-    cut = 0
-    failures: list[Exception] = []
-    settled = _Settled(edges)
+    together = Together({name: edge.serve for name, edge in edges.items()})
 
     def drain() -> None:
         for edge in edges.values():
@@ -171,50 +116,19 @@ async def serve_until_signal(
     def live() -> int:
         return sum(len(edge.sessions) for edge in edges.values())
 
-    async def serve(name: str, edge: Edge) -> None:
-        nonlocal cut
-        if len(edges) == 1:
-            cut += await edge.serve(task_status=_Starting(name, settled))
-            return
-        with bound_contextvars(edge=name):
-            try:
-                cut += await edge.serve(task_status=_Starting(name, settled))
-            except Exception as fault:
-                failures.append(_told(fault, name))
-                settled.settle(name)
-
     with trio.CancelScope() as scope:
 
         def cut_all() -> None:
-            nonlocal cut
-            cut += live()
+            together.cut += live()
             scope.cancel()
 
         with handled(StopSignals(drain, cut_all, live, ExitCode.KILLED), reload):
             async with trio.open_nursery() as around:
                 if beside is not None:
                     around.start_soon(beside)
-                async with trio.open_nursery() as nursery:
-                    for name, edge in edges.items():
-                        nursery.start_soon(serve, name, edge)
+                await together.serve()
                 around.cancel_scope.cancel()
-    if len(failures) == len(edges):
-        raise failures[0]
-    return ExitCode.FAULT if failures else ExitCode.CUT if cut else ExitCode.DRAINED
-
-
-def _told(fault: Exception, edge: str) -> Exception:
-    """Log why one of several edges has failed, and give the exception for the case that all have."""
-    from structlog import get_logger
-
-    only = fault
-    while isinstance(only, ExceptionGroup) and len(only.exceptions) == 1:
-        (only,) = only.exceptions
-    if isinstance(only, ConfigurationError):
-        get_logger("trioedge").error("edge cannot start", error=str(only))
-        return (ListenError if isinstance(only, ListenError) else ConfigurationError)(f"edge.{edge}: {only}")
-    get_logger("trioedge").critical("edge failed", traceback=detached(fault))
-    return EdgeError(f"edge.{edge} failed; its exception is in the log")
+    return together.code()
 
 
 def _reserve_standard_descriptors() -> None:
@@ -227,19 +141,3 @@ def _reserve_standard_descriptors() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-
-
-def _one_line(error: ConfigurationError) -> None:
-    """Have an error that nothing catches end the process with one line and its exit code, and without a traceback."""
-    if sys.excepthook is not sys.__excepthook__:
-        return
-
-    def hook(kind: type[BaseException], raised: BaseException, traceback: TracebackType | None) -> None:
-        if raised is not error:
-            sys.__excepthook__(kind, raised, traceback)
-            return
-        if sys.stderr is not None:
-            sys.stderr.write(f"trioedge: {' '.join(str(error).split())}\n")
-        raise SystemExit(ExitCode.LISTEN if isinstance(error, ListenError) else ExitCode.CONFIGURATION)
-
-    sys.excepthook = hook

@@ -17,7 +17,7 @@ The work is generators that yield often. They run in short slices, so the loop i
 however large a snapshot is.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import trio
@@ -26,6 +26,7 @@ from ..loop.collector import MANY, no_full_pass, settle
 from ..loop.slices import in_slices
 from ..telemetry.log import EdgeLog
 from .applying.effects import Effects, Recheck, Tally
+from .applying.following import Following, Given
 from .applying.outbounds import NO_OUTBOUNDS, OutboundFacts
 from .applying.turn import SnapshotTurns, Turn
 from .control_plane import SnapshotError
@@ -84,6 +85,7 @@ class SnapshotApplier:
         self._turns = SnapshotTurns()
         self._turn_ended = trio.Event()
         self._effects = Effects(services, live, log, self._turns, self._enforced)
+        self._following = Following(services, self._effects, self._examiner)
         self._new = 0  # services added or changed since the last gc.freeze()
         self.needs_destination = False
         self.own_listener: OwnListener = lambda _: None
@@ -141,6 +143,29 @@ class SnapshotApplier:
             seconds = round(trio.current_time() - began, 3)
             self._log.say("snapshot applied", **_facts(snapshot, tally), seconds=seconds)
         return plan
+
+    async def follow(self, given: Iterable[Given]) -> Plan:
+        """Apply some services as another process has them, which has examined them; a cancel waits until they are.
+
+        The services stand in for a part of a snapshot: the caller says with :meth:`followed` when it has all parts.
+
+        Returns:
+            The effect.
+        """
+        tally = Tally()
+        with trio.CancelScope(shield=True), no_full_pass():
+            await in_slices(self._following.follow(given, tally), rest=APPLY_REST)
+            await self._freeze(tally)
+        return tally.plan()
+
+    async def followed(self, version: str) -> None:
+        """Note that the services are those of a version of the other process; a cancel waits."""
+        with trio.CancelScope(shield=True):
+            await in_slices(self._effects.settle(), rest=APPLY_REST)
+        self.version, self.applied_at = version, trio.current_time()
+        self.reached()
+        for hook in self.on_applied:
+            hook()
 
     async def plan(self, snapshot: Snapshot) -> Plan:
         """Return the effect that a snapshot would have now; nothing changes.

@@ -1,15 +1,16 @@
 """The context of one run of an edge, with which its stages, its endpoint and its outbounds are opened."""
 
 import socket
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import attrs
 import trio
 
 from ..addresses.address import Address, parse_address
 from ..addresses.source_prefix import SourcePrefix, flood_groups
+from ..arguments import check_count
 from ..errors import ConfigurationError
 from ..loop.reactor import Reactor
 from ..session.session import Session
@@ -24,6 +25,9 @@ from .registry import Registry, SessionsView
 from .service import Service
 from .services import Services, ServicesView
 from .snapshot import Watcher
+from .worker_share import WorkerShare
+
+S = TypeVar("S", bound=Sized)
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
 """An address family and an address of it: ``socket.socket(family).connect(address)``."""
@@ -109,6 +113,7 @@ class EdgeContext:
         reactor: the event loop, which has the edge's deadlines and carries plain sockets without a task.
         resolver: resolves names by a callback, in code that cannot await :meth:`resolve`.
         source_prefix: the part of an address that limits count as one source; ``session.source_key`` is cut by it.
+        share: this process as one of several workers of the edge; None for a process alone.
     """
 
     log: EdgeLog
@@ -122,6 +127,7 @@ class EdgeContext:
     _edge: EdgeFunctions
     source_prefix: SourcePrefix = SourcePrefix()  # noqa: RUF009 - frozen
     outbounds: Mapping[str, Any] = MappingProxyType({})
+    share: WorkerShare | None = None
 
     def now(self) -> float:
         """Read the edge's clock, in seconds. In a decision ``session.now`` is cheaper."""
@@ -150,33 +156,59 @@ class EdgeContext:
         """
         return self._edge.listeners
 
-    def gate(self, capacity: int) -> Gate:
+    def gate(self, capacity: int, per: str | None = None) -> Gate:
         """Make a gate, which limits how often each key may open a session: ``gate.admit(key, session.now, rate)``.
 
-        Key clients by ``session.source_key``: one client has a whole IPv6 prefix of addresses.
+        Key clients by ``session.source_key``: one client has a whole IPv6 prefix of addresses. With several workers
+        the gate is shared, so that a key has one rate in all of them. Its keys are then text, bytes, numbers, services
+        or tuples of these, and any other key is a fault. Call it in ``open``, in the same order in every worker.
 
         Args:
             capacity: the maximum of keys in memory, at least 1. A key has a place until it has its whole burst again.
+            per: ``source`` if keys are those of sources or end with one, ``peer`` for those of peers, also with a
+                length behind it. One worker has all clients of an address, so such a gate is its own and costs less;
+                clients without an address share. Anything else, and None, is right for any key.
 
         Raises:
-            ConfigurationError: `capacity` is no whole number of at least 1.
+            ConfigurationError: `capacity` is no whole number of at least 1; or the edges of this process have more than
+                64 shared gates.
         """
-        gate = Gate(capacity, flood_groups)
-        self.log.meters.add_table("gate", gate, capacity)
-        return gate
+        if self.share is None:
+            return self._watched("gate", Gate(capacity, flood_groups), capacity)
+        check_count("Gate", "capacity", capacity)
+        gate = self.share.gate(capacity, per)
+        return self._watched("gate", gate, capacity) if self.share.has_own(per) else gate
 
-    def counter(self, capacity: int) -> LiveCounts:
+    def counter(self, capacity: int, per: str | None = None) -> LiveCounts:
         """Make a counter, which limits how many live sessions each key has: ``counter.enter(key, limit)``.
+
+        With several workers it is shared as a gate is; see :meth:`gate`.
 
         Args:
             capacity: the maximum of keys with a live session, at least 1.
+            per: as for :meth:`gate`.
 
         Raises:
-            ConfigurationError: `capacity` is no whole number of at least 1.
+            ConfigurationError: `capacity` is no whole number of at least 1; or the edges of this process have more than
+                64 shared counters.
         """
-        counts = LiveCounts(capacity, flood_groups)
-        self.log.meters.add_table("counter", counts, capacity)
-        return counts
+        if self.share is None:
+            return self._watched("counter", LiveCounts(capacity, flood_groups), capacity)
+        check_count("LiveCounts", "capacity", capacity)
+        counts = self.share.counter(capacity, per)
+        return self._watched("counter", counts, capacity) if self.share.has_own(per) else counts
+
+    def _watched(self, kind: str, table: S, capacity: int) -> S:
+        """Have the metrics tell how full a table of this process is; of a shared one that takes too long."""
+        self.log.meters.add_table(kind, table.__len__, capacity)
+        return table
+
+    def part_of(self, count: int) -> int:
+        """Give this worker's part of a number that the whole edge may have, rounded up; all of it for a process alone.
+
+        Idle connections to an upstream are such a number.
+        """
+        return count if self.share is None else self.share.part_of(count)
 
     def cut(self, sessions: Iterable[Session], reason: Reason) -> int:
         """Cut many live sessions: mark all of them now, close them soon, in slices, and return how many were marked.

@@ -187,6 +187,17 @@ class NamesUsers(Protocol):
 
 
 @runtime_checkable
+class AsksForUsers(NamesUsers, Protocol):
+    """The control plane of a worker, whose `service_of` knows the users that it has asked the control process for."""
+
+    def knows_user(self, user: str, /) -> bool:
+        """Tell whether :meth:`service_of` has an answer for a user."""
+
+    async def find_user(self, user: str, /) -> None:
+        """Ask for a user; afterwards :meth:`service_of` answers as well as it can."""
+
+
+@runtime_checkable
 class Reloads(Protocol):
     """A control plane that an operator can ask to read its source again."""
 

@@ -149,7 +149,7 @@ class Examiner:
                         )
                 warnings.note(change.name, change.after.policy)
                 try:
-                    rules = yield from self._rules(change, change.after.policy)
+                    rules = yield from self.rules(change, change.after.policy)
                 except RulesError as error:
                     wrong.extend((f"{path}.{fault}" for fault in error.faults), error.more)
             found.append((change, rules))
@@ -172,7 +172,7 @@ class Examiner:
             found.append(f"{path}.password_hash {wrong}")
         return found
 
-    def _rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
+    def rules(self, change: Change, policy: Policy) -> Generator[None, None, SourceRules | None]:
         """Give the source rules of a policy: its present ones, equal ones of another policy, or newly compiled ones."""
         if change.before is not None and not _SOURCE_FIELDS & set(change.fields):
             service = self._services.get(change.name)

@@ -18,6 +18,7 @@ from .terms.quota import QuotaCount
 
 if TYPE_CHECKING:
     from ..session.session import Session
+    from ..structures.shared.limits import EdgeLimits
 
 UNKNOWN_SERVICE: Final = Reject(Reason.SERVICE, "no such service")
 DISABLED_SERVICE: Final = Reject(Reason.SERVICE, "the service is disabled")
@@ -57,6 +58,7 @@ class Service:
         removed: whether the control plane has removed it; sessions that are still live are ending.
         listen_errors: why listeners that its policy names are not open, one line each; they are tried again.
         by_source: its live sessions by the key of their source; the registry changes it.
+        everywhere: counts its live sessions over all workers; None in a process alone.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Service:
     removed: bool = False
     listen_errors: tuple[str, ...] = ()
     by_source: "dict[bytes, set[Session]]" = attrs.field(factory=dict)
+    everywhere: "EdgeLimits | None" = None
     _state: State | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -104,11 +107,22 @@ class Service:
         return self._state
 
     @property
+    def key_name(self) -> str:
+        """Its name; a service is the same key as its name in a table that several workers share."""
+        return self.name
+
+    @property
     def quota_used(self) -> int:
         """Bytes that count for its quota now, both directions together; its policy's `quota_used` without a quota."""
         return self.policy.quota_used if self.quota is None else self.quota.used
 
     # The edge calls these; stages do not.
+
+    def is_full(self) -> bool:
+        """Tell whether as many sessions as it may have are live, those of all workers together."""
+        if self.live >= self.max_sessions:
+            return True
+        return self.everywhere is not None and self.everywhere.total(self.name) >= self.max_sessions
 
     def swap(self, settings: Settings, rules: SourceRules | None) -> None:
         """Apply other settings from now on.

@@ -36,6 +36,7 @@ from .snapshot import Change, Snapshot, Watcher
 from .terms.terms import Terms
 
 if TYPE_CHECKING:
+    from ..structures.shared.limits import EdgeLimits
     from ..telemetry.log import EdgeLog
     from .linking.device_judge import DeviceJudge
 
@@ -75,18 +76,22 @@ class Services:
         device_judge: the live stage that judges devices; None where the chain has none.
         terms: the quotas and the expiries of the services.
         ports: the listeners that their policies name; set it before the first snapshot.
+        up: bytes to upstreams, of the whole edge.
+        down: bytes to clients, of the whole edge.
+        given: incarnations that another process has given, by the names of services that are about to be added.
     """
 
     # `_by_name` has the named and the disabled services, one for each name. `_leaving` has the removed ones until their
     # last session ends: for each name those of several incarnations, the oldest first, and no empty list. No service
     # is in both. `unnamed` is in `_by_name` without a control plane, and in neither with one.
-    __slots__ = ("_by_name", "_down", "_incarnations", "_leaving", "_log", "_up", "default_max_sessions",
-                 "device_judge", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
-                 "watchers")  # fmt: skip
+    __slots__ = ("_by_name", "_everywhere", "_incarnations", "_leaving", "_log", "default_max_sessions",
+                 "device_judge", "down", "given", "governed", "on_gone", "on_traffic", "ports", "terms", "unnamed",
+                 "up", "watchers")  # fmt: skip
 
     def __init__(
-        self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None, terms: Terms | None = None
-    ) -> None:
+        self, up: Total, down: Total, *, governed: bool, log: "EdgeLog | None" = None, terms: Terms | None = None,
+        first: int = 1,
+    ) -> None:  # fmt: skip
         """Start with the unnamed service only.
 
         Args:
@@ -95,16 +100,19 @@ class Services:
             governed: whether a control plane says which services there are.
             log: logs the exceptions of watchers and of callbacks; without one they are raised.
             terms: the quotas and the expiries; by default by a clock that stands still.
+            first: the first incarnation.
         """
         self._log = log
-        self._up, self._down = up, down
+        self.up, self.down = up, down
         self._by_name: dict[str, Service] = {}
         self._leaving: dict[str, list[Service]] = {}
-        self._incarnations = itertools.count(1)
+        self._incarnations = itertools.count(first)
         self.watchers = Watchers(log)
         self.device_judge: DeviceJudge | None = None
         self.terms = Terms() if terms is None else terms
         self.ports = Ports()
+        self._everywhere: EdgeLimits | None = None
+        self.given: dict[str, int] = {}
         self.governed = governed
         self.default_max_sessions: float = DEFAULT_MAX_SESSIONS if governed else inf
         self.on_traffic: list[Callable[[Service], object]] = []
@@ -163,6 +171,11 @@ class Services:
         found = self._by_name.get(name)
         return [*self._leaving.get(name, ()), *([] if found is None else [found])]
 
+    def all(self) -> Iterator[Service]:
+        """Give every service that is not gone: the named and the disabled ones, and removed ones that are ending."""
+        leaving = [each for some in self._leaving.values() for each in some]
+        return itertools.chain(leaving, tuple(self._by_name.values()))
+
     def watch(self, watcher: Watcher) -> None:
         """Notify `watcher` of every change from now on, before the watchers that came earlier."""
         self.watchers.add(watcher)
@@ -196,16 +209,32 @@ class Services:
         self.terms.apply(self._by_name[name])
         return self._by_name[name]
 
+    def count_everywhere(self, limits: "EdgeLimits") -> None:
+        """Count the sessions of services over all workers; call it before the first snapshot.
+
+        Without a control plane no service has a limit, and nothing is counted.
+        """
+        if self.governed:
+            self._everywhere = limits
+
+    def next_incarnation(self) -> int:
+        """Give an incarnation that no service has."""
+        return next(self._incarnations)
+
     def entered(self, service: Service) -> None:
         """Count one more live session of a service that is not removed; the registry calls this."""
         service.opened += 1
         service.live += 1
+        if service.everywhere is not None:
+            service.everywhere.entered(service.name)
         if self.on_traffic:
             self._notify(service)
 
     def left(self, service: Service) -> None:
         """Count one live session less; the last one of a removed service releases it. The registry calls this."""
         service.live -= 1
+        if service.everywhere is not None:
+            service.everywhere.left(service.name)
         if self.on_traffic:
             self._notify(service)
         if service.removed and not service.live:
@@ -227,8 +256,10 @@ class Services:
         def wake() -> None:  # it and the service refer to each other until `Service.release`
             self._notify(service)
 
-        meters = Meter(self._up, wake), Meter(self._down, wake)
-        service = Service(name, next(self._incarnations), settings, *meters, self.default_max_sessions)
+        meters = Meter(self.up, wake), Meter(self.down, wake)
+        incarnation = self.given.pop(name, 0) or next(self._incarnations)
+        service = Service(name, incarnation, settings, *meters, self.default_max_sessions)
+        service.everywhere = self._everywhere
         return service
 
     def _gone(self, service: Service) -> None:

@@ -9,6 +9,7 @@ import attrs
 
 from ..loop.parting import MAX_PARTING
 from ..loop.reactor import BUFFER_BYTES
+from ..services.worker_share import WorkerShare
 from ..session.kinds import facts_of
 from ..session.outline import Outline
 from ..telemetry.log import EdgeLog
@@ -63,7 +64,7 @@ class Affordable:
 
 
 def affordable_sessions(
-    outline: Outline, max_handshakes: int | None = None, *, opens_ports: bool = False
+    outline: Outline, max_handshakes: int | None = None, *, opens_ports: bool = False, share: WorkerShare | None = None
 ) -> Affordable:
     """Give the number of sessions that the present limits allow.
 
@@ -73,9 +74,12 @@ def affordable_sessions(
         outline: the chain; its parts keep descriptors of their own.
         max_handshakes: as in :class:`Edge`.
         opens_ports: whether policies may name listeners.
+        share: this process as one of several workers, which divide `max_handshakes`.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     handshakes = max_handshakes or max(1, min(MAX_HANDSHAKES, limit // HANDSHAKES_PART))
+    if max_handshakes is not None and share is not None:
+        handshakes = max(1, max_handshakes // share.workers)
     listeners = max(1, limit // LISTENERS_PART) if opens_ports else 0
     kept = listeners + sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
     if outline.talks:

@@ -35,6 +35,6 @@ def refusal_at_listener(session: Session, service: Service) -> Reject | None:
         The refusal of a session that the service may not have now; else None.
     """
     session.come_by_listener()
-    if service.refusal is None and service.live >= service.max_sessions:
+    if service.refusal is None and service.is_full():
         return TOO_MANY_SESSIONS
     return service.refusal

@@ -1,14 +1,18 @@
 """This process as one of several that serve one edge."""
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import attrs
 
 from ..addresses.address import Address
 from ..services.control_plane import ControlPlane
+from ..services.worker_share import WorkerShare
 from .listening.bind import Bound
+
+HAND_OVER_SECONDS: Final = 1.0
+"""How often a worker hands the totals of busy services to the control process, at least."""
 
 
 class ParentSockets(Protocol):
@@ -29,8 +33,8 @@ class ParentSockets(Protocol):
     def take(self, address: Address) -> Bound | None:
         """Give the socket of such a listener that the parent has kept; None if it has none."""
 
-    def keep(self, bound: Bound) -> None:
-        """Have the parent keep such a socket, so that a successor of this worker finds it."""
+    def keep(self, address: Address, fd: int) -> None:
+        """Have the parent keep a copy of such a socket, so that a successor of this worker finds it."""
 
     def forget(self, address: Address) -> None:
         """Have the parent close its copy of such a socket."""
@@ -48,6 +52,7 @@ class Part:
         limits: the limits of this edge over all workers; see :class:`~trioedge.structures.shared.limits.EdgeLimits`.
         control: stands for the edge's control plane, which runs in the control process.
         sockets: the listening sockets that the parent keeps.
+        steered: whether each address has one worker, for all its connections.
     """
 
     number: int
@@ -57,6 +62,19 @@ class Part:
     limits: Any = None
     control: ControlPlane | None = None
     sockets: ParentSockets | None = None
+    steered: bool = True
+
+    def share(self, provided: Collection[str]) -> WorkerShare | None:
+        """Give the limits that stages share with the other workers; None where there are none.
+
+        Args:
+            provided: the session facts that the chain provides. A client is steered by the address that connects, so
+                where a stage names another source, a source or a peer may come to several workers.
+        """
+        if self.limits is None:
+            return None
+        steered = self.steered and "source" not in provided
+        return WorkerShare(self.count, self.limits, frozenset({"source", "peer"} if steered else ()))
 
     def ids(self) -> Iterator[int]:
         """Give ids of sessions that no other live process gives."""

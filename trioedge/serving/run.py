@@ -44,7 +44,7 @@ from .affordable import affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
 from .listening.listening import AnyListeners, Listening
-from .part import Part
+from .part import HAND_OVER_SECONDS, Part
 from .sessions import Sessions
 from .stage_calls import StageCalls
 from .stream_handshakes import StreamHandshakes
@@ -92,21 +92,27 @@ class Run:
         self._log.stages = description.outline.names
         self._access_log = access_log
         self._access: LiveAccessLog | None = None  # while it serves
+        self._control = description.control if part is None or part.control is None else part.control
+        seconds = description.report_seconds
         self.supervisor = ControlSupervisor(
-            description.control,
+            self._control,
             self._log,
             self._totals,
             name=description.known_name,
             enforced=description.outline.enforced | enforced_by_edge(counts_bytes=description.outline.facts[-1].relays),
-            report_seconds=description.report_seconds,
+            report_seconds=seconds if part is None else min(seconds, HAND_OVER_SECONDS),
             snapshots=snapshots,
             stage_keys=description.stage_keys,
             outbounds=description.outbound_facts,
             wall_clock=wall_clock,
+            governed=description.control is not None,
         )
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
         self.supervisor.live.source_prefix = description.source_keys
+        share = self._share = None if part is None else part.share(description.outline.provided)
+        if share is not None:
+            self.supervisor.services.count_everywhere(share.limits)
         self.listening = Listening(
             listeners, self.supervisor.services, description.open_ports, self._log, self.supervisor.report_soon
         )
@@ -199,17 +205,12 @@ class Run:
             await nursery.start(self._access.run)
         outline, supervisor = self._edge.outline, self.supervisor
         self.calls = calls = StageCalls(
-            self._log,
-            reactor,
-            self._resolver,
-            supervisor.services,
-            self.listening.addresses,
-            self._drain,
+            self._log, reactor, self._resolver, supervisor.services, self.listening.addresses, self._drain,
             self._edge.source_keys,
-        )
+        )  # fmt: skip
         context = EdgeContext(
             log=self._log,
-            control=self._edge.control,
+            control=self._control,
             outbound=outbound,
             outbounds=self._edge.outbounds,
             relays=outline.facts[-1].relays,
@@ -219,11 +220,12 @@ class Run:
             sessions=supervisor.live,
             edge=calls,
             source_prefix=self._edge.source_keys,
+            share=self._share,
         )
         calls.way_out = open_outbound(outbound, context)
         observers.open(context)
         opens_ports = self._edge.open_ports is not None
-        affordable = affordable_sessions(outline, self._edge.max_handshakes, opens_ports=opens_ports)
+        affordable = affordable_sessions(outline, self._edge.max_handshakes, opens_ports=opens_ports, share=self._share)
         self._max_listeners = affordable.listeners
         answers, waiting = BackgroundAnswers(reactor.refresh), WaitingClients(affordable.handshakes)
         in_tasks = StreamHandshakes(answers, waiting, lambda: sessions.crowded(), self._log)
@@ -243,6 +245,7 @@ class Run:
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
             ids=None if self._part is None else self._part.ids(),
+            tell_live=None if self._share is None else self._share.telling(self._edge.max_sessions),
         )
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)

@@ -14,7 +14,7 @@ An exception of a stage or of the endpoint is logged and ends this one session w
 
 import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -39,6 +39,7 @@ from ..session.surroundings import Clock
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
+from .crowd import Crowd
 from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
 from .handshakes import Handshakes
@@ -47,8 +48,6 @@ from .talking import WaitingClients
 
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
-
-_OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 
 
 @runtime_checkable
@@ -108,7 +107,7 @@ class Sessions:
         live: the registered sessions.
         recent: the sessions that ended last, refused ones included.
         waiting: the clients that are in their handshakes and have to say more.
-        maximum: the most live sessions, without those in their handshakes.
+        crowd: counts the others, against `max_sessions`.
     """
 
     def __init__(
@@ -116,6 +115,7 @@ class Sessions:
         answers: BackgroundAnswers, waiting: WaitingClients, *, max_sessions: int, graceful_refuse: bool,
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
         ids: Iterator[int] | None = None,
+        tell_live: Callable[[int], int] | None = None,
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -132,6 +132,7 @@ class Sessions:
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
             source_prefix: the part of an address that limits count as one source.
             ids: of the sessions; 1, 2 and so on if None.
+            tell_live: see :class:`Crowd`; None for a process alone.
         """
         self._decide = chain.decide
         self._reactor = reactor
@@ -144,7 +145,7 @@ class Sessions:
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
         self._ids = itertools.count(1) if ids is None else ids
-        self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
+        self._answers, self.waiting = answers, waiting
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
@@ -158,6 +159,10 @@ class Sessions:
             )  # fmt: skip
         self.live, self.recent = live, self._endings.recent
         self._register = log.starts.recording(live.add)
+        self.crowd = Crowd(live, waiting, log, max_sessions, tell_live)
+        self._unregister = self.crowd.telling(live.remove)
+        if not chain.handshakes:  # a client in its handshakes is not counted
+            self._register = self.crowd.telling(self._register)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
@@ -285,22 +290,18 @@ class Sessions:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
         if service is not None and (refusal := refusal_at_listener(session, service)) is not None:
             return refusal
-        if self.live.count - len(self.waiting) >= self.maximum and not talks:
-            return self._overloaded()
+        if not talks and (refusal := self.crowd.refusal(more=1)) is not None:
+            return refusal
         return refusal_by(self._decide, session, self._log)
 
     def crowded(self) -> Reject | None:
         """Give the refusal of a registered session that is through its handshakes, if too many others are live."""
-        return self._overloaded() if self.live.count - len(self.waiting) > self.maximum else None
-
-    def _overloaded(self) -> Reject:
-        self._log.notice("shedding: too many sessions", live=self.live.count)
-        return _OVERLOAD
+        return self.crowd.refusal(more=0)
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """Unregister a session whose sockets are closed, and settle it."""
         try:
-            self.live.remove(session)
+            self._unregister(session)
         except STOPS:
             raise
         except BaseException as fault:

@@ -46,7 +46,7 @@ class Session(SessionFields):
             raise RuntimeError("session.service is final once the endpoint has begun: name it in a stage")
         found = self._home.find(service)
         if not isinstance(found, Reject) and found is not self._service:  # noqa: SIM102 - too long for one line
-            if self._by_listener or found.live >= found.max_sessions:
+            if self._by_listener or found.live >= found.max_sessions or (found.everywhere and found.is_full()):
                 found = ANOTHER_SERVICE if self._by_listener else TOO_MANY_SESSIONS
         self._refusal = found if isinstance(found, Reject) else None
         if isinstance(found, Reject) or found is self._service:

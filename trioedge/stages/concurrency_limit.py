@@ -75,10 +75,11 @@ class ConcurrencyLimit(Fixed):
 class LiveConcurrencyLimit:
     """The counts of one run of an edge."""
 
-    __slots__ = ("_counts", "_enter", "_full", "_key_of", "_leave", "_limit", "_too_many")
+    __slots__ = ("_alone", "_counts", "_enter", "_full", "_key_of", "_leave", "_limit", "_too_many")
 
     def __init__(self, recipe: ConcurrencyLimit, context: "EdgeContext") -> None:
-        self._counts = context.counter(recipe.capacity)
+        self._counts = context.counter(recipe.capacity, recipe.per)
+        self._alone = context.share is None
         self._enter, self._leave = self._counts.enter, self._counts.leave  # bound once
         self._key_of = key_of(recipe.per, recipe.source_bits)
         self._limit = UNLIMITED if recipe.sessions is None else recipe.sessions
@@ -93,7 +94,7 @@ class LiveConcurrencyLimit:
             key: Hashable = self._key_of(session)
         else:
             service = session.service
-            key = service.incarnation
+            key = service.incarnation if self._alone else service.name  # which means the same in every worker
             said = service.policy.max_sessions
             if said is not None:
                 limit, too_many = UNLIMITED if isinstance(said, str) else said, _POLICY_TOO_MANY

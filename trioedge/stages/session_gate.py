@@ -75,10 +75,11 @@ class SessionGate(Fixed):
 class LiveSessionGate:
     """The gate of one run of an edge."""
 
-    __slots__ = ("_admit", "_full", "_key_of", "_rate", "_too_fast")
+    __slots__ = ("_admit", "_alone", "_full", "_key_of", "_rate", "_too_fast")
 
     def __init__(self, recipe: SessionGate, context: "EdgeContext") -> None:
-        self._admit = context.gate(recipe.capacity).admit
+        self._admit = context.gate(recipe.capacity, recipe.per).admit
+        self._alone = context.share is None
         self._key_of = key_of(recipe.per, recipe.source_bits)
         self._rate = None if recipe.rate is None else RateSpec(recipe.rate, recipe.burst)
         sessions = "session" if recipe.rate == 1 else "sessions"
@@ -92,7 +93,7 @@ class LiveSessionGate:
             key: Hashable = self._key_of(session)
         else:
             service = session.service
-            key = service.incarnation
+            key = service.incarnation if self._alone else service.name  # which means the same in every worker
             if service.session_rate is not None:
                 rate, too_fast = service.session_rate, _POLICY_TOO_FAST
         if rate is None:

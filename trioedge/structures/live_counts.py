@@ -50,7 +50,7 @@ class LiveCounts:
         """Keys with a live session."""
         return len(self._counts)
 
-    def enter(self, key: Hashable, limit: int) -> CountAnswer:
+    def enter(self, key: Hashable, limit: float) -> CountAnswer:
         """Count one more session of a key, or refuse it. O(1), about 0.2 µs; it never waits.
 
         Args:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -86,10 +86,16 @@ class Stderr:
         """Do nothing: the thread writes as soon as it can."""
 
 
+class LineStream(Protocol):
+    """Takes whole lines."""
+
+    def write(self, text: str, /) -> object: ...
+
+
 class LineLogger:
     """The logger below structlog's processors: writes each rendered event as a line."""
 
-    def __init__(self, stream: Stderr) -> None:
+    def __init__(self, stream: LineStream) -> None:
         self._stream = stream
 
     def msg(self, message: str) -> None:

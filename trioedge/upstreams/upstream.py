@@ -92,7 +92,7 @@ class Upstream:
         return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={ready})"
 
     def warm(self, nursery: trio.Nursery) -> None:
-        """Resolve its name, once, and keep `preconnect` idle connections from now on.
+        """Resolve its name, once, and keep `preconnect` idle connections from now on; of several workers, each a part.
 
         If none of its addresses is permitted, that is logged.
 
@@ -102,7 +102,7 @@ class Upstream:
         if not self.warmed:
             self.warmed = True
             self._connector.warm(self._target, self.unreached)
-        size = self.preconnect if self._connector.plain else 0
+        size = self._context.part_of(self.preconnect) if self._connector.plain else 0
         if self._pool is not None:
             self._pool.resize(size)
         elif size:

@@ -8,7 +8,7 @@ import trio
 
 from ...endpoints.asgi.hypercorn_protocols import Receive
 from ...loop.slices import Stepwise, in_slices
-from ..asking import Answers, EdgeAsker, Parameters
+from ..asking import Answers, EdgeAsker, Parameters, WorkerFacts
 from ..controlling import Controlled
 from ..http.responses import Response
 from ..topics.services import collect_services
@@ -59,8 +59,8 @@ class Scrape:
         return [name for name in names if name != OTHER]
 
     def _text(self, answers: Answers) -> Stepwise[list[bytes]]:
-        given = {each.worker.pid: each.value for each in answers.given}
-        each = yield from self._kept.complete(given, frozenset(worker.pid for worker in answers.missing))
+        given = {_process(each.worker): each.value for each in answers.given}
+        each = yield from self._kept.complete(given, frozenset(map(_process, answers.missing)) - given.keys())
         if self.beside is not None:
             each.append((yield from self.beside()))
         each.append(self._own(answers))
@@ -77,3 +77,8 @@ class Scrape:
         for status, count in self.errors.items():
             found.add(the.ADMIN_ERRORS, count, str(status))
         return found.families
+
+
+def _process(worker: WorkerFacts) -> tuple[int, int, int]:
+    """Tell a process apart from every other, one that has its number or its pid later included."""
+    return worker.number, worker.generation, worker.pid

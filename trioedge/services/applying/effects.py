@@ -158,6 +158,14 @@ class Effects:
             change, rules = found.popleft()
             yield from self._alone(change.name, self._grant(change, rules, turn, tally))
 
+    def make(self, change: Change, rules: SourceRules | None, tally: Tally) -> Stepwise[None]:
+        """Make one change that is urgent and was examined, in short steps."""
+        yield from self._alone(change.name, self._made(change, rules, tally))
+
+    def _made(self, change: Change, rules: SourceRules | None, tally: Tally) -> Stepwise[None]:
+        foreseen = yield from self._foreseen(change)
+        yield from self._effect(change, rules, foreseen, tally)
+
     def foresee(self, found: Found, tally: Tally) -> Stepwise[None]:
         """Count the effect of the changes, which are not made, in short steps; `found` is empty then."""
         while found:

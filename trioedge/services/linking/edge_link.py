@@ -1,6 +1,6 @@
 """The link of one run of an edge: what its control plane may call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...errors import ENDS, ConfigurationError, quote
 from ...session.session import MAX_DEVICE_LETTERS
@@ -9,6 +9,7 @@ from ..apply import SnapshotApplier
 from ..control_plane import DeviceVerdict, read_verdict
 from ..device_rules import DeviceRules
 from ..registry import Registry
+from ..service import Service
 from ..services import Services
 from ..snapshot import Plan, Snapshot
 from ..stage_keys import StageKeys
@@ -17,7 +18,11 @@ _NO_RULES = DeviceRules()
 
 
 class EdgeLink:
-    """The :class:`Link` of one run of an edge."""
+    """The :class:`Link` of one run of an edge; and for the control plane of a worker, what a link has not.
+
+    Attributes:
+        report_soon: have the next report say what is new about a service.
+    """
 
     def __init__(self, applier: SnapshotApplier, services: Services, live: Registry) -> None:
         """Join the parts of a run that a control plane acts on.
@@ -30,6 +35,17 @@ class EdgeLink:
         self._applier = applier
         self._services = services
         self._live = live
+        self.report_soon: Callable[[Service], object] = lambda _: None
+
+    @property
+    def applier(self) -> SnapshotApplier:
+        """It applies snapshots, and follows those of another process."""
+        return self._applier
+
+    @property
+    def services(self) -> Services:
+        """Every service of the run."""
+        return self._services
 
     @property
     def stage_keys(self) -> StageKeys:

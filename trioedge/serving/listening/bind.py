@@ -98,6 +98,13 @@ class LocalSocket:
         except OSError as error:
             raise listen_error(address, error) from None
 
+    @classmethod
+    def adopted(cls, address: Address, sock: socket.socket) -> "LocalSocket":
+        """Make it of a socket that listens at its path already, because this process has had it before an exec."""
+        made = cls.__new__(cls)
+        made.address, made.sock, made._mode, made._identity = address, sock, 0o777, identity(address.path)
+        return made
+
     def listen(self) -> None:
         """See :meth:`Bound.listen`."""
         path = self.address.path

@@ -110,7 +110,7 @@ class ProcessListeners(ListeningAddresses):
             bound.close()
             raise
         if self._sockets is not None:
-            self._sockets.keep(bound)
+            self._sockets.keep(address, bound.sock.fileno())
         return listener
 
     def release(self, address: Address) -> None:

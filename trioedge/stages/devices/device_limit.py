@@ -8,10 +8,13 @@ from ...arguments import Fixed, check_choice, check_count, check_number, check_p
 from ...errors import ConfigurationError, quote
 from ...services.control_plane import ChecksDevices
 from ...services.device_rules import DeviceRules, Handover, Unchecked
+from ...services.linking.device_pool import PoolsDevices
+from ...services.service import Service
 from ...session.session import Session
 from .checks import Check
 from .grace import Grace
 from .live_device_limit import FIELDS, LiveDeviceLimit
+from .pool import DevicePool, SharedDeviceLimit
 from .table import CAPACITY
 
 if TYPE_CHECKING:
@@ -126,15 +129,31 @@ class DeviceLimit(Fixed):
         return f"DeviceLimit({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
 
     def open(self, context: "EdgeContext") -> LiveDeviceLimit:
-        """Make the device table of one run of an edge, without devices.
+        """Make the device table of one run of an edge, without devices; in a worker its share of one for all workers.
 
         Raises:
             ConfigurationError: there is a checker, and an endpoint that does not relay with the edge's relay, so that
                 the bytes of a grace have no bound.
         """
-        if not context.relays and (self.check is not None or isinstance(context.control, ChecksDevices)):
+        control = context.control
+        checked = control.pools_devices if isinstance(control, PoolsDevices) else isinstance(control, ChecksDevices)
+        if not context.relays and (self.check is not None or checked):
             raise ConfigurationError(
                 "DeviceLimit bounds the bytes of devices that are not checked yet, and the endpoint moves bytes by "
                 "itself: let it await context.relay(session, upstream) and say relays = True"
             )
-        return LiveDeviceLimit(self, context)
+        if isinstance(control, PoolsDevices) and isinstance(control, ChecksDevices):
+            return SharedDeviceLimit(self, context, control.check_device)
+        return LiveDeviceLimit(self, context, self._checker(control))
+
+    def open_pool(
+        self, context: "EdgeContext", changed: Callable[[Service, str], object],
+        judged: Callable[[Service, str], object],
+    ) -> DevicePool:  # fmt: skip
+        """Make the one device table of several workers, for the control process; see :class:`DevicePool`."""
+        return DevicePool(self, context, self._checker(context.control), changed, judged)
+
+    def _checker(self, control: object) -> Check | None:
+        if self.check is None and isinstance(control, ChecksDevices):
+            return control.check_device
+        return self.check

@@ -11,17 +11,17 @@ from trio_util import AsyncBool
 from ...errors import quote
 from ...loop.slices import in_slices
 from ...services.context import EdgeContext
-from ...services.control_plane import ChecksDevices, DeviceVerdict, FollowsDevices
+from ...services.control_plane import DeviceVerdict, FollowsDevices
 from ...services.device_rules import DeviceRules
 from ...services.linking.device_facts import DeviceFacts
-from ...services.policy import FATES, Fate, Settings
+from ...services.policy import FATES, Fate, Policy, Settings
 from ...services.service import Service
 from ...services.snapshot import Change
 from ...session.session import MAX_DEVICE_LETTERS, Session
 from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.log import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange
-from .checks import DeviceChecks
+from .checks import Check, DeviceChecks
 from .news import DeviceNews
 from .table import DeviceTable
 
@@ -60,16 +60,14 @@ class LiveDeviceLimit:
     __slots__ = ("_checks", "_cut_all", "_cut_from", "_due", "_key", "_leave", "_log", "_meters", "_moves", "_news",
                  "_otherwise", "_reactor", "_rules", "_sources", "_table", "_tick", "_wakeup")  # fmt: skip
 
-    def __init__(self, recipe: "DeviceLimit", context: EdgeContext) -> None:
+    def __init__(self, recipe: "DeviceLimit", context: EdgeContext, check: Check | None) -> None:
         """Start without devices.
 
         Args:
             recipe: the arguments.
-            context: the running edge; its control plane is the checker if it checks devices and the recipe has none.
+            context: the running edge.
+            check: the checker; None for none.
         """
-        check = recipe.check
-        if check is None and isinstance(context.control, ChecksDevices):
-            check = context.control.check_device
         key = recipe.key
         self._key: Callable[[Session], object] | None = key if callable(key) else None
         self._sources = context.source_prefix.finer(recipe.source_bits)
@@ -82,7 +80,8 @@ class LiveDeviceLimit:
         moves = None if self._news is None else self._news.moves
         self._moves: Collection[object] = moves if moves is not None else ()
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
-        self._meters.add_table("devices", self._table, recipe.capacity)
+        memory = self._table.memory
+        self._meters.add_table("devices", lambda: memory.size, recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
@@ -133,11 +132,7 @@ class LiveDeviceLimit:
             self._rules.pop(service.incarnation, None)
             yield from self._forget(service)
             return
-        rules = change.after.policy.device_rules(self._otherwise)
-        if rules == self._otherwise:
-            self._rules.pop(service.incarnation, None)
-        else:
-            self._rules[service.incarnation] = rules
+        rules = self._learn(service, change.after.policy)
         if not _RECHECKED.isdisjoint(change.fields):
             for each in self._table.recheck(service, self._reactor.refresh(), rules):
                 if each is not None:
@@ -145,6 +140,15 @@ class LiveDeviceLimit:
                 self._tell()
                 yield
             self._arm()
+
+    def _learn(self, service: Service, policy: Policy) -> DeviceRules:
+        """Keep the rules of a service, and return them."""
+        rules = policy.device_rules(self._otherwise)
+        if rules == self._otherwise:
+            self._rules.pop(service.incarnation, None)
+        else:
+            self._rules[service.incarnation] = rules
+        return rules
 
     def _forget(self, service: Service) -> Generator[None, None, None]:
         """Forget a service, and cut the sessions of its devices that moved to another one; the edge cuts its own."""

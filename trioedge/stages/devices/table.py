@@ -100,13 +100,16 @@ class DeviceTable:
             checked: whether there is a checker. If not, every device is accepted for ever and only the limits apply.
             moves: every device that comes online or goes is appended; None if nothing follows them.
         """
-        self._grace, self._checked = grace, checked
+        self._grace = grace
+        self._checked = checked
         self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
 
-    def __len__(self) -> int:
-        return self._memory.size
+    @property
+    def memory(self) -> DeviceMemory:
+        """The devices, to read."""
+        return self._memory
 
     def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Admit a session at `now` seconds under the `rules` of its service, or refuse it.
@@ -188,16 +191,17 @@ class DeviceTable:
         return answer(self._memory, known, now, accept, seconds, detail)
 
     def judge(
-        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = ""
-    ) -> DeviceChange:
+        self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = "",
+        *, provisional: bool = False,
+    ) -> DeviceChange:  # fmt: skip
         """Store a verdict that was not asked for, in place of every earlier one; the arguments are those of `answer`.
 
-        The answer to a check that is in flight is dropped.
+        The answer to a check that is in flight is dropped. After a `provisional` verdict the device is unknown again.
         """
         known = self._memory.find_or_make(service, device)
         if not self._memory.remember(known):
             return DeviceChange(service, device)
-        return judge(self._memory, known, now, accept, seconds, detail)
+        return judge(self._memory, known, now, accept, seconds, detail, provisional=provisional)
 
     def online(self, service: Service) -> list[str]:
         """Return the devices of a service that have a live session, oldest first."""

@@ -47,13 +47,15 @@ def unanswered(memory: DeviceMemory, device: DeviceRecord) -> bool:
 
 
 def judge(
-    memory: DeviceMemory, device: DeviceRecord, now: float, accept: bool, seconds: float, detail: str
-) -> DeviceChange:
+    memory: DeviceMemory, device: DeviceRecord, now: float, accept: bool, seconds: float, detail: str,
+    *, provisional: bool = False,
+) -> DeviceChange:  # fmt: skip
     """Store a judgement on a remembered device in place of every earlier verdict, and apply it."""
     device.overruled = device.asked_at is not None
     device.asked_after = device.owner.rechecks
     forever = accept and not memory.checked  # as every device without a checker
-    device.set_verdict(_refusal(accept, detail), inf if forever else now + max(seconds, MIN_SECONDS))
+    until = inf if forever else now + max(seconds, MIN_SECONDS)
+    device.set_verdict(_refusal(accept, detail), until, provisional=provisional)
     return conclude(memory, device, now, check=False)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ...arguments import binds, is_async
 from ...errors import ConfigurationError, quote
-from ...services.control_plane import NamesUsers
+from ...services.control_plane import AsksForUsers, NamesUsers
 from ...session.handshake import Background, Steps
 from ...session.kinds import name_of
 from ...session.session import Session
@@ -67,8 +67,11 @@ def _by_services(context: "EdgeContext") -> Login:
     """
     control = context.control
     service_of = control.service_of if isinstance(control, NamesUsers) else None
+    asks = control if isinstance(control, AsksForUsers) else None
 
     def login(session: Session, user: str, password: str) -> Steps:
+        if asks is not None and not asks.knows_user(user):
+            yield Background(asks.find_user, user)
         name = user if service_of is None else service_of(user) or NO_SERVICE
         right = context.recall(name, password)
         if right is None:

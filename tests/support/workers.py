@@ -1,0 +1,168 @@
+"""A control process and its workers in one process: a hub, members, and rehearsed edges of each."""
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+import trioedge as te
+from trioedge.edge import rehearse
+from trioedge.serving.part import Part
+from trioedge.testing import Rehearsal
+from trioedge.testing.upstream import ScriptedUpstream, echo
+from trioedge.workers.hub import Hub
+from trioedge.workers.member import HubMember
+
+SECRET = bytes(range(32))
+
+Compose = Callable[[te.ControlPlane | None], te.Edge]
+"""Makes the description of an edge; each worker has one of its own, as after a fork."""
+
+
+async def no_answer(edge: str, operation: str, params: Any) -> object:
+    """Answer nothing."""
+    raise KeyError(operation)
+
+
+class Worker:
+    """A worker: a member and its edge.
+
+    Attributes:
+        member: its connection.
+        world: its rehearsed edge, once that serves.
+        edge: the same edge.
+    """
+
+    def __init__(self, member: HubMember, edge: te.Edge, number: int, columns: int) -> None:
+        self.member, self.edge = member, edge
+        self.part = Part(number=number, count=2, column=number, columns=columns, control=member.control("edge"))
+        self.upstream = ScriptedUpstream(echo)
+        self.world = Rehearsal(edge, self.upstream)
+        self.scope = trio.CancelScope()
+        self.serving = trio.Event()
+        self.ended = trio.Event()
+
+    async def run(self, answer: Callable[[str, str, Any], Awaitable[object]]) -> None:
+        """Serve until its scope is cancelled."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.member.run, answer)
+                await nursery.start(self.upstream.run)
+
+                async def serve(*, task_status: trio.TaskStatus[te.Edge]) -> None:
+                    await rehearse(self.edge, self.upstream, part=self.part, task_status=task_status)
+
+                await nursery.start(serve)
+                self.serving.set()
+        self.ended.set()
+
+
+class Workers:
+    """Several workers and their control process, which may be replaced.
+
+    Attributes:
+        control: the real control plane.
+        hub: the present control process.
+        workers: by number.
+    """
+
+    def __init__(self, compose: Compose, control: te.ControlPlane | None, nursery: trio.Nursery, count: int) -> None:
+        self.compose, self.control, self.count = compose, control, count
+        self._nursery = nursery
+        self._sockets: list[socket.socket] = []
+        self.hub: Hub | None = None
+        self.hub_scope = trio.CancelScope()
+        self._connections: list[trio.CancelScope] = []
+        self.workers: list[Worker] = []
+
+    async def start_hub(self) -> Hub:
+        """Start a control process, in the place of one that was killed."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind("")  # a name of its own in the abstract namespace
+        sock.listen()
+        self._sockets.append(sock)
+        hub = self.hub = Hub({"edge": self.compose(self.control)}, sock, SECRET, workers=self.count)
+        self.hub_scope = trio.CancelScope()
+
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            with self.hub_scope:
+                await hub.run(task_status=task_status)
+
+        await self._nursery.start(run)
+        return hub
+
+    def kill_hub(self) -> None:
+        """End the control process at once, as kill -9 does."""
+        self.hub = None
+        self.hub_scope.cancel()
+        self.cut_connections()
+
+    def cut_connections(self) -> None:
+        """End every connection."""
+        for each in self._connections:
+            each.cancel()
+        self._connections.clear()
+
+    async def connect(self) -> trio.abc.Stream:
+        """Connect a member with the present hub."""
+        await trio.lowlevel.checkpoint()
+        hub = self.hub
+        if hub is None:
+            raise OSError("there is no control process")
+        ours, theirs = trio.testing.memory_stream_pair()
+        scope = trio.CancelScope()
+        self._connections.append(scope)
+
+        async def serve() -> None:
+            with scope:
+                await hub.serve(theirs)
+
+        self._nursery.start_soon(serve)
+        return ours
+
+    def add_worker(
+        self, *, column: int | None = None, generation: int = 0, answer: Callable[..., Awaitable[object]] = no_answer
+    ) -> Worker:
+        """Start one more worker; its `serving` is set once it serves."""
+        number = len(self.workers)
+        edge = self.compose(self.control)
+        member = HubMember(
+            {"edge": edge}, "", SECRET, number=number, column=number if column is None else column,
+            generation=generation, connect=self.connect,
+        )  # fmt: skip
+        worker = Worker(member, edge, number, 8)
+        self.workers.append(worker)
+        self._nursery.start_soon(worker.run, answer)
+        return worker
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for each in self._sockets:
+            each.close()
+
+
+@asynccontextmanager
+async def open_workers(
+    compose: Compose, control: te.ControlPlane | None = None, *, count: int = 2,
+    answer: Callable[..., Awaitable[object]] = no_answer,
+) -> AsyncIterator[Workers]:  # fmt: skip
+    """Serve an edge with several workers for the length of the block; all of them serve when it begins."""
+    async with trio.open_nursery() as nursery:
+        world = Workers(compose, control, nursery, count)
+        try:
+            await world.start_hub()
+            for _ in range(count):
+                world.add_worker(answer=answer)
+            for worker in world.workers:
+                await worker.serving.wait()  # without a time limit: a thread reads the hosts file, and the clock jumps
+            yield world
+            nursery.cancel_scope.cancel()
+        finally:
+            world.close()
+
+
+def settings_of(edge: te.Edge) -> Mapping[str, Any]:
+    """Give the settings of the services of an edge, by name."""
+    return {name: service.settings for name, service in edge.services.items()}

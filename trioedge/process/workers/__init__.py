@@ -1,0 +1,1 @@
+"""Several processes that serve the same edges: a parent, a control process, and a worker on each core."""

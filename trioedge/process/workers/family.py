@@ -1,0 +1,46 @@
+"""The processes of one program: makes the parent, and says what each child is."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from ...edge import Edge
+from ...errors import ConfigurationError, ListenError
+from ..exit_code import ExitCode
+from .control import be_control
+from .parent import Inheritance, Parent
+from .parent_log import parent_logger
+from .worker import be_worker
+
+
+def run_workers(
+    edges: Mapping[str, Edge],
+    reload: Callable[[], object],
+    beside: Callable[[], Awaitable[None]] | None,
+    *,
+    workers: int,
+    stall_seconds: float,
+) -> ExitCode:
+    """Serve edges by several workers; see :func:`~trioedge.process.run.run_edges`.
+
+    Raises:
+        ConfigurationError: nothing was started.
+    """
+    settings = structlog.get_config()
+
+    def work(found: Inheritance) -> int:
+        structlog.configure(**settings)
+        return be_worker(edges, found)
+
+    def control(found: Inheritance) -> int:
+        structlog.configure(**settings)
+        return be_control(edges, found, reload, beside)
+
+    log = parent_logger()
+    parent = Parent(edges, workers, stall_seconds=stall_seconds, be_worker=work, be_control=control, log=log)
+    code = parent.run()
+    if code is ExitCode.CONFIGURATION:
+        raise ConfigurationError("the edge cannot start: the line of the log before says why")
+    if code is ExitCode.LISTEN:
+        raise ListenError("the edge cannot listen: the line of the log before says why")
+    return code

@@ -1,0 +1,1 @@
+"""Limits in memory that several processes share."""

@@ -1,0 +1,251 @@
+"""One edge in the control process: its control plane, its services and devices, and the workers that serve it."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import attrs
+import trio
+from trio_util import AsyncBool
+
+from ..addresses.address import parse_address
+from ..addresses.listening import ListeningAddresses
+from ..control.supervisor import ControlState, ControlSupervisor, WorkerState
+from ..loop.reactor import Reactor
+from ..services.context import EdgeContext
+from ..services.control_plane import NamesUsers
+from ..services.listening.ports import Ports
+from ..services.policy import enforced_by_edge
+from ..services.service import Service
+from ..session.meter import Total
+from ..stages.devices.device_limit import DeviceLimit
+from ..telemetry.log import EdgeLog
+from ..upstreams.own_listeners import own_listener, reached
+from .follower import FanOut, ServiceFollower
+from .hub_link import HubLink
+from .life import Life
+from .messages.frames import ChannelError
+from .messages.packed import SETTINGS_FORMAT, SendableKeys
+from .pooled_devices import PooledDevices
+from .sums import SummedReports, Sums
+
+if TYPE_CHECKING:
+    from ..edge import Edge
+
+Eviction: TypeAlias = tuple[str | None, str | None, str | None]
+"""What to cut: the sessions of a service, a source and a device, where these are named."""
+
+VERDICTS_PER_MESSAGE: Final = 256
+
+RELOAD_SECONDS: Final = 1.0
+"""Workers that are told to reload all ask for it at once."""
+
+
+class HubEdge:
+    """What the control process does for one edge.
+
+    Attributes:
+        supervisor: runs the control plane.
+        devices: the device table; None where the chain has none.
+    """
+
+    def __init__(self, name: str, edge: "Edge", first: int) -> None:
+        """Start nothing; :meth:`start` does.
+
+        Args:
+            name: of the edge, as the workers know it.
+            edge: composed alike in every process.
+            first: the first incarnation of a service.
+        """
+        self.name = name
+        self.log = EdgeLog()
+        self._edge = edge
+        self._followers: dict[Life, ServiceFollower] = {}
+        self._evictions: dict[Life, dict[Eviction, None]] = {}
+        self._wakeups: dict[Life, AsyncBool] = {}
+        self._reloaded_at = float("-inf")
+        self._opened = trio.Event()
+        made = edge.description
+        facts = edge.outline.facts
+        self.supervisor = supervisor = ControlSupervisor(
+            made.control, self.log, (Total(), Total()), name=made.known_name,
+            enforced=edge.outline.enforced | enforced_by_edge(counts_bytes=facts[-1].relays),
+            report_seconds=made.report_seconds, snapshots=edge.snapshots,
+            stage_keys=SendableKeys(edge.outline.policies), outbounds=made.outbound_facts, first=first,
+            reports=self._reports,
+        )  # fmt: skip
+        services, applier = supervisor.services, supervisor.applier
+        supervisor.live.source_prefix = made.source_keys
+        own = [parse_address(each, listening=True) for each in edge.listen]
+        services.ports = Ports(made.open_ports, own, reached)
+        listening = ListeningAddresses(own)
+        applier.own_listener = lambda destination: own_listener(destination, listening)
+        applier.needs_destination = edge.outline.needs_destination
+        self._fan_out = FanOut()
+        services.watch(self._fan_out)
+        applier.on_applied.append(lambda: self._fan_out.applied(applier.version))
+        self._sums = self._queue.sums = Sums(services, first)
+        self._sums.changed = self._changed
+        self._sums.settled = self._wake
+        self._link = HubLink(applier, services, supervisor.live, self._sums, self._fan_out, self._evict, self.log)
+        supervisor.link = self._link
+        self._limit = next((each for each in edge.outline.parts if isinstance(each, DeviceLimit)), None)
+        self.devices: PooledDevices | None = None
+
+    def _reports(self, edge: str, epoch: str) -> SummedReports:
+        self._queue = SummedReports(edge, epoch)
+        return self._queue
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run the control plane and the device table, until cancelled; started at the first snapshot."""
+        async with trio.open_nursery() as nursery:
+            if self._limit is not None:
+                await self._open_devices(self._limit, nursery)
+            self._opened.set()
+            if self._edge.control is not None:
+                await nursery.start(self.supervisor.keeper.run)
+            await self.supervisor.start(nursery, trio.Event())
+            task_status.started()
+
+    async def _open_devices(self, limit: DeviceLimit, nursery: trio.Nursery) -> None:
+        supervisor = self.supervisor
+        reactor = Reactor(self.log)
+        await nursery.start(reactor.run)
+        nothing = cast(Any, None)  # a device limit relays, resolves and connects nothing
+        context = EdgeContext(
+            log=self.log, control=self._edge.control, outbound=None, relays=True, reactor=reactor, resolver=nothing,
+            services=supervisor.services, sessions=supervisor.live, edge=nothing,
+            source_prefix=self._edge.description.source_keys,
+        )  # fmt: skip
+        self.devices = self._link.devices = PooledDevices(limit, context, supervisor.services)
+        await nursery.start(self.devices.table.run)
+
+    # A worker.
+
+    async def serve(self, life: Life, follows: str | None, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve a worker of this edge until its channel ends.
+
+        Args:
+            life: the worker, connected.
+            follows: its version of the services' format; None if the edge has no control plane to follow.
+            task_status: started once its messages can be taken.
+        """
+        await self._opened.wait()
+        channel = life.channel
+        assert channel is not None, "it is connected"
+        wakeup = self._wakeups[life] = AsyncBool(True)
+        self._evictions.setdefault(life, {})
+        follower = ServiceFollower(self.name, life.number, self.supervisor.services, channel, self.log)
+        self._followers[life] = follower
+        if self.devices is not None:
+            self.devices.connected(life, partial(self._wake, life))
+        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._edge.control is not None:
+                    nursery.start_soon(self._feed, follower, follows)
+                while True:
+                    await wakeup.wait_value(True)
+                    wakeup.value = False
+                    await self._tell(life)
+        finally:
+            if follower in self._fan_out.followers:
+                self._fan_out.followers.remove(follower)
+
+    async def _feed(self, follower: ServiceFollower, follows: str | None) -> None:
+        if follows != SETTINGS_FORMAT:
+            follower.refusal = "it is of another version: it only reports"
+            return
+        await self._edge.snapshots.wait_value(lambda count: count > 0)
+        follower.applied(self.supervisor.applier.version)
+        self._fan_out.followers.append(follower)
+        await follower.run()
+
+    async def _tell(self, life: Life) -> None:
+        """Tell a worker its verdicts, and what the control plane has of its totals."""
+        channel = life.channel
+        if channel is None:
+            return
+        try:
+            evictions, self._evictions[life] = self._evictions[life], {}
+            for each in evictions:
+                await channel.tell("evict", (self.name, each))
+            totals = self._sums.of(life)
+            if totals.settled:
+                settled, totals.settled = totals.settled, {}
+                await channel.tell("settled", (self.name, [*settled.values()]))
+            while self.devices is not None and self.devices.waits(life):
+                verdicts = self.devices.take(life, VERDICTS_PER_MESSAGE)
+                if verdicts:
+                    await channel.tell("verdicts", (self.name, verdicts))
+                await trio.lowlevel.checkpoint()
+        except ChannelError:
+            return
+
+    def settles(self, life: Life) -> bool:
+        """Whether a worker is still to be told which totals were acknowledged."""
+        return bool(self._sums.of(life).settled)
+
+    def told(self, life: Life, topic: str, body: Any) -> None:
+        """Take a message of a worker."""
+        if topic == "devices" and self.devices is not None:
+            self.devices.told(life, body)
+        elif topic == "devices told" and self.devices is not None:
+            self.devices.told_all(life)
+        elif topic == "reload" and trio.current_time() - self._reloaded_at >= RELOAD_SECONDS:
+            self._reloaded_at = trio.current_time()
+            self.supervisor.reload()
+
+    def answer(self, life: Life, topic: str, body: Any) -> object:
+        """Answer a question of a worker."""
+        if topic == "report":
+            self._sums.add(life, body)
+            return None
+        control = self._edge.control
+        return control.service_of(body) if isinstance(control, NamesUsers) else None
+
+    def lost(self, life: Life) -> None:
+        """Note that a worker has not been connected for some time."""
+        self._sums.lost(life)
+        self._evictions.pop(life, None)
+        self._wakeups.pop(life, None)
+        if self.devices is not None:
+            self.devices.lost(life)
+
+    def forget(self, life: Life) -> None:
+        """Forget a worker whose process is over."""
+        self.lost(life)
+        self._sums.forget(life)
+        self._followers.pop(life, None)
+
+    def state(self, lives: Sequence[Life]) -> ControlState:
+        """Give the state of the control plane, and how far each worker has followed it."""
+        workers = []
+        for life in lives:
+            follower = self._followers.get(life)
+            workers.append(
+                WorkerState(
+                    life.number,
+                    life.hello.pid,
+                    life.hello.generation,
+                    connected=life.channel is not None,
+                    version=None if follower is None else follower.version,
+                    refusal="" if follower is None else follower.refusal,
+                    lags=follower is not None and follower.lags,
+                )
+            )
+        return attrs.evolve(self.supervisor.state(), workers=tuple(workers))
+
+    def _changed(self, service: Service) -> None:
+        self.supervisor.report_soon(service)
+        if service.removed and not service.live:
+            self.supervisor.gone(service)
+
+    def _wake(self, life: Any) -> None:
+        if (wakeup := self._wakeups.get(life)) is not None:
+            wakeup.value = True
+
+    def _evict(self, service: str | None, source: str | None, device: str | None) -> None:
+        for life, evictions in self._evictions.items():
+            evictions[service, source, device] = None
+            self._wake(life)

@@ -1,0 +1,111 @@
+"""The link of a control plane in the control process, which acts on all workers together."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from ..addresses.source_prefix import parse_span
+from ..services.apply import SnapshotApplier
+from ..services.linking.edge_link import EdgeLink
+from ..services.registry import Registry
+from ..services.services import Services
+from ..services.snapshot import Plan, Snapshot
+from .follower import FanOut
+from .pooled_devices import PooledDevices
+from .sums import Sums
+
+if TYPE_CHECKING:
+    from ..telemetry.log import EdgeLog
+
+LAG_SECONDS: Final = 2.0
+"""How long the applying of a snapshot waits for the workers."""
+
+
+class HubLink(EdgeLink):
+    """The :class:`Link` of an edge that several workers serve.
+
+    Attributes:
+        devices: the device table; None where the chain has none. The hub sets it.
+    """
+
+    def __init__(
+        self, applier: SnapshotApplier, services: Services, live: Registry, sums: Sums, fan_out: FanOut,
+        evict: Callable[[str | None, str | None, str | None], object], log: "EdgeLog",
+    ) -> None:  # fmt: skip
+        """Join the parts of an edge that its control plane acts on; the first three as :class:`EdgeLink` does.
+
+        Args:
+            applier: applies snapshots here.
+            services: every service.
+            live: no session.
+            sums: what the workers say of services.
+            fan_out: the workers that follow the services.
+            evict: has every worker cut sessions, by service, source and device.
+            log: names workers that lag behind.
+        """
+        super().__init__(applier, services, live)
+        self._sums, self._fan_out, self._evict, self._log = sums, fan_out, evict, log
+        self.devices: PooledDevices | None = None
+
+    async def apply(self, snapshot: Snapshot, /) -> Plan:
+        """Apply a snapshot here, and wait until the workers have applied it, 2 s at most; see :meth:`Link.apply`.
+
+        The counts of sessions in the plan are those of the workers that have. A worker that has not is named in the
+        log, and applies the snapshot later.
+        """
+        before = self._effect()
+        plan = await super().apply(snapshot)
+        if plan:
+            await self._wait_for_workers()
+        retuned, rechecked, evicted = (now - then for now, then in zip(self._effect(), before, strict=True))
+        return attrs.evolve(plan, retuned=max(retuned, 0), rechecked=max(rechecked, 0), evicted=max(evicted, 0))
+
+    def evict(self, *, service: str | None = None, source: str | None = None, device: str | None = None) -> int:
+        """Have every worker cut the live sessions that match everything named; see :meth:`Link.evict`.
+
+        Returns:
+            What the control process knows of them before they are cut. With a device the number of workers in which it
+            is online. With a service alone its sessions, as the workers reported them last, at most a second ago. With
+            a service and a source the sources that match and that workers have named. 0 in all other cases, because no
+            sessions are counted by source here.
+        """
+        if service is None and source is None and device is None:
+            raise TypeError("link.evict() needs a service, a source or a device")
+        if device is not None and service is None:
+            raise TypeError("a device is looked up within a service: name the service too")
+        span = None if source is None else parse_span(source)
+        self._evict(service, source, device)
+        if service is None:
+            return 0
+        if device is not None:
+            return 0 if self.devices is None else self.devices.workers_of(service, device)
+        found = self._services.named(service)
+        if span is None:
+            return sum(each.live for each in found)
+        first, last = span
+        keys = (key for each in found for key in self._sums.keys(each))
+        return sum(self._live.source_prefix.key(first) <= key <= last and len(key) == len(first) for key in keys)
+
+    def online(self, service: str, /) -> Sequence[str]:
+        """Return the devices of a service that are online in any worker, the oldest first; see :meth:`Link.online`.
+
+        On an edge without a :class:`DeviceLimit`: its sources, as the workers named them last, up to 1,000 of each.
+        """
+        if self._services.device_judge is not None:
+            return super().online(service)
+        found = self._services.get(service)
+        return () if found is None else [*map(self._live.source_prefix.text, self._sums.keys(found))]
+
+    async def _wait_for_workers(self) -> None:
+        following = [each for each in self._fan_out.followers if each.version is not None]
+        with trio.move_on_after(LAG_SECONDS):
+            for each in following:
+                await each.caught_up()
+        if late := [each.worker for each in following if each.lags]:
+            self._log.notice("workers lag behind the services", workers=late)
+
+    def _effect(self) -> tuple[int, int, int]:
+        effects = [each.effect for each in self._fan_out.followers]
+        return sum(each[0] for each in effects), sum(each[1] for each in effects), sum(each[2] for each in effects)

@@ -1,0 +1,122 @@
+"""The services of a worker, which follow those of the control process.
+
+| the worker has | event | then |
+| --- | --- | --- |
+| any services | begin | the names to come are those that stay |
+| the same | names | noted |
+| the same | named: these are all | remove the others, and those that are others of the same name |
+| the same | piece | a part of a long service, noted |
+| the same | services | applied |
+| the same | applied: these are all of a version | ready |
+
+Services stay while there is no control process. Another control process gives other incarnations to the services that
+it finds in its first snapshot: those of this worker stay, and so do their sessions, if their names do.
+"""
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..loop.collector import no_full_pass
+from ..loop.slices import in_slices
+from ..services.applying.following import Given
+from ..services.changes import ends_step
+from .follower import Row
+from .messages.packed import unpack_settings
+
+if TYPE_CHECKING:
+    from ..services.linking.edge_link import EdgeLink
+
+
+class WorkerServices:
+    """Applies what the control process says of one edge, one message at a time.
+
+    Attributes:
+        ready: set once the services are those of a version of the control process.
+    """
+
+    __slots__ = ("_first", "_link", "_named", "_no_pass", "_one_at_a_time", "_pieces", "ready")
+
+    def __init__(self, link: "EdgeLink") -> None:
+        """Apply nothing yet; `link` is that of the running edge."""
+        self._link = link
+        self._named: dict[str, int] = {}
+        self._pieces: dict[str, list[bytes]] = {}
+        self._first = 0
+        self._no_pass = ExitStack()
+        self._one_at_a_time = trio.Lock()
+        self.ready = trio.Event()
+
+    async def take(self, topic: str, body: Any, first: int) -> object:
+        """Apply one message and return the answer.
+
+        Args:
+            topic: one of those above.
+            body: what belongs to it.
+            first: the first incarnation of this control process; smaller ones are of earlier ones.
+        """
+        async with self._one_at_a_time:
+            if topic == "begin":
+                self._first = first
+                self._named, self._pieces = {}, {}
+                self._no_pass.close()
+                self._no_pass.enter_context(no_full_pass())
+            elif topic == "names":
+                self._named.update(body)
+            elif topic == "named":
+                await self._remove(await in_slices(self._gone()))
+                self._named = {}
+            elif topic == "piece":
+                name, piece = body
+                self._pieces.setdefault(name, []).append(piece)
+            elif topic == "services":
+                return await self._apply(body)
+            elif topic == "applied":
+                await self._link.applier.followed(body)
+                self._no_pass.close()
+                self.ready.set()
+            return None
+
+    def end(self) -> None:
+        """Stop: the connection is lost, or the edge ends."""
+        self._no_pass.close()
+
+    def _gone(self) -> Generator[None, None, list[Given]]:
+        """Give the services to remove."""
+        gone = []
+        for number, service in enumerate(self._link.services):
+            if self._is_another(service.name, self._named.get(service.name)):
+                gone.append(Given(service.name))
+            if ends_step(number):
+                yield
+        return gone
+
+    def _is_another(self, name: str, incarnation: int | None) -> bool:
+        """Return whether the service of this name here is not the one that the control process means."""
+        here = self._link.services.get(name)
+        if here is None or incarnation == here.incarnation:
+            return False
+        return incarnation is None or here.incarnation >= self._first
+
+    async def _remove(self, gone: Sequence[Given]) -> None:
+        if gone:
+            await self._link.applier.follow(gone)
+
+    async def _apply(self, rows: Sequence[Row]) -> tuple[int, int, int]:
+        given = await in_slices(self._read(rows))
+        plan = await self._link.applier.follow(given)
+        return plan.retuned, plan.rechecked, plan.evicted
+
+    def _read(self, rows: Sequence[Row]) -> Generator[None, None, list[Given]]:
+        given = []
+        for name, incarnation, replaced, pieces in rows:
+            if pieces is None:
+                given.append(Given(name))
+            else:
+                settings = yield from unpack_settings(pieces or self._pieces.pop(name))
+                another = replaced or self._is_another(name, incarnation)
+                given.append(Given(name, settings, incarnation, another))
+            yield
+        return given
