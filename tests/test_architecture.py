@@ -44,7 +44,8 @@ WAITS = {
         "apply", "applying.effects", "applying.following", "context", "linking.edge_link", "passwords", "terms.keeper",
     },
     "stages": {
-        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "devices.pool", "handshakes.tls",
+        "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "devices.pool",
+        "handshakes.tls",
         "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
         "pacing.fq",
     },
@@ -122,7 +123,7 @@ def report(rule: str, rows: list[str], mend: str) -> None:
 FACES = {
     "stages.devices": {"device_limit"},
     "stages.pacing": {"pacing", "fq"},
-    "endpoints.asgi": {"asgi", "hypercorn_protocols", "own_server"},
+    "endpoints.asgi": {"asgi", "hypercorn_protocols", "messages", "own_server"},
 }
 """What other folders may import of a slice."""
 
@@ -133,6 +134,7 @@ ONE_PLACE = {
     "pyroute2": {"stages.pacing.fq"},
     "dns": {"upstreams.name_servers"},
     "python_socks": {"upstreams.ways.proxy_chain"},
+    "h11": {"cli.client.client", "cli.client.round_trip"},
     "cyclopts": {"cli"},
     "rich": {"cli"},
 }

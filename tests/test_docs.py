@@ -21,6 +21,7 @@ import trioedge as te
 import trioedge.testing
 from tests.support.policies import DailyQuota, Hours
 from trioedge.cli import main
+from trioedge.cli.parser import COMMANDS
 from trioedge.control.file import read_services
 from trioedge.plugins import BUILT_IN, GROUPS
 from trioedge.services.policy import FATES
@@ -40,6 +41,10 @@ TEST = re.compile(r'^```python title="test_\w+.py"', re.MULTILINE)
 
 KEYS = StageKeys([Hours, DailyQuota, te.Destinations])
 """Tables of stages that a page may show."""
+
+
+LIVE = [name for name, place in COMMANDS.items() if place.startswith(("live.", "top."))]
+"""Commands that ask a serving edge."""
 
 
 class Block(NamedTuple):
@@ -290,6 +295,23 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         )
         options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
         assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == options, command
+
+
+@pytest.mark.parametrize("command", LIVE)
+def test_every_option_of_a_live_command_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([command, "--help"])
+    shared = {"--help", "--edge", "--token-file", "--json"}
+    section = (DOCS / "reference/live-commands.md").read_text().split(f"## `trioedge {command}`")[1].split("\n## ")[0]
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - shared
+    assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == options
+
+
+def test_the_options_of_all_live_commands_are_explained() -> None:
+    assert first_cells("reference/live-commands.md", "## Which edge") == [
+        "--edge EDGE", "--token-file FILE", "--json",
+    ]  # fmt: skip
+    text = (DOCS / "reference/live-commands.md").read_text()
+    assert re.findall(r"^## `trioedge ([a-z-]+)`$", text, re.MULTILINE) == LIVE
 
 
 def test_every_event_is_explained() -> None:

@@ -15,7 +15,8 @@ HEAVY = {
 """Each takes from 5 to 60 ms, and Trio itself 100."""
 
 COMMANDS_OF_OTHERS = {
-    "trioedge.cli.demo", "trioedge.cli.diff", "trioedge.cli.doctor", "trioedge.cli.run", "trioedge.process.logs",
+    "trioedge.cli.completion", "trioedge.cli.demo", "trioedge.cli.diff", "trioedge.cli.doctor", "trioedge.cli.manual",
+    "trioedge.cli.run", "trioedge.process.logs",
 }  # fmt: skip
 
 
@@ -39,6 +40,27 @@ def test_a_check_imports_nothing_heavy_and_no_other_command(example: str) -> Non
     assert "trioedge.cli.check" in found
 
 
+def test_an_edge_that_forwards_imports_no_library_that_it_does_not_use() -> None:
+    found = imported_by(
+        "import signal\nimport trioedge as te\n"
+        "class Ready:\n    def decide(self, session): return te.CONTINUE\n"
+        "    async def run(self, *, task_status):\n        task_status.started()\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "stages = [Ready(), te.SessionGate(rate=5), te.SourceMatch(accept=['127.0.0.0/8'])]\n"
+        "assert te.run(te.Edge('tcp://127.0.0.1:0', stages, te.Forward('tcp://127.0.0.1:1'))) == 0"
+    )
+    unused = {"cyclopts", "httpx", "hypercorn", "netaddr", "pyroute2", "python_socks", "sqlite3"}
+    assert found & unused == set()
+    assert {"dns", "structlog", "trio"} <= found
+
+
 def test_a_check_of_a_file_of_services_imports_the_log_for_its_warnings_and_no_more() -> None:
     found = imported_by("from trioedge.cli import main\nassert main(['check', 'examples/multi_tenant.py']) == 0")
     assert found & HEAVY <= {"asyncio", "email", "importlib.metadata", "pygments", "rich", "structlog"}
+
+
+def test_a_command_that_asks_an_edge_imports_neither_a_log_nor_another_client() -> None:
+    call = "from trioedge.cli import main\nassert main(['state', '--check', '--edge', 'unix:///none/edge.sock']) == 3"
+    found = imported_by(call)
+    assert found & (HEAVY - {"rich", "pygments"}) == set()
+    assert found & COMMANDS_OF_OTHERS == set()

@@ -50,11 +50,49 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"file": "a", "env": "b"}, {"file": ""}, {"env": ""}, {"file": 3}, {"env": 3}, {"env": ["A"]}]
+    "given",
+    [
+        {},
+        {"file": "a", "env": "b"},
+        {"file": ""},
+        {"env": ""},
+        {"file": 3},
+        {"env": 3},
+        {"env": ["A"]},
+        {"env": "a", "credential": "b"},
+        {"credential": ""},
+        {"credential": 3},
+        {"credential": "a/b"},
+        {"credential": ".."},
+        {"credential": "."},
+        {"credential": "a\n"},
+        {"credential": "x" * 256},
+    ],
 )
 def test_one_place_is_needed(given: dict[str, object]) -> None:
     with pytest.raises(te.ConfigurationError):
         te.Secret(**given)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_credential_of_a_unit_is_read_at_each_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = te.Secret(credential="panel.token")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for text in ("one", "two"):
+        (tmp_path / "panel.token").write_text(f"{text}\n")
+        assert secret.read() == text
+    assert repr(secret) == "Secret(credential='panel.token')"
+
+
+def test_a_credential_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = te.Secret(credential="token")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(te.ConfigurationError, match=r"Secret\(credential='token'\) cannot be read: No such file"):
+        secret.read()
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(
+        te.ConfigurationError, match=r"Secret\(credential='token'\) needs the variable CREDENTIALS_DIREC"
+    ):
+        secret.read()
 
 
 def test_text_is_its_own_secret(monkeypatch: pytest.MonkeyPatch) -> None:

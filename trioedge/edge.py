@@ -10,7 +10,6 @@ import trio
 from .addresses.address import normalise_source, parse_address
 from .addresses.open_ports import listener_address
 from .admin.local import Local
-from .admin.server import serve_local
 from .edge_face import EdgeFace
 from .errors import ConfigurationError
 from .loop.stall import LoopStall
@@ -81,9 +80,9 @@ class Edge(EdgeFace):
         """Compile an edge; nothing is opened before it serves.
 
         Args:
-            listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, or several. Port 0
-                lets the system choose; see :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty
-                with `open_ports`.
+            listen: ``tcp://127.0.0.1:6380``, ``tcp://[::1]:9000``, ``unix:///run/edge.sock``, ``systemd:NAME`` for the
+                sockets that systemd passes by that name, or several. Port 0 lets the system choose; see
+                :attr:`addresses`. ``tcp://[::]:80`` takes IPv4 as well. It may be empty with `open_ports`.
             stages: decisions, handshakes and middlewares in order of execution.
             endpoint: where sessions go.
             control: names the services and their policies, from the start and whenever they change. The edge accepts
@@ -94,11 +93,11 @@ class Edge(EdgeFace):
             admin: a local socket, ``unix:///run/edge.sock``, on which the edge's own user asks and changes what the
                 edge does; or an :class:`Admin`, for a network and a token. None for no admin API.
             drain_seconds: how long sessions may go on after :meth:`drain`, at least 0.
-            max_sessions: live at once; the next is refused with reason ``overload``. When None, as many as file
-                descriptors and half of the memory allow: see docs/reference/limits.md.
+            max_sessions: live at once, in all workers; the next is refused with reason ``overload``. When None, as many
+                as file descriptors and half of the memory of each allow: see docs/reference/limits.md.
             max_handshakes: live sessions whose clients are in their handshakes and have to say more; they do not count
                 for `max_sessions`. Beyond it the one that has waited longest is refused with reason ``handshake``.
-                When None, 1,024, or an eighth of the file descriptors if that is less.
+                Workers divide it. When None, 1,024 each, or an eighth of the file descriptors if that is less.
             refuse: ``reset`` closes refused connections with a reset, which costs client and kernel least;
                 ``close`` closes them in order.
             keepalive_seconds: silence after which the kernel probes a TCP client, up to 32,767; one that does not
@@ -177,6 +176,8 @@ async def _serve(
         )  # fmt: skip
         workers = []
         if part is None and (admin := edge.description.admin_listener) is not None:
+            from .admin.server import serve_local  # few edges have an admin API
+
             workers = [partial(serve_local, admin, local_of(edge), edge.stage_keys, run.drain)]
         return await run.serve(outbound, workers, lambda: task_status.started(edge))
     finally:

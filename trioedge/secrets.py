@@ -1,6 +1,7 @@
-"""Passwords and tokens that stand in a file or an environment variable, and are read where they are used."""
+"""Passwords and tokens in a file, an environment variable or a credential of systemd, read where they are used."""
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,36 +13,49 @@ MAX_BYTES: Final = 65_536
 """Of a file with a secret; a longer one is a mistake."""
 
 
+_CREDENTIAL: Final = re.compile(r"(?!\.\.?$)[ -.0-~]{1,255}")
+
+
 class Secret(Fixed):
-    """A secret by its place: ``te.Secret(file="/run/credentials/token")`` or ``te.Secret(env="PANEL_TOKEN")``.
+    """A secret by its place: ``te.Secret(file="/etc/edge/token")``, ``(env="PANEL_TOKEN")``, ``(credential="token")``.
 
     Its text is read at each use, so a file that is replaced counts without a restart. Its repr shows the place only.
 
-    In an ``edge.toml`` an argument that may be a Secret is written as ``{ file = "…" }`` or ``{ env = "…" }``, never as
-    text.
+    In an ``edge.toml`` an argument that may be a Secret is written as ``{ file = "…" }``, ``{ env = "…" }`` or
+    ``{ credential = "…" }``, never as text.
     """
 
-    def __init__(self, *, file: "str | os.PathLike[str] | None" = None, env: str | None = None) -> None:
+    def __init__(
+        self, *, file: "str | os.PathLike[str] | None" = None, env: str | None = None, credential: str | None = None
+    ) -> None:
         """Note the place; nothing is read yet.
 
         Args:
             file: the path of a file with the secret alone, at most 64 KiB of UTF-8; a line end behind it is no part.
             env: the name of an environment variable.
+            credential: the name of a credential of the unit (``LoadCredential=``): the file of this name in the folder
+                that ``CREDENTIALS_DIRECTORY`` names.
 
         Raises:
-            ConfigurationError: neither is given, or both are.
+            ConfigurationError: not exactly one of them is given, or it is no such name.
         """
-        if (file is None) == (env is None) or not (file or env):
-            raise ConfigurationError('a secret is file = "…" or env = "…": give one of the two')
+        if [file, env, credential].count(None) != 2 or not (file or env or credential):
+            raise ConfigurationError('a secret is file = "…", env = "…" or credential = "…": give one of the three')
         if file is not None and not isinstance(file, (str, os.PathLike)):
             raise ConfigurationError(f"Secret(file={quote(file)}) must be a path")
         if env is not None and not isinstance(env, str):
             raise ConfigurationError(f"Secret(env={quote(env)}) must be the name of an environment variable")
+        if credential is not None and not (isinstance(credential, str) and _CREDENTIAL.fullmatch(credential)):
+            raise ConfigurationError(
+                f"Secret(credential={quote(credential)}) must be the name of a credential, as LoadCredential= gives it"
+            )
         self.file = None if file is None else Path(file)
         self.env = env
+        self.credential = credential
 
     def __repr__(self) -> str:
-        return f"Secret(env={self.env!r})" if self.file is None else f"Secret(file={str(self.file)!r})"
+        place = {"file": self.file and str(self.file), "env": self.env, "credential": self.credential}
+        return f"Secret({', '.join(f'{key}={each!r}' for key, each in place.items() if each is not None)})"
 
     def read(self) -> str:
         """Read the secret. It blocks as long as the file system does.
@@ -49,11 +63,11 @@ class Secret(Fixed):
         Raises:
             ConfigurationError: the place has no secret, or cannot be read. The message names the place.
         """
-        if self.file is None:
-            text = os.environ.get(str(self.env), "")
+        if self.env is not None:
+            text = os.environ.get(self.env, "")
         else:
             try:
-                raw = read_regular(self.file, MAX_BYTES)
+                raw = read_regular(self._path(), MAX_BYTES)
                 text = raw.decode().removesuffix("\n").removesuffix("\r")
             except UnicodeDecodeError:
                 raise ConfigurationError(f"{self} is no text of UTF-8") from None
@@ -64,6 +78,17 @@ class Secret(Fixed):
         if not text:
             raise ConfigurationError(f"{self} is empty" if self.env is None else f"{self} is not set, or is empty")
         return text
+
+    def _path(self) -> Path:
+        if self.file is not None:
+            return self.file
+        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        if not folder:
+            raise ConfigurationError(
+                f"{self} needs the variable CREDENTIALS_DIRECTORY: systemd sets it for LoadCredential=, and elsewhere "
+                "set it to a folder with this file"
+            )
+        return Path(folder, str(self.credential))
 
 
 def secret_text(secret: str | Secret) -> str:

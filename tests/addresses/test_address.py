@@ -129,6 +129,30 @@ def test_a_bad_address_is_quoted_with_its_fault(text: str, wrong: str) -> None:
     assert wrong in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("systemd:redis", "redis"),
+        (" systemd:trioedge@redis.socket ", "trioedge@redis.socket"),
+        ("systemd:two words", "two words"),
+        ("systemd:" + "x" * 255, "x" * 255),
+    ],
+)
+def test_a_socket_of_systemd_is_listened_on_by_its_name_and_never_connected_to(text: str, name: str) -> None:
+    address = parse_address(text, listening=True)
+    assert address == Address("systemd", path=name)
+    assert str(address) == f"systemd:{name}"
+    assert not address.literal
+    with pytest.raises(ConfigurationError, match="is a socket to listen on: write the address to connect to"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "é", "a\nb", "x" * 256])
+def test_a_name_that_systemd_cannot_give_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="needs the FileDescriptorName of a socket unit: 1 to 255 letters of"):
+        parse_address(f"systemd:{name}", listening=True)
+
+
 @pytest.mark.parametrize("thing", [None, 6379, b"tcp://127.0.0.1:6379", ("127.0.0.1", 6379)])
 def test_a_value_that_is_not_text_is_quoted_too(thing: str) -> None:
     with pytest.raises(ConfigurationError, match="is not text") as refusal:

@@ -40,6 +40,7 @@ def test_two_spellings_of_a_listener_are_one_address(text: str, canonical: str) 
     ("text", "why"),
     [
         ("unix:///run/edge.sock", "it is a local socket, and a control plane may not make files here: write tcp://"),
+        ("systemd:web", "systemd opens it before a control plane can name it: write tcp://"),
         ("tcp://localhost:80", "'localhost' is a name, and to resolve it would block the edge: write its address, or"),
         ("tcp://0.0.0.0:0", "port 0 is another one each time: write the port that clients connect to"),
         ("0.0.0.0:80", "address '0.0.0.0:80' must begin with tcp:// or unix://: write 'tcp://0.0.0.0:80'"),

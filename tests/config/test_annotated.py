@@ -32,8 +32,11 @@ from trioedge.config.annotated import shape_of
         (Set[str], 'a list or { file = "…" }'),
         (Mapping[str, int], "a table"),
         (dict[str, te.Grace], "a table"),
-        (te.Secret, 'a secret: write { file = "…" } or { env = "…" }'),
-        (str | te.Secret | Callable[[], str] | None, 'a secret: write { file = "…" } or { env = "…" }'),
+        (te.Secret, 'a secret: write { file = "…" }, { env = "…" } or { credential = "…" }'),
+        (
+            str | te.Secret | Callable[[], str] | None,
+            'a secret: write { file = "…" }, { env = "…" } or { credential = "…" }',
+        ),
         (te.Grace, "a table"),
         (te.AccessLog | None, "a table"),
         (te.Outbound | te.Recipe | None, "the name of an outbound"),

@@ -73,6 +73,8 @@ def test_one_edge_of_a_file_can_be_taken() -> None:
         ("tcp://127.0.0.1:6380", "tcp://0.0.0.0:6380", "tcp://127.0.0.1:6380"),
         ("tcp://[::]:6380", "tcp://127.0.0.1:6380", "tcp://[::]:6380"),
         ("unix:///run/edge.sock", "unix:///run/edge.sock", "it"),
+        ("systemd:web", "systemd:web", "it"),
+        ("systemd:web", "systemd:admin", ""),
         ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6381", ""),
         ("tcp://127.0.0.1:6380", "tcp://127.0.0.2:6380", ""),
         ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", ""),
@@ -139,7 +141,7 @@ def test_a_file_that_is_none_is_one_line(tmp_path: Path, content: bytes | None, 
         ("drain_second = 3", "5: edge.a.drain_second is no key of Edge: did you mean 'drain_seconds'?"),
         ("drain_seconds = -1", "5: edge.a.drain_seconds: Edge(drain_seconds=-1) must be a number of at least 0"),
         ("access_log = { sampel = 3 }", "5: edge.a.access_log.sampel is no key of AccessLog: did you mean 'sample'?"),
-        ("admin = 'tcp://127.0.0.1:1'", "5: edge.a.admin: admin: Admin(listen='tcp://127.0.0.1:1') is open to a network and needs a token"),
+        ("admin = 'tcp://127.0.0.1:1'", "5: edge.a.admin: admin='tcp://127.0.0.1:1': Admin("),
     ],
 )  # fmt: skip
 def test_a_fault_of_an_edge_is_at_its_key(line: str, fault: str) -> None:

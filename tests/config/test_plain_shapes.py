@@ -64,22 +64,26 @@ def control(token: str) -> str:
     return f'{HEAD}{FORWARD}control = {{ use = "http", url = "https://control.example", token = {token} }}'
 
 
+PLACES = 'write { file = "…" }, { env = "…" } or { credential = "…" }'
+
+
 def test_a_secret_is_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text("abcdef\n")
     monkeypatch.setenv("EDGE_TOKEN", "abcdef")
-    for token in ('{ file = "token" }', '{ env = "EDGE_TOKEN" }'):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for token in ('{ file = "token" }', '{ env = "EDGE_TOKEN" }', '{ credential = "token" }'):
         assert isinstance(read(control(token), tmp_path).edges["a"].control, te.HttpControl)
 
 
 @pytest.mark.parametrize(
     ("token", "fault"),
     [
-        ('"s3cr3t-t0ken"', ' is a secret: write { file = "…" } or { env = "…" }'),
-        ("3", ' is a secret: write { file = "…" } or { env = "…" }'),
-        ('{ fil = "token" }', ' has no key \'fil\': it is a secret: write { file = "…" } or { env = "…" }'),
+        ('"s3cr3t-t0ken"', " is a secret: " + PLACES),
+        ("3", " is a secret: " + PLACES),
+        ('{ fil = "token" }', " has no key 'fil': it is a secret: " + PLACES),
         ("{ file = 3 }", ".file = 3 must be text"),
-        ("{}", ': a secret is file = "…" or env = "…": give one of the two'),
-        ('{ file = "a", env = "b" }', ': a secret is file = "…" or env = "…": give one of the two'),
+        ("{}", ': a secret is file = "…", env = "…" or credential = "…": give one of the three'),
+        ('{ file = "a", env = "b" }', ': a secret is file = "…", env = "…" or credential = "…": give one of the three'),
         ('{ env = "NO_SUCH_VARIABLE" }', ": Secret(env='NO_SUCH_VARIABLE') is not set, or is empty"),
         ('{ file = "a\\u0000b" }', ": Secret(file='/a\\x00b') cannot be read: no path has a NUL in it"),
         ('{ file = "no-such" }', ": Secret(file='/no-such') cannot be read: No such file or directory"),
@@ -99,7 +103,7 @@ def test_a_url_without_a_login_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> 
     assert read(via('"socks5://127.0.0.1:1080"')).edges
     assert read(via('{ env = "PROXY" }')).edges
     (fault,) = faults(via('"socks5://user:s3cr3t@127.0.0.1:1080"'))
-    assert fault == '6: outbound.out.proxy is a secret: write { file = "…" } or { env = "…" }'
+    assert fault == '6: outbound.out.proxy is a secret: write { file = "…" }, { env = "…" } or { credential = "…" }'
 
 
 @pytest.mark.parametrize("value", ["1", "1.5", "inf"])

@@ -106,6 +106,11 @@ def test_a_secret_is_written_as_its_place(tmp_path: Path, monkeypatch: pytest.Mo
     assert "abcdef" not in text
     assert "password" not in text
     assert read(text).edges
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    control = te.HttpControl("https://control.example", token=te.Secret(credential="token"))
+    text = toml_of(edge(endpoint=te.Forward("tcp://127.0.0.1:1"), control=control))
+    assert 'token = { credential = "token" }' in text
+    assert read(text).edges
 
 
 def test_a_secret_that_stands_in_the_program_is_a_fault_that_does_not_quote_it() -> None:

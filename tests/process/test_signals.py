@@ -88,6 +88,14 @@ async def test_a_hangup_reads_the_services_again_and_ends_nothing(tmp_path: Path
         assert await command.ends() == te.ExitCode.DRAINED
 
 
+async def test_sigusr2_to_one_process_says_that_a_restart_needs_workers_and_changes_nothing(tmp_path: Path) -> None:
+    async with edge(tmp_path) as command:
+        command.signal(signal.SIGUSR2)
+        await command.says("a restart in place needs several workers")
+        command.signal(signal.SIGTERM)
+        assert await command.ends() == te.ExitCode.DRAINED
+
+
 async def test_a_signal_that_waits_for_a_blocked_loop_says_where_and_a_third_one_ends_it(tmp_path: Path) -> None:
     async with edge(tmp_path, "blocks") as command:
         command.signal(signal.SIGINT)

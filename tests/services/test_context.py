@@ -15,16 +15,20 @@ from trio.testing import MockClock
 import trioedge as te
 from tests.support.names import FakeNames
 from tests.support.services import Tenants
+from tests.support.shared_memory import make_limits
 from trioedge.addresses.address import Address, parse_address
+from trioedge.errors import ConfigurationError
 from trioedge.loop.reactor import Reactor
 from trioedge.services import passwords
 from trioedge.services.context import EdgeContext, Outbound, SocketAddress, Upstream
 from trioedge.services.service import Service
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.services.snapshot import Change
 from trioedge.serving.listening.rehearsed_listeners import RehearsedListeners
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Outcome, Reason
 from trioedge.structures import gcra, live_counts
+from trioedge.structures.shared.limits import SharedLimits
 from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import ScriptedUpstream, make_session, open_edge
 from trioedge.testing.context import StillClock
@@ -148,6 +152,38 @@ def test_a_counter_counts_live_sessions_of_each_key_up_to_its_capacity() -> None
     ]  # fmt: skip
     counter.leave("a")
     assert counter.enter("b", 1) is live_counts.ENTERED
+
+
+def make_share(workers: int = 2, column: int = 0, limits: SharedLimits | None = None) -> WorkerShare:
+    return WorkerShare(workers, (limits or make_limits()).of("web", column, 0.0))
+
+
+def test_tables_of_several_workers_are_shared_unless_a_key_has_one_worker() -> None:
+    limits, rate = make_limits(), gcra.RateSpec(1, 1)
+    one, other = (attrs.evolve(make_world().context, share=make_share(2, column, limits)) for column in (0, 1))
+    shared = [context.gate(9).admit("a", 0.0, rate) for context in (one, other)]
+    own = [context.gate(9, "source").admit("192.0.2.1", 0.0, rate) for context in (one, other)]
+    assert (shared, own) == ([gcra.ADMITTED, gcra.TOO_FAST], [gcra.ADMITTED, gcra.ADMITTED])
+    counted = [context.counter(9).enter("a", 1) for context in (one, other)]
+    assert counted == [live_counts.ENTERED, live_counts.TOO_MANY]
+    counted = [context.counter(9, "peer").enter("192.0.2.1", 1) for context in (one, other)]
+    assert counted == [live_counts.ENTERED, live_counts.ENTERED]
+
+
+@pytest.mark.parametrize("share", [None, make_share()])
+@pytest.mark.parametrize("capacity", [0, -1, 1.5, True, "9"])
+def test_a_capacity_that_is_no_count_is_refused(share: WorkerShare | None, capacity: Any) -> None:
+    context = attrs.evolve(make_world().context, share=share)
+    with pytest.raises(ConfigurationError, match="Gate"):
+        context.gate(capacity)
+    with pytest.raises(ConfigurationError, match="LiveCounts"):
+        context.counter(capacity)
+
+
+def test_a_number_of_the_whole_edge_is_divided_among_its_workers() -> None:
+    context = make_world().context
+    assert context.part_of(5) == 5
+    assert attrs.evolve(context, share=make_share(2)).part_of(5) == 3
 
 
 def test_a_watcher_is_called_after_each_change_from_then_on() -> None:

@@ -6,9 +6,11 @@ import attrs
 import pytest
 
 from tests.support.services import Tenants
+from tests.support.shared_memory import make_limits
 from trioedge.addresses.rules import SourceRules
 from trioedge.services.policy import Policy, Settings
 from trioedge.services.service import DISABLED_SERVICE, EXPIRED, UNKNOWN_SERVICE, USED_UP, Service
+from trioedge.session.session import TOO_MANY_SESSIONS
 from trioedge.structures.gcra import RateSpec
 
 
@@ -167,3 +169,51 @@ def test_a_service_is_judged_over_and_again_not() -> None:
     service.remove()
     service.judge(USED_UP)
     assert service.refusal is UNKNOWN_SERVICE
+
+
+def test_a_service_is_full_with_the_sessions_of_all_workers() -> None:
+    limits = make_limits()
+    workers = [Tenants(), Tenants()]
+    for column, tenants in enumerate(workers):
+        tenants.services.count_everywhere(limits.of("web", column, 0.0))
+    one, other = (tenants.put("shop", Policy(max_sessions=2)) for tenants in workers)
+    assert not one.is_full()
+    workers[0].come("shop")
+    session = workers[1].come("shop")
+    assert one.is_full()
+    assert other.is_full()
+    assert workers[1].session("shop").refusal == TOO_MANY_SESSIONS
+    workers[1].registry.remove(session)
+    assert not one.is_full()
+
+
+def test_a_service_without_a_number_is_never_full_and_is_counted_for_a_later_one() -> None:
+    limits, tenants = make_limits(), Tenants()
+    tenants.services.count_everywhere(limits.of("web", 0, 0.0))
+    service = tenants.put("shop", Policy(max_sessions="unlimited"))
+    tenants.come("shop")
+    assert not service.is_full()
+    tenants.put("shop", Policy(max_sessions=1))
+    assert service.is_full()
+
+
+def test_a_removed_services_sessions_stay_counted_until_they_end() -> None:
+    limits, tenants = make_limits(), Tenants()
+    edge = limits.of("web", 0, 0.0)
+    tenants.services.count_everywhere(edge)
+    tenants.put("shop")
+    session = tenants.come("shop")
+    tenants.remove("shop")
+    tenants.put("shop")
+    tenants.come("shop")
+    assert edge.total("shop") == 2
+    tenants.registry.remove(session)
+    assert edge.total("shop") == 1
+
+
+def test_without_a_control_plane_no_session_is_counted_over_workers() -> None:
+    tenants = Tenants(governed=False)
+    edge = make_limits().of("web", 0, 0.0)
+    tenants.services.count_everywhere(edge)
+    tenants.come("shop")
+    assert edge.total("shop") == 0

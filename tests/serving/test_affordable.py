@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.shared_memory import make_limits
 from trioedge.loop.parting import MAX_PARTING
-from trioedge.services.worker_share import WorkerShare
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.serving.affordable import MAX_HANDSHAKES, SPARE_DESCRIPTORS, affordable_sessions, memory_bytes
 from trioedge.session.outline import outline
 from trioedge.testing import open_edge

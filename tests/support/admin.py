@@ -9,7 +9,7 @@ import attrs
 
 import trioedge as te
 from trioedge.admin.asking import Answers, LocalAsker, Parameters, WorkerAnswer, WorkerFacts
-from trioedge.admin.controlling import LocalControl
+from trioedge.admin.controlling import LocalControl, RestartState
 from trioedge.admin.feed import Feed
 from trioedge.admin.history import History
 from trioedge.admin.http.api import AdminApi
@@ -37,6 +37,7 @@ class FakeControl:
     snapshots: list[Snapshot] = attrs.field(factory=list)
     applied: list[Snapshot] = attrs.field(factory=list)
     drains: list[float | None] = attrs.field(factory=list)
+    restarted: RestartState = RestartState(3)
 
     async def plan(self, snapshot: Snapshot, /) -> Plan:
         self.snapshots.append(snapshot)
@@ -50,6 +51,12 @@ class FakeControl:
 
     def state(self) -> te.ControlState:
         return STATE
+
+    def restart(self) -> None:
+        self.restarted = attrs.evolve(self.restarted, under_way=True)
+
+    def restarts(self) -> RestartState:
+        return self.restarted
 
     def drain(self, seconds: float | None, /) -> None:
         self.drains.append(seconds)
@@ -93,12 +100,14 @@ class World:
         api: its API.
         local: the edge as the API sees it.
         drained: how it was drained.
+        feed: its events; a test runs it.
     """
 
     edge: Rehearsal
     api: AdminApi
     local: Local
     drained: list[float | None]
+    feed: Feed
 
     async def ask(self, method: str, target: str, body: object = None) -> "Answered":
         """Ask; the body is a table."""
@@ -119,12 +128,13 @@ async def admin_world(edge: te.Edge, script: Script = echo, *, metrics_services:
         drained: list[float | None] = []
         asker, control = LocalAsker(local, LOCAL), LocalControl(local, edge.stage_keys, drained.append)
         log = local.run.log
-        own = OwnAnswers(asker, control, History(asker, log), Feed(asker, control, log))
+        feed = Feed(asker, control, log)
+        own = OwnAnswers(asker, control, History(asker, log), feed)
         scrape = Scrape(asker, control, metrics_services)
         api = AdminApi(asker, log, {**own.table(), "metrics": scrape.answer})
         scrape.errors = api.errors
         with local.recording():
-            yield World(world, api, local, drained)
+            yield World(world, api, local, drained, feed)
 
 
 @attrs.frozen

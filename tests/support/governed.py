@@ -13,6 +13,7 @@ from trioedge.services.policy import Policy, Settings
 from trioedge.services.registry import Registry
 from trioedge.services.service import Service
 from trioedge.services.services import Services, diff
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.services.snapshot import Snapshot
 from trioedge.session.meter import Total
 from trioedge.session.session import Session
@@ -30,7 +31,7 @@ class Governed:
         context: to open stages with.
     """
 
-    def __init__(self, *, governed: bool = True, clock: Any | None = None) -> None:
+    def __init__(self, *, governed: bool = True, clock: Any | None = None, limits: Any = None) -> None:
         self.clock = clock or StillClock()
         self.services = Services(Total(), Total(), governed=governed)
         self.registry = Registry(self.services)
@@ -46,6 +47,7 @@ class Governed:
             services=self.services,
             sessions=self.registry,
             edge=no_edge,
+            share=None if limits is None else WorkerShare(2, limits),
         )
 
     def put(self, name: str = "shop", **policy: Any) -> Service:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from itertools import count
 from math import inf
+from typing import Any
 
 import pytest
 import trio
@@ -131,8 +132,10 @@ class PacedWorld(Governed):
         lines: the carriers of the live sessions, oldest first.
     """
 
-    def __init__(self, down_rate: float, up_rate: float, *, governed: bool, excess: float = 1.0) -> None:
-        super().__init__(governed=governed, clock=TrioClock())
+    def __init__(
+        self, down_rate: float, up_rate: float, *, governed: bool, excess: float = 1.0, limits: Any = None
+    ) -> None:
+        super().__init__(governed=governed, clock=TrioClock(), limits=limits)
         self.pacer = WatchedPacer(self, down_rate, up_rate)
         self.lines: list[Line] = []
         self._excess = excess
@@ -181,10 +184,11 @@ class PacedWorld(Governed):
 
 @asynccontextmanager
 async def open_paced(
-    down_rate: float = RATE, up_rate: float = RATE / 2, *, governed: bool = False, excess: float = 1.0
-) -> AsyncIterator[PacedWorld]:
+    down_rate: float = RATE, up_rate: float = RATE / 2, *, governed: bool = False, excess: float = 1.0,
+    limits: Any = None,
+) -> AsyncIterator[PacedWorld]:  # fmt: skip
     """Run a pacer and a kernel for the length of the block."""
-    world = PacedWorld(down_rate, up_rate, governed=governed, excess=excess)
+    world = PacedWorld(down_rate, up_rate, governed=governed, excess=excess, limits=limits)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.pacer.run)
         nursery.start_soon(world.kernel)

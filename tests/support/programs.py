@@ -8,11 +8,14 @@ import pytest
 import trio
 
 PROGRAMS = {
+    "chromium": "chromium",
     "curl": "curl",
     "danted": "dante-server",
+    "fish": "fish",
     "git": "git",
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
+    "mandoc": "mandoc",
     "microsocks": "microsocks",
     "nc": "netcat-openbsd",
     "nft": "nftables",
@@ -24,7 +27,10 @@ PROGRAMS = {
     "redis-cli": "redis-tools",
     "redis-server": "redis-server",
     "ssh": "openssh-client",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
     "tinyproxy": "tinyproxy-bin",
+    "zsh": "zsh",
 }
 """Program to the Debian package that has it."""
 

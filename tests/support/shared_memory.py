@@ -3,10 +3,14 @@
 import mmap
 import multiprocessing
 
+import pytest
+
 from trioedge.structures.shared.limits import SharedLimits
 from trioedge.structures.shared.stripes import STRIPES, Stripe
 
 SALT = b"salt of the tests"
+
+FEW_ROWS = 1024
 
 
 class ScriptedLock:
@@ -53,3 +57,11 @@ def zeros(size: int) -> memoryview:
 def make_limits(columns: int = 8, locks: list[ScriptedLock] | None = None) -> SharedLimits:
     """The limits over an empty memory."""
     return SharedLimits(zeros(SharedLimits.size(columns)), columns=columns, salt=SALT, locks=locks or scripted_locks())
+
+
+def small_limits() -> SharedLimits:
+    """The limits over a memory of few rows, which is soon looked through."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ("GATE", "COUNT", "RATE", "QUOTA"):
+            patch.setattr(f"trioedge.structures.shared.limits.{kind}_ROWS", FEW_ROWS)
+        return make_limits()

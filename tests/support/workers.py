@@ -10,6 +10,7 @@ import trio
 import trioedge as te
 from trioedge.edge import rehearse
 from trioedge.serving.part import Part
+from trioedge.structures.shared.limits import SharedLimits
 from trioedge.testing import Rehearsal
 from trioedge.testing.upstream import ScriptedUpstream, echo
 from trioedge.workers.hub import Hub
@@ -35,9 +36,14 @@ class Worker:
         edge: the same edge.
     """
 
-    def __init__(self, member: HubMember, edge: te.Edge, number: int, columns: int) -> None:
+    def __init__(
+        self, member: HubMember, edge: te.Edge, number: int, columns: int, limits: SharedLimits | None = None
+    ) -> None:
         self.member, self.edge = member, edge
-        self.part = Part(number=number, count=2, column=number, columns=columns, control=member.control("edge"))
+        shared = None if limits is None else limits.of("edge", number, trio.current_time())
+        self.part = Part(
+            number=number, count=2, column=number, columns=columns, control=member.control("edge"), limits=shared
+        )
         self.upstream = ScriptedUpstream(echo)
         self.world = Rehearsal(edge, self.upstream)
         self.scope = trio.CancelScope()
@@ -68,8 +74,11 @@ class Workers:
         workers: by number.
     """
 
-    def __init__(self, compose: Compose, control: te.ControlPlane | None, nursery: trio.Nursery, count: int) -> None:
-        self.compose, self.control, self.count = compose, control, count
+    def __init__(
+        self, compose: Compose, control: te.ControlPlane | None, nursery: trio.Nursery, count: int,
+        limits: SharedLimits | None = None,
+    ) -> None:  # fmt: skip
+        self.compose, self.control, self.count, self.limits = compose, control, count, limits
         self._nursery = nursery
         self._sockets: list[socket.socket] = []
         self.hub: Hub | None = None
@@ -83,7 +92,9 @@ class Workers:
         sock.bind("")  # a name of its own in the abstract namespace
         sock.listen()
         self._sockets.append(sock)
-        hub = self.hub = Hub({"edge": self.compose(self.control)}, sock, SECRET, workers=self.count)
+        shared = None if self.limits is None else {"edge": self.limits.of("edge", 7, 0.0)}
+        edges = {"edge": self.compose(self.control)}
+        hub = self.hub = Hub(edges, sock, SECRET, workers=self.count, limits=shared)
         self.hub_scope = trio.CancelScope()
 
         async def run(*, task_status: trio.TaskStatus[None]) -> None:
@@ -132,7 +143,7 @@ class Workers:
             {"edge": edge}, "", SECRET, number=number, column=number if column is None else column,
             generation=generation, connect=self.connect,
         )  # fmt: skip
-        worker = Worker(member, edge, number, 8)
+        worker = Worker(member, edge, number, 8, self.limits)
         self.workers.append(worker)
         self._nursery.start_soon(worker.run, answer)
         return worker
@@ -146,11 +157,11 @@ class Workers:
 @asynccontextmanager
 async def open_workers(
     compose: Compose, control: te.ControlPlane | None = None, *, count: int = 2,
-    answer: Callable[..., Awaitable[object]] = no_answer,
+    answer: Callable[..., Awaitable[object]] = no_answer, limits: SharedLimits | None = None,
 ) -> AsyncIterator[Workers]:  # fmt: skip
     """Serve an edge with several workers for the length of the block; all of them serve when it begins."""
     async with trio.open_nursery() as nursery:
-        world = Workers(compose, control, nursery, count)
+        world = Workers(compose, control, nursery, count, limits)
         try:
             await world.start_hub()
             for _ in range(count):

@@ -13,10 +13,12 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from tests.support.ports import closed_port, deaf_port
+from tests.support.shared_memory import make_limits
 from tests.support.wires import echo, server
 from trioedge.addresses.address import parse_address
 from trioedge.loop.reactor import Reactor
 from trioedge.services.context import EdgeContext
+from trioedge.services.sharing.worker_share import WorkerShare
 from trioedge.session.verdict import Reason
 from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_context, make_session
@@ -105,6 +107,16 @@ async def test_idle_connections_are_made_in_advance_and_replaced_when_taken() ->
         await until(lambda: idle(upstream) == 2)
         place.context.reactor.remove(taken[0].fileno())
         taken[0].close()
+
+
+async def test_a_worker_makes_its_part_of_the_idle_connections() -> None:
+    async with server() as port, open_place() as place:
+        place.context = attrs.evolve(place.context, share=WorkerShare(2, make_limits().of("web", 0, 0.0)))
+        upstream = place.upstream(port, preconnect=5)
+        upstream.warm(place.nursery)
+        await until(lambda: idle(upstream) == 3)
+        await trio.sleep(0.02)
+        assert idle(upstream) == 3
 
 
 async def test_without_preconnect_there_is_no_connection_and_no_task() -> None:

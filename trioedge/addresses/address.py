@@ -15,6 +15,10 @@ UNIX_SOURCE = "unix"
 OCTETS: Final = {str(octet): octet for octet in range(256)}
 """The numbers of an IPv4 address as they are written: without leading zeros, which some read as octal."""
 
+MAX_PASSED_NAME: Final = 255
+"""Letters in the name of a socket that systemd passes."""
+
+_PASSED = re.compile(rf"[ -9;-~]{{1,{MAX_PASSED_NAME}}}")
 _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]*)\]|(?P<host>[^][:]*))(?::(?P<port>.*))?", re.DOTALL)
 _LOGIN = re.compile(r"://[^/]*@", re.DOTALL)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -26,11 +30,11 @@ class Address:
     """An address to listen on or to connect to.
 
     Attributes:
-        scheme: ``tcp`` or ``unix``.
+        scheme: ``tcp``, ``unix`` or ``systemd``.
         host: an IP address without brackets, or a host name; empty for ``unix``. An IPv6 address of a link names its
             interface, as in ``fe80::1%eth0`` (RFC 4007).
         port: 0 to 65535; a listener on 0 gets a free port from the system.
-        path: the socket's path for ``unix``, else empty.
+        path: the socket's path for ``unix``, the name for ``systemd``, else empty.
     """
 
     scheme: str
@@ -46,6 +50,8 @@ class Address:
     def __str__(self) -> str:
         if self.scheme == "unix":
             return f"unix://{self.path}"
+        if self.scheme == "systemd":
+            return f"systemd:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"tcp://{host}:{self.port}"
 
@@ -55,7 +61,8 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
 
     Args:
         text: the address; scheme and port have no defaults. Blanks around it are ignored, but a path may end with one.
-        listening: allow port 0, which a destination cannot have.
+        listening: allow port 0, which a destination cannot have, and ``systemd:NAME``: the sockets that systemd opens
+            and passes to this process, by the ``FileDescriptorName=`` of their unit.
 
     Raises:
         ConfigurationError: quotes `text`, names the fault and shows how to write it.
@@ -64,6 +71,8 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         port = text if type(text) is int and 0 < text < 65536 else 6379
         raise ConfigurationError(f"address {quote(text)} is not text: write 'tcp://127.0.0.1:{port}'")
     wrong = f"address {quote(_LOGIN.sub('://***@', text), MAX_FAULT_LETTERS)}"
+    if text.lstrip(" \t").startswith("systemd:"):
+        return _of_systemd(text.strip(" \t").removeprefix("systemd:"), wrong, listening=listening)
     scheme, separator, rest = text.lstrip(" \t").partition("://")
     if scheme not in ("tcp", "unix") or not separator:
         raise ConfigurationError(f"{wrong} must begin with tcp:// or unix://{_completed(text)}")
@@ -105,6 +114,17 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     if packed_ip(host) is None and not is_host_name(host):
         raise ConfigurationError(f"{wrong}: {quote(host)} is neither an IP address nor a host name")
     return Address("tcp", host, port)
+
+
+def _of_systemd(name: str, wrong: str, *, listening: bool) -> Address:
+    if not listening:
+        raise ConfigurationError(f"{wrong} is a socket to listen on: write the address to connect to")
+    if not _PASSED.fullmatch(name):
+        raise ConfigurationError(
+            f"{wrong} needs the FileDescriptorName of a socket unit: 1 to {MAX_PASSED_NAME} letters of ASCII without a "
+            "colon, as in systemd:redis"
+        )
+    return Address("systemd", path=name)
 
 
 def _completed(text: str) -> str:

@@ -31,6 +31,8 @@ def listener_address(text: str) -> Address:
     address = parse_address(text, listening=True)
     if address.scheme == "unix":
         raise ConfigurationError("it is a local socket, and a control plane may not make files here: write tcp://")
+    if address.scheme == "systemd":
+        raise ConfigurationError("systemd opens it before a control plane can name it: write tcp://")
     packed = packed_ip(address.host)
     if packed is None:
         raise ConfigurationError(

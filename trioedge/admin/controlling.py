@@ -38,6 +38,31 @@ class Controlled(Protocol):
     def drain(self, seconds: float | None, /) -> None:
         """Stop accepting; sessions may go on for so long, or for as long as the edge says."""
 
+    def restart(self) -> None:
+        """Begin a restart of the program in place.
+
+        Raises:
+            RefusedError: it has one process only.
+        """
+
+    def restarts(self) -> "RestartState":
+        """Say how far a restart has come; it raises as :meth:`restart` does."""
+
+
+@attrs.frozen
+class RestartState:
+    """How far a restart in place has come.
+
+    Attributes:
+        generation: how many restarts came before this version.
+        under_way: whether one has begun, and is neither done nor refused.
+        refused: why the last one was refused; empty if it was not.
+    """
+
+    generation: int
+    under_way: bool = False
+    refused: str = ""
+
 
 @attrs.frozen(eq=False)
 class LocalControl:
@@ -71,6 +96,14 @@ class LocalControl:
         """See :meth:`Controlled.drain`."""
         self.end(seconds)
 
+    def restart(self) -> None:
+        """See :meth:`Controlled.restart`."""
+        raise RefusedError(409, "one process serves this edge: a restart in place needs --workers 2, or more")
+
+    def restarts(self) -> RestartState:
+        """See :meth:`Controlled.restarts`."""
+        raise RefusedError(409, "one process serves this edge: a restart in place needs --workers 2, or more")
+
     def _check_governed(self) -> None:
         if self.local.description.control is None:
             raise RefusedError(409, "an edge without control=… has no services that a snapshot could change")
@@ -82,4 +115,5 @@ def state_of(found: ControlState) -> dict[str, Any]:
     for name in ("applied_at", "failing_since"):
         if state[name] is not None:
             state[name] = round(time.time() - trio.current_time() + state[name], 3)
+    state["report_lag"] = round(state["report_lag"], 3)
     return state

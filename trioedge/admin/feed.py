@@ -5,7 +5,7 @@
 | ``statistics`` | each second | as ``GET /v1/statistics`` |
 | ``ended``, ``refused`` | a session has ended, or was refused | as an item of ``GET /v1/recent`` |
 | ``services`` | a snapshot was applied | ``{"services": 17, "version": "7"}`` |
-| ``state`` | the connection to the control plane has changed | as ``GET /v1/state`` |
+| ``state`` | the connection to the control plane has changed, but for its `report_lag` | as ``GET /v1/state`` |
 | ``lost`` | records were left out, because there were too many or the reader is slow | ``{"records": 12}`` |
 
 | a reader | event | action |
@@ -94,12 +94,13 @@ class Feed:
         asker: asks every process that serves the edge.
         controlled: the edge as a whole.
         log: for faults.
+        readers: those that there are.
     """
 
     asker: EdgeAsker
     controlled: Controlled
     log: EdgeLog
-    _readers: set[FeedReader] = attrs.field(factory=set, init=False)
+    readers: set[FeedReader] = attrs.field(factory=set, init=False)
     _came: trio.Event = attrs.field(factory=trio.Event, init=False)
     _over: bool = attrs.field(default=False, init=False)
     _seen: dict[str, int] | None = attrs.field(default=None, init=False)
@@ -113,24 +114,24 @@ class Feed:
         """
         if self._over:
             raise RefusedError(503, "the edge drains: there are no events any more")
-        if len(self._readers) >= MAX_READERS:
+        if len(self.readers) >= MAX_READERS:
             raise RefusedError(503, f"there are {MAX_READERS} readers of events already")
 
     @contextmanager
     def reading(self) -> Iterator[FeedReader]:
         """Give a reader while the block lasts; :meth:`check_room` comes first."""
         reader = FeedReader()
-        self._readers.add(reader)
+        self.readers.add(reader)
         self._came.set()
         try:
             yield reader
         finally:
-            self._readers.discard(reader)
+            self.readers.discard(reader)
 
     async def run(self) -> None:
         """Ask, each second, while there is a reader, until cancelled or the edge drains."""
         while not self._over:
-            if not self._readers:
+            if not self.readers:
                 self._seen = self._told = None
                 self._came = trio.Event()
                 await self._came.wait()
@@ -139,7 +140,7 @@ class Feed:
             except Exception as fault:
                 self.log.fault("admin events failed", fault)
             await trio.sleep(POLL_SECONDS)
-        for each in self._readers:
+        for each in self.readers:
             each.end()
 
     async def _poll(self) -> None:
@@ -152,7 +153,7 @@ class Feed:
         state = self.controlled.state()
         events = await in_slices(_events(statistics, items, state, self._told))
         self._told = state
-        for reader in self._readers:
+        for reader in self.readers:
             if lost:
                 reader.lose(lost)
             for each in events:
@@ -171,7 +172,7 @@ def _events(
     """Write the events of one look: `told` is the state of the look before, None at the first one."""
     events = [event("statistics", statistics)]
     yield
-    if told is not None and state != told:
+    if told is not None and attrs.evolve(state, report_lag=told.report_lag) != told:
         events.append(event("state", state_of(state)))
     if told is not None and state.applied_at != told.applied_at:
         events.append(event("services", {"services": state.services, "version": state.version}))

@@ -19,7 +19,7 @@ Merge: TypeAlias = Callable[[Answers, Parameters], Any]
 Collect: TypeAlias = Callable[[EdgeAsker, Parameters], Awaitable[Any]]
 """Asks several questions, and makes one answer."""
 
-Kind: TypeAlias = Literal["json", "text", "page", "events"]
+Kind: TypeAlias = Literal["json", "text", "page", "file", "events"]
 
 MAX_BODY: Final = 64 << 10
 """Bytes of a body, but for that of a snapshot."""
@@ -77,9 +77,9 @@ class Operation:
     @property
     def statuses(self) -> list[int]:
         """The statuses of its errors."""
-        found = {*self.refused, 405, 500}
-        found |= set() if self.open else {401}
+        found = {*self.refused, 405, 422, 500}
+        found |= set() if self.open else {401, 403}
         found |= {404} if self.not_found else set()
-        found |= {408, 413, 422} if self.has_body else set()
+        found |= {408, 413} if self.has_body else set()
         found |= {415} if self.has_body and not self.lines else set()
-        return sorted(found | ({422} if self.kind == "json" else set()))
+        return sorted(found)

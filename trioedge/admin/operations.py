@@ -10,7 +10,7 @@ from ..telemetry.level import LEVELS
 from .metrics.collect import metrics_here
 from .operation import Here, Operation
 from .parameters import SOURCE, Parameter, choice, source_fault, text, whole
-from .shapes import COUNT, COUNTS, NUMBER, TEXT, TEXTS, or_null, several, table
+from .shapes import COUNT, COUNTS, FLAG, NUMBER, TEXT, TEXTS, or_null, several, table
 from .topics import (
     devices,
     ends,
@@ -24,6 +24,7 @@ from .topics import (
     stage_times,
     statistics,
     top,
+    upstreams,
 )
 
 _LIMIT: Final = Parameter(name="limit", says="the most items of the answer", schema=whole(1, 1_000), default=100)
@@ -39,6 +40,11 @@ PLAN: Final = table(says=TEXT, added=COUNT, changed=COUNT, removed=COUNT, retune
 STATE: Final = table(
     version=TEXT, applied_at=or_null(NUMBER), services=COUNT, error=TEXT, failing_since=or_null(NUMBER),
     report_error=TEXT, unreported=COUNT, reported=COUNT, listeners=COUNT, listen_errors=TEXTS, report_lag=NUMBER,
+    workers=several(
+        table(
+            number=COUNT, pid=COUNT, generation=COUNT, connected=FLAG, version=or_null(TEXT), refusal=TEXT, lags=FLAG
+        )
+    ),
 )  # fmt: skip
 
 HISTORY: Final = table(
@@ -157,6 +163,14 @@ OPERATIONS: Final = (
         lines=True, refused=(409,),
     ),
     Operation(
+        name="restart", method="GET", path="/v1/restart", says="How far a restart in place has come.",
+        answer=readiness.RESTART, own=True, refused=(409,),
+    ),
+    Operation(
+        name="begin-restart", method="POST", path="/v1/restart", answer=readiness.RESTART, own=True, refused=(409,),
+        says="Restart the program in place, as SIGUSR2 does: a version that does not start leaves the old one serving.",
+    ),
+    Operation(
         name="drain", method="GET", path="/v1/drain", says="How far a drain has come.",
         answer=readiness.DRAIN, here=readiness.phase_here, merge=readiness.merge_drain,
     ),
@@ -184,6 +198,12 @@ OPERATIONS: Final = (
         ),
     ),
     Operation(
+        name="upstreams", method="GET", path="/v1/upstreams",
+        says="Upstreams that are configured, the failing ones first, with their connects.",
+        answer=upstreams.UPSTREAMS, here=upstreams.upstreams_here, merge=upstreams.merge_upstreams,
+        parameters=(_LIMIT,),
+    ),
+    Operation(
         name="stage-times", method="GET", path="/v1/stage-times", says="The time that each stage takes.",
         answer=stage_times.STAGE_TIMES, here=stage_times.stage_times_here, merge=stage_times.merge_stage_times,
     ),
@@ -207,7 +227,12 @@ OPERATIONS: Final = (
         answer={"type": "object"}, own=True,
     ),
     Operation(
-        name="page", method="GET", path="/", says="The dashboard.", answer=TEXT, kind="page", own=True, refused=(404,),
+        name="page", method="GET", path="/", says="The dashboard.", answer=TEXT, kind="page", own=True, open=True,
+    ),
+    Operation(
+        name="page-file", method="GET", path="/page/{file}", says="A file that the dashboard loads.", answer=TEXT,
+        kind="file", own=True, open=True, not_found=True,
+        parameters=(Parameter(name="file", place="path", says="the name of a file", schema=text()),),
     ),
 )  # fmt: skip
 """Every operation, in the order of the reference."""

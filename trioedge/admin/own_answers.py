@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from ..control.snapshot_lines import KnownLines, SnapshotReader
-from ..endpoints.asgi.hypercorn_protocols import Receive
+from ..endpoints.asgi.messages import Receive
 from ..errors import ConfigurationError
 from ..loop.slices import in_slices
 from ..services.control_plane import SnapshotError
@@ -23,6 +23,7 @@ from .http.bodies import BodyParts
 from .http.encoding import encoded
 from .http.openapi import openapi
 from .http.responses import Response, SendChunk, Streamed
+from .page.answers import page_answer, page_file_answer
 from .refusals import FaultyError, RefusedError
 from .topics.readiness import merge_drain
 
@@ -54,8 +55,12 @@ class OwnAnswers:
             "apply": self._apply,
             "begin-drain": self._drain,
             "history": self._history,
+            "restart": self._restarts,
+            "begin-restart": self._restart,
             "events": self._events,
             "openapi": self._openapi,
+            "page": page_answer,
+            "page-file": page_file_answer,
         }
 
     async def _health(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
@@ -112,6 +117,13 @@ class OwnAnswers:
             raise FaultyError(error.faults) from None
         except ConfigurationError as error:
             raise RefusedError(409, str(error)) from None
+
+    async def _restarts(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+        return await _json(attrs.asdict(self.controlled.restarts()))
+
+    async def _restart(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+        self.controlled.restart()
+        return await _json(attrs.asdict(self.controlled.restarts()))
 
     async def _drain(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
         """Answer, and drain behind the answer: an edge without sessions ends at once."""

@@ -9,6 +9,7 @@ from ..errors import EdgeError
 STATUSES: Final = {
     400: "the request is no HTTP of this API",
     401: "the token is missing or wrong",
+    403: "a page of another site asks",
     404: "there is no such thing",
     405: "the path has other methods",
     408: "the body did not come in time",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import ConfigurationError, EdgeError, EdgeFileError, ListenError
 from ..process.run import ExitCode
+from .client.errors import UNREACHABLE, UnreachableError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _fail(wrong, ExitCode.LISTEN)
             case ConfigurationError() as wrong:
                 return _fail(wrong, ExitCode.CONFIGURATION)
+            case UnreachableError() as wrong:
+                return _fail(wrong, UNREACHABLE)
             case EdgeError() as wrong:
                 return _fail(wrong, ExitCode.FAULT)
             case BrokenPipeError():  # the reader of our output has ended, as head does
@@ -67,7 +70,7 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(error: object, code: ExitCode) -> int:
+def _fail(error: object, code: int) -> int:
     for fault in error.faults if isinstance(error, EdgeFileError) else (str(error),):
         print("trioedge:", " ".join(fault.split()), file=sys.stderr)
     return code

@@ -153,12 +153,16 @@ def task_of(edge: Edge) -> str:
 
 
 def remarks(edge: Edge) -> list[str]:
-    """Say which outbounds leave names to a proxy, so that their addresses are not judged here."""
+    """Say what the edge needs from systemd, and which outbounds leave names to a proxy, so that none is judged here."""
     ways = dict(edge.outbounds)
     endpoint = edge.outline.parts[-1]
     if isinstance(endpoint, Forward) and endpoint.outbound is not None:
         ways = {"of the endpoint": endpoint.outbound, **ways}
+    passed = [parse_address(each, listening=True).path for each in edge.listen if each.startswith("systemd:")]
     return [
+        f"listen systemd:{name} needs a socket unit with FileDescriptorName={name}, and a process that systemd starts"
+        for name in passed
+    ] + [
         f"outbound {name}: the proxy resolves names, so allow= judges destinations that are written as addresses only"
         for name, way in ways.items()
         if isinstance(way, Via) and way.remote_names

@@ -1,19 +1,13 @@
 """``trioedge diff``: print what another services file would change, and what that does to live sessions."""
 
-import json
-import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 
 import attrs
 
-from ..addresses.address import Address, parse_address
 from ..control.file import read_services
-from ..control.toml_lines import toml_lines
-from ..errors import ConfigurationError, EdgeError
+from ..errors import ConfigurationError
 from ..process import logs
 from ..services.changes import fate_of, find_field
 from ..services.policy import Fate
@@ -24,11 +18,6 @@ from ..services.stage_keys import StageKeys
 from ..services.terms.moment import format_moment
 from ..session.meter import Total
 from .target import load
-
-EDGE_SECONDS: Final = 60.0
-"""How long a serving edge may take to answer: it works on it between its sessions."""
-
-MAX_ANSWER_BYTES: Final = 1 << 20
 
 NO_TARGET: Final = StageKeys(otherwise="if a stage reads it, say which: --target edge.py")
 """The keys of stages where no edge is known."""
@@ -51,12 +40,6 @@ _FORMS: Final[dict[str, Callable[[Any], str]]] = {
 }
 """How a file has the values of these fields."""
 
-_CHUNKED: Final = {"Transfer-Encoding": "chunked"}
-
-
-class UnansweredError(EdgeError):
-    """A serving edge does not answer."""
-
 
 @attrs.frozen
 class Line:
@@ -75,19 +58,28 @@ class Line:
     fate: Fate | None
 
 
-def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None, target: str | None = None) -> int:
+def diff_command(
+    old: str,
+    new: str | None = None,
+    /,
+    *,
+    edge: str | None = None,
+    token_file: str | None = None,
+    target: str | None = None,
+) -> int:
     """Compare two services files: which fields change, and what becomes of live sessions.
 
-    With --edge, ask a serving edge what one file would do now: trioedge diff new.toml --edge unix:///run/edge.sock
-    says how many sessions it retunes and evicts.
+    With --edge, ask a serving edge what one file would do now, as trioedge plan does: how many sessions it retunes and
+    evicts.
 
-    Exit codes: 0 all could be read, 1 the edge does not answer, 2 a file has faults, which are all on stderr, or leaves
-    out so many services that an edge refuses it.
+    Exit codes: 0 all could be read, 2 a file has faults, which are all on stderr, or leaves out so many services that
+    an edge refuses it, 3 the edge does not answer.
 
     Args:
         old: The file that is applied; with --edge the new file.
         new: The new file.
-        edge: The local socket of a serving edge, as its admin= says.
+        edge: The admin API of a serving edge, as its admin= says, or a target whose admin= is read.
+        token_file: A file with the token of that API.
         target: The edge of the two files, module:name or file.py[:name], where its own stages read keys of a service.
     """
     logs.configure()
@@ -96,8 +88,10 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
     if new is None:
         if target is not None:
             raise ConfigurationError("--target is for two files: the edge at --edge knows its own stages")
-        print(_ask(old, _local(edge or "")))
-        return 0
+        from .client.which import Asked  # two files need no client
+        from .live.plan import plan
+
+        return plan(old, asked=Asked(edge=edge, token_file=token_file))
     stage_keys = NO_TARGET if target is None else load(target).stage_keys
     before, after = read_services(old, stage_keys), read_services(new, stage_keys)
     changes = changes_between(before, after)
@@ -117,49 +111,6 @@ def diff_command(old: str, new: str | None = None, /, *, edge: str | None = None
     if refusal and not after.allow_removal:
         raise ConfigurationError(f"{new}: an edge refuses it: {refusal}")
     return 0
-
-
-def _local(text: str) -> Address:
-    with suppress(ConfigurationError):
-        address = parse_address(text)
-        if address.scheme == "unix":
-            return address
-    raise ConfigurationError(f"--edge {text!r} must be a local socket, as in unix:///run/edge.sock")
-
-
-class _LocalConnection(HTTPConnection):
-    """HTTP over a local socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("edge")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(EDGE_SECONDS)
-        self.sock.connect(self._path)
-
-
-def _ask(path: str, edge: Address) -> str:
-    """Send a file to a serving edge and return the changes that it would make there, in words.
-
-    Raises:
-        ConfigurationError: the edge names the faults of the file.
-        UnansweredError: the edge does not answer.
-    """
-    lines = (f"{line}\n".encode() for line in toml_lines(path))
-    try:
-        with closing(_LocalConnection(edge.path)) as connection:
-            with suppress(BrokenPipeError, ConnectionResetError):  # an edge may answer and close before it read all
-                connection.request("POST", "/v1/plan", lines, encode_chunked=True, headers=_CHUNKED)
-            response = connection.getresponse()
-            answer: Any = json.loads(response.read(MAX_ANSWER_BYTES))
-            if response.status != 422:
-                return str(answer["says"])
-            faults = "; ".join(answer["faults"])
-    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
-        raise UnansweredError(f"{edge} does not answer: {error}") from None
-    raise ConfigurationError(f"{path}: {faults}")
 
 
 def changes_between(old: Snapshot, new: Snapshot) -> list[Change]:

@@ -24,16 +24,39 @@ COMMANDS: Final = {
     "check": "check:check",
     "diff": "diff:diff_command",
     "demo": "demo.command:demo",
-    "doctor": "doctor:doctor",
+    "doctor": "doctor.command:doctor",
     "hash": "hash:hash_command",
     "plugins": "plugins:plugins",
     "new": "new.command:app",
     "schema": "schema:schema",
+    "completion": "completion:completion",
+    "man": "manual:man",
+    "state": "live.state:state",
+    "statistics": "live.statistics:statistics",
+    "top": "top.command:top",
+    "sessions": "live.sessions:sessions",
+    "services": "live.services:services",
+    "explain": "live.explain:explain",
+    "evict": "live.evict:evict",
+    "upstreams": "live.upstreams:upstreams",
+    "stages": "live.stages:stages",
+    "logs": "live.logs:logs",
+    "log-level": "live.logs:log_level",
+    "plan": "live.plan:plan",
+    "drain": "live.drain:drain",
+    "restart": "live.restart:restart",
 }
 """Modules and functions by command. Each is imported when it runs, so none waits for what another one needs."""
 
 for _place, (_name, _function) in enumerate(COMMANDS.items(), 1):
     _APP.command(f"{__package__}.{_function}", name=_name, sort_key=_place)
+
+
+def all_commands() -> App:
+    """Return the whole command line, every command imported."""
+    for name in COMMANDS:
+        _APP[name]
+    return _APP
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -43,8 +66,7 @@ def call(arguments: Sequence[str]) -> int:
         ConfigurationError: there is no such command, option or value.
     """
     if not arguments or arguments[0] not in COMMANDS:
-        for name in COMMANDS:
-            _APP[name]  # imports it, because the list of commands has the first line of each
+        all_commands()  # because the list of commands has the first line of each
     try:
         code = _APP(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as wrong:

@@ -7,7 +7,7 @@
 | a path | text; a relative one begins at the folder of the file |
 | a list, tuple, Sequence, Iterable, set | a list; of text also ``{ file = "…" }``, an entry a line |
 | a dict or Mapping | a table |
-| Secret | ``{ file = "…" }`` or ``{ env = "…" }`` |
+| Secret | ``{ file = "…" }``, ``{ env = "…" }`` or ``{ credential = "…" }`` |
 | an attrs class, or one whose constructor has words for its arguments | a table of these arguments |
 | Decision, Handshake or Recipe | a table with ``use``, as in the stages of an edge |
 | Outbound, Balanced | the name of an outbound of the file |

@@ -202,7 +202,7 @@ def _refuse_shared_listeners(made: Mapping[str, Any], top: Place) -> None:
 
 def _is_fixed(listener: str) -> bool:
     address = parse_address(listener, listening=True)
-    return address.scheme == "unix" or address.port != 0
+    return address.scheme != "tcp" or address.port != 0
 
 
 def _outbounds(builder: Builder, names: Any, place: Place) -> Any:

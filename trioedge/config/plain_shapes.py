@@ -121,7 +121,7 @@ class PathText:
 class SecretText:
     """A secret: the place of it, or a URL without a login."""
 
-    wants = 'a secret: write { file = "…" } or { env = "…" }'
+    wants = 'a secret: write { file = "…" }, { env = "…" } or { credential = "…" }'
 
     def takes(self, value: Any) -> bool:
         return isinstance(value, (str, Mapping))
@@ -133,7 +133,7 @@ class SecretText:
             place.note(f"is {self.wants}")  # the value may be one, so it is not quoted
             return UNREAD
         for key, each in value.items():
-            if key not in ("file", "env"):
+            if key not in ("file", "env", "credential"):
                 place.note(f"has no key {quote(key)}: it is {self.wants}")
                 return UNREAD
             if not isinstance(each, str):
@@ -141,7 +141,11 @@ class SecretText:
                 return UNREAD
         try:
             file = value.get("file")
-            secret = Secret(file=None if file is None else world.folder / file, env=value.get("env"))
+            secret = Secret(
+                file=None if file is None else world.folder / file,
+                env=value.get("env"),
+                credential=value.get("credential"),
+            )
             secret.read()
         except ConfigurationError as error:
             place.note(f": {error}")
@@ -154,6 +158,7 @@ class SecretText:
             "oneOf": [
                 {**one, "properties": {"file": {"type": "string"}}, "required": ["file"]},
                 {**one, "properties": {"env": {"type": "string"}}, "required": ["env"]},
+                {**one, "properties": {"credential": {"type": "string"}}, "required": ["credential"]},
                 {"type": "string", "pattern": "^[^@]*://[^@]*$"},
             ]
         }

@@ -107,8 +107,9 @@ class _Writer:
     def _value(self, value: Any, shape: Shape | None, where: str) -> str:
         match value:
             case Secret():
-                place = {"env": value.env} if value.file is None else {"file": str(value.file)}
-                return _inline({key: _json(each) for key, each in place.items()})
+                file = None if value.file is None else str(value.file)
+                place = {"file": file, "env": value.env, "credential": value.credential}
+                return _inline({key: _json(each) for key, each in place.items() if each is not None})
             case str() if isinstance(shape, SecretText) and ("://" not in value or "@" in value):
                 self._faults.append(f"{where} is a secret: give it as te.Secret(file=…) or te.Secret(env=…)")
                 return ""

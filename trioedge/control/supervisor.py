@@ -20,6 +20,7 @@ from ..services.service import Service
 from ..services.services import Services
 from ..services.stage_keys import StageKeys
 from ..services.terms.keeper import TermsKeeper
+from ..services.terms.shared_quota import SharedQuotas
 from ..services.terms.terms import Terms
 from ..session.meter import Total
 from ..structures.backoff import Backoff
@@ -132,6 +133,7 @@ class ControlSupervisor:
         governed: bool | None = None,
         first: int = 1,
         reports: Callable[[str, str], Reports] = Reports,
+        quotas: SharedQuotas | None = None,
     ) -> None:
         """Start without services and sessions.
 
@@ -149,10 +151,11 @@ class ControlSupervisor:
             governed: whether a control plane names the services; by default if there is one.
             first: the first incarnation of a service.
             reports: makes the queue of reports of an edge's name and an epoch.
+            quotas: the counts of all workers; None for a process alone.
         """
         self._control = control
         self._log = log
-        terms = Terms(wall_clock, reported=isinstance(control, TakesReports))
+        terms = Terms(wall_clock, reported=isinstance(control, TakesReports), shared=quotas)
         named = control is not None if governed is None else governed
         self.services = Services(*totals, governed=named, log=log, terms=terms, first=first)
         self.live = Registry(self.services)

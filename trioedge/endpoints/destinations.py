@@ -1,6 +1,6 @@
 """The destinations of one run of a `Forward`: which upstream a session goes to, and which way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from ..session.kinds import name_of
 from ..session.session import Session
 from ..session.stage import Closing, Worker
 from ..session.verdict import Reason, Reject
+from ..telemetry.upstream_counts import UpstreamCounts
 from ..upstreams.address_filter import AddressFilter, judged_by
 from ..upstreams.balancing.balanced import Balanced
 from ..upstreams.balancing.live_balanced import LiveBalanced
@@ -85,6 +86,7 @@ class LiveDestinations:
         if isinstance(to, Address):
             self.fixed = Upstream(to, connector, context, self._seconds, retries=self._retries)
             self.fixed.preconnect = forward.preconnect
+            context.log.meters.upstreams.append(partial(_listed, self.fixed))
         elif isinstance(to, Balanced):
             self._balanced = LiveBalanced(to, connector, context, self._seconds, self._retries)
             self._ask = self._balanced.seat
@@ -167,3 +169,7 @@ class LiveDestinations:
             self._outbounds.close()
         if isinstance(self._outbound, Closing):
             self._outbound.close()
+
+
+def _listed(upstream: Upstream) -> Iterator[UpstreamCounts]:
+    yield upstream.counts()

@@ -59,10 +59,10 @@ class Forward(Fixed):
                 :class:`Balanced`; or a plain function of the session that returns an address or a :class:`Reject`; or
                 None for the session's own `destination`, and else that of its policy.
             preconnect: idle connections to keep, to each member of a :class:`Balanced`, 0 to 10,000; a policy has its
-                own number. A session takes one and never waits for one. All policies together may have an eighth of
-                the process's file descriptors, and 10,000 at most. For protocols in which the client speaks first
-                (HTTP, Redis, TLS); an upstream that greets, or that closes silent connections (SMTP, MySQL, SSH),
-                needs 0.
+                own number. Workers divide it. A session takes one and never waits for one. All policies together may
+                have an eighth of the process's file descriptors, and 10,000 at most. For protocols in which the client
+                speaks first (HTTP, Redis, TLS); an upstream that greets, or that closes silent connections (SMTP,
+                MySQL, SSH), needs 0.
             connect_seconds: the limit of one connect, name, all addresses and retries included; above 0.
             retries: how often a connect is retried that the upstream refused, 0 to 10, as it does while it restarts.
                 The first pause is 0.1 s, each further one twice as long. No byte was sent before, so nothing is

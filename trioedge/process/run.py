@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import trio
 
@@ -10,12 +10,14 @@ from ..arguments import check_number
 from ..config.process_table import MIN_STALL_SECONDS
 from ..edge import Edge
 from ..errors import ConfigurationError, quote
+from ..serving.listening.inherited import without_listener
 from ..serving.loading import refuse_while_loading
+from .beat import Beat
 from .exit_code import ExitCode as ExitCode
 from .one_fault import one_fault
+from .parent.restart import is_trial
 from .together import Together
 from .workers.count import Workers, count_workers
-from .workers.restart import is_trial
 
 
 def run(edge: Edge, *, workers: Workers = 1, stall_seconds: float = 5.0) -> ExitCode:
@@ -84,6 +86,7 @@ def run_edges(
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _configure_logs()
+    _warn_of_unused(edges.values())
     if count > 1:
         from .workers.family import run_workers  # few programs have them
 
@@ -101,17 +104,27 @@ def _configure_logs() -> None:
         configure_structlog()
 
 
+def _warn_of_unused(edges: Iterable[Edge]) -> None:
+    """Log the sockets that systemd passed and that no edge listens on, because their clients would wait for ever."""
+    if names := without_listener(address for edge in edges for address in edge.listen):
+        from structlog import get_logger
+
+        get_logger("trioedge").warning("systemd passed sockets, and no edge listens on them", names=names)
+
+
 async def serve_until_signal(
     edges: Mapping[str, Edge], reload: Callable[[], object], beside: Callable[[], Awaitable[None]] | None = None
 ) -> ExitCode:
     """Serve edges until a signal, drain them, and give the exit code; see :func:`run_edges`."""
     from .signals import StopSignals, handled  # to check an edge takes no log
 
-    together = Together({name: edge.serve for name, edge in edges.items()})
+    beat = Beat(lambda: live(), max(edge.drain_seconds for edge in edges.values()))
+    together = Together({name: edge.serve for name, edge in edges.items()}, ready=beat.ready)
 
     def drain() -> None:
         for edge in edges.values():
             edge.drain()
+        beat.drain()
 
     def live() -> int:
         return sum(len(edge.sessions) for edge in edges.values())
@@ -122,8 +135,9 @@ async def serve_until_signal(
             together.cut += live()
             scope.cancel()
 
-        with handled(StopSignals(drain, cut_all, live, ExitCode.KILLED), reload):
+        with handled(StopSignals(drain, cut_all, live, ExitCode.KILLED), lambda: beat.reload(reload)):
             async with trio.open_nursery() as around:
+                around.start_soon(beat.run)
                 if beside is not None:
                     around.start_soon(beside)
                 await together.serve()

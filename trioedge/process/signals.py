@@ -8,6 +8,7 @@
 | one of them, and the event loop is blocked for a second | a line in the log says in which function |
 | the second, and sessions are left after a second | a line in the log says how many |
 | SIGHUP | reload, and nothing else |
+| SIGUSR2 | a line in the log: a restart in place needs several workers |
 | any, and the system has no thread left | the same without a line |
 
 The handlers only ask the event loop, which acts when it is free. Lines come from threads of their own, because a
@@ -128,6 +129,7 @@ def handled(stops: StopSignals, reload: Callable[[], object]) -> Iterator[None]:
     ask = trio.lowlevel.current_trio_token().run_sync_soon
     handlers: dict[int, Callable[..., object]] = dict.fromkeys(STOP_SIGNALS, stops.on_signal)
     handlers[signal.SIGHUP] = lambda *_: ask(reload, idempotent=True)
+    handlers[signal.SIGUSR2] = lambda *_: ask(_refuse_restart, idempotent=True)
     before: dict[int, Any] = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -135,6 +137,10 @@ def handled(stops: StopSignals, reload: Callable[[], object]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         stops.close()
+
+
+def _refuse_restart() -> None:
+    structlog.get_logger("trioedge").warning("a restart in place needs several workers: run with --workers 2, or more")
 
 
 def _place(frame: FrameType | None) -> str:

@@ -25,15 +25,21 @@ class Together:
         cut: how many sessions were cut.
     """
 
-    def __init__(self, serves: Mapping[str, Serve], settled: Callable[[str], object] = lambda _: None) -> None:
+    def __init__(
+        self,
+        serves: Mapping[str, Serve],
+        settled: Callable[[str], object] = lambda _: None,
+        ready: Callable[[], object] = lambda: None,
+    ) -> None:
         """Serve nothing yet.
 
         Args:
             serves: by the name of the edge.
             settled: called with the name of each edge that is ready, or has failed.
+            ready: called once every edge is settled, unless all of them have failed.
         """
         self._serves = serves
-        self._settled = settled
+        self._settled, self._ready = settled, ready
         self._waiting = _Settled(serves)
         self._failures: list[Exception] = []
         self.cut = 0
@@ -59,8 +65,10 @@ class Together:
                 self._settle(name)
 
     def _settle(self, edge: str) -> None:
-        self._waiting.settle(edge)
+        ready = self._waiting.settle(edge)
         self._settled(edge)
+        if ready and len(self._failures) < len(self._serves):
+            self._ready()
 
     def code(self) -> ExitCode:
         """Give the exit code.
@@ -84,14 +92,17 @@ class _Settled:
     def __init__(self, edges: Iterable[str]) -> None:
         self._starting = set(edges)
 
-    def settle(self, edge: str) -> None:
-        """Note that an edge is ready or has failed; again for the same one does nothing."""
-        if edge in self._starting:
-            self._starting.remove(edge)
-            if not self._starting:
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(*COLLECT)
+    def settle(self, edge: str) -> bool:
+        """Note that an edge is ready or has failed, and return whether it was the last; a second time does nothing."""
+        if edge not in self._starting:
+            return False
+        self._starting.remove(edge)
+        if self._starting:
+            return False
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECT)
+        return True
 
 
 class _Starting:

@@ -58,6 +58,7 @@ class StreamRelay:
                  "began_at", "orderly_down", "orderly_up", "pacing")  # fmt: skip
 
     phase = "relaying"
+    active_at = property(lambda self: max(self._up.active_at, self._down.active_at))  # when the last byte moved
 
     def __init__(self, session: Session, reactor: Reactor, down: Stream, up: Stream) -> None:
         """Carry nothing yet.
@@ -92,11 +93,6 @@ class StreamRelay:
     def bytes_down(self) -> int:
         """Bytes that the client has taken."""
         return self._down.moved
-
-    @property
-    def active_at(self) -> float:
-        """When the last byte moved either way."""
-        return max(self._up.active_at, self._down.active_at)
 
     def queued(self) -> tuple[int, int]:
         """Give 0 and 0, because a stream does not say how many bytes it has yet to send."""

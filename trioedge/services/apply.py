@@ -126,7 +126,8 @@ class SnapshotApplier:
                     raise SnapshotError(error.faults, tally.plan()) from None
                 with trio.CancelScope(shield=True):  # half of it would leave sessions that the next one does not find
                     await in_slices(self._effects.grant(found, turn, tally), rest=APPLY_REST)
-                    await self._freeze(tally)
+                    self._new += len(tally.added) + len(tally.changed)
+                    await self._freeze()
             self.version, self.applied_at = snapshot.version, trio.current_time()
         except BaseException:
             if tally:
@@ -153,15 +154,17 @@ class SnapshotApplier:
             The effect.
         """
         tally = Tally()
+        rest = 0 if self.applied_at is None else APPLY_REST  # before the first snapshot there are no sessions
         with trio.CancelScope(shield=True), no_full_pass():
-            await in_slices(self._following.follow(given, tally), rest=APPLY_REST)
-            await self._freeze(tally)
+            await in_slices(self._following.follow(given, tally), rest=rest)
+        self._new += len(tally.added) + len(tally.changed)
         return tally.plan()
 
     async def followed(self, version: str) -> None:
         """Note that the services are those of a version of the other process; a cancel waits."""
         with trio.CancelScope(shield=True):
             await in_slices(self._effects.settle(), rest=APPLY_REST)
+            await self._freeze()
         self.version, self.applied_at = version, trio.current_time()
         self.reached()
         for hook in self.on_applied:
@@ -201,12 +204,11 @@ class SnapshotApplier:
             ended, self._turn_ended = self._turn_ended, trio.Event()
             ended.set()
 
-    async def _freeze(self, tally: Tally) -> None:
+    async def _freeze(self) -> None:
         """Take the services that are new or changed from the garbage collector, once these are many.
 
         The loop is free afterwards, because the turn of a snapshot that has changed anything ends in slices.
         """
-        self._new += len(tally.added) + len(tally.changed)
         if self._new > MANY:
             self._new = 0
             await trio.lowlevel.checkpoint()  # `settle` takes as long as some slices

@@ -24,8 +24,8 @@ from .listening.listeners import Listeners
 from .registry import Registry, SessionsView
 from .service import Service
 from .services import Services, ServicesView
+from .sharing.worker_share import WorkerShare
 from .snapshot import Watcher
-from .worker_share import WorkerShare
 
 S = TypeVar("S", bound=Sized)
 

@@ -52,7 +52,7 @@ class Service:
         refusal: the refusal of new sessions; None if it may have sessions.
         over: the same because its quota is used up or it has expired; None if neither is so.
         quota: the count of its bytes, from its first quota on; None where it never had one.
-        quota_used: bytes that count for its quota now, both directions together.
+        quota_used: bytes that count for its quota now, both directions together, over all workers.
         max_sessions: live sessions that it may have; infinity for no limit.
         default_max_sessions: the same where its policy says nothing.
         removed: whether the control plane has removed it; sessions that are still live are ending.

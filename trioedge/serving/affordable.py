@@ -9,10 +9,11 @@ import attrs
 
 from ..loop.parting import MAX_PARTING
 from ..loop.reactor import BUFFER_BYTES
-from ..services.worker_share import WorkerShare
+from ..services.sharing.worker_share import WorkerShare
 from ..session.kinds import facts_of
 from ..session.outline import Outline
 from ..telemetry.log import EdgeLog
+from .control_groups import CGROUPS, OWN, limits
 
 SPARE_DESCRIPTORS: Final = 64
 """File descriptors that the default of `max_sessions` leaves to the process."""
@@ -34,8 +35,6 @@ MEMORY_PART: Final = 2
 
 FEW_SESSIONS: Final = 100
 """Fewer than these are named in the log, because no operator wants so few."""
-
-_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 @attrs.frozen
@@ -89,26 +88,8 @@ def affordable_sessions(
     return Affordable(limit, max(1, files), max(1, memory), handshakes, listeners)
 
 
-def memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+def memory_bytes(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
     """Give the memory of the machine, or the lowest limit of the process's control groups (cgroup v2 and v1)."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for line in _read(own).splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers not in ("", "memory"):
-            continue
-        root, file = (cgroups, "memory.max") if not controllers else (cgroups / "memory", "memory.limit_in_bytes")
-        folder = root / path.lstrip("/")
-        for each in (folder, *folder.parents):  # in a container the path may be the host's: then only the root is there
-            if (text := _read(each / file).strip()).isdecimal():
-                limits.append(int(text))
-            if each == root:
-                break
-    return min(limits)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""
+    found = limits("memory", "memory.max", "memory.limit_in_bytes", cgroups=cgroups, own=own)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *(int(text) for (text,) in found if text.isdecimal())])

@@ -8,7 +8,7 @@ import attrs
 
 from ..addresses.address import Address
 from ..services.control_plane import ControlPlane
-from ..services.worker_share import WorkerShare
+from ..services.sharing.worker_share import WorkerShare
 from .listening.bind import Bound
 
 HAND_OVER_SECONDS: Final = 1.0

@@ -31,6 +31,7 @@ from ..services.applying.effects import Recheck
 from ..services.context import EdgeContext
 from ..services.policy import enforced_by_edge
 from ..services.stage_keys import rechecked_keys
+from ..services.terms.shared_quota import SharedQuotas
 from ..session.chain import Chain, open_chain
 from ..session.kinds import close_parts
 from ..session.meter import Total
@@ -61,8 +62,7 @@ class Run:
         calls: what stages may call; None until the reactor runs.
         listening: the listeners.
         log: its log and its counts.
-        drain_seconds: how long sessions may go on after a drain.
-        drain_at: when sessions are cut, in seconds of Trio's clock; None before a drain.
+        drain_seconds, drain_at: how long sessions may go on after a drain, and, once it drains, until when.
     """
 
     def __init__(
@@ -92,25 +92,20 @@ class Run:
         self._log.stages = description.outline.names
         self._access_log = access_log
         self._access: LiveAccessLog | None = None  # while it serves
+        share = self._share = None if part is None else part.share(description.outline.provided)
         self._control = description.control if part is None or part.control is None else part.control
         seconds = description.report_seconds
         self.supervisor = ControlSupervisor(
-            self._control,
-            self._log,
-            self._totals,
-            name=description.known_name,
+            self._control, self._log, self._totals, name=description.known_name, snapshots=snapshots,
+            stage_keys=description.stage_keys, outbounds=description.outbound_facts, wall_clock=wall_clock,
             enforced=description.outline.enforced | enforced_by_edge(counts_bytes=description.outline.facts[-1].relays),
             report_seconds=seconds if part is None else min(seconds, HAND_OVER_SECONDS),
-            snapshots=snapshots,
-            stage_keys=description.stage_keys,
-            outbounds=description.outbound_facts,
-            wall_clock=wall_clock,
+            quotas=None if share is None else SharedQuotas(share.limits.quotas, corrects=False),
             governed=description.control is not None,
-        )
+        )  # fmt: skip
         if any("max_sessions" in each.enforces and not each.needs_control for each in description.outline.facts):
             self.supervisor.services.default_max_sessions = inf  # a stage has a number of its own
         self.supervisor.live.source_prefix = description.source_keys
-        share = self._share = None if part is None else part.share(description.outline.provided)
         if share is not None:
             self.supervisor.services.count_everywhere(share.limits)
         self.listening = Listening(

@@ -33,13 +33,13 @@ from ..relay.streams import PlainStream, replaying
 from ..services.registry import Registry
 from ..services.service import Service
 from ..services.services import Services
+from ..services.sharing.crowd import Crowd
 from ..session.chain import Chain
 from ..session.session import Session
 from ..session.surroundings import Clock
 from ..session.verdict import Completed, Outcome, Reason, Reject
 from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
-from .crowd import Crowd
 from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
 from .handshakes import Handshakes
@@ -158,11 +158,10 @@ class Sessions:
                 graceful_refuse=graceful_refuse,
             )  # fmt: skip
         self.live, self.recent = live, self._endings.recent
-        self._register = log.starts.recording(live.add)
         self.crowd = Crowd(live, waiting, log, max_sessions, tell_live)
         self._unregister = self.crowd.telling(live.remove)
-        if not chain.handshakes:  # a client in its handshakes is not counted
-            self._register = self.crowd.telling(self._register)
+        register = log.starts.recording(live.add)
+        self._register = register if chain.handshakes else self.crowd.telling(register)  # clients in them do not count
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""

@@ -25,18 +25,19 @@ class ConnectMeter:
         at_once: connects that the kernel of this machine took at once.
         failures: connects that failed.
         under_way: connects that wait for the upstream now.
+        failing: whether the last one that was over had failed.
         last_error: of the last one that failed; empty if none has.
         total: the counts of the edge; None for those of the edge themselves.
     """
 
-    __slots__ = ("at_once", "failures", "last_error", "seconds", "total", "under_way")
+    __slots__ = ("at_once", "failing", "failures", "last_error", "seconds", "total", "under_way")
 
     def __init__(self, total: "ConnectMeter | None" = None) -> None:
         """Start without a connect; a histogram is made with the first, because most upstreams of a proxy have few."""
         self.total = total
         self.seconds: Histogram | None = None
         self.at_once = self.failures = self.under_way = 0
-        self.last_error = ""
+        self.last_error, self.failing = "", False
 
     def begun(self) -> None:
         """Count a connect that is under way until :meth:`over`."""
@@ -53,6 +54,7 @@ class ConnectMeter:
     def answered(self, seconds: float) -> None:
         """Count a connect that an upstream has answered. About 0.3 µs."""
         took = int(seconds * SECOND)
+        self.failing = False
         self._count(took)
         if self.total is not None:
             self.total._count(took)
@@ -60,6 +62,7 @@ class ConnectMeter:
     def taken(self) -> None:
         """Count a connect that the kernel of this machine took at once."""
         self.at_once += 1
+        self.failing = False
         if self.total is not None:
             self.total.at_once += 1
 
@@ -70,7 +73,7 @@ class ConnectMeter:
             error: in words; the last one is kept.
         """
         self.failures += 1
-        self.last_error = error[:MAX_LETTERS]
+        self.last_error, self.failing = error[:MAX_LETTERS], True
         if self.total is not None:
             self.total.failed(error)
 

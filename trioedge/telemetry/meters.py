@@ -12,6 +12,7 @@ import attrs
 
 from .connects import ConnectMeter
 from .histogram import Histogram
+from .upstream_counts import ListsUpstreams
 
 SESSIONS: Final = "sessions"
 """The table of live sessions, whose capacity is the edge's `max_sessions`."""
@@ -62,10 +63,11 @@ class Meters:
         divisions: how often one was divided among its sessions anew.
         paced: the services that wait for a look at their rate, and those that are in one.
         tables: those with a bound.
+        upstreams: give the upstreams that are configured.
     """
 
     __slots__ = ("connects", "devices", "divisions", "graces", "idle_missed", "idle_taken", "looks", "names", "paced",
-                 "pools", "tables")  # fmt: skip
+                 "pools", "tables", "upstreams")  # fmt: skip
 
     def __init__(self) -> None:
         self.names, self.devices = Questions(), Questions()
@@ -74,6 +76,7 @@ class Meters:
         self.pools: WeakSet[Sized] = WeakSet()
         self.paced: tuple[Sized, ...] = ()
         self.tables: list[Table] = []
+        self.upstreams: list[ListsUpstreams] = []
 
     def add_table(self, kind: str, size: Callable[[], int], capacity: int) -> None:
         """Watch how full a table is. The first of a kind has the kind as its name, the second ``kind 2``, and so on.

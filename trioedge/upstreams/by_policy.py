@@ -13,7 +13,7 @@ All of them together keep at most :func:`max_idle` idle connections, which go to
 """
 
 import resource
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 import trio
@@ -23,6 +23,7 @@ from ..services.context import EdgeContext
 from ..services.policy import Policy
 from ..services.service import Service
 from ..services.snapshot import Change
+from ..telemetry.upstream_counts import UpstreamCounts
 from .balancing.live_balanced import LiveBalanced
 from .connector import RETRIES, Permit
 from .pool.quota import Quota
@@ -68,6 +69,11 @@ class PolicyUpstreams:
         self._idle: Quota[Upstream] = Quota(max_idle())
         self._nursery: trio.Nursery | None = None
         context.watch(self)
+        context.log.meters.upstreams.append(self._listed)
+
+    def _listed(self) -> Iterator[UpstreamCounts]:
+        for upstream in tuple(self._by_destination.values()):
+            yield upstream.counts()
 
     def __len__(self) -> int:
         """Upstreams that a policy names."""
@@ -123,7 +129,8 @@ class PolicyUpstreams:
                 del self._by_destination[key]
                 upstream.close()
             yield
-        for upstream in touched:
+        while touched:  # one at a time, because to free very many at once would hold the loop
+            upstream, _ = touched.popitem()
             if upstream.preconnect < upstream.wanted:
                 self._context.log.notice(
                     "preconnect: fewer than policies want", upstream=str(upstream.destination),

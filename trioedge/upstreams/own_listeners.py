@@ -43,7 +43,7 @@ def own_listener(destination: object, listeners: AddressesByPort) -> str | None:
 def reached(destination: Address | str, listeners: Sequence[str]) -> str | None:
     """Return the first of some listeners of this machine that a destination reaches, or None."""
     if isinstance(destination, str):
-        destination = parse_address(destination)
+        destination = parse_address(destination, listening=True)
     for text in listeners:
         if _reaches(destination, parse_address(text, listening=True)):
             return text
@@ -66,6 +66,8 @@ def _reaches(to: Address, listener: Address) -> bool:
         return False
     if to.scheme == "unix":
         return os.path.realpath(to.path) == os.path.realpath(listener.path)
+    if to.scheme == "systemd":
+        return to == listener
     if to.port != listener.port:
         return False
     return any(_meets(host, own) for host in _addresses(to.host) for own in _addresses(listener.host))

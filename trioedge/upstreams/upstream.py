@@ -16,6 +16,7 @@ from ..loop.sockets import connect_at_once
 from ..services.context import EdgeContext, SocketAddress
 from ..session.session import Session
 from ..telemetry.connects import ConnectMeter
+from ..telemetry.upstream_counts import UpstreamCounts
 from .attempt import Attempt, ConnectCallback
 from .connector import RETRIES, Connecting, Connector, Permit, Target, introduction_of
 from .errors import UpstreamError
@@ -90,6 +91,17 @@ class Upstream:
     def __repr__(self) -> str:
         ready = 0 if self._pool is None else len(self._pool)
         return f"Upstream({str(self.destination)!r}, preconnect={self.preconnect}, ready={ready})"
+
+    def counts(self, group: str = "", healthy: bool | None = None) -> UpstreamCounts:
+        """Give its counts.
+
+        Args:
+            group: of the balanced destination that it is a member of.
+            healthy: whether it gets sessions; by default whether its last connect succeeded.
+        """
+        well = not self.connects.failing if healthy is None else healthy
+        idle = 0 if self._pool is None else len(self._pool)
+        return UpstreamCounts(group or self.way or "", str(self.destination), well, self.connects, idle)
 
     def warm(self, nursery: trio.Nursery) -> None:
         """Resolve its name, once, and keep `preconnect` idle connections from now on; of several workers, each a part.

@@ -1,6 +1,6 @@
 """The services of one worker follow those of the control process.
 
-The control process tells of states, not of changes: a service that changes twice before its turn comes is sent once.
+The control process tells of states, not of changes: a service is told as it is when its turn comes.
 
 | a service is | event | then |
 | --- | --- | --- |
@@ -8,21 +8,21 @@ The control process tells of states, not of changes: a service that changes twic
 | told, waits | it is disabled or removed, or its password is taken away | waits, before all that only wait |
 | told, waits | it is removed | the same, and the worker is to remove it even if it is named again by then |
 | waits | its turn comes | told, as it is at that moment |
+| any | very many changes wait | all services wait, as for a worker that has just connected |
 
 So what a snapshot takes away is taken away first, past everything that waits. One message is under way at a time, and
 the worker has applied it when it answers. Once nothing waits, the worker is told the version that it has now.
 """
 
-from collections import OrderedDict
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_util import AsyncBool, AsyncValue
 
-from ..loop.slices import Stepwise, in_slices
+from ..loop.slices import in_slices
 from ..services.apply import APPLY_REST
-from ..services.changes import ends_step
 from ..services.service import Service
 from ..services.services import Services
 from ..services.snapshot import Change
@@ -31,6 +31,7 @@ from .messages.frames import ChannelError
 from .messages.packed import pack_settings
 
 if TYPE_CHECKING:
+    from ..structures.shared.limits import EdgeLimits
     from ..telemetry.log import EdgeLog
 
 SERVICES_PER_MESSAGE: Final = 64
@@ -39,6 +40,10 @@ SERVICES_PER_MESSAGE: Final = 64
 BYTES_PER_MESSAGE: Final = 65_536
 
 NAMES_PER_MESSAGE: Final = 1_024
+
+MIN_WAITING: Final = 100_000
+"""So many changes wait for any worker; beyond it twice as many as there are services. A worker that is further behind,
+because it was stopped, is told everything anew."""
 
 Row: TypeAlias = tuple[str, int, bool, tuple[bytes, ...] | None]
 """A service: its name, its incarnation, whether it was removed since it was told last, and its settings."""
@@ -54,10 +59,29 @@ class ServiceFollower:
         effect: sessions that the worker has retuned, rechecked and evicted so far.
     """
 
-    # A name is in `_urgent` or in `_rest` while it waits, and in `_replaced` if it was removed since it was told.
-    # `_noted` counts the changes, and `_told` has the count up to which the worker has applied all.
-    __slots__ = ("_channel", "_edge", "_log", "_noted", "_replaced", "_rest", "_services", "_told", "_urgent",
-                 "_version", "_version_due", "_wakeup", "effect", "refusal", "version", "worker")  # fmt: skip
+    # Changes that wait, the oldest first: `_urgent` has names and whether the service was removed, `_rest` has names, and
+    # `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
+    # table of as many names would hold the loop when it grows. `_noted` counts the changes, and `_told` has the count
+    # up to which the worker has applied all.
+    __slots__ = (
+        "_all",
+        "_anew",
+        "_channel",
+        "_edge",
+        "_log",
+        "_noted",
+        "_rest",
+        "_services",
+        "_told",
+        "_urgent",
+        "_version",
+        "_version_due",
+        "_wakeup",
+        "effect",
+        "refusal",
+        "version",
+        "worker",
+    )  # fmt: skip
 
     def __init__(self, edge: str, worker: int, services: Services, channel: Channel, log: "EdgeLog") -> None:
         """Tell nothing yet.
@@ -70,9 +94,10 @@ class ServiceFollower:
             log: names services that cannot be sent, and a worker that refuses.
         """
         self._edge, self.worker, self._services, self._channel, self._log = edge, worker, services, channel, log
-        self._urgent: OrderedDict[str, None] = OrderedDict()
-        self._rest: OrderedDict[str, None] = OrderedDict()
-        self._replaced: set[str] = set()
+        self._urgent: deque[tuple[str, bool]] = deque()
+        self._rest: deque[str] = deque()
+        self._all: Iterator[str] = iter(())
+        self._anew = True
         self._noted, self._told = 0, AsyncValue[float](0)
         self._wakeup = AsyncBool()
         self._version, self._version_due = "", False
@@ -83,13 +108,14 @@ class ServiceFollower:
     def note(self, name: str, change: Change) -> None:
         """Note that a service has changed. O(1)."""
         self._noted += 1
-        if change.after is None:
-            self._replaced.add(name)
+        if self._anew:
+            return
         if _takes_away(change):
-            self._rest.pop(name, None)
-            self._urgent[name] = None
-        elif name not in self._urgent:
-            self._rest[name] = None
+            self._urgent.append((name, change.after is None))
+        else:
+            self._rest.append(name)
+        if len(self._urgent) + len(self._rest) > max(MIN_WAITING, 2 * len(self._services)):
+            self._anew = True
         self._wakeup.value = True
 
     def applied(self, version: str) -> None:
@@ -110,11 +136,10 @@ class ServiceFollower:
     async def run(self) -> None:
         """Tell the worker everything, and then every change, until the channel ends or the worker refuses."""
         try:
-            await self._begin()
             while True:
+                await self._catch_up()
                 await self._wakeup.wait_value(True)
                 self._wakeup.value = False
-                await self._catch_up()
         except AnswerError as error:
             self.refusal = str(error)
             self._log.notice("worker does not follow the services", worker=self.worker, error=self.refusal)
@@ -124,49 +149,43 @@ class ServiceFollower:
             self._told.value = inf  # the callers that wait go on
 
     async def _begin(self) -> None:
-        """Tell the names of all services first, so that the worker removes the others, and then all."""
-        await self._ask("begin", None)
+        """Tell the names of all services, so that the worker removes the others, and have all of them told."""
+        self._urgent, self._rest, self._anew = deque(), deque(), False
         names = tuple(self._services.names)
+        await self._ask("begin", None)
         for start in range(0, len(names), NAMES_PER_MESSAGE):
             found = map(self._services.get, names[start : start + NAMES_PER_MESSAGE])
             await self._ask("names", [(each.name, each.incarnation) for each in found if each is not None])
         await self._ask("named", None)
-        await in_slices(self._queue_all(names))
+        self._all = iter(names)
         self._version_due = True
-        self._wakeup.value = True
-
-    def _queue_all(self, names: tuple[str, ...]) -> Stepwise[None]:
-        for number, name in enumerate(names):
-            if name not in self._urgent:
-                self._rest.setdefault(name)
-            if ends_step(number):
-                yield
 
     async def _catch_up(self) -> None:
-        while self._urgent or self._rest or self._version_due:
+        while True:
+            if self._anew:
+                await self._begin()
             noted = self._noted
-            if self._urgent or self._rest:
-                rows, faults = await in_slices(self._compose(), rest=APPLY_REST)
-                for name, fault in faults:
-                    self._log.fault("service cannot be sent to a worker", fault, service=name)
+            rows, faults = await in_slices(self._compose(), rest=APPLY_REST)
+            for name, fault in faults:
+                self._log.fault("service cannot be sent to a worker", fault, service=name)
+            if rows:
                 await self._send(rows)
-            else:
+            elif not (self._urgent or self._rest or self._anew):
+                self._told.value = noted
+                if not self._version_due:
+                    return
                 self._version_due = False
                 version = self._version
                 await self._ask("applied", version)
                 self.version = version
-            if not self._urgent and not self._rest:
-                self._told.value = noted
 
     def _compose(self) -> Generator[None, None, tuple[list[Row], list[tuple[str, Exception]]]]:
         """Take services that wait, as they are now, for one message."""
         rows: list[Row] = []
         faults: list[tuple[str, Exception]] = []
         size = 0
-        while (waiting := self._urgent or self._rest) and len(rows) < SERVICES_PER_MESSAGE and size < BYTES_PER_MESSAGE:
-            name, _ = waiting.popitem(last=False)
-            replaced = name in self._replaced
-            self._replaced.discard(name)
+        while len(rows) < SERVICES_PER_MESSAGE and size < BYTES_PER_MESSAGE and (waits := self._next()) is not None:
+            name, removed = waits
             service = self._services.get(name)
             if service is None:
                 rows.append((name, 0, True, None))
@@ -176,10 +195,17 @@ class ServiceFollower:
                 except Exception as fault:
                     faults.append((name, fault))
                 else:
-                    rows.append((name, service.incarnation, replaced, tuple(pieces)))
+                    rows.append((name, service.incarnation, removed, tuple(pieces)))
                     size += sum(map(len, pieces))
             yield
         return rows, faults
+
+    def _next(self) -> tuple[str, bool] | None:
+        """Take the next service that waits, and whether it was removed; None for none."""
+        if self._urgent:
+            return self._urgent.popleft()
+        name = self._rest.popleft() if self._rest else next(self._all, None)
+        return None if name is None else (name, False)
 
     async def _send(self, rows: list[Row]) -> None:
         """Send services, the pieces of a long one in messages of their own before it."""
@@ -206,13 +232,21 @@ def _takes_away(change: Change) -> bool:
 class FanOut:
     """The watcher of the services of an edge in the control process: it notes every change for each worker."""
 
-    __slots__ = ("followers",)
+    __slots__ = ("_limits", "followers")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: "EdgeLimits | None" = None) -> None:
+        """Begin without followers.
+
+        Args:
+            limits: of the edge over all workers; None where they share no memory.
+        """
+        self._limits = limits
         self.followers: list[ServiceFollower] = []
 
     def changed(self, service: Service, change: Change) -> None:
-        """See :meth:`Watcher.changed`."""
+        """See :meth:`Watcher.changed`; a service that is removed and named again has its whole burst."""
+        if change.after is None and self._limits is not None:
+            self._limits.clear(service.name)
         for each in self.followers:
             each.note(service.name, change)
 

@@ -35,6 +35,7 @@ from .messages.greeting import Hello, Welcome, welcome
 
 if TYPE_CHECKING:
     from ..edge import Edge
+    from ..structures.shared.limits import EdgeLimits
 
 ANSWER_SECONDS: Final = 2.0
 """For the answer of one worker to a question of an operator."""
@@ -54,7 +55,10 @@ _RETRY_SECONDS: Final = 0.1
 class Hub:
     """The control process of several workers."""
 
-    def __init__(self, edges: "Mapping[str, Edge]", sock: socket.socket, secret: bytes, *, workers: int) -> None:
+    def __init__(
+        self, edges: "Mapping[str, Edge]", sock: socket.socket, secret: bytes, *, workers: int,
+        limits: "Mapping[str, EdgeLimits] | None" = None,
+    ) -> None:  # fmt: skip
         """Start nothing; :meth:`run` does.
 
         Args:
@@ -62,12 +66,15 @@ class Hub:
             sock: a local stream socket that is bound and listens; the caller closes it.
             secret: the 32 bytes with which workers greet.
             workers: their number, for questions that all of them answer.
+            limits: of each edge over all workers, in the column of this process; None where they share no memory.
         """
         self._sock, self._secret, self._workers = sock, secret, workers
         first = int(time.time()) << 20  # no earlier control process has given incarnations of this second
         self._welcome = Welcome(secrets.token_hex(8), first)
         self._log = EdgeLog()
-        self._edges = {name: HubEdge(name, edge, first) for name, edge in edges.items()}
+        self._edges = {
+            name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
+        }
         self._lives: dict[int, Life] = {}
         self._asking = trio.Semaphore(MAX_ASKING)
         self._nursery: trio.Nursery | None = None

@@ -17,6 +17,7 @@ from ..services.control_plane import NamesUsers
 from ..services.listening.ports import Ports
 from ..services.policy import enforced_by_edge
 from ..services.service import Service
+from ..services.terms.shared_quota import SharedQuotas
 from ..session.meter import Total
 from ..stages.devices.device_limit import DeviceLimit
 from ..telemetry.log import EdgeLog
@@ -31,6 +32,7 @@ from .sums import SummedReports, Sums
 
 if TYPE_CHECKING:
     from ..edge import Edge
+    from ..structures.shared.limits import EdgeLimits
 
 Eviction: TypeAlias = tuple[str | None, str | None, str | None]
 """What to cut: the sessions of a service, a source and a device, where these are named."""
@@ -49,13 +51,14 @@ class HubEdge:
         devices: the device table; None where the chain has none.
     """
 
-    def __init__(self, name: str, edge: "Edge", first: int) -> None:
+    def __init__(self, name: str, edge: "Edge", first: int, limits: "EdgeLimits | None" = None) -> None:
         """Start nothing; :meth:`start` does.
 
         Args:
             name: of the edge, as the workers know it.
             edge: composed alike in every process.
             first: the first incarnation of a service.
+            limits: those over all workers; this process corrects the counts of quotas there.
         """
         self.name = name
         self.log = EdgeLog()
@@ -73,6 +76,7 @@ class HubEdge:
             report_seconds=made.report_seconds, snapshots=edge.snapshots,
             stage_keys=SendableKeys(edge.outline.policies), outbounds=made.outbound_facts, first=first,
             reports=self._reports,
+            quotas=None if limits is None else SharedQuotas(limits.quotas, corrects=True),
         )  # fmt: skip
         services, applier = supervisor.services, supervisor.applier
         supervisor.live.source_prefix = made.source_keys
@@ -81,7 +85,7 @@ class HubEdge:
         listening = ListeningAddresses(own)
         applier.own_listener = lambda destination: own_listener(destination, listening)
         applier.needs_destination = edge.outline.needs_destination
-        self._fan_out = FanOut()
+        self._fan_out = FanOut(limits)
         services.watch(self._fan_out)
         applier.on_applied.append(lambda: self._fan_out.applied(applier.version))
         self._sums = self._queue.sums = Sums(services, first)

@@ -48,8 +48,8 @@ class HubMember:
     """
 
     def __init__(
-        self, edges: "Mapping[str, Edge]", address: str | bytes, secret: bytes, *, number: int, column: int, generation: int,
-        connect: Connect | None = None,
+        self, edges: "Mapping[str, Edge]", address: str | bytes, secret: bytes, *, number: int, column: int,
+        generation: int, connect: Connect | None = None,
     ) -> None:  # fmt: skip
         """Connect nowhere yet; :meth:`run` does.
 

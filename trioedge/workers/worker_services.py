@@ -37,7 +37,7 @@ class WorkerServices:
         ready: set once the services are those of a version of the control process.
     """
 
-    __slots__ = ("_first", "_link", "_named", "_no_pass", "_one_at_a_time", "_pieces", "ready")
+    __slots__ = ("_busy", "_first", "_link", "_named", "_no_pass", "_one_at_a_time", "_pieces", "ready")
 
     def __init__(self, link: "EdgeLink") -> None:
         """Apply nothing yet; `link` is that of the running edge."""
@@ -45,7 +45,7 @@ class WorkerServices:
         self._named: dict[str, int] = {}
         self._pieces: dict[str, list[bytes]] = {}
         self._first = 0
-        self._no_pass = ExitStack()
+        self._busy, self._no_pass = False, ExitStack()
         self._one_at_a_time = trio.Lock()
         self.ready = trio.Event()
 
@@ -58,11 +58,12 @@ class WorkerServices:
             first: the first incarnation of this control process; smaller ones are of earlier ones.
         """
         async with self._one_at_a_time:
+            if not self._busy:
+                self._busy = True
+                self._no_pass.enter_context(no_full_pass())  # until all of a version has come
             if topic == "begin":
                 self._first = first
                 self._named, self._pieces = {}, {}
-                self._no_pass.close()
-                self._no_pass.enter_context(no_full_pass())
             elif topic == "names":
                 self._named.update(body)
             elif topic == "named":
@@ -75,12 +76,13 @@ class WorkerServices:
                 return await self._apply(body)
             elif topic == "applied":
                 await self._link.applier.followed(body)
-                self._no_pass.close()
+                self.end()
                 self.ready.set()
             return None
 
     def end(self) -> None:
-        """Stop: the connection is lost, or the edge ends."""
+        """Stop, because all of a version has come, the connection is lost, or the edge ends."""
+        self._busy = False
         self._no_pass.close()
 
     def _gone(self) -> Generator[None, None, list[Given]]:
@@ -93,12 +95,12 @@ class WorkerServices:
                 yield
         return gone
 
-    def _is_another(self, name: str, incarnation: int | None) -> bool:
+    def _is_another(self, name: str, incarnation: int | None, *, replaced: bool = False) -> bool:
         """Return whether the service of this name here is not the one that the control process means."""
         here = self._link.services.get(name)
         if here is None or incarnation == here.incarnation:
             return False
-        return incarnation is None or here.incarnation >= self._first
+        return replaced or incarnation is None or here.incarnation >= self._first
 
     async def _remove(self, gone: Sequence[Given]) -> None:
         if gone:
@@ -116,7 +118,7 @@ class WorkerServices:
                 given.append(Given(name))
             else:
                 settings = yield from unpack_settings(pieces or self._pieces.pop(name))
-                another = replaced or self._is_another(name, incarnation)
+                another = self._is_another(name, incarnation, replaced=replaced)
                 given.append(Given(name, settings, incarnation, another))
             yield
         return given

@@ -3,30 +3,24 @@
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 import trioedge as te
 from tests.support.admin import admin_world, answers
 from tests.support.edges import make_edge, services
+from tests.support.logging_state import logging_restored
 from trioedge.admin.topics.level import merge_level
 from trioedge.process.logs import configure_structlog
 
 
 @pytest.fixture
 def _configured() -> Iterator[None]:
-    before = structlog.get_config()
-    configured = structlog.is_configured()
-    configure_structlog(level="warning")
-    yield
-    structlog.configure(**before)
-    if not configured:
-        structlog.reset_defaults()
+    with logging_restored():
+        configure_structlog(level="warning")
+        yield
 
 
 @pytest.mark.usefixtures("_configured")
-async def test_the_level_is_told_and_set_and_sessions_are_logged_by_it(
-    autojump_clock: object, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_level_is_told_and_set_and_sessions_are_logged_by_it(autojump_clock: object) -> None:
     async with admin_world(make_edge(services(a=te.Policy()))) as world:
         assert await world.get("/v1/log-level") == {"level": "warning"}
         assert not world.local.run.log.debugs

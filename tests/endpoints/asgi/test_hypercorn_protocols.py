@@ -4,14 +4,13 @@ import inspect
 from importlib.metadata import version
 from typing import Any
 
-import hypercorn.trio
 import pytest
 import trio
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
 from hypercorn import events
-from hypercorn.config import Config, Sockets
+from hypercorn.config import Config
 from hypercorn.protocol import h2, h11
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
@@ -34,7 +33,7 @@ from tests.support.applications import (
     request,
 )  # fmt: skip
 from trioedge.endpoints.asgi.connection import MAX_UNDER_WAY
-from trioedge.endpoints.asgi.hypercorn_protocols import HttpServer, serve_listening
+from trioedge.endpoints.asgi.hypercorn_protocols import HttpServer
 from trioedge.testing import open_edge
 from trioedge.testing.rehearsal import Client
 
@@ -79,14 +78,11 @@ def test_the_streams_of_http_2_are_an_attribute_that_is_looked_up_by_number() ->
 def test_events_and_settings_have_these_names() -> None:
     assert events.RawData(b"data").data == b"data"
     assert events.Closed() == events.Closed()
-    assert list(inspect.signature(Sockets).parameters) == ["secure_sockets", "insecure_sockets", "quic_sockets"]
     for name in (
-        "errorlog", "include_server_header", "h11_max_incomplete_size", "h2_max_header_list_size", "graceful_timeout",
-        "create_sockets", "access_log_format",
+        "errorlog", "include_server_header", "h11_max_incomplete_size", "h2_max_header_list_size", "access_log_format",
     ):  # fmt: skip
         assert hasattr(Config, name), name
     assert parameters(WorkerContext.__init__) == ["max_requests"]
-    assert {"shutdown_trigger", "task_status"} <= set(parameters(hypercorn.trio.serve))
 
 
 async def test_a_drain_is_seen_by_every_protocol() -> None:
@@ -94,23 +90,6 @@ async def test_a_drain_is_seen_by_every_protocol() -> None:
     assert not server.draining
     await server.drain()
     assert server.draining
-
-
-async def test_an_application_on_a_listening_socket_is_served_and_logs_nothing(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    sock = trio.socket.socket()
-    with sock._sock as listening:  # type: ignore[attr-defined]
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(serve_listening, Application(), listening)
-            stream = await trio.open_tcp_stream(*listening.getsockname())
-            async with stream:
-                await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
-                assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
-            nursery.cancel_scope.cancel()
-    assert capfd.readouterr() == ("", "")
 
 
 async def test_an_upgrade_to_http_2_is_ignored(autojump_clock: MockClock) -> None:

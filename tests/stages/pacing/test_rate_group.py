@@ -59,7 +59,7 @@ class World:
     def look(self) -> None:
         """Look at the group, 0.1 s after the last look."""
         self.now += 0.1
-        done(self.group.share(done(self.group.observe(self.now))))
+        done(self.group.share(done(self.group.observe(self.now)), self.now))
 
     @property
     def shares(self) -> list[float]:
@@ -178,7 +178,7 @@ def test_a_division_that_is_closed_is_applied_to_the_other_silent_sessions_by_th
     for session in world.sessions[count // 2 :]:
         session.end(Completed())
     members = done(world.group.observe(0.2))
-    steps = world.group.share(members)
+    steps = world.group.share(members, world.now)
     while world.shares[0] != 2 * RATE / count:
         next(steps)
     steps.close()
@@ -270,7 +270,7 @@ def test_other_rates_leave_no_debt() -> None:
     world.look()
     assert world.group.effective[0] == RATE / 2
     world.group.retune((RATE / 2, inf))
-    done(world.group.share(list(world.group.members.values())))
+    done(world.group.share(list(world.group.members.values()), world.now))
     assert world.shares == [RATE / 2]
     world.move(0, 10_000_000)  # went in part at the old rate
     world.look()

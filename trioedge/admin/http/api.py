@@ -4,6 +4,7 @@
 | --- | --- |
 | of an unknown path; with another method | 404; 405 with ``Allow`` |
 | without the right token, where there is one | 401, and a line in the log, at most one a second |
+| of a page of another site, where there is no token | 403 |
 | with a body that is too large, or comes too slowly | 413; 408 |
 | with parameters or a body that have faults | 422 with all of them |
 | of an operation that fails | 500, and its exception in the log |
@@ -19,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from ...endpoints.asgi.hypercorn_protocols import Message, Receive, Send
+from ...endpoints.asgi.messages import Message, Receive, Send
 from ...errors import ENDS, ConfigurationError
 from ...loop.slices import in_slices
 from ...secrets import Secret
@@ -32,6 +33,7 @@ from .encoding import encoded
 from .requests import check_type, read_parameters, read_table
 from .responses import Response, Streamed
 from .routing import Routes
+from .sites import check_site
 
 BODY_SECONDS: Final = 30.0
 """How long the body of a request may take."""
@@ -89,8 +91,8 @@ class AdminApi:
     async def _answer(self, scope: Message, receive: Receive) -> Response | Streamed:
         headers = dict(scope["headers"])
         operation, path = self._routes.find(scope["method"], scope["raw_path"])
-        if self._token is not None and not operation.open:
-            self._check_token(self._token, headers.get(b"authorization", b""))
+        if not operation.open:
+            self._check_caller(headers)
         body: dict[str, Any] = {}
         if operation.of("body"):
             check_type(headers)
@@ -112,6 +114,12 @@ class AdminApi:
             return await operation.collect(self._asker, parameters)
         assert operation.merge is not None, "the table has one of them"
         return operation.merge(await self._asker.ask(operation.name, parameters), parameters)
+
+    def _check_caller(self, headers: Mapping[bytes, bytes]) -> None:
+        if self._token is None:
+            check_site(headers)
+        else:
+            self._check_token(self._token, headers.get(b"authorization", b""))
 
     def _check_token(self, token: Secret, given: bytes) -> None:
         kind, _, said = given.partition(b" ")

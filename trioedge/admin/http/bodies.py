@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import trio
 
-from ...endpoints.asgi.hypercorn_protocols import Receive
+from ...endpoints.asgi.messages import Receive
 from ..refusals import RefusedError
 
 

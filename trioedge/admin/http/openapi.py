@@ -13,7 +13,11 @@ from ..topics.statistics import own_version
 ERROR: Final = table(error=TEXT)
 FAULTS: Final = table(faults=TEXTS)
 
-_KINDS: Final = {"json": "application/json", "text": "text/plain", "page": "text/html", "events": "text/event-stream"}
+_KINDS: Final = {
+    "json": ("application/json",), "text": ("text/plain",), "events": ("text/event-stream",), "page": ("text/html",),
+    "file": ("text/css", "text/javascript", "image/svg+xml"),
+}  # fmt: skip
+"""The media types of each form of an answer."""
 
 
 def openapi(operations: Sequence[Operation] = OPERATIONS, *, needs_token: bool = False) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def _operation(operation: Operation, needs_token: bool) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "the answer",
-                "content": {_KINDS[operation.kind]: {"schema": operation.answer}},
+                "content": {kind: {"schema": operation.answer} for kind in _KINDS[operation.kind]},
             },
             **{str(status): _error(operation, status) for status in operation.statuses},
         },

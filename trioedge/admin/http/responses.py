@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from ...endpoints.asgi.hypercorn_protocols import Send
+from ...endpoints.asgi.messages import Send
 
 JSON: Final = b"application/json"
 
@@ -13,9 +13,8 @@ SendChunk: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Sends a part of a body."""
 
 _POLICY: Final = (
-    b"default-src 'none'", b"connect-src 'self'", b"script-src 'self' 'unsafe-inline'",
-    b"style-src 'self' 'unsafe-inline'", b"img-src 'self' data:", b"base-uri 'none'", b"form-action 'none'",
-    b"frame-ancestors 'none'",
+    b"default-src 'none'", b"connect-src 'self'", b"script-src 'self'", b"style-src 'self'", b"img-src 'self'",
+    b"base-uri 'none'", b"form-action 'none'", b"frame-ancestors 'none'",
 )  # fmt: skip
 
 SAFE: Final = (

@@ -60,7 +60,7 @@ def _match(names: Sequence[str], segments: Sequence[str]) -> dict[str, str] | No
         return None
     given = {}
     for name, segment in zip(names, segments, strict=True):
-        if name.startswith("{"):
+        if name.startswith("{") and segment:
             given[name[1:-1]] = segment
         elif name != segment:
             return None

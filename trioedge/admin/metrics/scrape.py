@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 import attrs
 import trio
 
-from ...endpoints.asgi.hypercorn_protocols import Receive
+from ...endpoints.asgi.messages import Receive
 from ...loop.slices import Stepwise, in_slices
 from ..asking import Answers, EdgeAsker, Parameters, WorkerFacts
 from ..controlling import Controlled

@@ -11,6 +11,7 @@ from .statistics import phase_of
 
 HEALTH: Final = table(status={"const": "ok"})
 READY: Final = table(ready=FLAG, phase=TEXT, workers=COUNT, workers_ready=COUNT)
+RESTART: Final = table(generation=COUNT, under_way=FLAG, refused=TEXT)
 DRAIN: Final = table(phase=TEXT, live=COUNT, deadline_seconds=or_null(NUMBER))
 
 

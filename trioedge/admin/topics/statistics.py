@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import attrs
@@ -36,6 +35,8 @@ PHASES: Final = ("serving", "starting", "idle", "draining", "stopped")
 @lru_cache
 def own_version() -> str:
     """Give the version of trioedge; empty where it is not installed as a package."""
+    from importlib.metadata import PackageNotFoundError, version  # few processes are asked
+
     try:
         return version("trioedge")
     except PackageNotFoundError:

@@ -30,7 +30,8 @@ from ...telemetry.log import EdgeLog
 from .client_side import ClientSide
 from .end_names import EndNames
 from .exchange import Exchange, refuse
-from .hypercorn_protocols import Answer, Application, EarlyFramesError, HttpServer, Message, Put, Receive, Send
+from .hypercorn_protocols import Answer, EarlyFramesError, HttpServer, Put
+from .messages import Application, Message, Receive, Send
 from .patience import Patience
 from .watch import Watch
 

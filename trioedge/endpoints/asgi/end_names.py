@@ -1,6 +1,5 @@
 """The ends of a session's connection, as an application is told of them."""
 
-from socket import AF_INET, AF_INET6
 from typing import TypeAlias
 
 import attrs
@@ -38,11 +37,14 @@ class EndNames:
 def _server(session: Session) -> End:
     """Give the edge's end of the connection, which a listener on all addresses does not tell."""
     accepted = session.accepted
-    if isinstance(accepted, PlainStream) and accepted.socket.family in (AF_INET, AF_INET6):
-        host, port, *_ = accepted.socket.getsockname()
-        return host, port
+    if isinstance(accepted, PlainStream):
+        where = accepted.socket.getsockname()
+        if isinstance(where, tuple):
+            return where[0], where[1]
+        if where and isinstance(where, str):
+            return where, None
     listener = parse_address(session.listener, listening=True)
-    return (listener.path, None) if listener.scheme == "unix" else (listener.host, listener.port)
+    return (listener.host, listener.port) if listener.scheme == "tcp" else (listener.path, None)
 
 
 def _alpn(session: Session) -> str | None:

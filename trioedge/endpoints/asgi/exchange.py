@@ -20,7 +20,8 @@ from typing import Final, Protocol
 import trio
 
 from ...telemetry.log import parted
-from .hypercorn_protocols import Answer, Application, Message
+from .hypercorn_protocols import Answer
+from .messages import Application, Message
 
 INBOX_BYTES: Final = 32_768
 """Bytes of bodies that wait for the application before the client is no longer read."""

@@ -6,13 +6,10 @@ session. Their names and signatures are internals of hypercorn: `tests/endpoints
 them.
 """
 
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-import hypercorn.trio
-import trio
-from hypercorn.config import Config, Sockets
+from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import Body, Data
 from hypercorn.protocol.h2 import H2Protocol
@@ -21,14 +18,7 @@ from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
-Message: TypeAlias = dict[str, Any]
-"""A message, or a scope, of the ASGI specification."""
-
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
-Application: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
-"""An ASGI 3 application."""
+from .messages import Message
 
 Put: TypeAlias = Callable[[Message], Awaitable[None]]
 Answer: TypeAlias = Callable[[Message | None], Awaitable[None]]
@@ -229,25 +219,3 @@ class _Tasks:
 
     def spawn(self, func: Callable[..., Awaitable[object]], *args: Any) -> None:
         self._caller.spawn(func, *args)
-
-
-async def serve_listening(
-    app: Application, sock: socket.socket, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Serve an application on a listening socket until cancelled, by hypercorn's own server, which logs nothing.
-
-    Args:
-        app: the application; its lifespan is begun if it has one.
-        sock: the caller closes it, because a cancel may come before the server does.
-        task_status: started once the server accepts.
-    """
-    config = Config()
-    config.create_sockets = lambda: Sockets([], [sock], [])  # type: ignore[method-assign]
-    config.errorlog = None
-    config.graceful_timeout = 0.0
-    await hypercorn.trio.serve(
-        app,  # type: ignore[arg-type]  # ASGI 3 in this shape
-        config,
-        shutdown_trigger=trio.sleep_forever,
-        task_status=task_status,
-    )

@@ -15,7 +15,7 @@ import trio
 
 from ...errors import ConfigurationError, quote, quote_fault
 from ...telemetry.log import EdgeLog, parted
-from .hypercorn_protocols import Application, Message
+from .messages import Application, Message
 
 STOP_SECONDS: Final = 10.0
 """Seconds that an application has to shut down."""

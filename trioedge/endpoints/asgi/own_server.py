@@ -24,7 +24,8 @@ import trio
 from ...relay.direction import BROKEN
 from ...telemetry.log import EdgeLog
 from .exchange import Exchange
-from .hypercorn_protocols import Answer, Application, HttpServer, Message, Put
+from .hypercorn_protocols import Answer, HttpServer, Put
+from .messages import Application, Message
 
 MAX_CONNECTIONS: Final = 64
 MAX_UNDER_WAY: Final = 16

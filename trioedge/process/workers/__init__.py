@@ -1,1 +1,1 @@
-"""Several processes that serve the same edges: a parent, a control process, and a worker on each core."""
+"""What the parent of several workers and its children share: memory, slots, and orders."""

@@ -6,11 +6,12 @@ import structlog
 
 from ...edge import Edge
 from ...errors import ConfigurationError, ListenError
+from ..child.control import be_control
+from ..child.worker import be_worker
 from ..exit_code import ExitCode
-from .control import be_control
-from .parent import Inheritance, Parent
-from .parent_log import parent_logger
-from .worker import be_worker
+from ..parent.direct_log import parent_logger
+from ..parent.inheritance import Inheritance
+from ..parent.parent import Parent
 
 
 def run_workers(

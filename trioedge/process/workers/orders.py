@@ -7,6 +7,7 @@
 | ``cut`` | cuts its sessions |
 | ``reload`` | reads sources and reopens files, as after a SIGHUP |
 | ``level``, a level | logs by it |
+| ``refused``, why | (the control process) tells operators that a restart was refused |
 | ``retire`` | the control process lets its successor take over, and ends |
 | ``end`` | the control process sends the last reports, and ends |
 | the end of the connection | drains: the parent is dead |
@@ -17,6 +18,7 @@
 | ``keep``, an edge, an address, a socket | keeps the listener of a service |
 | ``forget``, an edge, an address | closes it |
 | ``end``, an edge, seconds | has all workers drain it; with the last edge, all |
+| ``restart`` | begins a restart, as after a SIGUSR2 |
 | ``level``, a level | passes it on to all |
 
 A socket pair of packets (``SOCK_SEQPACKET``) keeps messages apart and in order. Neither side ever waits to send: a

@@ -4,6 +4,7 @@
 | --- | --- | --- | --- |
 | any | a snapshot applies a policy | over, or not: judged by that | the snapshot cuts its sessions if it is over |
 | not over | the chunk of bytes that uses its quota up | over, ``quota`` | cut its sessions |
+| not over | another worker announces that its quota is used up | over, ``quota`` | cut its sessions |
 | not over | the wall clock has reached its `expires_at` | over, ``expired`` | cut its sessions |
 | over, ``expired`` | the wall clock was set back to before that | judged again | |
 | any | a snapshot removes it | forgotten | |
@@ -23,6 +24,8 @@ from ...structures.deadlines import Deadlines
 from ..policy import Settings
 from ..service import EXPIRED, USED_UP, Service
 from .quota import QuotaCount
+from .shared_quota import TICK_SECONDS as NEWS_SECONDS
+from .shared_quota import ControlQuota, SharedQuotas, WorkerQuota
 
 LOOK_SECONDS: Final = 30.0
 """The longest time between two looks at the wall clock while a service has an expiry."""
@@ -44,16 +47,22 @@ class Terms:
 
     # A service whose policy has an expiry is in `_ticks`, and at that tick in `_ahead`, by its expiry; or once that has
     # passed in `_past`, by the negative of it, so that the latest is due first when the clock is set back. `_to_cut`
-    # has the services that have come to be over between two snapshots, in that order.
-    __slots__ = ("_ahead", "_past", "_reported", "_ticks", "_to_cut", "_wall_clock", "wake")
+    # has the services that have come to be over between two snapshots, in that order; `_by_row` those whose count is
+    # shared.
+    __slots__ = ("_ahead", "_by_row", "_past", "_reported", "_shared", "_ticks", "_to_cut", "_wall_clock", "wake")
 
-    def __init__(self, wall_clock: Callable[[], float] = _still, *, reported: bool = False) -> None:
+    def __init__(
+        self, wall_clock: Callable[[], float] = _still, *, reported: bool = False, shared: SharedQuotas | None = None
+    ) -> None:
         """Know no service.
 
         Args:
             wall_clock: gives the seconds since 1970; by default it stands still there, so that no service expires.
             reported: whether the control plane takes reports, of which it makes `quota_used`.
+            shared: the counts of all workers; None for a process alone.
         """
+        self._shared = shared
+        self._by_row: dict[int, Service] = {}
         self._wall_clock = wall_clock
         self._reported = reported
         self._ahead: Deadlines[Service] = Deadlines(TICK_SECONDS)
@@ -66,9 +75,7 @@ class Terms:
         """Follow the policy of a service that was added or changed, and judge it by that. O(1)."""
         policy, quota = service.policy, service.quota
         if quota is None and policy.quota_bytes is not None:
-            spent = partial(self._spent, service)
-            quota = QuotaCount(service.up, service.down, policy.quota_used, spent, reported=self._reported)
-            service.quota = quota
+            service.quota = quota = self._count(service, policy.quota_used)
         if quota is not None:
             quota.learn(policy.quota_used)
             quota.limit(policy.quota_bytes)
@@ -94,16 +101,28 @@ class Terms:
         self._discard(service)
         self._to_cut.pop(service, None)
         if service.quota is not None:
-            service.quota.limit(None)
+            service.quota.leave()
+            if isinstance(service.quota, (ControlQuota, WorkerQuota)):
+                self._by_row.pop(service.quota.row.number, None)
+        if self._shared is not None:
+            self._shared.forget(service.name)
 
     def next_look(self) -> float:
-        """Give the seconds until the next :meth:`look`; infinity while no service has an expiry."""
+        """Give the seconds until the next :meth:`look`; infinity while no service has an expiry or a shared count."""
+        news = NEWS_SECONDS if self._by_row else inf
         if not self._ticks:
-            return inf
-        return min(max(0.0, self._ahead.next_due() - self._wall_clock()), LOOK_SECONDS)
+            return news
+        return min(max(0.0, self._ahead.next_due() - self._wall_clock()), LOOK_SECONDS, news)
 
     def look(self) -> Generator[None, None, None]:
-        """Judge the services whose expiry has come, or is ahead again, one a step."""
+        """Judge the services whose expiry has come, or is ahead again, and those that are announced, one a step."""
+        if self._by_row and self._shared is not None:
+            rows = self._shared.heard()
+            for row in tuple(self._by_row) if rows is None else rows:
+                service = self._by_row.get(row)
+                if service is not None:
+                    self._change(service, self.judgement(service, service.settings))
+                yield
         while (service := self._ahead.take(self._wall_clock())) is not None:
             self._judge_again(service)
             yield
@@ -125,8 +144,20 @@ class Terms:
         self._expect(service, expires_at)
         self._change(service, self.judgement(service, service.settings))
 
+    def _count(self, service: Service, used: int) -> QuotaCount:
+        meters, spent = (service.up, service.down), partial(self._spent, service)
+        if self._shared is not None:
+            shared = self._shared.count(service.name, *meters, used, spent, reported=self._reported)
+            if shared is not None:
+                self._by_row[shared.row.number] = service
+                self.wake()  # to hear the news from now on
+                return shared
+        return QuotaCount(*meters, used, spent, reported=self._reported)
+
     def _spent(self, service: Service) -> None:
         if service.over is None:
+            if self._shared is not None and isinstance(service.quota, WorkerQuota):
+                self._shared.announce(service.quota.row)
             self._change(service, USED_UP)
             self.wake()
 

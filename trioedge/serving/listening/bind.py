@@ -6,6 +6,8 @@
 | listen | connections wait to be accepted | replaces a stale socket at the path; connections wait |
 | close | the kernel resets connections that wait | the same, and removes the file if it is still this socket's |
 
+:mod:`.inherited` has sockets that systemd opened.
+
 Two processes that start at once cannot both get one address: the kernel gives a port to the first that listens, and the
 folder of a local socket is locked while a stale socket in it is replaced.
 """
@@ -24,6 +26,7 @@ from typing import Any, Final, Protocol
 from ...addresses.address import Address
 from ...errors import ListenError
 from ...loop.sockets import keep_alive, no_delay
+from .inherited import passed_sockets
 
 LOCK_TRIES: Final = 100
 """Tries to lock the folder of a local socket, 1 ms apart; then it goes without, because any user may hold the lock."""
@@ -37,11 +40,13 @@ class Bound(Protocol):
 
     Attributes:
         sock: the socket, non-blocking.
-        address: the address as it was given, its port filled in.
+        address: the address as it was given, its port filled in; of a socket that systemd passed, where it listens.
+        given: the same, but ``systemd:NAME`` of a socket that systemd passed. Sessions have it as their listener.
     """
 
     sock: socket.socket
     address: Address
+    given: Address
 
     def listen(self) -> None:
         """Listen.
@@ -59,7 +64,7 @@ class TcpSocket:
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
         self.sock = sock
-        self.address = address
+        self.address = self.given = address
 
     def listen(self) -> None:
         """See :meth:`Bound.listen`."""
@@ -86,7 +91,7 @@ class LocalSocket:
         Raises:
             ListenError: one line with the address, the cause and the mend; nothing is left open.
         """
-        self.address = address
+        self.address = self.given = address
         self._mode = mode
         self._identity: tuple[int, int] | None = None
         try:
@@ -102,7 +107,8 @@ class LocalSocket:
     def adopted(cls, address: Address, sock: socket.socket) -> "LocalSocket":
         """Make it of a socket that listens at its path already, because this process has had it before an exec."""
         made = cls.__new__(cls)
-        made.address, made.sock, made._mode, made._identity = address, sock, 0o777, identity(address.path)
+        made.address = made.given = address
+        made.sock, made._mode, made._identity = sock, 0o777, identity(address.path)
         return made
 
     def listen(self) -> None:
@@ -147,7 +153,7 @@ def bind(addresses: Sequence[Address], *, keepalive_seconds: float = 0) -> list[
     ``[::]`` takes IPv4 clients as well, unless an IPv4 address of the same port is bound too.
 
     Args:
-        addresses: ``tcp://host:port``, where 0 is a free port, or ``unix:///path``.
+        addresses: ``tcp://host:port``, where 0 is a free port, ``unix:///path``, or ``systemd:NAME``.
         keepalive_seconds: for the TCP clients of all of them, see :func:`keep_alive`; 0 for none.
 
     Raises:
@@ -160,6 +166,8 @@ def bind(addresses: Sequence[Address], *, keepalive_seconds: float = 0) -> list[
         for address, found in places:
             if address.scheme == "unix":
                 bound.append(LocalSocket(address))
+            elif address.scheme == "systemd":
+                bound.extend(passed_sockets(address, keepalive_seconds))
             else:
                 bound.extend(_bind_tcp(address, found, ipv4_ports, keepalive_seconds))
     except BaseException:
@@ -171,7 +179,7 @@ def bind(addresses: Sequence[Address], *, keepalive_seconds: float = 0) -> list[
 
 def _places(address: Address) -> list[tuple[int, Any]]:
     """Give the families and socket addresses of a TCP address."""
-    if address.scheme == "unix":
+    if address.scheme != "tcp":
         return []
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

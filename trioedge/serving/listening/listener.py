@@ -74,7 +74,7 @@ class Listener:
         self._sock = bound.sock
         self._family = bound.sock.family
         self.address = bound.address
-        self._label = str(bound.address)
+        self._label = str(bound.given)
         self._released = False
         self._reactor: Reactor | None = None  # set by `open`, with the three above
 
@@ -182,12 +182,13 @@ class Listener:
     def close(self) -> None:
         """Stop accepting, and remove the file of a local socket if it is still this one's.
 
-        The kernel resets the connections that wait in the backlog. A second call does nothing.
+        The kernel resets the connections that wait in the backlog, unless another process has the socket, too. A second
+        call does nothing.
         """
         if self._sock.fileno() < 0:
             return
         if self._reactor is not None:
-            self._reactor.forget(self._sock.fileno())
+            self._reactor.remove(self._sock.fileno())  # a close removes no socket that another process has, too
         self._bound.close()
 
 

@@ -31,6 +31,7 @@ from ...session.verdict import CONTINUE, Verdict
 from ...structures.dirty_set import DirtySet
 from ...telemetry.log import STOPS
 from .rate_group import RateGroup
+from .shared_rate import SharedRate
 
 TICK_SECONDS: Final = 0.1
 """The time between two divisions of a rate."""
@@ -60,6 +61,7 @@ class Pacer:
         """
         self._sessions = context.sessions
         self._log = context.log
+        self._limits = None if context.share is None else context.share.limits
         self._meters = context.log.meters
         self._default = down_rate, up_rate
         self._groups: dict[Service, RateGroup] = {}
@@ -109,8 +111,15 @@ class Pacer:
         self._wakeup.value = True
 
     def _begin(self, service: Service, rates: tuple[float, float], now: float) -> RateGroup:
-        group = self._groups[service] = RateGroup(rates, now, partial(self.mark_dirty, service), self._release)
+        shared = None if self._limits is None else SharedRate(self._limits.rate(service.name), now)
+        group = RateGroup(rates, now, partial(self.mark_dirty, service), self._release, shared)
+        self._groups[service] = group
         return group
+
+    def _end(self, service: Service) -> None:
+        group = self._groups.pop(service)
+        if group.shared is not None:
+            group.shared.leave()
 
     def _release(self, session: Session) -> None:
         """Remove the limits of a session that left its group, unless its service has a rate, which then applies."""
@@ -177,10 +186,12 @@ class Pacer:
             if rates != group.rates:
                 group.retune(rates)
         if group.members:
-            yield from group.share(members)
+            yield from group.share(members, trio.current_time())
             self._meters.divisions += 1
-        elif not group.owes:
-            del self._groups[service]
+        elif group.owes:
+            yield from group.claim(members, trio.current_time())
+        else:
+            self._end(service)
             return
         if group.active or not group.members:  # without members there is a debt, which the next session repays
             self._dirty.mark(service)
@@ -193,4 +204,4 @@ class Pacer:
                     session.follow(None)
                 yield
             if not group.members:  # else sessions came meanwhile, which marked it dirty
-                del self._groups[service]
+                self._end(service)

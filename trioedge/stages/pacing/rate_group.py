@@ -19,6 +19,7 @@ from typing import Final
 
 from ...session.session import Session
 from ...session.verdict import Reason
+from .shared_rate import SharedRate
 from .shares import Debt, Flow, divide
 
 SESSIONS_PER_STEP: Final = 8
@@ -85,6 +86,7 @@ class RateGroup:
         active: the members that the next look looks at.
         rates: the limits down and up, in bytes a second; infinity for none.
         effective: the rates to divide; below `rates` while there is a debt.
+        shared: what this process has of the rates, if several serve the service; else None.
         looked_at: when the last look began, in seconds.
     """
 
@@ -92,7 +94,7 @@ class RateGroup:
     # and former members delivered since `_settled_at` and no debt was charged for yet.
     __slots__ = (
         "_debts", "_delivered", "_idle", "_mark_dirty", "_release", "_retuned", "_settled_at", "active", "effective",
-        "looked_at", "members", "rates",
+        "looked_at", "members", "rates", "shared",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +103,7 @@ class RateGroup:
         now: float,
         mark_dirty: Callable[[], object],
         release: Callable[[Session], object],
+        shared: SharedRate | None = None,
     ) -> None:
         """Start without a session.
 
@@ -109,7 +112,9 @@ class RateGroup:
             now: seconds, of the clock that :meth:`observe` is called with.
             mark_dirty: asks for a look at the next tick.
             release: called with a session that left the group and has not ended.
+            shared: the part of this process, if several serve the service.
         """
+        self.shared = shared
         self._mark_dirty = mark_dirty
         self._release = release
         self.members: dict[Session, PacedSession] = {}
@@ -122,7 +127,9 @@ class RateGroup:
         self._idle = 0.0, 0.0  # the shares of silent sessions
 
     def enter(self, session: Session, rates: tuple[float, float], count: int) -> None:
-        """Add a session with an equal share, as one of `count`."""
+        """Add a session with an equal share, as one of `count` in this process."""
+        if self.shared is not None:
+            count += self.shared.elsewhere
         if rates == self.rates:
             rates = self.effective
         shares = rates[0] / count, rates[1] / count
@@ -185,22 +192,55 @@ class RateGroup:
         seconds, self._settled_at = (inf if self._retuned else now - self._settled_at), now
         self._retuned = False
         (down, up), rates = self._debts, self.rates
-        self.effective = down.settle(delivered[0], rates[0], seconds), up.settle(delivered[1], rates[1], seconds)
+        if self.shared is None:
+            self.effective = down.settle(delivered[0], rates[0], seconds), up.settle(delivered[1], rates[1], seconds)
+        else:
+            self.shared.charge(now, self._debts, delivered, rates, forget=seconds == inf)
         self._delivered = [0.0, 0.0]
         return observed
 
-    def share(self, members: list[PacedSession]) -> Generator[None, None, None]:
+    def claim(self, members: list[PacedSession], now: float) -> Generator[None, None, tuple[float, float]]:
+        """Take this process's part of the rates, by the demands of these members and the debts.
+
+        Returns:
+            What there is to divide among the members, down and up.
+        """
+        if self.shared is None:
+            return self.effective
+        down, up = self.shared.counts()
+        for number, member in enumerate(members):
+            down.add(member.down.demand)
+            up.add(member.up.demand)
+            if number % SESSIONS_PER_STEP == 0:
+                yield
+        for count, debt in zip((down, up), self._debts, strict=True):
+            count.owe(debt.bytes)
+        active = max(len(self.active), any(self._debts))
+        parts = self.shared.claim(now, self.rates, (down, up), active, len(self.members))
+        left = self._debts[0].reduce(parts[0]), self._debts[1].reduce(parts[1])
+        self.effective = _part(self.rates[0], left[0], parts[0]), _part(self.rates[1], left[1], parts[1])
+        return left
+
+    def share(self, members: list[PacedSession], now: float) -> Generator[None, None, None]:
         """Apply the shares of these members, and the equal share of silent ones if it has changed.
 
         Args:
             members: as :meth:`observe` returned them; the group has at least one session.
+            now: seconds, at least :attr:`looked_at`.
         """
-        count = len(self.members)
-        down = yield from divide(self.effective[0], (member.down.demand for member in members), count)
-        up = yield from divide(self.effective[1], (member.up.demand for member in members), count)
+        left = yield from self.claim(members, now)
+        count, shared = len(self.members), self.shared
+        down = yield from divide(left[0], (member.down.demand for member in members), count)
+        up = yield from divide(left[1], (member.up.demand for member in members), count)
+        if shared is not None:
+            count += shared.elsewhere
+        equal = self.effective[0] / count, self.effective[1] / count
         for number, member in enumerate(members):
             if member.session in self.members:
-                member.apply(down.share(member.down.demand), up.share(member.up.demand))
+                if shared is None:
+                    member.apply(down.share(member.down.demand), up.share(member.up.demand))
+                else:
+                    member.apply(shared.share(0, down, equal[0], member.down), shared.share(1, up, equal[1], member.up))
             if number % SESSIONS_PER_STEP == 0:
                 yield
         idle = self.rates[0] / count, self.rates[1] / count
@@ -211,6 +251,11 @@ class RateGroup:
                 if number % SESSIONS_PER_STEP == 0:
                     yield
             self._idle = idle  # last, so that a division that is closed before is applied by the next
+
+
+def _part(rate: float, left: float, part: float) -> float:
+    """Reduce a rate as a debt reduces a part of it."""
+    return rate * left / part if 0.0 < part < inf else rate
 
 
 def _differs(new: float, old: float, tolerance: float) -> bool:

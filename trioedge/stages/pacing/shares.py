@@ -181,6 +181,11 @@ class Debt:
         """Whether there is a debt."""
         return self._ahead > GRAIN
 
+    @property
+    def bytes(self) -> float:
+        """The debt."""
+        return max(self._ahead - GRAIN, 0.0)
+
     def settle(self, delivered: float, rate: float, seconds: float) -> float:
         """Account for a tick and return the rate to divide in the next one.
 
@@ -192,6 +197,13 @@ class Debt:
         Returns:
             Bytes a second, from half of the limit to all of it. Unused rate is not saved up.
         """
-        ahead = self._ahead + delivered - rate * seconds
-        self._ahead = ahead = min(max(ahead, 0.0), GRAIN + rate * DEBT_SECONDS)
-        return rate - max(ahead - GRAIN, 0.0) / REPAY_SECONDS
+        self.charge(delivered, rate * seconds, rate)
+        return self.reduce(rate)
+
+    def charge(self, delivered: float, allowed: float, rate: float) -> None:
+        """Account for bytes that were delivered, and for those that were allowed; infinity to forget the debt."""
+        self._ahead = min(max(self._ahead + delivered - allowed, 0.0), GRAIN + rate * DEBT_SECONDS)
+
+    def reduce(self, part: float) -> float:
+        """Give what there is to divide of a part of the rate: without what repays the debt, and at least half of it."""
+        return max(part / 2, part - self.bytes / REPAY_SECONDS)

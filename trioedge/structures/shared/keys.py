@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Hashable
 from enum import Enum
 from hashlib import blake2b
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, TypeGuard
 
 from ...errors import ConfigurationError, quote
 
@@ -19,13 +19,17 @@ DIGEST_BYTES: Final = 8
 _HIGHEST: Final = 1 << 63
 
 
-@runtime_checkable
 class NamedKey(Protocol):
     """An object that is the same key as its name, as a service is."""
 
     @property
     def key_name(self) -> str:
         """The name, which no other object of its kind has at the same time."""
+
+
+def is_named(key: object) -> TypeGuard[NamedKey]:
+    """Tell whether the class of an object has the name of a :class:`NamedKey`."""
+    return hasattr(type(key), "key_name")  # isinstance of a protocol takes 10 µs
 
 
 def key_bytes(key: Hashable) -> bytes:
@@ -54,7 +58,7 @@ def key_bytes(key: Hashable) -> bytes:
         return b"t" + b"".join(b"%d:%b" % (len(part), part) for part in parts)
     if isinstance(key, Enum):
         return b"e" + f"{type(key).__module__}.{type(key).__qualname__}.{key.name}".encode()
-    if isinstance(key, NamedKey):
+    if is_named(key):
         return key_bytes(key.key_name)
     raise ConfigurationError(
         f"the key {quote(key)} is a {type(key).__name__}, which means nothing to other workers: "

@@ -6,6 +6,9 @@
 | directories: whose each gate and each counter is | 16 a table |
 | gates | 16 a row |
 | counters | 8 a row, and 4 for each column |
+| rates | 8 a row, and 96 for each column |
+| quotas | 64 a row, and 24 for each column |
+| news of quotas | 520 a column |
 
 A memory of zeros is empty. Its contents mean the same in every process that looks at it, and after an exec, as long as
 `columns` and the salt are the same. Pages that are not used take no memory, so most of its size is address space only.
@@ -16,16 +19,25 @@ from math import inf
 from typing import Final
 
 from .keys import digest_of
+from .quota_rows import QuotaRows, news_bytes, quota_row_bytes, retire_column
+from .rate_rows import RateRow, RateRows, rate_row_bytes, zero_rates
 from .shared_counts import SharedCounts, row_bytes, zero_column
 from .shared_gate import ROW_BYTES, SharedGate
 from .stripes import STRIPES, Mending, Stripe, TryLock
 from .tables import DIRECTORY_BYTES, TABLES, Tables
 
 GATE_ROWS: Final = 131_072
-"""Rows of one shared gate. It has room for 65,536 active keys and more."""
+"""Rows of one shared gate. With 65,536 active keys one new key in 120 is refused."""
 
 COUNT_ROWS: Final = 65_536
-"""Rows of one shared counter. New keys are refused from about 40,000 with a live session on."""
+"""Rows of one shared counter. With 32,768 keys that have a live session one new key in 120 is refused."""
+
+RATE_ROWS: Final = 65_536
+"""Rows of byte rates for all edges. Beyond about 40,000 services with a rate and a live session, a worker has a fixed
+part of the rate of some."""
+
+QUOTA_ROWS: Final = 262_144
+"""Rows of quotas for all edges. Beyond about 160,000 services with a quota, each worker counts some alone."""
 
 _ALIGNMENT: Final = 64
 """Bytes of a cache line, so that no number of a section is in two."""
@@ -45,6 +57,9 @@ def _sizes(columns: int) -> tuple[int, ...]:
         DIRECTORY_BYTES,
         TABLES * GATE_ROWS * ROW_BYTES,
         TABLES * COUNT_ROWS * row_bytes(columns),
+        RATE_ROWS * rate_row_bytes(columns),
+        QUOTA_ROWS * quota_row_bytes(columns),
+        news_bytes(columns),
     )
 
 
@@ -62,7 +77,7 @@ def _sections(memory: memoryview, columns: int) -> Iterator[memoryview]:
 class SharedLimits:
     """The limits of all edges of one process over its workers; the parent makes it before it forks."""
 
-    __slots__ = ("_columns", "_counters", "_gates", "_locks", "_marks", "_mending", "_salt")
+    __slots__ = ("_columns", "_counters", "_gates", "_locks", "_marks", "_mending", "_quotas", "_rates", "_salt")
 
     @staticmethod
     def size(columns: int) -> int:
@@ -81,7 +96,8 @@ class SharedLimits:
         if len(locks) != STRIPES or len(memory) < self.size(columns):
             raise ValueError(f"{columns} columns need {STRIPES} locks and {self.size(columns)} bytes")
         self._columns, self._salt, self._locks = columns, salt, locks
-        self._marks, gates_of, counters_of, gates, counters = _sections(memory, columns)
+        self._marks, gates_of, counters_of, gates, counters, self._rates, *quotas = _sections(memory, columns)
+        self._quotas = quotas[0], quotas[1]
         self._gates, self._counters = (gates_of, gates), (counters_of, counters)
         self._mending = Mending(locks, self._marks)
 
@@ -98,6 +114,21 @@ class SharedLimits:
             edge,
             gates=Tables("gates", *self._gates, stripes[0]),
             counters=Tables("counters", *self._counters, stripes[0]),
+            rates=RateRows(
+                self._rates,
+                columns=self._columns,
+                column=column,
+                digest=digest_of((edge, "rates"), self._salt),
+                stripes=stripes,
+                offset=offset,
+            ),
+            quotas=QuotaRows(
+                *self._quotas,
+                columns=self._columns,
+                column=column,
+                digest=digest_of((edge, "quotas"), self._salt),
+                stripes=stripes,
+            ),
             stripes=stripes,
             salt=self._salt,
             columns=self._columns,
@@ -113,6 +144,8 @@ class SharedLimits:
         stripe = Stripe(self._locks[0], 0, self._marks, column)
         for memory in Tables("counters", *self._counters, stripe).taken():
             zero_column(memory, self._columns, column)
+        zero_rates(self._rates, self._columns, column)
+        retire_column(self._quotas[0], self._columns, column)
         self._mending.died(column)
 
     def repair(self) -> bool:
@@ -128,18 +161,22 @@ class SharedLimits:
 
 
 class EdgeLimits:
-    """The limits of one edge over its workers, as one process sees them."""
+    """The limits of one edge over its workers, as one process sees them.
+
+    Attributes:
+        quotas: the counts of the bytes of services that have a quota.
+    """
 
     __slots__ = ("_column", "_columns", "_counters", "_edge", "_gates", "_live", "_offset", "_opened", "_owner",
-                 "_salt", "_stripes")  # fmt: skip
+                 "_rates", "_salt", "_stripes", "quotas")  # fmt: skip
 
     def __init__(
-        self, edge: str, *, gates: Tables, counters: Tables, stripes: Sequence[Stripe], salt: bytes, columns: int,
-        column: int, offset: float,
+        self, edge: str, *, gates: Tables, counters: Tables, rates: RateRows, quotas: QuotaRows,
+        stripes: Sequence[Stripe], salt: bytes, columns: int, column: int, offset: float,
     ) -> None:  # fmt: skip
         """Look at them; see :meth:`SharedLimits.of`, which makes one."""
         self._edge, self._owner = edge, digest_of("edge", salt)(edge)
-        self._gates, self._counters = gates, counters
+        self._gates, self._counters, self._rates, self.quotas = gates, counters, rates, quotas
         self._stripes, self._salt = stripes, salt
         self._columns, self._column, self._offset = columns, column, offset
         self._opened: dict[tuple[int, int], SharedGate] = {}
@@ -182,6 +219,10 @@ class EdgeLimits:
             digest=digest_of((self._edge, "counter", number), self._salt),
             stripes=self._stripes,
         )
+
+    def rate(self, service: str) -> RateRow:
+        """Give the row in which the workers divide the byte rates of a service."""
+        return self._rates.row(service)
 
     def clear(self, service: str) -> None:
         """Give a service that was removed its whole burst in every gate of the edge that has its name as a key.

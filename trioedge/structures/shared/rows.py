@@ -11,11 +11,11 @@ both mend themselves with the next use.
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, TypeAlias
 
-from .keys import Digest, NamedKey
+from .keys import Digest, is_named
 from .stripes import Stripe
 
 WAYS: Final = 16
-"""Rows of a bucket. Half full, a table has one in 250 of its buckets full; a quarter full, one in a million."""
+"""Rows of a bucket. Of a table that is half full, one bucket in 120 is full; of one that is a quarter, 1 in 200,000."""
 
 KNOWN: Final = 16_384
 """Keys whose places a process remembers. Others cost 2 µs more."""
@@ -76,7 +76,7 @@ class Rows:
         digest = self._digest(key)
         bucket = digest & self._mask
         place = KeyPlace(digest, bucket * WAYS, self._stripes[bucket % len(self._stripes)])
-        if not isinstance(key, NamedKey):  # it may be large, and would be kept alive
+        if not is_named(key):  # it may be large, and would be kept alive
             if len(self._known) >= KNOWN:
                 self._known.clear()
             self._known[key] = place

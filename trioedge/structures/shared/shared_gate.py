@@ -16,8 +16,9 @@ class SharedGate(Gate):
     """A limit of how often each key may open a session, over all processes; :meth:`EdgeContext.gate` makes one.
 
     The promise of :class:`~trioedge.structures.gcra.Gate`, exact while a bucket's lock is had within 20 tries. Without
-    it, two sessions of one key that are admitted within the same microsecond may count as one. A new key is refused
-    when its bucket has 16 active keys, which begins at about the capacity.
+    it, decisions on one key that overlap may count as one: those within some 50 ns or, where the kernel stops a process
+    within these, those until it goes on. A new key is refused when its bucket has 16 active keys, which begins at about
+    the capacity.
     """
 
     __slots__ = ("_digests", "_offset", "_rows", "_times")
@@ -74,13 +75,15 @@ class SharedGate(Gate):
                     return FULL
                 if locked:
                     place.row = row
-            arrival = times[row]
-            if arrival < now:
-                arrival = now
-            elif arrival - now > tolerance:
-                return TOO_FAST
-            times[row] = arrival + interval
-            return ADMITTED
+            while True:
+                found = arrival = times[row]
+                if found < now:
+                    arrival = now
+                elif found - now > tolerance:
+                    return TOO_FAST
+                if times[row] == found:  # else this process was stopped, and others have gone on without the lock
+                    times[row] = arrival + interval
+                    return ADMITTED
         finally:
             if locked:
                 stripe.free()

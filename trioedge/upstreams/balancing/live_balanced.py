@@ -1,7 +1,7 @@
 """A balanced destination of one run of an edge: its members' upstreams, their health, and their checks."""
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import trio
 
@@ -10,6 +10,7 @@ from ...services.context import EdgeContext
 from ...session.session import Session
 from ...session.verdict import Reason, Reject
 from ...telemetry.members import MemberCounts
+from ...telemetry.upstream_counts import UpstreamCounts
 from ..connector import Connecting
 from ..errors import UpstreamError
 from ..upstream import Upstream
@@ -17,7 +18,7 @@ from .balanced import Balanced, Member
 from .check import MemberCheck
 from .choice import POLICIES
 from .group import Group, GroupMember
-from .health import Health
+from .health import EJECTED, Health
 from .seat import Seat
 
 _NONE_LEFT = Reject(Reason.UPSTREAM_UNREACHABLE, "every member is draining")
@@ -82,6 +83,7 @@ class LiveBalanced:
         self._check = MemberCheck(script, balanced.check_seconds, context.reactor, context.log)
         self._drained: Collection[Address] = frozenset()
         context.log.members.append(self.counts)
+        context.log.meters.upstreams.append(self._listed)
 
     def warm(self, nursery: trio.Nursery, preconnect: int = 0) -> None:
         """Resolve the members' names, keep `preconnect` idle connections to each, and begin their checks."""
@@ -137,6 +139,11 @@ class LiveBalanced:
             )
             for each in self._members
         ]
+
+    def _listed(self) -> Iterator[UpstreamCounts]:
+        now = self._reactor.refresh()
+        for each in self._members:
+            yield each.upstream.counts(self._name, each.health.state(now) != EJECTED)
 
     def _see_drained(self) -> None:
         drained = self._recipe.draining.addresses

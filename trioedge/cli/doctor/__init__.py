@@ -1,0 +1,1 @@
+"""The examination of this machine."""

@@ -1,0 +1,1 @@
+"""Commands that ask a serving edge over its admin API."""

@@ -1,0 +1,1 @@
+"""What a child of the parent is: the control process, or a worker."""

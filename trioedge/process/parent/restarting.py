@@ -1,0 +1,95 @@
+"""A restart as the parent sees it: a trial, a new image, and then the old children drain.
+
+| state | event | action | then |
+| --- | --- | --- | --- |
+| at rest | SIGUSR2 | start a trial of the new version | trying |
+| trying | it ends well | replace the image, which begins as *succeeding* | (the next image) |
+| trying | it fails, or takes 60 s | | at rest |
+| succeeding | the children of this version are ready | the old ones drain, or hand over | at rest |
+| trying, succeeding | SIGUSR2 | | the same |
+"""
+
+import signal
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..exit_code import ExitCode
+from .children import SIGNALS, Children
+from .ending import Ending
+from .restart import Passed, kill_trial, replace_image, start_folder, start_trial
+
+TRIAL_SECONDS: Final = 60.0
+"""For a trial, which makes the edges and serves nothing."""
+
+
+class Restarting:
+    """Restarts of one parent."""
+
+    def __init__(
+        self, children: Children, ending: Ending, pass_on: Callable[[], Passed], log: Any, *, succeeds: bool
+    ) -> None:
+        """Be at rest, or succeed a former image.
+
+        Args:
+            children: of the parent.
+            ending: has the old ones end.
+            pass_on: gives all that the next image needs.
+            log: a logger.
+            succeeds: whether there are children of a former image.
+        """
+        self._children, self._ending, self._pass_on, self._log = children, ending, pass_on, log
+        self._folder = start_folder()
+        self._trial: tuple[int, float] | None = None
+        self._succeeds = succeeds
+
+    def begin(self, now: float) -> None:
+        """Start a trial."""
+        if self._trial is not None or self._succeeds:
+            self._log.warning("a restart is under way already")
+            return
+        try:
+            self._trial = start_trial(self._folder), now + TRIAL_SECONDS
+        except OSError as error:
+            self._refuse(error.strerror or str(error))
+
+    def _refuse(self, why: str) -> None:
+        """Go on with the old version, and tell the control process why."""
+        self._log.error("restart refused: the old version goes on", why=why)
+        for child in self._children.controls(old=False):
+            child.orders.send({"do": "refused", "why": why})
+
+    def is_trial(self, pid: int) -> bool:
+        """Whether a process is the trial."""
+        return self._trial is not None and self._trial[0] == pid
+
+    def tried(self, code: int) -> None:
+        """Replace the image, if the trial has ended well."""
+        self._trial = None
+        if self._ending.stops:
+            return
+        if code != ExitCode.DRAINED:
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            self._refuse(f"a trial of the new version {how}; its own lines on stderr say why")
+            return
+        self._log.info("restarting")
+        try:
+            replace_image(self._pass_on, self._folder, SIGNALS)
+        except OSError as error:
+            self._refuse(error.strerror or str(error))
+
+    def proceed(self, workers: int, now: float) -> bool:
+        """Have the old children end once the new ones are ready, and return whether that was now."""
+        if self._trial is not None and now > self._trial[1]:
+            self._log.error("the trial takes too long, and is ended", seconds=TRIAL_SECONDS)
+            self._trial = self._trial[0], now + TRIAL_SECONDS
+            kill_trial(self._trial[0], signal.SIGKILL)
+        children = self._children
+        new = children.workers(old=False) + children.controls(old=False)
+        if not self._succeeds or len(new) <= workers or not all(map(children.is_ready, new)):
+            return False
+        self._succeeds = False
+        old = children.workers(old=True)
+        self._log.info("restarted", generation=children.generation, draining=len(old))
+        self._ending.retire(children.controls(old=True), now)
+        self._ending.drain(old, now)
+        return True

@@ -1,0 +1,1 @@
+"""Numbers of an edge that several workers keep together."""
