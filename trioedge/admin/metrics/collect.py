@@ -61,6 +61,7 @@ def control_families(meters: Meters, stall: LoopStall) -> Stepwise[Families]:
     """Collect what the control process of several workers has counted; the arguments are those below."""
     found = Collected()
     yield from collect_meters(found, meters, CONTROL)
+    del found.families[the.GRACES.name]  # it has a place for each device of a worker, and the worker has the sessions
     yield from collect_process(found, stall, CONTROL)
     return found.families
 

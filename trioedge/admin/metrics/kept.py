@@ -12,8 +12,8 @@ So the use of a process between its last answer and its end is not in the sums. 
 answers after all is not counted twice, unless :data:`LATELY` others have ended since.
 """
 
-from collections.abc import Hashable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 
 from ...loop.slices import Stepwise
 from .catalogue import SERVICE_BYTES
@@ -26,8 +26,8 @@ _UNKEPT: Final = frozenset({SERVICE_BYTES.name})
 LATELY: Final = 8
 """Processes that have ended whose counters are kept one by one."""
 
-Process: TypeAlias = Hashable
-"""What tells a process apart from every other."""
+Process: TypeAlias = Any
+"""A key that tells a process apart from every other."""
 
 
 class KeptCounters:

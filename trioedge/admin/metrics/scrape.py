@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from typing import Final
 
 import attrs
 import trio
@@ -18,6 +19,9 @@ from .families import Collection as Collected
 from .families import Families, merged
 from .kept import KeptCounters
 from .text import CONTENT_TYPE, text_of
+
+_ASKED_OF_CONTROL: Final = frozenset(each.name for each in (the.CHECKS_ASKED, the.CHECKS_FAILED, the.CHECKS))
+"""What workers ask the control process, which asks the checker and counts that."""
 
 
 @attrs.define
@@ -62,6 +66,7 @@ class Scrape:
         given = {_process(each.worker): each.value for each in answers.given}
         each = yield from self._kept.complete(given, frozenset(map(_process, answers.missing)) - given.keys())
         if self.beside is not None:
+            each = [{name: family for name, family in one.items() if name not in _ASKED_OF_CONTROL} for one in each]
             each.append((yield from self.beside()))
         each.append(self._own(answers))
         return (yield from text_of((yield from merged(each))))
