@@ -135,8 +135,7 @@ class Sessions:
             tell_live: see :class:`Crowd`; None for a process alone.
         """
         self._decide = chain.decide
-        self._reactor = reactor
-        self._log = log
+        self._reactor, self._log = reactor, log
         self._home = EdgeHome(reactor, services, source_prefix)
         self._unnamed: Service = services.unnamed
         self._handle, self._behind = chain.handle, chain.behind

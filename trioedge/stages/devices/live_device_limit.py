@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -72,16 +73,13 @@ class LiveDeviceLimit:
         self._key: Callable[[Session], object] | None = key if callable(key) else None
         self._sources = context.source_prefix.finer(recipe.source_bits)
         self._cut_from = self._sources.cut_from
-        self._reactor = context.reactor
-        self._log = context.log
-        self._meters = context.log.meters
+        self._reactor, self._log, self._meters = context.reactor, context.log, context.log.meters
         control = context.control
         self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
         moves = None if self._news is None else self._news.moves
         self._moves: Collection[object] = moves if moves is not None else ()
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
-        memory = self._table.memory
-        self._meters.add_table("devices", lambda: memory.size, recipe.capacity)
+        self._meters.add_table("devices", partial(attrgetter("size"), self._table.memory), recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
@@ -115,8 +113,7 @@ class LiveDeviceLimit:
                     return Reject(Reason.DEVICE, entry.detail or "denied")
                 return _REFUSALS[entry.admission]
             if entry.allowance is not None:
-                session.allowance = entry.allowance
-                self._meters.graces += 1
+                session.allowance, self._meters.graces = entry.allowance, self._meters.graces + 1
         session.defer(partial(self._leave, service, device))
         session.device = device
         if self._moves:
