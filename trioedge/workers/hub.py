@@ -25,6 +25,7 @@ import trio
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
+from ..telemetry.meters import Meters
 from .answers import WorkerAnswers
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
@@ -253,6 +254,10 @@ class Hub:
         """Give the state of each edge's control plane, and of the workers that follow it."""
         lives = sorted(self._lives.values(), key=lambda life: (life.number, life.hello.generation))
         return {name: edge.state(lives) for name, edge in self._edges.items()}
+
+    def meters(self, edge: str) -> Meters:
+        """Give what the control process counts for an edge, its device checks above all."""
+        return self._edges[edge].log.meters
 
     async def plan(self, edge: str, snapshot: Snapshot) -> Plan:
         """Say what a snapshot would do to the services of an edge; see :meth:`Edge.plan`. It counts no sessions.

@@ -14,6 +14,7 @@ from ...admin.operations import LOCAL
 from ...edge import Edge, local_of, serve_part
 from ...errors import ConfigurationError, ListenError
 from ...loop.slices import in_slices
+from ...loop.stall import LoopStall
 from ...serving.part import Part
 from ...telemetry.level import set_log_level
 from ...telemetry.line_writer import flush_all
@@ -82,6 +83,7 @@ class WorkerProcess:
         self._together = Together(serves, self._settled)
         self._left = set(edges)
         self._locals: dict[str, Local] = {}  # of those that serve
+        self._stall = LoopStall()
 
     def _part(self, name: str) -> Part:
         found = self._found
@@ -129,6 +131,7 @@ class WorkerProcess:
             async with trio.open_nursery() as around:
                 around.start_soon(self._found.orders.run)
                 around.start_soon(self._beats)
+                around.start_soon(self._stall.run)
                 around.start_soon(self._follow)
                 await around.start(self._member.run, self._answer)
                 await self._together.serve()
@@ -144,7 +147,7 @@ class WorkerProcess:
     def _local(self, name: str) -> Local:
         """Give an edge that has begun to serve, as the admin API sees it."""
         if name not in self._locals:
-            self._locals[name] = local_of(self._edges[name], self._found.number)
+            self._locals[name] = local_of(self._edges[name], self._found.number, self._stall)
         return self._locals[name]
 
     async def _beats(self) -> None:

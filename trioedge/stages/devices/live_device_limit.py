@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -22,7 +23,6 @@ from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.log import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange, DeviceEntry
 from .checks import Check, DeviceChecks
-from .listing import listed
 from .news import DeviceNews
 from .table import DeviceTable
 
@@ -76,14 +76,13 @@ class LiveDeviceLimit:
         self._key: Callable[[Session], object] | None = key if callable(key) else None
         self._sources = context.source_prefix.finer(recipe.source_bits)
         self._cut_from = self._sources.cut_from
-        self._reactor = context.reactor
-        self._log, self._meters = context.log, context.log.meters
+        self._reactor, self._log, self._meters = context.reactor, context.log, context.log.meters
         control = context.control
         self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
         moves = None if self._news is None else self._news.moves
         self._moves: Collection[object] = () if moves is None else moves
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
-        self._meters.add_table("devices", self._table, recipe.capacity)
+        self._meters.add_table("devices", partial(attrgetter("size"), self._table.memory), recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
@@ -114,8 +113,7 @@ class LiveDeviceLimit:
             if entry.admission is not ADMITTED:
                 return _refusal(entry)
             if entry.allowance is not None:
-                session.allowance = entry.allowance
-                self._meters.graces += 1
+                session.allowance, self._meters.graces = entry.allowance, self._meters.graces + 1
         session.defer(partial(self._leave, service, device))
         session.device = device
         if self._moves:
