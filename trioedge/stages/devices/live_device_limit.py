@@ -185,7 +185,8 @@ class LiveDeviceLimit:
 
     def known(self, service: Service) -> Iterator[DeviceFacts]:
         """Return what is known of the devices of a service; see :class:`ListsDevices`."""
-        return self._table.known(service, self._reactor.refresh(), self.rules(service))
+        owner = self._table.memory.services.get(service.incarnation)
+        return listed(owner, self._reactor.refresh(), self._rules_of(service))
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""
