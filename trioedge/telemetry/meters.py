@@ -4,8 +4,8 @@ Its parts count here as they work, an addition each; nothing is computed before 
 watched here must not know the log of the edge: that would be a cycle, which keeps descriptors until it is collected.
 """
 
-from collections.abc import Callable, Sized
-from typing import Final
+from collections.abc import Generator, Iterator, Sized
+from typing import Final, Protocol, runtime_checkable
 from weakref import WeakSet
 
 import attrs
@@ -33,21 +33,39 @@ class Questions:
     seconds: Histogram = attrs.field(factory=Histogram)
 
 
+@runtime_checkable
+class CountedInParts(Protocol):
+    """A table whose length takes long to count."""
+
+    def counted(self) -> Iterator[int]:
+        """Give its length as the sum of many numbers, each of which takes some microseconds."""
+
+
 @attrs.frozen
 class Table:
     """A table with a bound.
 
     Attributes:
         name: the same in every worker.
-        size: gives its entries now. O(1).
+        entries: ``len()`` gives how many there are.
         capacity: the bound.
         shared: whether it is one table for all workers.
     """
 
     name: str
-    size: Callable[[], int]
+    entries: Sized
     capacity: int
     shared: bool = False
+
+    def size(self) -> Generator[None, None, int]:
+        """Give the entries now, in steps where counting takes long."""
+        if not isinstance(self.entries, CountedInParts):
+            return len(self.entries)
+        size = 0
+        for part in self.entries.counted():
+            size += part
+            yield
+        return size
 
 
 class Meters:
@@ -85,9 +103,9 @@ class Meters:
 
         Args:
             kind: such as ``gate``.
-            table: whose ``len()`` costs the same however many entries it has.
+            table: whose ``len()`` costs the same however many entries it has, or that is counted in parts.
             capacity: its bound.
             shared: whether it is one table for all workers.
         """
         number = 1 + sum(each.name.partition(" ")[0] == kind for each in self.tables)
-        self.tables.append(Table(kind if number == 1 else f"{kind} {number}", table.__len__, capacity, shared))
+        self.tables.append(Table(kind if number == 1 else f"{kind} {number}", table, capacity, shared))

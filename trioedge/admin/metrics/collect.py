@@ -128,7 +128,7 @@ def collect_meters(found: Collected, meters: Meters, worker: str) -> Stepwise[No
     found.add(the.PACED, sum(map(len, meters.paced)))
     for number, each in enumerate(meters.tables, 1):
         place = "all" if each.shared else worker
-        found.add(the.TABLE, each.size(), place, each.name)
+        found.add(the.TABLE, (yield from each.size()), place, each.name)
         found.add(the.TABLE_CAPACITY, each.capacity, place, each.name)
         if not number % (SAMPLES_A_STEP // 4):
             yield
