@@ -42,6 +42,7 @@ from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
 from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
+from .handing_over.handing_over import HandingOver, SourceWorkers
 from .handshakes import Handshakes
 from .session_task import SessionTasks
 from .talking import WaitingClients
@@ -108,6 +109,7 @@ class Sessions:
         recent: the sessions that ended last, refused ones included.
         waiting: the clients that are in their handshakes and have to say more.
         maximum: the most live sessions, without those in their handshakes.
+        handing_over: hands sessions to other workers, and takes theirs; None where there are none.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Sessions:
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
         ids: Iterator[int] | None = None,
         tell_live: Callable[[int], int] | None = None,
+        sources: SourceWorkers | None = None,
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -133,6 +136,7 @@ class Sessions:
             source_prefix: the part of an address that limits count as one source.
             ids: of the sessions; 1, 2 and so on if None.
             tell_live: see :class:`Crowd`; None for a process alone.
+            sources: the workers that sessions are handed to; None where none are.
         """
         self._decide = chain.decide
         self._reactor = reactor
@@ -151,15 +155,20 @@ class Sessions:
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._endings = Endings(log, reactor.refresh)
+        self._crowd = Crowd(live, waiting, log, max_sessions, tell_live)
+        self._unregister = self._crowd.telling(live.remove)
+        self.handing_over: HandingOver | None = None
+        if sources is not None:
+            self.handing_over = HandingOver(
+                sources, reactor, log, live, services.unnamed, self._home, self._unregister, self._ids.__next__
+            )
         self._handshakes: Handshakes | None = None
         if chain.handshakes:
             self._handshakes = Handshakes(
                 chain.handshakes, reactor, log, answers, waiting, self._through, self._settle,
-                graceful_refuse=graceful_refuse,
+                graceful_refuse=graceful_refuse, handing_over=self.handing_over,
             )  # fmt: skip
         self.live, self.recent = live, self._endings.recent
-        self._crowd = Crowd(live, waiting, log, max_sessions, tell_live)
-        self._unregister = self._crowd.telling(live.remove)
         register = log.starts.recording(live.add)
         self._register = register if chain.handshakes else self._crowd.telling(register)  # clients in them do not count
 

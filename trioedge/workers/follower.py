@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from trio_util import AsyncBool, AsyncValue
 
 from ..loop.slices import in_slices
-from ..services.apply import APPLY_REST
 from ..services.service import Service
 from ..services.services import Services
 from ..services.snapshot import Change
@@ -44,6 +43,9 @@ NAMES_PER_MESSAGE: Final = 1_024
 MIN_WAITING: Final = 100_000
 """So many changes wait for any worker; beyond it twice as many as there are services. A worker that is further behind,
 because it was stopped, is told everything anew."""
+
+REST: Final = 1
+"""How many times longer than it works the packing of services rests; there are no sessions in the control process."""
 
 Row: TypeAlias = tuple[str, int, bool, tuple[bytes, ...] | None]
 """A service: its name, its incarnation, whether it was removed since it was told last, and its settings."""
@@ -165,7 +167,7 @@ class ServiceFollower:
             if self._anew:
                 await self._begin()
             noted = self._noted
-            rows, faults = await in_slices(self._compose(), rest=APPLY_REST)
+            rows, faults = await in_slices(self._compose(), rest=REST)
             for name, fault in faults:
                 self._log.fault("service cannot be sent to a worker", fault, service=name)
             if rows:

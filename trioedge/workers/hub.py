@@ -45,6 +45,9 @@ MAX_ASKING: Final = 64
 LOST_SECONDS: Final = 2.0
 """How long a worker that is not connected keeps its devices and its live sessions."""
 
+MAX_LAST_REPORTS: Final = 10
+"""Rounds of reports before a control process ends; busy workers tell new totals meanwhile."""
+
 MAX_STRANGERS: Final = 64
 """Connections that have not greeted yet; further ones wait."""
 
@@ -110,18 +113,27 @@ class Hub:
         self._sock.close()
 
     async def retire(self) -> None:
-        """Send the reports that are due, and have every worker know which were acknowledged; then :meth:`run` may end.
+        """Send the reports that are due, have every worker know which were acknowledged, and hang up.
 
-        The workers count for another control process from there on.
+        The workers count for another control process from there on. Totals that come between the last report and the
+        end of a connection are not answered, so the worker tells the other one. Call it before the cancel of
+        :meth:`run`.
         """
-        await self.finish()
-        lives = [life for life in self._lives.values() if life.channel is not None]
-        while any(edge.settles(life) for edge in self._edges.values() for life in lives if life.channel is not None):  # noqa: ASYNC110 - once, and short
-            await trio.sleep(_RETRY_SECONDS)
-        async with trio.open_nursery() as nursery:
-            for life in self._lives.values():
-                if life.channel is not None:
-                    nursery.start_soon(_await_all_told, life.channel)
+        for _ in range(MAX_LAST_REPORTS):
+            await self.finish()
+            lives = [life for life in self._lives.values() if life.channel is not None]
+            while any(
+                edge.settles(life) for edge in self._edges.values() for life in lives if life.channel is not None
+            ):  # noqa: ASYNC110 - once, and short
+                await trio.sleep(_RETRY_SECONDS)
+            async with trio.open_nursery() as nursery:
+                for life in lives:
+                    if life.channel is not None:
+                        nursery.start_soon(_await_all_told, life.channel)
+            if not any(edge.supervisor.state().unreported for edge in self._edges.values()):
+                break
+        for life in self._lives.values():
+            life.scope.cancel()
 
     async def wait_alone(self) -> None:
         """Wait until no worker is connected."""

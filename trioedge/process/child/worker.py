@@ -74,6 +74,7 @@ class WorkerProcess:
             hub: the address of the control process.
         """
         self._edges, self._found, self._sockets = edges, found, sockets
+        self._sources = found.listening.sources_for(found.number, found.memory.slots, found.column, found.stall_seconds)
         self._member = HubMember(
             edges, hub, found.secret, number=found.number, column=found.column, generation=found.generation
         )
@@ -93,6 +94,7 @@ class WorkerProcess:
             control=self._member.control(name),
             sockets=self._sockets[name],
             steered=self._sockets[name].steered,
+            sources=self._sources.get(name),
         )
 
     async def _serve(self, name: str, edge: Edge, *, task_status: trio.TaskStatus[Edge]) -> int:

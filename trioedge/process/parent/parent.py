@@ -201,7 +201,7 @@ class Parent:
         for edge in self._edges.keys() - self._accepting.edges:
             del self._edges[edge]
         found = Inheritance(number, self._workers, column, self._children.generation, self._memory, orders,
-                            self._listening, self._hub, self._secret)  # fmt: skip
+                            self._listening, self._hub, self._secret, self._stall_seconds)  # fmt: skip
         return (self._be_control if number == CONTROL else self._be_worker)(found)
 
     def _reap(self, now: float) -> None:
