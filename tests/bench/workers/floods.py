@@ -36,8 +36,8 @@ def flood(load: Path, edge: Family, rates: Sequence[tuple[int, int]]) -> Values:
         clients = {
             (rate, sources): [
                 stack.enter_context(
-                    loading(load, core, "flood", edge.ports[GATES.index((rate, sources))], SECONDS[rate], 0, CONCURRENCY,
-                            sources=sources, first=core * sources // len(CORES))
+                    loading(load, core, "flood", edge.ports[GATES.index((rate, sources))], SECONDS[rate], 0,
+                            CONCURRENCY, sources=sources, first=core * sources // len(CORES))
                 )
                 for core in CORES
             ]

@@ -1,7 +1,7 @@
 """Memory of the control process, and of a further worker, after some sessions and a look at the admin API.
 
-Pages that processes share count once: a further worker costs what all processes of three workers have more than those of
-two. The control process has its proportional part of the pages that it shares.
+Pages that processes share count once: a further worker costs what all processes of three workers have more than those
+of two. The control process has its proportional part of the pages that it shares.
 """
 
 from __future__ import annotations

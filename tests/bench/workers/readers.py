@@ -81,7 +81,7 @@ def reading(edge: Family, core: int) -> Iterator[None]:
 
 
 def turn(load: Path, edge: Family) -> tuple[float, ...]:
-    """Microseconds of the 50th and the 99.9th percentile, and the longest holds of workers and control process in ms."""
+    """Microseconds of the 50th and the 99.9th percentile, and the longest holds of workers and control process."""
     assert edge.holds is not None
     edge.holds.forget(edge.children())
     found = at_once(load, CORES[:1], "connect", edge.ports[0], SECONDS, WARMUP, PAUSE)[0]

@@ -1,8 +1,8 @@
 """Restarts, and workers that are killed, under load: tries that fail, and the longest wait for a first reply.
 
 Six clients on each core connect without a pause, each time from the next of 1,000 addresses. A restart loses nothing. A
-killed worker loses its own sessions: those that fail within 0.1 s of its death, and whose address is steered to it. Which
-addresses these are is learned before, from a session of each.
+killed worker loses its own sessions: those that fail within 0.1 s of its death, and whose address is steered to it.
+Which addresses these are is learned before, from a session of each.
 """
 
 from __future__ import annotations
