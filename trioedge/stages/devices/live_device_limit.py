@@ -186,7 +186,7 @@ class LiveDeviceLimit:
     def known(self, service: Service) -> Iterator[DeviceFacts]:
         """Return what is known of the devices of a service; see :class:`ListsDevices`."""
         owner = self._table.memory.services.get(service.incarnation)
-        return listed(owner, self._reactor.refresh(), self._rules_of(service))
+        return listed(owner, self._reactor.refresh(), self.rules(service))
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""
