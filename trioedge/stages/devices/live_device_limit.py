@@ -23,6 +23,7 @@ from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.log import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange, DeviceEntry
 from .checks import Check, DeviceChecks
+from .listing import listed
 from .news import DeviceNews
 from .table import DeviceTable
 
