@@ -15,7 +15,7 @@ process has its column in the shared tables.
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
@@ -123,12 +123,7 @@ class Hub:
         """
         for _ in range(MAX_LAST_REPORTS):
             await self.finish()
-            lives = [life for life in self._lives.values() if life.channel is not None]
-            await _all_settled(self._edges.values(), lives)
-            async with trio.open_nursery() as nursery:
-                for life in lives:
-                    if life.channel is not None:
-                        nursery.start_soon(_await_all_told, life.channel)
+            await _settle(self._edges.values(), [each for each in self._lives.values() if each.channel is not None])
             if not any(edge.supervisor.state().unreported for edge in self._edges.values()):
                 break
         for life in self._lives.values():
@@ -281,11 +276,15 @@ class Hub:
             edge.supervisor.reload()
 
 
-async def _all_settled(edges: Iterable[HubEdge], lives: Iterable[Life]) -> None:
-    """Wait until every worker was sent which totals were acknowledged."""
+async def _settle(edges: Iterable[HubEdge], lives: Sequence[Life]) -> None:
+    """Have every worker know which totals were acknowledged."""
     for edge, life in product(edges, lives):
         while life.channel is not None and edge.settles(life):  # noqa: ASYNC110 - once in a process, and short
             await trio.sleep(_RETRY_SECONDS)
+    async with trio.open_nursery() as nursery:
+        for life in lives:
+            if life.channel is not None:
+                nursery.start_soon(_await_all_told, life.channel)
 
 
 async def _await_all_told(channel: Channel) -> None:
