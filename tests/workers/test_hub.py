@@ -227,6 +227,12 @@ async def test_the_totals_of_a_dead_worker_stay_and_its_sessions_do_not(
         await talk(world, 2)
         await trio.sleep(6)
         assert of(control) == (12, 3, 2)
+        assert world.hub is not None
+        dead = {"opened": 1, "bytes_up": 4, "bytes_down": 4}
+        assert world.hub.past("edge", [0, 1], "shop") == dead
+        assert world.hub.past("edge", [0], "shop") == {name: 2 * count for name, count in dead.items()}
+        assert world.hub.past("edge", [0, 1], "bank") == dict.fromkeys(dead, 0)
+        assert world.hub.past("edge", [0, 1], "none") == {}
 
 
 async def test_a_lost_connection_counts_nothing_twice(autojump_clock: trio.testing.MockClock) -> None:

@@ -15,7 +15,7 @@ process has its column in the shared tables.
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -238,6 +238,19 @@ class Hub:
         newest = max((each.hello.generation for each in lives), default=0)
         present = {each.number for each in lives if each.hello.generation == newest}
         return Answers(answered, missing | {*range(self._workers)} - present)
+
+    def past(self, edge: str, columns: Collection[int], service: str) -> dict[str, int]:
+        """Give what workers that are over, or do not answer, have said of a service.
+
+        Args:
+            edge: its name.
+            columns: of the workers that have answered.
+            service: its name.
+
+        Returns:
+            Sessions ``opened``, ``bytes_up`` and ``bytes_down``; empty if there is no such service.
+        """
+        return self._edges[edge].past(service, [self._lives[each] for each in columns if each in self._lives])
 
     def states(self) -> dict[str, ControlState]:
         """Give the state of each edge's control plane, and of the workers that follow it."""
