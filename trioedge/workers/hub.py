@@ -240,16 +240,7 @@ class Hub:
         return Answers(answered, missing | {*range(self._workers)} - present)
 
     def past(self, edge: str, columns: Collection[int], service: str) -> dict[str, int]:
-        """Give what workers that are over, or do not answer, have said of a service.
-
-        Args:
-            edge: its name.
-            columns: of the workers that have answered.
-            service: its name.
-
-        Returns:
-            Sessions ``opened``, ``bytes_up`` and ``bytes_down``; empty if there is no such service.
-        """
+        """Give the ``opened``, ``bytes_up`` and ``bytes_down`` of a service in all workers but those of `columns`."""
         return self._edges[edge].past(service, [self._lives[each] for each in columns if each in self._lives])
 
     def states(self) -> dict[str, ControlState]:

@@ -1,6 +1,6 @@
 """The counts of processes that have ended or do not answer, so that the sums of an edge do not fall.
 
-A process counts as it did in its last answer: what it counted from there to its end is in no sum.
+A process counts as it did in its last answer; its counts from there to its end are in no sum.
 """
 
 from collections import Counter

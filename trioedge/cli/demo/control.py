@@ -35,7 +35,7 @@ class ControlProcess:
     """A control plane such as ``examples.control_plane`` in a child process, and a client in its operator's role.
 
     Attributes:
-        token: what it wants of its clients.
+        token: its clients must bring it.
         url: where it listens, once it runs.
         pid: of the process, once it runs.
     """

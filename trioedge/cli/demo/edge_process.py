@@ -123,7 +123,7 @@ class EdgeProcess:
 
 
 def _event(line: str) -> Mapping[str, Any]:
-    """Read a line of the log; what is none has no keys."""
+    """Read a line of the log; another line has no keys."""
     try:
         event = json.loads(line)
     except ValueError:
