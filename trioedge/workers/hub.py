@@ -15,7 +15,7 @@ process has its column in the shared tables.
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
@@ -244,6 +244,10 @@ class Hub:
         newest = max((each.hello.generation for each in lives), default=0)
         present = {each.number for each in lives if each.hello.generation == newest}
         return WorkerAnswers(answered, missing | {*range(self._workers)} - present)
+
+    def past(self, edge: str, columns: Collection[int], service: str) -> dict[str, int]:
+        """Give the ``opened``, ``bytes_up`` and ``bytes_down`` of a service in all workers but those of `columns`."""
+        return self._edges[edge].past(service, [self._lives[each] for each in columns if each in self._lives])
 
     def states(self) -> dict[str, ControlState]:
         """Give the state of each edge's control plane, and of the workers that follow it."""
