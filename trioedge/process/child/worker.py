@@ -192,11 +192,10 @@ class WorkerProcess:
         """Drain one edge, or all of them."""
         if only is None:
             self._found.memory.slots.set_state(self._found.column, ProcessState.DRAINING)
+        if all(edge.phase.value == "idle" for edge in self._edges.values()):  # none has begun
+            self._scope.cancel()
+            return
         for name, edge in self._edges.items():
-            if only not in (None, name):
-                continue
-            self._sockets[name].drain()
-            if edge.phase.value == "idle":  # it has not begun
-                self._scope.cancel()
-            else:
+            if only in (None, name) and edge.phase.value != "idle":
+                self._sockets[name].drain()
                 self._local(name).run.drain(seconds)
