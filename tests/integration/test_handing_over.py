@@ -120,7 +120,7 @@ async def test_a_limit_by_peer_in_front_holds_over_both_workers_and_is_given_bac
                 await connect(edge, v1(7))
         for stream, _ in live[:3]:
             await stream.aclose()
-        again = []
+        again: list[tuple[trio.SocketStream, int]] = []
         with trio.fail_after(10):
             while len(again) < 3:
                 try:
@@ -141,7 +141,7 @@ async def test_a_limit_in_front_counts_no_more_the_sessions_of_a_worker_that_was
         lost = sum(pid == carries for _, pid in live)
         edge.kill(carries)
         await edge.command.says('"listening"', times=3)
-        again = []
+        again: list[tuple[trio.SocketStream, int]] = []
         with trio.fail_after(20):
             while len(again) < lost:
                 try:

@@ -16,13 +16,14 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
+import attrs
 import trio
 from trio_util import AsyncBool
 
 from ..addresses.source_prefix import SourcePrefix
-from ..errors import quote, quote_fault
+from ..errors import quote_fault
 from ..loop.reactor import Reactor
 from ..loop.slices import in_slices
 from ..loop.sockets import close, reset
@@ -43,33 +44,13 @@ from .background import BackgroundAnswers
 from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
 from .handing_over.handing_over import HandingOver, SourceWorkers
-from .handshakes import Handshakes
+from .handshaking.handshakes import Handshakes
+from .handshaking.talking import WaitingClients
+from .reactor_endpoint import ReactorEndpoint, wrong_begin
 from .session_task import SessionTasks
-from .talking import WaitingClients
 
 EVICT_REST: Final = 1
 """How many times longer the closing of evicted sessions rests than it works. Half of the loop is theirs then."""
-
-
-@runtime_checkable
-class ReactorEndpoint(Protocol):
-    """A live endpoint that can carry plain sockets in the reactor, without a task."""
-
-    def begin(self, session: Session, down: socket.SocketType, prefetched: bytes, ended: Ended, /) -> bool | Reject:
-        """Begin to carry a session over the client's socket.
-
-        If this raises, the edge cuts ``session.carrier``, or closes the socket if there is none yet.
-
-        Args:
-            session: the session; its service is final.
-            down: the client's non-blocking socket.
-            prefetched: bytes that were read from it.
-            ended: to be called once, when the socket is closed.
-
-        Returns:
-            True if it is carried. False if the session needs a task, or a refusal: nothing has happened then, and the
-            edge handles or closes the socket.
-        """
 
 
 class FreshClock:
@@ -83,6 +64,21 @@ class FreshClock:
     @property
     def now(self) -> float:
         return self._reactor.refresh()
+
+
+@attrs.frozen
+class SessionsPart:
+    """The sessions of one of several workers.
+
+    Attributes:
+        ids: of the sessions; 1, 2 and so on if None.
+        tell_live: see :class:`Crowd`; None for a process alone.
+        sources: the workers that sessions are handed to; None where none are.
+    """
+
+    ids: Iterator[int] | None = None
+    tell_live: Callable[[int], int] | None = None
+    sources: SourceWorkers | None = None
 
 
 class EdgeHome:
@@ -116,9 +112,7 @@ class Sessions:
         self, chain: Chain, reactor: Reactor, log: EdgeLog, live: Registry, services: Services,
         answers: BackgroundAnswers, waiting: WaitingClients, *, max_sessions: int, graceful_refuse: bool,
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
-        ids: Iterator[int] | None = None,
-        tell_live: Callable[[int], int] | None = None,
-        sources: SourceWorkers | None = None,
+        part: SessionsPart = SessionsPart(),
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -130,13 +124,10 @@ class Sessions:
             services: the services, by name.
             answers: awaits what handshakes ask in the background.
             waiting: the clients that are in their handshakes and have to say more.
-            max_sessions: the most live sessions, without those in their handshakes; beyond it a connection is refused
-                with OVERLOAD.
+            max_sessions: the most live sessions, without those in handshakes; the next is refused with OVERLOAD.
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
             source_prefix: the part of an address that limits count as one source.
-            ids: of the sessions; 1, 2 and so on if None.
-            tell_live: see :class:`Crowd`; None for a process alone.
-            sources: the workers that sessions are handed to; None where none are.
+            part: the other workers that serve the edge; none for a process alone.
         """
         self._decide = chain.decide
         self._reactor = reactor
@@ -148,20 +139,18 @@ class Sessions:
         home = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
-        self._ids = itertools.count(1) if ids is None else ids
+        self._ids = part.ids or itertools.count(1)
         self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._endings = Endings(log, reactor.refresh)
-        self._crowd = Crowd(live, waiting, log, max_sessions, tell_live)
+        self._crowd = Crowd(live, waiting, log, max_sessions, part.tell_live)
         self._unregister = self._crowd.telling(live.remove)
-        self.handing_over: HandingOver | None = None
-        if sources is not None:
-            self.handing_over = HandingOver(
-                sources, reactor, log, live, services.unnamed, self._home, self._unregister, self._ids.__next__
-            )
+        self.handing_over = None if part.sources is None else HandingOver(
+            part.sources, reactor, log, live, services.unnamed, self._home, self._unregister, self._ids.__next__
+        )  # fmt: skip
         self._handshakes: Handshakes | None = None
         if chain.handshakes:
             self._handshakes = Handshakes(
@@ -246,9 +235,7 @@ class Sessions:
                 self._refuse(session, sock, begun)
                 return
             if begun is not False:
-                raise TypeError(
-                    f"the endpoint's begin() returned {quote(begun)}; it must return True, False or a Reject"
-                )
+                raise wrong_begin(begun)
             session.began = False
         stream, handle = PlainStream(sock, fresh=True), self._behind
         if prefetched:

@@ -15,8 +15,9 @@ process has its column in the shared tables.
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -24,7 +25,7 @@ import trio
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
-from .answers import ANSWER_SECONDS, Questions, WorkerAnswers
+from .answers import ANSWER_SECONDS, HubAnswers, Questions
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
@@ -116,10 +117,7 @@ class Hub:
         for _ in range(MAX_LAST_REPORTS):
             await self.finish()
             lives = [life for life in self._lives.values() if life.channel is not None]
-            while any(
-                edge.settles(life) for edge in self._edges.values() for life in lives if life.channel is not None
-            ):
-                await trio.sleep(_RETRY_SECONDS)
+            await _all_settled(self._edges.values(), lives)
             async with trio.open_nursery() as nursery:
                 for life in lives:
                     if life.channel is not None:
@@ -214,7 +212,7 @@ class Hub:
 
     # Operators.
 
-    async def ask(self, edge: str, operation: str, params: object) -> WorkerAnswers:
+    async def ask(self, edge: str, operation: str, params: object) -> HubAnswers:
         """Ask every worker, and return their answers within 2 s; 64 questions at a time, further ones wait.
 
         Args:
@@ -254,6 +252,13 @@ class Hub:
         """Ask every control plane to read its source again; see :meth:`Edge.reload`."""
         for edge in self._edges.values():
             edge.supervisor.reload()
+
+
+async def _all_settled(edges: Iterable[HubEdge], lives: Iterable[Life]) -> None:
+    """Wait until every worker was sent which totals were acknowledged."""
+    for edge, life in product(edges, lives):
+        while life.channel is not None and edge.settles(life):  # noqa: ASYNC110 - once in a process, and short
+            await trio.sleep(_RETRY_SECONDS)
 
 
 async def _await_all_told(channel: Channel) -> None:

@@ -47,7 +47,7 @@ def make_slots(count: int = 3) -> Slots:
 
 @pytest.fixture
 def closing(request: pytest.FixtureRequest) -> list[Any]:
-    """What is closed behind the test."""
+    """Closed behind the test."""
     found: list[Any] = []
     request.addfinalizer(lambda: [each.close() for each in found])
     return found

@@ -47,6 +47,7 @@ from typing import Final
 import attrs
 
 from ...services.device_rules import DeviceRules, Handover
+from ...services.linking.device_facts import DeviceFacts
 from ...services.service import Service
 from ...session.session import Session
 from .answers import (
@@ -62,10 +63,11 @@ from .answers import (
 )
 from .expiry import expire
 from .grace import Grace
+from .listing import listed
 from .memory import DeviceMemory, Move
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
-from .verdicts import answer, judge, unanswered
+from .verdicts import answer, judge, unanswered, wanted
 
 CAPACITY: Final = 65_536
 
@@ -83,11 +85,9 @@ class DeviceTable:
     At capacity a new device takes the place of one that has no session, no grace and no check in flight, or is refused;
     so clients that change their addresses displace no device that is online. Work on many devices is done in steps of
     one device. Every other method is O(1), plus the sessions of one device that it returns.
-
-    `memory` has the devices, to read.
     """
 
-    __slots__ = ("_checked", "_grace", "_memory", "_services", "_surplus", "memory")
+    __slots__ = ("_checked", "_grace", "_memory", "_services", "_surplus")
 
     def __init__(
         self, grace: Grace, capacity: int = CAPACITY, *, checked: bool = True, moves: deque[Move] | None = None
@@ -101,9 +101,14 @@ class DeviceTable:
             moves: every device that comes online or goes is appended; None if nothing follows them.
         """
         self._grace, self._checked = grace, checked
-        self.memory = self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
+        self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
         self._surplus = DeviceSurplus(self._memory)
         self._services = self._memory.services  # saves most sessions a look-up
+
+    @property
+    def memory(self) -> DeviceMemory:
+        """The devices, to read."""
+        return self._memory
 
     def __len__(self) -> int:
         return self._memory.size
@@ -205,20 +210,14 @@ class DeviceTable:
         owner = self._services.get(service.incarnation)
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
 
-    def wanted(self, service: Service, device: str) -> bool:
-        """Return whether a check that has not begun is still to be made; if not, it is over.
+    def known(self, service: Service, now: float, rules: DeviceRules) -> Iterator[DeviceFacts]:
+        """Return the devices of a service, in no order; devices may come and go between two steps."""
+        return listed(self._services.get(service.incarnation), now, rules)
 
-        A device that was never checked, and whose sessions have all gone, is forgotten: a client that changes its
-        address for each session must not have the checker asked about each.
-        """
+    def wanted(self, service: Service, device: str) -> bool:
+        """Return whether a check that has not begun is still to be made; if not, it is over."""
         known = self._memory.find(service, device)
-        if known is None or known.asked_at is None:
-            return False
-        if known.unasked:
-            self._memory.forget(known)
-            return False
-        known.overruled = False
-        return True
+        return known is not None and known.asked_at is not None and wanted(self._memory, known)
 
     def failed(self, service: Service, device: str) -> bool:
         """Note that the checker did not answer.
