@@ -48,7 +48,7 @@ from .handshaking.stream_handshakes import StreamHandshakes
 from .handshaking.talking import WaitingClients
 from .listening.listening import AnyListeners, Listening
 from .part import HAND_OVER_SECONDS, Part
-from .sessions import Sessions
+from .sessions import Sessions, sessions_part
 from .stage_calls import StageCalls
 from .workers import Background, guarded, start_worker
 
@@ -242,7 +242,7 @@ class Run:
             max_sessions=affordable.max_sessions(self._edge.max_sessions, self._log),
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
-            part=self._sessions_part(),
+            part=sessions_part(self._part, self._share, self._edge.max_sessions),
         )
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)
@@ -257,13 +257,6 @@ class Run:
         if sessions.handing_over is not None:
             await nursery.start(sessions.handing_over.run)
         return sessions
-
-    def _sessions_part(self) -> SessionsPart:
-        part, share = self._part, self._share
-        if part is None:
-            return SessionsPart()
-        tell_live = None if share is None else share.telling(self._edge.max_sessions)
-        return SessionsPart(part.ids(), tell_live, part.sources)
 
     def _shed(self) -> None:
         self._log.accepted += 1

@@ -35,6 +35,7 @@ from ..services.registry import Registry
 from ..services.service import Service
 from ..services.services import Services
 from ..services.sharing.crowd import Crowd
+from ..services.sharing.worker_share import WorkerShare
 from ..session.chain import Chain
 from ..session.session import Session
 from ..session.surroundings import Clock
@@ -46,6 +47,7 @@ from .endings import Endings
 from .handing_over.handing_over import HandingOver, SourceWorkers
 from .handshaking.handshakes import Handshakes
 from .handshaking.talking import WaitingClients
+from .part import Part
 from .reactor_endpoint import ReactorEndpoint, wrong_begin
 from .session_task import SessionTasks
 
@@ -79,6 +81,13 @@ class SessionsPart:
     ids: Iterator[int] | None = None
     tell_live: Callable[[int], int] | None = None
     sources: SourceWorkers | None = None
+
+
+def sessions_part(part: Part | None, share: WorkerShare | None, max_sessions: int | None) -> SessionsPart:
+    """Give what the sessions of one worker share with those of others; nothing for a process alone."""
+    if part is None:
+        return SessionsPart()
+    return SessionsPart(part.ids(), None if share is None else share.telling(max_sessions), part.sources)
 
 
 class EdgeHome:

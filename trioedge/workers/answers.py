@@ -19,7 +19,7 @@ MAX_ASKING: Final = 64
 """Questions of operators at a time; further ones wait."""
 
 
-class HubAnswers(list[Any]):
+class WorkerAnswers(list[Any]):
     """The answers, in the order of the workers' numbers.
 
     Attributes:
@@ -53,7 +53,7 @@ class Questions:
         self._workers, self._log = workers, log
         self._asking = trio.Semaphore(MAX_ASKING)
 
-    async def ask(self, lives: Sequence[Life], edge: str, operation: str, params: object) -> HubAnswers:
+    async def ask(self, lives: Sequence[Life], edge: str, operation: str, params: object) -> WorkerAnswers:
         """Ask some workers at once, and return what each answered within 2 s.
 
         Args:
@@ -83,4 +83,4 @@ class Questions:
                     nursery.start_soon(ask_one, life, life.channel)
         newest = max((each.hello.generation for each in lives), default=0)
         present = {each.number for each in lives if each.hello.generation == newest}
-        return HubAnswers(answered, missing | {*range(self._workers)} - present)
+        return WorkerAnswers(answered, missing | {*range(self._workers)} - present)

@@ -25,7 +25,7 @@ import trio
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
-from .answers import ANSWER_SECONDS, HubAnswers, Questions
+from .answers import ANSWER_SECONDS, Questions, WorkerAnswers
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
@@ -212,7 +212,7 @@ class Hub:
 
     # Operators.
 
-    async def ask(self, edge: str, operation: str, params: object) -> HubAnswers:
+    async def ask(self, edge: str, operation: str, params: object) -> WorkerAnswers:
         """Ask every worker, and return their answers within 2 s; 64 questions at a time, further ones wait.
 
         Args:
