@@ -14,7 +14,6 @@ grace, until the control process has judged it.
 """
 
 from collections.abc import Callable
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -106,8 +105,10 @@ class SharedDeviceLimit(LiveDeviceLimit):
 
     def refuse(self, service: Service, device: str, seconds: float, detail: str) -> None:
         """See :meth:`DeviceShare.refuse`."""
-        judge = partial(self._table.judge, provisional=True)
-        self._store(judge, service, device, DeviceVerdict(False, seconds, detail))
+        now = self._reactor.refresh()
+        self._apply(self._table.judge(service, device, False, seconds, now, detail, provisional=True))
+        self._tell()
+        self._arm()
 
     def changed(self, service: Service, change: Change) -> "Generator[None, None, None]":
         """Learn the rules of a service; the control process checks its devices again. A removed one is forgotten."""
