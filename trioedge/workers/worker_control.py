@@ -23,7 +23,7 @@ from ..services.report import Report
 from ..stages.devices.device_limit import DeviceLimit
 from .member_devices import MemberDevices
 from .member_users import MemberUsers
-from .messages.channel import Channel
+from .messages.channel import AnswerError, Channel
 from .messages.frames import ChannelError
 from .messages.greeting import Welcome
 from .messages.packed import SETTINGS_FORMAT
@@ -178,17 +178,30 @@ class WorkerControl:
     async def _report(self, report: Report, /) -> None:
         """Hand totals over to the control process, which has them when this returns.
 
+        If the connection ends meanwhile they are handed to the next one, counted as that counts.
+
         Raises:
             ChannelError: it does not answer.
         """
-        channel = await self._counting.wait_value(lambda now: now is not None)
-        link = self._link
-        assert channel is not None, "it has waited for one"
-        assert link is not None, "its edge runs"
-        rows = [*self._totals.rows(report.services, link.services)]
-        for start in range(0, len(rows), SERVICES_PER_MESSAGE):
-            part = rows[start : start + SERVICES_PER_MESSAGE]
-            await channel.ask("report", (self._name, part), REPORT_SECONDS)
+        while True:
+            channel = await self._counting.wait_value(lambda now: now is not None)
+            link = self._link
+            assert channel is not None, "it has waited for one"
+            assert link is not None, "its edge runs"
+            rows = [*self._totals.rows(report.services, link.services)]
+            try:
+                for start in range(0, len(rows), SERVICES_PER_MESSAGE):
+                    part = rows[start : start + SERVICES_PER_MESSAGE]
+                    await channel.ask("report", (self._name, part), REPORT_SECONDS)
+            except AnswerError:
+                raise
+            except ChannelError:
+                connected = self._connection.value
+                if connected is not None and connected.channel is channel:  # it lives, and does not answer
+                    raise
+                await self._counting.wait_value(partial(is_not, channel))
+            else:
+                return
 
     async def _find_user(self, user: str) -> None:
         connected = self._connection.value

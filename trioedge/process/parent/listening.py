@@ -10,7 +10,9 @@ from ...addresses.steering import Steering
 from ...edge import Edge
 from ...errors import ListenError
 from ..child.worker_sockets import ParentsSocket, WorkerSockets
+from ..workers.inboxes import Inboxes, WorkerInboxes
 from ..workers.orders import Orders
+from ..workers.slots import Slots
 from .sockets import SocketGroup, bind_admin, bind_groups
 
 
@@ -21,6 +23,7 @@ class ParentListening:
         groups: of the edges' own addresses.
         admins: of their admin APIs.
         kept: the listeners of services: by edge and address, their descriptors.
+        inboxes: by edge, where sessions are handed to the workers of their sources.
     """
 
     def __init__(self, edges: Mapping[str, Edge], workers: int, salt: int, log: Any) -> None:
@@ -38,6 +41,8 @@ class ParentListening:
         self.groups: list[SocketGroup] = []
         self.admins: list[SocketGroup] = []
         self.kept: dict[tuple[str, Address], int] = {}
+        handing = [name for name, edge in edges.items() if edge.description.outline.source_at is not None]
+        self.inboxes = {name: Inboxes(workers) for name in handing}
 
     def bind(self, passed: list[SocketGroup], admins: list[SocketGroup]) -> list[SocketGroup]:
         """Bind the addresses of every edge, but those that an earlier image has passed on.
@@ -103,24 +108,38 @@ class ParentListening:
         if self._steered.get(edge) == workers or not workers:
             return
         self._steered[edge] = workers
-        prefix = self._edges[edge].description.source_keys
-        steering = Steering(self._workers, self._salt, prefix).leaving_out({*range(self._workers)} - workers)
+        steering = self._steering(edge).leaving_out({*range(self._workers)} - workers)
         for group in self.groups:
             if group.edge == edge:
                 group.listen()
                 if not self._refused:
-                    group.steer(steering)
+                    self._steer(group, steering)
+
+    def _steer(self, group: SocketGroup, steering: Steering) -> None:
+        try:
+            group.steer(steering)
+        except OSError as error:  # of memory, because the kernel has taken such a program before
+            self._log.error("clients are steered as before", address=str(group.address), error=error.strerror)
+
+    def given(self) -> list[tuple[str, str]]:
+        """Give each edge and address, as the edge has it, that the next image finds bound."""
+        return [(group.edge, group.given) for group in (*self.groups, *self.admins)]
 
     def listens(self, edge: str) -> bool:
         """Whether clients of an edge can connect."""
         return edge in self._steered
 
     def keep(self, edge: str, address: str, fd: int) -> None:
-        """Keep a listener of a service that a worker has opened."""
-        former = self.kept.pop((edge, parse_address(address, listening=True)), None)
-        if former is not None:
-            os.close(former)
-        self.kept[edge, parse_address(address, listening=True)] = fd
+        """Keep a listener of a service that a worker has opened; if the edge has ended, or is no more, close it.
+
+        Raises:
+            ConfigurationError: it is no address.
+        """
+        self.forget(edge, address)
+        if edge in self._edges:
+            self.kept[edge, parse_address(address, listening=True)] = fd
+        else:
+            os.close(fd)
 
     def forget(self, edge: str, address: str) -> None:
         """Close a listener that no service has any more."""
@@ -157,12 +176,26 @@ class ParentListening:
                     sock.close()
         return found
 
+    def sources_for(
+        self, number: int, slots: Slots, column: int, stall_seconds: float
+    ) -> dict[str, WorkerInboxes]:  # fmt: skip
+        """Give a worker, in its own process, the inboxes by edge; see :meth:`Inboxes.of`."""
+        return {
+            name: inboxes.of(number, self._steering(name), slots, column, stall_seconds)
+            for name, inboxes in self.inboxes.items()
+        }
+
+    def _steering(self, edge: str) -> Steering:
+        return Steering(self._workers, self._salt, self._edges[edge].description.source_keys)
+
     def for_control(self) -> dict[str, list[ParentsSocket]]:
         """Give the control process, in its own process, the sockets of the admin APIs by edge; others are closed."""
         for group in self.groups:
             group.close_copies()
         for fd in self.kept.values():
             os.close(fd)
+        for inboxes in self.inboxes.values():
+            inboxes.close()
         found: dict[str, list[ParentsSocket]] = {}
         for group in self.admins:
             found.setdefault(group.edge, []).append(ParentsSocket(group.sockets[0], group.address))
