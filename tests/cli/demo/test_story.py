@@ -159,13 +159,13 @@ async def test_a_denied_device_is_noted_with_the_number_of_its_sessions(
 ) -> None:
     async with at_work(tmp_path) as stage:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, stage, 1.2)
+            nursery.start_soon(run, stage, 1.4)
             clients = [await stage.world.connect("127.0.6.1") for _ in range(live)]
             await exchange(await stage.world.connect("127.0.0.4"))
             for client in clients:
                 assert (await client.ended()).reason == te.Reason.DEVICE
         text = f"the device check denied 127.0.6.1 after 0.3 s: {said} cut, served until then"
-        assert stage.view.kept == [(0.5, text)]
+        assert stage.view.kept == [(0.8, text)]
 
 
 async def test_a_device_is_noted_once(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:

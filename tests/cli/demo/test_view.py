@@ -111,7 +111,7 @@ def test_the_table_has_the_rows_that_the_screen_has_room_for(height: int, rows: 
     ],
     ids=["none", "one", "four", "markup and a long one"],
 )
-def test_the_three_latest_notes_stand_below_the_speed_and_the_state(
+def test_the_three_latest_notes_stand_above_the_speed_and_the_state(
     notes: list[str], last: list[str], screen: Console
 ) -> None:
     view = LiveTable()
@@ -120,4 +120,4 @@ def test_the_three_latest_notes_stand_below_the_speed_and_the_state(
     view.show(look(), 0, "video 2 MB/s")
     with view.open():
         pass
-    assert shown(screen)[-5:] == ["video 2 MB/s", "services at version v7", *last]
+    assert shown(screen)[-5:] == [*last, "video 2 MB/s", "services at version v7"]

@@ -27,7 +27,7 @@ RATES: Final = (2_000_000, 6_000_000)
 ARRIVAL_SECONDS: Final = 3.0
 """How long a change of the file may take to be in force; after that the edge gets no more changes."""
 
-DENIALS_SECONDS: Final = 0.5
+DENIALS_SECONDS: Final = 0.4
 """Between two questions for the sessions that the device check has cut."""
 
 KILL_SECONDS: Final = 4.5
@@ -151,24 +151,25 @@ class Story:
         return any(each["name"] == VIDEO and each["down_rate"] == rate for each in found["items"])
 
     async def _tell_denials(self, client: EdgeClient) -> None:
-        """Tell of each device whose sessions the device check has cut."""
-        told = 0.0
+        """Tell of each device whose sessions the device check has cut, once no more of them come."""
+        told, before = set[str](), dict[str, list[float]]()
         while True:
             await trio.sleep(DENIALS_SECONDS)
             try:
-                cut = (await client.get(path_of("recent"), reason="device", kind="ended"))["items"]
+                found = (await client.get(path_of("recent"), reason="device", kind="ended"))["items"]
             except EdgeError:  # it is asked again
                 continue
-            denied = dict[str, list[float]]()
-            for each in cut:
-                if each["ended_at"] > told:
-                    denied.setdefault(each["device"], []).append(each["seconds"])
-            told = max([told, *(each["ended_at"] for each in cut)])
-            for device, seconds in denied.items():
-                served = count(len(seconds), "session")
-                self._view.note(
-                    f"the device check denied {device} after {max(seconds):.1f} s: {served} cut, served until then"
-                )
+            cut = dict[str, list[float]]()
+            for each in found:
+                cut.setdefault(each["device"], []).append(each["seconds"])
+            for device, seconds in cut.items():
+                if device not in told and before.get(device) == seconds:
+                    told.add(device)
+                    served = count(len(seconds), "session")
+                    self._view.note(
+                        f"the device check denied {device} after {max(seconds):.1f} s: {served} cut, served until then"
+                    )
+            before = cut
 
     async def _kill(self, client: EdgeClient, seen: Seen) -> None:
         await trio.sleep(KILL_SECONDS)

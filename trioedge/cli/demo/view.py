@@ -88,7 +88,9 @@ class LiveTable:
         table = render(look, rows=min(rows, SESSIONS))
         control = Text(*_control(look.state), no_wrap=True, overflow="ellipsis")
         notes = Text("\n".join(self._notes), "yellow", no_wrap=True, overflow="ellipsis")
-        self._live.update(Group(table, Text(speed, "cyan"), control, notes), refresh=True)
+        self._live.update(
+            Group(table, notes, Text(speed, "cyan"), control), refresh=True
+        )  # the last line is short: ^C stands behind it
 
 
 def _control(state: Mapping[str, Any]) -> tuple[str, str]:
