@@ -40,7 +40,7 @@ class WorkerAnswers(list[Any]):
         self.missing = tuple(sorted(missing))
 
 
-class Questions:
+class WorkerQuestions:
     """Asks workers, a bounded number of questions at a time."""
 
     def __init__(self, workers: int, log: "EdgeLog") -> None:

@@ -26,7 +26,7 @@ from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
 from ..telemetry.meters import Meters
-from .answers import ANSWER_SECONDS, Questions, WorkerAnswers
+from .answers import ANSWER_SECONDS, WorkerAnswers, WorkerQuestions
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
@@ -74,7 +74,7 @@ class Hub:
             name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
         }
         self._lives: dict[int, Life] = {}
-        self._questions = Questions(workers, self._log)
+        self._questions = WorkerQuestions(workers, self._log)
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.CancelScope()
         self._strangers = trio.Semaphore(MAX_STRANGERS)
