@@ -45,9 +45,7 @@ WAITS = {
     },
     "stages": {
         "devices.checks", "devices.device_limit", "devices.live_device_limit", "devices.news", "devices.pool",
-        "handshakes.tls",
-        "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer",
-        "pacing.fq",
+        "handshakes.tls", "handshakes.tls_certificates", "pacing.pacing", "pacing.pacer", "pacing.fq",
     },
     "control": {
         "arrivals", "child_process", "file", "http", "http_client", "memory", "renewal", "reporter", "snapshot_lines",

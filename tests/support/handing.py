@@ -99,5 +99,3 @@ async def open_pair(make_edge: Callable[[], te.Edge], limits: SharedLimits | Non
         for box in boxes:
             for sock in box:
                 sock.close()
-
-

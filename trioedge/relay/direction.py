@@ -169,6 +169,11 @@ class Direction:
         if self._wait is not None:
             self._wait.cancel()
 
+    def stop(self) -> None:
+        """Cancel what it waits for, if it still carries."""
+        if not self.over:
+            self.scope.cancel()
+
     def release(self) -> None:
         """Drop every reference but the counts, so that no cycle is left for the garbage collector."""
         del self._session, self._meter, self._clock, self.source, self.sink, self.beneath, self.scope

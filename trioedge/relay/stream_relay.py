@@ -209,11 +209,7 @@ class StreamRelay:
     async def _end(self) -> Outcome:
         """Deliver what the side that is left is owed, and say how the session ended."""
         session, up, down = self._session, self._up, self._down
-        client_gone = up.end is End.BROKEN or down.end is End.REFUSED
-        upstream_gone = down.end is End.BROKEN or up.end is End.REFUSED
-        stopped = (up.end is None and down.end not in (End.BROKEN, End.ENDED)) or (
-            down.end is None and up.end is not End.BROKEN
-        )
+        client_gone, upstream_gone, stopped = _losses(up.end, down.end)
         with trio.CancelScope() as self._delivering:
             if self._idle or stopped or session.cut_reason is not None:
                 self._delivering.cancel()
@@ -257,14 +253,18 @@ class StreamRelay:
         """Cancel whatever waits."""
         if self._delivering is not None:
             self._delivering.cancel()
-        if not self._up.over:
-            self._up.scope.cancel()
-        if not self._down.over:
-            self._down.scope.cancel()
+        self._up.stop()
+        self._down.stop()
 
 
 def _pacing(down_rate: float, up_rate: float) -> str:
     return "" if down_rate == inf == up_rate else "timeline"
+
+
+def _losses(up: End | None, down: End | None) -> tuple[bool, bool, bool]:
+    """Tell whether the client is gone, whether the upstream is, and whether a direction was stopped on its way."""
+    stopped = (up is None and down not in (End.BROKEN, End.ENDED)) or (down is None and up is not End.BROKEN)
+    return up is End.BROKEN or down is End.REFUSED, down is End.BROKEN or up is End.REFUSED, stopped
 
 
 def _has_nothing(direction: Direction, source: PlainStream | None) -> bool:

@@ -44,12 +44,12 @@ from ..upstreams.resolver import Resolver
 from .affordable import affordable_sessions
 from .background import BackgroundAnswers
 from .description import Description
+from .handshaking.stream_handshakes import StreamHandshakes
+from .handshaking.talking import WaitingClients
 from .listening.listening import AnyListeners, Listening
 from .part import HAND_OVER_SECONDS, Part
-from .sessions import Sessions
+from .sessions import Sessions, sessions_part
 from .stage_calls import StageCalls
-from .stream_handshakes import StreamHandshakes
-from .talking import WaitingClients
 from .workers import Background, guarded, start_worker
 
 
@@ -242,9 +242,7 @@ class Run:
             max_sessions=affordable.max_sessions(self._edge.max_sessions, self._log),
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
-            ids=None if self._part is None else self._part.ids(),
-            tell_live=None if self._share is None else self._share.telling(self._edge.max_sessions),
-            sources=None if self._part is None else self._part.sources,
+            part=sessions_part(self._part, self._share, self._edge.max_sessions),
         )
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)

@@ -4,8 +4,8 @@ Its parts count here as they work, an addition each; nothing is computed before 
 watched here must not know the log of the edge: that would be a cycle, which keeps descriptors until it is collected.
 """
 
-from collections.abc import Generator, Iterator, Sized
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import Callable, Sized
+from typing import Final
 from weakref import WeakSet
 
 import attrs
@@ -33,39 +33,19 @@ class Questions:
     seconds: Histogram = attrs.field(factory=Histogram)
 
 
-@runtime_checkable
-class CountedInParts(Protocol):
-    """A table whose length takes long to count."""
-
-    def counted(self) -> Iterator[int]:
-        """Give its length as the sum of many numbers, each of which takes some microseconds."""
-
-
 @attrs.frozen
 class Table:
-    """A table with a bound.
+    """A table of this process with a bound.
 
     Attributes:
-        name: the same in every worker.
-        entries: ``len()`` gives how many there are.
+        name: of it.
+        size: gives its entries now. O(1).
         capacity: the bound.
-        shared: whether it is one table for all workers.
     """
 
     name: str
-    entries: Sized
+    size: Callable[[], int]
     capacity: int
-    shared: bool = False
-
-    def size(self) -> Generator[None, None, int]:
-        """Give the entries now, in steps where counting takes long."""
-        if not isinstance(self.entries, CountedInParts):
-            return len(self.entries)
-        size = 0
-        for part in self.entries.counted():
-            size += part
-            yield
-        return size
 
 
 class Meters:
@@ -98,14 +78,13 @@ class Meters:
         self.tables: list[Table] = []
         self.upstreams: list[ListsUpstreams] = []
 
-    def add_table(self, kind: str, table: Sized, capacity: int, *, shared: bool = False) -> None:
+    def add_table(self, kind: str, size: Callable[[], int], capacity: int) -> None:
         """Watch how full a table is. The first of a kind has the kind as its name, the second ``kind 2``, and so on.
 
         Args:
             kind: such as ``gate``.
-            table: whose ``len()`` costs the same however many entries it has, or that is counted in parts.
+            size: gives its entries now; costs the same however many there are.
             capacity: its bound.
-            shared: whether it is one table for all workers.
         """
         number = 1 + sum(each.name.partition(" ")[0] == kind for each in self.tables)
-        self.tables.append(Table(kind if number == 1 else f"{kind} {number}", table, capacity, shared))
+        self.tables.append(Table(kind if number == 1 else f"{kind} {number}", size, capacity))

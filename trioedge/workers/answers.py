@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-class Answers(list[Any]):
+class WorkerAnswers(list[Any]):
     """The answers, in the order of the workers' numbers.
 
     Attributes:

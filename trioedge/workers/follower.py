@@ -61,29 +61,12 @@ class ServiceFollower:
         effect: sessions that the worker has retuned, rechecked and evicted so far.
     """
 
-    # Changes that wait, the oldest first: `_urgent` has names and whether the service was removed, `_rest` has names, and
-    # `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
+    # Changes that wait, the oldest first: `_urgent` has names and whether the service was removed, `_rest` has names,
+    # and `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
     # table of as many names would hold the loop when it grows. `_noted` counts the changes, and `_told` has the count
     # up to which the worker has applied all.
-    __slots__ = (
-        "_all",
-        "_anew",
-        "_channel",
-        "_edge",
-        "_log",
-        "_noted",
-        "_rest",
-        "_services",
-        "_told",
-        "_urgent",
-        "_version",
-        "_version_due",
-        "_wakeup",
-        "effect",
-        "refusal",
-        "version",
-        "worker",
-    )  # fmt: skip
+    __slots__ = ("_all", "_anew", "_channel", "_edge", "_log", "_noted", "_rest", "_services", "_told", "_urgent",
+                 "_version", "_version_due", "_wakeup", "effect", "refusal", "version", "worker")  # fmt: skip
 
     def __init__(self, edge: str, worker: int, services: Services, channel: Channel, log: "EdgeLog") -> None:
         """Tell nothing yet.

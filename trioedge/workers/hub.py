@@ -15,8 +15,9 @@ process has its column in the shared tables.
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -24,7 +25,8 @@ import trio
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
-from .answers import Answers
+from ..telemetry.meters import Meters
+from .answers import WorkerAnswers
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
@@ -121,15 +123,7 @@ class Hub:
         """
         for _ in range(MAX_LAST_REPORTS):
             await self.finish()
-            lives = [life for life in self._lives.values() if life.channel is not None]
-            while any(
-                edge.settles(life) for edge in self._edges.values() for life in lives if life.channel is not None
-            ):  # noqa: ASYNC110 - once, and short
-                await trio.sleep(_RETRY_SECONDS)
-            async with trio.open_nursery() as nursery:
-                for life in lives:
-                    if life.channel is not None:
-                        nursery.start_soon(_await_all_told, life.channel)
+            await _settle(self._edges.values(), [each for each in self._lives.values() if each.channel is not None])
             if not any(edge.supervisor.state().unreported for edge in self._edges.values()):
                 break
         for life in self._lives.values():
@@ -220,7 +214,7 @@ class Hub:
 
     # Operators.
 
-    async def ask(self, edge: str, operation: str, params: object) -> Answers:
+    async def ask(self, edge: str, operation: str, params: object) -> WorkerAnswers:
         """Ask every worker, and return their answers within 2 s; 64 questions at a time, further ones wait.
 
         Args:
@@ -249,12 +243,20 @@ class Hub:
                     nursery.start_soon(ask_one, life, life.channel)
         newest = max((each.hello.generation for each in lives), default=0)
         present = {each.number for each in lives if each.hello.generation == newest}
-        return Answers(answered, missing | {*range(self._workers)} - present)
+        return WorkerAnswers(answered, missing | {*range(self._workers)} - present)
+
+    def past(self, edge: str, columns: Collection[int], service: str) -> dict[str, int]:
+        """Give the ``opened``, ``bytes_up`` and ``bytes_down`` of a service in all workers but those of `columns`."""
+        return self._edges[edge].past(service, [self._lives[each] for each in columns if each in self._lives])
 
     def states(self) -> dict[str, ControlState]:
         """Give the state of each edge's control plane, and of the workers that follow it."""
         lives = sorted(self._lives.values(), key=lambda life: (life.number, life.hello.generation))
         return {name: edge.state(lives) for name, edge in self._edges.items()}
+
+    def meters(self, edge: str) -> Meters:
+        """Give what the control process counts for an edge, its device checks above all."""
+        return self._edges[edge].log.meters
 
     async def plan(self, edge: str, snapshot: Snapshot) -> Plan:
         """Say what a snapshot would do to the services of an edge; see :meth:`Edge.plan`. It counts no sessions.
@@ -276,6 +278,17 @@ class Hub:
         """Ask every control plane to read its source again; see :meth:`Edge.reload`."""
         for edge in self._edges.values():
             edge.supervisor.reload()
+
+
+async def _settle(edges: Iterable[HubEdge], lives: Sequence[Life]) -> None:
+    """Have every worker know which totals were acknowledged."""
+    for edge, life in product(edges, lives):
+        while life.channel is not None and edge.settles(life):  # noqa: ASYNC110 - once in a process, and short
+            await trio.sleep(_RETRY_SECONDS)
+    async with trio.open_nursery() as nursery:
+        for life in lives:
+            if life.channel is not None:
+                nursery.start_soon(_await_all_told, life.channel)
 
 
 async def _await_all_told(channel: Channel) -> None:

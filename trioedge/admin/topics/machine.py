@@ -36,7 +36,7 @@ def machine_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any
     used, limit = yield from descriptors()
     stall, tables = local.stall, []
     for each in local.run.log.meters.tables:
-        size = yield from each.size()
+        size = each.size()
         tables.append({"name": each.name, "used": size, "capacity": each.capacity})
     return {
         "descriptors": {"used": used, "limit": limit},

@@ -98,7 +98,7 @@ class HandingOver:
         self.handed = self.taken = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hand sessions over and take them until cancelled; what was counted for those of other workers is released."""
+        """Hand sessions over and take them until cancelled; then counts for those of other workers are released."""
         self._reactor.add_listener(self._workers.inbox.fileno(), self)
         self._hands = True
         task_status.started()

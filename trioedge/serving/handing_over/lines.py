@@ -27,7 +27,7 @@ from ...loop.reactor import Reactor
 from ...loop.sockets import close
 from ...session.session import Session
 from ...session.verdict import Completed, Outcome, Reason
-from ..talking import Talking
+from ..handshaking.talking import Talking
 
 MAX_BYTES: Final = 65_536
 """Of a packet."""

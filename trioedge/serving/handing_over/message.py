@@ -13,7 +13,7 @@ from ...session.verdict import Reject
 
 
 class HandedSession(NamedTuple):
-    """What is known of a session behind one of its handshakes.
+    """The facts of a session behind one of its handshakes.
 
     Attributes:
         id: unique among the live sessions of the edge's workers, but for those of a worker that has died.

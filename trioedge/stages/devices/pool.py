@@ -14,6 +14,7 @@ grace, until the control process has judged it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -66,11 +67,11 @@ class DevicePool(LiveDeviceLimit):
 
     def standing(self, service: Service, device: str) -> DeviceStanding:
         """Return the verdict on a device."""
-        return standing(self._table.memory, service, device, self._reactor.refresh(), self._rules_of(service))
+        return standing(self._table.memory, service, device, self._reactor.refresh(), self.rules(service))
 
     def refresh(self, service: Service, device: str) -> bool:
         """Ask about a device whose verdict is stale; False if there is nothing to ask, because it is fresh or none."""
-        asks = refresh(self._table.memory, service, device, self._reactor.refresh(), self._rules_of(service))
+        asks = refresh(self._table.memory, service, device, self._reactor.refresh(), self.rules(service))
         if asks:
             self._ask(service, device)
         return asks
@@ -105,10 +106,8 @@ class SharedDeviceLimit(LiveDeviceLimit):
 
     def refuse(self, service: Service, device: str, seconds: float, detail: str) -> None:
         """See :meth:`DeviceShare.refuse`."""
-        now = self._reactor.refresh()
-        self._apply(self._table.judge(service, device, False, seconds, now, detail, provisional=True))
-        self._tell()
-        self._arm()
+        judge = partial(self._table.judge, provisional=True)
+        self._store(judge, service, device, DeviceVerdict(False, seconds, detail))
 
     def changed(self, service: Service, change: Change) -> "Generator[None, None, None]":
         """Learn the rules of a service; the control process checks its devices again. A removed one is forgotten."""

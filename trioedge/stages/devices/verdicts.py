@@ -37,6 +37,19 @@ def answer(
     return conclude(memory, device, now, check)
 
 
+def wanted(memory: DeviceMemory, device: DeviceRecord) -> bool:
+    """Return whether a check that is about to begin is still to be made.
+
+    A device that was never checked, and whose sessions have all gone, is forgotten: a client that changes its address
+    for each session must not have the checker asked about each.
+    """
+    if device.unasked:
+        memory.forget(device)
+        return False
+    device.overruled = False
+    return True
+
+
 def unanswered(memory: DeviceMemory, device: DeviceRecord) -> bool:
     """End a check that has failed; or return True to ask again, because a session or a grace waits for the answer."""
     if device.waits:

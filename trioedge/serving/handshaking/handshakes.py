@@ -26,19 +26,19 @@ from functools import partial
 from math import inf
 from typing import Final, Protocol
 
-from ..errors import quote_fault
-from ..loop.parting import part
-from ..loop.reactor import Reactor
-from ..loop.sockets import close, reset
-from ..relay.answers import answer_refused
-from ..session.conversation import ChainedHandshake, Conversation
-from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
-from ..session.session import Session
-from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..telemetry.log import STOPS, EdgeLog
-from .background import BUSY, BackgroundAnswers
-from .deciding import refusal_by
-from .handing_over.handing_over import HandingOver
+from ...errors import quote_fault
+from ...loop.parting import part
+from ...loop.reactor import Reactor
+from ...loop.sockets import close, reset
+from ...relay.answers import answer_refused
+from ...session.conversation import ChainedHandshake, Conversation
+from ...session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
+from ...session.session import Session
+from ...session.verdict import Completed, Outcome, Reason, Reject
+from ...telemetry.log import STOPS, EdgeLog
+from ..background import BUSY, BackgroundAnswers
+from ..deciding import refusal_by
+from ..handing_over.handing_over import HandingOver
 from .handshake_input import LEFT, HandshakeInput
 from .talking import GAVE_WAY, Talking, WaitingClients, close_conversation
 

@@ -2,10 +2,10 @@
 
 from typing import Final, Protocol
 
-from ..session.conversation import Conversation
-from ..session.session import Session
-from ..session.verdict import Reason, Reject
-from ..telemetry.log import STOPS, EdgeLog
+from ...session.conversation import Conversation
+from ...session.session import Session
+from ...session.verdict import Reason, Reject
+from ...telemetry.log import STOPS, EdgeLog
 
 GAVE_WAY: Final = Reject(Reason.HANDSHAKE, "gave way: too many clients are in their handshakes")
 

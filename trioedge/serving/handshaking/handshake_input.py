@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import trio
 
-from ..loop.reactor import FAILED, READ_ON, Reactor
-from ..relay.tls_info import TlsError
-from ..relay.tls_socket import TlsSocket
-from ..session.conversation import ChainedHandshake, Conversation
-from ..session.handshake import Command
-from ..session.verdict import Reason, Reject
+from ...loop.reactor import FAILED, READ_ON, Reactor
+from ...relay.tls_info import TlsError
+from ...relay.tls_socket import TlsSocket
+from ...session.conversation import ChainedHandshake, Conversation
+from ...session.handshake import Command
+from ...session.verdict import Reason, Reject
 
 LEFT: Final = Reject(Reason.HANDSHAKE, "the client left in the middle of it")
 

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.talks import WORLDS, hear_exactly, open_talks
-from trioedge.serving.talking import Talking, WaitingClients, close_conversation
+from trioedge.serving.handshaking.talking import Talking, WaitingClients, close_conversation
 from trioedge.session.conversation import ChainedHandshake, Conversation
 from trioedge.telemetry.log import EdgeLog
 from trioedge.testing import make_session

@@ -10,20 +10,20 @@ from typing import Final
 
 import trio
 
-from ..errors import quote_fault
-from ..relay.answers import answer_behind, part_stream
-from ..relay.direction import BROKEN
-from ..relay.streams import BareReplayStream, PlainStream, replaying
-from ..relay.tls_info import TlsError
-from ..relay.tls_stream import start_tls
-from ..session.conversation import ChainedHandshake, Conversation
-from ..session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
-from ..session.session import Session
-from ..session.stage import Handler
-from ..session.verdict import Completed, Outcome, Reason, Reject
-from ..telemetry.log import EdgeLog, parted
-from .background import BUSY, BackgroundAnswers, TooManyAnswersError
-from .deciding import refusal_by
+from ...errors import quote_fault
+from ...relay.answers import answer_behind, part_stream
+from ...relay.direction import BROKEN
+from ...relay.streams import BareReplayStream, PlainStream, replaying
+from ...relay.tls_info import TlsError
+from ...relay.tls_stream import start_tls
+from ...session.conversation import ChainedHandshake, Conversation
+from ...session.handshake import PROCEED, Background, Command, Peek, Send, StartTls
+from ...session.session import Session
+from ...session.stage import Handler
+from ...session.verdict import Completed, Outcome, Reason, Reject
+from ...telemetry.log import EdgeLog, parted
+from ..background import BUSY, BackgroundAnswers, TooManyAnswersError
+from ..deciding import refusal_by
 from .handshake_input import LEFT
 from .talking import GAVE_WAY, Talking, WaitingClients, close_conversation
 

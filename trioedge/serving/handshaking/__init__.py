@@ -1,0 +1,1 @@
+"""The handshakes of clients: in the reactor, and in the task of a session."""
