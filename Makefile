@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:  ## Say what can be made.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/demo  ## Run edges before a built-in upstream, with clients and a control plane of their own.
+demo: $(VENV)/demo  ## Run edges with two workers, a built-in upstream, clients and a control plane of their own.
 	@$(BIN)/trioedge demo --control-plane examples.control_plane
 
 test: tests-of-trioedge tests-of-plugins  ## Run the tests, and those of each plugin.

@@ -119,3 +119,9 @@ async def family(program: str, *options: str, workers: int = 2) -> AsyncIterator
         finally:
             for client in found.clients:
                 client.stream.socket.close()
+
+
+async def restart(edge: Family, times: int = 1) -> None:
+    """Restart, and wait until the new version serves."""
+    edge.command.signal(signal.SIGUSR2)
+    await edge.command.says('"restarted"', times=times)

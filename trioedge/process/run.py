@@ -3,6 +3,7 @@
 import os
 import resource
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NoReturn
 
 import trio
 
@@ -15,7 +16,7 @@ from ..serving.loading import refuse_while_loading
 from .beat import Beat
 from .exit_code import ExitCode as ExitCode
 from .one_fault import one_fault
-from .parent.restart import is_trial
+from .parent.restart import bound_already, is_trial
 from .together import Together
 from .workers.count import Workers, count_workers
 
@@ -81,7 +82,7 @@ def run_edges(
     count = count_workers(workers)
     check_number("te.run", "stall_seconds", stall_seconds, minimum=MIN_STALL_SECONDS)
     if is_trial():
-        raise SystemExit(ExitCode.DRAINED)
+        _try(edges, count)
     _reserve_standard_descriptors()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -92,6 +93,19 @@ def run_edges(
 
         return one_fault(lambda: run_workers(edges, reload, beside, workers=count, stall_seconds=stall_seconds))
     return one_fault(lambda: trio.run(serve_until_signal, edges, reload, beside))
+
+
+def _try(edges: Mapping[str, Edge], count: int) -> NoReturn:
+    """End a trial of a new version, which is to succeed several workers."""
+    from .parent.sockets import try_addresses
+
+    def serve() -> ExitCode:
+        if count == 1:
+            raise ConfigurationError("workers=1 cannot succeed several workers in place: stop the edge, and start it")
+        try_addresses(edges, bound_already())
+        return ExitCode.DRAINED
+
+    raise SystemExit(one_fault(serve))
 
 
 def _configure_logs() -> None:

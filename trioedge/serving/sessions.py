@@ -113,7 +113,7 @@ class Sessions:
         live: the registered sessions.
         recent: the sessions that ended last, refused ones included.
         waiting: the clients that are in their handshakes and have to say more.
-        maximum: the most live sessions, without those in their handshakes.
+        crowd: counts the others, against `max_sessions`.
         handing_over: hands sessions to other workers, and takes theirs; None where there are none.
     """
 
@@ -139,8 +139,7 @@ class Sessions:
             part: the other workers that serve the edge; none for a process alone.
         """
         self._decide = chain.decide
-        self._reactor = reactor
-        self._log = log
+        self._reactor, self._log = reactor, log
         self._home = EdgeHome(reactor, services, source_prefix)
         self._unnamed: Service = services.unnamed
         self._handle, self._behind = chain.handle, chain.behind
@@ -149,14 +148,14 @@ class Sessions:
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
         self._ids = part.ids or itertools.count(1)
-        self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
+        self._answers, self.waiting = answers, waiting
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._endings = Endings(log, reactor.refresh)
-        self._crowd = Crowd(live, waiting, log, max_sessions, part.tell_live)
-        self._unregister = self._crowd.telling(live.remove)
+        self.crowd = Crowd(live, waiting, log, max_sessions, part.tell_live)
+        self._unregister = self.crowd.telling(live.remove)
         self.handing_over = None if part.sources is None else HandingOver(
             part.sources, reactor, log, live, services.unnamed, self._home, self._unregister, self._ids.__next__
         )  # fmt: skip
@@ -168,7 +167,7 @@ class Sessions:
             )  # fmt: skip
         self.live, self.recent = live, self._endings.recent
         register = log.starts.recording(live.add)
-        self._register = register if chain.handshakes else self._crowd.telling(register)  # clients in them do not count
+        self._register = register if chain.handshakes else self.crowd.telling(register)  # clients in them do not count
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
@@ -294,13 +293,13 @@ class Sessions:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
         if service is not None and (refusal := refusal_at_listener(session, service)) is not None:
             return refusal
-        if not talks and (refusal := self._crowd.refusal(more=1)) is not None:
+        if not talks and (refusal := self.crowd.refusal(more=1)) is not None:
             return refusal
         return refusal_by(self._decide, session, self._log)
 
     def crowded(self) -> Reject | None:
         """Give the refusal of a registered session that is through its handshakes, if too many others are live."""
-        return self._crowd.refusal(more=0)
+        return self.crowd.refusal(more=0)
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """Unregister a session whose sockets are closed, and settle it."""

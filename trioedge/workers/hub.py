@@ -15,7 +15,7 @@ process has its column in the shared tables.
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Final
@@ -25,6 +25,7 @@ import trio
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
+from ..telemetry.meters import Meters
 from .answers import ANSWER_SECONDS, WorkerAnswers, WorkerQuestions
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
@@ -116,12 +117,7 @@ class Hub:
         """
         for _ in range(MAX_LAST_REPORTS):
             await self.finish()
-            lives = [life for life in self._lives.values() if life.channel is not None]
-            await _all_settled(self._edges.values(), lives)
-            async with trio.open_nursery() as nursery:
-                for life in lives:
-                    if life.channel is not None:
-                        nursery.start_soon(_await_all_told, life.channel)
+            await _settle(self._edges.values(), [each for each in self._lives.values() if each.channel is not None])
             if not any(edge.supervisor.state().unreported for edge in self._edges.values()):
                 break
         for life in self._lives.values():
@@ -227,10 +223,18 @@ class Hub:
         lives = [each for each in self._lives.values() if each.channel is not None]
         return await self._questions.ask(lives, edge, operation, params)
 
+    def past(self, edge: str, columns: Collection[int], service: str) -> dict[str, int]:
+        """Give the ``opened``, ``bytes_up`` and ``bytes_down`` of a service in all workers but those of `columns`."""
+        return self._edges[edge].past(service, [self._lives[each] for each in columns if each in self._lives])
+
     def states(self) -> dict[str, ControlState]:
         """Give the state of each edge's control plane, and of the workers that follow it."""
         lives = sorted(self._lives.values(), key=lambda life: (life.number, life.hello.generation))
         return {name: edge.state(lives) for name, edge in self._edges.items()}
+
+    def meters(self, edge: str) -> Meters:
+        """Give what the control process counts for an edge, its device checks above all."""
+        return self._edges[edge].log.meters
 
     async def plan(self, edge: str, snapshot: Snapshot) -> Plan:
         """Say what a snapshot would do to the services of an edge; see :meth:`Edge.plan`. It counts no sessions.
@@ -254,11 +258,15 @@ class Hub:
             edge.supervisor.reload()
 
 
-async def _all_settled(edges: Iterable[HubEdge], lives: Iterable[Life]) -> None:
-    """Wait until every worker was sent which totals were acknowledged."""
+async def _settle(edges: Iterable[HubEdge], lives: Sequence[Life]) -> None:
+    """Have every worker know which totals were acknowledged."""
     for edge, life in product(edges, lives):
         while life.channel is not None and edge.settles(life):  # noqa: ASYNC110 - once in a process, and short
             await trio.sleep(_RETRY_SECONDS)
+    async with trio.open_nursery() as nursery:
+        for life in lives:
+            if life.channel is not None:
+                nursery.start_soon(_await_all_told, life.channel)
 
 
 async def _await_all_told(channel: Channel) -> None:

@@ -224,6 +224,11 @@ class HubEdge:
         self._sums.forget(life)
         self._followers.pop(life, None)
 
+    def past(self, service: str, lives: Sequence[Life]) -> dict[str, int]:
+        """Give what others than these workers have said of a service; empty if there is none."""
+        found = self.supervisor.services.get(service)
+        return {} if found is None else self._sums.beside(found, lives)
+
     def state(self, lives: Sequence[Life]) -> ControlState:
         """Give the state of the control plane, and how far each worker has followed it."""
         workers = []

@@ -9,7 +9,7 @@ import trio
 
 import trioedge as te
 from tests.support.command_line import running
-from tests.support.families import WHO, Client, Family, family, lives, write
+from tests.support.families import WHO, Client, Family, family, lives, restart, write
 
 pytestmark = pytest.mark.usefixtures("in_a_folder")
 
@@ -17,12 +17,6 @@ pytestmark = pytest.mark.usefixtures("in_a_folder")
 @pytest.fixture
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-async def restart(edge: Family, times: int = 1) -> None:
-    """Restart, and wait until the new version serves."""
-    edge.command.signal(signal.SIGUSR2)
-    await edge.command.says('"restarted"', times=times)
 
 
 async def test_a_restart_refuses_no_client_and_the_old_sessions_live_on_in_the_same_process() -> None:

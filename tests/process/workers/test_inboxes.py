@@ -1,6 +1,7 @@
 import os
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,11 +47,12 @@ def make_slots(count: int = 3) -> Slots:
 
 
 @pytest.fixture
-def closing(request: pytest.FixtureRequest) -> list[Any]:
+def closing() -> Iterator[list[Any]]:
     """Closed behind the test."""
     found: list[Any] = []
-    request.addfinalizer(lambda: [each.close() for each in found])
-    return found
+    yield found
+    for each in found:
+        each.close()
 
 
 def make_worker(slots: Slots, number: int, closing: list[Any], steering: Steering) -> WorkerInboxes:
@@ -133,13 +135,17 @@ def test_a_worker_closes_the_ends_that_it_does_not_need(closing: list[Any]) -> N
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def fill(inbox: socket.socket) -> None:
+    for _ in range(100_000):
+        inbox.send(bytes(1_000))
+
+
 def test_nothing_waits_for_an_inbox_that_is_full(closing: list[Any]) -> None:
     worker = make_worker(make_slots(), 0, closing, STEERING)
     inbox = next(found for source in SOURCES if (found := worker.inbox_of(source)) is not None)
     assert inbox.type == socket.SOCK_SEQPACKET
     with pytest.raises(BlockingIOError):
-        for _ in range(100_000):
-            inbox.send(bytes(1_000))
+        fill(inbox)
 
 
 @pytest.mark.parametrize(("number", "gave"), [(9, True), (17, True), (8, False), (10, False)])

@@ -20,6 +20,8 @@ from trioedge.structures.shared.limits import SharedLimits
 HERE, THERE = "192.0.2.4", "192.0.2.5"
 """Sources of the worker that accepts, and of the other one."""
 
+STAYS = "sessions stay in the worker that accepts them, and not in that of their source"
+
 TRUSTED = ["127.0.0.0/8"]
 
 
@@ -136,8 +138,7 @@ async def test_a_value_that_cannot_be_pickled_is_said_once() -> None:
                 client = await pair.connect(THERE, b"hello")
                 assert await receive_exactly(client, 5) == b"hello"
     said = [line for line in lines if line["log_level"] == "warning"]
-    assert [line["event"] for line in said] == ["sessions stay in the worker that accepts them, and not in that of "
-                                                "their source"]  # fmt: skip
+    assert [line["event"] for line in said] == [STAYS]
     assert "pickle" in said[0]["why"]
 
 
@@ -149,6 +150,11 @@ async def test_a_client_of_a_local_socket_that_has_no_address_stays() -> None:
         assert only(pair.edges[0]).source == "unix"
 
 
+def fill(inbox: socket.socket) -> None:
+    while True:
+        inbox.send(bytes(1_000))
+
+
 async def test_a_worker_that_is_not_ready_or_whose_inbox_is_full_gets_none() -> None:
     async with workers(te.ProxyProtocol(TRUSTED)) as pair:
         pair.sources[0].ready = False
@@ -158,8 +164,7 @@ async def test_a_worker_that_is_not_ready_or_whose_inbox_is_full_gets_none() -> 
         full, inbox = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         with full, inbox:
             with pytest.raises(BlockingIOError):
-                while True:
-                    inbox.send(bytes(1_000))
+                fill(inbox)
             pair.sources[0].other.close()
             pair.sources[0].other = inbox
             assert await receive_exactly(await pair.connect(THERE, b"hello"), 5) == b"hello"

@@ -2,22 +2,26 @@
 
 | state | order | action | then |
 | --- | --- | --- | --- |
-| serving | ``yield`` | accept no worker and no reader of the API more: the sockets are the successor's | serving |
-| serving | ``retire`` | have the old workers go to the successor | ending |
-| serving | ``end``: no worker is left | | ending |
-| serving | the parent is dead | wait until the last worker has gone | ending |
+| starting | every control plane has given services | be ready | serving |
+| starting, serving | ``yield`` | accept no worker and no API client: the sockets are the successor's | the same |
+| any | ``retire`` | have the old workers go to the successor | ending |
+| any | ``end``: no worker is left | | ending |
+| any | the parent is dead | wait until the last worker has gone | ending |
 | ending | - | send the last reports, and have the workers know which were acknowledged | ended |
 """
 
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 import trio
 
+from ...admin.metrics.collect import control_families
 from ...admin.server import AdminServer
 from ...edge import Edge
+from ...loop.stall import LoopStall
 from ...serving.admin_listener import Admin
 from ...serving.workers import guarded
 from ...telemetry.level import log_level, set_log_level
@@ -71,6 +75,7 @@ class ControlSide:
         self._level = log_level()
         self._admin_scope = trio.CancelScope()
         self._over = trio.Event()
+        self._stall = LoopStall()
 
     async def run(self) -> ExitCode:
         """Work until the order to end."""
@@ -81,29 +86,35 @@ class ControlSide:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._found.orders.run)
             nursery.start_soon(self._beats)
+            nursery.start_soon(self._stall.run)
             nursery.start_soon(self._follow)
             if self._beside is not None:
                 nursery.start_soon(self._beside)
-            await nursery.start(self._hub.run)
             for name, edge in self._edges.items():
                 if (admin := edge.description.admin_listener) is not None:
-                    await nursery.start(self._serve_admin, name, edge, admin)
-            self._beat()
-            self._found.memory.slots.set_state(self._found.column, ProcessState.READY)
+                    nursery.start_soon(self._serve_admin, name, edge, admin)
+            nursery.start_soon(self._serve_workers)
             await self._over.wait()
             await self._hub.retire()
             nursery.cancel_scope.cancel()
         return ExitCode.DRAINED
 
-    async def _serve_admin(
-        self, name: str, edge: Edge, admin: Admin, *, task_status: trio.TaskStatus[object]
-    ) -> None:  # fmt: skip
-        """Serve the admin API of an edge until a successor does."""
+    async def _serve_workers(self) -> None:
+        """Serve the workers; this process is ready once each control plane has given services."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._hub.run)
+            self._beat()
+            self._found.memory.slots.set_state(self._found.column, ProcessState.READY)
+
+    async def _serve_admin(self, name: str, edge: Edge, admin: Admin) -> None:
+        """Serve the admin API of an edge until a successor does, also before it has services."""
         asker = HubAsker(self._hub, name, self._found.memory.slots)
         controlled = HubControl(self._hub, name, edge, self._end_edge, self._restarts)
-        server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=self._admins.get(name, ()))
+        beside = partial(control_families, self._hub.meters(name), self._stall)
+        sockets = self._admins.get(name, ())
+        server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=sockets, beside=beside)
         with self._admin_scope:
-            await guarded(server.serve, server.log, task_status=task_status)
+            await guarded(server.serve, server.log, task_status=trio.TASK_STATUS_IGNORED)
 
     def _end_edge(self, name: str, seconds: float | None) -> None:
         self._found.orders.send({"say": "end", "edge": name, "seconds": seconds})

@@ -14,6 +14,7 @@ from ...admin.operations import LOCAL
 from ...edge import Edge, local_of, serve_part
 from ...errors import ConfigurationError, ListenError
 from ...loop.slices import in_slices
+from ...loop.stall import LoopStall
 from ...serving.part import Part
 from ...telemetry.level import set_log_level
 from ...telemetry.line_writer import flush_all
@@ -82,6 +83,7 @@ class WorkerProcess:
         self._together = Together(serves, self._settled)
         self._left = set(edges)
         self._locals: dict[str, Local] = {}  # of those that serve
+        self._stall = LoopStall()
 
     def _part(self, name: str) -> Part:
         found = self._found
@@ -129,6 +131,7 @@ class WorkerProcess:
             async with trio.open_nursery() as around:
                 around.start_soon(self._found.orders.run)
                 around.start_soon(self._beats)
+                around.start_soon(self._stall.run)
                 around.start_soon(self._follow)
                 await around.start(self._member.run, self._answer)
                 await self._together.serve()
@@ -144,7 +147,7 @@ class WorkerProcess:
     def _local(self, name: str) -> Local:
         """Give an edge that has begun to serve, as the admin API sees it."""
         if name not in self._locals:
-            self._locals[name] = local_of(self._edges[name], self._found.number)
+            self._locals[name] = local_of(self._edges[name], self._found.number, self._stall)
         return self._locals[name]
 
     async def _beats(self) -> None:
@@ -189,11 +192,10 @@ class WorkerProcess:
         """Drain one edge, or all of them."""
         if only is None:
             self._found.memory.slots.set_state(self._found.column, ProcessState.DRAINING)
+        if all(edge.phase.value == "idle" for edge in self._edges.values()):  # none has begun
+            self._scope.cancel()
+            return
         for name, edge in self._edges.items():
-            if only not in (None, name):
-                continue
-            self._sockets[name].drain()
-            if edge.phase.value == "idle":  # it has not begun
-                self._scope.cancel()
-            else:
+            if only in (None, name) and edge.phase.value != "idle":
+                self._sockets[name].drain()
                 self._local(name).run.drain(seconds)

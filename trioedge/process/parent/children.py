@@ -33,6 +33,10 @@ SIGNALS: Final = (
 """The signals that the parent handles."""
 
 
+PAUSE_SECONDS: Final = 1.0
+"""Between two looks at the children: the parent was stopped, as a container is that is paused."""
+
+
 @attrs.define(eq=False)
 class Child:
     """A process that the parent has forked, in this image or before a restart.
@@ -48,6 +52,7 @@ class Child:
         silent: whether its event loop does not run.
         told: the last order to end, or an empty text.
         deadline: when it is killed if it has not ended.
+        strange: whether it has sent a message that cannot be followed.
     """
 
     pid: int
@@ -60,6 +65,7 @@ class Child:
     silent: bool = False
     told: str = ""
     deadline: float | None = None
+    strange: bool = False
 
     @property
     def is_control(self) -> bool:
@@ -90,6 +96,7 @@ class Children:
         self._memory = memory
         self.generation = generation
         self._mends = False
+        self._watched = self._awake_since = 0.0
         self.all: dict[int, Child] = {}
 
     def __len__(self) -> int:
@@ -120,17 +127,20 @@ class Children:
         """
         now = time.monotonic()
         slots = self._memory.slots
-        column = slots.take(number, self.generation, now)
-        if column is None:
-            return None
         orders, theirs = order_pair()
+        column = slots.take(number, self.generation, now)
         try:
-            pid = os.fork()
+            pid = None if column is None else os.fork()
         except OSError:
+            assert column is not None
             slots.free(column)
             orders.close()
             theirs.close()
             raise
+        if column is None or pid is None:
+            orders.close()
+            theirs.close()
+            return None
         if not pid:
             code = 1
             try:
@@ -201,11 +211,16 @@ class Children:
             os.kill(child.pid, number)
 
     def watch(self, now: float, stall_seconds: float, log: Any) -> set[int]:
-        """Note which children are silent, and kill those that stay silent.
+        """Note which children are silent, and kill those that stay silent; call it each 0.1 s.
+
+        After a pause of the parent itself, in which its children may have been stopped too, they get their time anew.
 
         Returns:
             The numbers of those of this generation that are ready.
         """
+        if now - self._watched > PAUSE_SECONDS:
+            self._awake_since = now
+        self._watched = now
         ready = set()
         for child in self.all.values():
             if child.column is None:
@@ -213,7 +228,7 @@ class Children:
             row = self._memory.slots.row(child.column)
             if row.state is ProcessState.READY and child.generation == self.generation:
                 ready.add(child.number)
-            silence = now - row.beat
+            silence = now - max(row.beat, self._awake_since)
             was, child.silent = child.silent, row.state is not ProcessState.STARTING and silence > stall_seconds
             if child.silent and not was:
                 log.error("event loop is blocked", child=child.title, pid=child.pid, seconds=round(silence, 1))

@@ -18,9 +18,14 @@ class DirectStderr:
         try:
             poll.register(2, select.POLLOUT)
             if poll.poll(0):
-                os.write(2, text.encode(errors="backslashreplace"))
+                os.write(2, _short(text.encode(errors="backslashreplace")))
         except OSError:  # stderr is closed
             pass
+
+
+def _short(line: bytes) -> bytes:
+    """Cut a line to what a pipe takes without a wait if it takes anything."""
+    return line if len(line) <= select.PIPE_BUF else line[: select.PIPE_BUF - 1] + b"\n"
 
 
 def parent_logger() -> Any:

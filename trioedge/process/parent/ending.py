@@ -72,6 +72,12 @@ class Ending:
         """Have old control processes hand over to a new one."""
         self._tell(controls, "retire", now + self._drain_seconds + 2 * SPARE_SECONDS)
 
+    def drop(self, children: Iterable[Child], now: float) -> None:
+        """Have children end that have never served, because another version has come before they were ready."""
+        for child in children:
+            order = "retire" if child.is_control else "drain"
+            self._tell([child], order, now + SPARE_SECONDS, seconds=0.0)
+
     def end_controls(self, now: float) -> None:
         """Have the control processes end, once no worker is left."""
         if not self._children.workers():

@@ -113,18 +113,33 @@ class ParentListening:
             if group.edge == edge:
                 group.listen()
                 if not self._refused:
-                    group.steer(steering)
+                    self._steer(group, steering)
+
+    def _steer(self, group: SocketGroup, steering: Steering) -> None:
+        try:
+            group.steer(steering)
+        except OSError as error:  # of memory, because the kernel has taken such a program before
+            self._log.error("clients are steered as before", address=str(group.address), error=error.strerror)
+
+    def given(self) -> list[tuple[str, str]]:
+        """Give each edge and address, as the edge has it, that the next image finds bound."""
+        return [(group.edge, group.given) for group in (*self.groups, *self.admins)]
 
     def listens(self, edge: str) -> bool:
         """Whether clients of an edge can connect."""
         return edge in self._steered
 
     def keep(self, edge: str, address: str, fd: int) -> None:
-        """Keep a listener of a service that a worker has opened."""
-        former = self.kept.pop((edge, parse_address(address, listening=True)), None)
-        if former is not None:
-            os.close(former)
-        self.kept[edge, parse_address(address, listening=True)] = fd
+        """Keep a listener of a service that a worker has opened; if the edge has ended, or is no more, close it.
+
+        Raises:
+            ConfigurationError: it is no address.
+        """
+        self.forget(edge, address)
+        if edge in self._edges:
+            self.kept[edge, parse_address(address, listening=True)] = fd
+        else:
+            os.close(fd)
 
     def forget(self, edge: str, address: str) -> None:
         """Close a listener that no service has any more."""

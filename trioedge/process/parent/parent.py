@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any
 
 from ...edge import Edge
-from ...errors import ListenError
+from ...errors import ListenError, quote_fault
 from ..exit_code import ExitCode
 from ..workers.memory import shared_memory
 from ..workers.orders import Orders
@@ -51,7 +51,7 @@ class Parent:
 
     def __init__(
         self,
-        edges: Mapping[str, Edge],
+        edges: dict[str, Edge],
         workers: int,
         *,
         stall_seconds: float,
@@ -62,7 +62,7 @@ class Parent:
         """Bind the addresses of the edges, or adopt what a former image has passed on; fork nothing yet.
 
         Args:
-            edges: by name.
+            edges: by name; those that an operator has ended are removed from it, so that no child serves them.
             workers: how many, at least 2.
             stall_seconds: how long the loop of a child may be silent.
             be_worker: is a worker, in a process of its own; gives its exit code.
@@ -72,19 +72,22 @@ class Parent:
         Raises:
             ListenError: an address cannot be listened on.
         """
-        self._edges, self._workers, self._stall_seconds = dict(edges), workers, stall_seconds
+        self._edges, self._workers, self._stall_seconds = edges, workers, stall_seconds
         self._be_worker, self._be_control, self._log = be_worker, be_control, log
         self._signals = NotedSignals()
         self._successors = Successors(range(CONTROL, workers))
         self._was_ready: set[int] = set()
+        self._crowded = False  # those that drain have all the places
         passed = adopted()
         self._memory, is_new = shared_memory(None if passed is None else passed.memory, workers)
         if passed is not None and is_new:
             log.warning("limits begin anew: this version keeps them in another form")
         self._children = children = Children(self._memory, 0 if passed is None else passed.generation + 1)
         self._ending = Ending(children, max(edge.drain_seconds for edge in edges.values()), log)
-        self._restarting = Restarting(children, self._ending, self._pass_on, log, succeeds=passed is not None)
         self._listening = ParentListening(edges, workers, self._memory.steering_salt, log)
+        self._restarting = Restarting(
+            children, self._ending, self._listening, self._pass_on, log, succeeds=passed is not None
+        )
         self._accepting = Accepting(edges, workers, children, self._listening)
         self._manager = Manager(children, self._ending, workers)
         groups, admins = ([], []) if passed is None else (passed.groups, passed.admins)
@@ -99,6 +102,7 @@ class Parent:
         children.adopt(passed.children, with_columns=not is_new)
         for child in children.controls(old=True):
             child.orders.send({"do": "yield"})
+        self._ending.drop([child for child in children.all.values() if not children.is_ready(child)], time.monotonic())
 
     def run(self) -> ExitCode:
         """Serve until the signals that end it; call it once."""
@@ -120,8 +124,7 @@ class Parent:
         self._children.repair()
         for child in tuple(self._children.all.values()):
             child.orders.flush()
-            for message, fd in child.orders.receive():
-                self._follow(child, message, fd, now)
+            self._hear(child, now)
         if self._ending.stops:
             self._ending.end_controls(now)
         else:
@@ -144,6 +147,7 @@ class Parent:
 
     def _stop(self, now: float, seconds: float | None = None) -> None:
         self._ending.stop(now, seconds)
+        self._restarting.end()
         self._listening.close()
         self._close_unused()
 
@@ -156,14 +160,29 @@ class Parent:
         for child in self._children.all.values():
             child.orders.send(order)
 
-    def _follow(self, child: Child, message: Mapping[str, Any], fd: int | None, now: float) -> None:
-        """Follow a message of a child."""
+    def _hear(self, child: Child, now: float) -> None:
+        """Follow the messages of a child; one that cannot be followed is dropped, because no child ends the parent."""
+        for message, fd in child.orders.receive():
+            kept = False
+            try:
+                kept = self._follow(child, message, fd, now)
+            except Exception as fault:
+                if not child.strange:
+                    child.strange = True
+                    self._log.error("message of a child cannot be followed", child=child.title, pid=child.pid,
+                                    error=quote_fault(fault))  # fmt: skip
+            finally:
+                if fd is not None and not kept:
+                    os.close(fd)
+
+    def _follow(self, child: Child, message: Mapping[str, Any], fd: int | None, now: float) -> bool:
+        """Follow a message of a child, and return whether its descriptor is kept."""
         match message["say"]:
             case "ready":
                 self._accepting.ready(child, message["edge"], now)
             case "keep" if fd is not None and not self._ending.stops:
                 self._listening.keep(message["edge"], message["address"], fd)
-                return
+                return True
             case "forget":
                 self._listening.forget(message["edge"], message["address"])
             case "end":
@@ -172,12 +191,12 @@ class Parent:
                 self._restarting.begin(now)
             case "level":
                 self._tell_all({"do": "level", "level": message["level"]})
-        if fd is not None:
-            os.close(fd)
+        return False
 
     def _end_edge(self, edge: str, seconds: float | None, now: float) -> None:
         """Have the workers drain one edge; the last one ends the program."""
         self._accepting.end(edge)
+        self._edges.pop(edge, None)
         if seconds is not None:
             self._ending.allow(seconds)
         if not self._accepting.edges:
@@ -193,13 +212,17 @@ class Parent:
                 self._log.error("cannot fork", error=error.strerror)
                 self._successors.put_off(number, now)
                 continue
-            if child is not None:  # else those that drain have all the columns
+            if child is not None:
                 self._successors.forked(number)
+            elif not self._crowded:
+                self._log.warning("no place for one more process: a successor waits until a worker has drained",
+                                  processes=len(self._children))  # fmt: skip
+            self._crowded = child is None
 
     def _be_child(self, number: int, orders: Orders, column: int) -> int:
         """Be a child, in its own process, and give its exit code."""
-        for edge in self._edges.keys() - self._accepting.edges:
-            del self._edges[edge]
+        for group in self._unused:
+            group.close_copies()
         found = Inheritance(number, self._workers, column, self._children.generation, self._memory, orders,
                             self._listening, self._hub, self._secret, self._stall_seconds)  # fmt: skip
         return (self._be_control if number == CONTROL else self._be_worker)(found)
@@ -216,23 +239,27 @@ class Parent:
             code = os.waitstatus_to_exitcode(status)
             if self._restarting.is_trial(pid):
                 self._restarting.tried(code)
-            elif (child := self._children.died(pid)) is not None:
+            elif (child := self._children.all.get(pid)) is not None:
+                self._hear(child, now)  # its last words
+                self._children.died(pid)
                 self._mourn(child, code, now)
 
     def _mourn(self, child: Child, code: int, now: float) -> None:
         """Have a successor forked, if one is needed."""
-        if child.told or self._ending.stops:
+        how = _how(code)
+        if self._ending.stops:
             self._ending.ended(code)
             return
-        if child.generation != self._children.generation:
-            return  # its successor is there, or comes
+        if child.told or child.generation != self._children.generation:  # its successor is there, or comes
+            if code not in (ExitCode.DRAINED, ExitCode.CUT):
+                self._log.error("child of an old version died", child=child.title, pid=child.pid, how=how)
+            return
         hopeless = code in (ExitCode.CONFIGURATION, ExitCode.LISTEN) and child.number not in self._was_ready
         if hopeless and not self._children.workers(old=True):
             self._ending.code = ExitCode(code)
             self._stop(now)
             return
         pause = self._successors.died(child.number, now - child.born, now)
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code in (ExitCode.DRAINED, ExitCode.CUT):
             self._log.info("child has drained by itself, and is replaced", child=child.title, pid=child.pid)
         else:
@@ -261,3 +288,11 @@ class Parent:
             children=self._children.passed(),
             signals=self._signals.waiting,
         )
+
+
+def _how(code: int) -> str:
+    """Say how a process ended."""
+    if code >= 0:
+        return f"exit code {code}"
+    names = {number.value: number.name for number in signal.Signals}  # those of real time have no names
+    return f"signal {names.get(-code, -code)}"

@@ -8,8 +8,8 @@
 | it forks a control process and workers | the old workers go on while it tries again |
 | they are ready: the old ones are told to drain | |
 
-The process id stays, so a service manager or a container sees one process. Signals are blocked meanwhile, so that none
-ends the image that has no handlers yet.
+The trial binds the addresses that are new, and closes them again. The process id stays, so a service manager or a
+container sees one process. Signals are blocked meanwhile, so that none ends the image that has no handlers yet.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ import attrs
 from ...serving.listening.inherited import hand_on
 
 TRIAL: Final = "TRIOEDGE_TRIAL"
-"""The variable of a trial."""
+"""The variable of a trial: the edges and addresses that it need not try to bind."""
 
 ADOPT: Final = "TRIOEDGE_ADOPT"
 """The variable that names the descriptor of what is passed on."""
@@ -51,14 +51,23 @@ def _command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def start_trial(folder: str) -> int:
+def bound_already() -> list[tuple[str, str]]:
+    """Give the edges and addresses that a trial need not try to bind, because the new version finds them bound."""
+    return [(edge, address) for edge, address in json.loads(os.environ[TRIAL])]
+
+
+def start_trial(folder: str, bound: Iterable[tuple[str, str]]) -> int:
     """Start a trial of the same command, and give the id of its process; it writes its faults to stderr.
+
+    Args:
+        folder: in which the command was called.
+        bound: the edges and addresses that the new version finds bound.
 
     Raises:
         OSError: the system has no process left, or the folder is gone.
     """
     os.chdir(folder)
-    return os.posix_spawn(sys.executable, _command(), {**os.environ, TRIAL: "1"}, setsigmask=())
+    return os.posix_spawn(sys.executable, _command(), {**os.environ, TRIAL: json.dumps([*bound])}, setsigmask=())
 
 
 def kill_trial(pid: int, number: int) -> None:
@@ -114,20 +123,22 @@ def replace_image(pass_on: Callable[[], Passed], folder: str, blocked: Iterable[
         OSError: the program cannot be executed; the process is as it was.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-    passed = pass_on()
-    state = os.memfd_create("trioedge-restart", 0)  # passed on
-    with open(state, "wb", closefd=False) as file:
-        file.write(json.dumps(attrs.asdict(passed)).encode())
-    os.lseek(state, 0, os.SEEK_SET)
     try:
-        for fd in passed.descriptors():
-            os.set_inheritable(fd, True)
-        os.chdir(folder)
-        os.execve(sys.executable, _command(), {**os.environ, **hand_on(), ADOPT: str(state)})
+        passed = pass_on()
+        state = os.memfd_create("trioedge-restart", 0)  # passed on
+        try:
+            with open(state, "wb", closefd=False) as file:
+                file.write(json.dumps(attrs.asdict(passed)).encode())
+            os.lseek(state, 0, os.SEEK_SET)
+            for fd in passed.descriptors():
+                os.set_inheritable(fd, True)
+            os.chdir(folder)
+            os.execve(sys.executable, _command(), {**os.environ, **hand_on(), ADOPT: str(state)})
+        finally:
+            for fd in passed.descriptors():
+                os.set_inheritable(fd, False)
+            os.close(state)
     finally:
-        for fd in passed.descriptors():
-            os.set_inheritable(fd, False)
-        os.close(state)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

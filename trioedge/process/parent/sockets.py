@@ -17,7 +17,7 @@ A local socket, and one that the service manager has passed on, is one for all w
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -25,6 +25,7 @@ import attrs
 from ...addresses.address import Address, parse_address
 from ...addresses.steering import Steering
 from ...admin.server import ONLY_ITS_USER
+from ...edge import Edge
 from ...loop.sockets import keep_alive, no_delay
 from ...loop.steering import steer
 from ...serving.admin_listener import Admin
@@ -224,6 +225,24 @@ def bind_admin(edge: str, admin: Admin) -> list[SocketGroup]:
     for group in groups:
         group.listen()
     return groups
+
+
+def try_addresses(edges: Mapping[str, Edge], bound: Collection[tuple[str, str]]) -> None:
+    """Bind the addresses of edges, and close them again, in a trial; those of systemd are the parent's.
+
+    Args:
+        edges: by name.
+        bound: edges and addresses that the next image finds bound.
+
+    Raises:
+        ListenError: an address cannot be had.
+    """
+    for name, edge in edges.items():
+        admin = edge.description.admin_listener
+        given = [*edge.listen, *([] if admin is None or admin.address.scheme == "unix" else [admin.listen])]
+        new = [each for each in given if (name, each) not in bound and not each.startswith("systemd:")]
+        for group in bind_groups(name, new, 1, 0) if new else ():
+            group.close()
 
 
 def _owners(addresses: Sequence[Address], given: Sequence[str], found: Sequence[Bound]) -> list[str]:

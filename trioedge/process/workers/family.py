@@ -27,7 +27,7 @@ def run_workers(
     Raises:
         ConfigurationError: nothing was started.
     """
-    settings = structlog.get_config()
+    edges, settings = dict(edges), structlog.get_config()
 
     def work(found: Inheritance) -> int:
         structlog.configure(**settings)

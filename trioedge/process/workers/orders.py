@@ -40,6 +40,9 @@ Message: TypeAlias = Mapping[str, Any]
 MAX_BYTES: Final = 4_096
 """Of one message."""
 
+MAX_AT_ONCE: Final = 256
+"""Messages that one call gives, so that a side that sends without pause does not hold up the other."""
+
 RETRY_SECONDS: Final = 0.05
 """Between two tries to send what found the buffer full."""
 
@@ -97,14 +100,19 @@ class Orders:
             os.close(fd)
 
     def receive(self) -> list[tuple[Message, int | None]]:
-        """Give the messages that have come, each with its file descriptor, which is the caller's from now on."""
+        """Give the messages that have come, each with its file descriptor, which is the caller's from now on.
+
+        One that cannot be read is an empty message.
+        """
         self._read()
         found = [*self._found]
         self._found.clear()
         return found
 
     def _read(self) -> None:
-        while not self.over:
+        for _ in range(MAX_AT_ONCE):
+            if self.over:
+                return
             try:
                 data, fds, _, _ = socket.recv_fds(self.sock, MAX_BYTES, 1)
             except BlockingIOError:
@@ -116,7 +124,9 @@ class Orders:
                 return
             for fd in fds:
                 os.set_inheritable(fd, False)
-            self._found.append((json.loads(data), fds[0] if fds else None))
+            for fd in fds[1:]:  # the kernel may pass one more than was asked for
+                os.close(fd)
+            self._found.append((_message(data), fds[0] if fds else None))
 
     async def next(self) -> Message | None:
         """Wait for a message, in a child, which is passed no descriptor; None when the parent is dead."""
@@ -138,6 +148,14 @@ class Orders:
         self.over = True
         self.flush()
         self.sock.close()
+
+
+def _message(data: bytes) -> Message:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):  # cut off, or no JSON
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def order_pair() -> tuple[Orders, socket.socket]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 from trio_util import AsyncBool
@@ -22,6 +23,7 @@ from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.log import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange, DeviceEntry
 from .checks import Check, DeviceChecks
+from .listing import listed
 from .news import DeviceNews
 from .table import DeviceTable
 
@@ -40,6 +42,9 @@ FIELDS: Final = (
     "device_stale_seconds",
 )  # fmt: skip
 _RECHECKED: Final = frozenset(field for field in FIELDS if FATES[field] is Fate.RECHECK)
+
+Store: TypeAlias = Callable[..., DeviceChange]
+"""Stores a verdict in the table."""
 
 _REFUSALS: Final = {
     Admission.UNCHECKED: Reject(Reason.DEVICE, "the device check had no answer"),
@@ -72,21 +77,18 @@ class LiveDeviceLimit:
         self._key: Callable[[Session], object] | None = key if callable(key) else None
         self._sources = context.source_prefix.finer(recipe.source_bits)
         self._cut_from = self._sources.cut_from
-        self._reactor = context.reactor
-        self._log = context.log
-        self._meters = context.log.meters
+        self._reactor, self._log, self._meters = context.reactor, context.log, context.log.meters
         control = context.control
         self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
         moves = None if self._news is None else self._news.moves
-        self._moves: Collection[object] = moves if moves is not None else ()
+        self._moves: Collection[object] = () if moves is None else moves
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
-        self._meters.add_table("devices", self._table, recipe.capacity)
+        self._meters.add_table("devices", partial(attrgetter("size"), self._table.memory), recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
         self._rules: dict[int, DeviceRules] = {}
-        self._cut_all = context.cut
-        self._wakeup = AsyncBool()
+        self._cut_all, self._wakeup = context.cut, AsyncBool()
         self._due, self._tick = inf, 0
         context.watch(self)
         context.judge_devices(self)
@@ -112,8 +114,7 @@ class LiveDeviceLimit:
             if entry.admission is not ADMITTED:
                 return _refusal(entry)
             if entry.allowance is not None:
-                session.allowance = entry.allowance
-                self._meters.graces += 1
+                session.allowance, self._meters.graces = entry.allowance, self._meters.graces + 1
         session.defer(partial(self._leave, service, device))
         session.device = device
         if self._moves:
@@ -163,17 +164,15 @@ class LiveDeviceLimit:
 
     def answered(self, service: Service, device: str, verdict: DeviceVerdict) -> None:
         """Apply the checker's verdict to live sessions and to those that come."""
-        seconds = verdict.seconds * (1 - SPREAD * _part(service.name, device))
-        now = self._reactor.refresh()
-        self._apply(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
-        self._tell()
-        self._arm()
+        self._store(self._table.answer, service, device, verdict)
 
     def judge(self, service: Service, device: str, verdict: DeviceVerdict) -> None:
         """Apply a verdict of the control plane that was not asked for; see :meth:`Link.judge`."""
+        self._store(self._table.judge, service, device, verdict)
+
+    def _store(self, store: Store, service: Service, device: str, verdict: DeviceVerdict) -> None:
         seconds = verdict.seconds * (1 - SPREAD * _part(service.name, device))
-        now = self._reactor.refresh()
-        self._apply(self._table.judge(service, device, verdict.accept, seconds, now, verdict.detail))
+        self._apply(store(service, device, verdict.accept, seconds, self._reactor.refresh(), verdict.detail))
         self._tell()
         self._arm()
 
@@ -187,7 +186,8 @@ class LiveDeviceLimit:
 
     def known(self, service: Service) -> Iterator[DeviceFacts]:
         """Return what is known of the devices of a service; see :class:`ListsDevices`."""
-        return self._table.known(service, self._reactor.refresh(), self.rules(service))
+        owner = self._table.memory.services.get(service.incarnation)
+        return listed(owner, self._reactor.refresh(), self.rules(service))
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""

@@ -1,6 +1,7 @@
 """Counts of live sessions by key over several processes: the answers of ``structures.live_counts.LiveCounts``."""
 
 from collections.abc import Hashable, Sequence
+from math import inf
 
 from ..live_counts import ENTERED, FULL, TOO_MANY, CountAnswer, LiveCounts
 from .keys import Digest
@@ -108,9 +109,19 @@ class SharedCounts(LiveCounts):
         if not place.own:
             del self._live[key]
 
-    def __contains__(self, key: Hashable) -> bool:
-        """Whether a key has a live session in this process."""
-        return key in self._live
+    def add(self, key: Hashable) -> None:
+        """Count one more session of a key, whatever its limit, if there is room for the key. O(1), about 0.2 µs."""
+        place = self._live.get(key)
+        if place is None or self._digests[place.row] != place.digest:
+            self.enter(key, inf)
+            return
+        self._numbers[place.row * self._columns + self._column] += 1  # no other key takes a row with counts
+        place.own += 1
+
+    def remove(self, key: Hashable) -> None:
+        """Count one session of a key less, if :meth:`add` had room for it. O(1), about 0.2 µs."""
+        if key in self._live:
+            self.leave(key)
 
     def total(self, key: Hashable) -> int:
         """Give the live sessions of a key in all processes. About 0.5 µs."""

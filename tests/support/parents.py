@@ -1,0 +1,93 @@
+"""The parent of workers in parts: a memory, children that are no processes, a log that keeps its lines."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from trioedge.process.parent.children import Child, Children
+from trioedge.process.workers.memory import SharedMemory, shared_memory
+from trioedge.process.workers.orders import Orders, order_pair
+from trioedge.process.workers.slots import CONTROL, ProcessState
+
+_PIDS = itertools.count(10**7)  # beyond the kernel's
+
+
+class FakeLog:
+    """Keeps events and facts."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def _say(self, event: str, **facts: Any) -> None:
+        self.lines.append((event, facts))
+
+    info = warning = error = critical = _say
+
+    @property
+    def events(self) -> list[str]:
+        return [event for event, _ in self.lines]
+
+
+class FakeChildren(Children):
+    """Children that are no processes; the test has their ends of the orders, and sees the signals that they get."""
+
+    def __init__(self, memory: SharedMemory, generation: int = 0) -> None:
+        super().__init__(memory, generation)
+        self.memory = memory
+        self.ends: dict[int, Orders] = {}
+        self.signals: list[tuple[int, int]] = []
+
+    def add(self, number: int, generation: int = 0, *, state: ProcessState = ProcessState.READY) -> Child:
+        """Add a child."""
+        pid = next(_PIDS)
+        column = self.memory.slots.take(number, generation, 0.0)
+        assert column is not None
+        self.memory.slots.set_state(column, state)
+        ours, theirs = order_pair()
+        self.ends[pid] = Orders(theirs)
+        child = self.all[pid] = Child(pid, column, number, generation, ours, 0.0)
+        return child
+
+    def told(self, child: Child) -> list[dict[str, Any]]:
+        """The orders that a child has got since the last call."""
+        return [dict(message) for message, _ in self.ends[child.pid].receive()]
+
+    def signal(self, child: Child, number: int) -> None:
+        self.signals.append((child.pid, number))
+
+    def beat(self, child: Child, now: float, live: int = 0) -> None:
+        """Have a child's event loop run."""
+        assert child.column is not None
+        self.memory.slots.beat(child.column, now, live, 0)
+
+
+@contextmanager
+def fake_children(workers: int = 2, generation: int = 0) -> Iterator[FakeChildren]:
+    """A control process and workers that are ready, in this generation."""
+    memory, _ = shared_memory(None, workers)
+    children = FakeChildren(memory, generation)
+    for number in range(CONTROL, workers):
+        children.add(number, generation)
+    try:
+        yield children
+    finally:
+        for child in children.all.values():
+            child.orders.close()
+        for end in children.ends.values():
+            end.close()
+        os.close(memory.fd)
+
+
+def in_fork(work: Callable[[], object]) -> int:
+    """Call a function in a fork, and give the exit code: 0 unless it raises."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
