@@ -83,6 +83,8 @@ class DeviceTable:
     At capacity a new device takes the place of one that has no session, no grace and no check in flight, or is refused;
     so clients that change their addresses displace no device that is online. Work on many devices is done in steps of
     one device. Every other method is O(1), plus the sessions of one device that it returns.
+
+    `memory` has the devices, to read.
     """
 
     # Others may read `memory`, and change nothing in it.
