@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:  ## Say what can be made.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/demo  ## Run edges before a built-in upstream, with clients and a control plane of their own.
+demo: $(VENV)/demo  ## Run edges with two workers, a built-in upstream, clients and a control plane of their own.
 	@$(BIN)/trioedge demo --control-plane examples.control_plane
 
 test: tests-of-trioedge tests-of-plugins  ## Run the tests, and those of each plugin.
@@ -33,7 +33,7 @@ lint: $(VENV)/lint $(VENV)/plugins/made  ## Run the linters, the types and the a
 docs: $(VENV)/plugins/made  ## Build the guide into site/; its reference of plugins is made from their code.
 	NO_MKDOCS_2_WARNING=1 $(PLUGINS_BIN)/mkdocs build --strict
 
-bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; about half an hour, or BENCH=--quick.
+bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core and on two; about half an hour, or BENCH=--quick.
 	$(BIN)/python -m tests.bench $(BENCH)
 
 soak: $(VENV)/soak  ## Try running edges with everything odd; 12 minutes and the mutants, or SOAK='--minutes 3 --mutants 20'.

@@ -12,6 +12,7 @@ from .addresses.open_ports import listener_address
 from .admin.local import Local
 from .edge_face import EdgeFace
 from .errors import ConfigurationError
+from .loop.stall import LoopStall
 from .observers.observer import Observer
 from .services.context import Outbound
 from .services.control_plane import ControlPlane
@@ -186,14 +187,16 @@ async def _serve(
         edge._serving = False
 
 
-def local_of(edge: Edge, number: int = 0) -> Local:
+def local_of(edge: Edge, number: int = 0, stall: LoopStall | None = None) -> Local:
     """Give the present run of an edge, as the admin API sees it in this process.
 
     Args:
         edge: one that serves, or is about to.
         number: of the worker that this process is; 0 where it serves the edge alone.
+        stall: how late the loop of this process is; None for one that the caller runs with the API.
     """
-    return Local(edge._present(), edge.description, edge.phase, edge.snapshots, number)
+    run, stall = edge._present(), LoopStall() if stall is None else stall
+    return Local(run, edge.description, edge.phase, edge.snapshots, number, stall=stall)
 
 
 async def serve_part(

@@ -160,11 +160,13 @@ async def test_events_of_an_edge_come_over_the_api_until_the_client_leaves(autoj
             nursery.start_soon(world.feed.run)
             await trio.sleep(0.5)
             await world.edge.connect("192.0.2.9")
+            await world.ask("GET", "/v1/none")
             await trio.sleep(1)
             left.set()
             await trio.sleep(0.1)
             assert not world.feed.readers
             nursery.cancel_scope.cancel()
     assert dict(sent[0]["headers"])[b"content-type"] == b"text/event-stream"
-    names = [name for name, _ in read(b"".join(each["body"] for each in sent[1:]))]
-    assert names == ["statistics", "statistics", "refused"]
+    events = read(b"".join(each["body"] for each in sent[1:]))
+    assert [name for name, _ in events] == ["statistics", "statistics", "refused"]
+    assert (events[0][1]["api_errors"], events[1][1]["api_errors"]) == ({}, {"404": 1})

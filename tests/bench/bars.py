@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tests.bench.results import Results, Spread
@@ -22,6 +22,8 @@ class Bar:
     better: Literal["lower", "higher"] = "lower"
     scale: float = 1.0
     """Multiplies the metric into `unit`."""
+    of_workers: bool = False
+    """Whether it is a promise of several workers, which have a table of their own."""
 
 
 LIMITED = "haproxy-limits"
@@ -142,6 +144,33 @@ BARS = (
     Bar("the same, memory of a session", "tls_kib_per_session", 1.2, 1.1, peer=TLS, against="haproxy-tls"),
     Bar("an application: requests a second, to hypercorn", "requests_per_s", 0.95, 1.0, peer="trioedge-asgi",
         against="hypercorn", better="higher"),
+    *(
+        replace(bar, of_workers=True)
+        for bar in (
+            Bar("2 workers on 2 cores, to 1 on 1: sessions a second", "scaling_trioedge_sessions_ratio", 1.7, 1.9,
+                better="higher"),
+            Bar("the same, bulk", "scaling_trioedge_bulk_ratio", 1.9, 2.0, better="higher"),
+            Bar("2 workers, to HAProxy with 2 threads: sessions a second", "scaling_to_haproxy_ratio", 0.9, 1.0,
+                better="higher"),
+            Bar("gates of services under 12 floods, least admitted, to allowed", "flood_least_ratio", 0.98, 0.995,
+                better="higher"),
+            Bar("the same, most admitted", "flood_most_ratio", 1.02, 1.005),
+            Bar("rate of a service over 8 addresses and 2 workers, worst error", "flows_percent", 5, 2, unit="%"),
+            Bar("the same, its first two seconds", "flows_first_percent", 5, 2, unit="%"),
+            Bar("10 restarts under load: tries that fail", "restart_failed", 0, 0, unit="tries"),
+            Bar("5 workers killed under load: tries that fail, but those that they had", "kill_failed", 0, 0,
+                unit="tries"),
+            Bar("100,000 new services to 4 workers: longest hold of any loop", "fan_out_new_ms", 5, 2, unit="ms"),
+            Bar("the same, all changed", "fan_out_all_ms", 5, 2, unit="ms"),
+            Bar("the same, one changed", "fan_out_one_ms", 5, 2, unit="ms"),
+            Bar("metrics, dashboard and top: connect + first reply p50, to none", "readers_p50_ratio", 1.03, 1.0),
+            Bar("the same, p99.9", "readers_p999_ratio", 1.1, 1.0),
+            Bar("the same, longest hold of a worker's loop", "readers_worker_ms", 2, 1, unit="ms"),
+            Bar("the same, of the control process's", "readers_control_ms", 2, 1, unit="ms"),
+            Bar("memory of the control process", "memory_control_mib", 60, 30, unit="MiB"),
+            Bar("memory of a further worker", "memory_worker_mib", 35, 20, unit="MiB"),
+        )
+    ),
 )  # fmt: skip
 
 
@@ -155,6 +184,7 @@ class Verdict:
     bar: float
     aim: float
     better: Literal["lower", "higher"]
+    of_workers: bool = False
 
     @property
     def reached(self) -> bool:
@@ -192,5 +222,5 @@ def verdicts(results: Results) -> list[Verdict]:
         )
         if value:
             scaled = Spread(value.median * bar.scale, value.low * bar.scale, value.high * bar.scale)
-            judged.append(Verdict(bar.title, bar.unit, scaled, bar.bar, bar.aim, bar.better))
+            judged.append(Verdict(bar.title, bar.unit, scaled, bar.bar, bar.aim, bar.better, bar.of_workers))
     return judged

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.bench.plan import Measure, Plan
+from tests.bench.plan import WORKERS, Measure, Plan
 from tests.bench.processes import ROOT, pinned, python
 from tests.bench.programs import Running
 
@@ -163,7 +163,8 @@ def _wall(command: list[str], plan: Plan, **env: str) -> float:
 
 def probe(name: Measure, echo: Path, load: Path, plan: Plan) -> Values:
     """Run a module that measures by itself, in a process of its own."""
-    command = python(f"tests.bench.{name}", str(echo), str(load), str(plan.probe_turns))
+    folder = "tests.bench.workers" if name in WORKERS else "tests.bench"
+    command = python(f"{folder}.{name}", str(echo), str(load), str(plan.probe_turns))
     return _numbers(answer(command, plan, seconds=600))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tests.bench.results import Results
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+BEGIN_WORKERS, END_WORKERS = "<!-- bench of workers -->", "<!-- /bench of workers -->"
 PEERS = ("direct", "floor", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
 NAMES = ("no proxy", "bare relay in C", "HAProxy", "nginx", "uvloop", "asyncio", "trio", "**trioedge**")
 HEADLINES = (
@@ -53,6 +54,15 @@ def write(document: Mapping[str, Any], root: Path) -> list[Path]:
     return list(pages)
 
 
+def write_workers(document: Mapping[str, Any], root: Path) -> Path:
+    """Put the figures of several workers into the performance page, and give its path."""
+    path = root / "docs/explanation/performance.md"
+    block = "\n\n".join((_bars(document, of_workers=True), _measured_on(document)))
+    before, rest = path.read_text().split(BEGIN_WORKERS)
+    path.write_text(f"{before}{BEGIN_WORKERS}\n\n{block}\n\n{END_WORKERS}{rest.split(END_WORKERS)[1]}")
+    return path
+
+
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
@@ -87,9 +97,9 @@ def _measures(document: Mapping[str, Any]) -> str:
     return _table(("measure", *NAMES), rows)
 
 
-def _bars(document: Mapping[str, Any]) -> str:
+def _bars(document: Mapping[str, Any], *, of_workers: bool = False) -> str:
     rows = []
-    for bar in document["bars"]:
+    for bar in (each for each in document["bars"] if each["of_workers"] is of_workers):
         sign = "≤" if bar["better"] == "lower" else "≥"
         spread = bar["value"]
         unit = "" if bar["unit"] == "times" else f" {bar['unit']}"

@@ -10,6 +10,7 @@ Measure = Literal[
     "handshakes", "handshaken", "tls", "requests", "socks", "half", "tls_memory",
     "startup", "stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds",
     "listeners",
+    "scaling", "floods", "flows", "restarts", "fan_out", "readers", "footprint",
 ]  # fmt: skip
 """In the order they run. `idle` gives memory and the round trip among idle sessions."""
 
@@ -17,6 +18,9 @@ PROBES: tuple[Measure, ...] = (
     "stages", "devices", "rates", "outbounds", "reports", "snapshots", "urgent", "crowds", "listeners",
 )  # fmt: skip
 """Measures of what trioedge alone does; each is a module of its own, see `probe`."""
+
+WORKERS: tuple[Measure, ...] = ("scaling", "floods", "flows", "restarts", "fan_out", "readers", "footprint")
+"""Measures of several workers, on two cores; each is a module of `workers`."""
 
 PROTOCOLS: tuple[Measure, ...] = ("handshakes", "handshaken", "tls", "requests")
 """Measures of protocols that clients speak first; `handshaken` is of bytes that flow behind one."""
@@ -37,6 +41,7 @@ MEASURES: tuple[Measure, ...] = (
     "decisions",
     "startup",
     *PROBES,
+    *WORKERS,
 )
 
 PLAIN = ("direct", "floor", "haproxy", "nginx", "uvloop", "asyncio", "trio", "trioedge")
@@ -69,6 +74,7 @@ CONTESTANTS: dict[Measure, tuple[str, ...]] = {
     "decisions": ("trioedge",),
     "startup": ("trioedge",),
     **dict.fromkeys(PROBES, ("trioedge",)),
+    **dict.fromkeys(WORKERS, ("trioedge",)),
 }
 
 HEADLINE: dict[Measure, str] = {
@@ -97,6 +103,13 @@ HEADLINE: dict[Measure, str] = {
     "urgent": "urgent_rules_ms",
     "crowds": "crowd_stall_ms",
     "listeners": "listeners_stall_ms",
+    "scaling": "scaling_trioedge_sessions_ratio",
+    "floods": "flood_most_ratio",
+    "flows": "flows_percent",
+    "restarts": "restart_failed",
+    "fan_out": "fan_out_all_ms",
+    "readers": "readers_p50_ratio",
+    "footprint": "memory_control_mib",
 }
 """The metric that the progress line of a measure shows."""
 
@@ -125,6 +138,8 @@ class Plan:
     """Connections at a time where sessions or refusals a second are counted."""
     slow_rounds: int = 3
     """Rounds of everything that wants a process of its own, takes longer and varies less."""
+    workers_rounds: int = 2
+    """Rounds of several workers, three minutes each."""
     warm_sessions: float = 0.2
     """Seconds of sessions that a peer serves before its memory is read."""
     idle_turns: int = 12
@@ -139,14 +154,19 @@ class Plan:
     probe_turns: int = 10
     """How often a probe repeats what it measures; rates are watched for so many seconds."""
 
+    def rounds_of(self, measure: Measure) -> int:
+        """How often a measure that wants a process of its own is taken."""
+        return self.workers_rounds if measure in WORKERS else self.slow_rounds
+
 
 def smoke(plan: Plan) -> Plan:
-    """Turn a plan into a smoke run of about a minute, whose figures are only rough."""
+    """Turn a plan into a smoke run, whose figures are only rough: of a minute, and of several workers three minutes."""
     return replace(
         plan,
         rounds=1,
         turns=2,
         slow_rounds=1,
+        workers_rounds=1,
         idle_turns=5,
         idle_sessions=2_000,
         talking_sessions=2_000,

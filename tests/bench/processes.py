@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -41,13 +41,13 @@ def python(module: str, *arguments: str) -> list[str]:
 @contextmanager
 def pinned(
     command: Sequence[str],
-    core: int,
+    core: int | Collection[int],
     *,
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
     talks: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command on one core and end it on the way out: politely, and two seconds later by force.
+    """Run a command on one core, or on some, and end it on the way out: politely, and two seconds later by force.
 
     `talks` gives it pipes for stdin and stdout, and what it complains of is seen at once; otherwise all that
     it prints goes to `log`.
@@ -62,7 +62,7 @@ def pinned(
         stderr=None if talks else output,
         text=True,
         start_new_session=True,  # Ctrl-C reaches the harness alone, and the harness ends its children
-        preexec_fn=partial(os.sched_setaffinity, 0, {core}),
+        preexec_fn=partial(os.sched_setaffinity, 0, {core} if isinstance(core, int) else core),
     )
     try:
         yield child

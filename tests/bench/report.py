@@ -148,6 +148,48 @@ METRICS = (
     Column("listeners_remove_stall_ms", "one service of them removed: longest hold of the loop, ms", 2),
     Column("listeners_remove_ms", "one service of them removed: until it holds, ms", 2),
     Column("listeners_close_stall_ms", "1,000 listeners closed at a drain: longest hold of the loop, ms", 2),
+    *(
+        Column(f"scaling_{peer}_{cores}_{what}", f"{title}, {name} with {cores}", digits)
+        for what, title, digits in (("sessions", "new sessions a second", 0), ("bulk", "bulk echo, Gbit/s", 2))
+        for peer, name in (("trioedge", "trioedge"), ("haproxy", "HAProxy"))
+        for cores in (1, 2)
+    ),
+    Column("scaling_haproxy_sessions_ratio", "2 threads of HAProxy, to 1: sessions a second", 2),
+    Column("scaling_haproxy_bulk_ratio", "2 threads of HAProxy, to 1: bulk", 2),
+    *(
+        Column(
+            f"flood_{rate}_{sources}_{workers}_ratio",
+            f"gate of {rate} a second, {sources:,} sources, {workers} workers: admitted, to allowed",
+            4,
+        )
+        for workers in (2, 4)
+        for rate in (1000, 2)
+        for sources in (1, 100, 10_000)
+    ),
+    Column("flows_down_percent", "rate down over 8 addresses and 2 workers: error, %", 2),
+    Column("flows_up_percent", "rate up over 8 addresses and 2 workers: error, %", 2),
+    Column("restart_worst_ms", "10 restarts under load: longest wait for a first reply, ms"),
+    Column("restart_seconds", "10 restarts under load: the longest of them, s", 2),
+    Column("restart_sessions", "10 restarts under load: sessions", 0),
+    Column("kill_own", "5 workers killed under load: sessions that they had", 0),
+    Column("kill_worst_ms", "5 workers killed under load: longest wait for a first reply, ms"),
+    Column("kill_sessions", "5 workers killed under load: sessions", 0),
+    *(
+        Column(f"fan_out_{change}_{name}", f"100,000 services to 4 workers, {said}: {title}", digits)
+        for change, said in (("new", "all new"), ("all", "all changed"), ("one", "one changed"))
+        for name, title, digits in (
+            ("control_ms", "longest hold of the control process, ms", 2),
+            ("worker_ms", "longest hold of a worker, ms", 2),
+            ("seconds", "until the last one has it, s", 1),
+        )
+    ),
+    Column("readers_quiet_p50_us", "2 workers, no reader: connect + first reply p50, µs"),
+    Column("readers_p50_us", "2 workers, metrics, dashboard and top: the same, µs"),
+    Column("readers_quiet_p999_us", "2 workers, no reader: connect + first reply p99.9, µs"),
+    Column("readers_p999_us", "2 workers, metrics, dashboard and top: the same, µs"),
+    Column("readers_quiet_worker_ms", "2 workers, no reader: longest hold of a worker, ms", 2),
+    Column("memory_two_mib", "memory of 2 workers, their parent and the control process, MiB"),
+    Column("memory_alone_mib", "memory of one process alone, MiB"),
     Column("check_ms", "trioedge check, wall time, ms", 0),
     Column("import_trio_ms", "import trio, wall time, ms", 0),
     Column("snapshot_http_stall_ms", "whole snapshot over HTTP: longest hold of the loop, ms", 2),

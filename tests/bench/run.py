@@ -14,7 +14,7 @@ from rich.console import Console
 from tests.bench import evictions, measures, protocols
 from tests.bench.build import build
 from tests.bench.peers import PEERS, started
-from tests.bench.plan import CONTESTANTS, FAST, HEADLINE, MEMORY, PROBES, PROTOCOLS, Measure, Plan
+from tests.bench.plan import CONTESTANTS, FAST, HEADLINE, MEMORY, PROBES, PROTOCOLS, WORKERS, Measure, Plan
 from tests.bench.processes import core_ticks
 from tests.bench.programs import Running
 from tests.bench.results import Results
@@ -45,10 +45,9 @@ class Bench:
         began, (busy, stolen) = time.monotonic(), core_ticks(self.plan.core)
         fast = [measure for measure in chosen if measure in FAST]
         slow = [measure for measure in chosen if measure not in FAST]
-        for number in range(self.plan.rounds):
+        for number in range(self.plan.rounds if fast else max(map(self.plan.rounds_of, slow), default=0)):
             self._fast_round(number, fast)
-            if number < self.plan.slow_rounds:
-                self._slow_round(number, slow)
+            self._slow_round(number, [measure for measure in slow if number < self.plan.rounds_of(measure)])
         self.seconds = time.monotonic() - began
         busy_after, stolen_after = core_ticks(self.plan.core)
         self.stolen = (stolen_after - stolen) / max(1, busy_after - busy)
@@ -88,7 +87,7 @@ class Bench:
             return measures.decisions(self.plan)
         if measure == "startup":
             return measures.startup(self.plan)
-        if measure in PROBES:
+        if measure in (*PROBES, *WORKERS):
             return measures.probe(measure, self.echo, self.load, self.plan)
         with self._started(name) as peer:
             if measure in MEMORY:
@@ -113,7 +112,7 @@ class Bench:
         metric = HEADLINE[measure]
         found = [(name, spread.median) for name in names if (spread := self.results.spread(metric, name))]
         said = ", ".join(f"{name} {median:,.1f}" for name, median in found)
-        self.console.print(f"round {number + 1}/{self.plan.rounds}  {metric}: {said}", soft_wrap=True)
+        self.console.print(f"round {number + 1}  {metric}: {said}", soft_wrap=True)
 
     def _failed(self, number: int, name: str, what: str, fault: Exception) -> None:
         self.failures.append(f"round {number + 1}  {name}, {what}: {fault}")

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from tests.strategies import examples, keys
 from tests.support.services import Governed, Tenants
-from trioedge.services.registry import KEYS_PER_STEP, Registry, SessionsView
+from trioedge.services.registry import KEYS_PER_STEP, Registry, SessionsView, devices_of, ids_of, sources_of
 from trioedge.services.service import Service
 from trioedge.session.session import Session
 
@@ -437,3 +437,14 @@ def test_a_registry_without_hooks_of_services_calls_none() -> None:
     tenants.registry.remove(session)
     tenants.registry.add(session)
     assert seen == [session.service] * 2
+
+
+def test_ids_sources_and_devices_are_those_of_the_live_sessions() -> None:
+    tenants, sessions = fill(3)
+    sessions[1].device = "phone"
+    registry = tenants.registry
+    assert ids_of(registry) == [each.id for each in sessions]
+    assert {each for _, group in sources_of(registry) for each in group} == {*sessions}
+    assert [[*group] for group in devices_of(registry)] == [[sessions[1]]]
+    registry.remove(sessions[1])
+    assert (ids_of(registry), devices_of(registry)) == ([sessions[0].id, sessions[2].id], [])

@@ -24,7 +24,7 @@ async def test_max_sessions_is_by_default_what_the_file_descriptors_allow(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
     edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1", preconnect=100))
     async with open_edge(edge):
-        assert edge._run.sessions.maximum == sessions  # type: ignore[union-attr]
+        assert edge._run.sessions.crowd.maximum == sessions  # type: ignore[union-attr]
 
 
 @te.handshake
@@ -76,7 +76,7 @@ async def test_the_limit_of_files_is_read_when_the_edge_starts_also_for_its_idle
     edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward(), control=te.MemoryControl())
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20_000, 20_000))
     async with open_edge(edge):
-        assert edge._run.sessions.maximum == (20_000 - SPARE_DESCRIPTORS - 2_500) // 2  # type: ignore[union-attr]
+        assert edge._run.sessions.crowd.maximum == (20_000 - SPARE_DESCRIPTORS - 2_500) // 2  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("files", "listeners"), [(1_024, 128), (20_000, 2_500), (4, 1)])
@@ -90,7 +90,7 @@ async def test_listeners_of_services_have_an_eighth_of_the_descriptors(
     assert affordable.files == max(1, (files - SPARE_DESCRIPTORS - listeners) // 2)
     assert affordable_sessions(edge.outline).listeners == 0
     async with open_edge(edge):
-        assert edge._run.sessions.maximum == affordable.files  # type: ignore[union-attr]
+        assert edge._run.sessions.crowd.maximum == affordable.files  # type: ignore[union-attr]
 
 
 async def test_the_memory_bounds_sessions_whose_clients_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ async def test_the_memory_bounds_sessions_whose_clients_do_not_read(monkeypatch:
     monkeypatch.setattr("trioedge.serving.affordable.memory_bytes", lambda: 2**30)
     edge = te.Edge("tcp://127.0.0.1:6380", [], te.Forward("tcp://192.0.2.9:1"))
     async with open_edge(edge):
-        assert edge._run.sessions.maximum == 2**30 // 2 // (2 * 65_536)  # type: ignore[union-attr]
+        assert edge._run.sessions.crowd.maximum == 2**30 // 2 // (2 * 65_536)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -89,3 +89,13 @@ def test_a_session_with_a_rate_is_paced(rates: tuple[float, float], paced: bool)
     session = make_session()
     session.pace(*rates)
     assert session.is_paced() is paced
+
+
+def test_followers_and_clean_ups_are_seen_and_not_assigned() -> None:
+    session = make_session()
+    assert (session.follower, session.deferred) == (None, None)
+    session.defer(print)
+    assert session.deferred == [print]
+    for field in ("follower", "deferred"):
+        with pytest.raises(AttributeError, match=f"session.{field} cannot be assigned"):
+            setattr(session, field, None)

@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+import trioedge as te
 from trioedge.errors import ConfigurationError
-from trioedge.session.outline import check_facts
+from trioedge.session.outline import check_facts, outline
 from trioedge.session.stage import Facts
 
 
@@ -98,3 +99,39 @@ def test_a_stage_that_may_be_there_once_is_refused_twice() -> None:
 
 def test_other_stages_may_be_there_as_often_as_they_like() -> None:
     Parts(USER, USER, USER, END).check()
+
+
+@te.handshake(provides=("source",))
+def names_source(session: te.Session) -> te.Steps:
+    yield te.Read(1)
+    return te.CONTINUE
+
+
+@te.middleware
+async def pass_on(session: te.Session, call_next: te.Handler) -> te.Outcome:
+    return await call_next(session)
+
+
+@te.decision(provides=("source",))
+def renames(session: te.Session) -> te.Verdict:
+    return te.CONTINUE
+
+
+@pytest.mark.parametrize(
+    ("stages", "place"),
+    [
+        ([], None),
+        ([te.IdleTimeout(9)], None),
+        ([names_source], 0),
+        ([te.IdleTimeout(9), te.ProxyProtocol(["10.0.0.0/8"])], 1),
+        ([names_source, te.ProxyProtocol(["10.0.0.0/8"])], 0),
+        ([te.SniRoute({"a.example": "shop"}), names_source], 1),
+        ([pass_on, names_source], None),
+        ([names_source, pass_on], 0),
+        ([renames], None),
+    ],
+)
+def test_the_first_handshake_that_names_the_source_before_every_middleware_has_a_place(
+    stages: list[object], place: int | None
+) -> None:
+    assert outline(stages, te.Forward("tcp://127.0.0.1:1")).source_at == place

@@ -87,3 +87,10 @@ def test_two_sessions_and_their_services_have_states_of_their_own() -> None:
     assert one.state[Login] == Login("ann")
     assert other.state.get(Login) is None
     assert other.service.state.get(Login) is None
+
+
+def test_the_values_are_given_with_their_types() -> None:
+    session = make_session()
+    assert [*session.state.items()] == []
+    session.state[int], session.state[str] = 5, "x"
+    assert [*session.state.items()] == [(int, 5), (str, "x")]

@@ -132,7 +132,7 @@ async def admin_world(edge: te.Edge, script: Script = echo, *, metrics_services:
         own = OwnAnswers(asker, control, History(asker, log), feed)
         scrape = Scrape(asker, control, metrics_services)
         api = AdminApi(asker, log, {**own.table(), "metrics": scrape.answer})
-        scrape.errors = api.errors
+        scrape.errors = feed.errors = api.errors
         with local.recording():
             yield World(world, api, local, drained, feed)
 

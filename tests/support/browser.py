@@ -26,7 +26,7 @@ COMMAND = (
 
 
 class Page:
-    """A page in the browser: the requests that it sent, the words of its console, all that a reader can do with it."""
+    """A page in the browser, with the requests that it sent, the words of its console, and what a reader does."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process

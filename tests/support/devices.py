@@ -49,7 +49,7 @@ def in_grace(table: DeviceTable, service: Service) -> int:
 
 def remembered(table: DeviceTable) -> int:
     """Count the devices in memory."""
-    return table._memory.size
+    return table.memory.size
 
 
 class TableCaller:

@@ -1,9 +1,10 @@
 """A control process and its workers in one process: a hub, members, and rehearsed edges of each."""
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import trio
 
@@ -13,6 +14,7 @@ from trioedge.serving.part import Part
 from trioedge.structures.shared.limits import SharedLimits
 from trioedge.testing import Rehearsal
 from trioedge.testing.upstream import ScriptedUpstream, echo
+from trioedge.upstreams.hosts_file import HostsFile
 from trioedge.workers.hub import Hub
 from trioedge.workers.member import HubMember
 
@@ -25,6 +27,17 @@ Compose = Callable[[te.ControlPlane | None], te.Edge]
 async def no_answer(edge: str, operation: str, params: Any) -> object:
     """Answer nothing."""
     raise KeyError(operation)
+
+
+@contextmanager
+def without_a_hosts_file() -> Iterator[None]:
+    """Read no hosts file for the length of the block: a thread does, and the clock of the test jumps meanwhile."""
+
+    async def refresh(_: HostsFile) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with patch.object(HostsFile, "refresh", refresh):
+        yield
 
 
 class Worker:
@@ -46,7 +59,7 @@ class Worker:
         )
         self.upstream = ScriptedUpstream(echo)
         self.world = Rehearsal(edge, self.upstream)
-        self.scope = trio.CancelScope()
+        self.scope, self.serves = trio.CancelScope(), trio.CancelScope()
         self.serving = trio.Event()
         self.ended = trio.Event()
 
@@ -58,7 +71,8 @@ class Worker:
                 await nursery.start(self.upstream.run)
 
                 async def serve(*, task_status: trio.TaskStatus[te.Edge]) -> None:
-                    await rehearse(self.edge, self.upstream, part=self.part, task_status=task_status)
+                    with self.serves:
+                        await rehearse(self.edge, self.upstream, part=self.part, task_status=task_status)
 
                 await nursery.start(serve)
                 self.serving.set()
@@ -130,7 +144,8 @@ class Workers:
             with scope:
                 await hub.serve(theirs)
 
-        self._nursery.start_soon(serve)
+        assert hub._nursery is not None, "it runs"
+        hub._nursery.start_soon(serve)
         return ours
 
     def add_worker(
@@ -162,16 +177,14 @@ async def open_workers(
     """Serve an edge with several workers for the length of the block; all of them serve when it begins."""
     async with trio.open_nursery() as nursery:
         world = Workers(compose, control, nursery, count, limits)
-        try:
+        with without_a_hosts_file(), closing(world):
             await world.start_hub()
             for _ in range(count):
                 world.add_worker(answer=answer)
             for worker in world.workers:
-                await worker.serving.wait()  # without a time limit: a thread reads the hosts file, and the clock jumps
+                await worker.serving.wait()
             yield world
             nursery.cancel_scope.cancel()
-        finally:
-            world.close()
 
 
 def settings_of(edge: te.Edge) -> Mapping[str, Any]:

@@ -55,10 +55,14 @@ class Answers:
     Attributes:
         given: by those that have answered, in the order of their numbers.
         missing: those that have not, within :data:`ANSWER_SECONDS`.
+        past: to the question for statistics, the counts of processes that have not answered, or are over.
+        past_of: gives what such processes have said of a service: ``opened``, ``bytes_up`` and ``bytes_down``.
     """
 
     given: Sequence[WorkerAnswer]
     missing: Sequence[WorkerFacts] = ()
+    past: Mapping[str, Any] = {}
+    past_of: Callable[[str], Mapping[str, int]] = lambda _: {}
 
     @property
     def values(self) -> list[Any]:

@@ -21,7 +21,7 @@ Nothing is asked while there is no reader.
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -95,12 +95,14 @@ class Feed:
         controlled: the edge as a whole.
         log: for faults.
         readers: those that there are.
+        errors: how often the API has answered each status of an error.
     """
 
     asker: EdgeAsker
     controlled: Controlled
     log: EdgeLog
     readers: set[FeedReader] = attrs.field(factory=set, init=False)
+    errors: Mapping[int, int] = attrs.field(factory=dict, init=False)
     _came: trio.Event = attrs.field(factory=trio.Event, init=False)
     _over: bool = attrs.field(default=False, init=False)
     _seen: dict[str, int] | None = attrs.field(default=None, init=False)
@@ -150,6 +152,7 @@ class Feed:
         silent = {place_of(each.number, each.pid) for each in ends.missing}
         self._seen = {place: each for place, each in (self._seen or {}).items() if place in silent} | seen
         statistics = merge_statistics(await self.asker.ask("statistics", {}), {})
+        statistics["api_errors"] = {str(status): count for status, count in self.errors.items()}
         state = self.controlled.state()
         events = await in_slices(_events(statistics, items, state, self._told))
         self._told = state

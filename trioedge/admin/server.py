@@ -71,7 +71,7 @@ class AdminServer:
         own = OwnAnswers(self.asker, self.controlled, history, feed, self.admin.token is not None)
         scrape = Scrape(self.asker, self.controlled, self.admin.metrics_services, beside=self.beside)
         api = AdminApi(self.asker, self.log, {**own.table(), "metrics": scrape.answer}, self.admin.token)
-        scrape.errors = api.errors
+        scrape.errors = feed.errors = api.errors
         with _listening(self.admin) if self.sockets is None else nullcontext(self.sockets) as sockets:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(history.run)

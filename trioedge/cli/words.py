@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ..session.verdict import Reason
 
 
-def reasons(counts: Mapping[Reason, int]) -> str:
+def reasons(counts: Mapping[str, int]) -> str:
     """Write ``rate 12, source 3``, in the order of :class:`Reason`, or ``none``."""
     return ", ".join(f"{reason} {counts[reason]}" for reason in Reason if counts.get(reason)) or "none"
 

@@ -1,9 +1,9 @@
 """The context of one run of an edge, with which its stages, its endpoint and its outbounds are opened."""
 
 import socket
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import attrs
 import trio
@@ -26,6 +26,8 @@ from .service import Service
 from .services import Services, ServicesView
 from .sharing.worker_share import WorkerShare
 from .snapshot import Watcher
+
+S = TypeVar("S", bound=Sized)
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
 """An address family and an address of it: ``socket.socket(family).connect(address)``."""
@@ -172,12 +174,10 @@ class EdgeContext:
                 64 shared gates.
         """
         if self.share is None:
-            gate = Gate(capacity, flood_groups)
-        else:
-            check_count("Gate", "capacity", capacity)
-            gate = self.share.gate(capacity, per)
-        self.log.meters.add_table("gate", gate, capacity)
-        return gate
+            return self._watched("gate", Gate(capacity, flood_groups), capacity)
+        check_count("Gate", "capacity", capacity)
+        gate = self.share.gate(capacity, per)
+        return self._watched("gate", gate, capacity) if self.share.has_own(per) else gate
 
     def counter(self, capacity: int, per: str | None = None) -> LiveCounts:
         """Make a counter, which limits how many live sessions each key has: ``counter.enter(key, limit)``.
@@ -193,12 +193,15 @@ class EdgeContext:
                 64 shared counters.
         """
         if self.share is None:
-            counts = LiveCounts(capacity, flood_groups)
-        else:
-            check_count("LiveCounts", "capacity", capacity)
-            counts = self.share.counter(capacity, per)
-        self.log.meters.add_table("counter", counts, capacity)
-        return counts
+            return self._watched("counter", LiveCounts(capacity, flood_groups), capacity)
+        check_count("LiveCounts", "capacity", capacity)
+        counts = self.share.counter(capacity, per)
+        return self._watched("counter", counts, capacity) if self.share.has_own(per) else counts
+
+    def _watched(self, kind: str, table: S, capacity: int) -> S:
+        """Have the metrics tell how full a table of this process is; of a shared one that takes too long."""
+        self.log.meters.add_table(kind, table.__len__, capacity)
+        return table
 
     def part_of(self, count: int) -> int:
         """Give this worker's part of a number that the whole edge may have, rounded up; all of it for a process alone.

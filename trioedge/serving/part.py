@@ -9,6 +9,7 @@ import attrs
 from ..addresses.address import Address
 from ..services.control_plane import ControlPlane
 from ..services.sharing.worker_share import WorkerShare
+from .handing_over.handing_over import SourceWorkers
 from .listening.bind import Bound
 
 HAND_OVER_SECONDS: Final = 1.0
@@ -52,6 +53,7 @@ class Part:
         limits: the limits of this edge over all workers; see :class:`~trioedge.structures.shared.limits.EdgeLimits`.
         control: stands for the edge's control plane, which runs in the control process.
         sockets: the listening sockets that the parent keeps.
+        sources: the workers that sessions are handed to once their source is known; None where that is never so.
         steered: whether each address has one worker, for all its connections.
     """
 
@@ -62,6 +64,7 @@ class Part:
     limits: Any = None
     control: ControlPlane | None = None
     sockets: ParentSockets | None = None
+    sources: SourceWorkers | None = None
     steered: bool = True
 
     def share(self, provided: Collection[str]) -> WorkerShare | None:

@@ -48,7 +48,7 @@ from .handshaking.stream_handshakes import StreamHandshakes
 from .handshaking.talking import WaitingClients
 from .listening.listening import AnyListeners, Listening
 from .part import HAND_OVER_SECONDS, Part
-from .sessions import Sessions
+from .sessions import Sessions, sessions_part
 from .stage_calls import StageCalls
 from .workers import Background, guarded, start_worker
 
@@ -172,6 +172,8 @@ class Run:
                     await self.listening.end()
                     self._log.say("draining", live=len(sessions.live), seconds=self.drain_seconds)
                     with trio.move_on_after(self.drain_seconds):
+                        if sessions.handing_over is not None:
+                            await sessions.handing_over.drain()
                         await sessions.wait_empty()
                 finally:
                     cut = sessions.cut(Reason.DRAINED)
@@ -179,7 +181,8 @@ class Run:
                 await self.supervisor.finish()
                 nursery.cancel_scope.cancel()
         finally:
-            self._close()
+            if self.chain is not None:
+                close_parts(self.chain.parts, self._log)  # last in, first out
             if self._access is not None:
                 await self._access.close()
                 self._access = None
@@ -239,8 +242,7 @@ class Run:
             max_sessions=affordable.max_sessions(self._edge.max_sessions, self._log),
             graceful_refuse=self._edge.refuse == "close",
             source_prefix=self._edge.source_keys,
-            ids=None if self._part is None else self._part.ids(),
-            tell_live=None if self._share is None else self._share.telling(self._edge.max_sessions),
+            part=sessions_part(self._part, self._share, self._edge.max_sessions),
         )
         for worker in chain.workers:
             await start_worker(nursery, worker, self._log)
@@ -252,12 +254,9 @@ class Run:
         if self._edge.control is not None:
             await nursery.start(supervisor.keeper.run)
         await supervisor.start(nursery, self._drain)
+        if sessions.handing_over is not None:
+            await nursery.start(sessions.handing_over.run)
         return sessions
-
-    def _close(self) -> None:
-        """Free what live stages have, last in first out."""
-        if self.chain is not None:
-            close_parts(self.chain.parts, self._log)
 
     def _shed(self) -> None:
         self._log.accepted += 1

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+import attrs
 import trio
 from trio_util import AsyncBool
 
@@ -34,6 +35,7 @@ from ..services.registry import Registry
 from ..services.service import Service
 from ..services.services import Services
 from ..services.sharing.crowd import Crowd
+from ..services.sharing.worker_share import WorkerShare
 from ..session.chain import Chain
 from ..session.session import Session
 from ..session.surroundings import Clock
@@ -42,8 +44,10 @@ from ..telemetry.log import STOPS, EdgeLog
 from .background import BackgroundAnswers
 from .deciding import refusal_at_listener, refusal_by
 from .endings import Endings
+from .handing_over.handing_over import HandingOver, SourceWorkers
 from .handshaking.handshakes import Handshakes
 from .handshaking.talking import WaitingClients
+from .part import Part
 from .reactor_endpoint import ReactorEndpoint, wrong_begin
 from .session_task import SessionTasks
 
@@ -62,6 +66,28 @@ class FreshClock:
     @property
     def now(self) -> float:
         return self._reactor.refresh()
+
+
+@attrs.frozen
+class SessionsPart:
+    """The sessions of one of several workers.
+
+    Attributes:
+        ids: of the sessions; 1, 2 and so on if None.
+        tell_live: see :class:`Crowd`; None for a process alone.
+        sources: the workers that sessions are handed to; None where none are.
+    """
+
+    ids: Iterator[int] | None = None
+    tell_live: Callable[[int], int] | None = None
+    sources: SourceWorkers | None = None
+
+
+def sessions_part(part: Part | None, share: WorkerShare | None, max_sessions: int | None) -> SessionsPart:
+    """Give what the sessions of one worker share with those of others; nothing for a process alone."""
+    if part is None:
+        return SessionsPart()
+    return SessionsPart(part.ids(), None if share is None else share.telling(max_sessions), part.sources)
 
 
 class EdgeHome:
@@ -87,15 +113,15 @@ class Sessions:
         live: the registered sessions.
         recent: the sessions that ended last, refused ones included.
         waiting: the clients that are in their handshakes and have to say more.
-        maximum: the most live sessions, without those in their handshakes.
+        crowd: counts the others, against `max_sessions`.
+        handing_over: hands sessions to other workers, and takes theirs; None where there are none.
     """
 
     def __init__(
         self, chain: Chain, reactor: Reactor, log: EdgeLog, live: Registry, services: Services,
         answers: BackgroundAnswers, waiting: WaitingClients, *, max_sessions: int, graceful_refuse: bool,
         source_prefix: SourcePrefix = SourcePrefix(),  # noqa: B008 - frozen
-        ids: Iterator[int] | None = None,
-        tell_live: Callable[[int], int] | None = None,
+        part: SessionsPart = SessionsPart(),
     ) -> None:  # fmt: skip
         """Admit no session yet; :meth:`run` opens the nursery that sessions with a task live in.
 
@@ -107,16 +133,13 @@ class Sessions:
             services: the services, by name.
             answers: awaits what handshakes ask in the background.
             waiting: the clients that are in their handshakes and have to say more.
-            max_sessions: the most live sessions, without those in their handshakes; beyond it a connection is refused
-                with OVERLOAD.
+            max_sessions: the most live sessions, without those in handshakes; the next is refused with OVERLOAD.
             graceful_refuse: whether refused connections are closed in order, rather than with a reset.
             source_prefix: the part of an address that limits count as one source.
-            ids: of the sessions; 1, 2 and so on if None.
-            tell_live: see :class:`Crowd`; None for a process alone.
+            part: the other workers that serve the edge; none for a process alone.
         """
         self._decide = chain.decide
-        self._reactor = reactor
-        self._log = log
+        self._reactor, self._log = reactor, log
         self._home = EdgeHome(reactor, services, source_prefix)
         self._unnamed: Service = services.unnamed
         self._handle, self._behind = chain.handle, chain.behind
@@ -124,24 +147,27 @@ class Sessions:
         home = EdgeHome(FreshClock(reactor), services, source_prefix)
         self._tasks = SessionTasks(log, reactor, home, self._settle, graceful_refuse=graceful_refuse)
         self._graceful_refuse, self._close_refused = graceful_refuse, close if graceful_refuse else reset
-        self._ids = itertools.count(1) if ids is None else ids
-        self._answers, self.waiting, self.maximum = answers, waiting, max_sessions
+        self._ids = part.ids or itertools.count(1)
+        self._answers, self.waiting = answers, waiting
         self._emptied: trio.Event | None = None
         self._evicting = AsyncBool()  # True while there are marked sessions that the task has not seen
         endpoint = chain.parts[-1]
         self._endpoint = endpoint if chain.direct and isinstance(endpoint, ReactorEndpoint) else None
         self._endings = Endings(log, reactor.refresh)
+        self.crowd = Crowd(live, waiting, log, max_sessions, part.tell_live)
+        self._unregister = self.crowd.telling(live.remove)
+        self.handing_over = None if part.sources is None else HandingOver(
+            part.sources, reactor, log, live, services.unnamed, self._home, self._unregister, self._ids.__next__
+        )  # fmt: skip
         self._handshakes: Handshakes | None = None
         if chain.handshakes:
             self._handshakes = Handshakes(
                 chain.handshakes, reactor, log, answers, waiting, self._through, self._settle,
-                graceful_refuse=graceful_refuse,
+                graceful_refuse=graceful_refuse, handing_over=self.handing_over,
             )  # fmt: skip
         self.live, self.recent = live, self._endings.recent
-        self._crowd = Crowd(live, waiting, log, max_sessions, tell_live)
-        self._unregister = self._crowd.telling(live.remove)
         register = log.starts.recording(live.add)
-        self._register = register if chain.handshakes else self._crowd.telling(register)  # clients in them do not count
+        self._register = register if chain.handshakes else self.crowd.telling(register)  # clients in them do not count
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tasks of sessions and close those that were evicted, until cancelled; then cut all that are left."""
@@ -267,13 +293,13 @@ class Sessions:
         """Ask the leading decisions; a client that talks first takes a place of `max_sessions` only behind that."""
         if service is not None and (refusal := refusal_at_listener(session, service)) is not None:
             return refusal
-        if not talks and (refusal := self._crowd.refusal(more=1)) is not None:
+        if not talks and (refusal := self.crowd.refusal(more=1)) is not None:
             return refusal
         return refusal_by(self._decide, session, self._log)
 
     def crowded(self) -> Reject | None:
         """Give the refusal of a registered session that is through its handshakes, if too many others are live."""
-        return self._crowd.refusal(more=0)
+        return self.crowd.refusal(more=0)
 
     def _ended(self, session: Session, outcome: Outcome) -> None:
         """Unregister a session whose sockets are closed, and settle it."""

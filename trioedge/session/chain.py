@@ -152,6 +152,7 @@ def open_chain(
                 HANDSHAKE not in kinds[at + 1 :],
                 clock,
                 counts[at] if counts else None,
+                "source" in outline.facts[at].provides,
             )
             for at, stop in zip(places, [*places[1:], end], strict=False)
         )

@@ -45,6 +45,7 @@ class ChainedHandshake:
         last: whether no other handshake follows, so that it may proceed.
         clock: gives nanoseconds; None if its stages are not timed.
         counts: how many sessions took it how long, as :mod:`~trioedge.structures.times` has it.
+        names_source: whether it may name the client's address.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ChainedHandshake:
     last: bool
     clock: Callable[[], int] | None = None
     counts: list[int] | None = None
+    names_source: bool = False
 
 
 class Conversation:

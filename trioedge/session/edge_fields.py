@@ -1,5 +1,6 @@
 """The fields of a session that only the edge writes: its registry, its carrier, its task and its times."""
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final
 
@@ -41,8 +42,8 @@ class EdgeFields(Notifier):
     Only the edge writes these fields. Each refuses a value of the wrong type.
     """
 
-    __slots__ = ("_answer", "_began", "_by_listener", "_carrier", "_follower", "_index", "_refusal", "_scope",
-                 "_stamp", "_trace", "_upstream")  # fmt: skip
+    __slots__ = ("_answer", "_began", "_by_listener", "_carrier", "_deferred", "_follower", "_index", "_refusal",
+                 "_scope", "_stamp", "_trace", "_upstream")  # fmt: skip
 
     refusal: Final[Reject | None] = read_only("_refusal")
     """The refusal of the service that a stage has named; the chain reads it behind each stage."""
@@ -51,6 +52,10 @@ class EdgeFields(Notifier):
     stage names another service then."""
     trace: Final[list[int] | None] = read_only("_trace")
     """Nanoseconds of each stage, in order of execution; None before the first stage, and without a clock."""
+    follower: Final[Follower | None] = read_only("_follower", "call session.follow(follower)")
+    """Who is notified when its bytes move; None where none is."""
+    deferred: "Final[list[Callable[[Any], object]] | None]" = read_only("_deferred", "call session.defer(clean_up)")
+    """The clean-ups that its end runs, the last one first; None where none was deferred."""
     stamp: Final[int] = read_only("_stamp")
     """When the latest middleware was entered, for `trace`."""
     upstream: Final[Address | None] = read_only("_upstream")
@@ -64,6 +69,7 @@ class EdgeFields(Notifier):
     _carrier: Carrier | None
     _scope: Scope | None
     _index: Index | None
+    _deferred: list[Callable[[Any], object]] | None
     _follower: Follower | None
     _trace: list[int] | None
     _stamp: int

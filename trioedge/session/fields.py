@@ -51,7 +51,6 @@ class SessionFields(EdgeFields):
         "_allowance",
         "_cut_detail",
         "_cut_reason",
-        "_deferred",
         "_destination",
         "_device",
         "_down_rate",
@@ -122,7 +121,7 @@ class SessionFields(EdgeFields):
         self._stream: Any = None
         self._accepted: Any = None
         self._state: State | None = None
-        self._deferred: list[CleanUp] | None = None
+        self._deferred = None
         self._outcome: Outcome | None = None
         self._cut_reason: Reason | None = None
         self._cut_detail = ""

@@ -63,6 +63,16 @@ class Outline:
         return HANDSHAKE in takewhile(lambda kind: kind != MIDDLEWARE, self.kinds)
 
     @property
+    def source_at(self) -> int | None:
+        """The place of the first handshake that may name the source, before every middleware; None without one."""
+        for place, (kind, facts) in enumerate(zip(self.kinds, self.facts, strict=False)):
+            if kind == MIDDLEWARE:
+                break
+            if kind == HANDSHAKE and "source" in facts.provides:
+                return place
+        return None
+
+    @property
     def enforced(self) -> frozenset[str]:
         """The fields of a policy that some part reads."""
         return frozenset(field for facts in self.facts for field in facts.enforces)

@@ -1,5 +1,6 @@
 """A typed place for users' data: one value of each type."""
 
+from collections.abc import ItemsView
 from typing import Any, TypeVar
 
 from ..errors import quote
@@ -56,3 +57,7 @@ class State:
     def get(self, kind: type[T]) -> T | None:
         """Give the value of this type, or None."""
         return self._values.get(kind)
+
+    def items(self) -> ItemsView[type[Any], Any]:
+        """Give the types with their values, in the order in which they were first stored."""
+        return self._values.items()

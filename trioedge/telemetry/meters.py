@@ -35,19 +35,17 @@ class Questions:
 
 @attrs.frozen
 class Table:
-    """A table with a bound.
+    """A table of this process with a bound.
 
     Attributes:
-        name: the same in every worker.
+        name: of it.
         size: gives its entries now. O(1).
         capacity: the bound.
-        shared: whether it is one table for all workers.
     """
 
     name: str
     size: Callable[[], int]
     capacity: int
-    shared: bool = False
 
 
 class Meters:
@@ -80,14 +78,13 @@ class Meters:
         self.tables: list[Table] = []
         self.upstreams: list[ListsUpstreams] = []
 
-    def add_table(self, kind: str, table: Sized, capacity: int, *, shared: bool = False) -> None:
+    def add_table(self, kind: str, size: Callable[[], int], capacity: int) -> None:
         """Watch how full a table is. The first of a kind has the kind as its name, the second ``kind 2``, and so on.
 
         Args:
             kind: such as ``gate``.
-            table: whose ``len()`` costs the same however many entries it has.
+            size: gives its entries now; costs the same however many there are.
             capacity: its bound.
-            shared: whether it is one table for all workers.
         """
         number = 1 + sum(each.name.partition(" ")[0] == kind for each in self.tables)
-        self.tables.append(Table(kind if number == 1 else f"{kind} {number}", table.__len__, capacity, shared))
+        self.tables.append(Table(kind if number == 1 else f"{kind} {number}", size, capacity))

@@ -175,7 +175,7 @@ class Resolver:
         # one place: in `_unseen` before the hosts file is consulted, then in `_queue`. `_late` has the times when
         # callers are answered from expired addresses, in order.
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        meters.add_table("names", self._known, CAPACITY)
+        meters.add_table("names", self._known.__len__, CAPACITY)
         self._asking: dict[str, _Asked] = {}
         self._askers: Counter[Hashable] = Counter()
         self._unseen: list[str] = []

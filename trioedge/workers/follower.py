@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from trio_util import AsyncBool, AsyncValue
 
 from ..loop.slices import in_slices
-from ..services.apply import APPLY_REST
 from ..services.service import Service
 from ..services.services import Services
 from ..services.snapshot import Change
@@ -45,6 +44,12 @@ MIN_WAITING: Final = 100_000
 """So many changes wait for any worker; beyond it twice as many as there are services. A worker that is further behind,
 because it was stopped, is told everything anew."""
 
+REST: Final = 1
+"""How many times longer than it works the packing of services rests; there are no sessions in the control process."""
+
+LEFT: Final = "left"
+"""The answer of a worker in which the edge has ended."""
+
 Row: TypeAlias = tuple[str, int, bool, tuple[bytes, ...] | None]
 """A service: its name, its incarnation, whether it was removed since it was told last, and its settings."""
 
@@ -59,29 +64,12 @@ class ServiceFollower:
         effect: sessions that the worker has retuned, rechecked and evicted so far.
     """
 
-    # Changes that wait, oldest first: `_urgent` has names and whether the service was removed, `_rest` has names, and
-    # `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
+    # Changes that wait, the oldest first: `_urgent` has names and whether the service was removed, `_rest` has names,
+    # and `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
     # table of as many names would hold the loop when it grows. `_noted` counts the changes, and `_told` has the count
     # up to which the worker has applied all.
-    __slots__ = (
-        "_all",
-        "_anew",
-        "_channel",
-        "_edge",
-        "_log",
-        "_noted",
-        "_rest",
-        "_services",
-        "_told",
-        "_urgent",
-        "_version",
-        "_version_due",
-        "_wakeup",
-        "effect",
-        "refusal",
-        "version",
-        "worker",
-    )  # fmt: skip
+    __slots__ = ("_all", "_anew", "_channel", "_edge", "_log", "_noted", "_rest", "_services", "_told", "_urgent",
+                 "_version", "_version_due", "_wakeup", "effect", "refusal", "version", "worker")  # fmt: skip
 
     def __init__(self, edge: str, worker: int, services: Services, channel: Channel, log: "EdgeLog") -> None:
         """Tell nothing yet.
@@ -165,7 +153,7 @@ class ServiceFollower:
             if self._anew:
                 await self._begin()
             noted = self._noted
-            rows, faults = await in_slices(self._compose(), rest=APPLY_REST)
+            rows, faults = await in_slices(self._compose(), rest=REST)
             for name, fault in faults:
                 self._log.fault("service cannot be sent to a worker", fault, service=name)
             if rows:
@@ -219,7 +207,10 @@ class ServiceFollower:
         self.effect = retuned + effect[0], rechecked + effect[1], evicted + effect[2]
 
     async def _ask(self, topic: str, body: object) -> Any:
-        return await self._channel.ask(topic, (self._edge, body), inf)
+        answer = await self._channel.ask(topic, (self._edge, body), inf)
+        if answer == LEFT:
+            raise ChannelError("the edge has ended in the worker")
+        return answer
 
 
 def _takes_away(change: Change) -> bool:

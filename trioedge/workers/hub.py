@@ -15,16 +15,18 @@ process has its column in the shared tables.
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from itertools import product
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
-from .answers import HubAnswers
+from ..telemetry.meters import Meters
+from .answers import ANSWER_SECONDS, WorkerAnswers, WorkerQuestions
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
@@ -36,14 +38,11 @@ if TYPE_CHECKING:
     from ..edge import Edge
     from ..structures.shared.limits import EdgeLimits
 
-ANSWER_SECONDS: Final = 2.0
-"""For the answer of one worker to a question of an operator."""
-
-MAX_ASKING: Final = 64
-"""Questions of operators at a time; further ones wait."""
-
 LOST_SECONDS: Final = 2.0
 """How long a worker that is not connected keeps its devices and its live sessions."""
+
+MAX_LAST_REPORTS: Final = 10
+"""Rounds of reports before a control process ends; busy workers tell new totals meanwhile."""
 
 MAX_STRANGERS: Final = 64
 """Connections that have not greeted yet; further ones wait."""
@@ -67,7 +66,7 @@ class Hub:
             workers: their number, for questions that all of them answer.
             limits: of each edge over all workers, in the column of this process; None where they share no memory.
         """
-        self._sock, self._secret, self._workers = sock, secret, workers
+        self._sock, self._secret = sock, secret
         first = int(time.time()) << 20  # no earlier control process has given incarnations of this second
         self._welcome = Welcome(secrets.token_hex(8), first)
         self._log = EdgeLog()
@@ -75,7 +74,7 @@ class Hub:
             name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
         }
         self._lives: dict[int, Life] = {}
-        self._asking = trio.Semaphore(MAX_ASKING)
+        self._questions = WorkerQuestions(workers, self._log)
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.CancelScope()
         self._strangers = trio.Semaphore(MAX_STRANGERS)
@@ -111,18 +110,19 @@ class Hub:
         self._sock.close()
 
     async def retire(self) -> None:
-        """Send the reports that are due, and have every worker know which were acknowledged; then :meth:`run` may end.
+        """Send the reports that are due, have every worker know which were acknowledged, and hang up.
 
-        The workers count for another control process from there on.
+        The workers count for another control process from there on. Totals that come between the last report and the
+        end of a connection are not answered, so the worker tells the other one. Call it before the cancel of
+        :meth:`run`.
         """
-        await self.finish()
-        lives = [life for life in self._lives.values() if life.channel is not None]
-        while any(edge.settles(life) for edge in self._edges.values() for life in lives if life.channel is not None):  # noqa: ASYNC110 - once, and short
-            await trio.sleep(_RETRY_SECONDS)
-        async with trio.open_nursery() as nursery:
-            for life in self._lives.values():
-                if life.channel is not None:
-                    nursery.start_soon(_await_all_told, life.channel)
+        for _ in range(MAX_LAST_REPORTS):
+            await self.finish()
+            await _settle(self._edges.values(), [each for each in self._lives.values() if each.channel is not None])
+            if not any(edge.supervisor.state().unreported for edge in self._edges.values()):
+                break
+        for life in self._lives.values():
+            life.scope.cancel()
 
     async def wait_alone(self) -> None:
         """Wait until no worker is connected."""
@@ -209,7 +209,7 @@ class Hub:
 
     # Operators.
 
-    async def ask(self, edge: str, operation: str, params: object) -> HubAnswers:
+    async def ask(self, edge: str, operation: str, params: object) -> WorkerAnswers:
         """Ask every worker, and return their answers within 2 s; 64 questions at a time, further ones wait.
 
         Args:
@@ -221,29 +221,21 @@ class Hub:
             The answers, also of workers of an earlier generation that drain, and the numbers of the workers that did
             not answer.
         """
-        answered: list[tuple[int, Any]] = []
-        missing: set[int] = set()
         lives = [each for each in self._lives.values() if each.channel is not None]
+        return await self._questions.ask(lives, edge, operation, params)
 
-        async def ask_one(life: Life, channel: Channel) -> None:
-            try:
-                answered.append((life.number, await channel.ask("ask", (edge, operation, params), ANSWER_SECONDS)))
-            except ChannelError as error:
-                missing.add(life.number)
-                self._log.notice("worker does not answer", worker=life.number, operation=operation, error=str(error))
-
-        async with self._asking, trio.open_nursery() as nursery:
-            for life in lives:
-                if life.channel is not None:
-                    nursery.start_soon(ask_one, life, life.channel)
-        newest = max((each.hello.generation for each in lives), default=0)
-        present = {each.number for each in lives if each.hello.generation == newest}
-        return HubAnswers(answered, missing | {*range(self._workers)} - present)
+    def past(self, edge: str, columns: Collection[int], service: str) -> dict[str, int]:
+        """Give the ``opened``, ``bytes_up`` and ``bytes_down`` of a service in all workers but those of `columns`."""
+        return self._edges[edge].past(service, [self._lives[each] for each in columns if each in self._lives])
 
     def states(self) -> dict[str, ControlState]:
         """Give the state of each edge's control plane, and of the workers that follow it."""
         lives = sorted(self._lives.values(), key=lambda life: (life.number, life.hello.generation))
         return {name: edge.state(lives) for name, edge in self._edges.items()}
+
+    def meters(self, edge: str) -> Meters:
+        """Give what the control process counts for an edge, its device checks above all."""
+        return self._edges[edge].log.meters
 
     async def plan(self, edge: str, snapshot: Snapshot) -> Plan:
         """Say what a snapshot would do to the services of an edge; see :meth:`Edge.plan`. It counts no sessions.
@@ -265,6 +257,17 @@ class Hub:
         """Ask every control plane to read its source again; see :meth:`Edge.reload`."""
         for edge in self._edges.values():
             edge.supervisor.reload()
+
+
+async def _settle(edges: Iterable[HubEdge], lives: Sequence[Life]) -> None:
+    """Have every worker know which totals were acknowledged."""
+    for edge, life in product(edges, lives):
+        while life.channel is not None and edge.settles(life):  # noqa: ASYNC110 - once in a process, and short
+            await trio.sleep(_RETRY_SECONDS)
+    async with trio.open_nursery() as nursery:
+        for life in lives:
+            if life.channel is not None:
+                nursery.start_soon(_await_all_told, life.channel)
 
 
 async def _await_all_told(channel: Channel) -> None:

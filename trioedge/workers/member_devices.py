@@ -136,6 +136,7 @@ class MemberDevices:
             await channel.tell("devices", (self._edge, rows))
 
     def _mark_all(self) -> Generator[None, None, None]:
+        self._asking.update(self._questions)  # of another control process, which was not asked
         for number, key in enumerate((*self._online, *self._questions)):
             self._due.mark(key)
             if key in self._questions:

@@ -138,6 +138,15 @@ class Sums:
         self.lost(worker)
         del self._workers[worker]
 
+    def beside(self, service: Service, workers: Collection[Hashable]) -> dict[str, int]:
+        """Give the totals of a service without those that some workers have said."""
+        said = [each for worker in workers if (each := self.of(worker).by_service.get(service)) is not None]
+        return {
+            "opened": service.opened - sum(each.opened for each in said),
+            "bytes_up": service.up.bytes - sum(each.up for each in said),
+            "bytes_down": service.down.bytes - sum(each.down for each in said),
+        }
+
     def sources(self, service: Service) -> int:
         """Give the number of sources of a service, over all workers. A source in two workers counts twice."""
         return sum(each.sources for each in self._said_of(service))

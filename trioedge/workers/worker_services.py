@@ -21,6 +21,7 @@ import trio
 
 from ..loop.collector import no_full_pass
 from ..loop.slices import in_slices
+from ..services.apply import APPLY_REST
 from ..services.applying.following import Given
 from ..services.changes import ends_step
 from .follower import Row
@@ -67,7 +68,7 @@ class WorkerServices:
             elif topic == "names":
                 self._named.update(body)
             elif topic == "named":
-                await self._remove(await in_slices(self._gone()))
+                await self._remove(await in_slices(self._gone(), rest=self._rest))
                 self._named = {}
             elif topic == "piece":
                 name, piece = body
@@ -79,6 +80,11 @@ class WorkerServices:
                 self.end()
                 self.ready.set()
             return None
+
+    @property
+    def _rest(self) -> float:
+        """How long work rests: there are no sessions before the first version."""
+        return APPLY_REST if self.ready.is_set() else 0
 
     def end(self) -> None:
         """Stop, because all of a version has come, the connection is lost, or the edge ends."""
@@ -107,7 +113,7 @@ class WorkerServices:
             await self._link.applier.follow(gone)
 
     async def _apply(self, rows: Sequence[Row]) -> tuple[int, int, int]:
-        given = await in_slices(self._read(rows))
+        given = await in_slices(self._read(rows), rest=self._rest)
         plan = await self._link.applier.follow(given)
         return plan.retuned, plan.rechecked, plan.evicted
 

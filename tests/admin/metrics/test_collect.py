@@ -115,16 +115,6 @@ def test_ten_thousand_pools_are_counted_in_steps() -> None:
     assert steps >= 10_000 // POOLS_A_STEP
 
 
-def test_a_table_that_all_workers_share_has_no_worker() -> None:
-    meters, found = Meters(), Collection()
-    meters.add_table("gate", {"a": 1}, 10, shared=True)
-    meters.add_table("names", {}, 10)
-    longest_step(collect_meters(found, meters, "3"))
-    assert found.families["trioedge_table_entries"]["samples"] == {
-        'worker="all",table="gate"': 1, 'worker="3",table="names"': 0,
-    }  # fmt: skip
-
-
 async def test_the_stall_of_the_loop_is_that_of_the_last_minute(autojump_clock: MockClock) -> None:
     async with admin_world(make_edge(POLICIES)) as world:
         world.local.stall.add(0.5, trio.current_time())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.support.steps import longest_step
 from trioedge.admin.metrics.catalogue import ACCEPTED, CPU, LIVE, SERVICE_BYTES
 from trioedge.admin.metrics.families import Collection, Families, merged
-from trioedge.admin.metrics.kept import KeptCounters
+from trioedge.admin.metrics.kept import LATELY, KeptCounters
 
 DOES = st.sampled_from(["answers", "is silent", "ends"])
 
@@ -49,6 +49,20 @@ def test_the_bytes_of_services_are_not_kept_because_their_labels_change() -> Non
     assert sums(kept, {2: of(20)})[SERVICE_BYTES.name] == 20
 
 
+def test_a_process_that_answers_after_all_is_counted_once() -> None:
+    kept = KeptCounters()
+    sums(kept, {1: of(10), 2: of(20)})
+    sums(kept, {2: of(20)})
+    assert sums(kept, {1: of(11), 2: of(20)})[ACCEPTED.name] == 31
+
+
+def test_of_many_that_have_ended_every_count_is_kept() -> None:
+    kept = KeptCounters()
+    for process in range(5 * LATELY):
+        found = sums(kept, {process: of(1)})
+    assert found[ACCEPTED.name] == 5 * LATELY
+
+
 @given(
     st.lists(
         st.lists(
@@ -80,9 +94,12 @@ def test_what_is_closed_before_its_end_loses_nothing() -> None:
     for number in range(100):
         many.add(CPU, 1, str(number))
     sums(kept, {1: many.families, 2: of(20)})
-    for steps in range(3):
+    for process in range(3, 3 + LATELY):
+        sums(kept, {2: of(20), process: of(0)})
+    for steps in range(4):
         completing = kept.complete({2: of(20)}, frozenset())
         for _ in range(steps):
             next(completing)
         completing.close()
+    sums(kept, {2: of(20), 99: of(0)})
     assert sums(kept, {2: of(20)})[CPU.name] == 100

@@ -11,12 +11,13 @@ from tests.support.cancels import cancel_at_every_step
 from tests.support.edges import exchange, make_edge, services
 from tests.support.steps import longest_step
 from trioedge.admin.metrics.catalogue import ACCEPTED, LIVE
-from trioedge.admin.metrics.collect import collect_process
+from trioedge.admin.metrics.collect import collect_meters, collect_process, control_families
 from trioedge.admin.metrics.families import Collection, Families
 from trioedge.admin.metrics.scrape import Scrape
 from trioedge.admin.operations import LOCAL
 from trioedge.loop.slices import Stepwise
 from trioedge.loop.stall import LoopStall
+from trioedge.telemetry.meters import Meters
 
 
 async def never() -> dict[str, object]:
@@ -84,6 +85,20 @@ async def test_the_process_that_answers_has_its_own_metrics_where_it_serves_no_c
 
     found = await scraped(Scrape(FakeAsker({"metrics": [worker(0, 10)]}), FakeControl(), beside=beside))
     assert [*values(found["trioedge_descriptors_limit"])] == ["control"]
+
+
+async def test_device_checks_of_workers_are_those_of_the_control_process_and_graces_are_those_of_workers() -> None:
+    meters, of_worker = Meters(), Collection()
+    meters.devices.asked, meters.graces = 5, 7
+    longest_step(collect_meters(of_worker, meters, "0"))
+    asker = FakeAsker({"metrics": [of_worker.families]})
+
+    def beside() -> Stepwise[Families]:
+        return control_families(meters, LoopStall())
+
+    found = await scraped(Scrape(asker, FakeControl(), beside=beside))
+    assert values(found["trioedge_device_checks"]) == {"": 5}
+    assert values(found["trioedge_grace_sessions"]) == {"": 7}
 
 
 async def test_errors_of_the_api_are_counted_by_their_status(autojump_clock: MockClock) -> None:

@@ -145,7 +145,7 @@ async def test_a_cut_can_be_left_with_escape() -> None:
         await page.says("#session", "Forward")
         await page.tab_to("e.id === 'evict'")
         await page.press("Enter")
-        await page.says("dialog", "This cuts its session session 88100")
+        await page.says("dialog", "This cuts session 88100 at once: its connection is reset.")
         await page.press("Escape")
         await page.until("!document.querySelector('dialog')")
         assert await page.run("document.activeElement.id") == "evict"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 import trioedge as te
 from tests.support.admin import FakeAsker, admin_world, answers
 from tests.support.edges import make_edge, services
-from trioedge.admin.topics.services import collect_services, merge_services
+from trioedge.admin.topics.services import collect_services, merge_service, merge_services
 
 
 def item(name: str, live: int = 0, **changes: Any) -> dict[str, Any]:
@@ -120,3 +121,15 @@ def test_pages_of_several_workers_give_each_name_once(workers: list[set[str]], l
             break
         after = merged["next"]
     assert seen == sorted(set().union(*workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_totals_of_workers_that_are_over_are_in_the_sums(workers: int) -> None:
+    gone = {"a": {"opened": 5, "bytes_up": 6, "bytes_down": 7}}
+    found = answers(*({"items": [item("a", 1), item("b", 1)], "next": None} for _ in range(workers)))
+    merged = merge_services(attrs.evolve(found, past_of=lambda name: gone.get(name, {})), {"limit": 10})
+    first, second = merged["items"]
+    assert (first["opened"], first["bytes_up"], first["bytes_down"], first["live"]) == (workers + 5, 6, 7, workers)
+    assert (second["opened"], second["bytes_up"]) == (workers, 0)
+    service = merge_service(attrs.evolve(answers(item("a", 1)), past_of=lambda name: gone.get(name, {})), {"name": "a"})
+    assert (service["opened"], service["bytes_down"]) == (6, 7)

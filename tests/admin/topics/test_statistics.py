@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import attrs
+
 import trioedge as te
 from tests.support.admin import admin_world, answers
 from tests.support.edges import make_edge, services
@@ -50,6 +52,16 @@ def test_counts_of_workers_add_up_and_a_silent_one_is_named() -> None:
     assert (merged["refused"], merged["phase"], merged["uptime_seconds"]) == ({"rate": 3, "source": 1}, "serving", 9.0)
     assert merged["members"] == [ill | {"live": 2, "opened": 4}]
     assert ([each["number"] for each in merged["workers"]], merged["missing"]) == ([0, 2], [1])
+
+
+def test_counts_of_processes_that_are_over_are_in_the_sums() -> None:
+    past = {
+        "accepted": 10, "bytes_up": 1, "bytes_down": 1, "observers_lost": 0, "refused": {"rate": 4, "source": 2},
+        "ended": {"finished": 3}, "api_errors": {},
+    }  # fmt: skip
+    merged = merge_statistics(attrs.evolve(answers(counts()), past=past), {})
+    assert (merged["accepted"], merged["bytes_down"], merged["live"]) == (13, 8, 1)
+    assert (merged["refused"], merged["ended"]) == ({"rate": 5, "source": 2}, {"finished": 3})
 
 
 def test_without_any_answer_the_edge_is_stopped() -> None:

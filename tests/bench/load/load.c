@@ -6,9 +6,12 @@
  *   load refusals PORT SECONDS WARMUP CONCURRENCY   connect, wait until it is closed on us: how many a second
  *   load bulk PORT SECONDS WARMUP [RATE]            one connection, as many bytes as it carries, echoed; or RATE a second
  *   load cold PORT COUNT FIRST PAUSE                COUNT sessions like connect's, each from a source of its own
+ *   load flood PORT SECONDS WARMUP CONCURRENCY      tries like connect's, CONCURRENCY at a time, from the beginning on:
+ *                                                   how many were admitted, refused and reset, see flood() below
  *   load idle PORT                                  obeys lines on stdin, see idle() below
  *
- * Clients come from the address in the environment's SOURCE, if it is there; `cold` has its own. TALK has what every
+ * Clients come from the address in the environment's SOURCE, if it is there; `cold` has its own. With SOURCES they come
+ * from so many addresses in turn, from 127.1.0.0 on, and the first of them is that with the number in FIRST. TALK has what every
  * session begins with, such as a login, up to its first reply; ASK what `rtt` and `check` exchange after it. See talk.h:
  * both are 64 B out and 64 B back unless told.
  *
@@ -32,14 +35,20 @@ static int port;
 static uint64_t measured, warmup; /* nanoseconds */
 static struct talk first, later; /* up to the first reply, and each exchange after it */
 
-static uint32_t source; /* where clients come from, in host order; 0 leaves it to the kernel */
+#define FIRST_SOURCE (INADDR_LOOPBACK - 1 + (1 << 16)) /* 127.1.0.0 */
+
+static uint32_t source;           /* where clients come from, in host order; 0 leaves it to the kernel */
+static uint32_t sources, sourced; /* how many addresses they come from in turn, and the number of the next one */
 
 static int dial(int flags) {
     struct sockaddr_in address = loopback(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0) die("socket");
+    if (sources) source = FIRST_SOURCE + sourced++ % sources;
     if (source) {
         struct sockaddr_in from = loopback(0);
+        int on = 1; /* ports are chosen by connect, so that they are scarce by both ends only */
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
         from.sin_addr.s_addr = htonl(source);
         if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0) die("bind");
     }
@@ -112,7 +121,7 @@ static void cold(int count, uint32_t first, uint64_t pause_ns) {
     unsigned long errors = 0;
     printf("{\"ns\": [");
     for (int i = 0; i < count; i++) {
-        source = INADDR_LOOPBACK - 1 + (1 << 16) + first + (uint32_t)i;
+        source = FIRST_SOURCE + first + (uint32_t)i;
         uint64_t before = now_ns();
         int fd = dial(0);
         errors += !(fd >= 0 && begin(fd));
@@ -200,6 +209,74 @@ static void loop(int concurrency, int expect_refusal) {
     printf("{\"count\": %lu, \"errors\": %lu, \"per_second\": %.1f}\n", done, errors, (double)done / seconds);
 }
 
+#define MISSES 256 /* that are listed, of those that were not refused in order */
+
+static struct { uint64_t at; uint32_t source; int error; } misses[MISSES];
+static unsigned long missed;
+
+static void miss(uint32_t from, int error) {
+    if (missed < MISSES) misses[missed].at = now_ns(), misses[missed].source = from, misses[missed].error = error;
+    missed++;
+}
+
+static volatile sig_atomic_t enough;
+
+static void be_told(int number) {
+    (void)number;
+    enough = 1;
+}
+
+/* Tries for some seconds, or until SIGTERM, each from its connect to its first reply. Prints how many were admitted; how many were closed
+ * in order or reset without a byte; how many could not connect; the times of the first and the last try by
+ * CLOCK_MONOTONIC; the durations of the admitted; and what failed: its time, its source, and the error's number, 0 for
+ * an end in order. Tries that are under way at the end are waited for, for ten seconds at most. */
+static void flood(int concurrency) {
+    struct { struct client client; uint64_t began; uint32_t source; } *tries = calloc((size_t)concurrency, sizeof *tries);
+    int poller = epoll_create1(EPOLL_CLOEXEC), busy = 0;
+    unsigned long admitted = 0, ended = 0, unconnected = 0;
+    struct samples samples = {0};
+    struct epoll_event events[256];
+    if (!tries) die("calloc");
+    for (int i = 0; i < concurrency; i++) tries[i].client.fd = -1;
+    uint64_t first_try = now_ns(), last_try = first_try, end = first_try + measured, now;
+    signal(SIGTERM, be_told);
+    while ((now = now_ns()) < end || (busy && now < end + 10 * SECOND)) {
+        if (enough && now < end) end = now;
+        for (int i = 0; now < end && i < concurrency; i++) {
+            if (tries[i].client.fd >= 0) continue;
+            tries[i].began = last_try = now_ns();
+            int good = start_client(poller, &tries[i].client, 0);
+            tries[i].source = source;
+            if (good) busy++;
+            else unconnected++, miss(source, errno);
+        }
+        int count = epoll_wait(poller, events, 256, 100);
+        for (int i = 0; i < count; i++) {
+            struct client *client = events[i].data.ptr;
+            int n = (int)((char *)client - (char *)tries) / (int)sizeof *tries, error = 0;
+            socklen_t size = sizeof error;
+            getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+            errno = 0;
+            int state = error ? -1 : go_on(poller, client, events[i].events & EPOLLOUT && !(events[i].events & EPOLLIN) ? EPOLLOUT : EPOLLIN);
+            if (state > 0) continue;
+            if (!error) error = errno;
+            if (state == 0) admitted++, keep(&samples, now_ns() - tries[n].began);
+            else if (error == ECONNREFUSED || error == ETIMEDOUT) unconnected++, miss(tries[n].source, error);
+            else ended++, miss(tries[n].source, error);
+            close(client->fd);
+            client->fd = -1;
+            busy--;
+        }
+    }
+    printf("{\"admitted\": %lu, \"ended\": %lu, \"unconnected\": %lu, \"unanswered\": %d, \"first_ns\": %lu, \"last_ns\": %lu, \"misses\": [",
+           admitted, ended, unconnected, busy, (unsigned long)first_try, (unsigned long)last_try);
+    for (unsigned long i = 0; i < missed && i < MISSES; i++)
+        printf("%s[%lu, %u, %d]", i ? ", " : "", (unsigned long)misses[i].at, misses[i].source, misses[i].error);
+    printf("], \"sessions\": ");
+    print_samples(&samples, 0, admitted);
+    printf("}\n");
+}
+
 static void bulk(uint64_t rate) {
     static char out[CHUNK], in[CHUNK];
     int fd = dial(0);
@@ -261,7 +338,7 @@ static void idle(void) {
 int main(int argc, char **argv) {
     die_with_parent();
     if (argc < 3) {
-        fprintf(stderr, "usage: load rtt|connect|sessions|refusals|bulk|cold|idle PORT [SECONDS WARMUP [PAUSE or CONCURRENCY]]\n");
+        fprintf(stderr, "usage: load rtt|connect|sessions|refusals|bulk|cold|flood|idle PORT [SECONDS WARMUP [PAUSE or CONCURRENCY]]\n");
         return 2;
     }
     const char *command = argv[1];
@@ -270,6 +347,8 @@ int main(int argc, char **argv) {
     warmup = (uint64_t)((argc > 4 ? atof(argv[4]) : 0.2) * SECOND);
     int concurrency = argc > 5 ? atoi(argv[5]) : 16;
     if (getenv("SOURCE")) source = ntohl(inet_addr(getenv("SOURCE")));
+    if (getenv("SOURCES")) sources = (uint32_t)atoi(getenv("SOURCES"));
+    if (getenv("FIRST")) sourced = (uint32_t)atoi(getenv("FIRST"));
     first = talk_of("TALK");
     later = talk_of("ASK");
     struct rlimit files;
@@ -283,6 +362,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(command, "refusals")) loop(concurrency, 1);
     else if (!strcmp(command, "bulk")) bulk(argc > 5 ? (uint64_t)atof(argv[5]) : 0);
     else if (!strcmp(command, "cold") && argc > 5) cold(atoi(argv[3]), (uint32_t)atoi(argv[4]), (uint64_t)(atof(argv[5]) * SECOND));
+    else if (!strcmp(command, "flood")) flood(concurrency);
     else if (!strcmp(command, "idle")) idle();
     else return 2;
     return 0;

@@ -34,9 +34,9 @@ static inline void print_samples(struct samples *s, unsigned long errors, unsign
         printf("{\"count\": 0, \"errors\": %lu}\n", errors);
     } else {
         qsort(s->ns, s->count, sizeof *s->ns, by_value);
-        printf("{\"count\": %zu, \"all\": %lu, \"errors\": %lu, \"min_ns\": %lu, \"p50_ns\": %lu, \"p99_ns\": %lu, \"max_ns\": %lu}\n",
+        printf("{\"count\": %zu, \"all\": %lu, \"errors\": %lu, \"min_ns\": %lu, \"p50_ns\": %lu, \"p99_ns\": %lu, \"p999_ns\": %lu, \"max_ns\": %lu}\n",
                s->count, all, errors, (unsigned long)s->ns[0], (unsigned long)percentile(s, 50),
-               (unsigned long)percentile(s, 99), (unsigned long)s->ns[s->count - 1]);
+               (unsigned long)percentile(s, 99), (unsigned long)percentile(s, 99.9), (unsigned long)s->ns[s->count - 1]);
     }
     fflush(stdout);
 }

@@ -1,6 +1,6 @@
 """The demo's clients: their addresses, their pace, and the ends of their visits."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,7 +9,7 @@ import trio
 from tests.support.cancels import cancel_at_every_step, cancelled_before, left_open
 from tests.support.wires import server
 from trioedge.cli.demo import clients
-from trioedge.cli.demo.clients import BURST, visit
+from trioedge.cli.demo.clients import BURST, Seen, visit
 from trioedge.cli.demo.edge import BURSTING, POLITE, STAYING, STRANGERS, UNWANTED, WATCHING
 from trioedge.cli.demo.upstream import DemoServer
 
@@ -38,13 +38,13 @@ def answering(*answers: bytes, requests: list[bytes]) -> Callable[[trio.SocketSt
 
 async def test_two_requests_are_made_on_one_connection_with_a_pause_after_each(clock: trio.testing.MockClock) -> None:
     requests: list[bytes] = []
-    arrived: list[int] = []
+    seen = Seen()
     async with server(answering(HEAD + b"12345", HEAD + b"12345", HEAD, requests=requests)) as port:
         began = trio.current_time()
-        await visit("127.0.0.9", port, requests=2, pause=5, size=5, arrived=arrived.append)
+        await visit("127.0.0.9", port, seen, requests=2, pause=5, size=5)
         assert trio.current_time() - began == pytest.approx(10, abs=0.5)
     assert requests == [b"GET /5 HTTP/1.1\r\nHost: demo\r\n\r\n"] * 2
-    assert sum(arrived) == 2 * len(HEAD + b"12345")
+    assert seen == Seen(Counter({"127.0.0.9": 2 * len(HEAD + b"12345")}))
 
 
 async def test_a_visit_comes_from_its_own_address() -> None:
@@ -54,7 +54,7 @@ async def test_a_visit_comes_from_its_own_address() -> None:
         sources.append(stream.socket.getpeername()[0])
 
     async with server(note) as port:
-        await visit("127.0.0.9", port, requests=1)
+        await visit("127.0.0.9", port, Seen(), requests=1)
     assert sources == ["127.0.0.9"]
 
 
@@ -73,38 +73,42 @@ async def test_an_answer_ends_with_its_last_byte_however_it_is_cut(
             await stream.send_all(piece)
         await trio.sleep(100)
 
-    arrived: list[int] = []
+    seen = Seen()
     async with server(in_pieces) as port:
         began = trio.current_time()
-        await visit("127.0.0.9", port, requests=1, size=5, arrived=arrived.append)
+        await visit("127.0.0.9", port, seen, requests=1, size=5)
         assert trio.current_time() - began == pytest.approx(len(pieces), abs=0.5)
-    assert arrived == [len(piece) for piece in pieces]
+    assert seen.arrived.total() == sum(map(len, pieces))
 
 
 @pytest.mark.parametrize("answer", [b"", HEAD, HEAD + b"1234", HEAD[:-1]])
 async def test_a_cut_ends_the_visit_before_its_next_request(answer: bytes) -> None:
     requests: list[bytes] = []
     async with server(answering(answer, requests=requests)) as port:
-        await visit("127.0.0.9", port, requests=1_000, size=5)
+        await visit("127.0.0.9", port, Seen(), requests=1_000, size=5)
     assert len(requests) == 1
 
 
-async def test_a_refused_connection_ends_the_visit() -> None:
+async def test_a_refused_connect_is_counted_and_ends_the_visit() -> None:
+    seen = Seen()
     async with server() as port:
         pass
-    await visit("127.0.0.9", port, requests=1)
+    await visit("127.0.0.9", port, seen, requests=1)
+    assert seen.refused == 1
 
 
 async def test_an_address_that_is_none_of_this_machine_ends_the_visit() -> None:
+    seen = Seen()
     async with server() as port:
-        await visit("192.0.2.1", port, requests=1)
+        await visit("192.0.2.1", port, seen, requests=1)
+    assert seen.refused == 0
 
 
 async def test_a_cancel_at_any_step_of_a_visit_leaves_nothing_open() -> None:
     async def live() -> None:
         async with trio.open_nursery() as nursery:
             port = await nursery.start(DemoServer().run)
-            await visit("127.0.0.1", port, requests=2)
+            await visit("127.0.0.1", port, Seen(), requests=2)
             nursery.cancel_scope.cancel()
 
     await live()
@@ -120,7 +124,7 @@ async def test_each_kind_of_client_has_its_addresses_and_its_pace(clock: trio.te
     """The upstream of this test lets the video clients wait, as the edge's rate does; other answers are at once."""
     upstream = DemoServer()
     visits: defaultdict[str, list[float]] = defaultdict(list)
-    watched: list[int] = []
+    seen = Seen()
 
     async def note(stream: trio.SocketStream) -> None:
         source = stream.socket.getpeername()[0]
@@ -133,7 +137,7 @@ async def test_each_kind_of_client_has_its_addresses_and_its_pace(clock: trio.te
     async with server(note) as port:
         began = trio.current_time()
         with trio.move_on_after(6) as scope:
-            await clients.run(port, watched.append)
+            await clients.run(port, seen)
     assert scope.cancelled_caught
     assert len(visits[POLITE]) == 4  # each takes 0.8 s, then it pauses for 1 s
     assert len(visits[UNWANTED]) == 8
@@ -142,7 +146,7 @@ async def test_each_kind_of_client_has_its_addresses_and_its_pace(clock: trio.te
     assert visits[WATCHING] == [0, 0]
     assert visits[f"{STRANGERS}1"] == [1, 1]
     assert set(visits) == {POLITE, UNWANTED, BURSTING, STAYING, WATCHING, f"{STRANGERS}1"}
-    assert watched == [4, 4]
+    assert seen.arrived[WATCHING] == 8
 
 
 async def test_a_stranger_that_was_cut_is_followed_by_the_next_address_four_seconds_later(
@@ -160,7 +164,7 @@ async def test_a_stranger_that_was_cut_is_followed_by_the_next_address_four_seco
     async with server(cut) as port:
         began = trio.current_time()
         with trio.move_on_after(10.5):
-            await clients.run(port, lambda _: None)
+            await clients.run(port, Seen())
     times = {f"{STRANGERS}1": 1, f"{STRANGERS}2": 5, f"{STRANGERS}3": 9}
     assert visits == [(source, at) for source, at in times.items() for _ in range(2)]
 
@@ -169,7 +173,7 @@ async def test_a_cancel_at_any_of_the_first_steps_of_all_clients_leaves_nothing_
     async def live() -> None:
         async with server(DemoServer().converse) as port:
             with trio.move_on_after(0.02):
-                await clients.run(port, lambda _: None)
+                await clients.run(port, Seen())
 
     await live()
     before = left_open()

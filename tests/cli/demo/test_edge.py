@@ -46,8 +46,17 @@ def test_the_address_of_a_client_gives_its_service(source: str, service: str) ->
     assert demo_edge.service_of(make_session(source)) == service
 
 
+@pytest.mark.parametrize(("device", "accepted"), [("127.0.6.1", False), ("127.0.6.254", False), ("127.0.0.4", True)])
+async def test_the_check_denies_strangers_alone(
+    device: str, accepted: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    began = trio.current_time()
+    assert (await demo_edge.check_device("chat", device)).accept is accepted
+    assert trio.current_time() - began == pytest.approx(0.3)
+
+
 def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
-    chain = demo_edge.build(LISTEN, control(), accept).outline
+    chain = demo_edge.build(LISTEN, control(), check=accept).outline
     assert [(phase.kind, len(phase.stages)) for phase in chain.phases] == [
         ("leading decisions", 6),
         ("middleware", 1),
@@ -62,7 +71,7 @@ def test_the_edge_has_seven_stages_and_six_of_them_cost_no_task() -> None:
 async def test_loopback_is_served_and_the_unwanted_address_and_others_are_refused(
     source: str, reason: te.Reason | None, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with open_edge(demo_edge.build(LISTEN, control(), accept)) as world:
+    async with open_edge(demo_edge.build(LISTEN, control(), check=accept)) as world:
         client = await world.connect(source)
         if reason is None:
             await exchange(client)
@@ -73,7 +82,7 @@ async def test_loopback_is_served_and_the_unwanted_address_and_others_are_refuse
 async def test_of_twenty_sessions_at_once_the_gate_admits_eight_and_the_limit_six_of_them(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_edge(demo_edge.build(LISTEN, control(), accept)) as world:
+    async with open_edge(demo_edge.build(LISTEN, control(), check=accept)) as world:
         clients = [await world.connect(demo_edge.BURSTING) for _ in range(20)]
         refused = Counter(client.outcome.reason for client in clients if client.outcome is not None)
         assert refused == {te.Reason.RATE: 12, te.Reason.CONCURRENCY: 2}
@@ -81,7 +90,7 @@ async def test_of_twenty_sessions_at_once_the_gate_admits_eight_and_the_limit_si
 
 
 async def test_a_stranger_is_served_until_the_check_denies_it(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_edge(demo_edge.build(LISTEN, control(), deny)) as world:
+    async with open_edge(demo_edge.build(LISTEN, control(), check=deny)) as world:
         client = await world.connect(f"{demo_edge.STRANGERS}1")
         await exchange(client)
         began = trio.current_time()
@@ -90,7 +99,7 @@ async def test_a_stranger_is_served_until_the_check_denies_it(autojump_clock: tr
 
 
 async def test_a_session_ends_after_a_minute(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_edge(demo_edge.build(LISTEN, control(), accept)) as world:
+    async with open_edge(demo_edge.build(LISTEN, control(), check=accept)) as world:
         client = await world.connect(demo_edge.POLITE)
         await exchange(client)
         began = trio.current_time()
@@ -101,7 +110,7 @@ async def test_a_session_ends_after_a_minute(autojump_clock: trio.testing.MockCl
 async def test_a_session_that_ends_before_a_minute_keeps_its_own_reason(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_edge(demo_edge.build(LISTEN, control(), accept)) as world:
+    async with open_edge(demo_edge.build(LISTEN, control(), check=accept)) as world:
         client = await world.connect(demo_edge.POLITE)
         await exchange(client)
         await client.close()

@@ -1,36 +1,31 @@
-"""The table of sessions, as a terminal of 100 columns shows it."""
+"""The table of sessions, as a terminal of 80 columns shows it."""
 
 from io import StringIO
+from typing import Any
 
 import pytest
-import trio
 from rich.console import Console, RenderableType
 
-import trioedge as te
-from tests.support.edges import exchange
+from tests.support.fake_edge import BARE, CONTROL, SESSION, STATISTICS
+from trioedge.cli.demo.look import Look
 from trioedge.cli.demo.session_table import render
-from trioedge.testing import open_edge
 
-HEADINGS = ["id", "source", "service", "phase", "age", "up", "down"]
-
-
-def edge(name: str = "chat", *, accept: str = "127.0.0.0/8") -> te.Edge:
-    stages = [te.Identify(lambda _: name), te.SourceMatch(accept=[accept])]
-    return te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://127.0.0.1:1"))
+HEADINGS = ["id", "worker", "source", "service", "phase", "age", "up", "down"]
 
 
-def lines(shown: RenderableType) -> list[str]:
-    console = Console(file=StringIO(), width=100, color_system=None)
+def look(*sessions: dict[str, Any], **counts: Any) -> Look:
+    return Look(STATISTICS | {"live": len(sessions)} | counts, CONTROL, {}, [*sessions])
+
+
+def lines(shown: RenderableType, width: int = 80) -> list[str]:
+    console = Console(file=StringIO(), width=width, color_system=None)
     with console.capture() as capture:
         console.print(shown)
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
-async def test_without_a_session_the_table_has_empty_rows_and_no_counts(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with open_edge(edge()) as world:
-        shown = lines(render(world.edge, now=trio.current_time(), rows=3))
+def test_without_a_session_the_table_has_empty_rows_and_no_counts() -> None:
+    shown = lines(render(look(accepted=0, bytes_up=0, bytes_down=0, refused={}, ended={}), rows=3))
     assert shown[0].split() == HEADINGS
     assert shown[2:6] == ["", "", "", ""]
     assert [line.split(maxsplit=1) for line in shown[6:]] == [
@@ -40,63 +35,47 @@ async def test_without_a_session_the_table_has_empty_rows_and_no_counts(
     ]
 
 
-async def test_a_session_has_a_row_with_its_age_and_bytes(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_edge(edge()) as world:
-        client = await world.connect("127.0.0.4")
-        await exchange(client, b"x" * 1234)
-        await trio.sleep(2.5)
-        shown = lines(render(world.edge, now=trio.current_time(), rows=1))
-        number = str(client.session.id)
-    assert shown[2].split() == [number, "127.0.0.4", "chat", "relaying", "2.5", "s", "1.2", "kB", "1.2", "kB"]
-    assert shown[4].split(maxsplit=1)[1] == "1, live 1, up 1.2 kB, down 1.2 kB"
+def test_a_session_has_a_row_with_its_worker_its_age_and_its_bytes() -> None:
+    shown = lines(render(look(SESSION, BARE), rows=2))
+    assert shown[2].split() == ["17", "0", "192.0.2.7", "shop", "relaying", "132.4", "s", "12", "kB", "6.8", "MB"]
+    assert shown[3].split() == ["18", "1", "2001:db8::7", "shop", "connecting", "0.2", "s", "0", "B", "0", "B"]
 
 
-async def test_a_refused_and_an_ended_session_are_counted_by_reason(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_edge(edge()) as world:
-        await world.connect("192.0.2.1")
-        client = await world.connect("127.0.0.4")
-        await client.close()
-        await client.ended()
-        shown = lines(render(world.edge, now=trio.current_time(), rows=1))
+def test_counts_are_by_reason() -> None:
+    shown = lines(render(look(), rows=1))
     assert [line.split(maxsplit=1) for line in shown[4:]] == [
-        ["accepted", "2, live 0, up 0 B, down 0 B"],
-        ["refused", "source 1"],
-        ["ended", "finished 1"],
+        ["accepted", "20340, live 0, up 1.0 GB, down 30 GB"],
+        ["refused", "rate 20, source 1203"],
+        ["ended", "finished 18000"],
     ]
 
 
 @pytest.mark.parametrize(
     ("live", "rows", "left_out"), [(0, 3, ""), (2, 3, ""), (3, 3, ""), (4, 3, "and 1 more"), (9, 3, "and 6 more")]
 )
-async def test_the_table_has_one_height_with_the_oldest_sessions_and_says_how_many_more_there_are(
-    live: int, rows: int, left_out: str, autojump_clock: trio.testing.MockClock
+def test_the_table_has_one_height_with_the_oldest_sessions_and_says_how_many_more_there_are(
+    live: int, rows: int, left_out: str
 ) -> None:
-    async with open_edge(edge()) as world:
-        clients = [await world.connect(f"127.0.0.{number}") for number in range(1, live + 1)]
-        shown = lines(render(world.edge, now=trio.current_time(), rows=rows))
-        ids = [str(client.session.id) for client in clients]
+    ids = [*range(1, live + 1)]
+    shown = lines(render(look(*(SESSION | {"id": each} for each in ids)), rows=rows))
     assert len(shown) == 2 + rows + 1 + 3
-    assert [line.split()[0] for line in shown[2 : 2 + rows] if line] == ids[:rows]
+    assert [int(line.split()[0]) for line in shown[2 : 2 + rows] if line] == ids[:rows]
     assert shown[2 + rows].strip() == left_out
 
 
+def test_sessions_that_were_not_asked_for_are_counted() -> None:
+    assert lines(render(look(SESSION, live=20), rows=3))[5].strip() == "and 19 more"
+
+
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/x]", "[", ":smile:", "a\\[b]"])
-async def test_a_service_with_the_markup_of_rich_in_its_name_is_shown_as_it_is(
-    name: str, autojump_clock: trio.testing.MockClock
-) -> None:
-    async with open_edge(edge(name)) as world:
-        await world.connect("127.0.0.4")
-        shown = lines(render(world.edge, now=trio.current_time(), rows=1))
-    assert shown[2].split()[2] == name
+def test_a_service_with_the_markup_of_rich_in_its_name_is_shown_as_it_is(name: str) -> None:
+    shown = lines(render(look(SESSION | {"service": name}), rows=1), width=100)
+    assert shown[2].split()[3] == name
 
 
-@pytest.mark.parametrize(("accept", "red"), [("127.0.0.0/8", False), ("192.0.2.0/24", True)])
-async def test_the_refused_are_red_if_there_are_any(
-    accept: str, red: bool, autojump_clock: trio.testing.MockClock
-) -> None:
-    async with open_edge(edge(accept=accept)) as world:
-        await world.connect("127.0.0.4")
-        console = Console(file=StringIO(), width=100, color_system="standard", force_terminal=True)
-        with console.capture() as capture:
-            console.print(render(world.edge, now=trio.current_time(), rows=1))
-    assert ("\x1b[31m" in capture.get()) == red
+@pytest.mark.parametrize("refused", [{}, {"source": 1}])
+def test_the_refused_are_red_if_there_are_any(refused: dict[str, int]) -> None:
+    console = Console(file=StringIO(), width=100, color_system="standard", force_terminal=True)
+    with console.capture() as capture:
+        console.print(render(look(refused=refused), rows=1))
+    assert ("\x1b[31m" in capture.get()) == bool(refused)

@@ -299,7 +299,7 @@ def test_a_stop_of_the_process_goes_through_and_the_rest_is_told_next_time() -> 
 def test_an_edge_whose_control_plane_does_not_follow_devices_keeps_no_news() -> None:
     live = te.DeviceLimit(1).open(make_context(control=te.MemoryControl()))
     assert live._news is None
-    assert live._table._memory._moves is None
+    assert live._table.memory._moves is None
     assert live._leave == live._table.leave
 
 

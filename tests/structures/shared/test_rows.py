@@ -1,6 +1,6 @@
 from tests.support.shared_memory import scripted_locks, stripes
 from trioedge.structures.shared.keys import digest_of
-from trioedge.structures.shared.rows import KNOWN, NO_KEY, WAYS, Idle, KeyPlace, Rows
+from trioedge.structures.shared.rows import KNOWN, NO_KEY, ROWS_A_STEP, WAYS, Idle, KeyPlace, Rows, rows_with_digest
 
 DIGEST = digest_of("edge", b"salt")
 
@@ -29,7 +29,7 @@ def test_a_key_has_no_row_until_it_takes_an_idle_one_and_keeps_it() -> None:
     row = rows.seek(place, 0.0, first_free(rows))
     assert row in range(place.first, place.first + WAYS)
     assert rows.find(place) == rows.seek(place, 0.0, none_idle) == row
-    assert rows.used() == 1
+    assert sum(rows.used()) == 1
 
 
 def test_a_full_bucket_gives_no_row() -> None:
@@ -53,7 +53,7 @@ def test_a_second_row_of_one_key_is_taken_from_it() -> None:
     rows.digests[3] = rows.digests[9] = place.digest
     assert rows.seek(place, 0.0, none_idle) == 3
     assert (rows.digests[3], rows.digests[9]) == (place.digest, NO_KEY)
-    assert rows.used() == 1
+    assert sum(rows.used()) == 1
 
 
 def test_a_table_uses_twice_the_rows_of_its_capacity_and_no_more_than_it_has() -> None:
@@ -86,3 +86,12 @@ def test_an_object_with_a_name_is_not_kept_alive() -> None:
     rows, tenant = make_rows(), Tenant()
     assert rows.place(tenant).digest == rows.place(Tenant()).digest
     assert not rows._known
+
+
+def test_the_rows_with_a_digest_are_found_among_many_without() -> None:
+    digests = memoryview(bytearray(8 * (2 * ROWS_A_STEP + 16))).cast("Q")
+    found = [0, ROWS_A_STEP - 1, ROWS_A_STEP, 2 * ROWS_A_STEP + 15]
+    for row in found:
+        digests[row] = 5
+    assert [*rows_with_digest(digests)] == found
+    assert [*rows_with_digest(digests[:0])] == []

@@ -82,9 +82,10 @@ async def test_a_control_process_that_does_not_welcome_is_an_error(
 ) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     acts: dict[str, Callable[[], Awaitable[None]]] = {
-        "silent": trio.lowlevel.checkpoint, "hangs up": theirs.aclose,
+        "silent": trio.lowlevel.checkpoint,
+        "hangs up": theirs.aclose,
         "says nonsense": lambda: theirs.send_all(pack(1)),
-    }  # fmt: skip
+    }
     await acts[act]()
     with pytest.raises(ChannelError):
         await greet(Frames(ours), SECRET, HELLO)

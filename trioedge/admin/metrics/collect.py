@@ -27,6 +27,9 @@ from .families import SAMPLES_A_STEP, Families
 from .families import Collection as Collected
 
 POOLS_A_STEP: Final = 256
+CONTROL: Final = "control"
+"""The label of the control process, in place of the number of a worker."""
+
 OTHER: Final = "other"
 """The label of all services that have no samples of their own; a service of this name is one of them."""
 
@@ -54,6 +57,15 @@ def metrics_here(local: Local, parameters: Parameters) -> Stepwise[Families]:
     return collect(local, parameters["services"])
 
 
+def control_families(meters: Meters, stall: LoopStall) -> Stepwise[Families]:
+    """Collect what the control process of several workers has counted; the arguments are those below."""
+    found = Collected()
+    yield from collect_meters(found, meters, CONTROL)
+    del found.families[the.GRACES.name]  # it has a place for each device of a worker, and the worker has the sessions
+    yield from collect_process(found, stall, CONTROL)
+    return found.families
+
+
 def _collect_sessions(found: Collected, local: Local, worker: str) -> Stepwise[None]:
     run = local.run
     counts = run.statistics()
@@ -73,9 +85,10 @@ def _collect_sessions(found: Collected, local: Local, worker: str) -> Stepwise[N
             found.add(metric, by_reason.get(reason, 0), str(reason))
         yield
     if run.sessions is not None:
-        waiting = run.sessions.waiting
-        found.add(the.TABLE, counts.live - len(waiting), worker, "sessions")
-        found.add(the.TABLE_CAPACITY, run.sessions.maximum, worker, "sessions")
+        waiting, crowd = run.sessions.waiting, run.sessions.crowd
+        place = "all" if crowd.shared else worker
+        found.add(the.TABLE, crowd.count(), place, "sessions")
+        found.add(the.TABLE_CAPACITY, crowd.maximum, place, "sessions")
         found.add(the.TABLE, len(waiting), worker, "handshakes")
         found.add(the.TABLE_CAPACITY, waiting.maximum, worker, "handshakes")
     for number, member in enumerate(counts.members, 1):
@@ -127,9 +140,8 @@ def collect_meters(found: Collected, meters: Meters, worker: str) -> Stepwise[No
     found.add(the.DIVISIONS, meters.divisions)
     found.add(the.PACED, sum(map(len, meters.paced)))
     for number, each in enumerate(meters.tables, 1):
-        place = "all" if each.shared else worker
-        found.add(the.TABLE, each.size(), place, each.name)
-        found.add(the.TABLE_CAPACITY, each.capacity, place, each.name)
+        found.add(the.TABLE, each.size(), worker, each.name)
+        found.add(the.TABLE_CAPACITY, each.capacity, worker, each.name)
         if not number % (SAMPLES_A_STEP // 4):
             yield
     found.add(the.IDLE, (yield from _idle(list(meters.pools))))

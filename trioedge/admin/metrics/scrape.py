@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from typing import Final
 
 import attrs
 import trio
 
 from ...endpoints.asgi.messages import Receive
 from ...loop.slices import Stepwise, in_slices
-from ..asking import Answers, EdgeAsker, Parameters
+from ..asking import Answers, EdgeAsker, Parameters, WorkerFacts
 from ..controlling import Controlled
 from ..http.responses import Response
 from ..topics.services import collect_services
@@ -18,6 +19,9 @@ from .families import Collection as Collected
 from .families import Families, merged
 from .kept import KeptCounters
 from .text import CONTENT_TYPE, text_of
+
+_ASKED_OF_CONTROL: Final = frozenset(each.name for each in (the.CHECKS_ASKED, the.CHECKS_FAILED, the.CHECKS))
+"""What workers ask the control process, which asks the checker and counts that."""
 
 
 @attrs.define
@@ -59,9 +63,10 @@ class Scrape:
         return [name for name in names if name != OTHER]
 
     def _text(self, answers: Answers) -> Stepwise[list[bytes]]:
-        given = {each.worker.pid: each.value for each in answers.given}
-        each = yield from self._kept.complete(given, frozenset(worker.pid for worker in answers.missing))
+        given = {_process(each.worker): each.value for each in answers.given}
+        each = yield from self._kept.complete(given, frozenset(map(_process, answers.missing)) - given.keys())
         if self.beside is not None:
+            each = [{name: family for name, family in one.items() if name not in _ASKED_OF_CONTROL} for one in each]
             each.append((yield from self.beside()))
         each.append(self._own(answers))
         return (yield from text_of((yield from merged(each))))
@@ -77,3 +82,8 @@ class Scrape:
         for status, count in self.errors.items():
             found.add(the.ADMIN_ERRORS, count, str(status))
         return found.families
+
+
+def _process(worker: WorkerFacts) -> tuple[int, int, int]:
+    """Tell a process apart from every other, one that has its number or its pid later included."""
+    return worker.number, worker.generation, worker.pid

@@ -42,17 +42,18 @@ export function enterToken(wrong) {
  * @param done is called after the cut.
  */
 export async function cut(edge, of, words, done) {
-  let live = "its session";
+  let live = "it";
   if (!of.session) {
     const { items, next } = await edge.ask("/v1/sessions", { ...of, limit: MOST });
     live = next ? `more than ${count(MOST)} sessions` : some(items.length, "session");
   }
-  const says = make("p", {}, `This cuts ${live} ${words} at once: each of these connections is reset.`);
+  const says = make("p", {}, of.session ? `This cuts ${words} at once: its connection is reset.` : `This cuts ${live} ${words} at once: each of these connections is reset.`);
   const confirm = button(`Cut ${live}`, async () => {
     confirm.disabled = true;
     let outcome;
     try {
-      outcome = `${some((await edge.ask("/v1/evict", {}, "POST", JSON.stringify(of))).evicted, "session")} ${words} cut.`;
+      const { evicted } = await edge.ask("/v1/evict", {}, "POST", JSON.stringify(of));
+      outcome = `${some(evicted, "session")}${of.session ? "" : ` ${words}`} cut.`;
     } catch (error) {
       outcome = `Not cut: ${error.message || "the edge does not answer"}.`;
     }

@@ -34,13 +34,16 @@ DESCRIPTORS: Final = "/proc/self/fd"
 def machine_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:  # noqa: ARG001
     """Give the use of this process."""
     used, limit = yield from descriptors()
-    stall, meters = local.stall, local.run.log.meters
+    stall, tables = local.stall, []
+    for each in local.run.log.meters.tables:
+        size = each.size()
+        tables.append({"name": each.name, "used": size, "capacity": each.capacity})
     return {
         "descriptors": {"used": used, "limit": limit},
         "memory_bytes": resident_bytes(),
         "loop_stall_ms": round(stall.recent(local.now()) * 1e3, 3) if stall.seconds.count else None,
         "listen_overflows": kernel_counts().get("ListenOverflows"),
-        "tables": [{"name": each.name, "used": each.size(), "capacity": each.capacity} for each in meters.tables],
+        "tables": tables,
     }
 
 

@@ -94,16 +94,13 @@ def merge_service(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     found = [each for each in answers.values if each is not None]
     if not found:
         raise not_found(f"there is no service {parameters['name']!r}")
-    return _sum(found)
+    return _sum(found, answers)
 
 
 def merge_services(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Merge the pages of all processes: a service that is in one page is in all that reach as far."""
-    if len(answers.given) == 1:
-        whole: dict[str, Any] = answers.values[0]
-        return whole
     limit = parameters["limit"]
-    merged = _added(item for each in answers.values for item in each["items"])
+    merged = _added((item for each in answers.values for item in each["items"]), answers)
     merged.sort(key=lambda item: str(item["name"]))
     more = len(merged) > limit or any(each["next"] is not None for each in answers.values)
     items = merged[:limit]
@@ -122,23 +119,25 @@ async def collect_services(asker: EdgeAsker, parameters: Parameters) -> dict[str
     if len(busiest) == 1:
         names = names[: parameters["limit"]]
     named = await asker.ask("services-named", {"names": names})
-    items = _added(item for each in named.values for item in each)
+    items = _added((item for each in named.values for item in each), named)
     counted = ("live",) if order == "live" else ("bytes_up", "bytes_down")
     items.sort(key=lambda item: (-sum(item[name] for name in counted), item["name"]))
     return {"items": items[: parameters["limit"]], "next": None}
 
 
-def _added(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _added(items: Iterable[dict[str, Any]], answers: Answers) -> list[dict[str, Any]]:
     """Add the services of all processes up, in no order."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         by_name.setdefault(item["name"], []).append(item)
-    return [_sum(each) for each in by_name.values()]
+    return [_sum(each, answers) for each in by_name.values()]
 
 
-def _sum(items: list[dict[str, Any]]) -> dict[str, Any]:
+def _sum(items: list[dict[str, Any]], answers: Answers) -> dict[str, Any]:
     """Add one service up; the limits are those of its policy, the same everywhere."""
     merged = {**items[0], **{name: sum(each[name] for each in items) for name in SUMMED}}
+    for name, count in answers.past_of(merged["name"]).items():
+        merged[name] += count
     if merged["quota_used"] is not None:
         merged["quota_used"] = max(each["quota_used"] or 0 for each in items)
     merged["refusal"] = next((each["refusal"] for each in items if each["refusal"] is not None), None)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ...addresses.source_prefix import parse_span
 from ...loop.slices import Stepwise
+from ...services.registry import ids_of
 from ...session.session import Session
 from ..asking import Answers, Parameters
 from ..local import Local
@@ -101,7 +102,7 @@ def merge_sessions(answers: Answers, parameters: Parameters) -> dict[str, Any]:
 
 def _in_order(local: Local, after: int, limit: int, wanted: Callable[[Session], bool]) -> Stepwise[list[Session]]:
     """Give the first sessions above a cursor that a filter wants."""
-    ids = local.sessions.ids()
+    ids = ids_of(local.run.supervisor.live)
     yield
     found: list[Session] = []
     for number, each in enumerate(islice(ids, bisect_right(ids, after), None)):

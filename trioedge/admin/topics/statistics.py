@@ -1,6 +1,5 @@
 """The counts of an edge."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -12,6 +11,7 @@ from ...loop.slices import Stepwise
 from ..asking import Answers, Parameters
 from ..local import Local
 from ..shapes import COUNT, COUNTS, NUMBER, TEXT, or_null, several, table
+from .past import NUMBERS, TABLES, added
 
 MEMBER: Final = table(group=TEXT, address=TEXT, state=TEXT, weight=NUMBER, live=COUNT, opened=COUNT, failed=COUNT)
 
@@ -25,8 +25,7 @@ STATISTICS: Final = table(
     members=several(MEMBER), workers=several(WORKER), missing=several(COUNT),
 )  # fmt: skip
 
-SUMMED: Final = ("accepted", "live", "in_handshake", "bytes_up", "bytes_down", "observers_lost")
-TABLES: Final = ("refused", "ended", "api_errors")
+SUMMED: Final = (*NUMBERS, "live", "in_handshake")
 
 PHASES: Final = ("serving", "starting", "idle", "draining", "stopped")
 """The phase of several processes is the first of these that one of them has."""
@@ -67,11 +66,12 @@ def statistics_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, 
 
 
 def merge_statistics(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
-    """Add the counts of all processes up."""
-    values = answers.values
+    """Add the counts of all processes up, with those of processes that are over."""
+    values, past = answers.values, [answers.past] if answers.past else []
     first: Mapping[str, Any] = values[0] if values else _NOTHING
     merged = {**first, **{name: sum(each[name] for each in values) for name in SUMMED}}
-    merged |= {name: added(each[name] for each in values) for name in TABLES}
+    merged |= {name: merged[name] + sum(each[name] for each in past) for name in NUMBERS}
+    merged |= {name: added(each[name] for each in (*values, *past)) for name in TABLES}
     merged["phase"] = phase_of([each["phase"] for each in values])
     merged["uptime_seconds"] = max((each["uptime_seconds"] for each in values), default=0.0)
     merged["members"] = _members(values)
@@ -92,14 +92,6 @@ def merge_statistics(answers: Answers, parameters: Parameters) -> dict[str, Any]
 
 
 _NOTHING: Final[Mapping[str, Any]] = {"edge": "", "version": "", "phase": "stopped"}
-
-
-def added(tables: Any) -> dict[str, int]:
-    """Add tables of counts up."""
-    total: Counter[str] = Counter()
-    for each in tables:
-        total.update(each)
-    return dict(total)
 
 
 def phase_of(phases: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from ...loop.slices import Stepwise
+from ...services.registry import devices_of, sources_of
 from ...session.session import Session
 from ..asking import Answers, EdgeAsker, Parameters
 from ..local import Local
@@ -94,10 +95,10 @@ def _rows(local: Local, by: str, only: Collection[tuple[str, str]] | None) -> St
 def _groups(local: Local, by: str) -> Iterator[tuple[tuple[str, str], Collection[Session]]]:
     if by == "source":
         text = local.description.source_keys.text
-        for key, sessions in local.sessions.sources():
+        for key, sessions in sources_of(local.run.supervisor.live):
             yield ("", text(key)), sessions
     else:
-        for sessions in local.sessions.devices():
+        for sessions in devices_of(local.run.supervisor.live):
             first = next(iter(sessions), None)
             if first is not None:
                 yield (first.service.name, first.device or ""), sessions

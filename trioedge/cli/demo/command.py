@@ -1,11 +1,10 @@
-"""``trioedge demo``: an upstream, an edge of seven stages, a SOCKS edge and clients, all on loopback."""
+"""``trioedge demo``: an upstream, clients, an edge of seven stages and a SOCKS edge with two workers, on loopback."""
 
 import math
+import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from functools import partial
-from operator import lt
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -13,17 +12,16 @@ from typing import Annotated, Final
 import trio
 from cyclopts import Parameter, validators
 
-from ...control.file import FileControl
-from ...edge import Edge
 from ...errors import ConfigurationError
-from ...process import logs
-from ...services.service import Service
+from ..client.client import EdgeClient, path_of
 from ..words import count, reasons
 from . import clients as demo_clients
 from . import edge as demo_edge
-from . import socks_client, socks_edge
+from . import program, socks_client, socks_edge
 from .control import ControlProcess, settled
-from .story import Story, check_device
+from .edge_process import EdgeProcess
+from .look import Look, look_at
+from .story import Story
 from .upstream import DemoServer
 from .view import Lines, LiveTable, View
 
@@ -32,6 +30,8 @@ PIPED_SECONDS: Final = 10.0
 COMMAND_LETTERS: Final = 49
 """The width of a command in the introduction, whose lines fit 80 columns. A longer one has its comment behind it."""
 
+EVERYBODY: Final = "127.0.0.0/8"
+
 
 def demo(
     *,
@@ -39,7 +39,7 @@ def demo(
     seconds: float | None = None,
     control_plane: str | None = None,
 ) -> int:
-    """Show two edges at work: a device is denied, a rate changes, a source is evicted, a user of SOCKS logs in.
+    """Show two edges at work, with two workers: a device is denied, a rate changes, a source is evicted, a worker dies.
 
     Args:
         port: The port to listen on, on 127.0.0.1; 0 lets the system choose.
@@ -47,7 +47,6 @@ def demo(
         control_plane: A module to run as the control plane, such as examples.control_plane. By default there is none,
             and the edge reads the file of services itself.
     """
-    logs.configure(level="error")
     terminal = sys.stdout.isatty()
     if seconds is None:
         seconds = math.inf if terminal else PIPED_SECONDS
@@ -73,74 +72,62 @@ async def _demo(port: int, seconds: float, terminal: bool, module: str | None) -
 
             await nursery.start(listen_to_signals)
             upstream_port: int = await nursery.start(upstream.run)
-            services = Path(folder) / "services.toml"
+            services = Path(folder) / program.SERVICES
             story = Story(services, f"tcp://127.0.0.1:{upstream_port}", view)
-            listen = f"tcp://127.0.0.1:{port}"
-            process: ControlProcess | None = None
-            if module is None:
-                edge = demo_edge.build(listen, FileControl(services), story.watch(check_device))
-            else:
-                process = ControlProcess(module, services, view)
+            control: ControlProcess | None = None
+            if module is not None:
+                control = ControlProcess(module, services, view)
                 service = demo_edge.SERVICES[demo_edge.STAYING]
-                control = await nursery.start(process.run, service, f"{demo_edge.STRANGERS}*")
-                edge = demo_edge.build(listen, control, story.watch(control.check_device))
-            async with trio.open_nursery() as edges:
-                await edges.start(edge.serve)
-                socks = socks_edge.build("tcp://127.0.0.1:0")
-                await edges.start(socks.serve)
-                first = dict[str, Service]()
-                edges.start_soon(_note_services, edge, first)
-                print(_introduction(edge, socks, upstream_port, services, process, seconds), flush=True)
-                with trio.move_on_after(seconds) as ending:
-                    ask = partial(socks_client.run, _port_of(socks), upstream_port, view)
-                    await _live(edge, upstream, story, view, ask)
-                ending = nursery.cancel_scope  # a second signal does not wait for the drain
-                for each in (edge, socks):
-                    each.drain()
-                for each in (edge, socks):
-                    await each.phase.wait_value("stopped")
-                edges.cancel_scope.cancel()
-            if process is not None:
-                # A service that was removed and named again is another object, whose counts began at 0.
-                stayed = [service for name, service in edge.services.items() if first.get(name) is service]
-                print(settled(stayed, await process.books(service.name for service in stayed)))
-            print(_summary(edge, upstream, story))
+                await nursery.start(control.run, service, f"{demo_edge.STRANGERS}*")
+            edge = EdgeProcess(Path(folder), view)
+            await nursery.start(edge.run, port, control)
+            print(_introduction(edge, upstream_port, services, control, seconds), flush=True)
+            seen = demo_clients.Seen()
+            async with trio.open_nursery() as clients:
+                clients.start_soon(demo_clients.run, _port_of(edge.addresses[program.EDGE]), seen)
+                socks = _port_of(edge.addresses[program.SOCKS])
+                clients.start_soon(socks_client.run, socks, upstream_port, view)
+                with view.open():
+                    with trio.move_on_after(seconds) as ending:
+                        async with trio.open_nursery() as shown:
+                            shown.start_soon(story.run, edge.client, seen)
+                            shown.start_soon(_show, edge.client, upstream, story, view)
+                    ending = nursery.cancel_scope  # a second signal waits for nothing
+                    last = await look_at(edge.client)
+                    view.show(last, upstream.answered, story.speed(last.services))
+                clients.cancel_scope.cancel()
+            last = await _quiet(edge.client)
+            await edge.stop()
+            if control is not None:
+                print(settled(last.services, await control.books(last.services)))
+            print(_summary(last, upstream))
             nursery.cancel_scope.cancel()
 
 
-async def _note_services(edge: Edge, first: dict[str, Service]) -> None:
-    """Note the first object of each service name, until cancelled."""
-    applied = -1
+async def _show(client: EdgeClient, upstream: DemoServer, story: Story, view: View) -> None:
+    """Show the edge again and again, until cancelled."""
     while True:
-        applied = await edge.snapshots.wait_value(partial(lt, applied))
-        for name, service in edge.services.items():
-            first.setdefault(name, service)
+        await trio.sleep(view.seconds)
+        look = await look_at(client)
+        view.show(look, upstream.answered, story.speed(look.services))
 
 
-async def _live(edge: Edge, upstream: DemoServer, story: Story, view: View, ask: Callable[[], Awaitable[None]]) -> None:
-    """Run the clients, the story and the view, until cancelled; `ask` runs the client of the SOCKS edge."""
-    with view.open():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(demo_clients.run, _port_of(edge), story.arrived)
-            nursery.start_soon(ask)
-            nursery.start_soon(story.run, edge)
-            try:
-                while True:
-                    await trio.sleep(view.seconds)
-                    view.show(edge, upstream.answered, story.speed)
-            except trio.Cancelled:  # show the last state, before the sessions are cut
-                view.show(edge, upstream.answered, story.speed)
-                raise
+async def _quiet(client: EdgeClient) -> Look:
+    """Evict the sessions that are left, which are the user's, and look once none lives: no count changes any more."""
+    await client.ask("POST", path_of("evict"), body={"source": EVERYBODY})
+    while (look := await look_at(client)).statistics["live"]:  # noqa: ASYNC110 - once, and short
+        await trio.sleep(0.05)
+    return look
 
 
-def _port_of(edge: Edge) -> int:
-    return int(edge.addresses[0].rpartition(":")[2])
+def _port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def _introduction(
-    edge: Edge, socks: Edge, upstream_port: int, services: Path, process: ControlProcess | None, seconds: float
+    edge: EdgeProcess, upstream_port: int, services: Path, control: ControlProcess | None, seconds: float
 ) -> str:
-    address, proxy = (each.addresses[0].removeprefix("tcp://") for each in (edge, socks))
+    address, proxy = (edge.addresses[name].removeprefix("tcp://") for name in (program.EDGE, program.SOCKS))
     login = f"{socks_edge.USER}:{socks_edge.PASSWORDS[socks_edge.USER]}"
     tries = {
         f"curl {address}": "is answered",
@@ -148,19 +135,28 @@ def _introduction(
         f"seq 20 | xargs -P 20 -I_ curl -s {address}": "8 pass the gate, 6 get in",
         f"curl -x socks5://{login}@{proxy} 127.0.0.1:{upstream_port}": "by SOCKS",
         f"nano {services}": "change the policies",
+        f"{_this_command()} top --edge {edge.admin}": "or restart",
     }
-    if process is not None:
-        tries[f"kill {process.pid}"] = "end the control plane"
+    if control is not None:
+        tries[f"kill {control.pid}"] = "end the control plane"
     lines = [f"  {command:{COMMAND_LETTERS}}  # {what}" for command, what in tries.items()]
     end = "Ctrl-C ends them." if seconds == math.inf else f"They end after {seconds:g} s."
-    head = f"Two edges are at work. {end} In another terminal, try"
+    head = f"Two edges, {program.WORKERS} workers. {end} In another terminal, try"
     return "\n".join([head, *lines, ""])
 
 
-def _summary(edge: Edge, upstream: DemoServer, story: Story) -> str:
-    refused = edge.statistics().refused
+def _this_command() -> str:
+    """Name this command as a shell in this folder finds it."""
+    if shutil.which("trioedge") is not None:
+        return "trioedge"
+    return sys.argv[0] if Path(sys.argv[0]).name == "trioedge" else "python -m trioedge"
+
+
+def _summary(last: Look, upstream: DemoServer) -> str:
+    refused: Mapping[str, int] = last.statistics["refused"]
+    ended: Mapping[str, int] = last.statistics["ended"]
     return (
         f"{count(upstream.answered, 'request')} answered; {count(sum(refused.values()), 'session')} refused "
-        f"({reasons(refused)}); {count(story.denied, 'session')} cut by the device check; "
-        f"{count(story.evicted, 'session')} evicted."
+        f"({reasons(refused)}); {count(ended.get('device', 0), 'session')} cut by the device check; "
+        f"{count(ended.get('evicted', 0), 'session')} evicted."
     )

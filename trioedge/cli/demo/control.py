@@ -5,21 +5,20 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import trio
 
 from ...control.child_process import child_process
-from ...control.http import HttpControl
 from ...control.http_client import HttpClient, NoAnswerError, parse_url
 from ...errors import ConfigurationError
-from ...services.service import Service
 from ..words import amount
-from .story import CHECK_SECONDS
+from .edge import CHECK_SECONDS
+from .printed_lines import printed_lines
 from .view import View
 
 START_SECONDS: Final = 20.0
@@ -36,6 +35,8 @@ class ControlProcess:
     """A control plane such as ``examples.control_plane`` in a child process, and a client in its operator's role.
 
     Attributes:
+        token: its clients must bring it.
+        url: where it listens, once it runs.
         pid: of the process, once it runs.
     """
 
@@ -50,12 +51,13 @@ class ControlProcess:
         self._module = module
         self._services = services
         self._view = view
-        self._token = secrets.token_urlsafe()
+        self.token = secrets.token_urlsafe()
         self._operator: HttpClient | None = None
+        self.url = ""
         self.pid = 0
 
-    async def run(self, service: str, devices: str, *, task_status: trio.TaskStatus[HttpControl]) -> None:
-        """Start the control plane, deny `devices` to `service`, give an `HttpControl` for it, and run until cancelled.
+    async def run(self, service: str, devices: str, *, task_status: trio.TaskStatus[None]) -> None:
+        """Start the control plane, deny `devices` to `service`, and run until cancelled.
 
         The process is killed when this is cancelled. If the demo dies without a cancel, the control plane ends by
         itself, because its stdin ends.
@@ -71,18 +73,17 @@ class ControlProcess:
             command,
             stdin=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "CONTROL_TOKEN": self._token},  # other users can read a command line, but no environment
+            env={**os.environ, "CONTROL_TOKEN": self.token},  # other users can read a command line, but no environment
             start_new_session=True,  # a Ctrl-C stops the demo alone, so that the last reports still arrive
         ) as process:
             self.pid = process.pid
             assert process.stdout is not None
-            async with aclosing(_lines(process.stdout)) as lines:
-                url = await self._address(lines)
-                control = HttpControl(url, token=self._token)
-                self._operator = HttpClient(parse_url(url), token=self._token, read_seconds=ASK_SECONDS)
+            async with aclosing(printed_lines(process.stdout)) as lines:
+                self.url = await self._address(lines)
+                self._operator = HttpClient(parse_url(self.url), token=self.token, read_seconds=ASK_SECONDS)
                 async with self._operator.open():
                     await self._deny(self._operator, service, devices)
-                    task_status.started(control)
+                    task_status.started()
                     async for line in lines:
                         self._view.note(f"control plane: {line}")
                     code = await process.wait()
@@ -120,17 +121,15 @@ class ControlProcess:
             raise ConfigurationError(f"--control-plane {self._module} refuses to deny a device: {error}") from None
 
 
-def settled(services: Iterable[Service], books: Mapping[str, Totals] | None) -> str:
+def settled(services: Mapping[str, Mapping[str, Any]], books: Mapping[str, Totals] | None) -> str:
     """Say in words whether a control plane's books agree with the counts of an edge that has stopped.
 
     Args:
-        services: of the edge, without those that were removed and added again, whose counts began anew.
+        services: of the edge by name, as its admin API gives them.
         books: the control plane's, or None if it does not answer.
     """
-    counted = {
-        service.name: {"bytes_up": service.up.bytes, "bytes_down": service.down.bytes, "opened": service.opened}
-        for service in services
-    }
+    keys = "bytes_up", "bytes_down", "opened"
+    counted = {name: {key: each[key] for key in keys} for name, each in services.items()}
     if books is None:
         return f"The control plane has ended, and its books with it; the edge counted {_listed(counted)}."
     text = f"The control plane's books: {_listed(books)}; "
@@ -141,13 +140,3 @@ def settled(services: Iterable[Service], books: Mapping[str, Totals] | None) -> 
 
 def _listed(totals: Mapping[str, Totals]) -> str:
     return ", ".join(f"{name} {amount(used['bytes_up'] + used['bytes_down'])}" for name, used in totals.items())
-
-
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[str, None]:
-    line = b""
-    async for chunk in stream:
-        *lines, line = (line + chunk).split(b"\n")
-        for each in lines:
-            yield each.decode(errors="replace")
-    if line:  # the process ended in the middle of a line
-        yield line.decode(errors="replace")

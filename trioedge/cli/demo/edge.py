@@ -23,7 +23,16 @@ SERVICES: Final = {
     WATCHING: "video",
 }
 
+CHECK_SECONDS: Final = 0.3
+"""How long a device check takes in the demo; no session waits for it."""
+
 Check: TypeAlias = Callable[[str, str], Awaitable[te.DeviceVerdict]]
+
+
+async def check_device(service: str, device: str) -> te.DeviceVerdict:  # noqa: ARG001 - the signature of a check
+    """Deny strangers and accept all other devices, after a while; in place of a control plane."""
+    await trio.sleep(CHECK_SECONDS)
+    return te.DeviceVerdict(not device.startswith(STRANGERS))
 
 
 def service_of(session: te.Session) -> str:
@@ -39,8 +48,15 @@ async def at_most_a_minute(session: te.Session, call_next: te.Handler) -> te.Out
     return te.Completed(te.Reason.DEADLINE, "a minute")
 
 
-def build(listen: str, control: te.ControlPlane, check: Check) -> te.Edge:
-    """Make the edge: six decisions, which run before a session has a task, and a middleware."""
+def build(listen: str, control: te.ControlPlane, *, check: Check | None = None, admin: str | None = None) -> te.Edge:
+    """Make the edge: six decisions, which run before a session has a task, and a middleware.
+
+    Args:
+        listen: its address.
+        control: its control plane.
+        check: checks devices; None if the control plane does.
+        admin: the address of its admin API, if it has one.
+    """
     return te.Edge(
         listen,
         stages=[
@@ -54,6 +70,6 @@ def build(listen: str, control: te.ControlPlane, check: Check) -> te.Edge:
         ],
         endpoint=te.Forward(allow=["loopback"]),
         control=control,
+        admin=admin,
         report_seconds=1.0,
-        drain_seconds=1.0,
     )

@@ -22,5 +22,4 @@ def build(listen: str) -> te.Edge:
         listen,
         stages=[te.SessionGate(rate=20, burst=40), te.Socks(auth=login)],
         endpoint=te.Forward(allow=["loopback"], retries=0),
-        drain_seconds=1.0,
     )

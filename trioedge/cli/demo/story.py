@@ -1,23 +1,22 @@
-"""The events of the demo: a device is denied, a rate changes, a source is evicted."""
+"""The events of the demo: a device is denied, a rate changes, a source is evicted, a worker is killed."""
 
 import re
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 
-from ...control.file import read_services
-from ...edge import Edge
-from ...errors import ConfigurationError
-from ...services.control_plane import DeviceVerdict, SnapshotError
+from ...control.toml_lines import toml_lines
+from ...errors import EdgeError
 from ...services.rates import format_rate
+from ..client.client import EdgeClient, path_of
 from ..words import amount, count
-from .edge import SERVICES, STAYING, STRANGERS, WATCHING, Check
+from .clients import Seen
+from .edge import SERVICES, STAYING, WATCHING
+from .killing import kill_worker
 from .view import View
-
-CHECK_SECONDS: Final = 0.3
-"""How long a device check takes in the demo; no session waits for it."""
 
 FIRST_EVICTION_SECONDS: Final = 1.5
 EVICTION_SECONDS: Final = 6.0
@@ -28,6 +27,10 @@ RATES: Final = (2_000_000, 6_000_000)
 ARRIVAL_SECONDS: Final = 3.0
 """How long a change of the file may take to be in force; after that the edge gets no more changes."""
 
+DENIALS_SECONDS: Final = 0.4
+"""Between two questions for the sessions that the device check has cut."""
+
+KILL_SECONDS: Final = 4.5
 SPEED_SECONDS: Final = 2.0
 """The time over which a speed is measured, because the kernel takes bytes in pieces of 100 kB."""
 
@@ -64,20 +67,8 @@ RATE: Final = re.compile(rf'(?<=^\[services\.{VIDEO}\]\ndown_rate = ")[^"]*', re
 """Finds the rate that changes in the file."""
 
 
-async def check_device(service: str, device: str) -> DeviceVerdict:  # noqa: ARG001 - the signature of a check
-    """Deny strangers and accept all other devices, after a while; in place of a control plane."""
-    await trio.sleep(CHECK_SECONDS)
-    return DeviceVerdict(not device.startswith(STRANGERS))
-
-
 class Story:
-    """The events of one demo.
-
-    Attributes:
-        evicted: sessions evicted so far.
-        denied: sessions cut so far because their device was denied.
-        speed: the present speed of the video service, in words.
-    """
+    """The events of one demo."""
 
     def __init__(self, services: Path, upstream: str, view: View) -> None:
         """Write the services file.
@@ -89,12 +80,8 @@ class Story:
         """
         self._services = services
         self._view = view
-        self._edge: Edge | None = None
-        self.evicted = 0
-        self.denied = 0
-        self.speed = ""
-        self._arrived = 0
         self._write(FILE.format(upstream=upstream, rate=format_rate(RATES[0])))
+        self._speed = 0.0
 
     def _write(self, text: str) -> None:
         """Replace the file by a rename, so that no reader sees half of it."""
@@ -102,54 +89,41 @@ class Story:
         new.write_text(text, encoding="utf-8")
         new.rename(self._services)
 
-    def arrived(self, count: int) -> None:
-        """Count bytes that clients of the video service received; the edge counts when the kernel takes them."""
-        self._arrived += count
+    async def run(self, client: EdgeClient, seen: Seen) -> None:
+        """Run the events, until cancelled.
 
-    def watch(self, check: Check) -> Check:
-        """Wrap a device check, to show which devices it denies."""
-
-        async def watched(service: str, device: str) -> DeviceVerdict:
-            asked = trio.current_time()
-            verdict = await check(service, device)
-            if not verdict.accept and self._edge is not None:
-                cut = len(self._edge.sessions.matching(service=service, device=device))
-                self.denied += cut
-                after = trio.current_time() - asked
-                served = count(cut, "session")
-                self._view.note(
-                    f"the device check denied {device} after {after:.1f} s: {served} cut, served until then"
-                )
-            return verdict
-
-        return watched
-
-    async def run(self, edge: Edge) -> None:
-        """Run the events, until cancelled."""
-        self._edge = edge
+        Args:
+            client: of the edge.
+            seen: what the edge's clients see.
+        """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._evict, edge)
-            nursery.start_soon(self._change_rates, edge)
-            nursery.start_soon(self._measure, edge)
+            for event in (self._evict, self._change_rates, self._tell_denials):
+                nursery.start_soon(event, client)
+            nursery.start_soon(self._kill, client, seen)
+            nursery.start_soon(self._measure, seen)
 
-    async def _evict(self, edge: Edge) -> None:
+    async def _evict(self, client: EdgeClient) -> None:
         await trio.sleep(FIRST_EVICTION_SECONDS)
         while True:
-            cut = edge.evict(source=STAYING)
-            self.evicted += cut
-            self._view.note(f"evicted {count(cut, 'session')} of {STAYING}; its clients come back in a second")
+            try:
+                answer = await client.ask("POST", path_of("evict"), body={"source": STAYING})
+            except EdgeError as error:
+                self._view.note(f"{STAYING} is not evicted: {error}")
+            else:
+                cut = count(answer["evicted"], "session")
+                self._view.note(f"evicted {cut} of {STAYING}; its clients come back in a second")
             await trio.sleep(EVICTION_SECONDS)
 
-    async def _change_rates(self, edge: Edge) -> None:
+    async def _change_rates(self, client: EdgeClient) -> None:
         await trio.sleep(FIRST_CHANGE_SECONDS)
         turns = 0
         while True:
             next_turn = trio.current_time() + CHANGE_SECONDS
             turns += 1
-            await self._change_rate(edge, RATES[turns % 2])
+            await self._change_rate(client, RATES[turns % 2])
             await trio.sleep_until(next_turn)
 
-    async def _change_rate(self, edge: Edge, rate: int) -> None:
+    async def _change_rate(self, client: EdgeClient, rate: int) -> None:
         """Change the rate in the file, as a user would; show the plan, and when the change is in force."""
         news = f"services.toml gives {VIDEO} {format_rate(rate)}: "
         try:
@@ -157,28 +131,63 @@ class Story:
             if not RATE.search(text):
                 return  # the user has changed this part of the file
             self._write(RATE.sub(format_rate(rate), text))
-            plan = await edge.plan(read_services(self._services))
-        except (OSError, UnicodeError, ConfigurationError, SnapshotError) as error:
+            lines = [f"{line}\n".encode() for line in toml_lines(self._services)]
+            answer = await client.ask("POST", path_of("plan"), body=lines)
+            plan = answer["says"].partition(";")[0]  # without the number of sessions, which the workers alone know
+            written = trio.current_time()
+            with trio.move_on_after(ARRIVAL_SECONDS):
+                while not await self._is_in_force(client, rate):  # noqa: ASYNC110 - a user would look as well
+                    await trio.sleep(0.02)
+                took = trio.current_time() - written
+                self._view.note(f"{news}{plan}; in force after {took:.1f} s")
+                return
+        except (OSError, UnicodeError, EdgeError) as error:
             self._view.note(f"{news}{error}")
-            return
-        written = trio.current_time()
-        with trio.move_on_after(ARRIVAL_SECONDS):
-            while (video := edge.services.get(VIDEO)) is None or video.policy.down_rate != rate:  # noqa: ASYNC110 - a user would look as well
-                await trio.sleep(0.02)
-            self._view.note(f"{news}{plan}; in force after {trio.current_time() - written:.1f} s")
             return
         self._view.note(f"{news}the edge got no change, and goes on as before")
 
-    async def _measure(self, edge: Edge) -> None:
-        seen: deque[tuple[float, int]] = deque([(trio.current_time(), 0)])
+    async def _is_in_force(self, client: EdgeClient, rate: int) -> bool:
+        found = await client.items(path_of("services"), None, prefix=VIDEO)
+        return any(each["name"] == VIDEO and each["down_rate"] == rate for each in found["items"])
+
+    async def _tell_denials(self, client: EdgeClient) -> None:
+        """Tell of each device whose sessions the device check has cut, once no more of them come."""
+        told, before = set[str](), dict[str, list[float]]()
+        while True:
+            await trio.sleep(DENIALS_SECONDS)
+            try:
+                found = (await client.get(path_of("recent"), reason="device", kind="ended"))["items"]
+            except EdgeError:  # it is asked again
+                continue
+            cut = dict[str, list[float]]()
+            for each in found:
+                cut.setdefault(each["device"], []).append(each["seconds"])
+            for device, seconds in cut.items():
+                if device not in told and before.get(device) == seconds:
+                    told.add(device)
+                    served = count(len(seconds), "session")
+                    self._view.note(
+                        f"the device check denied {device} after {max(seconds):.1f} s: {served} cut, served until then"
+                    )
+            before = cut
+
+    async def _kill(self, client: EdgeClient, seen: Seen) -> None:
+        await trio.sleep(KILL_SECONDS)
+        self._view.note(await kill_worker(client, seen))
+
+    async def _measure(self, seen: Seen) -> None:
+        points: deque[tuple[float, int]] = deque([(trio.current_time(), 0)])
         while True:
             await trio.sleep(0.1)
             now = trio.current_time()
-            seen.append((now, self._arrived))
-            while now - seen[1][0] >= SPEED_SECONDS:  # the oldest is never the newest, however long the process slept
-                seen.popleft()
-            (then, before), video = seen[0], edge.services.get(VIDEO)  # the user may remove it, and name it again
-            limit = video.policy.down_rate if video is not None else None
-            speed = amount((self._arrived - before) / (now - then))
-            of = f", of {format_rate(limit)}" if limit else ""
-            self.speed = f"{VIDEO} {speed}/s over {SPEED_SECONDS:g} s{of}"
+            points.append((now, seen.arrived[WATCHING]))
+            while now - points[1][0] >= SPEED_SECONDS:  # the oldest is never the newest, however long this slept
+                points.popleft()
+            then, before = points[0]
+            self._speed = (seen.arrived[WATCHING] - before) / (now - then)
+
+    def speed(self, services: Mapping[str, Mapping[str, Any]]) -> str:
+        """Say how fast the video clients are served, and how fast they may be."""
+        limit = services.get(VIDEO, {}).get("down_rate")  # the user may remove the service, and name it again
+        of = f", of {format_rate(limit)}" if limit else ""
+        return f"{VIDEO} {amount(self._speed)}/s over {SPEED_SECONDS:g} s{of}"

@@ -1,22 +1,21 @@
 """The demo's output: a live table on a terminal, plain lines in a pipe."""
 
+import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
-from ...edge import Edge
 from ..words import reasons
+from .look import SESSIONS, Look
 
 NOTES: Final = 3
 """The number of notes that are shown, the latest ones."""
 
-FIXED_LINES: Final = 17 + NOTES
+FIXED_LINES: Final = 18 + NOTES
 """Lines of the screen besides the rows of the table: introduction, headings, counts, notes, cursor."""
-
-MAX_ROWS: Final = 16
-"""More rows would be empty: the demo has hardly more sessions at a time."""
 
 
 class View(Protocol):
@@ -31,8 +30,8 @@ class View(Protocol):
     def note(self, text: str) -> None:
         """Show an event, together with the next `show`."""
 
-    def show(self, edge: Edge, answered: int, speed: str) -> None:
-        """Show the state of the edge, the number of requests that the upstream answered, and a speed in words."""
+    def show(self, look: Look, answered: int, speed: str) -> None:
+        """Show the edge, the number of requests that the upstream answered, and a speed in words."""
 
 
 class Lines:
@@ -51,13 +50,13 @@ class Lines:
     def note(self, text: str) -> None:
         self._notes += f"{text}\n"
 
-    def show(self, edge: Edge, answered: int, speed: str) -> None:
+    def show(self, look: Look, answered: int, speed: str) -> None:
         notes, self._notes = self._notes, ""
-        counts = edge.statistics()
+        counts = look.statistics
         print(
-            f"{notes}{trio.current_time() - self._since:.0f} s: {counts.live} live, {counts.accepted} accepted, "
-            f"{answered} answered, {speed}; refused: {reasons(counts.refused)}; ended: {reasons(counts.ended)}; "
-            f"{_control(edge)[0]}",
+            f"{notes}{trio.current_time() - self._since:.0f} s: {counts['live']} live, {counts['accepted']} accepted, "
+            f"{answered} answered, {speed}; refused: {reasons(counts['refused'])}; ended: {reasons(counts['ended'])}; "
+            f"{_control(look.state)[0]}",
             flush=True,
         )
 
@@ -79,24 +78,26 @@ class LiveTable:
     def note(self, text: str) -> None:
         self._notes.append(text)
 
-    def show(self, edge: Edge, answered: int, speed: str) -> None:  # noqa: ARG002 - the summary has the number
+    def show(self, look: Look, answered: int, speed: str) -> None:  # noqa: ARG002 - the summary has the number
         from rich.console import Group
         from rich.text import Text
 
         from .session_table import render
 
         rows = max(3, self._live.console.height - FIXED_LINES)
-        table = render(edge, now=trio.current_time(), rows=min(rows, MAX_ROWS))
-        control = Text(*_control(edge), no_wrap=True, overflow="ellipsis")
+        table = render(look, rows=min(rows, SESSIONS))
+        control = Text(*_control(look.state), no_wrap=True, overflow="ellipsis")
         notes = Text("\n".join(self._notes), "yellow", no_wrap=True, overflow="ellipsis")
-        self._live.update(Group(table, Text(speed, "cyan"), control, notes), refresh=True)
+        self._live.update(
+            Group(table, notes, Text(speed, "cyan"), control), refresh=True
+        )  # the last line is short: ^C stands behind it
 
 
-def _control(edge: Edge) -> tuple[str, str]:
+def _control(state: Mapping[str, Any]) -> tuple[str, str]:
     """Give the state of the connection to the control plane in words, and a style."""
-    state = edge.control_state()
-    if state.failing_since is not None:
-        return f"services as they were {trio.current_time() - state.failing_since:.0f} s ago: {state.error}", "red"
-    reported = f", report {state.reported} acknowledged" if state.reported else ""
-    version = f"at version {state.version}" if state.version else "without a version"
+    if state["failing_since"] is not None:
+        age = max(0.0, time.time() - state["failing_since"])
+        return f"services as they were {age:.0f} s ago: {state['error']}", "red"
+    reported = f", report {state['reported']} acknowledged" if state["reported"] else ""
+    version = f"at version {state['version']}" if state["version"] else "without a version"
     return f"services {version}{reported}", "dim"

@@ -13,12 +13,15 @@
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 import trio
 
+from ...admin.metrics.collect import control_families
 from ...admin.server import AdminServer
 from ...edge import Edge
+from ...loop.stall import LoopStall
 from ...serving.admin_listener import Admin
 from ...serving.workers import guarded
 from ...telemetry.level import log_level, set_log_level
@@ -72,6 +75,7 @@ class ControlSide:
         self._level = log_level()
         self._admin_scope = trio.CancelScope()
         self._over = trio.Event()
+        self._stall = LoopStall()
 
     async def run(self) -> ExitCode:
         """Work until the order to end."""
@@ -82,6 +86,7 @@ class ControlSide:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._found.orders.run)
             nursery.start_soon(self._beats)
+            nursery.start_soon(self._stall.run)
             nursery.start_soon(self._follow)
             if self._beside is not None:
                 nursery.start_soon(self._beside)
@@ -105,7 +110,9 @@ class ControlSide:
         """Serve the admin API of an edge until a successor does, also before it has services."""
         asker = HubAsker(self._hub, name, self._found.memory.slots)
         controlled = HubControl(self._hub, name, edge, self._end_edge, self._restarts)
-        server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=self._admins.get(name, ()))
+        beside = partial(control_families, self._hub.meters(name), self._stall)
+        sockets = self._admins.get(name, ())
+        server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=sockets, beside=beside)
         with self._admin_scope:
             await guarded(server.serve, server.log, task_status=trio.TASK_STATUS_IGNORED)
 

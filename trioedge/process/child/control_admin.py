@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ import attrs
 from ...admin.asking import Answers, Parameters, WorkerAnswer, WorkerFacts
 from ...admin.controlling import RestartState
 from ...admin.refusals import RefusedError
+from ...admin.topics.past import PastStatistics
 from ...control.supervisor import ControlState
 from ...edge import Edge
 from ...services.snapshot import Plan, Snapshot
@@ -33,6 +35,7 @@ class HubAsker:
     hub: Hub
     edge: str
     slots: Slots
+    _past: PastStatistics = attrs.field(factory=PastStatistics, init=False)
 
     async def ask(self, operation: str, parameters: Parameters, /) -> Answers:
         """See :meth:`EdgeAsker.ask`."""
@@ -41,7 +44,9 @@ class HubAsker:
         found = await self.hub.ask(self.edge, operation, dict(parameters))
         given = [WorkerAnswer(facts_of(self.slots.row(each["column"])), each["value"]) for each in found]
         rows = {row.number: row for row in sorted(self.slots.rows(), key=lambda row: row.generation)}
-        return Answers(given, [facts_of(rows[number]) for number in found.missing if number in rows])
+        missing = [facts_of(rows[number]) for number in found.missing if number in rows]
+        past = self._past.beside(given) if operation == "statistics" else {}
+        return Answers(given, missing, past, partial(self.hub.past, self.edge, [each["column"] for each in found]))
 
 
 def facts_of(row: Row) -> WorkerFacts:

@@ -14,6 +14,7 @@ from ...admin.operations import LOCAL
 from ...edge import Edge, local_of, serve_part
 from ...errors import ConfigurationError, ListenError
 from ...loop.slices import in_slices
+from ...loop.stall import LoopStall
 from ...serving.part import Part
 from ...telemetry.level import set_log_level
 from ...telemetry.line_writer import flush_all
@@ -74,6 +75,7 @@ class WorkerProcess:
             hub: the address of the control process.
         """
         self._edges, self._found, self._sockets = edges, found, sockets
+        self._sources = found.listening.sources_for(found.number, found.memory.slots, found.column, found.stall_seconds)
         self._member = HubMember(
             edges, hub, found.secret, number=found.number, column=found.column, generation=found.generation
         )
@@ -81,6 +83,7 @@ class WorkerProcess:
         self._together = Together(serves, self._settled)
         self._left = set(edges)
         self._locals: dict[str, Local] = {}  # of those that serve
+        self._stall = LoopStall()
 
     def _part(self, name: str) -> Part:
         found = self._found
@@ -93,6 +96,7 @@ class WorkerProcess:
             control=self._member.control(name),
             sockets=self._sockets[name],
             steered=self._sockets[name].steered,
+            sources=self._sources.get(name),
         )
 
     async def _serve(self, name: str, edge: Edge, *, task_status: trio.TaskStatus[Edge]) -> int:
@@ -127,6 +131,7 @@ class WorkerProcess:
             async with trio.open_nursery() as around:
                 around.start_soon(self._found.orders.run)
                 around.start_soon(self._beats)
+                around.start_soon(self._stall.run)
                 around.start_soon(self._follow)
                 await around.start(self._member.run, self._answer)
                 await self._together.serve()
@@ -142,7 +147,7 @@ class WorkerProcess:
     def _local(self, name: str) -> Local:
         """Give an edge that has begun to serve, as the admin API sees it."""
         if name not in self._locals:
-            self._locals[name] = local_of(self._edges[name], self._found.number)
+            self._locals[name] = local_of(self._edges[name], self._found.number, self._stall)
         return self._locals[name]
 
     async def _beats(self) -> None:

@@ -28,6 +28,7 @@ class Inheritance:
         listening: of the parent; a worker takes its sockets out of it.
         hub: the socket on which the control process accepts workers.
         secret: with which a worker proves that it is one.
+        stall_seconds: a loop that is silent for longer is blocked.
     """
 
     number: int
@@ -39,3 +40,4 @@ class Inheritance:
     listening: ParentListening
     hub: socket.socket
     secret: bytes
+    stall_seconds: float

@@ -10,7 +10,9 @@ from ...addresses.steering import Steering
 from ...edge import Edge
 from ...errors import ListenError
 from ..child.worker_sockets import ParentsSocket, WorkerSockets
+from ..workers.inboxes import Inboxes, WorkerInboxes
 from ..workers.orders import Orders
+from ..workers.slots import Slots
 from .sockets import SocketGroup, bind_admin, bind_groups
 
 
@@ -21,6 +23,7 @@ class ParentListening:
         groups: of the edges' own addresses.
         admins: of their admin APIs.
         kept: the listeners of services: by edge and address, their descriptors.
+        inboxes: by edge, where sessions are handed to the workers of their sources.
     """
 
     def __init__(self, edges: Mapping[str, Edge], workers: int, salt: int, log: Any) -> None:
@@ -38,6 +41,8 @@ class ParentListening:
         self.groups: list[SocketGroup] = []
         self.admins: list[SocketGroup] = []
         self.kept: dict[tuple[str, Address], int] = {}
+        handing = [name for name, edge in edges.items() if edge.description.outline.source_at is not None]
+        self.inboxes = {name: Inboxes(workers) for name in handing}
 
     def bind(self, passed: list[SocketGroup], admins: list[SocketGroup]) -> list[SocketGroup]:
         """Bind the addresses of every edge, but those that an earlier image has passed on.
@@ -103,8 +108,7 @@ class ParentListening:
         if self._steered.get(edge) == workers or not workers:
             return
         self._steered[edge] = workers
-        prefix = self._edges[edge].description.source_keys
-        steering = Steering(self._workers, self._salt, prefix).leaving_out({*range(self._workers)} - workers)
+        steering = self._steering(edge).leaving_out({*range(self._workers)} - workers)
         for group in self.groups:
             if group.edge == edge:
                 group.listen()
@@ -172,12 +176,26 @@ class ParentListening:
                     sock.close()
         return found
 
+    def sources_for(
+        self, number: int, slots: Slots, column: int, stall_seconds: float
+    ) -> dict[str, WorkerInboxes]:  # fmt: skip
+        """Give a worker, in its own process, the inboxes by edge; see :meth:`Inboxes.of`."""
+        return {
+            name: inboxes.of(number, self._steering(name), slots, column, stall_seconds)
+            for name, inboxes in self.inboxes.items()
+        }
+
+    def _steering(self, edge: str) -> Steering:
+        return Steering(self._workers, self._salt, self._edges[edge].description.source_keys)
+
     def for_control(self) -> dict[str, list[ParentsSocket]]:
         """Give the control process, in its own process, the sockets of the admin APIs by edge; others are closed."""
         for group in self.groups:
             group.close_copies()
         for fd in self.kept.values():
             os.close(fd)
+        for inboxes in self.inboxes.values():
+            inboxes.close()
         found: dict[str, list[ParentsSocket]] = {}
         for group in self.admins:
             found.setdefault(group.edge, []).append(ParentsSocket(group.sockets[0], group.address))

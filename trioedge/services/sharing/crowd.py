@@ -11,9 +11,13 @@ _OVERLOAD: Final = Reject(Reason.OVERLOAD, "the edge has max_sessions sessions")
 
 
 class Crowd:
-    """The live sessions of one run of an edge, without those whose clients are in their handshakes."""
+    """The live sessions of one run of an edge, without those whose clients are in their handshakes.
 
-    __slots__ = ("_live", "_log", "_maximum", "_tell_live", "_waiting")
+    Attributes:
+        maximum: of them.
+    """
+
+    __slots__ = ("_live", "_log", "_tell_live", "_waiting", "maximum")
 
     def __init__(
         self, live: Registry, waiting: Sized, log: NoticeLog, maximum: int, tell_live: Callable[[int], int] | None
@@ -29,7 +33,7 @@ class Crowd:
                 bounds this process's own.
         """
         self._live, self._waiting, self._log = live, waiting, log
-        self._maximum, self._tell_live = maximum, tell_live
+        self.maximum, self._tell_live = maximum, tell_live
 
     def refusal(self, more: int) -> Reject | None:
         """Refuse a session if there are too many.
@@ -37,13 +41,21 @@ class Crowd:
         Args:
             more: 1 for a session that is not registered yet, 0 for one that is.
         """
-        count = self._live.count - len(self._waiting)
-        if self._tell_live is not None:
-            count = self._tell_live(count)
-        if count + more <= self._maximum:
+        count = self.count()
+        if count + more <= self.maximum:
             return None
         self._log.notice("shedding: too many sessions", live=count)
         return _OVERLOAD
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is that of all workers."""
+        return self._tell_live is not None
+
+    def count(self) -> int:
+        """Count them, those of the other workers included if it is shared."""
+        count = self._live.count - len(self._waiting)
+        return count if self._tell_live is None else self._tell_live(count)
 
     def telling(self, register: Callable[..., object]) -> Callable[..., object]:
         """Give the same function of a session, which tells the other workers afterwards; itself in a process alone."""

@@ -35,12 +35,12 @@ class WorkerShare:
     def gate(self, capacity: int, per: str | None) -> Gate:
         """Make the gate of a stage; see :meth:`EdgeContext.gate`."""
         shared = partial(self.limits.gate, next(self._numbers), capacity)
-        return SourceGate(capacity, flood_groups, shared) if self._is_steered(per) else shared()
+        return SourceGate(capacity, flood_groups, shared) if self.has_own(per) else shared()
 
     def counter(self, capacity: int, per: str | None) -> LiveCounts:
         """Make the counter of a stage; see :meth:`EdgeContext.counter`."""
         shared = partial(self.limits.counter, next(self._numbers), capacity)
-        return SourceCounts(capacity, flood_groups, shared) if self._is_steered(per) else shared()
+        return SourceCounts(capacity, flood_groups, shared) if self.has_own(per) else shared()
 
     def part_of(self, count: int) -> int:
         """Give this worker's part of a number that the whole edge may have, rounded up."""
@@ -53,5 +53,6 @@ class WorkerShare:
         """
         return None if max_sessions is None else self.limits.tell_live
 
-    def _is_steered(self, per: str | None) -> bool:
+    def has_own(self, per: str | None) -> bool:
+        """Tell whether this worker has a table of its own for such keys."""
         return per is not None and per.partition("/")[0] in self.steered

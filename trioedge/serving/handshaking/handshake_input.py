@@ -36,12 +36,14 @@ class HandshakeInput:
     __slots__ = ("_asking", "_chained", "_conversation", "_due", "_held", "_number", "_over", "_peek_ends", "_reactor",
                  "_read_on", "_registered", "_set_for", "_sock", "_starting_tls", "_tick", "_yields")  # fmt: skip
 
-    def __init__(self, chained: Sequence[ChainedHandshake], reactor: Reactor, sock: socket.SocketType) -> None:
+    def __init__(
+        self, chained: Sequence[ChainedHandshake], reactor: Reactor, sock: socket.SocketType, number: int, held: bytes
+    ) -> None:
         self._chained = chained
         self._reactor = reactor
         self._sock = sock
-        self._held = bytearray()
-        self._number = 0  # of the handshake, in `_chained`
+        self._held = bytearray(held)
+        self._number = number  # of the handshake, in `_chained`
         self._conversation: Conversation | None = None  # once it has begun
         self._asking: trio.CancelScope | None = None  # while it awaits a background answer
         # `_due` is the end of the handshake, `_peek_ends` that of a Peek with seconds, and infinity without one. A

@@ -12,6 +12,7 @@
 | asking | the answer, or its exception | talking |
 | talking | it refuses, or the decisions behind it do | refused, in order behind what it has sent |
 | talking | it continues | the decisions behind it, then the next handshake; behind the last one, the rest |
+| talking | it continues, and another worker has the source that it named | that worker goes on as the line above says |
 | talking | it proceeds | the decisions behind it, then the rest; `relay.answers` tells the client how that went |
 | any | it raises, or answers with nonsense | ``fault``, logged |
 | any | a cut | reset |
@@ -37,6 +38,7 @@ from ...session.verdict import Completed, Outcome, Reason, Reject
 from ...telemetry.log import STOPS, EdgeLog
 from ..background import BUSY, BackgroundAnswers
 from ..deciding import refusal_by
+from ..handing_over.handing_over import HandingOver
 from .handshake_input import LEFT, HandshakeInput
 from .talking import GAVE_WAY, Talking, WaitingClients, close_conversation
 
@@ -55,6 +57,7 @@ class Handshakes:
     def __init__(
         self, chained: Sequence[ChainedHandshake], reactor: Reactor, log: EdgeLog, answers: BackgroundAnswers,
         waiting: WaitingClients, rest: Rest, ended: Callable[[Session, Outcome], None], *, graceful_refuse: bool,
+        handing_over: HandingOver | None = None,
     ) -> None:  # fmt: skip
         """Drive none yet.
 
@@ -67,7 +70,11 @@ class Handshakes:
             rest: carries the sessions on.
             ended: called with a session whose socket is closed.
             graceful_refuse: whether a client that was told nothing is closed in order, rather than with a reset.
+            handing_over: hands sessions to the workers of their sources; None for a process alone.
         """
+        self.handing_over = handing_over
+        if handing_over is not None:
+            handing_over.go_on = self.go_on
         self.chained = chained
         self.reactor = reactor
         self.log = log
@@ -83,14 +90,22 @@ class Handshakes:
         session.carrier = talk
         talk.guarded(talk.begin)
 
+    def go_on(self, session: Session, sock: socket.SocketType, handshake: int, held: bytes) -> None:
+        """Go on behind a handshake that a registered session had in another worker; see :meth:`begin`."""
+        talk = Talk(self, session, sock, handshake, held)
+        session.carrier = talk
+        talk.guarded(talk.go_on)
+
 
 class Talk(HandshakeInput, Talking):
     """The carrier of a session whose client is in its handshakes."""
 
     __slots__ = ("_handshakes", "_sent", "_session")
 
-    def __init__(self, handshakes: Handshakes, session: Session, sock: socket.SocketType) -> None:
-        super().__init__(handshakes.chained, handshakes.reactor, sock)
+    def __init__(
+        self, handshakes: Handshakes, session: Session, sock: socket.SocketType, number: int = 0, held: bytes = b""
+    ) -> None:
+        super().__init__(handshakes.chained, handshakes.reactor, sock, number, held)
         self._handshakes = handshakes
         self._session = session
         self._sent = False
@@ -210,6 +225,22 @@ class Talk(HandshakeInput, Talking):
             self.refuse(conversation.verdict)
             return
         conversation.settle(refused=False)
+        if not (self._chained[self._number].names_source and self._handed_over()):
+            self.go_on()
+
+    def _handed_over(self) -> bool:
+        """Hand the session to the worker of its source; false if it stays here."""
+        handing_over, session, sock = self._handshakes.handing_over, self._session, self._sock
+        if handing_over is None or not handing_over.hand(session, sock, self._number, self._held):
+            return False
+        self._leave()
+        close(sock)
+        self._release()
+        handing_over.left(session)
+        return True
+
+    def go_on(self) -> None:
+        """Ask the decisions behind a handshake that has ended; then begin the next one, or hand on."""
         if self._decided():
             if self._number + 1 < len(self._chained):
                 self._number += 1

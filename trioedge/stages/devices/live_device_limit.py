@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -22,6 +23,7 @@ from ...session.verdict import CONTINUE, Reason, Reject, Verdict
 from ...telemetry.log import STOPS
 from .answers import ADMITTED, DENIED, ENTERED, FULL, Admission, DeviceChange, DeviceEntry
 from .checks import Check, DeviceChecks
+from .listing import listed
 from .news import DeviceNews
 from .table import DeviceTable
 
@@ -72,15 +74,13 @@ class LiveDeviceLimit:
         self._key: Callable[[Session], object] | None = key if callable(key) else None
         self._sources = context.source_prefix.finer(recipe.source_bits)
         self._cut_from = self._sources.cut_from
-        self._reactor = context.reactor
-        self._log = context.log
-        self._meters = context.log.meters
+        self._reactor, self._log, self._meters = context.reactor, context.log, context.log.meters
         control = context.control
         self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
         moves = None if self._news is None else self._news.moves
         self._moves: Collection[object] = moves if moves is not None else ()
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
-        self._meters.add_table("devices", self._table, recipe.capacity)
+        self._meters.add_table("devices", partial(attrgetter("size"), self._table.memory), recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
@@ -112,8 +112,7 @@ class LiveDeviceLimit:
             if entry.admission is not ADMITTED:
                 return _refusal(entry)
             if entry.allowance is not None:
-                session.allowance = entry.allowance
-                self._meters.graces += 1
+                session.allowance, self._meters.graces = entry.allowance, self._meters.graces + 1
         session.defer(partial(self._leave, service, device))
         session.device = device
         if self._moves:
@@ -187,7 +186,8 @@ class LiveDeviceLimit:
 
     def known(self, service: Service) -> Iterator[DeviceFacts]:
         """Return what is known of the devices of a service; see :class:`ListsDevices`."""
-        return self._table.known(service, self._reactor.refresh(), self.rules(service))
+        owner = self._table.memory.services.get(service.incarnation)
+        return listed(owner, self._reactor.refresh(), self.rules(service))
 
     def wanted(self, service: Service, device: str) -> bool:
         """Return whether the checker must still be asked about a device."""

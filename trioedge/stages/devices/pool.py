@@ -13,7 +13,7 @@ grace, until the control process has judged it.
 | fresh | the verdict expires | as for a check: ask the control process |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,10 @@ import attrs
 from ...services.context import EdgeContext
 from ...services.control_plane import DeviceVerdict
 from ...services.device_rules import DeviceRules
-from ...services.policy import Policy
+from ...services.policy import Policy, Settings
 from ...services.service import Service
 from ...services.snapshot import Change
+from ...session.session import Session
 from ...session.verdict import Reason
 from .answers import DeviceChange
 from .checks import Check
@@ -63,6 +64,10 @@ class DevicePool(LiveDeviceLimit):
         """Apply a verdict of the control plane that was not asked for; see :meth:`Link.judge`."""
         super().judge(service, device, verdict)
         self._judged(service, device)
+
+    def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:  # noqa: ARG002 - its shape
+        """Give no session, because the workers have them."""
+        return iter(())
 
     def standing(self, service: Service, device: str) -> DeviceStanding:
         """Return the verdict on a device."""

@@ -47,7 +47,6 @@ from typing import Final
 import attrs
 
 from ...services.device_rules import DeviceRules, Handover
-from ...services.linking.device_facts import DeviceFacts
 from ...services.service import Service
 from ...session.session import Session
 from .answers import (
@@ -63,11 +62,10 @@ from .answers import (
 )
 from .expiry import expire
 from .grace import Grace
-from .listing import listed
 from .memory import DeviceMemory, Move
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
-from .verdicts import answer, judge, unanswered, wanted
+from .verdicts import answer, judge, unanswered
 
 CAPACITY: Final = 65_536
 
@@ -85,9 +83,12 @@ class DeviceTable:
     At capacity a new device takes the place of one that has no session, no grace and no check in flight, or is refused;
     so clients that change their addresses displace no device that is online. Work on many devices is done in steps of
     one device. Every other method is O(1), plus the sessions of one device that it returns.
+
+    `memory` has the devices, to read.
     """
 
-    __slots__ = ("_checked", "_grace", "_memory", "_services", "_surplus")
+    # Others may read `memory`, and change nothing in it.
+    __slots__ = ("_checked", "_grace", "_services", "_surplus", "memory")
 
     def __init__(
         self, grace: Grace, capacity: int = CAPACITY, *, checked: bool = True, moves: deque[Move] | None = None
@@ -101,17 +102,9 @@ class DeviceTable:
             moves: every device that comes online or goes is appended; None if nothing follows them.
         """
         self._grace, self._checked = grace, checked
-        self._memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
-        self._surplus = DeviceSurplus(self._memory)
-        self._services = self._memory.services  # saves most sessions a look-up
-
-    @property
-    def memory(self) -> DeviceMemory:
-        """The devices, to read."""
-        return self._memory
-
-    def __len__(self) -> int:
-        return self._memory.size
+        self.memory = DeviceMemory(grace, capacity, checked=checked, moves=moves)
+        self._surplus = DeviceSurplus(self.memory)
+        self._services = self.memory.services  # saves most sessions a look-up
 
     def enter(self, service: Service, device: str, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Admit a session at `now` seconds under the `rules` of its service, or refuse it.
@@ -125,11 +118,11 @@ class DeviceTable:
             if known is not None and known.sessions and now < known.fresh_until:  # online, so it is not denied
                 known.sessions[session] = None
                 return ENTERED
-        return self._enter(self._memory.find_or_make(service, device), session, now, rules)
+        return self._enter(self.memory.find_or_make(service, device), session, now, rules)
 
     def _enter(self, device: DeviceRecord, session: Session, now: float, rules: DeviceRules) -> DeviceEntry:
         """Decide by the verdict, then by the limit. No session or grace begins before the admission is certain."""
-        self._memory.lapse(device, now)
+        self.memory.lapse(device, now)
         owner = device.owner
         knowledge = device.knowledge(now, rules)
         if knowledge is UNKNOWN and device.sessions:
@@ -138,35 +131,35 @@ class DeviceTable:
             if len(device.sessions) >= self._grace.sessions:
                 return TOO_MANY_SESSIONS
         elif knowledge is UNKNOWN:
-            if not self._memory.has_grace_place(owner, session.source_key, now):
+            if not self.memory.has_grace_place(owner, session.source_key, now):
                 return TOO_MANY_UNKNOWN
         elif device.refusal is not None:
-            check = knowledge is STALE and self._memory.begin_check(device, now)
+            check = knowledge is STALE and self.memory.begin_check(device, now)
             return attrs.evolve(device.refusal, check=True) if check else device.refusal
         crowded = not device.sessions and rules.limit is not None and len(owner.online) >= rules.limit
         if crowded and rules.handover == Handover.REJECT_NEW:
             return AT_LIMIT
         if crowded and now < device.paused_until:
             return IN_PAUSE
-        if not self._memory.remember(device):
+        if not self.memory.remember(device):
             return TABLE_FULL
         evict = self._surplus.make_room(owner, now, rules) if crowded else ()
-        self._memory.add_session(device, session)
+        self.memory.add_session(device, session)
         if knowledge is FRESH:
             return DeviceEntry(ADMITTED, evict=evict) if crowded else ENTERED
         if knowledge is UNKNOWN:
             device.begin_grace(now, session.source_key)
-            self._memory.bring_forward(device, device.grace_until)
-        check = self._memory.begin_check(device, now)
+            self.memory.bring_forward(device, device.grace_until)
+        check = self.memory.begin_check(device, now)
         if knowledge is STALE:
-            self._memory.bring_forward(device, device.usable_until(rules))
+            self.memory.bring_forward(device, device.usable_until(rules))
         return DeviceEntry(ADMITTED, check, device.allowance, evict)
 
     def leave(self, service: Service, device: str, session: Session) -> None:
         """Remove a session that has ended; does nothing if it was evicted or its service was forgotten."""
-        known = self._memory.find(service, device)
+        known = self.memory.find(service, device)
         if known is not None and session in known.sessions:
-            self._memory.remove_session(known, session)
+            self.memory.remove_session(known, session)
 
     def answer(
         self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = ""
@@ -187,10 +180,10 @@ class DeviceTable:
         Returns:
             The sessions to end, after a denial. After an acceptance, sessions that waited have continued already.
         """
-        known = self._memory.find_or_make(service, device)
-        if not self._memory.remember(known):
+        known = self.memory.find_or_make(service, device)
+        if not self.memory.remember(known):
             return DeviceChange(service, device)
-        return answer(self._memory, known, now, accept, seconds, detail)
+        return answer(self.memory, known, now, accept, seconds, detail)
 
     def judge(
         self, service: Service, device: str, accept: bool, seconds: float, now: float, detail: str = "",
@@ -200,24 +193,30 @@ class DeviceTable:
 
         The answer to a check that is in flight is dropped. After a `provisional` verdict the device is unknown again.
         """
-        known = self._memory.find_or_make(service, device)
-        if not self._memory.remember(known):
+        known = self.memory.find_or_make(service, device)
+        if not self.memory.remember(known):
             return DeviceChange(service, device)
-        return judge(self._memory, known, now, accept, seconds, detail, provisional=provisional)
+        return judge(self.memory, known, now, accept, seconds, detail, provisional=provisional)
 
     def online(self, service: Service) -> list[str]:
         """Return the devices of a service that have a live session, oldest first."""
         owner = self._services.get(service.incarnation)
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
 
-    def known(self, service: Service, now: float, rules: DeviceRules) -> Iterator[DeviceFacts]:
-        """Return the devices of a service, in no order; devices may come and go between two steps."""
-        return listed(self._services.get(service.incarnation), now, rules)
-
     def wanted(self, service: Service, device: str) -> bool:
-        """Return whether a check that has not begun is still to be made; if not, it is over."""
-        known = self._memory.find(service, device)
-        return known is not None and known.asked_at is not None and wanted(self._memory, known)
+        """Return whether a check that has not begun is still to be made; if not, it is over.
+
+        A device that was never checked, and whose sessions have all gone, is forgotten: a client that changes its
+        address for each session must not have the checker asked about each.
+        """
+        known = self.memory.find(service, device)
+        if known is None or known.asked_at is None:
+            return False
+        if known.unasked:
+            self.memory.forget(known)
+            return False
+        known.overruled = False
+        return True
 
     def failed(self, service: Service, device: str) -> bool:
         """Note that the checker did not answer.
@@ -225,8 +224,8 @@ class DeviceTable:
         Returns:
             True to ask again after a pause, because a session or a grace waits: the check is still in flight.
         """
-        known = self._memory.find(service, device)
-        return known is not None and known.asked_at is not None and unanswered(self._memory, known)
+        known = self.memory.find(service, device)
+        return known is not None and known.asked_at is not None and unanswered(self.memory, known)
 
     def foresee(self, service: Service, rules: DeviceRules | None) -> Iterator[Session]:
         """Yield the sessions that :meth:`recheck` would evict under `rules`, or that :meth:`forget` would give."""
@@ -253,9 +252,9 @@ class DeviceTable:
             change = None
             if device.sessions:  # it may have gone offline since the step before
                 device.apply_recheck()
-                if device.fresh_until <= now and self._memory.begin_check(device, now):
+                if device.fresh_until <= now and self.memory.begin_check(device, now):
                     change = DeviceChange(service, device.name, check=True)
-                self._memory.bring_forward(device, device.usable_until(rules))
+                self.memory.bring_forward(device, device.usable_until(rules))
             yield change
 
     def forget(self, service: Service) -> Generator[Session | None, None, None]:
@@ -264,13 +263,13 @@ class DeviceTable:
         Yields:
             Each live session of its devices, or None; one device or session a step. No allowance is lifted.
         """
-        for device in self._memory.clear(service):
+        for device in self.memory.clear(service):
             yield None
             yield from tuple(device.sessions)
 
     def next_due(self) -> float:
         """Return when to call :meth:`expire`, in seconds; infinity for never. May be too early, never too late."""
-        return self._memory.next_due()
+        return self.memory.next_due()
 
     def expire(self, now: float, rules_of: Callable[[Service], DeviceRules]) -> DeviceChange | None:
         """Handle one deadline that has passed at `now` seconds; `rules_of` gives the device rules of a service.
@@ -281,9 +280,9 @@ class DeviceTable:
         Returns:
             What the caller must do about a device, or None.
         """
-        item = self._memory.take_due(now)
-        if isinstance(item, DeviceRecord) and self._memory.has(item.owner):
-            change = expire(self._memory, item, now, rules_of(item.owner.service))
+        item = self.memory.take_due(now)
+        if isinstance(item, DeviceRecord) and self.memory.has(item.owner):
+            change = expire(self.memory, item, now, rules_of(item.owner.service))
             return change if change.check or change.evict else None
         if isinstance(item, ServiceRecord):
             return self._surplus.expire(item, now, rules_of(item.service))

@@ -73,7 +73,7 @@ class SourceCounts(LiveCounts):
         return super().enter(key, limit)
 
     def leave(self, key: Hashable, session: object = None) -> None:
-        if has_no_address(key) and self._shared is not None:
+        if self._shared is not None and has_no_address(key):
             self._shared.leave(key, session)
         else:
             super().leave(key, session)

@@ -15,7 +15,6 @@ A memory of zeros is empty. Its contents mean the same in every process that loo
 """
 
 from collections.abc import Iterator, Sequence
-from math import inf
 from typing import Final
 
 from .keys import digest_of
@@ -137,7 +136,7 @@ class SharedLimits:
         )
 
     def release(self, column: int) -> None:
-        """Zero the counts of a process that is dead, and free the lock that it may have left; some milliseconds.
+        """Zero the counts of a process that is dead, and free the lock that it may have left; 1 ms or more.
 
         The column is free for another process then. After it, call :meth:`repair` until it returns True.
         """
@@ -165,10 +164,13 @@ class EdgeLimits:
 
     Attributes:
         quotas: the counts of the bytes of services that have a quota.
+        entered: counts one more live session of a service in this process, by its name, if a row is free.
+        left: counts one less, if it was counted.
+        total: gives the live sessions of a service over all workers.
     """
 
     __slots__ = ("_column", "_columns", "_counters", "_edge", "_gates", "_live", "_offset", "_opened", "_owner",
-                 "_rates", "_salt", "_stripes", "quotas")  # fmt: skip
+                 "_rates", "_salt", "_stripes", "entered", "left", "quotas", "total")  # fmt: skip
 
     def __init__(
         self, edge: str, *, gates: Tables, counters: Tables, rates: RateRows, quotas: QuotaRows,
@@ -180,7 +182,8 @@ class EdgeLimits:
         self._stripes, self._salt = stripes, salt
         self._columns, self._column, self._offset = columns, column, offset
         self._opened: dict[tuple[int, int], SharedGate] = {}
-        self._live = self.counter(_SERVICES, COUNT_ROWS)
+        self._live = live = self.counter(_SERVICES, COUNT_ROWS)
+        self.entered, self.left, self.total = live.add, live.remove, live.total  # a call less for each session
 
     def gate(self, number: int, capacity: int) -> SharedGate:
         """Give a gate, which is the same in every process for the same arguments.
@@ -231,19 +234,6 @@ class EdgeLimits:
         """
         for number, capacity in self._gates.of(self._owner):
             self.gate(number, capacity).forget(service)
-
-    def entered(self, service: str) -> None:
-        """Count one more live session of a service in this process. Where no row is free it is not counted."""
-        self._live.enter(service, inf)
-
-    def left(self, service: str) -> None:
-        """Count one session of a service less, if it was counted."""
-        if service in self._live:
-            self._live.leave(service)
-
-    def total(self, service: str) -> int:
-        """Give the live sessions of a service over all workers. About 0.5 µs."""
-        return self._live.total(service)
 
     def tell_live(self, sessions: int) -> int:
         """Tell how many live sessions of the edge this process has, and give those of all workers."""

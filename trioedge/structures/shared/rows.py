@@ -8,7 +8,7 @@ two rows for one key. Each user of a row compares its digest first, and :meth:`R
 both mend themselves with the next use.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from .keys import Digest, is_named
@@ -20,11 +20,25 @@ WAYS: Final = 16
 KNOWN: Final = 16_384
 """Keys whose places a process remembers. Others cost 2 µs more."""
 
+ROWS_A_STEP: Final = 1_024
+"""Rows that are counted at once."""
+
 NO_KEY: Final = 1
 """The digest of a row that has lost its key. Counts in it are still taken back by the processes that made them."""
 
 Idle: TypeAlias = Callable[[int, float], int]
 """A function of a bucket's first row and the time: gives an idle row of the bucket, or -1."""
+
+
+_EMPTY: Final = bytes(8 * ROWS_A_STEP)
+
+
+def rows_with_digest(digests: memoryview) -> Iterator[int]:
+    """Give the rows of a table, in format ``Q``, that have a digest; those without one take no time."""
+    for first in range(0, len(digests), ROWS_A_STEP):
+        part = digests[first : first + ROWS_A_STEP]
+        if part.tobytes() != _EMPTY:
+            yield from (first + number for number, digest in enumerate(part.tolist()) if digest)
 
 
 class KeyPlace:
@@ -112,6 +126,8 @@ class Rows:
                     self.digests[first + other] = NO_KEY
         return first + row
 
-    def used(self) -> int:
-        """Count the rows that have a key, idle ones included. It takes time in proportion to the table."""
-        return sum(digest > NO_KEY for digest in self.digests.tolist())
+    def used(self) -> Iterator[int]:
+        """Count the rows that have a key, idle ones included: the sum of what this gives. Each number takes 40 µs."""
+        for first in range(0, len(self.digests), ROWS_A_STEP):
+            digests = self.digests[first : first + ROWS_A_STEP].tolist()
+            yield len(digests) - digests.count(0) - digests.count(NO_KEY)

@@ -1,10 +1,11 @@
 """Counts of live sessions by key over several processes: the answers of ``structures.live_counts.LiveCounts``."""
 
 from collections.abc import Hashable, Sequence
+from math import inf
 
 from ..live_counts import ENTERED, FULL, TOO_MANY, CountAnswer, LiveCounts
 from .keys import Digest
-from .rows import WAYS, KeyPlace, Rows
+from .rows import WAYS, KeyPlace, Rows, rows_with_digest
 from .stripes import Stripe
 
 MAX_COUNT = 2**31 - 1
@@ -108,9 +109,19 @@ class SharedCounts(LiveCounts):
         if not place.own:
             del self._live[key]
 
-    def __contains__(self, key: Hashable) -> bool:
-        """Whether a key has a live session in this process."""
-        return key in self._live
+    def add(self, key: Hashable) -> None:
+        """Count one more session of a key, whatever its limit, if there is room for the key. O(1), about 0.2 µs."""
+        place = self._live.get(key)
+        if place is None or self._digests[place.row] != place.digest:
+            self.enter(key, inf)
+            return
+        self._numbers[place.row * self._columns + self._column] += 1  # no other key takes a row with counts
+        place.own += 1
+
+    def remove(self, key: Hashable) -> None:
+        """Count one session of a key less, if :meth:`add` had room for it. O(1), about 0.2 µs."""
+        if key in self._live:
+            self.leave(key)
 
     def total(self, key: Hashable) -> int:
         """Give the live sessions of a key in all processes. About 0.5 µs."""
@@ -160,10 +171,10 @@ class SharedCounts(LiveCounts):
 
 
 def zero_column(memory: memoryview, columns: int, column: int) -> None:
-    """Zero what a dead process has counted in a table; takes a few milliseconds, and no lock."""
+    """Zero what a dead process has counted in a table; takes 0.1 ms and more with many keys, and no lock."""
     digests, counts = _divided(memory, columns)
-    for row, digest in enumerate(digests.tolist()):
-        if digest and counts[row * columns + column]:
+    for row in rows_with_digest(digests):
+        if counts[row * columns + column]:
             counts[row * columns + column] = 0
 
 

@@ -1,6 +1,6 @@
 """A rate limiter by key over several processes: the answers of :class:`~trioedge.structures.gcra.Gate`."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from ...errors import quote
 from ..gcra import ADMITTED, FULL, TOO_FAST, Gate, GateAnswer, RateSpec
@@ -42,7 +42,11 @@ class SharedGate(Gate):
         self._offset = offset
 
     def __len__(self) -> int:
-        """Keys in memory, idle ones included until their rows are taken; takes a millisecond or more."""
+        """Keys in memory, idle ones included until their rows are taken; takes some milliseconds."""
+        return sum(self.counted())
+
+    def counted(self) -> Iterator[int]:
+        """Give the same as the sum of many numbers, each of which takes 40 µs."""
         return self._rows.used()
 
     def admit(self, key: Hashable, now: float, rate: RateSpec) -> GateAnswer:

@@ -1,0 +1,83 @@
+"""One edge in the control process: its state, its snapshots, and workers that cannot follow."""
+
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+import trioedge as te
+from tests.support.worker_edges import Kept, by_source, counted, make_control, talk
+from tests.support.workers import open_workers
+
+
+@attrs.frozen
+class Hours:
+    since: Any = 0
+
+
+@te.decision(policy=Hours)
+def open_hours(session: te.Session) -> te.Verdict:
+    return te.CONTINUE
+
+
+def with_hours(control: te.ControlPlane | None) -> te.Edge:
+    stages = [te.Identify(), open_hours]
+    return te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:6379"), control=control)
+
+
+async def test_the_state_names_the_workers_and_their_versions(autojump_clock: trio.testing.MockClock) -> None:
+    control = make_control()
+    async with open_workers(by_source, control) as world:
+        await control.apply(te.Snapshot({"shop": te.Settings()}, version="seven", allow_removal=True))
+        await trio.sleep(0.1)
+        assert world.hub is not None
+        state = world.hub.states()["edge"]
+        assert [(each.number, each.version, each.connected, each.lags) for each in state.workers] == [
+            (0, "seven", True, False), (1, "seven", True, False),
+        ]  # fmt: skip
+        assert world.workers[0].edge.control_state().version == "seven"
+
+
+async def test_a_worker_of_another_version_only_reports(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = make_control()
+    async with open_workers(by_source, control) as world:
+        await talk(world, 0)
+        world.kill_hub()
+        await trio.lowlevel.checkpoint()
+        monkeypatch.setattr("trioedge.workers.hub_edge.SETTINGS_FORMAT", "another")
+        await world.start_hub()
+        await trio.sleep(1)
+        await control.put("shop", te.Policy(enabled=False))
+        assert world.workers[0].edge.services["shop"].policy.enabled
+        await talk(world, 0)
+        await trio.sleep(5)
+        assert counted(control)[2] == 2
+        assert world.hub is not None
+        assert "it only reports" in world.hub.states()["edge"].workers[0].refusal
+
+
+async def test_a_snapshot_with_a_value_that_cannot_be_sent_is_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    control = make_control()
+    async with open_workers(with_hours, control) as world:
+        with pytest.raises(te.SnapshotError, match=r"services\.shop\.hours\.since"):
+            await control.put("shop", te.Policy(stages=(Hours(lambda: 8),)))
+        await control.put("shop", te.Policy(stages=(Hours(8),)))
+        assert world.workers[1].edge.services["shop"].policy[Hours].since == 8
+
+
+async def test_a_reload_of_workers_is_one_of_the_control_plane(autojump_clock: trio.testing.MockClock) -> None:
+    control = Kept({"shop": te.Policy()})
+    async with open_workers(by_source, control) as world:
+        for worker in world.workers:
+            worker.edge.reload()
+        await trio.sleep(0.5)
+        assert control.reloads == 1
+        assert world.hub is not None
+        world.hub.reload()
+        assert control.reloads == 2
