@@ -117,7 +117,7 @@ class Inherited:
         parent, theirs = order_pair()
         self._orders += parent, Orders(theirs)
         found = Inheritance(
-            number, self.workers, column, 0, self.memory, self._orders[-1], self.listening, self.hub, b"s" * 32
+            number, self.workers, column, 0, self.memory, self._orders[-1], self.listening, self.hub, b"s" * 32, 5.0
         )
         return found, parent
 

@@ -15,7 +15,7 @@ from trioedge.process.workers.orders import Orders, order_pair
 from trioedge.process.workers.slots import CONTROL, ProcessState
 from trioedge.services.snapshot import Plan, Snapshot
 from trioedge.telemetry.level import log_level, set_log_level
-from trioedge.workers.answers import HubAnswers
+from trioedge.workers.answers import WorkerAnswers
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def orders() -> Iterator[tuple[Orders, Orders]]:
 class FakeHub:
     """Answers as it is told to."""
 
-    def __init__(self, answers: HubAnswers | None = None) -> None:
+    def __init__(self, answers: WorkerAnswers | None = None) -> None:
         self.answers = answers
         self.asked: list[Any] = []
 
-    async def ask(self, edge: str, operation: str, parameters: Any) -> HubAnswers:
+    async def ask(self, edge: str, operation: str, parameters: Any) -> WorkerAnswers:
         self.asked.append((edge, operation, parameters))
         assert self.answers is not None
         return self.answers
@@ -54,6 +54,9 @@ class FakeHub:
         self.asked.append(("apply", edge, snapshot))
         return Plan()
 
+    def past(self, edge: str, columns: list[int]) -> dict[str, Any]:
+        return {"edge": edge, "but for columns": columns}
+
     def states(self) -> dict[str, str]:
         return {"a": "state of a"}
 
@@ -64,9 +67,9 @@ async def test_answers_come_with_the_process_that_gave_them_and_those_that_are_m
         assert column is not None
         memory.slots.set_pid(column, 100 + number)
         memory.slots.set_state(column, ProcessState.READY)
-    hub = FakeHub(HubAnswers([(0, answered_here(1, "hello"))], missing=[1, 7]))
-    found = await HubAsker(hub, "a", memory.slots).ask("statistics", {"x": 1})  # type: ignore[arg-type]
-    assert hub.asked == [("a", "statistics", {"x": 1})]
+    hub = FakeHub(WorkerAnswers([(0, answered_here(1, "hello"))], missing=[1, 7]))
+    found = await HubAsker(hub, "a", memory.slots).ask("top", {"x": 1})  # type: ignore[arg-type]
+    assert hub.asked == [("a", "top", {"x": 1})]
     (answer,) = found.given
     assert (answer.worker.number, answer.worker.pid, answer.worker.generation) == (0, 100, 2)
     assert (answer.worker.state, answer.value) == ("ready", "hello")
@@ -76,7 +79,7 @@ async def test_answers_come_with_the_process_that_gave_them_and_those_that_are_m
 async def test_a_level_that_an_operator_sets_is_that_of_the_control_process_too(memory: SharedMemory) -> None:
     before = log_level()
     try:
-        asker = HubAsker(FakeHub(HubAnswers()), "a", memory.slots)  # type: ignore[arg-type]
+        asker = HubAsker(FakeHub(WorkerAnswers()), "a", memory.slots)  # type: ignore[arg-type]
         await asker.ask("set-log-level", {"level": "error"})
         assert log_level() == "error"
     finally:
