@@ -44,21 +44,33 @@ class Served:
 
 
 @pytest.fixture
-async def served(tmp_path: Path, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> Served:
+async def served(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> Served:
+    """A file that is served; a test must name `autojump_clock` too, or it waits by the real one."""
+
+    async def run_sync(function: Callable[[], Any], *, abandon_on_cancel: bool) -> Any:
+        assert abandon_on_cancel, "a cancel waits for no disk"
+        await trio.lowlevel.checkpoint()
+        return function()
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)  # the clock would not wait for a thread
     served = Served(tmp_path / "edge.toml")
     nursery.start_soon(served.live.run)
     await trio.testing.wait_all_tasks_blocked()
     return served
 
 
-async def test_the_log_level_is_applied(served: Served) -> None:
+async def test_the_log_level_is_applied(served: Served, autojump_clock: trio.testing.MockClock) -> None:
     (line,) = await served.write(TEXT.replace('"info"', '"debug"'))
     assert (line["event"], line["to"], served.levels) == ("log level changed", "debug", ["debug"])
     (line,) = await served.write(TEXT)
     assert served.levels == ["debug", "info"]
 
 
-async def test_a_key_that_needs_a_restart_is_named_and_not_applied(served: Served) -> None:
+async def test_a_key_that_needs_a_restart_is_named_and_not_applied(
+    served: Served, autojump_clock: trio.testing.MockClock
+) -> None:
     changed = TEXT.replace("rate = 5", "rate = 6").replace('"info"', '"error"').replace("0.1:0", "0.1:9")
     level, restart = await served.write(changed)
     assert level["to"] == "error"
@@ -69,7 +81,9 @@ async def test_a_key_that_needs_a_restart_is_named_and_not_applied(served: Serve
     assert [line.get("keys") for line in await served.write(TEXT)] == [None]  # as it is served
 
 
-async def test_a_list_of_another_file_that_has_changed_needs_a_restart(served: Served) -> None:
+async def test_a_list_of_another_file_that_has_changed_needs_a_restart(
+    served: Served, autojump_clock: trio.testing.MockClock
+) -> None:
     drop = served.path.with_name("drop.txt")
     drop.write_text("192.0.2.1\n")
     match = '{ use = "source-match", reject = { file = "drop.txt" } }'
@@ -91,7 +105,7 @@ async def test_a_list_of_another_file_that_has_changed_needs_a_restart(served: S
 
 
 @pytest.mark.parametrize("bad", ["rate = 0", "rat = 5", "rate = "])
-async def test_a_bad_file_changes_nothing(served: Served, bad: str) -> None:
+async def test_a_bad_file_changes_nothing(served: Served, autojump_clock: trio.testing.MockClock, bad: str) -> None:
     (line,) = await served.write(TEXT.replace("rate = 5", bad).replace('"info"', '"debug"'))
     assert (line["event"], line["log_level"]) == ("edge file has faults, and changes nothing", "error")
     assert len(line["faults"]) == 1
@@ -102,7 +116,7 @@ async def test_a_bad_file_changes_nothing(served: Served, bad: str) -> None:
 
 
 async def test_an_exception_of_a_new_plugin_is_logged_and_changes_nothing(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+    served: Served, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_edge_file(*_: object) -> EdgeFile:
         raise ZeroDivisionError("in a plugin")
@@ -116,7 +130,9 @@ async def test_an_exception_of_a_new_plugin_is_logged_and_changes_nothing(
     assert served.levels == ["debug"]
 
 
-async def test_a_file_that_becomes_a_fifo_changes_nothing_and_may_come_back(served: Served) -> None:
+async def test_a_file_that_becomes_a_fifo_changes_nothing_and_may_come_back(
+    served: Served, autojump_clock: trio.testing.MockClock
+) -> None:
     with capture_logs() as logs:
         served.path.unlink()
         os.mkfifo(served.path)
@@ -125,7 +141,9 @@ async def test_a_file_that_becomes_a_fifo_changes_nothing_and_may_come_back(serv
     assert [line["event"] for line in await served.write(TEXT.replace('"info"', '"debug"'))] == ["log level changed"]
 
 
-async def test_a_file_that_is_gone_changes_nothing_and_may_come_back(served: Served) -> None:
+async def test_a_file_that_is_gone_changes_nothing_and_may_come_back(
+    served: Served, autojump_clock: trio.testing.MockClock
+) -> None:
     with capture_logs() as logs:
         served.path.unlink()
         await trio.sleep(5)
@@ -133,7 +151,9 @@ async def test_a_file_that_is_gone_changes_nothing_and_may_come_back(served: Ser
     assert [line["event"] for line in await served.write(TEXT.replace('"info"', '"debug"'))] == ["log level changed"]
 
 
-async def test_a_file_without_a_table_process_has_the_log_level_that_it_leaves_out(served: Served) -> None:
+async def test_a_file_without_a_table_process_has_the_log_level_that_it_leaves_out(
+    served: Served, autojump_clock: trio.testing.MockClock
+) -> None:
     without = TEXT.replace('[process]\nlog_level = "info"\n', "")
     assert await served.write(without) == []
     for _ in range(2):
@@ -146,7 +166,7 @@ async def test_a_file_without_a_table_process_has_the_log_level_that_it_leaves_o
     assert served.levels == ["debug", "info"]
 
 
-async def test_a_reload_of_an_unchanged_file_says_so(served: Served) -> None:
+async def test_a_reload_of_an_unchanged_file_says_so(served: Served, autojump_clock: trio.testing.MockClock) -> None:
     with capture_logs() as logs:
         served.live.reload()
         await trio.sleep(5)

@@ -31,7 +31,7 @@ def test_signals_are_noted_in_order_and_the_former_handlers_come_back() -> None:
 def test_signals_that_an_earlier_image_has_blocked_come_at_once() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # other threads block nothing
         signals = NotedSignals()
         with signals.noted():
             assert signals.waiting == [signal.SIGTERM]
