@@ -91,20 +91,18 @@ async def test_an_edge_that_fails_later_costs_itself_alone(nursery: trio.Nursery
     ],
 )
 async def test_if_all_fail_the_first_fault_names_its_edge_and_it_is_never_ready(
-    faults: list[Exception], kind: type[Exception], message: str
+    faults: list[Exception], kind: type[Exception], message: str, nursery: trio.Nursery
 ) -> None:
-    def fail(fault: Exception) -> Any:
-        async def serve(*, task_status: trio.TaskStatus[None]) -> int:
-            raise ExceptionGroup("tasks", [fault])
-
-        return serve
-
     def no_ready() -> None:
         pytest.fail("it is ready")
 
-    together = Together(dict(zip("ab", map(fail, faults), strict=True)), ready=no_ready)
+    edges = {name: Edge(fault=ExceptionGroup("tasks", [fault])) for name, fault in zip("ab", faults, strict=True)}
+    together = Together({name: edge.serve for name, edge in edges.items()}, ready=no_ready)
+    nursery.start_soon(together.serve)
     with capture_logs():
-        await together.serve()
+        for edge in edges.values():
+            edge.ready.set()
+            await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(kind, match=message):
         together.code()
 

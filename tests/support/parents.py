@@ -2,11 +2,17 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import trio
+
+import trioedge as te
 from trioedge.process.parent.children import Child, Children
+from trioedge.process.parent.inheritance import Inheritance
+from trioedge.process.parent.listening import ParentListening, hub_socket
 from trioedge.process.workers.memory import SharedMemory, shared_memory
 from trioedge.process.workers.orders import Orders, order_pair
 from trioedge.process.workers.slots import CONTROL, ProcessState
@@ -91,3 +97,60 @@ def in_fork(work: Callable[[], object]) -> int:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class Inherited:
+    """What children of a parent have, with the parent's end of their orders; the test is the parent."""
+
+    def __init__(self, edges: Mapping[str, te.Edge], workers: int = 2) -> None:
+        self.memory, _ = shared_memory(None, workers)
+        self.workers = workers
+        self.listening = ParentListening(edges, workers, self.memory.steering_salt, FakeLog())
+        self.listening.bind([], [])
+        self.hub = hub_socket()
+        self._orders: list[Orders] = []
+
+    def child(self, number: int) -> tuple[Inheritance, Orders]:
+        """Give what a child has, and the parent's end of its orders."""
+        column = self.memory.slots.take(number, 0, 0.0)
+        assert column is not None
+        parent, theirs = order_pair()
+        self._orders += parent, Orders(theirs)
+        found = Inheritance(
+            number, self.workers, column, 0, self.memory, self._orders[-1], self.listening, self.hub, b"s" * 32, 5.0
+        )
+        return found, parent
+
+    def close(self) -> None:
+        for each in self._orders:
+            each.close()
+        self.listening.close()
+        self.listening.close_admins()
+        self.hub.close()
+        os.close(self.memory.fd)
+
+
+@contextmanager
+def inherited(edges: Mapping[str, te.Edge], workers: int = 2) -> Iterator[Inherited]:
+    """Be the parent of children in this process, whose signals come back at the end."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    found = Inherited(edges, workers)
+    try:
+        yield found
+    finally:
+        found.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def said(orders: Orders, say: str) -> dict[str, Any]:
+    """Wait for a message of a child."""
+    while True:
+        for message, fd in orders.receive():
+            if fd is not None:
+                os.close(fd)
+            if message["say"] == say:
+                return dict(message)
+        assert not orders.over, f"it ended, and did not say {say!r}"
+        await trio.sleep(0.005)

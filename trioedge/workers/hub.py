@@ -85,11 +85,12 @@ class Hub:
         Raises:
             ConfigurationError: a control plane can never have one.
         """
-        listener = trio.socket.from_stdlib_socket(self._sock)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._accept, listener, self._accepting)
+                if self._sock.fileno() >= 0:  # else another control process has come before this one began
+                    listener = trio.socket.from_stdlib_socket(self._sock)
+                    nursery.start_soon(self._accept, listener, self._accepting)
                 async with trio.open_nursery() as starting:
                     for edge in self._edges.values():
                         starting.start_soon(nursery.start, edge.run)

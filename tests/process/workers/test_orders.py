@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import trio
 
-from trioedge.process.workers.orders import Orders, order_pair
+from trioedge.process.workers.orders import MAX_AT_ONCE, Orders, order_pair
 
 
 @pytest.fixture
@@ -99,4 +99,42 @@ async def test_a_child_sends_what_waits_while_it_runs(ends: tuple[Orders, Orders
         parent.receive()
         await trio.sleep(0.01)
     nursery.cancel_scope.cancel()
+    child.close()
+
+
+@pytest.mark.parametrize("data", [b"nonsense", b"[1]", b"\xff\xfe", b"[" * 4000, b'{"a": "' + b"x" * 5000 + b'"}'])
+def test_a_message_that_cannot_be_read_is_empty_and_the_next_one_is_read(
+    ends: tuple[Orders, Orders], data: bytes
+) -> None:
+    parent, child = ends
+    child.sock.send(data)
+    child.send({"say": "ready"})
+    assert parent.receive() == [({}, None), ({"say": "ready"}, None)]
+    assert not parent.over
+    child.close()
+
+
+def test_a_side_that_sends_without_pause_is_read_a_part_at_a_time(ends: tuple[Orders, Orders]) -> None:
+    parent, child = ends
+    for number in range(MAX_AT_ONCE + 10):
+        child.send({"number": number})
+    got: list[int] = []
+    while len(got) < MAX_AT_ONCE + 10:
+        found = parent.receive()
+        assert len(found) <= MAX_AT_ONCE
+        child.flush()
+        got += [message["number"] for message, _ in found]
+    assert got == [*range(MAX_AT_ONCE + 10)]
+    child.close()
+
+
+def test_a_message_with_more_descriptors_than_one_leaks_none(ends: tuple[Orders, Orders]) -> None:
+    parent, child = ends
+    before = len(os.listdir("/proc/self/fd"))
+    socket.send_fds(child.sock, [b'{"say": "keep"}'], [0, 1, 2])
+    ((message, fd),) = parent.receive()
+    assert message == {"say": "keep"}
+    assert fd is not None
+    os.close(fd)
+    assert len(os.listdir("/proc/self/fd")) == before
     child.close()

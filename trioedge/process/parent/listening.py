@@ -183,6 +183,7 @@ class ParentListening:
         return {
             name: inboxes.of(number, self._steering(name), slots, column, stall_seconds)
             for name, inboxes in self.inboxes.items()
+            if name in self._edges
         }
 
     def _steering(self, edge: str) -> Steering:
@@ -203,6 +204,8 @@ class ParentListening:
 
     def close_edge(self, edge: str) -> None:
         """Stop listening for one edge."""
+        if (inboxes := self.inboxes.pop(edge, None)) is not None:
+            inboxes.close()
         for group in [each for each in self.groups if each.edge == edge]:
             group.close()
             self.groups.remove(group)
