@@ -33,7 +33,7 @@ lint: $(VENV)/lint $(VENV)/plugins/made  ## Run the linters, the types and the a
 docs: $(VENV)/plugins/made  ## Build the guide into site/; its reference of plugins is made from their code.
 	NO_MKDOCS_2_WARNING=1 $(PLUGINS_BIN)/mkdocs build --strict
 
-bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core; about half an hour, or BENCH=--quick.
+bench: $(VENV)/bench  ## Measure trioedge beside its peers, on one core and on two; about half an hour, or BENCH=--quick.
 	$(BIN)/python -m tests.bench $(BENCH)
 
 soak: $(VENV)/soak  ## Try running edges with everything odd; 12 minutes and the mutants, or SOAK='--minutes 3 --mutants 20'.

@@ -1,4 +1,4 @@
-"""`make bench`: trioedge beside HAProxy, nginx and other relays, on one core, against bars.
+"""`make bench`: trioedge beside HAProxy, nginx and other relays, on one core, and several workers on two.
 
 `python -m tests.bench` from the root of the repository runs all of it; `--help` names the options. Nothing
 here is collected by pytest or timed in CI: figures of a shared machine say nothing.

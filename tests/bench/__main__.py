@@ -17,7 +17,10 @@ from tests.bench.plan import MEASURES, WORKERS, Measure, Plan, smoke
 from tests.bench.processes import raise_open_files
 from tests.bench.run import Bench
 
-app = App(name="python -m tests.bench", help="Measure trioedge beside other proxies, all on one core.")
+app = App(
+    name="python -m tests.bench",
+    help="Measure trioedge beside other proxies, all on one core, and several workers on two.",
+)
 
 
 @app.default

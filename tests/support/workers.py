@@ -59,7 +59,7 @@ class Worker:
         )
         self.upstream = ScriptedUpstream(echo)
         self.world = Rehearsal(edge, self.upstream)
-        self.scope = trio.CancelScope()
+        self.scope, self.serves = trio.CancelScope(), trio.CancelScope()
         self.serving = trio.Event()
         self.ended = trio.Event()
 
@@ -71,7 +71,8 @@ class Worker:
                 await nursery.start(self.upstream.run)
 
                 async def serve(*, task_status: trio.TaskStatus[te.Edge]) -> None:
-                    await rehearse(self.edge, self.upstream, part=self.part, task_status=task_status)
+                    with self.serves:
+                        await rehearse(self.edge, self.upstream, part=self.part, task_status=task_status)
 
                 await nursery.start(serve)
                 self.serving.set()

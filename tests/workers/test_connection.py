@@ -37,7 +37,7 @@ async def raw(world: Workers) -> AsyncIterator[Channel]:
 
 async def test_edges_and_topics_that_are_unknown_are_left_out(autojump_clock: trio.testing.MockClock) -> None:
     async with open_workers(by_source, make_control()) as world, raw(world) as channel:
-        await channel.tell("follow", ("another edge", None))
+        assert await channel.ask("follow", ("another edge", None), inf) is None
         await channel.tell("news", ("edge", 5))
         assert await channel.ask("report", ("another edge", []), inf) is None
 
@@ -48,7 +48,7 @@ async def test_a_message_that_cannot_be_costs_this_connection_alone(
 ) -> None:
     control = make_control()
     async with open_workers(by_source, control) as world, raw(world) as channel:
-        await channel.tell("follow", ("edge", None))
+        await channel.ask("follow", ("edge", None), inf)
         with capture_logs():
             await channel.tell("reload", body)
             with pytest.raises(ChannelError):
@@ -63,7 +63,7 @@ async def test_a_worker_that_follows_twice_is_served_once(autojump_clock: trio.t
     async with open_workers(by_source, make_control()) as world, raw(world) as channel:
         tasks = []
         for _ in range(5):
-            await channel.tell("follow", ("edge", None))
+            await channel.ask("follow", ("edge", None), inf)
             await trio.sleep(0.1)
             tasks.append(trio.lowlevel.current_statistics().tasks_living)
         assert len(set(tasks)) == 1

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.workers import Workers, open_workers
@@ -149,6 +150,62 @@ async def test_another_control_process_learns_of_all_devices(autojump_clock: tri
         assert [client.outcome for client in clients] == [None, None]
         assert sorted(device for _, device in +control.online) == ["192.0.2.0", "192.0.2.1"]
         assert (await connect(world, 0, "192.0.2.9")).outcome is not None, "the limit is reached"
+
+
+class Late(Panel):
+    """A control plane that takes its time for the first snapshot, but in the first control process."""
+
+    seconds = 0.0
+
+    async def run(self, link: te.Link, /, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await trio.sleep(self.seconds)
+        self.seconds = 3
+        await super().run(link, task_status=task_status)
+
+
+async def test_a_control_process_that_has_no_snapshot_yet_learns_of_devices_and_totals_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    control = Late({"default": te.Policy(device_limit=2)})
+    async with open_workers(compose(te.DeviceLimit()), control) as world:
+        clients = [await connect(world, worker, f"192.0.2.{worker}") for worker in (0, 1)]
+        await trio.sleep(15)
+        control.online.clear()
+        world.kill_hub()
+        await world.start_hub()
+        await trio.sleep(20)
+        assert [client.outcome for client in clients] == [None, None]
+        assert sorted(device for _, device in +control.online) == ["192.0.2.0", "192.0.2.1"]
+        totals = control.reports[-1].services[-1]
+        assert (totals.live, totals.opened) == (2, 0), "of the service that there is, and counted once"
+        assert (await connect(world, 0, "192.0.2.9")).outcome is not None, "the limit is reached"
+
+
+async def test_a_lower_limit_is_foreseen_and_cuts(autojump_clock: trio.testing.MockClock) -> None:
+    control = Panel({"default": te.Policy(device_limit=2)})
+    async with open_workers(compose(te.DeviceLimit()), control) as world:
+        clients = [await connect(world, worker, f"192.0.2.{worker}") for worker in (0, 1)]
+        with capture_logs() as lines:
+            await control.put("default", te.Policy(device_limit=1))
+            await trio.sleep(1)
+        assert [client.outcome is None for client in clients] == [True, False]
+        assert not [line for line in lines if line["log_level"] == "error"]
+
+
+async def test_an_edge_that_ends_in_a_worker_that_lives_leaves_no_device(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    control = Panel({"default": te.Policy()})
+    async with open_workers(compose(te.DeviceLimit()), control) as world:
+        await connect(world, 0, "192.0.2.1")
+        await connect(world, 1, "192.0.2.2")
+        world.workers[0].serves.cancel()
+        await trio.sleep(1)
+        assert world.workers[0].member.connected
+        assert +control.online == Counter({("default", "192.0.2.2"): 1})
+        with capture_logs() as lines:
+            await control.put("default", te.Policy(device_limit=5))
+        assert [line["event"] for line in lines] == ["snapshot applied"]
 
 
 async def test_the_devices_of_a_dead_worker_end(autojump_clock: trio.testing.MockClock) -> None:

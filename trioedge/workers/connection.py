@@ -42,21 +42,33 @@ class WorkerConnection:
         edge = self._edges.get(name)
         if edge is None:
             return
-        if topic in ("follow", "leave") and name in self._scopes:
-            self._scopes.pop(name).cancel()
-        if topic == "follow":
-            assert self._nursery is not None, "it runs"
-            await self._nursery.start(self._serve, edge, said)
-        elif topic != "leave":
+        if topic == "leave":
+            self._end(name)
+            edge.lost(self._life)
+        else:
             edge.told(self._life, topic, said)
 
     async def _answer(self, topic: str, body: Any) -> object:
         await trio.lowlevel.checkpoint()
         name, said = body
         edge = self._edges.get(name)
-        return None if edge is None else edge.answer(self._life, topic, said)
+        if edge is None:
+            return None
+        if topic != "follow":
+            return edge.answer(self._life, topic, said)
+        await edge.ready()
+        self._end(name)
+        assert self._nursery is not None, "it runs"
+        await self._nursery.start(self._serve, edge, said)
+        return None
+
+    def _end(self, name: str) -> None:
+        """End the serving of an edge, if the worker follows it."""
+        if (scope := self._scopes.pop(name, None)) is not None:
+            scope.cancel()
 
     async def _serve(self, edge: HubEdge, said: str | None, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve the worker for one edge; started once its messages can be taken."""
         with trio.CancelScope() as scope:
             self._scopes[edge.name] = scope
             await edge.serve(self._life, said, task_status=task_status)

@@ -47,6 +47,9 @@ because it was stopped, is told everything anew."""
 REST: Final = 1
 """How many times longer than it works the packing of services rests; there are no sessions in the control process."""
 
+LEFT: Final = "left"
+"""The answer of a worker in which the edge has ended."""
+
 Row: TypeAlias = tuple[str, int, bool, tuple[bytes, ...] | None]
 """A service: its name, its incarnation, whether it was removed since it was told last, and its settings."""
 
@@ -204,7 +207,10 @@ class ServiceFollower:
         self.effect = retuned + effect[0], rechecked + effect[1], evicted + effect[2]
 
     async def _ask(self, topic: str, body: object) -> Any:
-        return await self._channel.ask(topic, (self._edge, body), inf)
+        answer = await self._channel.ask(topic, (self._edge, body), inf)
+        if answer == LEFT:
+            raise ChannelError("the edge has ended in the worker")
+        return answer
 
 
 def _takes_away(change: Change) -> bool:

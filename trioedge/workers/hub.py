@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -26,7 +26,7 @@ from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
 from ..telemetry.meters import Meters
-from .answers import WorkerAnswers
+from .answers import ANSWER_SECONDS, WorkerAnswers, WorkerQuestions
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
@@ -37,12 +37,6 @@ from .messages.greeting import Hello, Welcome, welcome
 if TYPE_CHECKING:
     from ..edge import Edge
     from ..structures.shared.limits import EdgeLimits
-
-ANSWER_SECONDS: Final = 2.0
-"""For the answer of one worker to a question of an operator."""
-
-MAX_ASKING: Final = 64
-"""Questions of operators at a time; further ones wait."""
 
 LOST_SECONDS: Final = 2.0
 """How long a worker that is not connected keeps its devices and its live sessions."""
@@ -72,7 +66,7 @@ class Hub:
             workers: their number, for questions that all of them answer.
             limits: of each edge over all workers, in the column of this process; None where they share no memory.
         """
-        self._sock, self._secret, self._workers = sock, secret, workers
+        self._sock, self._secret = sock, secret
         first = int(time.time()) << 20  # no earlier control process has given incarnations of this second
         self._welcome = Welcome(secrets.token_hex(8), first)
         self._log = EdgeLog()
@@ -80,7 +74,7 @@ class Hub:
             name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
         }
         self._lives: dict[int, Life] = {}
-        self._asking = trio.Semaphore(MAX_ASKING)
+        self._questions = WorkerQuestions(workers, self._log)
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.CancelScope()
         self._strangers = trio.Semaphore(MAX_STRANGERS)
@@ -226,24 +220,8 @@ class Hub:
             The answers, also of workers of an earlier generation that drain, and the numbers of the workers that did
             not answer.
         """
-        answered: list[tuple[int, Any]] = []
-        missing: set[int] = set()
         lives = [each for each in self._lives.values() if each.channel is not None]
-
-        async def ask_one(life: Life, channel: Channel) -> None:
-            try:
-                answered.append((life.number, await channel.ask("ask", (edge, operation, params), ANSWER_SECONDS)))
-            except ChannelError as error:
-                missing.add(life.number)
-                self._log.notice("worker does not answer", worker=life.number, operation=operation, error=str(error))
-
-        async with self._asking, trio.open_nursery() as nursery:
-            for life in lives:
-                if life.channel is not None:
-                    nursery.start_soon(ask_one, life, life.channel)
-        newest = max((each.hello.generation for each in lives), default=0)
-        present = {each.number for each in lives if each.hello.generation == newest}
-        return WorkerAnswers(answered, missing | {*range(self._workers)} - present)
+        return await self._questions.ask(lives, edge, operation, params)
 
     def past(self, edge: str, columns: Collection[int], service: str) -> dict[str, int]:
         """Give the ``opened``, ``bytes_up`` and ``bytes_down`` of a service in all workers but those of `columns`."""

@@ -67,7 +67,7 @@ class HubEdge:
         self._evictions: dict[Life, dict[Eviction, None]] = {}
         self._wakeups: dict[Life, AsyncBool] = {}
         self._reloaded_at = float("-inf")
-        self._opened = trio.Event()
+        self._ready = trio.Event()
         made = edge.description
         facts = edge.outline.facts
         self.supervisor = supervisor = ControlSupervisor(
@@ -105,11 +105,15 @@ class HubEdge:
         async with trio.open_nursery() as nursery:
             if self._limit is not None:
                 await self._open_devices(self._limit, nursery)
-            self._opened.set()
             if self._edge.control is not None:
                 await nursery.start(self.supervisor.keeper.run)
             await self.supervisor.start(nursery, trio.Event())
+            self._ready.set()
             task_status.started()
+
+    async def ready(self) -> None:
+        """Wait for the first snapshot: before that no word of a worker about a service can be understood."""
+        await self._ready.wait()
 
     async def _open_devices(self, limit: DeviceLimit, nursery: trio.Nursery) -> None:
         supervisor = self.supervisor
@@ -127,14 +131,13 @@ class HubEdge:
     # A worker.
 
     async def serve(self, life: Life, follows: str | None, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve a worker of this edge until its channel ends.
+        """Serve a worker of this edge until its channel ends; only once it is :meth:`ready`.
 
         Args:
             life: the worker, connected.
             follows: its version of the services' format; None if the edge has no control plane to follow.
             task_status: started once its messages can be taken.
         """
-        await self._opened.wait()
         channel = life.channel
         assert channel is not None, "it is connected"
         wakeup = self._wakeups[life] = AsyncBool(True)
@@ -160,7 +163,6 @@ class HubEdge:
         if follows != SETTINGS_FORMAT:
             follower.refusal = "it is of another version: it only reports"
             return
-        await self._edge.snapshots.wait_value(lambda count: count > 0)
         follower.applied(self.supervisor.applier.version)
         self._fan_out.followers.append(follower)
         await follower.run()

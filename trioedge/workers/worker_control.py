@@ -8,7 +8,9 @@
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
+from math import inf
 from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,7 @@ from ..services.control_plane import ChecksDevices, DeviceVerdict, NamesUsers, R
 from ..services.linking.edge_link import EdgeLink
 from ..services.report import Report
 from ..stages.devices.device_limit import DeviceLimit
+from .follower import LEFT
 from .member_devices import MemberDevices
 from .member_users import MemberUsers
 from .messages.channel import AnswerError, Channel
@@ -37,6 +40,9 @@ SERVICES_PER_MESSAGE: Final = 200
 
 REPORT_SECONDS: Final = 5.0
 """For the answer to one message of totals."""
+
+LEAVE_SECONDS: Final = 0.5
+"""How long the end of an edge waits for a place in the queue to the control process."""
 
 
 @attrs.frozen(eq=False)
@@ -112,12 +118,18 @@ class WorkerControl:
         finally:
             self._services.end()
             self._link = self._services = None
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Have the control process forget the devices and sessions of this edge, also after a cancel."""
+        if (connected := self._connection.value) is not None:
+            with trio.move_on_after(LEAVE_SECONDS, shield=True), suppress(ChannelError):
+                await connected.channel.tell("leave", (self._name, None))
 
     async def _follow(self, link: EdgeLink, services: WorkerServices) -> None:
         while True:
             connected = await self._connection.wait_value(lambda now: now is not None)
             assert connected is not None, "it has waited for one"
-            link.reached()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell, connected, link)
                 nursery.start_soon(self._tell_reloads, connected.channel)
@@ -132,7 +144,8 @@ class WorkerControl:
         """Tell what the control process has to know over one connection."""
         channel = connected.channel
         try:
-            await channel.tell("follow", (self._name, SETTINGS_FORMAT if self._governed else None))
+            await channel.ask("follow", (self._name, SETTINGS_FORMAT if self._governed else None), inf)
+            link.reached()
             self._totals.begin(connected.welcome.run)
             self._counting.value = channel
             await in_slices(self._totals.mark(link))
@@ -153,11 +166,11 @@ class WorkerControl:
     async def take(self, topic: str, body: Any, welcome: Welcome) -> object:
         """Answer a message about the services.
 
-        Raises:
-            ChannelError: the edge does not run.
+        Returns:
+            The answer; :data:`LEFT` if the edge does not run.
         """
         if self._services is None:
-            raise ChannelError("the edge does not run")
+            return LEFT
         if topic == "applied":
             self._users.forget()
         return await self._services.take(topic, body, welcome.first)

@@ -1,6 +1,6 @@
 from tests.support.shared_memory import scripted_locks, stripes
 from trioedge.structures.shared.keys import digest_of
-from trioedge.structures.shared.rows import KNOWN, NO_KEY, WAYS, Idle, KeyPlace, Rows
+from trioedge.structures.shared.rows import KNOWN, NO_KEY, ROWS_A_STEP, WAYS, Idle, KeyPlace, Rows, rows_with_digest
 
 DIGEST = digest_of("edge", b"salt")
 
@@ -86,3 +86,12 @@ def test_an_object_with_a_name_is_not_kept_alive() -> None:
     rows, tenant = make_rows(), Tenant()
     assert rows.place(tenant).digest == rows.place(Tenant()).digest
     assert not rows._known
+
+
+def test_the_rows_with_a_digest_are_found_among_many_without() -> None:
+    digests = memoryview(bytearray(8 * (2 * ROWS_A_STEP + 16))).cast("Q")
+    found = [0, ROWS_A_STEP - 1, ROWS_A_STEP, 2 * ROWS_A_STEP + 15]
+    for row in found:
+        digests[row] = 5
+    assert [*rows_with_digest(digests)] == found
+    assert [*rows_with_digest(digests[:0])] == []

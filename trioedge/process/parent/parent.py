@@ -46,8 +46,8 @@ from .successors import Successors
 BeChild = Callable[[Inheritance], int]
 
 
-class Parent:
-    """The parent of one program."""
+class Holdings:
+    """What a parent has: made at its start, or adopted from a former image of it, and passed on to the next."""
 
     def __init__(
         self,
@@ -103,6 +103,32 @@ class Parent:
         for child in children.controls(old=True):
             child.orders.send({"do": "yield"})
         self._ending.drop([child for child in children.all.values() if not children.is_ready(child)], time.monotonic())
+
+    def _pass_on(self) -> Passed:
+        """Give all that the next image needs."""
+        return Passed(
+            generation=self._children.generation,
+            memory=self._memory.fd,
+            hub=self._hub.fileno(),
+            secret=self._secret.hex(),
+            groups=[group.passed() for group in (*self._listening.groups, *self._unused)],
+            admins=[group.passed() for group in self._listening.admins],
+            kept=[(edge, str(address), fd) for (edge, address), fd in self._listening.kept.items()],
+            children=self._children.passed(),
+            signals=self._signals.waiting,
+        )
+
+
+def _how(code: int) -> str:
+    """Say how a process ended."""
+    if code >= 0:
+        return f"exit code {code}"
+    names = {number.value: number.name for number in signal.Signals}  # those of real time have no names
+    return f"signal {names.get(-code, -code)}"
+
+
+class Parent(Holdings):
+    """The parent of one program."""
 
     def run(self) -> ExitCode:
         """Serve until the signals that end it; call it once."""
@@ -274,25 +300,3 @@ class Parent:
             self._log.error("edge cannot start", error=str(error))
             self._ending.code = ExitCode.LISTEN
             self._stop(now)
-
-    def _pass_on(self) -> Passed:
-        """Give all that the next image needs."""
-        return Passed(
-            generation=self._children.generation,
-            memory=self._memory.fd,
-            hub=self._hub.fileno(),
-            secret=self._secret.hex(),
-            groups=[group.passed() for group in (*self._listening.groups, *self._unused)],
-            admins=[group.passed() for group in self._listening.admins],
-            kept=[(edge, str(address), fd) for (edge, address), fd in self._listening.kept.items()],
-            children=self._children.passed(),
-            signals=self._signals.waiting,
-        )
-
-
-def _how(code: int) -> str:
-    """Say how a process ended."""
-    if code >= 0:
-        return f"exit code {code}"
-    names = {number.value: number.name for number in signal.Signals}  # those of real time have no names
-    return f"signal {names.get(-code, -code)}"

@@ -6,6 +6,7 @@ import structlog
 
 from ...edge import Edge
 from ...errors import ConfigurationError, ListenError
+from ...upstreams import name_servers  # noqa: F401 - each worker needs it, and has it at once if its parent had it
 from ..child.control import be_control
 from ..child.worker import be_worker
 from ..exit_code import ExitCode

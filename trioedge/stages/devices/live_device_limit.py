@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import trio
 from trio_util import AsyncBool
@@ -43,9 +43,6 @@ FIELDS: Final = (
 )  # fmt: skip
 _RECHECKED: Final = frozenset(field for field in FIELDS if FATES[field] is Fate.RECHECK)
 
-Store: TypeAlias = Callable[..., DeviceChange]
-"""Stores a verdict in the table."""
-
 _REFUSALS: Final = {
     Admission.UNCHECKED: Reject(Reason.DEVICE, "the device check had no answer"),
     Admission.LIMIT: Reject(Reason.DEVICE, "as many devices as its service may have are online"),
@@ -81,14 +78,15 @@ class LiveDeviceLimit:
         control = context.control
         self._news = DeviceNews(control, context.log) if isinstance(control, FollowsDevices) else None
         moves = None if self._news is None else self._news.moves
-        self._moves: Collection[object] = () if moves is None else moves
+        self._moves: Collection[object] = moves if moves is not None else ()
         self._table = DeviceTable(recipe.grace, recipe.capacity, checked=check is not None, moves=moves)
         self._meters.add_table("devices", partial(attrgetter("size"), self._table.memory), recipe.capacity)
         self._leave = self._table.leave if self._news is None else self._leave_and_tell
         self._checks = None if check is None else DeviceChecks(check, self, context.log, recipe.check_seconds)
         self._otherwise = recipe.rules
         self._rules: dict[int, DeviceRules] = {}
-        self._cut_all, self._wakeup = context.cut, AsyncBool()
+        self._cut_all = context.cut
+        self._wakeup = AsyncBool()
         self._due, self._tick = inf, 0
         context.watch(self)
         context.judge_devices(self)
@@ -164,15 +162,17 @@ class LiveDeviceLimit:
 
     def answered(self, service: Service, device: str, verdict: DeviceVerdict) -> None:
         """Apply the checker's verdict to live sessions and to those that come."""
-        self._store(self._table.answer, service, device, verdict)
+        seconds = verdict.seconds * (1 - SPREAD * _part(service.name, device))
+        now = self._reactor.refresh()
+        self._apply(self._table.answer(service, device, verdict.accept, seconds, now, verdict.detail))
+        self._tell()
+        self._arm()
 
     def judge(self, service: Service, device: str, verdict: DeviceVerdict) -> None:
         """Apply a verdict of the control plane that was not asked for; see :meth:`Link.judge`."""
-        self._store(self._table.judge, service, device, verdict)
-
-    def _store(self, store: Store, service: Service, device: str, verdict: DeviceVerdict) -> None:
         seconds = verdict.seconds * (1 - SPREAD * _part(service.name, device))
-        self._apply(store(service, device, verdict.accept, seconds, self._reactor.refresh(), verdict.detail))
+        now = self._reactor.refresh()
+        self._apply(self._table.judge(service, device, verdict.accept, seconds, now, verdict.detail))
         self._tell()
         self._arm()
 

@@ -13,8 +13,7 @@ grace, until the control process has judged it.
 | fresh | the verdict expires | as for a check: ask the control process |
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,10 @@ import attrs
 from ...services.context import EdgeContext
 from ...services.control_plane import DeviceVerdict
 from ...services.device_rules import DeviceRules
-from ...services.policy import Policy
+from ...services.policy import Policy, Settings
 from ...services.service import Service
 from ...services.snapshot import Change
+from ...session.session import Session
 from ...session.verdict import Reason
 from .answers import DeviceChange
 from .checks import Check
@@ -64,6 +64,10 @@ class DevicePool(LiveDeviceLimit):
         """Apply a verdict of the control plane that was not asked for; see :meth:`Link.judge`."""
         super().judge(service, device, verdict)
         self._judged(service, device)
+
+    def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:  # noqa: ARG002 - its shape
+        """Give no session, because the workers have them."""
+        return iter(())
 
     def standing(self, service: Service, device: str) -> DeviceStanding:
         """Return the verdict on a device."""
@@ -106,8 +110,10 @@ class SharedDeviceLimit(LiveDeviceLimit):
 
     def refuse(self, service: Service, device: str, seconds: float, detail: str) -> None:
         """See :meth:`DeviceShare.refuse`."""
-        judge = partial(self._table.judge, provisional=True)
-        self._store(judge, service, device, DeviceVerdict(False, seconds, detail))
+        now = self._reactor.refresh()
+        self._apply(self._table.judge(service, device, False, seconds, now, detail, provisional=True))
+        self._tell()
+        self._arm()
 
     def changed(self, service: Service, change: Change) -> "Generator[None, None, None]":
         """Learn the rules of a service; the control process checks its devices again. A removed one is forgotten."""

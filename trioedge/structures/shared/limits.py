@@ -136,7 +136,7 @@ class SharedLimits:
         )
 
     def release(self, column: int) -> None:
-        """Zero the counts of a process that is dead, and free the lock that it may have left; some milliseconds.
+        """Zero the counts of a process that is dead, and free the lock that it may have left; 1 ms or more.
 
         The column is free for another process then. After it, call :meth:`repair` until it returns True.
         """

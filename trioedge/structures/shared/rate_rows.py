@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from .keys import Digest
-from .rows import NO_KEY, WAYS, KeyPlace, Rows
+from .rows import NO_KEY, WAYS, KeyPlace, Rows, rows_with_digest
 from .stripes import Stripe
 
 
@@ -196,11 +196,11 @@ class RateRow:
 
 
 def zero_rates(memory: memoryview, columns: int, column: int) -> None:
-    """Zero the column of a dead process in every row; takes some milliseconds, and no lock."""
+    """Zero the column of a dead process in every row; takes 0.1 ms, more with many rates, and no lock."""
     rows = len(memory) // rate_row_bytes(columns)
     uses = memory[8 * rows : rate_row_bytes(columns) * rows].cast("d")
-    for row, digest in enumerate(memory[: 8 * rows].cast("Q").tolist()):
+    for row in rows_with_digest(memory[: 8 * rows].cast("Q")):
         at = (row * columns + column) * FIELDS
-        if digest and uses[at]:
+        if uses[at]:
             for number in range(at, at + FIELDS):
                 uses[number] = 0.0

@@ -30,6 +30,17 @@ Idle: TypeAlias = Callable[[int, float], int]
 """A function of a bucket's first row and the time: gives an idle row of the bucket, or -1."""
 
 
+_EMPTY: Final = bytes(8 * ROWS_A_STEP)
+
+
+def rows_with_digest(digests: memoryview) -> Iterator[int]:
+    """Give the rows of a table, in format ``Q``, that have a digest; those without one take no time."""
+    for first in range(0, len(digests), ROWS_A_STEP):
+        part = digests[first : first + ROWS_A_STEP]
+        if part.tobytes() != _EMPTY:
+            yield from (first + number for number, digest in enumerate(part.tolist()) if digest)
+
+
 class KeyPlace:
     """The place of one key, as one process knows it.
 

@@ -5,7 +5,7 @@ from math import inf
 
 from ..live_counts import ENTERED, FULL, TOO_MANY, CountAnswer, LiveCounts
 from .keys import Digest
-from .rows import WAYS, KeyPlace, Rows
+from .rows import WAYS, KeyPlace, Rows, rows_with_digest
 from .stripes import Stripe
 
 MAX_COUNT = 2**31 - 1
@@ -171,10 +171,10 @@ class SharedCounts(LiveCounts):
 
 
 def zero_column(memory: memoryview, columns: int, column: int) -> None:
-    """Zero what a dead process has counted in a table; takes a few milliseconds, and no lock."""
+    """Zero what a dead process has counted in a table; takes 0.1 ms and more with many keys, and no lock."""
     digests, counts = _divided(memory, columns)
-    for row, digest in enumerate(digests.tolist()):
-        if digest and counts[row * columns + column]:
+    for row in rows_with_digest(digests):
+        if counts[row * columns + column]:
             counts[row * columns + column] = 0
 
 
