@@ -246,11 +246,7 @@ class Hub:
         return await self._edges[edge].supervisor.applier.plan(snapshot)
 
     async def apply(self, edge: str, snapshot: Snapshot) -> Plan:
-        """Apply a snapshot to an edge until its control plane's next one; see :meth:`Link.apply`.
-
-        Raises:
-            SnapshotError: it has faults.
-        """
+        """Apply a snapshot to an edge until its control plane's next one; it raises as :meth:`plan` does."""
         return await self._edges[edge].supervisor.link.apply(snapshot)
 
     def reload(self) -> None:
