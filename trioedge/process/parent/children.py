@@ -25,7 +25,7 @@ import attrs
 from ..workers.memory import SharedMemory
 from ..workers.orders import Orders, order_pair
 from ..workers.slots import CONTROL, ProcessState
-from .restart import socket_of
+from .restart import flush_prints, socket_of
 
 SIGNALS: Final = (
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD,
@@ -127,6 +127,7 @@ class Children:
         """
         now = time.monotonic()
         slots = self._memory.slots
+        flush_prints()  # else each child has a copy of what waits
         orders, theirs = order_pair()
         column = slots.take(number, self.generation, now)
         try:
@@ -149,6 +150,7 @@ class Children:
             except BaseException:
                 traceback.print_exc()  # a mistake of the program itself: the child logs those of its own work
             finally:
+                flush_prints()
                 os._exit(code)
         theirs.close()
         slots.set_pid(column, pid)
