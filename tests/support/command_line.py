@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -47,16 +47,19 @@ class Running:
 
 
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[Running]:
+async def running(
+    *arguments: str, command: Sequence[str] = COMMAND, patience: float = PATIENCE
+) -> AsyncIterator[Running]:  # fmt: skip
     """Run a command until the block ends."""
-    with trio.fail_after(PATIENCE):
-        process = await trio.lowlevel.open_process([*COMMAND, *arguments], stderr=subprocess.PIPE)
+    with trio.fail_after(patience):
+        process = await trio.lowlevel.open_process([*command, *arguments], stderr=subprocess.PIPE)
         try:
             yield Running(process)
         finally:
             if process.returncode is None:
                 process.kill()
-            await process.wait()
+            with trio.CancelScope(shield=True):
+                await process.wait()
             assert process.stderr is not None
             await process.stderr.aclose()
 

@@ -21,14 +21,28 @@ async def test_a_drain_closes_what_waits_for_a_request_and_lets_requests_finish(
         await wait_all_tasks_blocked()
         began = trio.current_time()
         world.edge.drain()
-        for client in (new, resting):
+        for client, seconds in ((resting, 0), (new, 1)):
             assert await client.receive_all() == b""
             assert await client.ended() == te.Completed()
-        assert trio.current_time() == began
+            assert trio.current_time() == began + seconds
         assert await response(busy.stream) == (200, b"hello")
         assert await busy.receive_all() == b""  # and it has no further request
         assert await busy.ended() == te.Completed()
         assert trio.current_time() == began + 5
+
+
+async def test_the_first_request_of_a_client_that_connected_just_before_a_drain_is_answered(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_edge(edge_of(Application(), drain_seconds=60)) as world:
+        client = await world.connect()
+        await wait_all_tasks_blocked()
+        world.edge.drain()
+        await trio.sleep(0.5)
+        await client.send(HEAD)
+        assert await response(client.stream) == (200, b"hello")
+        assert await client.receive_all() == b""
+        assert trio.current_time() == 0.5
 
 
 async def test_a_request_that_takes_longer_than_the_drain_is_cut(autojump_clock: MockClock) -> None:

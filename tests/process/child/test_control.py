@@ -133,6 +133,17 @@ async def test_the_admin_api_answers_before_there_are_services_and_until_a_succe
         assert await served.ends() is ExitCode.DRAINED
 
 
+async def test_each_of_two_edges_has_its_admin_api(tmp_path: Path) -> None:
+    edges = {name: make_edge(admin=f"unix://{tmp_path}/{name}.sock") for name in "ab"}
+    async with control(edges) as served:
+        for name in "ab":
+            transport = httpx.AsyncHTTPTransport(uds=f"{tmp_path}/{name}.sock")
+            async with httpx.AsyncClient(transport=transport, base_url="http://edge", timeout=5) as client:
+                assert (await client.get("/health")).status_code == 200
+                assert (await client.post("/v1/drain", json={})).status_code == 200
+                assert (await said(served.orders, "end"))["edge"] == name
+
+
 async def test_one_that_yields_before_it_has_begun_is_no_fault(tmp_path: Path) -> None:
     async with control({"a": make_edge(control=Late(), admin=f"unix://{tmp_path}/admin.sock")}) as served:
         served.orders.send({"do": "yield"})

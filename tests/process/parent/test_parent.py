@@ -45,6 +45,58 @@ async def test_a_worker_that_is_killed_loses_its_own_sessions_and_its_successor_
         assert len(edge.children()) == 3
 
 
+async def test_a_worker_that_is_killed_under_load_costs_its_own_sessions_alone() -> None:
+    async with family(WHO) as edge:
+        killed, strangers, served, done = set[int](), list[str](), 0, trio.Event()
+
+        async def go_on(source: str) -> None:
+            nonlocal served
+            pid = 0  # of the worker that has the source
+            while not done.is_set():
+                try:
+                    client = await edge.connect(source)
+                    pid = client.pid
+                    lives = await client.lives()
+                    await client.stream.aclose()
+                except OSError as error:  # refused
+                    strangers.append(repr(error))
+                    continue
+                except (AssertionError, trio.BrokenResourceError):
+                    lives = False
+                if not lives and pid not in killed:
+                    strangers.append(f"a session of worker {pid}")
+                served += lives
+                await trio.sleep(0.005)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(1, 13):
+                nursery.start_soon(go_on, f"127.0.2.{number}")
+            for times in (1, 2, 3):
+                worker = edge.children()[1]
+                killed.add(worker)
+                edge.kill(worker)
+                await edge.command.says("child died, and is replaced", times=times)
+                await edge.command.says('"listening"', times=2 + times)
+                goal = served + 50
+                while served < goal:
+                    await trio.sleep(0.01)
+            done.set()
+        assert strangers == []
+
+
+async def test_a_parent_that_is_stopped_holds_up_no_client() -> None:
+    async with family(WHO) as edge:
+        both = await edge.clients_of_both()
+        edge.command.signal(signal.SIGSTOP)
+        assert [await client.lives() for client in both] == [True, True]
+        assert (await edge.connect()).pid in {client.pid for client in both}
+        edge.command.signal(signal.SIGCONT)
+        edge.command.signal(signal.SIGTERM)
+        for client in edge.clients:
+            await client.stream.aclose()
+        assert await edge.command.ends() == te.ExitCode.DRAINED
+
+
 async def test_connections_that_wait_for_a_dead_worker_are_accepted_by_its_successor() -> None:
     async with family(WHO, "--log-level", "debug") as edge:
         mine, _ = await edge.clients_of_both()

@@ -7,6 +7,7 @@
 | reading | the client is gone | tell the applications; over |
 | reading | the protocol hangs up: ``Connection: close``, a bad request | tell the applications; finishing |
 | reading, no request under way | the edge drains, or the keep-alive limit passes | finishing |
+| reading, no request yet | the edge has drained for a second | finishing |
 | finishing | the client's host has every byte | close the connection; over |
 | over | no request is under way | wait for tasks behind complete responses, and return |
 | reading | a request above :data:`MAX_UNDER_WAY` that are under way | cancel all, ``protocol`` |
@@ -118,9 +119,12 @@ class Connection:
             return Completed(Reason.RESET, client.detail)
         return self._outcome or FINISHED
 
-    def rest(self) -> None:
-        """End the session in order, unless a request is under way."""
-        if not self._watch.busy:
+    def rest(self, *, awaits_first: bool = False) -> None:
+        """End the session in order, unless a request is under way, or, with `awaits_first`, if it is yet to make one.
+
+        The first request of a client that has just connected is likely to be on its way.
+        """
+        if not (self._watch.busy or (awaits_first and self._watch.is_fresh)):
             self._reading.cancel()
 
     def stop(self, outcome: Outcome) -> None:

@@ -1,6 +1,6 @@
 """The endpoint of one run of an edge: the application's lifespan, and its sessions."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -14,6 +14,9 @@ from .patience import Patience
 
 if TYPE_CHECKING:
     from .asgi import Asgi
+
+FIRST_SECONDS: Final = 1.0
+"""How long a drain waits for the first request of a client that has connected."""
 
 
 class LiveAsgi:
@@ -48,6 +51,9 @@ class LiveAsgi:
                 task_status.started()
                 await self._context.wait_draining()
                 await self._server.drain()
+                for connection in list(self._live):
+                    connection.rest(awaits_first=True)
+                await trio.sleep(FIRST_SECONDS)
                 for connection in list(self._live):
                     connection.rest()
                 await trio.sleep_forever()

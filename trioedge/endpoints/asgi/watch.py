@@ -62,6 +62,11 @@ class Watch:
         self._due, self._tick = inf, NEVER
         self._look_by(client.began_at + limits.head_seconds)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the client has made no request yet."""
+        return not self.busy and self._rested_at is None
+
     def begun(self) -> None:
         """Note that a request has begun."""
         self.busy += 1

@@ -90,9 +90,7 @@ class ControlSide:
             nursery.start_soon(self._follow)
             if self._beside is not None:
                 nursery.start_soon(self._beside)
-            for name, edge in self._edges.items():
-                if (admin := edge.description.admin_listener) is not None:
-                    nursery.start_soon(self._serve_admin, name, edge, admin)
+            nursery.start_soon(self._serve_admins)
             nursery.start_soon(self._serve_workers)
             await self._over.wait()
             await self._hub.retire()
@@ -106,15 +104,21 @@ class ControlSide:
             self._beat()
             self._found.memory.slots.set_state(self._found.column, ProcessState.READY)
 
+    async def _serve_admins(self) -> None:
+        """Serve the admin APIs until a successor does, also before there are services."""
+        with self._admin_scope:
+            async with trio.open_nursery() as nursery:
+                for name, edge in self._edges.items():
+                    if (admin := edge.description.admin_listener) is not None:
+                        nursery.start_soon(self._serve_admin, name, edge, admin)
+
     async def _serve_admin(self, name: str, edge: Edge, admin: Admin) -> None:
-        """Serve the admin API of an edge until a successor does, also before it has services."""
         asker = HubAsker(self._hub, name, self._found.memory.slots)
         controlled = HubControl(self._hub, name, edge, self._end_edge, self._restarts)
         beside = partial(control_families, self._hub.meters(name), self._stall)
         sockets = self._admins.get(name, ())
         server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=sockets, beside=beside)
-        with self._admin_scope:
-            await guarded(server.serve, server.log, task_status=trio.TASK_STATUS_IGNORED)
+        await guarded(server.serve, server.log, task_status=trio.TASK_STATUS_IGNORED)
 
     def _end_edge(self, name: str, seconds: float | None) -> None:
         self._found.orders.send({"say": "end", "edge": name, "seconds": seconds})
