@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 # Plugins have a venv of their own, so that the tests of trioedge see no plugin.
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 PLUGINS_BIN := $(CURDIR)/$(VENV)/plugins/bin
+# Tests that start programs and processes wait most of their time, so they may run beside the others: make -j3 test.
+REAL := tests/admin tests/cli tests/integration tests/process
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test tests-of-trioedge tests-of-plugins lint docs bench soak clean
+.PHONY: help demo test tests-of-trioedge tests-of-processes tests-of-plugins lint docs bench soak clean
 
 help:  ## Say what can be made.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -15,10 +17,13 @@ help:  ## Say what can be made.
 demo: $(VENV)/demo  ## Run edges with two workers, a built-in upstream, clients and a control plane of their own.
 	@$(BIN)/trioedge demo --control-plane examples.control_plane
 
-test: tests-of-trioedge tests-of-plugins  ## Run the tests, and those of each plugin.
+test: tests-of-trioedge tests-of-processes tests-of-plugins  ## Run the tests, and those of each plugin.
 
 tests-of-trioedge: $(VENV)/test
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(REAL:%=--ignore=%)
+
+tests-of-processes: $(VENV)/test
+	@$(BIN)/python -m pytest -q $(REAL)
 
 tests-of-plugins: $(VENV)/plugins/made
 	@set -e; for plugin in $(PLUGINS); do echo "$$plugin"; (cd $$plugin && $(PLUGINS_BIN)/python -m pytest -q); done

@@ -147,3 +147,22 @@ def test_workers_divide_max_handshakes(workers: int, wanted: int, each: int) -> 
     assert affordable_sessions(chain, wanted, share=share).handshakes == each
     alone = affordable_sessions(chain)
     assert affordable_sessions(chain, share=share) == alone, "the default is that of each process"
+
+
+@pytest.mark.parametrize(
+    ("stages", "workers", "sockets"),
+    [
+        ([te.ProxyProtocol(["10.0.0.0/8"])], 2, 2),
+        ([te.IdleTimeout(9), te.ProxyProtocol(["10.0.0.0/8"])], 2, 4),
+        ([te.IdleTimeout(9), te.ProxyProtocol(["10.0.0.0/8"])], None, 2),
+        ([te.IdleTimeout(9), talks], 2, 2),
+    ],
+)
+def test_a_session_that_may_be_counted_in_one_worker_and_carried_in_another_has_a_line_to_both(
+    stages: list[object], workers: int | None, sockets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (10_064, 10_064))
+    share = None if workers is None else WorkerShare(workers, make_limits().of("web", 0, 0.0))
+    found = affordable_sessions(outline(stages, te.Forward("tcp://192.0.2.9:1")), 1_000, share=share)
+    kept = MAX_PARTING + (1_000 if share is None else 500)
+    assert found.files == (10_000 - kept) // sockets

@@ -4,7 +4,6 @@ import errno
 from pathlib import Path
 
 import attrs
-import hypercorn.trio
 import pytest
 import trio
 import trio.testing
@@ -12,6 +11,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.wires import connect, edge_to, receive_exactly, server, serving
+from trioedge.endpoints.asgi import own_server
 from trioedge.serving.workers import SLOW_START_SECONDS
 from trioedge.testing import open_edge
 
@@ -66,7 +66,7 @@ async def test_an_admin_socket_that_fails_is_logged_and_the_edge_goes_on(
         await trio.lowlevel.checkpoint()
         raise OSError(errno.ENOSPC, "as told")
 
-    monkeypatch.setattr(hypercorn.trio, "serve", serve)
+    monkeypatch.setattr(own_server, "serve_application", serve)
     async with server() as port:
         edge = edge_to(port, admin=f"unix://{tmp_path}/admin.sock")
         with capture_logs() as logs:
@@ -81,7 +81,7 @@ async def test_an_admin_socket_that_cannot_start_is_no_edge(tmp_path: Path, monk
         await trio.lowlevel.checkpoint()
         raise OSError(errno.ENOSPC, "as told")
 
-    monkeypatch.setattr(hypercorn.trio, "serve", serve)
+    monkeypatch.setattr(own_server, "serve_application", serve)
     with pytest.RaisesGroup(OSError, flatten_subgroups=True):
         await edge_to(9, admin=f"unix://{tmp_path}/admin.sock").serve()
 

@@ -38,7 +38,7 @@ class Demo:
 @asynccontextmanager
 async def demo(*options: str) -> AsyncIterator[Demo]:
     """Run the demo for the length of the block, with a session of its own."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(3 * PATIENCE):  # the demo is slow enough to be followed by eye
         process = await trio.lowlevel.open_process(
             [*COMMAND, "demo", "--seconds", "60", *options],
             stdout=subprocess.PIPE,

@@ -1,13 +1,20 @@
-"""The hub: questions that every worker answers."""
+"""The hub: questions that every worker answers, and strangers that connect."""
 
+import os
+from contextlib import suppress
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from structlog.testing import capture_logs
 
 from tests.support.worker_edges import by_source, make_control
 from tests.support.workers import open_workers
+from trioedge.process.parent.listening import hub_socket
+from trioedge.workers.hub import MAX_STRANGERS, Hub
+from trioedge.workers.messages.frames import Frames
+from trioedge.workers.messages.greeting import Hello, greet
 
 
 async def test_every_worker_answers_a_question(autojump_clock: trio.testing.MockClock) -> None:
@@ -42,3 +49,26 @@ async def test_an_old_worker_that_drains_answers_too(autojump_clock: trio.testin
         assert world.hub is not None
         answers = await world.hub.ask("edge", "statistics", None)
         assert len(answers) == 4
+
+
+async def test_a_process_of_another_user_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    sock = hub_socket()
+    secret, user = b"s" * 32, os.geteuid()
+    hub = Hub({}, sock, secret, workers=1)
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(hub.run)
+            monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+            strangers = [await trio.open_unix_socket(sock.getsockname()) for _ in range(MAX_STRANGERS + 1)]
+            for stranger in strangers:
+                with trio.fail_after(1), suppress(trio.BrokenResourceError):
+                    assert await stranger.receive_some(1) == b""
+            monkeypatch.setattr(os, "geteuid", lambda: user)
+            frames = Frames(await trio.open_unix_socket(sock.getsockname()))
+            await greet(frames, secret, Hello(0, 0, 0, os.getpid()))
+            for stream in strangers:
+                await stream.aclose()
+            await frames.close()
+            nursery.cancel_scope.cancel()
+    hub.close_socket()
+    assert logs[0]["event"] == "a process of another user has connected to the control process"

@@ -8,7 +8,7 @@ import trio.testing
 
 from tests.support.cancels import cancel_at_every_step
 from tests.support.services import Governed
-from trioedge.services.control_plane import DeviceVerdict
+from trioedge.services.control_plane import DeviceGoneError, DeviceVerdict
 from trioedge.services.service import Service
 from trioedge.workers.member_devices import DEVICES_PER_MESSAGE, MemberDevices
 from trioedge.workers.messages.frames import ChannelError
@@ -129,6 +129,28 @@ async def test_a_refusal_is_no_verdict_of_the_checker(autojump_clock: trio.testi
     world.services.device_judge = judge
     devices.judge(world.link, [("shop", "a", "refuse", 1.0, "no place")])
     assert judge.told == [("shop", "a", "no place")]
+
+
+async def test_a_device_that_went_before_it_was_known_is_unknown_and_not_refused() -> None:
+    world, judge, devices = Governed(), Judge(), MemberDevices("edge")
+    await world.let("shop")
+    world.services.device_judge = judge
+    unknown = ("shop", "a", "unknown", 0.0, "not checked yet")
+    async with trio.open_nursery() as nursery:
+
+        async def check() -> None:
+            with pytest.raises(DeviceGoneError):
+                await devices.check("shop", "a")
+
+        nursery.start_soon(check)
+        await trio.testing.wait_all_tasks_blocked()
+        devices.came("shop", "a")
+        devices.judge(world.link, [unknown])
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks, "it is online again, so its verdict is on its way"
+        devices.went("shop", "a")
+        devices.judge(world.link, [unknown])
+    assert judge.told == []
 
 
 async def test_a_check_that_is_cancelled_leaves_no_question() -> None:

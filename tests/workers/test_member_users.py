@@ -1,7 +1,9 @@
 """Users who log in at a worker, and whose services the control process knows."""
 
+import hashlib
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
@@ -26,3 +28,23 @@ async def test_a_user_is_known_in_every_worker(autojump_clock: trio.testing.Mock
         assert not there.knows_user("ann")
         await there.find_user("ann")
         assert there.service_of("ann") == "shop", "the last answer, because there is no control process"
+
+
+@pytest.mark.parametrize(("user", "password", "answer"), [("ann", "word", 0), ("ann", "wrong", 1)])
+async def test_a_login_asks_the_control_process_for_a_user_that_the_worker_does_not_know(
+    user: str, password: str, answer: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    digest = "sha256:" + hashlib.sha256(b"word").hexdigest()
+    control = Kept({"shop": te.Settings(te.Policy(), te.Credentials(digest))})
+
+    def make(control: te.ControlPlane | None) -> te.Edge:
+        return te.Edge("tcp://127.0.0.1:0", [te.Socks(auth="services")], te.Forward(), control=control)
+
+    async with open_workers(make, control) as world:
+        client = await world.workers[1].world.connect()
+        await client.send(b"\x05\x01\x02")
+        assert await client.receive(2) == b"\x05\x02"
+        await client.send(bytes([1, len(user)]) + user.encode() + bytes([len(password)]) + password.encode())
+        assert await client.receive(2) == bytes([1, answer])
+        if not answer:
+            assert client.session.service.name == "shop"

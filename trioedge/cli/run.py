@@ -1,5 +1,6 @@
 """``trioedge run``: serve an edge until a signal."""
 
+import signal
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -53,6 +54,9 @@ def run(
         access_log_format: JSON, or text for people.
         print_toml: Write the edge as an edge.toml, and serve nothing.
     """
+    for early in (signal.SIGHUP, signal.SIGUSR2):  # until there are handlers, either would end the process
+        if signal.getsignal(early) is signal.SIG_DFL:
+            signal.signal(early, signal.SIG_IGN)
     logs.configure(log_format or "console", log_level or "info")
     loaded = load_all(target)
     edges = {"": loaded} if isinstance(loaded, Edge) else dict(loaded.edges)

@@ -52,6 +52,10 @@ class DeviceVerdict:
     detail: str = ""
 
 
+class DeviceGoneError(EdgeError):
+    """There is no verdict on a device, because it went before it was checked; it stays unknown."""
+
+
 def read_verdict(verdict: object) -> DeviceVerdict | None:
     """Return a verdict whose fields have the types that they should have; None for a value that is no verdict.
 

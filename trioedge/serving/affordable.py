@@ -67,7 +67,9 @@ def affordable_sessions(
 ) -> Affordable:
     """Give the number of sessions that the present limits allow.
 
-    A session has two sockets. A client in its handshakes has one, and so has one that is told why it is refused.
+    A session has two sockets. A client in its handshakes has one, and so has one that is told why it is refused. Where
+    stages are in front of the handshake that names the source, a session that goes to another worker has a line, and
+    each worker has an end of it.
 
     Args:
         outline: the chain; its parts keep descriptors of their own.
@@ -83,7 +85,8 @@ def affordable_sessions(
     kept = listeners + sum(facts_of(*part).descriptors for part in zip(outline.parts, outline.names, strict=True))
     if outline.talks:
         kept += handshakes + MAX_PARTING
-    files = (limit - SPARE_DESCRIPTORS - kept) // 2
+    sockets = 2 if share is None or not outline.source_at else 4
+    files = (limit - SPARE_DESCRIPTORS - kept) // sockets
     memory = memory_bytes() // MEMORY_PART // SESSION_BYTES
     return Affordable(limit, max(1, files), max(1, memory), handshakes, listeners)
 

@@ -12,8 +12,10 @@ process has its column in the shared tables.
 | any | another process with its column connects | forget it; its totals stay |
 """
 
+import os
 import secrets
 import socket
+import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -48,6 +50,8 @@ MAX_STRANGERS: Final = 64
 """Connections that have not greeted yet; further ones wait."""
 
 _RETRY_SECONDS: Final = 0.1
+
+_CREDENTIALS: Final = struct.Struct("iII")  # of a peer: its process, user and group, as in socket(7)
 
 
 class Hub:
@@ -143,6 +147,11 @@ class Hub:
                 self._strangers.release()
                 self._log.notice("control process cannot accept a worker", error=str(error))
                 await trio.sleep(_RETRY_SECONDS)
+                continue
+            if not _is_own(accepted):
+                self._strangers.release()
+                accepted.close()
+                self._log.notice("a process of another user has connected to the control process")
                 continue
             nursery.start_soon(self.serve, trio.SocketStream(accepted), self._strangers.release)
 
@@ -246,17 +255,19 @@ class Hub:
         return await self._edges[edge].supervisor.applier.plan(snapshot)
 
     async def apply(self, edge: str, snapshot: Snapshot) -> Plan:
-        """Apply a snapshot to an edge until its control plane's next one; see :meth:`Link.apply`.
-
-        Raises:
-            SnapshotError: it has faults.
-        """
+        """Apply a snapshot to an edge until its control plane's next one; it raises as :meth:`plan` does."""
         return await self._edges[edge].supervisor.link.apply(snapshot)
 
     def reload(self) -> None:
         """Ask every control plane to read its source again; see :meth:`Edge.reload`."""
         for edge in self._edges.values():
             edge.supervisor.reload()
+
+
+def _is_own(accepted: trio.socket.SocketType) -> bool:
+    """Whether a process of this one's user has connected; others must not take the places of those that greet."""
+    _, user, _ = _CREDENTIALS.unpack(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return bool(user == os.geteuid())
 
 
 async def _settle(edges: Iterable[HubEdge], lives: Sequence[Life]) -> None:

@@ -8,6 +8,8 @@ once, as it is when the next one is made.
 | told | it comes, or goes | due |
 | told | its verdict has expired, and the device limit asks | due, and asks |
 | due | the next message | told, as it is then |
+| offline, asked | it is unknown to the control process | unknown, and its question is over |
+| online again | it was unknown while it was offline | its question waits for the verdict |
 | any | another connection to the control process | due, if it is online |
 """
 
@@ -20,7 +22,7 @@ from trio_util import AsyncBool
 
 from ..loop.slices import in_slices
 from ..services.changes import ends_step
-from ..services.control_plane import DeviceVerdict
+from ..services.control_plane import DeviceGoneError, DeviceVerdict
 from ..services.linking.device_pool import DeviceShare
 from ..structures.dirty_set import DirtySet
 from .messages.channel import Channel
@@ -79,6 +81,9 @@ class MemberDevices:
         """Ask the control process, and return its next verdict on a device; it is applied by then.
 
         While there is no control process this waits, as for a control plane that does not answer.
+
+        Raises:
+            DeviceGoneError: the device went before the control process knew it.
         """
         key = service, device
         question = self._questions.setdefault(key, _Question())
@@ -91,7 +96,8 @@ class MemberDevices:
             question.asking -= 1
             if not question.asking and self._questions.get(key) is question:
                 del self._questions[key]
-        assert question.verdict is not None, "it is set before the event"
+        if question.verdict is None:
+            raise DeviceGoneError("the device went before it was checked")
         return question.verdict
 
     def judge(self, link: "EdgeLink", rows: "Iterable[Judged]") -> None:
@@ -99,12 +105,12 @@ class MemberDevices:
         limit = link.services.device_judge
         for name, device, verdict, seconds, detail in rows:
             service = link.services.get(name)
-            if service is None or limit is None:
+            if service is None or limit is None or (verdict == "unknown" and (name, device) in self._online):
                 continue
-            judged = DeviceVerdict(verdict == "accept", seconds, detail)
+            judged = None if verdict == "unknown" else DeviceVerdict(verdict == "accept", seconds, detail)
             if verdict == "refuse" and isinstance(limit, DeviceShare):
                 limit.refuse(service, device, seconds, detail)
-            else:
+            elif judged is not None:
                 limit.judge(service, device, judged)
             question = self._questions.pop((name, device), None)
             if question is not None:

@@ -39,6 +39,8 @@ STALE_SECONDS: Final = 5.0
 REFUSED_SECONDS: Final = 1.0
 """How long a worker refuses a device for which there is no place, before it asks again."""
 
+_UNCHECKED: Final = "not checked yet"
+
 MAX_ASKED: Final = 1_024
 """Devices that are offline and for whose verdict one worker waits."""
 
@@ -46,7 +48,7 @@ Told: TypeAlias = tuple[str, str, bool, bool]
 """What a worker says of a device: its service, its name, whether it is online, and whether it asks for a verdict."""
 
 Judged: TypeAlias = tuple[str, str, str, float, str]
-"""A verdict for a worker: service, device, ``accept``, ``deny`` or ``refuse``, seconds, and the reason."""
+"""A verdict for a worker: service, device, ``accept``, ``deny``, ``refuse`` or ``unknown``, seconds, and the reason."""
 
 _Key: TypeAlias = tuple[Service, str]
 
@@ -237,7 +239,7 @@ class PooledDevices:
         self.table.refresh(*key)
         standing = self.table.standing(*key)
         if not online and standing.accepts is None:
-            share.refused[key] = "not checked yet"  # so that the worker has it as unknown
+            share.refused[key] = _UNCHECKED  # so that the worker ends its question
         elif not online and not standing.seconds:
             share.asked[key] = None
             if len(share.asked) > MAX_ASKED:
@@ -264,6 +266,8 @@ class PooledDevices:
         standing = self.table.standing(service, device)
         if standing.accepts is False:
             return service.name, device, "deny", max(standing.seconds, REFUSED_SECONDS), standing.detail
+        if refused is _UNCHECKED and key not in share.stands:
+            return service.name, device, "unknown", 0.0, refused
         if refused is not None and key not in share.stands:
             return service.name, device, "refuse", REFUSED_SECONDS, refused
         if standing.accepts is None:

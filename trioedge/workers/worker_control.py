@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 SERVICES_PER_MESSAGE: Final = 200
 
+HANG_UP_SECONDS: Final = 1.0
+"""How long after a question that had no answer its connection may still be found to have ended."""
+
 REPORT_SECONDS: Final = 5.0
 """For the answer to one message of totals."""
 
@@ -209,10 +212,10 @@ class WorkerControl:
             except AnswerError:
                 raise
             except ChannelError:
-                connected = self._connection.value
-                if connected is not None and connected.channel is channel:  # it lives, and does not answer
-                    raise
-                await self._counting.wait_value(partial(is_not, channel))
+                with trio.move_on_after(HANG_UP_SECONDS):  # until its end is known here, too
+                    await self._counting.wait_value(partial(is_not, channel))
+                    continue
+                raise  # the connection lives, and does not answer
             else:
                 return
 

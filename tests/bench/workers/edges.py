@@ -72,25 +72,22 @@ def paced(folder: Path, upstream: str, ports: Sequence[int]) -> te.Edge:
 
 
 class Changing:
-    """A control plane whose services change at each reload: none of many, all of them new, all changed, one changed."""
+    """A control plane whose services change: all of them are new, all change, one does; each once FOLDER has a file."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         every, changed = everything(100.0), everything(101.0)
         few = {"service-0": policy(0)}
         self._snapshots = [few, every, changed, {**changed, "service-7": policy(7, 5000.0)}]
-        self._due = trio.Event()
 
     async def run(self, link: te.Link, *, task_status: trio.TaskStatus[None]) -> None:
         for number, services in enumerate(self._snapshots):
+            while number and not (self._folder / f"version-{number}").exists():
+                await trio.sleep(0.05)
             await link.apply(te.Snapshot(services, version=str(number)))
             if not number:
                 task_status.started()
-            await self._due.wait()
-            self._due = trio.Event()
         await trio.sleep_forever()
-
-    def reload(self) -> None:
-        self._due.set()
 
 
 def many(folder: Path, upstream: str, ports: Sequence[int]) -> te.Edge:
@@ -98,7 +95,7 @@ def many(folder: Path, upstream: str, ports: Sequence[int]) -> te.Edge:
     stages = [
         te.Identify("service-0"), te.SessionGate(), te.SourceMatch(), te.ConcurrencyLimit(per="service"), te.Pacing(),
     ]  # fmt: skip
-    return te.Edge(addresses(ports), stages, te.Forward(f"tcp://127.0.0.1:{upstream}"), control=Changing(),
+    return te.Edge(addresses(ports), stages, te.Forward(f"tcp://127.0.0.1:{upstream}"), control=Changing(folder),
                    admin=admin(folder))  # fmt: skip
 
 

@@ -5,8 +5,6 @@ First all services are new, then all change, then one does. Each worker is on on
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 from tests.bench.workers.families import CORES, Family, Values, family, run, until
@@ -22,7 +20,7 @@ def follow(edge: Family, version: int) -> float:
     def followed() -> bool:
         return all(each["version"] == str(version) for each in edge.get("/v1/state")["workers"])
 
-    os.kill(edge.pid, signal.SIGHUP)
+    (edge.folder / f"version-{version}").touch()
     return until(followed, f"version {version}", SECONDS, every=0.5)
 
 

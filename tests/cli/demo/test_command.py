@@ -76,7 +76,7 @@ async def test_on_a_terminal_the_demo_shows_a_table_until_a_signal() -> None:
     shown = b""
     try:
         termios.tcsetwinsize(theirs, (24, 80))
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(3 * PATIENCE):
             process = await trio.lowlevel.open_process(
                 [*COMMAND, "demo"], stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
             )

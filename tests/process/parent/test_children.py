@@ -1,6 +1,8 @@
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,23 @@ def test_work_that_raises_is_an_exit_code_of_one(children: Children, capfd: pyte
     assert child is not None
     assert ended(child) == 1
     assert "ZeroDivisionError" in capfd.readouterr().err
+    children.died(child.pid)
+
+
+def test_lines_that_are_printed_on_both_sides_of_a_fork_are_written_once(
+    children: Children, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def work(_: Orders, __: int) -> int:
+        print("child")
+        return 0
+
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)  # a file, in which lines wait
+        print("parent")
+        child = children.fork(0, work)
+        assert child is not None
+        assert ended(child) == 0
+    assert (tmp_path / "out").read_text() == "parent\nchild\n"
     children.died(child.pid)
 
 

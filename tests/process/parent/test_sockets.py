@@ -99,3 +99,24 @@ def test_a_group_that_is_passed_on_is_the_same_with_the_same_sockets(tmp_path: P
         assert (again.edge, again.given, again.address, again.listens) == ("a", group.given, group.address, True)
         again.close()
     assert not (tmp_path / "s").exists()
+
+
+def test_the_file_of_a_local_socket_that_was_removed_by_hand_is_made_again_and_that_of_another_program_stays(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s"
+    (group,) = bind_groups("a", [f"unix://{path}"], 2, 60)
+    group.listen()
+    again = SocketGroup.adopted(json.loads(json.dumps(group.passed())))
+    group.sockets[0].detach()
+    again.make_again()  # does nothing
+    path.unlink()
+    again.make_again()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    path.unlink()
+    path.write_text("of another program")
+    with pytest.raises(te.ListenError, match="no socket has this path"):
+        again.make_again()
+    again.close()
+    assert path.read_text() == "of another program"

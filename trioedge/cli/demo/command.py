@@ -30,6 +30,9 @@ PIPED_SECONDS: Final = 10.0
 COMMAND_LETTERS: Final = 49
 """The width of a command in the introduction, whose lines fit 80 columns. A longer one has its comment behind it."""
 
+WIDTH: Final = 80
+"""A line of the introduction that is longer has no comment."""
+
 EVERYBODY: Final = "127.0.0.0/8"
 
 
@@ -140,6 +143,7 @@ def _introduction(
     if control is not None:
         tries[f"kill {control.pid}"] = "end the control plane"
     lines = [f"  {command:{COMMAND_LETTERS}}  # {what}" for command, what in tries.items()]
+    lines = [line if len(line) <= WIDTH else line.partition("  # ")[0] for line in lines]
     end = "Ctrl-C ends them." if seconds == math.inf else f"They end after {seconds:g} s."
     head = f"Two edges, {program.WORKERS} workers. {end} In another terminal, try"
     return "\n".join([head, *lines, ""])

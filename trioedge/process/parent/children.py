@@ -25,7 +25,10 @@ import attrs
 from ..workers.memory import SharedMemory
 from ..workers.orders import Orders, order_pair
 from ..workers.slots import CONTROL, ProcessState
-from .restart import socket_of
+from .restart import flush_prints, socket_of
+
+START_SECONDS: Final = 60.0
+"""How long the event loop of a child that starts may be silent: a stage may open large tables."""
 
 SIGNALS: Final = (
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD,
@@ -127,6 +130,7 @@ class Children:
         """
         now = time.monotonic()
         slots = self._memory.slots
+        flush_prints()  # else each child has a copy of what waits
         orders, theirs = order_pair()
         column = slots.take(number, self.generation, now)
         try:
@@ -149,6 +153,7 @@ class Children:
             except BaseException:
                 traceback.print_exc()  # a mistake of the program itself: the child logs those of its own work
             finally:
+                flush_prints()
                 os._exit(code)
         theirs.close()
         slots.set_pid(column, pid)
@@ -229,12 +234,13 @@ class Children:
             if row.state is ProcessState.READY and child.generation == self.generation:
                 ready.add(child.number)
             silence = now - max(row.beat, self._awake_since)
-            was, child.silent = child.silent, row.state is not ProcessState.STARTING and silence > stall_seconds
+            limit = max(stall_seconds, START_SECONDS) if row.state is ProcessState.STARTING else stall_seconds
+            was, child.silent = child.silent, silence > limit
             if child.silent and not was:
                 log.error("event loop is blocked", child=child.title, pid=child.pid, seconds=round(silence, 1))
             elif was and not child.silent:
                 log.warning("event loop runs again", child=child.title, pid=child.pid)
-            if child.silent and silence > 2 * stall_seconds:
+            if child.silent and silence > 2 * limit:
                 log.error("child is killed: its event loop is blocked", child=child.title, pid=child.pid)
                 self.signal(child, signal.SIGKILL)
         return ready

@@ -81,6 +81,11 @@ class ParentListening:
             raise
         for group in left_admins:
             group.close()
+        for group in (*self.groups, *self.admins):
+            try:
+                group.make_again()
+            except ListenError as error:
+                self._log.error("local socket is gone, and cannot be made again", error=str(error))
         self._try_steering()
         return left
 

@@ -133,6 +133,7 @@ def replace_image(pass_on: Callable[[], Passed], folder: str, blocked: Iterable[
             for fd in passed.descriptors():
                 os.set_inheritable(fd, True)
             os.chdir(folder)
+            flush_prints()
             os.execve(sys.executable, _command(), {**os.environ, **hand_on(), ADOPT: str(state)})
         finally:
             for fd in passed.descriptors():
@@ -153,6 +154,13 @@ def adopted() -> Passed | None:
     for fd in passed.descriptors():
         os.set_inheritable(fd, False)
     return passed
+
+
+def flush_prints() -> None:
+    """Write what the program has printed: a fork would copy it, and an exec or an exit without clean-up drop it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or its reader has gone
+            stream.flush()
 
 
 def socket_of(fd: int) -> socket.socket:

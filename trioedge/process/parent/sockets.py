@@ -112,6 +112,23 @@ class SocketGroup:
                     raise listen_error(self.address, error) from None
         self.listens = True
 
+    def make_again(self) -> None:
+        """Make the file of a local socket again that is gone from its path; new clients find the new one.
+
+        Raises:
+            ListenError: something else has the path; the old socket stays.
+        """
+        if self.local is None or not self.listens or self.local.is_there:
+            return
+        local = LocalSocket(self.address, mode=self.local.mode)
+        try:
+            local.listen()
+        except BaseException:
+            local.close()
+            raise
+        self.close_copies()
+        self.local, self.sockets = local, [local.sock]
+
     def try_steering(self, steering: Steering) -> None:
         """Have the kernel take a program before the group listens; :meth:`steer` replaces it.
 
@@ -135,7 +152,8 @@ class SocketGroup:
         return {
             "edge": self.edge, "given": self.given, "address": str(self.address), "family": int(self.family),
             "where": self.where, "v6only": self.v6only, "listens": self.listens, "steered": self.steered,
-            "sockets": [sock.fileno() for sock in self.sockets],
+            "sockets": [sock.fileno() for sock in self.sockets], "made": self.local and self.local.made,
+            "mode": self.local and self.local.mode,
         }  # fmt: skip
 
     @classmethod
@@ -144,7 +162,8 @@ class SocketGroup:
         sockets = [socket_of(fd) for fd in passed.pop("sockets")]
         address, where = parse_address(passed.pop("address"), listening=True), passed.pop("where")
         is_local = passed["family"] == socket.AF_UNIX and not passed["given"].startswith("systemd:")
-        local = LocalSocket.adopted(address, sockets[0]) if is_local else None
+        mode, made = passed.pop("mode"), passed.pop("made")
+        local = LocalSocket.adopted(address, sockets[0], mode, made) if is_local else None
         return cls(
             address=address, sockets=sockets, local=local, where=None if where is None else tuple(where), **passed
         )

@@ -92,7 +92,7 @@ class LocalSocket:
             ListenError: one line with the address, the cause and the mend; nothing is left open.
         """
         self.address = self.given = address
-        self._mode = mode
+        self.mode = mode
         self._identity: tuple[int, int] | None = None
         try:
             _is_replaceable(address.path)
@@ -104,18 +104,36 @@ class LocalSocket:
             raise listen_error(address, error) from None
 
     @classmethod
-    def adopted(cls, address: Address, sock: socket.socket) -> "LocalSocket":
-        """Make it of a socket that listens at its path already, because this process has had it before an exec."""
-        made = cls.__new__(cls)
-        made.address = made.given = address
-        made.sock, made._mode, made._identity = sock, 0o777, identity(address.path)
-        return made
+    def adopted(cls, address: Address, sock: socket.socket, mode: int, made: Sequence[int] | None) -> "LocalSocket":
+        """Make it of a socket that listens already, because this process has had it before an exec.
+
+        Args:
+            address: where it has made its file.
+            sock: the socket.
+            mode: the permissions of the file.
+            made: :attr:`made` of then.
+        """
+        file = cls.__new__(cls)
+        file.address = file.given = address
+        file.sock, file.mode = sock, mode
+        file._identity = None if made is None else (made[0], made[1])
+        return file
+
+    @property
+    def made(self) -> tuple[int, int] | None:
+        """Device and inode of the file that it has made; None before it listens."""
+        return self._identity
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its file is still at its path."""
+        return self._is_ours()
 
     def listen(self) -> None:
         """See :meth:`Bound.listen`."""
         path = self.address.path
         umask = os.umask(0)
-        os.umask(umask | ~self._mode & 0o777)
+        os.umask(umask | ~self.mode & 0o777)
         try:
             with _locked(Path(path).parent):
                 if _is_replaceable(path):

@@ -20,7 +20,7 @@ import trio
 from trio_util import AsyncBool
 
 from ...errors import quote, quote_fault
-from ...services.control_plane import DeviceVerdict, read_verdict
+from ...services.control_plane import DeviceGoneError, DeviceVerdict, read_verdict
 from ...services.service import Service
 from ...structures.backoff import Backoff
 from ...telemetry.log import STOPS, EdgeLog, parted
@@ -129,6 +129,8 @@ class DeviceChecks:
                     self._meter.seconds.add(trio.current_time() - began_at)
                     return good
                 error = f"the checker answered {quote(verdict, 200)}, which is no DeviceVerdict"
+        except DeviceGoneError:
+            return None
         except BaseException as raised:
             stop, fault = parted(raised)
             if stop is not None or fault is None:

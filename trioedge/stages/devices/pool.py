@@ -27,7 +27,7 @@ from ...services.service import Service
 from ...services.snapshot import Change
 from ...session.session import Session
 from ...session.verdict import Reason
-from .answers import DeviceChange
+from .answers import LIMIT, DeviceChange
 from .checks import Check
 from .live_device_limit import LiveDeviceLimit
 from .standing import DeviceStanding, refresh, standing
@@ -111,7 +111,8 @@ class SharedDeviceLimit(LiveDeviceLimit):
     def refuse(self, service: Service, device: str, seconds: float, detail: str) -> None:
         """See :meth:`DeviceShare.refuse`."""
         now = self._reactor.refresh()
-        self._apply(self._table.judge(service, device, False, seconds, now, detail, provisional=True))
+        change = self._table.judge(service, device, False, seconds, now, detail, provisional=True)
+        self._apply(attrs.evolve(change, cause=LIMIT))
         self._tell()
         self._arm()
 
