@@ -20,6 +20,10 @@ from .slots import ROW_BYTES, Slots
 LAYOUT: Final = 1
 """Counted up with each change of the layout, because a restart may come with another version of trioedge."""
 
+MIN_COLUMNS: Final = 8
+COLUMNS_A_WORKER: Final = 4
+"""Processes that may live at a time, for each worker: old ones drain after a restart."""
+
 _HEADER: Final = struct.Struct("<8sIII16s")
 _HEADER_BYTES: Final = 64
 _MAGIC: Final = b"trioedge"
@@ -78,7 +82,7 @@ def shared_memory(passed: int | None, workers: int) -> tuple[SharedMemory, bool]
         passed: the descriptor; None at a start.
         workers: each has a column, and so have those of earlier versions, which drain.
     """
-    locks, columns = make_locks(), max(8, 4 * workers)
+    locks, columns = make_locks(), max(MIN_COLUMNS, COLUMNS_A_WORKER * workers)
     if passed is not None:
         with contextlib.suppress(ValueError):
             memory = SharedMemory(passed, locks)
