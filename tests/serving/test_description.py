@@ -17,7 +17,7 @@ from trioedge.endpoints.forward import Forward
         ({"max_sessions": 0}, "Edge(max_sessions="),
         ({"refuse": "drop"}, "Edge(refuse="),
         ({"source_prefix": (64, 32)}, "Edge(source_prefix=(64, 32)) must be the prefix lengths of IPv4, 1 to 32, and"),
-        ({"admin": "tcp://127.0.0.1:9000"}, "must be a local socket"),
+        ({"admin": "tcp://127.0.0.1:9000"}, "is open to a network and needs a token"),
         ({"control": te.FileControl}, "control=FileControl is a class: call it, FileControl(…)"),
         ({"control": {"a": te.Policy()}}, "is no control plane: write control=te.MemoryControl({…})"),
         ({"control": "users.toml"}, "='users.toml' is no control plane: write control=te.FileControl('users.toml')"),
