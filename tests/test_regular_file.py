@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.open_files import open_files
 from trioedge.regular_file import read_regular
 
 
@@ -27,8 +28,8 @@ def test_a_file_is_read_whole_or_as_far_as_shows_that_it_is_too_long(tmp_path: P
 def test_what_is_no_regular_file_is_refused_at_once(name: str, says: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with pytest.raises(OSError) as error:  # noqa: PT011 - its words are compared
         read_regular(tmp_path / name, 10)
     assert error.value.strerror == says
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before

@@ -1,6 +1,5 @@
 """Forward to the upstreams that policies name, over real sockets."""
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.middlewares import read_ahead, wrap
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving
 from trioedge.testing import ScriptedUpstream, open_edge
@@ -169,7 +169,7 @@ async def test_two_services_with_one_outbound_share_its_upstream_and_add_up_prec
 
 async def test_an_outbound_that_is_replaced_again_and_again_leaves_no_connection() -> None:
     async with open_shops() as shops:
-        files = len(os.listdir("/proc/self/fd"))
+        files = open_files()
         for _ in range(5):
             for upstream in (0, 1):
                 await shops.put("shop", upstream, preconnect=2)
@@ -179,7 +179,7 @@ async def test_an_outbound_that_is_replaced_again_and_again_leaves_no_connection
         await shops.control.put("shop", te.Policy())
         await shops.until([0, 0])
         with trio.fail_after(5):
-            while len(os.listdir("/proc/self/fd")) != files:
+            while open_files() != files:
                 await trio.sleep(0.001)
         assert shops.named() == 0
 

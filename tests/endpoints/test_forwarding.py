@@ -3,7 +3,6 @@
 Each of its awaits is cancelled in tests/serving/test_sessions_cancelled.py.
 """
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.connectors import HeldConnector
 from tests.support.middlewares import read_ahead, wrap
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port, deaf_port
 from tests.support.socket_rates import paced_at
 from tests.support.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving, stream
@@ -242,7 +242,7 @@ async def test_a_session_that_waits_with_bytes_read_ahead_can_be_cut_and_cancell
         session.allowance = allowance
         return te.CONTINUE
 
-    files = len(os.listdir("/proc/self/fd"))
+    files = open_files()
     edge = edge_to(closed_port(), read_ahead, grant)
     async with serving(edge) as edge_port:
         client = await connect(edge_port)
@@ -258,7 +258,7 @@ async def test_a_session_that_waits_with_bytes_read_ahead_can_be_cut_and_cancell
             assert edge.statistics().ended == {te.Reason.DEVICE: 1}
     assert not allowance._waiting
     await client.aclose()
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert open_files() == files
 
 
 @pytest.mark.parametrize("refuse", ["reset", "close"])

@@ -1,7 +1,6 @@
 """Devices over real sockets: a denied device is cut and no other, and a session that pauses loses no byte."""
 
 import hashlib
-import os
 import random
 from typing import Any
 
@@ -10,6 +9,7 @@ import trio
 import trio.testing
 
 import trioedge as te
+from tests.support.open_files import open_files
 from tests.support.wires import connect, echo, receive_exactly, server, serving
 
 MINE, OTHER = "127.0.0.2", "127.0.0.3"
@@ -137,7 +137,7 @@ async def test_with_evict_oldest_a_new_device_resets_the_sockets_of_the_oldest()
 
 
 async def test_an_edge_that_stops_while_devices_are_checked_leaves_no_descriptor() -> None:
-    files = len(os.listdir("/proc/self/fd"))
+    files = open_files()
     tasks = trio.lowlevel.current_statistics().tasks_living
     control = shops()
     control.delay = 100.0
@@ -150,4 +150,4 @@ async def test_an_edge_that_stops_while_devices_are_checked_leaves_no_descriptor
         for client in clients:
             await client.aclose()
     assert trio.lowlevel.current_statistics().tasks_living == tasks
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert open_files() == files

@@ -1,6 +1,5 @@
 """Rates as the kernel keeps them, over real sockets and in real time: a second or two a test, and 20 % are allowed."""
 
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import trio
 import trio.testing
 
 import trioedge as te
+from tests.support.open_files import open_files
 from tests.support.wires import connect, echo, receive_exactly, server, serving
 
 RATE = 10_000_000.0
@@ -181,11 +181,11 @@ async def test_local_sockets_are_held_to_the_rate_by_a_timeline(tmp_path: Path) 
 
 
 async def test_an_edge_that_stops_at_its_limit_leaves_no_descriptor() -> None:
-    files = len(os.listdir("/proc/self/fd"))
+    files = open_files()
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with open_load(te.Pacing(RATE, RATE)) as (load, port, _):
         await load.open(port, {"127.0.0.1": 3})
         await trio.sleep(0.15)
         assert load.down
     assert trio.lowlevel.current_statistics().tasks_living == tasks
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert open_files() == files

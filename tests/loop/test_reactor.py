@@ -10,6 +10,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
+from tests.support.open_files import open_files
 from tests.support.reactors import open_reactor
 from tests.support.wires import tcp_pair
 from trioedge.loop.reactor import (
@@ -199,7 +200,7 @@ async def test_an_idle_reactor_never_wakes(autojump_clock: trio.testing.MockCloc
 
 async def test_after_it_ends_no_descriptor_is_left() -> None:
     def files() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return open_files()
 
     before = files()
     async with open_reactor():

@@ -1,5 +1,4 @@
 import errno
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port
 from tests.support.socket_rates import UNPACED, paced_at
 from tests.support.wires import tcp_pair
@@ -251,7 +251,7 @@ def test_a_connect_to_this_machine_gives_a_socket_at_once(family: socket.Address
 
 
 def test_a_connect_that_is_refused_or_not_answered_at_once_or_to_itself_leaves_nothing_open() -> None:
-    files = len(os.listdir("/proc/self/fd"))
+    files = open_files()
     assert connect_at_once(socket.AF_INET, ("127.0.0.1", closed_port())) is None
     assert connect_at_once(socket.AF_UNIX, "/nowhere/at/all") is None
     with socket.socket() as listener:
@@ -262,7 +262,7 @@ def test_a_connect_that_is_refused_or_not_answered_at_once_or_to_itself_leaves_n
         for sock in made:
             if sock is not None:
                 sock.close()
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert open_files() == files
 
 
 def test_a_connection_to_itself_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

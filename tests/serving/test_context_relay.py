@@ -1,6 +1,5 @@
 """An endpoint of a user's own that relays with `context.relay`: limits, counts and cuts apply as with Forward."""
 
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port, deaf_port
 from tests.support.socket_rates import paced_at
 from tests.support.wires import connect, receive_all, receive_exactly, server, serving, silent
@@ -79,10 +79,6 @@ def upstream_of(kind: str, port: int) -> Upstream:
 
 KINDS = ["text", "address", "socket", "socket of trio", "stream of trio", "another stream"]
 all_kinds = pytest.mark.parametrize("kind", KINDS)
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def edge_of(endpoint: object, *stages: object, **arguments: Any) -> te.Edge:

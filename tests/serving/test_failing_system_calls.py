@@ -1,7 +1,6 @@
 """A system call that fails once costs at most the session that made it, whichever call and whichever occurrence."""
 
 import errno
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +10,7 @@ import trio
 
 import trioedge as te
 from tests.support.failing_calls import Faults, install
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port
 from tests.support.reactors import deadlines_of
 from tests.support.wires import connect, echo, edge_to, receive_all, receive_exactly, server, serving
@@ -73,10 +73,6 @@ def talks(session: te.Session) -> te.Steps:
         return te.Reject(te.Reason.CREDENTIALS)
     yield te.PROCEED
     return te.CONTINUE
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 class Trial:

@@ -1,7 +1,6 @@
 """Endpoints of a user's own that carry plain sockets in the reactor: each answer of `begin`, and each fault in it."""
 
 import errno
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.support.open_files import open_files
 from tests.support.reactors import deadlines_of
 from tests.support.wires import connect, echo, receive_all, receive_exactly, server, serving, tcp_pair
 from trioedge.loop.reactor import Reactor, Ready
@@ -64,10 +64,6 @@ async def is_reset(port: int) -> bool:
             return await receive_all(client) != b""
         except trio.BrokenResourceError:
             return True
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_a_session_that_begin_carries_has_no_task() -> None:

@@ -1,6 +1,5 @@
 """Sessions over real sockets: admission, refusals, guards, drain and eviction."""
 
-import os
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,6 +8,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.support.open_files import open_files
 from tests.support.ports import deaf_port
 from tests.support.wires import connect, edge_to, receive_exactly, server, serving, silent
 from trioedge.edge import admit
@@ -94,9 +94,9 @@ async def test_evicted_sessions_are_closed_when_evict_returns(stages: list[objec
             with trio.fail_after(5):
                 while [session.phase for session in edge.sessions] != [upstream] * 3:
                     await trio.sleep(0.001)
-            open_files = len(os.listdir("/proc/self/fd"))
+            files = open_files()
             assert edge.evict(source="::ffff:127.0.0.2") == 2
-            assert len(os.listdir("/proc/self/fd")) == open_files - 4
+            assert open_files() == files - 4
             for client in clients[1:]:
                 with pytest.raises(trio.BrokenResourceError):
                     await client.receive_some()

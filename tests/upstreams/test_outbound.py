@@ -1,7 +1,6 @@
 """A user's outbound: each kind of connection that it may return, and each way in which it may fail."""
 
 import errno
-import gc
 import os
 import socket
 import ssl
@@ -15,6 +14,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.cancels import cancel_at_every_step, left_open
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port
 from tests.support.wires import receive_exactly, server, tcp_pair
 from trioedge.addresses.address import Address, parse_address
@@ -202,11 +202,6 @@ async def test_a_connected_socket_becomes_a_plain_stream(
     await stream.aclose()
     assert (far.recv(1), near.fileno()) == (b"", -1)
     far.close()
-
-
-def open_files() -> int:
-    gc.collect()  # what earlier tests left must not be freed between two counts
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("make", [lambda inner: inner, ReplayStream, lambda inner: trio.StapledStream(inner, inner)])

@@ -1,6 +1,5 @@
 """An upstream: its idle connections over real sockets, and what it asks of its connector."""
 
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port, deaf_port
 from tests.support.shared_memory import make_limits
 from tests.support.wires import echo, server
@@ -63,10 +63,6 @@ async def open_place() -> AsyncIterator[Place]:
 
 def living() -> int:
     return trio.lowlevel.current_statistics().tasks_living
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def idle(upstream: Upstream) -> int:

@@ -1,11 +1,11 @@
 """What the doctor says of clients that wait, and of steering, for each state of the kernel."""
 
 import errno
-import os
 from typing import Any
 
 import pytest
 
+from tests.support.open_files import open_files
 from trioedge.cli.doctor import kernel
 from trioedge.cli.doctor.kernel import backlog, half_open, migration, steering
 from trioedge.loop.steering import steer
@@ -60,9 +60,9 @@ def test_waiting_clients_that_do_not_move_are_a_note(text: str, mark: str, says:
 
 
 def test_this_kernel_steers_and_nothing_stays_open() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     assert steering().mark == "ok"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_a_kernel_that_refuses_the_program_is_a_note_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

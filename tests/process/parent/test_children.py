@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.open_files import open_files
 from tests.support.parents import FakeChildren, FakeLog, fake_children
 from trioedge.process.parent import children as module
 from trioedge.process.parent.children import Child, Children
@@ -104,13 +105,13 @@ def test_a_fork_that_fails_leaks_neither_a_column_nor_a_descriptor(
     def fail() -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with monkeypatch.context() as patch:
         patch.setattr(*((os, "fork") if broken == "os.fork" else (module, "order_pair")), fail)
         for _ in range(20):  # there are 8 columns
             with pytest.raises(OSError, match="temporarily"):
                 children.fork(0, lambda *_: 0)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     child = children.fork(0, lambda *_: 0)
     assert child is not None
     ended(child)
@@ -119,9 +120,9 @@ def test_a_fork_that_fails_leaks_neither_a_column_nor_a_descriptor(
 
 def test_a_child_waits_for_its_fork_while_no_column_is_free(fakes: FakeChildren) -> None:
     old = [fakes.add(0, -1) for _ in range(5)]
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     assert fakes.fork(0, lambda *_: 0) is None
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     fakes.died(old[0].pid)
     child = fakes.fork(0, lambda *_: 0)
     assert child is not None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import trioedge as te
+from tests.support.open_files import open_files
 from tests.support.parents import FakeLog, in_fork
 from trioedge.addresses.address import parse_address
 from trioedge.process.parent.listening import ParentListening, hub_socket
@@ -95,13 +96,13 @@ def test_a_new_image_has_the_sockets_of_the_old_one_and_gives_back_what_no_edge_
 
 def test_nothing_stays_bound_if_an_address_is_in_use(log: FakeLog) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         found = ParentListening(
             {"a": make_edge(), "b": make_edge(f"tcp://127.0.0.1:{other.getsockname()[1]}")}, 2, 7, log
         )
         with pytest.raises(te.ListenError):
             found.bind([], [])
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_files() == before
 
 
 def test_listeners_of_services_are_kept_until_they_are_forgotten(listening: ParentListening) -> None:
@@ -133,12 +134,12 @@ def test_a_worker_has_its_sockets_and_the_listeners_that_fall_to_it_and_no_other
         listening.keep("a", each, sock.detach())
 
     def look(number: int) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         found = listening.for_worker(number, orders)
         mine = [each for each in addresses if found["a"].has(parse_address(each, listening=True))]
         assert 0 < len(mine) < 8
         assert found["a"].own[0].sock.getsockname() == listening.groups[0].where
-        assert before - len(os.listdir("/proc/self/fd")) == 2 + 8 - len(mine)  # of the other worker
+        assert before - open_files() == 2 + 8 - len(mine)  # of the other worker
         for each in mine:
             taken = found["a"].take(parse_address(each, listening=True))
             assert taken is not None
@@ -152,10 +153,10 @@ def test_the_control_process_has_the_sockets_of_admin_apis_and_no_other(tmp_path
     found.bind([], [])
 
     def look() -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         admins = found.for_control()
         assert {name: len(sockets) for name, sockets in admins.items()} == {"a": 1, "b": 1}
-        assert before - len(os.listdir("/proc/self/fd")) == 4
+        assert before - open_files() == 4
 
     assert in_fork(look) == 0
     assert [edge for edge, _ in found.given()] == ["a", "b", "a", "b"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.open_files import open_files
 from tests.support.parents import FakeChildren, fake_children
 from trioedge.process.parent.noted_signals import TICK_SECONDS, NotedSignals
 
@@ -18,14 +19,14 @@ def children() -> Iterator[FakeChildren]:
 
 def test_signals_are_noted_in_order_and_the_former_handlers_come_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_files()
     signals = NotedSignals()
     with signals.noted():
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR2):
             signal.raise_signal(number)
         assert signals.waiting == [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR2]
     assert signal.getsignal(signal.SIGTERM) == before
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_files() == descriptors
 
 
 def test_signals_that_an_earlier_image_has_blocked_come_at_once() -> None:

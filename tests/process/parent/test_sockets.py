@@ -1,5 +1,4 @@
 import json
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import trioedge as te
+from tests.support.open_files import open_files
 from trioedge.addresses.steering import Steering
 from trioedge.process.parent.sockets import SocketGroup, bind_groups
 
@@ -61,10 +61,10 @@ def test_an_address_that_another_edge_of_the_same_user_has_is_refused_although_b
 def test_nothing_stays_bound_if_one_address_cannot_be_had() -> None:
     (group,) = bind_groups("a", ["tcp://127.0.0.1:0"], 1, 60)
     group.listen()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with pytest.raises(te.ListenError):
         bind_groups("b", ["tcp://127.0.0.1:0", str(group.address)], 4, 60)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     group.close()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.support.open_files import open_files
 from trioedge.process.workers.orders import MAX_AT_ONCE, Orders, order_pair
 
 
@@ -130,11 +131,11 @@ def test_a_side_that_sends_without_pause_is_read_a_part_at_a_time(ends: tuple[Or
 
 def test_a_message_with_more_descriptors_than_one_leaks_none(ends: tuple[Orders, Orders]) -> None:
     parent, child = ends
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     socket.send_fds(child.sock, [b'{"say": "keep"}'], [0, 1, 2])
     ((message, fd),) = parent.receive()
     assert message == {"say": "keep"}
     assert fd is not None
     os.close(fd)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     child.close()

@@ -1,6 +1,5 @@
 """Two whole edges as two workers, over real sockets: a session that one accepts and the other one carries."""
 
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from structlog.testing import capture_logs
 
 import trioedge as te
 from tests.support.handing import Pair, open_pair
+from tests.support.open_files import open_files
 from tests.support.shared_memory import small_limits
 from tests.support.wires import echo, receive_all, receive_exactly, server
 from trioedge.structures.shared.limits import SharedLimits
@@ -443,6 +443,6 @@ async def test_many_sessions_leave_no_descriptor() -> None:
             await pair.until_live(0, 0)
             await trio.sleep(0.002)
             if count == 3:
-                before = len(os.listdir("/proc/self/fd"))
-        await pair.until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+                before = open_files()
+        await pair.until(lambda: open_files() <= before)
         assert dict(pair.edges[1].statistics().ended) == {te.Reason.FINISHED: 40}

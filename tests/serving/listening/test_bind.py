@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import trioedge as te
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port
 from tests.support.wires import connect, edge_to, receive_exactly, server, serving
 from trioedge.addresses.address import Address, parse_address
@@ -22,10 +23,6 @@ def bind_and_listen(address: Address) -> None:
         bound.listen()
     finally:
         bound.close()
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_a_port_in_use_is_named_in_one_line() -> None:

@@ -1,5 +1,4 @@
 import errno
-import os
 import socket
 import stat
 from pathlib import Path
@@ -10,6 +9,7 @@ import trio
 from structlog.testing import capture_logs
 
 import trioedge as te
+from tests.support.open_files import open_files
 from tests.support.wires import connect, edge_to, receive_all, receive_exactly, server, serving
 from trioedge.addresses.address import parse_address
 from trioedge.serving.listening.bind import TcpSocket, bind
@@ -21,10 +21,6 @@ from trioedge.telemetry.log import EdgeLog
 async def exchange(connection: trio.abc.HalfCloseableStream, data: bytes = b"ping") -> bytes:
     await connection.send_all(data)
     return await receive_exactly(connection, len(data))
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_several_addresses_are_served_and_none_of_them_if_one_cannot_be_bound() -> None:

@@ -1,10 +1,9 @@
 """A rehearsal of services that have listeners: no socket is opened, and clients come where a policy says."""
 
-import os
-
 import pytest
 
 import trioedge as te
+from tests.support.open_files import open_files
 from trioedge.testing import open_edge
 
 SHOP, CAFE = "tcp://0.0.0.0:20001", "tcp://0.0.0.0:20002"
@@ -22,7 +21,7 @@ async def test_a_client_in_memory_comes_by_the_listener_of_a_service(autojump_cl
     control = te.MemoryControl({"shop": policy(SHOP)})
     edge = relay_of(control)
     async with open_edge(edge) as world:
-        files = len(os.listdir("/proc/self/fd"))
+        files = open_files()
         client = await world.connect(listener=" tcp://0.0.0.0:20001")
         await client.send(b"ping")
         assert await client.receive(4) == b"ping"
@@ -30,7 +29,7 @@ async def test_a_client_in_memory_comes_by_the_listener_of_a_service(autojump_cl
         await control.put("cafe", policy(CAFE))
         assert edge.addresses == (SHOP, CAFE)
         assert edge.control_state().listeners == 2
-        assert len(os.listdir("/proc/self/fd")) == files
+        assert open_files() == files
         with pytest.raises(te.ConfigurationError, match=r"no policy names the listener tcp://0.0.0.0:20003, or its"):
             await world.connect(listener="tcp://0.0.0.0:20003")
         with pytest.raises(te.ConfigurationError, match="the edge has no listener of its own: name one of a service's"):

@@ -5,12 +5,9 @@ import os
 
 import pytest
 
+from tests.support.open_files import open_files
 from trioedge.errors import ListenError
 from trioedge.serving.listening.reserve import Reserve
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_reserve_is_one_descriptor_which_is_free_while_it_is_lent() -> None:
