@@ -343,6 +343,7 @@ def test_tests_borrow_no_helper_from_a_test_and_are_short() -> None:
 
 TESTED_ELSEWHERE = {
     "edge_face": "test_edge.py",  # the base of Edge
+    "process.parent.inheritance": "process/child/test_worker.py",  # facts, without a method
     "__main__": "cli/test_run.py",  # one call, made as a process
     "cli.__init__": "cli/test_target.py",  # the commands together, and the errors of all of them
 }

@@ -48,6 +48,7 @@ def test_a_text_is_read_by_its_type(parameter: Parameter, text: str, value: obje
         (SECONDS, float("nan"), "must be a number"),
         (SECONDS, float("inf"), "must be a number"),
         (SECONDS, -1, "must be a number from 0 to 10"),
+        (SECONDS, 10**400, "must be a number from 0 to 10"),
         (LIMIT, 1_000, ""),
         (NAME, "ab\n", ""),
         (SECONDS, 0, ""),

@@ -17,3 +17,9 @@ def test_many_items_are_looked_at_in_many_steps() -> None:
     steps, _, found = longest_step(smallest(range(10_000, 0, -1), 100, int))
     assert found == [*range(1, 101)]
     assert steps >= 10_000 // LOOKS
+
+
+def test_items_that_are_not_wanted_are_steps_too() -> None:
+    steps, _, found = longest_step(smallest(range(10_000), 100, int, lambda item: item % 2_500 == 1))
+    assert found == [1, 2501, 5001, 7501]
+    assert steps >= 10_000 // LOOKS

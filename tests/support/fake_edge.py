@@ -13,12 +13,12 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 
 SESSION = {
-    "id": 17, "worker": 0, "service": "shop", "source": "192.0.2.7", "peer": "192.0.2.7:40122", "device": "phone",
+    "id": 17, "worker": 0, "service": "shop", "source": "192.0.2.7", "peer": "192.0.2.7", "device": "phone",
     "listener": "tcp://0.0.0.0:443", "upstream": "tcp://10.0.0.5:6379", "phase": "relaying", "age_seconds": 132.4,
     "idle_seconds": 0.8, "bytes_up": 12_345, "bytes_down": 6_789_000,
 }  # fmt: skip
 BARE = {
-    **SESSION, "id": 18, "worker": 1, "source": "2001:db8::7", "peer": "[2001:db8::7]:5", "device": None,
+    **SESSION, "id": 18, "worker": 1, "source": "2001:db8::7", "peer": "2001:db8::7", "device": None,
     "upstream": None, "phase": "connecting", "age_seconds": 0.2, "idle_seconds": None, "bytes_up": 0, "bytes_down": 0,
 }  # fmt: skip
 STEPS = [

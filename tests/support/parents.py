@@ -66,7 +66,7 @@ class FakeChildren(Children):
     def beat(self, child: Child, now: float, live: int = 0) -> None:
         """Have a child's event loop run."""
         assert child.column is not None
-        self.memory.slots.beat(child.column, now, live, 0)
+        self.memory.slots.beat(child.column, now, live)
 
 
 @contextmanager

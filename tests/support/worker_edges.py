@@ -1,5 +1,7 @@
 """Edges and control planes for the tests of several workers, and clients that talk."""
 
+from typing import Any
+
 import trio
 
 import trioedge as te
@@ -7,9 +9,9 @@ from tests.support.workers import Workers
 from trioedge.testing import Client
 
 
-def by_source(control: te.ControlPlane | None) -> te.Edge:
+def by_source(control: te.ControlPlane | None, *more: Any) -> te.Edge:
     """Describe an edge whose service is the shop for the sources of 192.0.2.0/24, and the bank for others."""
-    stages = [te.Identify(lambda session: "shop" if session.source.startswith("192.0.2.") else "bank")]
+    stages = [te.Identify(lambda session: "shop" if session.source.startswith("192.0.2.") else "bank"), *more]
     return te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:6379"), control=control, report_seconds=2)
 
 

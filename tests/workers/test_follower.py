@@ -20,6 +20,7 @@ from trioedge.services.snapshot import Snapshot
 from trioedge.telemetry.log import EdgeLog
 from trioedge.workers.follower import BYTES_PER_MESSAGE, FanOut, ServiceFollower
 from trioedge.workers.messages.channel import AnswerError
+from trioedge.workers.messages.frames import pack
 from trioedge.workers.messages.packed import unpack_settings
 
 
@@ -78,6 +79,7 @@ class Worker:
 
     async def ask(self, topic: str, body: Any, seconds: float) -> object:
         assert seconds == inf
+        pack(body)  # it can be sent
         self.asked.append((topic, body[1]))
         if self.slow:
             await self.go.wait()
@@ -196,7 +198,7 @@ async def test_a_service_with_a_very_long_list_goes_in_messages_of_bounded_size(
         worker.asked.clear()
         await world.let("shop", accept=entries)
         await trio.testing.wait_all_tasks_blocked()
-        pieces = [body[1] for topic, body in worker.asked if topic == "piece"]
+        pieces = [body[3] for topic, body in worker.asked if topic == "piece"]
         assert max(map(len, pieces)) <= BYTES_PER_MESSAGE
         assert run_steps(unpack_settings(pieces)).policy.accept == entries
         assert [rows for topic, rows in worker.asked if topic == "services"][-1][0][3] == ()

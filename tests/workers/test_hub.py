@@ -9,10 +9,12 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from tests.support.worker_edges import by_source, make_control
+import trioedge as te
+from tests.support.worker_edges import by_source, make_control, talk
 from tests.support.workers import open_workers
+from trioedge.process.parent.ending import SPARE_SECONDS
 from trioedge.process.parent.listening import hub_socket
-from trioedge.workers.hub import MAX_STRANGERS, Hub
+from trioedge.workers.hub import LAST_SECONDS, MAX_STRANGERS, Hub
 from trioedge.workers.messages.frames import Frames
 from trioedge.workers.messages.greeting import Hello, greet
 
@@ -27,7 +29,7 @@ async def test_every_worker_answers_a_question(autojump_clock: trio.testing.Mock
         assert world.hub is not None
         answers = await world.hub.ask("edge", "statistics", {"a": 1})
         assert answers == [["edge", "statistics", {"a": 1}]] * 2
-        assert (answers.numbers, answers.missing) == ((0, 1), ())
+        assert answers.missing == ()
         assert len(await world.hub.ask("edge", "slow", 1.9)) == 2
         with capture_logs():
             late = await world.hub.ask("edge", "slow", 2.1)
@@ -72,3 +74,36 @@ async def test_a_process_of_another_user_takes_no_place(monkeypatch: pytest.Monk
             nursery.cancel_scope.cancel()
     hub.close_socket()
     assert logs[0]["event"] == "a process of another user has connected to the control process"
+
+
+async def test_a_control_process_retires_though_a_worker_has_left_the_edge(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_workers(by_source, make_control()) as world:
+        for number in range(2):
+            await talk(world, number)
+        world.workers[0].serves.cancel()
+        await trio.sleep(10)
+        assert world.hub is not None
+        began = trio.current_time()
+        await world.hub.retire()
+        assert trio.current_time() - began < 1
+
+
+async def test_a_control_process_retires_in_time_though_its_control_plane_does_not_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Silent(te.MemoryControl):
+        async def report(self, report: te.Report, /) -> None:
+            await trio.sleep_forever()
+
+    async with open_workers(by_source, Silent({"shop": te.Policy(), "bank": te.Policy()})) as world:
+        await talk(world, 0)
+        await trio.sleep(5)
+        await talk(world, 0, "203.0.113.1")
+        await trio.sleep(1)
+        assert world.hub is not None
+        began = trio.current_time()
+        with capture_logs():
+            await world.hub.retire()
+        assert trio.current_time() - began <= LAST_SECONDS < SPARE_SECONDS

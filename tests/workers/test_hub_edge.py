@@ -1,5 +1,6 @@
 """One edge in the control process: its state, its snapshots, and workers that cannot follow."""
 
+import pickle
 from typing import Any
 
 import attrs
@@ -10,6 +11,9 @@ import trio.testing
 import trioedge as te
 from tests.support.worker_edges import Kept, by_source, counted, make_control, talk
 from tests.support.workers import open_workers
+from trioedge.workers.messages.frames import MAX_FRAME_BYTES
+from trioedge.workers.sums import Settled
+from trioedge.workers.worker_totals import SpokenTotals
 
 
 @attrs.frozen
@@ -71,6 +75,53 @@ async def test_a_snapshot_with_a_value_that_cannot_be_sent_is_refused(
         assert world.workers[1].edge.services["shop"].policy[Hours].since == 8
 
 
+async def test_keys_of_a_stage_that_are_longer_than_a_message_reach_every_worker(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    control = make_control()
+    long = tuple(f"a name of some letters {number}" for number in range(60_000))
+    assert len(pickle.dumps(long)) > MAX_FRAME_BYTES
+    async with open_workers(with_hours, control) as world:
+        for keys in (long, long[:50_000]):
+            await control.put("shop", te.Policy(stages=(Hours(keys),)))
+            for worker in world.workers:
+                assert worker.edge.services["shop"].policy[Hours].since == keys
+        await control.put("bank", te.Policy(max_sessions=7))
+        assert world.workers[1].edge.services["bank"].policy.max_sessions == 7
+
+
+async def test_very_many_totals_that_were_acknowledged_are_told_in_messages_of_bounded_size(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioedge.workers.hub_edge.SETTLED_PER_MESSAGE", 2)
+    told: list[int] = []
+    settle = SpokenTotals.settle
+
+    def noted(totals: SpokenTotals, rows: list[Settled]) -> None:
+        told.append(len(rows))
+        settle(totals, rows)
+
+    monkeypatch.setattr(SpokenTotals, "settle", noted)
+    names = [f"s{number}" for number in range(5)]
+    control = te.MemoryControl(dict.fromkeys(names, te.Policy()))
+
+    def by_port(control: te.ControlPlane | None) -> te.Edge:
+        stages = [te.Identify(lambda session: f"s{session.source[-1]}")]
+        return te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:6379"), control=control)
+
+    async with open_workers(by_port, control) as world:
+        for number in range(5):
+            await talk(world, 0, f"192.0.2.{number}")
+        await trio.sleep(30)
+        assert sum(told) >= 5
+        assert max(told) == 2
+        world.kill_hub()
+        await trio.lowlevel.checkpoint()
+        await world.start_hub()
+        await trio.sleep(30)
+    assert [control.totals(name).opened for name in names] == [1] * 5
+
+
 async def test_a_reload_of_workers_is_one_of_the_control_plane(autojump_clock: trio.testing.MockClock) -> None:
     control = Kept({"shop": te.Policy()})
     async with open_workers(by_source, control) as world:
@@ -78,6 +129,10 @@ async def test_a_reload_of_workers_is_one_of_the_control_plane(autojump_clock: t
             worker.edge.reload()
         await trio.sleep(0.5)
         assert control.reloads == 1
+        await trio.sleep(1)
         assert world.hub is not None
-        world.hub.reload()
+        world.hub.reload()  # as at a SIGHUP, which every process has
+        for worker in world.workers:
+            worker.edge.reload()
+        await trio.sleep(0.5)
         assert control.reloads == 2

@@ -1,7 +1,7 @@
 """Users who log in at a worker, and whose services the control process knows."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -11,6 +11,7 @@ import trioedge as te
 from tests.support.worker_edges import Kept, by_source
 from tests.support.workers import open_workers
 from trioedge.services.control_plane import AsksForUsers
+from trioedge.workers.member_users import MemberUsers
 
 
 async def test_a_user_is_known_in_every_worker(autojump_clock: trio.testing.MockClock) -> None:
@@ -28,6 +29,18 @@ async def test_a_user_is_known_in_every_worker(autojump_clock: trio.testing.Mock
         assert not there.knows_user("ann")
         await there.find_user("ann")
         assert there.service_of("ann") == "shop", "the last answer, because there is no control process"
+
+
+async def test_an_answer_to_a_question_of_before_a_snapshot_is_asked_for_again() -> None:
+    users = MemberUsers("edge")
+
+    class Channel:
+        async def ask(self, topic: str, body: object, seconds: float) -> str:
+            users.forget()
+            return "shop"
+
+    await users.find("ann", cast(Any, Channel()))
+    assert (users.service_of("ann"), users.is_known("ann")) == ("shop", False)
 
 
 @pytest.mark.parametrize(("user", "password", "answer"), [("ann", "word", 0), ("ann", "wrong", 1)])

@@ -1,5 +1,8 @@
 """What a worker says of its services to one control process after the other."""
 
+from collections.abc import Hashable, Iterable
+
+import pytest
 import trio
 import trio.testing
 
@@ -8,6 +11,7 @@ from tests.support.steps import run_steps
 from tests.support.worker_edges import by_source, counted, make_control, talk
 from tests.support.workers import open_workers
 from trioedge.services.report import Usage
+from trioedge.workers.sums import Row, Sums
 from trioedge.workers.worker_totals import SpokenTotals
 
 
@@ -91,3 +95,26 @@ async def test_sources_are_named_only_where_the_control_plane_may_ask() -> None:
         (row,) = totals.rows([told], world.services)
         assert row[-1] == ((session.source_key,) if names else ())
         assert row[2] is False
+
+
+async def test_totals_with_very_many_sources_go_in_messages_of_bounded_size(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioedge.workers.worker_control.KEYS_PER_MESSAGE", 3)
+    control = make_control()
+    said: list[int] = []
+    add = Sums.add
+
+    def noted(sums: Sums, worker: Hashable, rows: Iterable[Row]) -> None:
+        kept = [*rows]
+        said.append(sum(len(row[-1]) for row in kept))
+        add(sums, worker, kept)
+
+    monkeypatch.setattr(Sums, "add", noted)
+    async with open_workers(by_source, control) as world:
+        for number in range(1, 5):
+            await talk(world, 0, f"192.0.2.{number}")
+            await talk(world, 0, f"203.0.113.{number}")
+        await trio.sleep(20)
+        assert counted(control)[1] + counted(control, "bank")[1] == 8
+    assert max(said) == 4, "those of one service, and not of two"

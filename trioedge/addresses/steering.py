@@ -19,8 +19,6 @@ from .source_prefix import SourcePrefix
 
 MAX_WORKERS: Final = 64
 
-MAX_SALT: Final = 0xFFFFFFFF
-
 _MASK: Final = 0xFFFFFFFF
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35
 

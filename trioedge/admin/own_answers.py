@@ -63,13 +63,13 @@ class OwnAnswers:
             "page-file": page_file_answer,
         }
 
-    async def _health(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _health(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         return await _json({"status": "ok"})
 
-    async def _state(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _state(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         return await _json(state_of(self.controlled.state()))
 
-    async def _events(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _events(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         """Begin a stream of events; the first bytes go at once, so that the client knows."""
         self.feed.check_room()
 
@@ -81,20 +81,20 @@ class OwnAnswers:
 
         return Streamed(run, b"text/event-stream")
 
-    async def _history(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _history(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         return await _json(self.history.answer())
 
-    async def _openapi(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _openapi(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         return Response(self._description)
 
     @cached_property
     def _description(self) -> bytes:
         return json.dumps(openapi(needs_token=self.needs_token)).encode()
 
-    async def _plan(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _plan(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         return await self._snapshot(receive, applies=False)
 
-    async def _apply(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _apply(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         return await self._snapshot(receive, applies=True)
 
     async def _snapshot(self, receive: Receive, *, applies: bool) -> Response:
@@ -118,20 +118,21 @@ class OwnAnswers:
         except ConfigurationError as error:
             raise RefusedError(409, str(error)) from None
 
-    async def _restarts(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _restarts(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         return await _json(attrs.asdict(self.controlled.restarts()))
 
-    async def _restart(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _restart(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         self.controlled.restart()
         return await _json(attrs.asdict(self.controlled.restarts()))
 
-    async def _drain(self, parameters: Parameters, receive: Receive) -> Response | Streamed:  # noqa: ARG002
+    async def _drain(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         """Answer, and drain behind the answer: an edge without sessions ends at once."""
         answers = await self.asker.ask("drain", {})
         said, seconds = merge_drain(answers, parameters), parameters["seconds"]
         if said["deadline_seconds"] is None:
-            usual = max((each["seconds"] or 0.0 for each in answers.values), default=None)
-            said |= {"phase": "draining", "deadline_seconds": usual if seconds is None else seconds}
+            usual = [each["seconds"] for each in answers.values]  # None is no deadline
+            latest = None if None in usual else max(usual, default=None)
+            said |= {"phase": "draining", "deadline_seconds": latest if seconds is None else seconds}
         return await _json(said, lambda: self.controlled.drain(seconds))
 
 

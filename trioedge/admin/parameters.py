@@ -1,7 +1,7 @@
 """Parameters of requests: how each is read, what is refused, and how it is described."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isfinite
+from math import inf
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -66,7 +66,7 @@ class Parameter:
             least, most = schema.get("minLength", 0), schema.get("maxLength", 1_000)
             if not least <= len(value) <= most:
                 return f"must be text of {least} to {most:,} letters"
-        elif not (is_whole_number(value) if schema["type"] == "integer" else is_number(value) and isfinite(value)):
+        elif not (is_whole_number(value) if schema["type"] == "integer" else is_number(value) and abs(value) < inf):
             return "must be a whole number" if schema["type"] == "integer" else "must be a number"
         else:
             low, high = schema.get("minimum", 0), schema.get("maximum", MAX_NUMBER)

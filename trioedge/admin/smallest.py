@@ -14,19 +14,22 @@ LOOKS: Final = 128
 """Items that are looked at in one step."""
 
 
-def smallest(items: Iterable[T], limit: int, key: Callable[[T], Any]) -> Stepwise[list[T]]:
+def smallest(
+    items: Iterable[T], limit: int, key: Callable[[T], Any], wanted: Callable[[T], bool] = lambda _: True
+) -> Stepwise[list[T]]:
     """Give the `limit` smallest of some items, in order.
 
     Args:
         items: any number; they are read in steps, so a generator must bear changes between two.
         limit: at least 1.
         key: of an item; it costs little.
+        wanted: whether an item counts. Not a filter of `items`, which would skip any number of them in one step.
     """
     best: list[T] = []
     batch: list[T] = []
     last: Any = None  # the key of the last of the best, once there are enough
     for number, item in enumerate(items):
-        if last is None or key(item) < last:
+        if (last is None or key(item) < last) and wanted(item):
             batch.append(item)
             if len(batch) >= BATCH:
                 best, last = _merged(best, batch, limit, key)

@@ -7,9 +7,12 @@ from typing import Any, Final
 from cyclopts import App
 
 from ..process.run import ExitCode
+from .client.which import INTERRUPTED
 from .parser import all_commands
 
 ENVIRONMENT: Final = {
+    "TRIOEDGE_EDGE": "The edge that commands ask, as --edge.",
+    "TRIOEDGE_TOKEN": "The token of its admin API.",
     "NO_COLOR": "Leaves colours out of log lines and of output.",
     "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES": "Sockets that systemd passes, for listen = 'systemd:NAME'.",
     "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID": "Where run tells systemd how it is.",
@@ -18,14 +21,16 @@ ENVIRONMENT: Final = {
 SIGNALS: Final = {
     "SIGTERM, SIGINT, SIGQUIT": "The first drains, the second cuts the sessions, the third ends the process at once.",
     "SIGHUP": "Reads the services and a file.toml again, and opens the access log again.",
+    "SIGUSR2": "With several workers: restarts the program in place.",
 }
 CODES: Final = {
     ExitCode.DRAINED: "It has done what it was asked for. After run: every session finished by itself.",
     ExitCode.FAULT: "An unexpected exception, or a command that says so.",
     ExitCode.CONFIGURATION: "The target, an option or a file is wrong; nothing was started.",
-    ExitCode.LISTEN: "An address cannot be listened on.",
+    ExitCode.LISTEN: "An address cannot be listened on. Of a command that asks an edge: the edge cannot be reached.",
     ExitCode.CUT: "Stopped by a signal; sessions were cut.",
     ExitCode.KILLED: "Ended at once by a third signal.",
+    INTERRUPTED: "A command that asks an edge was stopped by Ctrl-C.",
 }
 
 

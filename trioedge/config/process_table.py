@@ -1,16 +1,15 @@
 """The table ``[process]`` of an ``edge.toml``."""
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import attrs
 
 from ..addresses.steering import MAX_WORKERS
 from ..arguments import check_count, check_number
+from ..telemetry.level import LogLevel
 
 MIN_STALL_SECONDS: Final = 0.5
 """A worker notes twice as often that its event loop runs."""
-
-Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
 @attrs.frozen
@@ -26,7 +25,7 @@ class ProcessTable:
     """
 
     log_format: Literal["console", "json"] = "console"
-    log_level: Level = "info"
+    log_level: LogLevel = "info"
     workers: int | Literal["auto"] = 1
     stall_seconds: float = 5.0
 

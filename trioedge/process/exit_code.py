@@ -1,5 +1,6 @@
 """The exit codes of a process that runs edges."""
 
+import signal
 from enum import IntEnum
 
 
@@ -18,3 +19,11 @@ class ExitCode(IntEnum):
     """Stopped by a signal; sessions were cut, at the drain deadline or by a second signal."""
     KILLED = 5
     """Ended at once by a third signal; sessions were cut, and the last reports and log lines may be missing."""
+
+
+def how_ended(code: int) -> str:
+    """Say how a process ended: ``exit code 1``, or ``signal SIGKILL`` for -9."""
+    if code >= 0:
+        return f"exit code {code}"
+    names = {number.value: number.name for number in signal.Signals}  # those of real time have no names
+    return f"signal {names.get(-code, -code)}"

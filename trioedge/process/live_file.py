@@ -18,17 +18,17 @@ import trio
 from ..config.differences import LIVE, differences
 from ..config.edge_file import EdgeFile, read_edge_file
 from ..config.faults import shown
-from ..config.process_table import Level
 from ..control.watched_file import WatchedFile
 from ..errors import ConfigurationError, EdgeFileError
 from ..serving.loading import loading
+from ..telemetry.level import LogLevel
 from ..telemetry.tracebacks import detached
 
 
 class LiveFile:
     """The file of a process that serves its edges."""
 
-    def __init__(self, file: EdgeFile, set_level: Callable[[Level], object]) -> None:
+    def __init__(self, file: EdgeFile, set_level: Callable[[LogLevel], object]) -> None:
         """Take the file as it was read.
 
         Args:

@@ -1,14 +1,13 @@
 """Logs of a process: one line for each event on stderr, for people or as JSON. No line makes the event loop wait."""
 
 import logging
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import structlog
 
+from ..telemetry.level import LogLevel as LogLevel
 from ..telemetry.rendering import STAMPED, Stderr, logger_factory, rendering
 from ..telemetry.rendering import LogFormat as LogFormat
-
-LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 CHATTY: Final = ("httpx", "httpcore", "hypercorn")
 """Libraries that log every request at level info; of these only warnings and errors are written."""

@@ -18,12 +18,12 @@ however large a snapshot is.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
 from ..loop.collector import MANY, no_full_pass, settle
-from ..loop.slices import in_slices
+from ..loop.slices import Stepwise, in_slices
 from ..telemetry.log import EdgeLog
 from .applying.effects import Effects, Recheck, Tally
 from .applying.following import Following, Given
@@ -40,6 +40,10 @@ from .stage_keys import NO_KEYS, StageKeys
 APPLY_REST: Final = 4
 """How many times longer the applying of changes rests than it works, beside sessions. Not more, because no cancel ends
 it, and what a snapshot takes away is urgent."""
+
+
+Foresee: TypeAlias = Callable[[Found, Tally], Stepwise[None]]
+"""Counts the effect of changes that are not made; it empties the queue of them."""
 
 
 class SnapshotApplier:
@@ -160,6 +164,13 @@ class SnapshotApplier:
         self._new += len(tally.added) + len(tally.changed)
         return tally.plan()
 
+    async def foresee(self, given: Iterable[Given]) -> Plan:
+        """Return the effect that :meth:`follow` would have now; nothing changes."""
+        tally = Tally()
+        with no_full_pass():
+            await in_slices(self._following.follow(given, tally, dry_run=True))
+        return tally.plan()
+
     async def followed(self, version: str) -> None:
         """Note that the services are those of a version of the other process; a cancel waits."""
         with trio.CancelScope(shield=True):
@@ -170,8 +181,12 @@ class SnapshotApplier:
         for hook in self.on_applied:
             hook()
 
-    async def plan(self, snapshot: Snapshot) -> Plan:
+    async def plan(self, snapshot: Snapshot, foresee: Foresee | None = None) -> Plan:
         """Return the effect that a snapshot would have now; nothing changes.
+
+        Args:
+            snapshot: it is examined whole.
+            foresee: counts the effect of its changes; by default that on the sessions of this process.
 
         Raises:
             SnapshotError: it has faults.
@@ -183,7 +198,7 @@ class SnapshotApplier:
                 planned = Turn(snapshot)
                 await in_slices(planned.judge(self._services, ()))
                 found = await self._examine(snapshot, PolicyWarnings(FATES), planned.refusal)
-                await in_slices(self._effects.foresee(found, tally))
+                await in_slices((foresee or self._effects.foresee)(found, tally))
         finally:
             await self._end(turn)
         return tally.plan()

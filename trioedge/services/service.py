@@ -122,7 +122,9 @@ class Service:
         """Tell whether as many sessions as it may have are live, those of all workers together."""
         if self.live >= self.max_sessions:
             return True
-        return self.everywhere is not None and self.everywhere.total(self.name) >= self.max_sessions
+        if self.everywhere is None or self.max_sessions == inf:
+            return False
+        return self.everywhere.total(self.name) >= self.max_sessions
 
     def swap(self, settings: Settings, rules: SourceRules | None) -> None:
         """Apply other settings from now on.

@@ -83,10 +83,6 @@ class ConnectMeter:
         return self.at_once + (0 if self.seconds is None else self.seconds.count)
 
     def _count(self, took: int) -> None:
-        seconds = self.seconds
-        if seconds is None:
-            seconds = self.seconds = Histogram()
-        seconds.counts[took.bit_length()] += 1
-        seconds.nanoseconds += took
-        if took > seconds.longest:
-            seconds.longest = took
+        if self.seconds is None:
+            self.seconds = Histogram()
+        self.seconds.add_nanoseconds(took)

@@ -48,7 +48,10 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Count one time, in seconds. O(1), 0.2 µs."""
-        took = int(seconds * SECOND)
+        self.add_nanoseconds(int(seconds * SECOND))
+
+    def add_nanoseconds(self, took: int) -> None:
+        """Count one time, in nanoseconds."""
         self.counts[took.bit_length()] += 1
         self.nanoseconds += took
         if took > self.longest:

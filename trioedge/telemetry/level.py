@@ -1,9 +1,11 @@
 """The log level of the process."""
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-LEVELS: Final = ("debug", "info", "warning", "error")
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+LEVELS: Final[tuple[str, ...]] = get_args(LogLevel)
 
 
 def log_level() -> str:

@@ -23,7 +23,6 @@ class WorkerAnswers(list[Any]):
     """The answers, in the order of the workers' numbers.
 
     Attributes:
-        numbers: the numbers of the workers that answered, in the same order.
         missing: the numbers of those that did not answer in time, or could not.
     """
 
@@ -36,7 +35,6 @@ class WorkerAnswers(list[Any]):
         """
         ordered = sorted(answered, key=lambda each: each[0])
         super().__init__(answer for _, answer in ordered)
-        self.numbers = tuple(number for number, _ in ordered)
         self.missing = tuple(sorted(missing))
 
 

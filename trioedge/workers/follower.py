@@ -15,10 +15,11 @@ the worker has applied it when it answers. Once nothing waits, the worker is tol
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import trio
 from trio_util import AsyncBool, AsyncValue
 
 from ..loop.slices import in_slices
@@ -26,7 +27,7 @@ from ..services.service import Service
 from ..services.services import Services
 from ..services.snapshot import Change
 from .messages.channel import AnswerError, Channel
-from .messages.frames import ChannelError
+from .messages.frames import ChannelError, UnsentError
 from .messages.packed import pack_settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ SERVICES_PER_MESSAGE: Final = 64
 
 BYTES_PER_MESSAGE: Final = 65_536
 
-NAMES_PER_MESSAGE: Final = 1_024
+NAMES_PER_MESSAGE: Final = 512
 
 MIN_WAITING: Final = 100_000
 """So many changes wait for any worker; beyond it twice as many as there are services. A worker that is further behind,
@@ -52,6 +53,17 @@ LEFT: Final = "left"
 
 Row: TypeAlias = tuple[str, int, bool, tuple[bytes, ...] | None]
 """A service: its name, its incarnation, whether it was removed since it was told last, and its settings."""
+
+Effect: TypeAlias = tuple[int, int, int]
+"""How many sessions are retuned, rechecked and evicted."""
+
+NO_EFFECT: Final[Effect] = (0, 0, 0)
+
+
+def summed(effects: Iterable[Effect]) -> Effect:
+    """Add effects up."""
+    retuned, rechecked, evicted = map(sum, zip(NO_EFFECT, *effects, strict=True))
+    return retuned, rechecked, evicted
 
 
 class ServiceFollower:
@@ -68,8 +80,9 @@ class ServiceFollower:
     # and `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
     # table of as many names would hold the loop when it grows. `_noted` counts the changes, and `_told` has the count
     # up to which the worker has applied all.
-    __slots__ = ("_all", "_anew", "_channel", "_edge", "_log", "_noted", "_rest", "_services", "_told", "_urgent",
-                 "_version", "_version_due", "_wakeup", "effect", "refusal", "version", "worker")  # fmt: skip
+    __slots__ = ("_all", "_anew", "_catching_up", "_channel", "_edge", "_log", "_noted", "_rest", "_services",
+                 "_told", "_urgent", "_version", "_version_due", "_wakeup", "effect", "refusal", "version",
+                 "worker")  # fmt: skip
 
     def __init__(self, edge: str, worker: int, services: Services, channel: Channel, log: "EdgeLog") -> None:
         """Tell nothing yet.
@@ -91,7 +104,8 @@ class ServiceFollower:
         self._version, self._version_due = "", False
         self.version: str | None = None
         self.refusal = ""
-        self.effect = (0, 0, 0)
+        self.effect = NO_EFFECT
+        self._catching_up = trio.Lock()
 
     def note(self, name: str, change: Change) -> None:
         """Note that a service has changed. O(1)."""
@@ -125,16 +139,29 @@ class ServiceFollower:
         """Tell the worker everything, and then every change, until the channel ends or the worker refuses."""
         try:
             while True:
-                await self._catch_up()
+                async with self._catching_up:
+                    await self._catch_up()
                 await self._wakeup.wait_value(True)
                 self._wakeup.value = False
-        except AnswerError as error:
+        except (AnswerError, UnsentError) as error:
             self.refusal = str(error)
             self._log.notice("worker does not follow the services", worker=self.worker, error=self.refusal)
         except ChannelError:
             return
         finally:
             self._told.value = inf  # the callers that wait go on
+
+    async def foresee(self, rows: Sequence[Row]) -> Effect:
+        """Have the worker count what services would do to its sessions, after all changes that wait; nothing changes.
+
+        Raises:
+            ChannelError: the worker does not answer.
+        """
+        effects = []
+        for message in _messages(rows):
+            async with self._catching_up:
+                effects.append(await self._send(message, "foresee"))
+        return summed(effects)
 
     async def _begin(self) -> None:
         """Tell the names of all services, so that the worker removes the others, and have all of them told."""
@@ -157,7 +184,7 @@ class ServiceFollower:
             for name, fault in faults:
                 self._log.fault("service cannot be sent to a worker", fault, service=name)
             if rows:
-                await self._send(rows)
+                self.effect = summed((self.effect, await self._send(rows, "services")))
             elif not (self._urgent or self._rest or self._anew):
                 self._told.value = noted
                 if not self._version_due:
@@ -195,22 +222,36 @@ class ServiceFollower:
         name = self._rest.popleft() if self._rest else next(self._all, None)
         return None if name is None else (name, False)
 
-    async def _send(self, rows: list[Row]) -> None:
-        """Send services, the pieces of a long one in messages of their own before it."""
+    async def _send(self, rows: list[Row], topic: str) -> Effect:
+        """Send services, the pieces of a long one in messages of their own before it, and give the effect."""
         for number, (name, incarnation, replaced, pieces) in enumerate(rows):
             if pieces is not None and sum(map(len, pieces)) > BYTES_PER_MESSAGE:
-                for piece in pieces:
-                    await self._ask("piece", (name, piece))
+                for place, piece in enumerate(pieces):
+                    for start in range(0, len(piece), BYTES_PER_MESSAGE):
+                        await self._ask("piece", (name, place, start, piece[start : start + BYTES_PER_MESSAGE]))
                 rows[number] = name, incarnation, replaced, ()
-        effect = await self._ask("services", rows)
-        retuned, rechecked, evicted = self.effect
-        self.effect = retuned + effect[0], rechecked + effect[1], evicted + effect[2]
+        effect: Effect = await self._ask(topic, rows)
+        return effect
 
     async def _ask(self, topic: str, body: object) -> Any:
         answer = await self._channel.ask(topic, (self._edge, body), inf)
         if answer == LEFT:
             raise ChannelError("the edge has ended in the worker")
         return answer
+
+
+def _messages(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Part services into messages."""
+    message: list[Row] = []
+    size = 0
+    for row in rows:
+        message.append(row)
+        size += sum(map(len, row[3] or ()))
+        if len(message) == SERVICES_PER_MESSAGE or size >= BYTES_PER_MESSAGE:
+            yield message
+            message, size = [], 0
+    if message:
+        yield message
 
 
 def _takes_away(change: Change) -> bool:

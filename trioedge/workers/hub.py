@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 LOST_SECONDS: Final = 2.0
 """How long a worker that is not connected keeps its devices and its live sessions."""
 
+LAST_SECONDS: Final = 4.0
+"""For the last reports and what the workers are to know of them: the parent kills a control process after 5 s."""
+
 MAX_LAST_REPORTS: Final = 10
 """Rounds of reports before a control process ends; busy workers tell new totals meanwhile."""
 
@@ -120,11 +123,12 @@ class Hub:
         end of a connection are not answered, so the worker tells the other one. Call it before the cancel of
         :meth:`run`.
         """
-        for _ in range(MAX_LAST_REPORTS):
-            await self.finish()
-            await _settle(self._edges.values(), [each for each in self._lives.values() if each.channel is not None])
-            if not any(edge.supervisor.state().unreported for edge in self._edges.values()):
-                break
+        with trio.move_on_after(LAST_SECONDS):
+            for _ in range(MAX_LAST_REPORTS):
+                await self.finish()
+                await _settle(self._edges.values(), [each for each in self._lives.values() if each.channel is not None])
+                if not any(edge.supervisor.state().unreported for edge in self._edges.values()):
+                    break
         for life in self._lives.values():
             life.scope.cancel()
 
@@ -247,21 +251,17 @@ class Hub:
         return self._edges[edge].log.meters
 
     async def plan(self, edge: str, snapshot: Snapshot) -> Plan:
-        """Say what a snapshot would do to the services of an edge; see :meth:`Edge.plan`. It counts no sessions.
-
-        Raises:
-            SnapshotError: it has faults.
-        """
-        return await self._edges[edge].supervisor.applier.plan(snapshot)
+        """Say what a snapshot would do to the services and sessions of an edge; see :meth:`HubLink.plan`."""
+        return await self._edges[edge].link.plan(snapshot)
 
     async def apply(self, edge: str, snapshot: Snapshot) -> Plan:
         """Apply a snapshot to an edge until its control plane's next one; it raises as :meth:`plan` does."""
-        return await self._edges[edge].supervisor.link.apply(snapshot)
+        return await self._edges[edge].link.apply(snapshot)
 
     def reload(self) -> None:
         """Ask every control plane to read its source again; see :meth:`Edge.reload`."""
         for edge in self._edges.values():
-            edge.supervisor.reload()
+            edge.reload()
 
 
 def _is_own(accepted: trio.socket.SocketType) -> bool:

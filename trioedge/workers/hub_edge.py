@@ -39,6 +39,8 @@ Eviction: TypeAlias = tuple[str | None, str | None, str | None]
 
 VERDICTS_PER_MESSAGE: Final = 256
 
+SETTLED_PER_MESSAGE: Final = 256
+
 RELOAD_SECONDS: Final = 1.0
 """Workers that are told to reload all ask for it at once."""
 
@@ -48,6 +50,7 @@ class HubEdge:
 
     Attributes:
         supervisor: runs the control plane.
+        link: of the control plane.
         devices: the device table; None where the chain has none.
     """
 
@@ -91,8 +94,8 @@ class HubEdge:
         self._sums = self._queue.sums = Sums(services, first)
         self._sums.changed = self._changed
         self._sums.settled = self._wake
-        self._link = HubLink(applier, services, supervisor.live, self._sums, self._fan_out, self._evict, self.log)
-        supervisor.link = self._link
+        self.link = HubLink(applier, services, supervisor.live, self._sums, self._fan_out, self._evict, self.log)
+        supervisor.link = self.link
         self._limit = next((each for each in edge.outline.parts if isinstance(each, DeviceLimit)), None)
         self.devices: PooledDevices | None = None
 
@@ -125,7 +128,7 @@ class HubEdge:
             services=supervisor.services, sessions=supervisor.live, edge=nothing,
             source_prefix=self._edge.description.source_keys,
         )  # fmt: skip
-        self.devices = self._link.devices = PooledDevices(limit, context, supervisor.services)
+        self.devices = self.link.devices = PooledDevices(limit, context, supervisor.services)
         await nursery.start(self.devices.table.run)
 
     # A worker.
@@ -177,9 +180,12 @@ class HubEdge:
             for each in evictions:
                 await channel.tell("evict", (self.name, each))
             totals = self._sums.of(life)
-            if totals.settled:
-                settled, totals.settled = totals.settled, {}
-                await channel.tell("settled", (self.name, [*settled.values()]))
+            while settled := totals.take(SETTLED_PER_MESSAGE):
+                try:
+                    await channel.tell("settled", (self.name, settled))
+                except ChannelError:
+                    totals.put_back(settled)
+                    raise
             while self.devices is not None and self.devices.waits(life):
                 verdicts = self.devices.take(life, VERDICTS_PER_MESSAGE)
                 if verdicts:
@@ -189,8 +195,8 @@ class HubEdge:
             return
 
     def settles(self, life: Life) -> bool:
-        """Whether a worker is still to be told which totals were acknowledged."""
-        return bool(self._sums.of(life).settled)
+        """Whether a worker is still to be told which totals were acknowledged; one that has left the edge is not."""
+        return life in self._wakeups and bool(self._sums.of(life).settled)
 
     def told(self, life: Life, topic: str, body: Any) -> None:
         """Take a message of a worker."""
@@ -199,8 +205,12 @@ class HubEdge:
         elif topic == "devices told" and self.devices is not None:
             self.devices.told_all(life)
         elif topic == "reload" and trio.current_time() - self._reloaded_at >= RELOAD_SECONDS:
-            self._reloaded_at = trio.current_time()
-            self.supervisor.reload()
+            self.reload()
+
+    def reload(self) -> None:
+        """Have the control plane read its source again; workers that ask for the same within a second are done."""
+        self._reloaded_at = trio.current_time()
+        self.supervisor.reload()
 
     def answer(self, life: Life, topic: str, body: Any) -> object:
         """Answer a question of a worker."""
@@ -231,21 +241,8 @@ class HubEdge:
 
     def state(self, lives: Sequence[Life]) -> ControlState:
         """Give the state of the control plane, and how far each worker has followed it."""
-        workers = []
-        for life in lives:
-            follower = self._followers.get(life)
-            workers.append(
-                WorkerState(
-                    life.number,
-                    life.hello.pid,
-                    life.hello.generation,
-                    connected=life.channel is not None,
-                    version=None if follower is None else follower.version,
-                    refusal="" if follower is None else follower.refusal,
-                    lags=follower is not None and follower.lags,
-                )
-            )
-        return attrs.evolve(self.supervisor.state(), workers=tuple(workers))
+        workers = tuple(_state(life, self._followers.get(life)) for life in lives)
+        return attrs.evolve(self.supervisor.state(), workers=workers)
 
     def _changed(self, service: Service) -> None:
         self.supervisor.report_soon(service)
@@ -260,3 +257,13 @@ class HubEdge:
         for life, evictions in self._evictions.items():
             evictions[service, source, device] = None
             self._wake(life)
+
+
+def _state(life: Life, follower: ServiceFollower | None) -> WorkerState:
+    return WorkerState(
+        life.number, life.hello.pid, life.hello.generation,
+        connected=life.channel is not None,
+        version=None if follower is None else follower.version,
+        refusal="" if follower is None else follower.refusal,
+        lags=follower is not None and follower.lags,
+    )  # fmt: skip

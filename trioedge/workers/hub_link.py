@@ -1,18 +1,24 @@
 """The link of a control plane in the control process, which acts on all workers together."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from ..addresses.source_prefix import parse_span
+from ..loop.slices import Stepwise
 from ..services.apply import SnapshotApplier
+from ..services.applying.effects import Tally
+from ..services.examine import Found
 from ..services.linking.edge_link import EdgeLink
 from ..services.registry import Registry
 from ..services.services import Services
 from ..services.snapshot import Plan, Snapshot
-from .follower import FanOut
+from .follower import Effect, FanOut, Row, ServiceFollower, summed
+from .messages.frames import ChannelError
+from .messages.packed import pack_settings
 from .pooled_devices import PooledDevices
 from .sums import Sums
 
@@ -62,6 +68,40 @@ class HubLink(EdgeLink):
         retuned, rechecked, evicted = (now - then for now, then in zip(self._effect(), before, strict=True))
         return attrs.evolve(plan, retuned=max(retuned, 0), rechecked=max(rechecked, 0), evicted=max(evicted, 0))
 
+    async def plan(self, snapshot: Snapshot, /) -> Plan:
+        """Say what a snapshot would do to the services, and to the sessions of the workers; nothing changes.
+
+        A worker that does not answer is named in the log, and its sessions are not counted.
+
+        Raises:
+            SnapshotError: it has faults.
+        """
+        rows: list[Row] = []
+        plan = await self._applier.plan(snapshot, partial(self._pack, rows))
+        effects: list[Effect] = []
+        async with trio.open_nursery() as nursery:
+            for each in self._following():
+                nursery.start_soon(self._foresee, each, rows, effects)
+        retuned, rechecked, evicted = summed(effects)
+        return attrs.evolve(plan, retuned=retuned, rechecked=rechecked, evicted=evicted)
+
+    def _pack(self, rows: list[Row], found: Found, tally: Tally) -> Stepwise[None]:
+        """Note changes, and have the rows of services that they change or remove."""
+        while found:
+            change, _ = found.popleft()
+            tally.note(change)
+            service = self._services.get(change.name)
+            if service is not None:
+                pieces = None if change.after is None else (yield from pack_settings(change.after))
+                rows.append((change.name, service.incarnation, False, None if pieces is None else tuple(pieces)))
+            yield
+
+    async def _foresee(self, follower: ServiceFollower, rows: Sequence[Row], effects: list[Effect]) -> None:
+        try:
+            effects.append(await follower.foresee(rows))
+        except ChannelError as error:
+            self._log.notice("a plan lacks the sessions of a worker", worker=follower.worker, error=str(error))
+
     def evict(self, *, service: str | None = None, source: str | None = None, device: str | None = None) -> int:
         """Have every worker cut the live sessions that match everything named; see :meth:`Link.evict`.
 
@@ -99,13 +139,16 @@ class HubLink(EdgeLink):
         return () if found is None else [*map(self._live.source_prefix.text, self._sums.keys(found))]
 
     async def _wait_for_workers(self) -> None:
-        following = [each for each in self._fan_out.followers if each.version is not None]
+        following = self._following()
         with trio.move_on_after(LAG_SECONDS):
             for each in following:
                 await each.caught_up()
         if late := [each.worker for each in following if each.lags]:
             self._log.notice("workers lag behind the services", workers=late)
 
-    def _effect(self) -> tuple[int, int, int]:
-        effects = [each.effect for each in self._fan_out.followers]
-        return sum(each[0] for each in effects), sum(each[1] for each in effects), sum(each[2] for each in effects)
+    def _following(self) -> list[ServiceFollower]:
+        """Give the workers that have the services."""
+        return [each for each in self._fan_out.followers if each.version is not None]
+
+    def _effect(self) -> Effect:
+        return summed(each.effect for each in self._fan_out.followers)

@@ -55,9 +55,8 @@ class MemberDevices:
             edge: its name.
         """
         self._edge = edge
-        self._online: dict[
-            _Key, int
-        ] = {}  # a service that is named again may have a device before its forerunner lost it
+        # A count, because a service that is named again may have a device before its forerunner has lost it.
+        self._online: dict[_Key, int] = {}
         self._due: DirtySet[_Key] = DirtySet()
         self._questions: dict[_Key, _Question] = {}
         self._asking: set[_Key] = set()
@@ -145,8 +144,6 @@ class MemberDevices:
         self._asking.update(self._questions)  # of another control process, which was not asked
         for number, key in enumerate((*self._online, *self._questions)):
             self._due.mark(key)
-            if key in self._questions:
-                self._asking.add(key)
             if ends_step(number):
                 yield
 

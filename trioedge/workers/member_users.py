@@ -27,12 +27,13 @@ class MemberUsers:
             edge: its name.
         """
         self._edge = edge
-        self._known: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[str | None, float, int]] = OrderedDict()
+        self._snapshots = 0  # answers to questions of before the last one may be wrong
 
     def is_known(self, user: str) -> bool:
         """Tell whether :meth:`service_of` knows an answer that is not too old."""
         known = self._known.get(user)
-        return known is not None and trio.current_time() < known[1]
+        return known is not None and known[2] == self._snapshots and trio.current_time() < known[1]
 
     def service_of(self, user: str) -> str | None:
         """Give the service of a user as the control process said last; None for one that is unknown."""
@@ -48,15 +49,16 @@ class MemberUsers:
         """
         if channel is None:
             return
+        snapshots = self._snapshots
         try:
             service = await channel.ask("user", (self._edge, user), ASK_SECONDS)
         except ChannelError:
             return
         self._known.pop(user, None)
-        self._known[user] = service, trio.current_time() + USER_SECONDS
+        self._known[user] = service, trio.current_time() + USER_SECONDS, snapshots
         if len(self._known) > MAX_USERS:
             self._known.popitem(last=False)
 
     def forget(self) -> None:
         """Have every user asked about again, because a snapshot may have changed them."""
-        self._known = OrderedDict((user, (service, 0.0)) for user, (service, _) in self._known.items())
+        self._snapshots += 1

@@ -64,6 +64,15 @@ class WorkerTotals:
         self._gone: OrderedDict[int, None] = OrderedDict()
         self.settled: dict[int, Settled] = {}
 
+    def take(self, most: int) -> list[Settled]:
+        """Take some of the acknowledged totals, to tell the worker."""
+        return [self.settled.popitem()[1] for _ in range(min(len(self.settled), most))]
+
+    def put_back(self, rows: Iterable[Settled]) -> None:
+        """Have totals told over the next connection, because this one has ended; newer ones stay."""
+        for row in rows:
+            self.settled.setdefault(row[0], row)
+
     def gone(self, said: _Said) -> None:
         """Forget a removed service some time; the one that was removed first, when there are too many."""
         self._gone[said.incarnation] = None

@@ -7,7 +7,7 @@
 | following | the connection ends | keep the services; devices are as with a control plane that does not answer |
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -30,6 +30,7 @@ from .messages.channel import AnswerError, Channel
 from .messages.frames import ChannelError
 from .messages.greeting import Welcome
 from .messages.packed import SETTINGS_FORMAT
+from .sums import Row
 from .worker_services import WorkerServices
 from .worker_totals import SpokenTotals
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from ..edge import Edge
 
 SERVICES_PER_MESSAGE: Final = 200
+
+KEYS_PER_MESSAGE: Final = 2_000
+"""Keys of sources; a message is packed in one step."""
 
 HANG_UP_SECONDS: Final = 1.0
 """How long after a question that had no answer its connection may still be found to have ended."""
@@ -204,10 +208,8 @@ class WorkerControl:
             link = self._link
             assert channel is not None, "it has waited for one"
             assert link is not None, "its edge runs"
-            rows = [*self._totals.rows(report.services, link.services)]
             try:
-                for start in range(0, len(rows), SERVICES_PER_MESSAGE):
-                    part = rows[start : start + SERVICES_PER_MESSAGE]
+                for part in _messages(self._totals.rows(report.services, link.services)):
                     await channel.ask("report", (self._name, part), REPORT_SECONDS)
             except AnswerError:
                 raise
@@ -225,3 +227,17 @@ class WorkerControl:
 
     def _reload(self) -> None:
         self._reloads.value = True
+
+
+def _messages(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Part totals into messages, by services and by the keys of their sources."""
+    message: list[Row] = []
+    keys = 0
+    for row in rows:
+        message.append(row)
+        keys += len(row[-1])
+        if len(message) == SERVICES_PER_MESSAGE or keys >= KEYS_PER_MESSAGE:
+            yield message
+            message, keys = [], 0
+    if message:
+        yield message

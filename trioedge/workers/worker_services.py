@@ -8,12 +8,13 @@
 | the same | piece | a part of a long service, noted |
 | the same | services | applied |
 | the same | applied: these are all of a version | ready |
+| the same | foresee | what these services would do is counted; nothing changes |
 
 Services stay while there is no control process. Another control process gives other incarnations to the services that
 it finds in its first snapshot: those of this worker stay, and so do their sessions, if their names do.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ from ..loop.slices import in_slices
 from ..services.apply import APPLY_REST
 from ..services.applying.following import Given
 from ..services.changes import ends_step
-from .follower import Row
+from ..services.snapshot import Plan
+from .follower import Effect, Row
 from .messages.packed import unpack_settings
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class WorkerServices:
             first: the first incarnation of this control process; smaller ones are of earlier ones.
         """
         async with self._one_at_a_time:
-            if not self._busy:
+            if not self._busy and topic not in ("piece", "foresee"):
                 self._busy = True
                 self._no_pass.enter_context(no_full_pass())  # until all of a version has come
             if topic == "begin":
@@ -71,10 +73,15 @@ class WorkerServices:
                 await self._remove(await in_slices(self._gone(), rest=self._rest))
                 self._named = {}
             elif topic == "piece":
-                name, piece = body
-                self._pieces.setdefault(name, []).append(piece)
+                name, place, start, part = body
+                pieces = self._pieces.setdefault(name, [])
+                if not start:
+                    pieces[place:] = [b""]  # those from here on are of a service that was not sent to its end
+                pieces[place] += part
             elif topic == "services":
-                return await self._apply(body)
+                return await self._effect(body, self._link.applier.follow)
+            elif topic == "foresee":
+                return await self._effect(body, self._link.applier.foresee)
             elif topic == "applied":
                 await self._link.applier.followed(body)
                 self.end()
@@ -112,9 +119,9 @@ class WorkerServices:
         if gone:
             await self._link.applier.follow(gone)
 
-    async def _apply(self, rows: Sequence[Row]) -> tuple[int, int, int]:
+    async def _effect(self, rows: Sequence[Row], act: Callable[[list[Given]], Awaitable[Plan]]) -> Effect:
         given = await in_slices(self._read(rows), rest=self._rest)
-        plan = await self._link.applier.follow(given)
+        plan = await act(given)
         return plan.retuned, plan.rechecked, plan.evicted
 
     def _read(self, rows: Sequence[Row]) -> Generator[None, None, list[Given]]:

@@ -29,8 +29,8 @@ def test_descriptors_are_counted_in_steps_where_the_kernel_does_not(
 ) -> None:
     for number in range(201):
         (tmp_path / str(number)).touch()
-    monkeypatch.setattr(os, "stat", lambda _: os.stat_result((0,) * 10))
-    steps, _, count = longest_step(open_files(str(tmp_path)))
+    monkeypatch.setattr(os, "stat", lambda *_, **__: os.stat_result((0,) * 10))
+    steps, _, count = longest_step(open_files(tmp_path))
     assert (count, steps) == (200, 3)
 
 

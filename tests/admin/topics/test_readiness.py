@@ -1,5 +1,7 @@
 """Readiness and drain."""
 
+from math import inf
+
 import trio
 
 import trioedge as te
@@ -33,6 +35,12 @@ async def test_a_drain_may_have_seconds_of_its_own(autojump_clock: object) -> No
         world.local.run.drain(7)
         with trio.fail_after(7.1):
             await edge.phase.wait_value("stopped")
+
+
+async def test_a_drain_without_a_deadline_says_so(autojump_clock: object) -> None:
+    async with admin_world(make_edge(services(a=te.Policy()), drain_seconds=inf)) as world:
+        answer = await world.ask("POST", "/v1/drain")
+    assert (answer.status, answer.json["phase"], answer.json["deadline_seconds"]) == (200, "draining", None)
 
 
 async def test_bad_seconds_drain_nothing() -> None:

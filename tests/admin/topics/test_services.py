@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import trioedge as te
 from tests.support.admin import FakeAsker, admin_world, answers
 from tests.support.edges import make_edge, services
+from tests.support.steps import run_steps
 from trioedge.admin.topics.services import collect_services, merge_service, merge_services
 
 
@@ -90,13 +91,9 @@ async def test_the_busiest_of_workers_are_those_of_the_largest_sums() -> None:
 
 def test_one_service_of_several_workers_is_added_up() -> None:
     refused = item("a", 2, refusal="quota: used up", quota_used=30, listen_errors=["x"])
-    merged = merge_services(
-        answers(
-            {"items": [item("a", 1, quota_used=20, listen_errors=["x"])], "next": None},
-            {"items": [refused], "next": None},
-        ),
-        {"limit": 9},
-    )
+    first = item("a", 1, quota_used=20, listen_errors=["x"])
+    said = answers({"items": [first], "next": None}, {"items": [refused], "next": None})
+    merged = run_steps(merge_services(said, {"limit": 9}))
     (found,) = merged["items"]
     assert (found["live"], found["refusal"], found["quota_used"], found["listen_errors"]) == (
         3, "quota: used up", 30, ["x"],
@@ -115,7 +112,7 @@ def test_pages_of_several_workers_give_each_name_once(workers: list[set[str]], l
 
     seen, after = list[str](), ""
     while True:
-        merged = merge_services(answers(*(page(names, after) for names in workers)), {"limit": limit})
+        merged = run_steps(merge_services(answers(*(page(names, after) for names in workers)), {"limit": limit}))
         seen += [each["name"] for each in merged["items"]]
         if merged["next"] is None:
             break
@@ -127,7 +124,8 @@ def test_pages_of_several_workers_give_each_name_once(workers: list[set[str]], l
 def test_totals_of_workers_that_are_over_are_in_the_sums(workers: int) -> None:
     gone = {"a": {"opened": 5, "bytes_up": 6, "bytes_down": 7}}
     found = answers(*({"items": [item("a", 1), item("b", 1)], "next": None} for _ in range(workers)))
-    merged = merge_services(attrs.evolve(found, past_of=lambda name: gone.get(name, {})), {"limit": 10})
+    found = attrs.evolve(found, past_of=lambda name: gone.get(name, {}))
+    merged = run_steps(merge_services(found, {"limit": 10}))
     first, second = merged["items"]
     assert (first["opened"], first["bytes_up"], first["bytes_down"], first["live"]) == (workers + 5, 6, 7, workers)
     assert (second["opened"], second["bytes_up"]) == (workers, 0)

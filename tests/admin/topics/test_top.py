@@ -1,11 +1,13 @@
 """The busiest sources, services and devices."""
 
 import pytest
+import trio.testing
 
 import trioedge as te
 from tests.support.admin import FakeAsker, World, admin_world
 from tests.support.edges import make_edge, services
-from trioedge.admin.topics.top import collect_top
+from tests.support.steps import longest_step
+from trioedge.admin.topics.top import SESSIONS_A_STEP, collect_top, top_named_here
 
 
 async def fill(world: World) -> None:
@@ -57,3 +59,16 @@ async def test_the_busiest_of_workers_are_those_of_the_largest_sums() -> None:
     said = await collect_top(asker, {"by": "source", "order": "live", "limit": 2})
     assert [(each["key"], each["live"], each["bytes_up"]) for each in said["items"]] == [("y", 8, 2), ("x", 6, 1)]
     assert asker.asked[1][1]["keys"] == [("", "x"), ("", "y"), ("", "z")]
+
+
+async def test_keys_that_are_not_asked_for_are_steps_too(autojump_clock: object) -> None:
+    stages = [te.Identify(lambda _: "a")]
+    edge = te.Edge("tcp://127.0.0.1:6380", stages, te.Forward("tcp://192.0.2.9:6379"), control=services(a=te.Policy()))
+    async with admin_world(edge) as world:
+        for number in range(1, 200):
+            await world.edge.connect(f"192.0.2.{number}")
+        await trio.testing.wait_all_tasks_blocked()
+        wanted = {"by": "source", "keys": [["", "192.0.2.7"]]}
+        steps, _, rows = longest_step(top_named_here(world.local, wanted))
+    assert [row[1] for row in rows] == ["192.0.2.7"]
+    assert steps >= 199 // SESSIONS_A_STEP

@@ -49,6 +49,13 @@ def test_a_target_gives_the_token_of_its_network_too(tmp_path: Path, monkeypatch
         address(edge="free.py")
     monkeypatch.setenv("TRIOEDGE_TOKEN", "of the environment")
     assert Asked(edge="mine.py").client().token == "of the environment"
+    (tmp_path / "token").unlink()
+    assert Asked(edge="mine.py").client().token == "of the environment"
+    monkeypatch.delenv("TRIOEDGE_TOKEN")
+    (tmp_path / "own").write_text("of the user\n")
+    assert Asked(edge="mine.py", token_file=str(tmp_path / "own")).client().token == "of the user"
+    with pytest.raises(te.ConfigurationError, match="token"):
+        Asked(edge="mine.py").client()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ async def test_in_a_pipe_the_demo_prints_lines_until_a_signal() -> None:
         )
         await watched.says(r"evicted [1-9] sessions? of 127\.0\.0\.4")
         await watched.says(r"the device check denied 127\.0\.6\.1 after 0\.[3-9] s: 2 sessions cut")
-        await watched.says(r"services\.toml gives video 6 MB/s: changes 1 service; in force after")
+        await watched.says(r"services\.toml gives video 6 MB/s: retunes 2 sessions; in force after")
         await watched.says(r"log: child died, and is replaced: worker \d, signal SIGKILL")
         await watched.says(r"worker \d killed, replaced in \d+ ms: its [1-9] sessions? lost, 0 others, 0 refused")
         watched.process.send_signal(signal.SIGINT)
@@ -75,7 +75,7 @@ async def test_on_a_terminal_the_demo_shows_a_table_until_a_signal() -> None:
     ours, theirs = pty.openpty()
     shown = b""
     try:
-        termios.tcsetwinsize(theirs, (24, 80))
+        termios.tcsetwinsize(theirs, (40, 80))  # with room for every session
         with trio.fail_after(3 * PATIENCE):
             process = await trio.lowlevel.open_process(
                 [*COMMAND, "demo"], stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}

@@ -83,7 +83,7 @@ async def test_a_worker_that_dies_is_noted_and_a_parent_that_dies_is_an_error(tm
     edge, view = edges(tmp_path), Notes()
     edge = EdgeProcess(tmp_path, view)
     with trio.fail_after(PATIENCE):
-        with pytest.RaisesGroup(pytest.RaisesExc(EdgeError, match="the edge has ended: signal 9")):
+        with pytest.RaisesGroup(pytest.RaisesExc(EdgeError, match="the edge has ended: signal SIGKILL")):
             async with trio.open_nursery() as nursery:
                 await nursery.start(edge.run, 0, None)
                 (worker, *_) = (await edge.client.get(path_of("statistics")))["workers"]

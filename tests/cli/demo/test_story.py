@@ -211,7 +211,7 @@ async def test_the_rate_changes_back_and_forth_and_is_noted_when_it_is_in_force(
             nursery.cancel_scope.cancel()
         (first, up), (second, down) = stage.view.about("services.toml")
         assert [first, second] == pytest.approx([3.5, 9.5], abs=0.2)
-        plan = "changes 1 service; in force after"
+        plan = "retunes 1 session; in force after"
         assert up.startswith(f"services.toml gives video 6 MB/s: {plan} ")
         assert down.startswith(f"services.toml gives video 2 MB/s: {plan} ")
         assert names_in(tmp_path) == ["services.toml"]

@@ -27,9 +27,10 @@ def test_a_live_session_is_explained_stage_by_stage(fake: FakeEdge, command: Com
 @pytest.mark.parametrize(
     ("source", "peer", "line"),
     [
-        ("192.0.2.7", "192.0.2.7:5", "source    192.0.2.7"),
-        ("2001:db8::7", "[2001:db8::7]:5", "source    2001:db8::7"),
-        ("192.0.2.7", "10.0.0.1:5", "source    192.0.2.7, connected from 10.0.0.1:5"),
+        ("192.0.2.7", "192.0.2.7", "source    192.0.2.7"),
+        ("2001:db8::7", "2001:db8::7", "source    2001:db8::7"),
+        ("192.0.2.7", "10.0.0.1", "source    192.0.2.7, connected from 10.0.0.1"),
+        ("10.0.0.1", "10.0.0.12", "source    10.0.0.1, connected from 10.0.0.12"),
     ],
 )
 def test_a_peer_is_named_where_it_is_another_than_the_client(

@@ -12,7 +12,7 @@ from tests.support.command_line import COMMAND
 from tests.support.fake_edge import REFUSED, Asking, FakeEdge, page
 
 LINE = (
-    "time=2026-09-21T14:13:20.250Z id=17 outcome=refused reason=source listener=tcp://0.0.0.0:443 peer=192.0.2.7:40122 "
+    "time=2026-09-21T14:13:20.250Z id=17 outcome=refused reason=source listener=tcp://0.0.0.0:443 peer=192.0.2.7 "
     "source=192.0.2.7 service=shop device=phone upstream=tcp://10.0.0.5:6379 bytes_up=12345 bytes_down=6789000 "
     'seconds=0.001 stage=SourceMatch detail="192.0.2.7 is rejected"'
 )

@@ -51,6 +51,15 @@ def test_keys_change_what_is_asked_and_shown(fake: FakeEdge, terminal: PseudoTer
     assert asked[-1] == ("device", "bytes")
 
 
+@pytest.mark.parametrize("sequence", [b"\x1bOP", b"\x1b[15~", b"\x1b[3~", b"\x1b[1;5A"])
+def test_a_key_that_means_nothing_ends_nothing(sequence: bytes, terminal: PseudoTerminal) -> None:
+    terminal.type(sequence)
+    terminal.type(b"\t")
+    terminal.shows(" shop ")
+    terminal.type(b"q")
+    assert terminal.ends() == 0
+
+
 def test_a_chosen_row_is_evicted_after_a_question(fake: FakeEdge, terminal: PseudoTerminal) -> None:
     terminal.type(b"e\x1b[Be")
     terminal.shows("Cut 9 sessions of source 192.0.2.7? y cuts")

@@ -90,7 +90,7 @@ def test_a_process_that_is_silent_has_a_stall(memory: SharedMemory) -> None:
     column = memory.slots.take(0, 0, time.monotonic() - 3)
     assert column is not None
     assert facts_of(memory.slots.row(column)).stall_ms == pytest.approx(3000, abs=500)
-    memory.slots.beat(column, time.monotonic() + 1, 0, 0)
+    memory.slots.beat(column, time.monotonic() + 1, 0)
     assert facts_of(memory.slots.row(column)).stall_ms == 0
 
 

@@ -38,7 +38,7 @@ def child(work: Work) -> Callable[[Inheritance], int]:
         found.memory.slots.set_state(found.column, ProcessState.READY)
         work(found)
         while True:
-            found.memory.slots.beat(found.column, time.monotonic(), 0, 0)
+            found.memory.slots.beat(found.column, time.monotonic(), 0)
             found.orders.flush()
             for message, _ in found.orders.receive():
                 if message["do"] in ("drain", "end") and "edge" not in message:

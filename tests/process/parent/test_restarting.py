@@ -77,7 +77,7 @@ def test_a_trial_that_ends_well_replaces_the_image(world: World) -> None:
     assert not restarting.is_trial(TRIAL)
 
 
-@pytest.mark.parametrize(("code", "how"), [(3, "exit code 3"), (1, "exit code 1"), (-9, "signal 9")])
+@pytest.mark.parametrize(("code", "how"), [(3, "exit code 3"), (1, "exit code 1"), (-9, "signal SIGKILL")])
 def test_a_trial_that_fails_is_told_to_operators_and_another_one_may_begin(world: World, code: int, how: str) -> None:
     restarting = world.restarting()
     restarting.begin(0.0)

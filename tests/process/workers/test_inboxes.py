@@ -1,4 +1,3 @@
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -6,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.open_files import open_files
 from trioedge.addresses.steering import Steering
 from trioedge.process.workers.inboxes import TRUST_SECONDS, Inboxes, WorkerInboxes, ready_workers
 from trioedge.process.workers.slots import CONTROL, ROW_BYTES, ProcessState, Row, Slots
@@ -14,7 +14,7 @@ NOW = 1_000.0
 
 
 def row(number: int, state: ProcessState = ProcessState.READY, generation: int = 3, beat: float = NOW) -> Row:
-    return Row(5, state, 77, number, generation, beat, 0, 0)
+    return Row(5, state, 77, number, generation, beat, 0)
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_what_one_worker_sends_another_one_receives_and_so_does_its_successor(cl
 
 
 def test_a_worker_closes_the_ends_that_it_does_not_need(closing: list[Any]) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     inboxes = Inboxes(4)
     closing.append(inboxes)
-    assert len(os.listdir("/proc/self/fd")) == before + 8
+    assert open_files() == before + 8
     inboxes.of(2, Steering(4, 1), make_slots(), 3, 30.0)
-    assert len(os.listdir("/proc/self/fd")) == before + 4
+    assert open_files() == before + 4
     inboxes.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def fill(inbox: socket.socket) -> None:

@@ -1,4 +1,5 @@
 import os
+from fcntl import F_DUPFD, fcntl
 
 import pytest
 
@@ -22,9 +23,12 @@ def test_a_memory_that_is_passed_on_has_the_slots_and_the_limits_of_the_first() 
 
 def test_more_workers_than_it_has_columns_for_begin_with_a_new_memory() -> None:
     first, _ = shared_memory(None, 2)
-    second, is_new = shared_memory(first.fd, 16)
+    passed = fcntl(first.fd, F_DUPFD, 900)
+    second, is_new = shared_memory(passed, 16)
     assert is_new
     assert second.columns == 64
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(passed)
 
 
 @pytest.mark.parametrize("content", [b"", b"trioedge" + b"\xff" * 100, b"another " + bytes(4096)], ids=repr)
@@ -36,7 +40,6 @@ def test_a_memory_of_another_layout_is_refused(content: bytes) -> None:
     memory, is_new = shared_memory(fd, 2)
     assert is_new
     assert memory.slots.rows() == []
-    os.close(fd)
 
 
 def test_pages_that_are_not_written_take_no_memory() -> None:

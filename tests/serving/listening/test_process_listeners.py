@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.support.open_files import open_files
 from tests.support.ports import closed_port
 from tests.support.services import Tenants
 from trioedge.addresses.address import Address, parse_address
@@ -20,12 +21,21 @@ from trioedge.serving.listening.process_listeners import ProcessListeners
 from trioedge.telemetry.log import EdgeLog
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def here(port: int, host: str = "127.0.0.1") -> Address:
     return Address("tcp", host, port)
+
+
+class FullSockets:
+    """The sockets of several workers, in a process that has no descriptor left to keep one."""
+
+    def has(self, address: Address) -> bool:
+        return True
+
+    def take(self, address: Address) -> None:
+        return None
+
+    def keep(self, address: Address, fd: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 class World(Tenants):
@@ -36,12 +46,12 @@ class World(Tenants):
         came: the name of the service of each client, and its listener.
     """
 
-    def __init__(self, *own: str, max_opened: int = 9) -> None:
+    def __init__(self, *own: str, max_opened: int = 9, sockets: Any = None) -> None:
         super().__init__()
         self.log = EdgeLog()
         self.came: list[tuple[str, str]] = []
         self.bound = bind([parse_address(each, listening=True) for each in own])
-        self.listeners = ProcessListeners(self.bound, keepalive_seconds=60)
+        self.listeners = ProcessListeners(self.bound, keepalive_seconds=60, sockets=sockets)
         self.reactor = Reactor(self.log)
         self.listeners.listen(self.reactor, self.log, self.admit, lambda: None, max_opened)
 
@@ -61,12 +71,13 @@ class World(Tenants):
 
 
 @contextmanager
-def world_of(*own: str, max_opened: int = 9) -> Iterator[World]:
-    world = World(*own, max_opened=max_opened)
+def world_of(*own: str, max_opened: int = 9, sockets: Any = None) -> Iterator[World]:
+    world = World(*own, max_opened=max_opened, sockets=sockets)
     try:
         yield world
     finally:
         world.listeners.close_all()
+        world.reactor._epoll.close()
 
 
 async def test_a_client_is_of_the_service_that_has_the_listener_when_it_is_accepted() -> None:
@@ -109,6 +120,17 @@ async def test_a_port_in_use_is_a_fault_that_leaves_nothing_open_and_can_be_trie
         assert list(world.listeners) == [str(address)]
 
 
+async def test_a_listener_that_the_parent_cannot_keep_is_a_fault_that_leaves_nothing_open() -> None:
+    with world_of(sockets=FullSockets()) as world:
+        files, port = open_files(), closed_port()
+        with pytest.raises(ListenError, match=f"cannot listen on {here(port)}"):
+            world.listeners.open(here(port), world.put("shop"))
+        assert open_files() == files
+        assert (list(world.listeners), world.listeners.opened) == ([], 0)
+        with pytest.raises(ConnectionRefusedError):
+            world.connect(port)
+
+
 async def test_an_address_that_this_machine_does_not_have_is_a_fault() -> None:
     with world_of() as world, pytest.raises(ListenError, match="this machine does not have it"):
         world.listeners.open(here(closed_port(), "192.0.2.1"), world.put("shop"))
@@ -122,7 +144,6 @@ async def test_all_listeners_share_one_reserve() -> None:
             world.listeners.open(here(closed_port()), world.put("shop"))
         assert open_files() == some + 3
         assert some - files >= 3  # two sockets and the reserve, and what the reactor has
-    world.reactor._epoll.close()
     assert open_files() == files
 
 

@@ -100,6 +100,21 @@ def test_a_process_puts_how_many_sessions_it_has_and_gets_those_of_all() -> None
     assert one.total("edge") == other.total("edge") == 2
 
 
+def test_a_process_puts_its_sessions_once_though_more_keys_come_than_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trioedge.structures.shared.rows.KNOWN", 4)
+    counts = make_counts(make_memory(), 0)
+    found = []
+    for number in (5, 5, 9, 0):
+        found.append(counts.put(None, number))
+        for key in range(6):
+            counts.add(key)
+            counts.remove(key)
+    assert found == [5, 5, 9, 0]
+    assert len(counts) == 0
+
+
 def test_a_key_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="means nothing to other workers"):
         make_counts(make_memory(), 0).enter(object(), 1)

@@ -70,7 +70,6 @@ def read_table(body: bytes) -> dict[str, Any]:
 
     Raises:
         FaultyError: it is none.
-        RefusedError: 400, it is no JSON.
     """
     if not body.strip():
         return {}

@@ -44,7 +44,7 @@ class Scrape:
     _kept: KeptCounters = attrs.field(factory=KeptCounters, init=False)
     _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
-    async def answer(self, parameters: Parameters, receive: Receive) -> Response:  # noqa: ARG002 - the shape of Own
+    async def answer(self, parameters: Parameters, receive: Receive) -> Response:
         """Ask all processes, and write what they have counted, in slices."""
         names = await self._busiest() if self.services else None
         answers = await self.asker.ask("metrics", {"services": names})

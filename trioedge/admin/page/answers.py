@@ -30,12 +30,12 @@ def page_files() -> dict[str, Response]:
     }
 
 
-async def page_answer(parameters: Parameters, receive: Receive) -> Response:  # noqa: ARG001
+async def page_answer(parameters: Parameters, receive: Receive) -> Response:
     """Answer with the page."""
     return page_files()[INDEX]
 
 
-async def page_file_answer(parameters: Parameters, receive: Receive) -> Response:  # noqa: ARG001
+async def page_file_answer(parameters: Parameters, receive: Receive) -> Response:
     """Answer with a file that the page loads.
 
     Raises:

@@ -35,8 +35,9 @@ def devices_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any
         return None
     known: Iterator[DeviceFacts] = judge.known(service) if isinstance(judge, ListsDevices) else iter(())
     after, limit = parameters["after"], parameters["limit"]
-    wanted = known if after is None else (each for each in known if each.device > after)
-    found = yield from smallest(wanted, limit + 1, attrgetter("device"))
+    found = yield from smallest(
+        known, limit + 1, attrgetter("device"), lambda each: after is None or each.device > after
+    )
     items = []
     for number, each in enumerate(found[:limit]):
         items.append(attrs.asdict(each) | {"since": _rounded(each.since), "until": _rounded(each.until)})

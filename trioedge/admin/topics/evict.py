@@ -20,7 +20,7 @@ def evict_here(local: Local, parameters: Parameters) -> Stepwise[int]:
     return live.evictions.search(live.search(**named), Reason.EVICTED)
 
 
-def merge_evicted(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+def merge_evicted(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Add the counts up."""
     return {"evicted": sum(answers.values)}
 

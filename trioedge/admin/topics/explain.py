@@ -13,7 +13,7 @@ from ..asking import Answers, Parameters
 from ..local import Local
 from ..refusals import not_found
 from ..shapes import NUMBER, TEXT, or_null, several, table
-from .sessions import SESSION, session_item
+from .sessions import SESSION, is_within, session_item
 
 STEP: Final = table(stage=TEXT, verdict=TEXT, detail=TEXT, micros=or_null(NUMBER))
 
@@ -123,10 +123,7 @@ def _filter(parameters: Parameters) -> Callable[[Session, Outcome], bool]:
             (service is None or session.service.name == service)
             and (reason is None or outcome.reason == reason)
             and (kind is None or (kind == "refused") is (type(outcome) is Reject))
-            and (
-                span is None
-                or (span[0] <= session.source_bytes <= span[1] and len(session.source_bytes) == len(span[0]))
-            )
+            and (span is None or is_within(session, span))
         )
 
     return wanted

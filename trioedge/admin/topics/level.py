@@ -11,7 +11,7 @@ from ..shapes import table
 LEVEL: Final = table(level={"type": "string", "enum": [*LEVELS]})
 
 
-def level_here(local: Local, parameters: Parameters) -> Stepwise[str]:  # noqa: ARG001
+def level_here(local: Local, parameters: Parameters) -> Stepwise[str]:
     """Give the level of this process."""
     yield
     return log_level()
@@ -26,6 +26,6 @@ def set_level_here(local: Local, parameters: Parameters) -> Stepwise[str]:
     return log_level()
 
 
-def merge_level(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+def merge_level(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Give the lowest level of all processes."""
     return {"level": next((level for level in LEVELS if level in answers.values), LEVELS[1])}

@@ -28,10 +28,10 @@ FILES_A_STEP: Final = 64
 
 NETSTAT: Final = Path("/proc/net/netstat")
 STATM: Final = Path("/proc/self/statm")
-DESCRIPTORS: Final = "/proc/self/fd"
+DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
-def machine_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:  # noqa: ARG001
+def machine_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:
     """Give the use of this process."""
     used, limit = yield from descriptors()
     stall, tables = local.stall, []
@@ -47,7 +47,7 @@ def machine_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any
     }
 
 
-def merge_machine(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+def merge_machine(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Give the sums, the longest stall, and of each table the fullest."""
     workers = [
         {"number": each.worker.number, "pid": each.worker.pid}
@@ -76,9 +76,9 @@ def merge_machine(answers: Answers, parameters: Parameters) -> dict[str, Any]:  
     }
 
 
-def open_files(folder: str) -> Stepwise[int]:
+def open_files(folder: Path) -> Stepwise[int]:
     """Count the descriptors of this process, in steps where the kernel does not do so (before Linux 6.2)."""
-    size = os.stat(folder).st_size  # noqa: PTH116 - a folder of the kernel
+    size = folder.stat().st_size
     if size:
         return size
     count = 0

@@ -15,7 +15,7 @@ RESTART: Final = table(generation=COUNT, under_way=FLAG, refused=TEXT)
 DRAIN: Final = table(phase=TEXT, live=COUNT, deadline_seconds=or_null(NUMBER))
 
 
-def phase_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:  # noqa: ARG001
+def phase_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:
     """Give the phase of this process, its live sessions, how long they may go on, and how long after a drain."""
     yield
     at, seconds = local.run.drain_at, local.run.drain_seconds
@@ -28,7 +28,7 @@ def phase_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]
     }
 
 
-def merge_ready(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+def merge_ready(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Tell whether a process serves."""
     phases = [each["phase"] for each in answers.values]
     serving = phases.count("serving")
@@ -40,7 +40,7 @@ def merge_ready(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # 
     }
 
 
-def merge_drain(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+def merge_drain(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Give the phase, the sessions that are left, and the longest time that they have."""
     values = answers.values
     left = [each["deadline_seconds"] for each in values if each["deadline_seconds"] is not None]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import isinf
 from typing import Any, Final
 
-from ...loop.slices import Stepwise
+from ...loop.slices import Stepwise, in_slices
 from ...services.service import Service
 from ..asking import Answers, EdgeAsker, Parameters
 from ..local import Local
@@ -61,8 +61,7 @@ def services_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, An
     prefix, after, limit = parameters["prefix"] or "", parameters["after"] or "", parameters["limit"]
     names = [*local.services.names]
     yield
-    wanted = (name for name in names if name > after and name.startswith(prefix))
-    found = yield from smallest(wanted, limit + 1, str)
+    found = yield from smallest(names, limit + 1, str, lambda name: name > after and name.startswith(prefix))
     items = yield from _items(local, found[:limit])
     return {"items": items, "next": items[-1]["name"] if len(found) > limit and items else None}
 
@@ -72,8 +71,8 @@ def services_busiest_here(local: Local, parameters: Parameters) -> Stepwise[list
     prefix, weigh = parameters["prefix"] or "", _live if parameters["order"] == "live" else _bytes
     services = [*local.services]
     yield
-    weighed = ((-weigh(each), each.name) for each in services if each.name.startswith(prefix))
-    found = yield from smallest(weighed, CANDIDATES, tuple)
+    weighed = ((-weigh(each), each.name) for each in services)
+    found = yield from smallest(weighed, CANDIDATES, tuple, lambda each: each[1].startswith(prefix))
     return [name for _, name in found]
 
 
@@ -97,10 +96,10 @@ def merge_service(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     return _sum(found, answers)
 
 
-def merge_services(answers: Answers, parameters: Parameters) -> dict[str, Any]:
+def merge_services(answers: Answers, parameters: Parameters) -> Stepwise[dict[str, Any]]:
     """Merge the pages of all processes: a service that is in one page is in all that reach as far."""
     limit = parameters["limit"]
-    merged = _added((item for each in answers.values for item in each["items"]), answers)
+    merged = yield from _added((item for each in answers.values for item in each["items"]), answers)
     merged.sort(key=lambda item: str(item["name"]))
     more = len(merged) > limit or any(each["next"] is not None for each in answers.values)
     items = merged[:limit]
@@ -111,7 +110,7 @@ async def collect_services(asker: EdgeAsker, parameters: Parameters) -> dict[str
     """Ask for a page by name, or for the busiest: those whose sums over all processes are the largest."""
     order = parameters["order"]
     if order == "name":
-        return merge_services(await asker.ask("services", parameters), parameters)
+        return await in_slices(merge_services(await asker.ask("services", parameters), parameters))
     if parameters["after"] is not None:
         return {"items": [], "next": None}  # these orders change all the time, so they have one page
     busiest = (await asker.ask("services-busiest", parameters)).values
@@ -119,18 +118,23 @@ async def collect_services(asker: EdgeAsker, parameters: Parameters) -> dict[str
     if len(busiest) == 1:
         names = names[: parameters["limit"]]
     named = await asker.ask("services-named", {"names": names})
-    items = _added((item for each in named.values for item in each), named)
+    items = await in_slices(_added((item for each in named.values for item in each), named))
     counted = ("live",) if order == "live" else ("bytes_up", "bytes_down")
     items.sort(key=lambda item: (-sum(item[name] for name in counted), item["name"]))
     return {"items": items[: parameters["limit"]], "next": None}
 
 
-def _added(items: Iterable[dict[str, Any]], answers: Answers) -> list[dict[str, Any]]:
+def _added(items: Iterable[dict[str, Any]], answers: Answers) -> Stepwise[list[dict[str, Any]]]:
     """Add the services of all processes up, in no order."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         by_name.setdefault(item["name"], []).append(item)
-    return [_sum(each, answers) for each in by_name.values()]
+    merged = []
+    for each in by_name.values():
+        merged.append(_sum(each, answers))
+        if not len(merged) % ITEMS_A_STEP:
+            yield
+    return merged
 
 
 def _sum(items: list[dict[str, Any]], answers: Answers) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The live sessions of an edge, page by page by their ids."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
@@ -72,14 +72,16 @@ def sessions_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, An
             and session.outcome is None
             and (service is None or session.service.name == service)
             and (device is None or session.device == device)
-            and (span is None or _is_within(session, span))
+            and (span is None or is_within(session, span))
         )
 
     if service is None and span is None:
         found = yield from _in_order(local, after, limit + 1, wanted)
     else:
-        candidates = _of_service(local, service) if span is None else _of_source(local, source)
-        found = yield from smallest(filter(wanted, candidates), limit + 1, attrgetter("id"))
+        candidates: Iterable[Session] = (
+            _of_service(local, service) if span is None else (yield from _of_source(local, source))
+        )
+        found = yield from smallest(candidates, limit + 1, attrgetter("id"), wanted)
     items, now = [], local.now()
     for number, session in enumerate(found[:limit]):
         items.append(session_item(session, local.number, now))
@@ -121,12 +123,16 @@ def _of_service(local: Local, name: str) -> Iterator[Session]:
         yield from local.sessions.of(service)
 
 
-def _of_source(local: Local, source: str) -> Iterator[Session]:
+def _of_source(local: Local, source: str) -> Stepwise[list[Session]]:
+    found: list[Session] = []
     for sessions in local.run.supervisor.live.search(source=source):
-        yield from sessions
+        found += sessions
+        yield
+    return found
 
 
-def _is_within(session: Session, span: tuple[bytes, bytes]) -> bool:
+def is_within(session: Session, span: tuple[bytes, bytes]) -> bool:
+    """Whether the client of a session has one of a range of addresses, the first and the last of one family."""
     first, last = span
     packed = session.source_bytes
     return first <= packed <= last and len(packed) == len(first)

@@ -18,7 +18,7 @@ ITEM: Final = table(
 STAGE_TIMES: Final = table(items=several(ITEM), next={"type": "null"})
 
 
-def stage_times_here(local: Local, parameters: Parameters) -> Stepwise[list[dict[str, Any]]]:  # noqa: ARG001
+def stage_times_here(local: Local, parameters: Parameters) -> Stepwise[list[dict[str, Any]]]:
     """Give the counts of each stage of this process, by powers of two of nanoseconds."""
     yield
     outline, chain = local.description.outline, local.run.chain
@@ -30,7 +30,7 @@ def stage_times_here(local: Local, parameters: Parameters) -> Stepwise[list[dict
     ]
 
 
-def merge_stage_times(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+def merge_stage_times(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Add the counts of all processes up, and give their totals and quantiles."""
     stages = [*zip(*(each for each in answers.values if each), strict=False)]
     rows = [(each[0], _sum([one["counts"] for one in each])) for each in stages]

@@ -42,7 +42,7 @@ def own_version() -> str:
         return ""
 
 
-def statistics_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:  # noqa: ARG001
+def statistics_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:
     """Give the counts of this process."""
     yield
     run = local.run
@@ -65,7 +65,7 @@ def statistics_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, 
     }
 
 
-def merge_statistics(answers: Answers, parameters: Parameters) -> dict[str, Any]:  # noqa: ARG001
+def merge_statistics(answers: Answers, parameters: Parameters) -> dict[str, Any]:
     """Add the counts of all processes up, with those of processes that are over."""
     values, past = answers.values, [answers.past] if answers.past else []
     first: Mapping[str, Any] = values[0] if values else _NOTHING

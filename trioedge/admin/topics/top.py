@@ -1,9 +1,9 @@
 """The sources, services or devices with most sessions or bytes."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, TypeAlias
 
-from ...loop.slices import Stepwise
+from ...loop.slices import Stepwise, in_slices
 from ...services.registry import devices_of, sources_of
 from ...session.session import Session
 from ..asking import Answers, EdgeAsker, Parameters
@@ -22,6 +22,8 @@ CANDIDATES: Final = 1_000
 """The busiest keys that each of several processes names, so that the busiest of all are among them."""
 
 SESSIONS_A_STEP: Final = 16
+
+ROWS_A_STEP: Final = 64
 
 _Row: TypeAlias = tuple[str, str, int, int, int]
 """The service of a device, else an empty text; a key; its sessions, and their bytes up and down."""
@@ -44,7 +46,7 @@ async def collect_top(asker: EdgeAsker, parameters: Parameters) -> dict[str, Any
     if len(answers.given) > 1:
         keys = sorted({(row[0], row[1]) for each in answers.values for row in each})
         answers = await asker.ask("top-named", {"by": parameters["by"], "keys": keys})
-    rows = sorted(_added(answers), key=_rank(parameters["order"]))[: parameters["limit"]]
+    rows = sorted(await in_slices(_added(answers)), key=_rank(parameters["order"]))[: parameters["limit"]]
     items = [
         {"key": key, "service": service or None, "live": live, "bytes_up": up, "bytes_down": down}
         for service, key, live, up, down in rows
@@ -52,12 +54,14 @@ async def collect_top(asker: EdgeAsker, parameters: Parameters) -> dict[str, Any
     return {"items": items, "next": None}
 
 
-def _added(answers: Answers) -> Iterable[_Row]:
+def _added(answers: Answers) -> Stepwise[list[_Row]]:
     total: dict[tuple[str, str], list[int]] = {}
     for each in answers.values:
-        for service, key, *counts in each:
+        for number, (service, key, *counts) in enumerate(each):
             before = total.get((service, key), (0, 0, 0))
             total[service, key] = [a + b for a, b in zip(before, counts, strict=True)]
+            if not number % ROWS_A_STEP:
+                yield
     return [(*key, live, up, down) for key, (live, up, down) in total.items()]
 
 
@@ -74,11 +78,14 @@ def _rows(local: Local, by: str, only: Collection[tuple[str, str]] | None) -> St
         for number, service in enumerate([*local.services]):
             if service.live and (only is None or ("", service.name) in only):
                 rows.append(("", service.name, service.live, service.up.bytes, service.down.bytes))
-            if not number % 64:
+            if not number % ROWS_A_STEP:
                 yield
         return rows
     steps = 0
     for key, sessions in _groups(local, by):
+        steps += 1
+        if not steps % SESSIONS_A_STEP:
+            yield
         if only is not None and key not in only:
             continue
         live = up = down = 0

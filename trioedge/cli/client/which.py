@@ -49,11 +49,13 @@ class Asked:
             ConfigurationError: no edge is named, or none can be; or its token cannot be read.
         """
         address, secret = find_edge(self.edge or os.environ.get("TRIOEDGE_EDGE") or None)
-        token = secret_text(secret) if secret is not None else None
+        token: str | None
         if self.token_file is not None:
             token = Secret(file=self.token_file).read()
         elif said := os.environ.get("TRIOEDGE_TOKEN"):
             token = said
+        else:
+            token = None if secret is None else secret_text(secret)
         if token is not None and not (token.isascii() and token.isprintable()):
             raise ConfigurationError("the token has characters that HTTP cannot carry: it is another file, or broken")
         return EdgeClient(address, token)

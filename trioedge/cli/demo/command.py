@@ -33,7 +33,7 @@ COMMAND_LETTERS: Final = 49
 WIDTH: Final = 80
 """A line of the introduction that is longer has no comment."""
 
-EVERYBODY: Final = "127.0.0.0/8"
+LOOPBACK: Final = "127.0.0.0/8"
 
 
 def demo(
@@ -117,7 +117,7 @@ async def _show(client: EdgeClient, upstream: DemoServer, story: Story, view: Vi
 
 async def _quiet(client: EdgeClient) -> Look:
     """Evict the sessions that are left, which are the user's, and look once none lives: no count changes any more."""
-    await client.ask("POST", path_of("evict"), body={"source": EVERYBODY})
+    await client.ask("POST", path_of("evict"), body={"source": LOOPBACK})
     while (look := await look_at(client)).statistics["live"]:  # noqa: ASYNC110 - once, and short
         await trio.sleep(0.05)
     return look

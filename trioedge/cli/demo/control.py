@@ -16,6 +16,7 @@ import trio
 from ...control.child_process import child_process
 from ...control.http_client import HttpClient, NoAnswerError, parse_url
 from ...errors import ConfigurationError
+from ...process.exit_code import how_ended
 from ..words import amount
 from .edge import CHECK_SECONDS
 from .printed_lines import printed_lines
@@ -87,8 +88,7 @@ class ControlProcess:
                     async for line in lines:
                         self._view.note(f"control plane: {line}")
                     code = await process.wait()
-                    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                    self._view.note(f"the control plane has ended ({how}); the services stay as they are")
+                    self._view.note(f"the control plane has ended ({how_ended(code)}); the services stay as they are")
                     await trio.sleep_forever()
 
     async def books(self, services: Iterable[str]) -> dict[str, Totals] | None:

@@ -15,7 +15,7 @@ import trio
 from ...addresses.address import parse_address
 from ...control.child_process import child_process
 from ...errors import ConfigurationError, EdgeError, ListenError
-from ...process.exit_code import ExitCode
+from ...process.exit_code import ExitCode, how_ended
 from ..client.client import EdgeClient
 from . import program
 from .control import ControlProcess
@@ -89,7 +89,7 @@ class EdgeProcess:
                 if process.returncode is None:
                     os.killpg(process.pid, signal.SIGKILL)  # the workers as well
         if not self._stops:
-            raise EdgeError(f"the edge has ended: {f'signal {-code}' if code < 0 else f'exit code {code}'}")
+            raise EdgeError(f"the edge has ended: {how_ended(code)}")
 
     async def stop(self) -> None:
         """Drain the edges, and wait until they have ended and their last reports are sent."""

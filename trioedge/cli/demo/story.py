@@ -133,13 +133,13 @@ class Story:
             self._write(RATE.sub(format_rate(rate), text))
             lines = [f"{line}\n".encode() for line in toml_lines(self._services)]
             answer = await client.ask("POST", path_of("plan"), body=lines)
-            plan = answer["says"].partition(";")[0]  # without the number of sessions, which the workers alone know
+            effect = answer["says"].partition("; ")[2]
             written = trio.current_time()
             with trio.move_on_after(ARRIVAL_SECONDS):
                 while not await self._is_in_force(client, rate):  # noqa: ASYNC110 - a user would look as well
                     await trio.sleep(0.02)
                 took = trio.current_time() - written
-                self._view.note(f"{news}{plan}; in force after {took:.1f} s")
+                self._view.note(f"{news}{effect}; in force after {took:.1f} s")
                 return
         except (OSError, UnicodeError, EdgeError) as error:
             self._view.note(f"{news}{error}")

@@ -57,7 +57,7 @@ async def _evict(asked: Asked, named: dict[str, str | int], yes: bool, client: E
     if asked.json:
         asked.print_json(answer)
     else:
-        print(f"cut {what}" if "session" in named else f"cut {count(answer['evicted'], 'session')} of {what}")
+        print(f"cut {what}" if named.keys() == {"session"} else f"cut {count(answer['evicted'], 'session')} of {what}")
     return 0
 
 

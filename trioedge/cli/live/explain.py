@@ -81,7 +81,7 @@ async def _session(asked: Asked, number: int, client: EdgeClient) -> None:
 def _source(session: dict[str, Any]) -> str:
     """Name the client, and the peer where that is another one, as behind a load balancer."""
     source, peer = shown(session["source"]), shown(session["peer"])
-    return source if peer.startswith((source, f"[{source}")) else f"{source}, connected from {peer}"
+    return source if peer == source else f"{source}, connected from {peer}"
 
 
 def _step(step: dict[str, Any]) -> tuple[str, str, Cell, str]:

@@ -6,18 +6,17 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final
 
 import trio
 from cyclopts import Parameter, validators
 
 from ...telemetry.access_lines import as_text
+from ...telemetry.level import LogLevel
 from ..client.client import EdgeClient, path_of
 from ..client.errors import AdminError, UnreachableError
 from ..client.which import NOTHING_SAID, Asked
 from ..table import note
-
-Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 ENDS: Final = ("ended", "refused")
 
@@ -30,7 +29,7 @@ FIELDS: Final = (
 
 def logs(
     *,
-    level: Level | None = None,
+    level: LogLevel | None = None,
     last: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=1000))] = 10,
     asked: Asked = NOTHING_SAID,
 ) -> int:
@@ -44,7 +43,7 @@ def logs(
     return asked.run(partial(_follow, asked, level, last))
 
 
-def log_level(level: Level | None = None, /, *, asked: Asked = NOTHING_SAID) -> int:
+def log_level(level: LogLevel | None = None, /, *, asked: Asked = NOTHING_SAID) -> int:
     """Print the lowest level that a serving edge logs, or set it until the edge starts anew.
 
     Args:
@@ -54,7 +53,7 @@ def log_level(level: Level | None = None, /, *, asked: Asked = NOTHING_SAID) -> 
     return asked.run(partial(_log_level, asked, level))
 
 
-async def _log_level(asked: Asked, level: Level | None, client: EdgeClient) -> None:
+async def _log_level(asked: Asked, level: LogLevel | None, client: EdgeClient) -> None:
     answer = await (client.get(path_of("log-level")) if level is None else _set_level(client, level))
     if asked.json:
         asked.print_json(answer)
@@ -66,7 +65,7 @@ async def _set_level(client: EdgeClient, level: str) -> Any:
     return await client.ask("PUT", path_of("log-level"), body={"level": level})
 
 
-async def _follow(asked: Asked, level: Level | None, last: int, client: EdgeClient) -> int:
+async def _follow(asked: Asked, level: LogLevel | None, last: int, client: EdgeClient) -> int:
     """Follow until a signal comes, or raise if the edge ends."""
     async with trio.open_nursery() as nursery, _at_level(client, level):
         following = trio.CancelScope()
@@ -85,7 +84,7 @@ async def _follow(asked: Asked, level: Level | None, last: int, client: EdgeClie
 
 
 @asynccontextmanager
-async def _at_level(client: EdgeClient, level: Level | None) -> AsyncGenerator[None]:
+async def _at_level(client: EdgeClient, level: LogLevel | None) -> AsyncGenerator[None]:
     """Have the edge log at a level while the block lasts."""
     if level is None:
         yield

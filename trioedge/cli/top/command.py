@@ -47,7 +47,6 @@ def top(
         order: What counts as the most.
         once: Print one frame, and end.
         asked: Which edge, and how to print.
-        once: Print one frame, and end.
     """
     screen = Screen(by, order)
     if once or asked.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -145,7 +144,7 @@ async def _look(screen: Screen, client: EdgeClient, changed: _Bell, asked_again:
 
 async def _obey(screen: Screen, client: EdgeClient, terminal: Terminal, changed: _Bell, asked_again: _Bell) -> None:
     """Do what keys say, until the input ends."""
-    while keys := await terminal.read():
+    while (keys := await terminal.read()) is not None:
         for key in keys:
             shown = screen.by, screen.order
             if (named := screen.press(key)) is not None:

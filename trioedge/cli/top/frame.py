@@ -28,8 +28,6 @@ NARROW: Final = 60
 
 PHASES: Final = {"serving": "bold green", "starting": "bold yellow", "draining": "bold yellow", "stopped": "bold red"}
 
-PLURALS: Final = {"source": "sources", "service": "services", "device": "devices"}
-
 KEYS: Final = (("q", "quit"), ("tab", "next"), ("s", "sessions"), ("b", "bytes"), ("↑↓", "choose"), ("e", "evict"))
 
 
@@ -150,13 +148,13 @@ def _table(screen: Screen, width: int, room: int) -> list[Text]:
     """Draw the tabs, the headings and the rows that fit around the chosen one."""
     tabs = Text(" ")
     for view in VIEWS:
-        tabs.append(f" {PLURALS[view]} ", "reverse bold" if view == screen.by else "dim").append(" ")
+        tabs.append(f" {view}s ", "reverse bold" if view == screen.by else "dim").append(" ")
     tabs.append(f"  the most {'sessions' if screen.order == 'live' else 'bytes'} first", "dim")
     figures = [("live", 7), ("rate", 10), ("up", 8), ("down", 8)]
     while len(figures) > 1 and width - sum(size + 1 for _, size in figures) < 18:
         figures.pop()
     names = max(8, min(50, width - 2 - sum(size + 1 for _, size in figures)))
-    headings = Text(f" {PLURALS[screen.by][:-1]:<{names}}", "bold")
+    headings = Text(f" {screen.by:<{names}}", "bold")
     for title, size in figures:
         headings.append(f" {title:>{size}}")
     rows = screen.rows

@@ -38,10 +38,11 @@ class Terminal:
         """Replace what the screen shows."""
         self._live.update(Group(*lines), refresh=True)
 
-    async def read(self) -> list[str]:
-        """Wait for keys; none at the end of the input."""
+    async def read(self) -> list[str] | None:
+        """Wait for keys, of which those that mean nothing are left out; None at the end of the input."""
         await trio.lowlevel.wait_readable(sys.stdin.fileno())
-        return list(keys(os.read(sys.stdin.fileno(), AT_ONCE)))
+        data = os.read(sys.stdin.fileno(), AT_ONCE)
+        return list(keys(data)) if data else None
 
 
 @contextmanager

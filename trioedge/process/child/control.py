@@ -28,7 +28,8 @@ from ...telemetry.level import log_level, set_log_level
 from ...telemetry.log import EdgeLog
 from ...workers.hub import Hub
 from ..exit_code import ExitCode
-from ..parent.inheritance import STOPS, Inheritance
+from ..parent.inheritance import Inheritance
+from ..signals import STOP_SIGNALS
 from ..workers.slots import ProcessState
 from .control_admin import HubAsker, HubControl, Restarts
 from .worker import BEAT_SECONDS, exit_code_of
@@ -80,7 +81,7 @@ class ControlSide:
     async def run(self) -> ExitCode:
         """Work until the order to end."""
         ask = trio.lowlevel.current_trio_token().run_sync_soon
-        for number in STOPS:
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # it ends behind its workers, by an order
         signal.signal(signal.SIGHUP, lambda *_: ask(self._reload_all, idempotent=True))
         async with trio.open_nursery() as nursery:
@@ -128,7 +129,7 @@ class ControlSide:
         self._hub.reload()
 
     def _beat(self) -> None:
-        self._found.memory.slots.beat(self._found.column, time.monotonic(), 0, 0)
+        self._found.memory.slots.beat(self._found.column, time.monotonic(), 0)
 
     async def _beats(self) -> None:
         while True:

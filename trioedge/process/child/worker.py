@@ -22,7 +22,8 @@ from ...telemetry.tracebacks import detached
 from ...workers.member import HubMember
 from ..exit_code import ExitCode
 from ..one_fault import one_fault
-from ..parent.inheritance import STOPS, Inheritance
+from ..parent.inheritance import Inheritance
+from ..signals import STOP_SIGNALS
 from ..together import Together
 from ..workers.slots import ProcessState
 from .control_admin import answered_here
@@ -124,7 +125,7 @@ class WorkerProcess:
     async def run(self) -> ExitCode:
         """Serve until the orders to drain, or the death of the parent."""
         ask = trio.lowlevel.current_trio_token().run_sync_soon
-        for number in STOPS:
+        for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: ask(self._drain, idempotent=True))
         signal.signal(signal.SIGHUP, lambda *_: ask(self._reload, idempotent=True))
         with trio.CancelScope() as self._scope:
@@ -157,8 +158,7 @@ class WorkerProcess:
 
     def _beat(self) -> None:
         live = sum(len(edge.sessions) for edge in self._edges.values())
-        accepted = sum(edge.statistics().accepted for edge in self._edges.values())
-        self._found.memory.slots.beat(self._found.column, time.monotonic(), live, accepted)
+        self._found.memory.slots.beat(self._found.column, time.monotonic(), live)
 
     async def _follow(self) -> None:
         """Follow the parent's orders."""

@@ -6,6 +6,7 @@
 | starting | it is ready for an edge | the parent listens, and steers clients to it | ready |
 | ready | its loop is silent for ``stall_seconds`` | leave it out of the steering | silent |
 | silent | its loop runs again | steer clients to it | ready |
+| starting | its loop is silent for ``START_SECONDS`` | log it | silent |
 | silent | as long again | kill it | silent |
 | ready, silent | a restart has its successor ready, or the parent drains | tell it to drain | draining |
 | draining | it has not ended in time | kill it | draining |
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..signals import STOP_SIGNALS
 from ..workers.memory import SharedMemory
 from ..workers.orders import Orders, order_pair
 from ..workers.slots import CONTROL, ProcessState
@@ -30,11 +32,8 @@ from .restart import flush_prints, socket_of
 START_SECONDS: Final = 60.0
 """How long the event loop of a child that starts may be silent: a stage may open large tables."""
 
-SIGNALS: Final = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD,
-)  # fmt: skip
+SIGNALS: Final = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 """The signals that the parent handles."""
-
 
 PAUSE_SECONDS: Final = 1.0
 """Between two looks at the children: the parent was stopped, as a container is that is paused."""

@@ -1,17 +1,12 @@
 """What a child has from its parent."""
 
-import signal
 import socket
-from typing import Final
 
 import attrs
 
 from ..workers.memory import SharedMemory
 from ..workers.orders import Orders
 from .listening import ParentListening
-
-STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""The signals that end."""
 
 
 @attrs.frozen

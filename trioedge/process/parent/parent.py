@@ -27,14 +27,15 @@ from typing import Any
 
 from ...edge import Edge
 from ...errors import ListenError, quote_fault
-from ..exit_code import ExitCode
+from ..exit_code import ExitCode, how_ended
+from ..signals import STOP_SIGNALS
 from ..workers.memory import shared_memory
 from ..workers.orders import Orders
 from ..workers.slots import CONTROL
 from .accepting import Accepting
 from .children import Child, Children
 from .ending import Ending
-from .inheritance import STOPS, Inheritance
+from .inheritance import Inheritance
 from .listening import ParentListening, hub_socket
 from .manager import Manager
 from .noted_signals import NotedSignals
@@ -119,14 +120,6 @@ class Holdings:
         )
 
 
-def _how(code: int) -> str:
-    """Say how a process ended."""
-    if code >= 0:
-        return f"exit code {code}"
-    names = {number.value: number.name for number in signal.Signals}  # those of real time have no names
-    return f"signal {names.get(-code, -code)}"
-
-
 class Parent(Holdings):
     """The parent of one program."""
 
@@ -163,7 +156,7 @@ class Parent(Holdings):
         self._manager.turn(now)
 
     def _handle(self, number: int, now: float) -> None:
-        if number in STOPS:
+        if number in STOP_SIGNALS:
             self._stop(now)
         elif number == signal.SIGHUP:
             self._manager.reloading(now)
@@ -272,7 +265,7 @@ class Parent(Holdings):
 
     def _mourn(self, child: Child, code: int, now: float) -> None:
         """Have a successor forked, if one is needed."""
-        how = _how(code)
+        how = how_ended(code)
         if self._ending.stops:
             self._ending.ended(code)
             return

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
-from ..exit_code import ExitCode
+from ..exit_code import ExitCode, how_ended
 from .children import SIGNALS, Children
 from .ending import Ending
 from .listening import ParentListening
@@ -85,8 +85,7 @@ class Restarting:
         if self._ending.stops:
             return
         if code != ExitCode.DRAINED:
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            self._refuse(f"a trial of the new version {how}; its own lines on stderr say why")
+            self._refuse(f"a trial of the new version ended with {how_ended(code)}; its own lines on stderr say why")
             return
         self._log.info("restarting")
         try:

@@ -88,6 +88,7 @@ def shared_memory(passed: int | None, workers: int) -> tuple[SharedMemory, bool]
             memory = SharedMemory(passed, locks)
             if memory.columns >= columns:
                 return memory, False
+        os.close(passed)  # children of the former image have it mapped
     return SharedMemory.create(columns, locks), True
 
 

@@ -42,7 +42,6 @@ class Row:
         generation: how many restarts came before it.
         beat: when its event loop ran last, in seconds of the monotonic clock.
         live: its live sessions.
-        accepted: connections that it has accepted.
     """
 
     column: int
@@ -52,7 +51,6 @@ class Row:
     generation: int
     beat: float
     live: int
-    accepted: int
 
 
 class Slots:
@@ -73,7 +71,7 @@ class Slots:
             at = column * 8
             if self._numbers[at] == ProcessState.FREE:
                 self._numbers[at + 1], self._numbers[at + 2], self._numbers[at + 3] = 0, number, generation
-                self.beat(column, now, 0, 0)
+                self.beat(column, now, 0)
                 self._numbers[at] = ProcessState.STARTING
                 return column
         return None
@@ -90,19 +88,17 @@ class Slots:
         """Note the state of a process."""
         self._numbers[column * 8] = state
 
-    def beat(self, column: int, now: float, live: int, accepted: int) -> None:
+    def beat(self, column: int, now: float, live: int) -> None:
         """Note that the event loop of a process runs."""
         at = column * 8
         self._times[at + 4] = now
-        self._numbers[at + 5], self._numbers[at + 6] = live, accepted
+        self._numbers[at + 5] = live
 
     def row(self, column: int) -> Row:
         """Read a row."""
         at = column * 8
         state, pid, number, generation = self._numbers[at : at + 4]
-        return Row(
-            column, ProcessState(state), pid, number, generation, self._times[at + 4], *self._numbers[at + 5 : at + 7]
-        )
+        return Row(column, ProcessState(state), pid, number, generation, self._times[at + 4], self._numbers[at + 5])
 
     def rows(self) -> list[Row]:
         """Read the rows that are not free."""

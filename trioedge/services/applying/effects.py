@@ -158,20 +158,19 @@ class Effects:
             change, rules = found.popleft()
             yield from self._alone(change.name, self._grant(change, rules, turn, tally))
 
-    def make(self, change: Change, rules: SourceRules | None, tally: Tally) -> Stepwise[None]:
-        """Make one change that is urgent and was examined, in short steps."""
-        yield from self._alone(change.name, self._made(change, rules, tally))
+    def make(self, change: Change, rules: SourceRules | None, tally: Tally, *, dry_run: bool = False) -> Stepwise[None]:
+        """Make one change that is urgent and was examined, in short steps; with `dry_run`, only count its effect."""
+        steps = self._made(change, rules, tally, dry_run=dry_run)
+        yield from steps if dry_run else self._alone(change.name, steps)
 
-    def _made(self, change: Change, rules: SourceRules | None, tally: Tally) -> Stepwise[None]:
+    def _made(self, change: Change, rules: SourceRules | None, tally: Tally, *, dry_run: bool) -> Stepwise[None]:
         foreseen = yield from self._foreseen(change)
-        yield from self._effect(change, rules, foreseen, tally)
+        yield from self._effect(change, rules, foreseen, tally, dry_run=dry_run)
 
     def foresee(self, found: Found, tally: Tally) -> Stepwise[None]:
         """Count the effect of the changes, which are not made, in short steps; `found` is empty then."""
         while found:
-            change, rules = found.popleft()
-            foreseen = yield from self._foreseen(change)
-            yield from self._effect(change, rules, foreseen, tally, dry_run=True)
+            yield from self.make(*found.popleft(), tally, dry_run=True)
 
     def settle(self) -> Stepwise[None]:
         """Notify the watchers that all changes are made, in short steps."""

@@ -62,19 +62,21 @@ class Following:
         self._examiner = examiner
         self._made = 0
 
-    def follow(self, given: Iterable[Given], tally: Tally) -> "Stepwise[None]":
-        """Apply services in this order, and count the effect."""
+    def follow(self, given: Iterable[Given], tally: Tally, *, dry_run: bool = False) -> "Stepwise[None]":
+        """Apply services in this order, and count the effect; with `dry_run`, only count."""
         for each in given:
             service = self._services.get(each.name)
             if service is not None and (each.settings is None or each.replaced):
-                yield from self._effects.make(Change(each.name, service.settings, None), None, tally)
+                yield from self._effects.make(Change(each.name, service.settings, None), None, tally, dry_run=dry_run)
                 service = None
             if each.settings is not None:
                 before = None if service is None else service.settings
-                yield from self._apply(each, each.settings, before, tally)
+                yield from self._apply(each, each.settings, before, tally, dry_run=dry_run)
             yield
 
-    def _apply(self, given: Given, after: Settings, before: Settings | None, tally: Tally) -> "Stepwise[None]":
+    def _apply(
+        self, given: Given, after: Settings, before: Settings | None, tally: Tally, *, dry_run: bool
+    ) -> "Stepwise[None]":
         fields: tuple[str, ...] = ()
         if before is not None:
             fields = yield from changed_fields(before, after)
@@ -82,9 +84,9 @@ class Following:
                 return
         change = Change(given.name, before, after, fields)
         rules = yield from self._examiner.rules(change, after.policy)
-        if before is None:
+        if before is None and not dry_run:
             self._services.given[given.name] = given.incarnation
         self._made += 1
         if self._made % YOUNG == 0:
             collect_young()
-        yield from self._effects.make(change, rules, tally)
+        yield from self._effects.make(change, rules, tally, dry_run=dry_run)

@@ -68,8 +68,6 @@ class HandingOver:
     Attributes:
         left: takes a session that was handed over out of the registered ones.
         go_on: goes on with a session behind one of its handshakes.
-        handed: sessions that other workers have got so far.
-        taken: sessions that came from them.
     """
 
     def __init__(
@@ -95,7 +93,6 @@ class HandingOver:
         self._away: set[Away] = set()
         self._hands = self._said = False
         self._settled: trio.Event | None = None
-        self.handed = self.taken = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand sessions over and take them until cancelled; then counts for those of other workers are released."""
@@ -152,10 +149,7 @@ class HandingOver:
         if len(data) > BUFFER_BYTES:
             self._tell_why("its values take more than 64 KiB")
             return False
-        if not self._send(inbox, data, session, sock):
-            return False
-        self.handed += 1
-        return True
+        return self._send(inbox, data, session, sock)
 
     def _tell_why(self, why: str) -> None:
         """Log once that sessions stay, because it is the same with each of them."""
@@ -241,6 +235,5 @@ class HandingOver:
             Guest(session, socket.SocketType(socket.AF_UNIX, _PACKETS, 0, fds[1]), self._reactor)
         self._live.add(session)
         session.service.opened -= 1  # the first worker has counted it
-        self.taken += 1
         assert self.go_on is not None, "there are handshakes"
         self.go_on(session, sock, handed.handshake, handed.held)

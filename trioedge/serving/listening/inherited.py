@@ -69,7 +69,8 @@ def hand_on() -> Mapping[str, str]:
 
 def without_listener(listen: Iterable[str]) -> Sequence[str]:
     """Return the names that systemd has passed and that no address has: clients there would wait for ever."""
-    return [name for name in inherited() if f"systemd:{name}" not in {*listen}]
+    addresses = {*listen}
+    return [name for name in inherited() if f"systemd:{name}" not in addresses]
 
 
 class PassedSocket:

@@ -103,14 +103,14 @@ class ProcessListeners(ListeningAddresses):
         bound = None if self._sockets is None else self._sockets.take(address)
         if bound is None:
             (bound,) = bind([address], keepalive_seconds=self._keepalive_seconds)
+        listener = Listener(bound, self._reserve, service)
         try:
-            listener = Listener(bound, self._reserve, service)
             listener.open(self._reactor, self._log, self._admit, self._shed)
+            if self._sockets is not None:
+                self._sockets.keep(address, bound.sock.fileno())
         except BaseException:
-            bound.close()
+            listener.close()
             raise
-        if self._sockets is not None:
-            self._sockets.keep(address, bound.sock.fileno())
         return listener
 
     def release(self, address: Address) -> None:

@@ -65,7 +65,7 @@ from .grace import Grace
 from .memory import DeviceMemory, Move
 from .records import FRESH, IN_GRACE, STALE, UNKNOWN, DeviceRecord, ServiceRecord
 from .surplus import DeviceSurplus
-from .verdicts import answer, judge, unanswered
+from .verdicts import answer, judge, unanswered, wanted
 
 CAPACITY: Final = 65_536
 
@@ -204,19 +204,9 @@ class DeviceTable:
         return [] if owner is None else [device.name for device in owner.online.oldest_first()]
 
     def wanted(self, service: Service, device: str) -> bool:
-        """Return whether a check that has not begun is still to be made; if not, it is over.
-
-        A device that was never checked, and whose sessions have all gone, is forgotten: a client that changes its
-        address for each session must not have the checker asked about each.
-        """
+        """Return whether a check that has not begun is still to be made; if not, it is over."""
         known = self.memory.find(service, device)
-        if known is None or known.asked_at is None:
-            return False
-        if known.unasked:
-            self.memory.forget(known)
-            return False
-        known.overruled = False
-        return True
+        return known is not None and known.asked_at is not None and wanted(self.memory, known)
 
     def failed(self, service: Service, device: str) -> bool:
         """Note that the checker did not answer.

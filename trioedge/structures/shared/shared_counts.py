@@ -28,8 +28,9 @@ class SharedCounts(LiveCounts):
     """
 
     # `_live` has the place of each key that has live sessions of this process, and `place.own` their number. They are
-    # counted in `place.row`, whatever digest that row has by now.
-    __slots__ = ("_column", "_columns", "_digests", "_live", "_numbers", "_rows")
+    # counted in `place.row`, whatever digest that row has by now. `_put` has the places of the keys of :meth:`put`.
+    # `_rows` remembers a place for some time only, and a new one has lost `own`.
+    __slots__ = ("_column", "_columns", "_digests", "_live", "_numbers", "_put", "_rows")
 
     def __init__(
         self, memory: memoryview, *, capacity: int, columns: int, column: int, digest: Digest,
@@ -49,6 +50,7 @@ class SharedCounts(LiveCounts):
         self._rows = Rows(self._digests, capacity, digest, stripes)
         self._columns, self._column = columns, column
         self._live: dict[Hashable, KeyPlace] = {}
+        self._put: dict[Hashable, KeyPlace] = {}
 
     def __len__(self) -> int:
         """Keys with a live session in this process."""
@@ -134,9 +136,11 @@ class SharedCounts(LiveCounts):
     def put(self, key: Hashable, own: int) -> int:
         """Let this process have `own` live sessions of a key that it never enters, and give those of all processes.
 
-        Where the key has no row and gets none, only `own` is given.
+        Where the key has no row and gets none, only `own` is given. The keys are few: each is remembered.
         """
-        place = self._rows.place(key)
+        place = self._put.get(key)
+        if place is None:
+            place = self._put[key] = self._rows.place(key)
         columns, counts = self._columns, self._numbers
         row = self._rows.find(place)
         if row < 0:

@@ -23,6 +23,10 @@ class ChannelError(EdgeError):
     """The peer has hung up, is broken, or gave no answer in time."""
 
 
+class UnsentError(ChannelError):
+    """A message is too long or cannot be pickled, and was not sent; the peer is as before."""
+
+
 class Frames:
     """Sends and receives frames. One task may send and another one receive."""
 
@@ -91,12 +95,12 @@ def pack(value: object) -> bytes:
     """Make the frame of a value.
 
     Raises:
-        ChannelError: it cannot be pickled, or it is too long.
+        UnsentError: it cannot be pickled, or it is too long.
     """
     try:
         data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception as error:
-        raise ChannelError(f"a message cannot be sent: {quote_fault(error)}") from None
+        raise UnsentError(f"a message cannot be sent: {quote_fault(error)}") from None
     if len(data) > MAX_FRAME_BYTES:
-        raise ChannelError(f"a message of {len(data):,} bytes is too long to be sent")
+        raise UnsentError(f"a message of {len(data):,} bytes is too long to be sent")
     return _LENGTH.pack(len(data)) + data

@@ -19,7 +19,7 @@ _LISTS: Final = ("accept", "reject")
 _NAMES: Final = tuple((field.name, getattr(DEFAULTS, field.name)) for field in FIELDS)
 
 SETTINGS_FORMAT: Final = hashlib.blake2b(
-    repr((1, sys.version_info[:2], [name for name, _ in _NAMES])).encode(), digest_size=8
+    repr((2, sys.version_info[:2], [name for name, _ in _NAMES])).encode(), digest_size=8
 ).hexdigest()
 """A name of the form of these bytes; a process of another version may have another one."""
 
