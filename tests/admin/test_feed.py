@@ -45,7 +45,7 @@ class Changing(FakeControl):
 
 
 async def test_ends_refusals_and_changes_come_as_events(autojump_clock: object) -> None:
-    asker = FakeAsker({"statistics": [STATISTICS], "ends": [ends(7)]})
+    asker = FakeAsker({"listeners": [], "statistics": [STATISTICS], "ends": [ends(7)]})
     control = Changing()
     feed = Feed(asker, control, EdgeLog())
     async with trio.open_nursery() as nursery:
@@ -69,7 +69,7 @@ async def test_ends_refusals_and_changes_come_as_events(autojump_clock: object) 
 
 
 async def test_a_worker_that_is_silent_keeps_its_position(autojump_clock: object) -> None:
-    asker = FakeAsker({"statistics": [STATISTICS], "ends": [ends(7), ends(3) | {"place": "1:101"}]})
+    asker = FakeAsker({"listeners": [], "statistics": [STATISTICS], "ends": [ends(7), ends(3) | {"place": "1:101"}]})
     feed = Feed(asker, FakeControl(), EdgeLog())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)
@@ -77,7 +77,7 @@ async def test_a_worker_that_is_silent_keeps_its_position(autojump_clock: object
             await trio.sleep(0.5)
             asker.table["ends"] = [ends(8), None]
             await trio.sleep(2)
-        assert asker.asked[-2][1]["seen"] == {"0:100": 8, "1:101": 3}
+        assert asker.asked[-3][1]["seen"] == {"0:100": 8, "1:101": 3}
         nursery.cancel_scope.cancel()
 
 
@@ -103,7 +103,7 @@ async def test_there_is_room_for_so_many_readers_and_no_more() -> None:
 
 
 async def test_the_stream_ends_when_the_edge_drains(autojump_clock: object) -> None:
-    asker = FakeAsker({"statistics": [STATISTICS], "ends": [ends(7)]})
+    asker = FakeAsker({"listeners": [], "statistics": [STATISTICS], "ends": [ends(7)]})
     feed = Feed(asker, FakeControl(), EdgeLog())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)

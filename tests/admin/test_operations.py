@@ -37,4 +37,4 @@ def test_names_and_paths_come_once() -> None:
 
 def test_a_process_answers_what_the_table_has_and_what_collecting_asks_for() -> None:
     own = {each.name for each in OPERATIONS if each.here is not None}
-    assert {*LOCAL} - own == {"ends", "metrics", "services-busiest", "services-named", "top-named"}
+    assert {*LOCAL} - own == {"ends", "listeners", "metrics", "services-busiest", "services-named", "top-named"}

@@ -163,6 +163,36 @@ async def test_the_listener_of_a_service_refuses_no_client_over_the_death_of_its
                 done.set()
 
 
+async def test_the_state_counts_the_listeners_of_services_over_all_workers_and_says_which_is_not_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, busy = *free_ports(1), taken.getsockname()[1]
+        listeners = {"shop": port, "cafe": busy}
+        services = "".join(f'[services.{n}]\nlisten = ["tcp://127.0.0.1:{p}"]\n' for n, p in listeners.items())
+        write(services, "services.toml")
+        admin = f"unix://{Path.cwd()}/admin.sock"
+        write(
+            PROCESS + edge_of("a", 1, 'control = { use = "file", path = "services.toml" }\n'
+                              f'open_ports = "tcp://127.0.0.1:1024-65535"\nadmin = "{admin}"\n'), "x.toml",
+        )  # fmt: skip
+        async with running("run", "x.toml") as command:
+            await command.says('"listening"', times=2)
+            api = Api(admin)
+
+            async def state(listeners: int, errors: list[str]) -> None:
+                while True:
+                    found = await api.call("GET", "/v1/state")
+                    if found["listeners"] == listeners and len(found["listen_errors"]) == len(errors):
+                        assert all(says in error for says, error in zip(errors, found["listen_errors"], strict=True))
+                        return
+                    await trio.sleep(0.05)
+
+            await state(1, [f"tcp://127.0.0.1:{busy}: in use"])
+            write(services.partition("[services.cafe]")[0], "services.toml")
+            await state(1, [])
+            write(services.replace(str(busy), str(free_ports(1)[0])), "services.toml")
+            await state(2, [])
+
+
 async def test_sockets_of_systemd_stay_over_a_restart_with_workers(tmp_path: Path) -> None:
     toml = PROCESS + edge_of("a", 1).replace(f"unix://{tmp_path}/a.sock", "systemd:web")
     with trio.fail_after(40), manager(tmp_path) as told, socket.create_server(("127.0.0.1", 0)) as listener:

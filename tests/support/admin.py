@@ -66,7 +66,7 @@ class FakeControl:
 class FakeAsker:
     """Workers that answer by a table: for each question the answers of all of them; None for one that is missing."""
 
-    table: dict[str, Sequence[Any]] = attrs.field(factory=dict)
+    table: dict[str, Sequence[Any]] = attrs.field(factory=lambda: {"listeners": ()})
     asked: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
 
     async def ask(self, operation: str, parameters: Parameters, /) -> Answers:

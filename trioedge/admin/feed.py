@@ -35,6 +35,7 @@ from .asking import EdgeAsker
 from .controlling import Controlled, state_of
 from .refusals import RefusedError
 from .topics.ends import merged_ends, place_of
+from .topics.listeners import with_listeners
 from .topics.statistics import merge_statistics
 
 POLL_SECONDS: Final = 1.0
@@ -153,7 +154,7 @@ class Feed:
         self._seen = {place: each for place, each in (self._seen or {}).items() if place in silent} | seen
         statistics = merge_statistics(await self.asker.ask("statistics", {}), {})
         statistics["api_errors"] = {str(status): count for status, count in self.errors.items()}
-        state = self.controlled.state()
+        state = await with_listeners(self.controlled.state(), self.asker)
         events = await in_slices(_events(statistics, items, state, self._told))
         self._told = state
         for reader in self.readers:

@@ -17,6 +17,7 @@ from .topics import (
     evict,
     explain,
     level,
+    listeners,
     machine,
     readiness,
     services,
@@ -239,6 +240,7 @@ OPERATIONS: Final = (
 
 INNER: Final[dict[str, Here]] = {
     "ends": ends.ends_here,
+    "listeners": listeners.listeners_here,
     "metrics": metrics_here,
     "services-busiest": services.services_busiest_here,
     "services-named": services.services_named_here,

@@ -25,6 +25,7 @@ from .http.openapi import openapi
 from .http.responses import Response, SendChunk, Streamed
 from .page.answers import page_answer, page_file_answer
 from .refusals import FaultyError, RefusedError
+from .topics.listeners import with_listeners
 from .topics.readiness import merge_drain
 
 
@@ -67,7 +68,7 @@ class OwnAnswers:
         return await _json({"status": "ok"})
 
     async def _state(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
-        return await _json(state_of(self.controlled.state()))
+        return await _json(state_of(await with_listeners(self.controlled.state(), self.asker)))
 
     async def _events(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         """Begin a stream of events; the first bytes go at once, so that the client knows."""

@@ -80,9 +80,9 @@ REPORT_LAG: Final = Metric(
     "trioedge_report_lag_seconds", GAUGE, "Age of the oldest use that is not acknowledged; 0 for none.", (), MAX
 )
 REPORTS_WAITING: Final = Metric("trioedge_reports_waiting", GAUGE, "Services whose use waits to be reported.", (), MAX)
-LISTENERS: Final = Metric("trioedge_service_listeners", GAUGE, "Listeners of services that are open.", (), MAX)
+LISTENERS: Final = Metric("trioedge_service_listeners", GAUGE, "Listeners of services that are open.")
 LISTENERS_FAILED: Final = Metric(
-    "trioedge_service_listeners_failed", GAUGE, "Listeners of services that cannot be opened.", (), MAX
+    "trioedge_service_listeners_failed", GAUGE, "Listeners of services that cannot be opened."
 )
 
 STALL: Final = Metric(

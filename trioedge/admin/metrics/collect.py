@@ -79,6 +79,8 @@ def _collect_sessions(found: Collected, local: Local, worker: str) -> Stepwise[N
     found.add(the.BYTES, counts.bytes_down, "down")
     found.add(the.OBSERVERS_LOST, counts.observers_lost)
     found.add(the.SNAPSHOTS, local.snapshots.value)
+    found.add(the.LISTENERS, run.listening.open)
+    found.add(the.LISTENERS_FAILED, run.listening.failing)
     yield
     for metric, by_reason in ((the.REFUSED, counts.refused), (the.ENDED, counts.ended)):
         for reason in Reason:  # also those that were not met yet: the first one of a reason is a change then
@@ -230,5 +232,3 @@ def collect_control(found: Collected, state: ControlState, now: float) -> None:
     found.add(the.CONTROL_FAILING, 0.0 if state.failing_since is None else max(0.0, now - state.failing_since))
     found.add(the.REPORT_LAG, state.report_lag)
     found.add(the.REPORTS_WAITING, state.unreported)
-    found.add(the.LISTENERS, state.listeners)
-    found.add(the.LISTENERS_FAILED, len(state.listen_errors))

@@ -18,9 +18,13 @@ class Listeners(Protocol):
 
     Attributes:
         opened: how many listeners of services have been opened so far, closed ones included.
+        elsewhere: how many of the services' addresses another worker accepts on.
     """
 
     opened: int
+
+    @property
+    def elsewhere(self) -> int: ...
 
     def __len__(self) -> int:
         """Count the addresses."""

@@ -95,12 +95,17 @@ class Listening:
 
     @property
     def open(self) -> int:
-        """How many listeners that policies name are open."""
+        """How many listeners that policies name are open in this process."""
         return self._opener.open
 
     @property
+    def failing(self) -> int:
+        """How many of them cannot be opened now."""
+        return self._opener.failing
+
+    @property
     def errors(self) -> Faults:
-        """Why the others are not."""
+        """Why these are not open."""
         return self._opener.errors
 
     def service_at(self, address: Address) -> Service:

@@ -24,6 +24,7 @@ class ProcessListeners(ListeningAddresses):
     Attributes:
         own: the addresses of the edge's own sockets, those of TCP as numbers.
         opened: how many listeners of services have been opened so far.
+        elsewhere: how many of the services' addresses another worker accepts on.
     """
 
     # `_of_services` has the open listeners of services, and `_elsewhere` those that another worker accepts on. The
@@ -112,6 +113,10 @@ class ProcessListeners(ListeningAddresses):
             listener.close()
             raise
         return listener
+
+    @property
+    def elsewhere(self) -> int:
+        return len(self._elsewhere)
 
     def release(self, address: Address) -> None:
         """See :meth:`Listeners.release`."""

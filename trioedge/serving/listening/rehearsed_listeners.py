@@ -11,10 +11,13 @@ class RehearsedListeners(ListeningAddresses):
     Attributes:
         own: no address, because those of the edge mean nothing in a rehearsal.
         opened: how many listeners of services have been opened so far.
+        elsewhere: 0, because no other worker accepts.
         services: the service of each address that is open; None while it is released.
     """
 
     __slots__ = ("opened", "own", "services")
+
+    elsewhere = 0
 
     def __init__(self) -> None:
         """Start without a listener."""

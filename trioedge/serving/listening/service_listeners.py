@@ -85,8 +85,13 @@ class ServiceListeners:
 
     @property
     def open(self) -> int:
-        """How many listeners are open."""
-        return len(self._claims) - len(self._failing) if self._opens else 0
+        """How many listeners are open in this process."""
+        return len(self._claims) - len(self._failing) - self._listeners.elsewhere if self._opens else 0
+
+    @property
+    def failing(self) -> int:
+        """How many cannot be opened now."""
+        return len(self._failing)
 
     @property
     def errors(self) -> Faults:
