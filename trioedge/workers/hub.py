@@ -58,7 +58,11 @@ _CREDENTIALS: Final = struct.Struct("iII")  # of a peer: its process, user and g
 
 
 class Hub:
-    """The control process of several workers."""
+    """The control process of several workers.
+
+    Attributes:
+        replaced: how many workers have come in place of one of the same version, which has died.
+    """
 
     def __init__(
         self, edges: "Mapping[str, Edge]", sock: socket.socket, secret: bytes, *, workers: int,
@@ -80,6 +84,7 @@ class Hub:
         self._edges = {
             name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
         }
+        self.replaced = 0
         self._lives: dict[int, Life] = {}
         self._questions = WorkerQuestions(workers, self._log)
         self._nursery: trio.Nursery | None = None
@@ -185,6 +190,8 @@ class Hub:
         life = self._lives.get(hello.column)
         if life is not None and (life.hello.pid, life.hello.generation) == (hello.pid, hello.generation):
             return life
+        who = hello.number, hello.generation
+        self.replaced += any((each.number, each.hello.generation) == who for each in self._lives.values())
         if life is not None:
             life.scope.cancel()
             for edge in self._edges.values():

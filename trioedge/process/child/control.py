@@ -13,14 +13,15 @@
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 
 import structlog
 import trio
 
 from ...admin.metrics.collect import control_families
+from ...admin.metrics.families import Families
 from ...admin.server import AdminServer
 from ...edge import Edge
+from ...loop.slices import Stepwise
 from ...loop.stall import LoopStall
 from ...serving.admin_listener import Admin
 from ...serving.workers import guarded
@@ -116,7 +117,10 @@ class ControlSide:
     async def _serve_admin(self, name: str, edge: Edge, admin: Admin) -> None:
         asker = HubAsker(self._hub, name, self._found.memory.slots)
         controlled = HubControl(self._hub, name, edge, self._end_edge, self._restarts)
-        beside = partial(control_families, self._hub.meters(name), self._stall)
+
+        def beside() -> Stepwise[Families]:
+            return control_families(self._hub.meters(name), self._stall, self._hub.replaced)
+
         sockets = self._admins.get(name, ())
         server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=sockets, beside=beside)
         await guarded(server.serve, server.log, task_status=trio.TASK_STATUS_IGNORED)
