@@ -140,7 +140,10 @@ OPERATIONS: Final = (
         parameters=(
             _SOURCE, _SERVICE,
             Parameter(name="reason", says="why they ended", schema=choice(*map(str, Reason))),
-            Parameter(name="kind", says="whether they ran", schema=choice("ended", "refused")), _LIMIT,
+            Parameter(
+                name="kind", says="whether they ran; failed: all but those that their two sides ended",
+                schema=choice("ended", "refused", "failed"),
+            ), _LIMIT,
         ),
     ),
     Operation(

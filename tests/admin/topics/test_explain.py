@@ -67,6 +67,7 @@ async def test_an_unknown_session_is_404(autojump_clock: object) -> None:
         ("?service=a", [4, 3, 1]),
         ("?kind=refused", [2]),
         ("?kind=ended", [4, 3, 1]),
+        ("?kind=failed", [4, 3, 2, 1]),
         ("?reason=service", [2]),
         ("?reason=finished&kind=refused", []),
     ],
@@ -80,6 +81,28 @@ async def test_recent_ends_are_the_latest_first_and_filtered(
             world.edge.edge.evict(session=client.session.id)
             await client.ended()
         assert [each["id"] for each in (await world.get(f"/v1/recent{query}"))["items"]] == ids
+
+
+async def test_what_failed_was_refused_or_cut_or_found_no_upstream_and_was_not_ended_by_a_side(
+    autojump_clock: object,
+) -> None:
+    edge = make_edge(services(a=te.Policy()))
+    async with admin_world(edge) as world:
+        async with trio.open_nursery() as nursery:
+            for ends in (False, True):
+                client = await world.edge.connect("192.0.2.1")
+                if ends:
+                    nursery.start_soon(client.close)
+                else:
+                    edge.evict(session=client.session.id)
+                await client.ended()
+        await world.edge.connect("192.0.2.9")
+        failed = (await world.get("/v1/recent?kind=failed"))["items"]
+        reasons = {each["reason"] for each in (await world.get("/v1/recent"))["items"]}
+        assert reasons == {"evicted", "finished", "service"}
+    assert [(each["id"], each["kind"], each["reason"]) for each in failed] == [
+        (3, "refused", "service"), (1, "ended", "evicted"),
+    ]  # fmt: skip
 
 
 async def test_no_more_than_a_thousand_ends_are_kept(autojump_clock: object) -> None:

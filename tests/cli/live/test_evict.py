@@ -25,6 +25,18 @@ def test_what_is_named_is_cut_and_counted(
     assert out.startswith("cut 12 sessions of ")
 
 
+def test_a_service_that_is_not_there_is_said_before_the_question(
+    fake: FakeEdge, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(question: str, yes: bool) -> bool:
+        raise AssertionError(question)
+
+    monkeypatch.setattr(evict, "confirmed", never)
+    fake.answers["GET", "/v1/sessions"] = 200, {"items": [], "next": None}
+    fake.answers["GET", "/v1/services/shopp"] = 404, {"error": "there is no service 'shopp'"}
+    assert command("evict", "--service", "shopp") == (1, "", "trioedge: there is no service 'shopp'\n")
+
+
 def test_one_session_is_cut_by_its_id(fake: FakeEdge, command: Command) -> None:
     assert command("evict", "--session", "17", "--yes") == (0, "cut session 17\n", "")
     assert command("evict", "--session", "5", "--yes") == (1, "", "trioedge: there is no live session 5\n")

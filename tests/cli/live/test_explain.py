@@ -48,21 +48,25 @@ def test_an_unknown_session_is_an_error_of_the_edge(fake: FakeEdge, command: Com
     assert command("explain", "5") == (1, "", "trioedge: there is no session 5\n")
 
 
-def test_the_refusals_of_a_source_are_a_table_with_their_reasons(fake: FakeEdge, command: Command) -> None:
-    fake.answers["GET", "/v1/recent"] = page(REFUSED, {**REFUSED, "id": 16}, {**REFUSED, "id": 12, "reason": "rate"})
+def test_what_was_refused_or_cut_of_a_source_is_a_table_with_the_reasons(fake: FakeEdge, command: Command) -> None:
+    cut = {**REFUSED, "id": 12, "kind": "ended", "reason": "device", "stage": ""}
+    fake.answers["GET", "/v1/recent"] = page(REFUSED, {**REFUSED, "id": 16}, cut)
     code, out, error = command("explain", "--source", "192.0.2.7", "--limit", "3")
-    assert (code, error) == (0, "3 refusals of 192.0.2.7: source 2, rate 1\n")
+    assert (code, error) == (0, "3 sessions of 192.0.2.7: source 2, device 1\n")
     head, first, *_ = out.splitlines()
     assert head.split() == ["at", "id", "service", "source", "reason", "stage", "detail"]
     assert first.endswith("17  shop     192.0.2.7  source  SourceMatch  192.0.2.7 is rejected")
-    assert fake.asked[0].query == {"source": "192.0.2.7", "kind": "refused", "limit": "3"}
+    assert fake.asked[0].query == {"source": "192.0.2.7", "kind": "failed", "limit": "3"}
 
 
-def test_a_source_without_a_refusal_is_told_with_its_live_sessions(fake: FakeEdge, command: Command) -> None:
+def test_a_source_of_which_none_was_refused_is_told_with_its_live_sessions(fake: FakeEdge, command: Command) -> None:
     fake.answers["GET", "/v1/recent"] = page()
     out = command("explain", "--source", "192.0.2.7")[1]
-    assert out == "no refusal of 192.0.2.7 among the last ends; 2 sessions live\n"
-    assert command("explain", "--service", "shop")[1].startswith("no refusal of shop among the last ends")
+    assert out == "no session of 192.0.2.7 among the last was refused or cut; 2 sessions live\n"
+    assert command("explain", "--service", "shop")[1].startswith("no session of shop among the last was refused")
+    fake.answers["GET", "/v1/sessions"] = page()
+    fake.answers["GET", "/v1/services/shopp"] = 404, {"error": "there is no service 'shopp'"}
+    assert command("explain", "--service", "shopp") == (1, "", "trioedge: there is no service 'shopp'\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["17", "--source", "192.0.2.7"], ["17", "--service", "shop"]])

@@ -54,6 +54,16 @@ def test_no_session_is_told_on_stderr_so_that_a_program_reads_no_line(fake: Fake
         assert command("sessions", *options) == (0, "", "no session is live\n")
 
 
+def test_a_service_that_is_not_there_is_said_and_one_without_sessions_has_none(
+    fake: FakeEdge, command: Command
+) -> None:
+    fake.answers["GET", "/v1/sessions"] = 200, {"items": [], "next": None}
+    fake.answers["GET", "/v1/services/shopp"] = 404, {"error": "there is no service 'shopp'"}
+    assert command("sessions", "--service", "shopp") == (1, "", "trioedge: there is no service 'shopp'\n")
+    fake.answers["GET", "/v1/services/shop"] = 200, {"name": "shop"}
+    assert command("sessions", "--service", "shop") == (0, "", "no session is live\n")
+
+
 def test_what_is_counted_has_no_filter(fake: FakeEdge, command: Command) -> None:
     code, out, error = command("sessions", "--by", "source", "--service", "shop")
     assert (code, out) == (2, "")

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ...addresses.source_prefix import parse_span
 from ...loop.slices import Stepwise
 from ...session.session import Session
-from ...session.verdict import Outcome, Reject
+from ...session.verdict import Outcome, Reason, Reject
 from ...telemetry.records import CAPACITY
 from ...telemetry.trace import Explanation, Step, explain, refusing_stage
 from ..asking import Answers, Parameters
@@ -25,6 +25,10 @@ ENDED: Final = table(
 )  # fmt: skip
 
 RECENT: Final = table(items=several(ENDED), next={"type": "null"})
+
+SIDES: Final = frozenset({Reason.FINISHED, Reason.RESET})
+"""The ends of sessions that their client or their upstream ended; the edge refused or cut all others, or found no
+upstream."""
 
 SKIPS: Final = 64
 """Records that a filter leaves out in one step."""
@@ -118,11 +122,16 @@ def _filter(parameters: Parameters) -> Callable[[Session, Outcome], bool]:
     service, reason, kind, source = (parameters[name] for name in ("service", "reason", "kind", "source"))
     span = None if source is None else parse_span(source)
 
+    def is_of_kind(outcome: Outcome) -> bool:
+        if kind == "failed":
+            return outcome.reason not in SIDES
+        return (kind == "refused") is (type(outcome) is Reject)
+
     def wanted(session: Session, outcome: Outcome) -> bool:
         return (
             (service is None or session.service.name == service)
             and (reason is None or outcome.reason == reason)
-            and (kind is None or (kind == "refused") is (type(outcome) is Reject))
+            and (kind is None or is_of_kind(outcome))
             and (span is None or is_within(session, span))
         )
 

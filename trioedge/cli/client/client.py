@@ -70,6 +70,15 @@ class EdgeClient:
             if after is None or (limit is not None and len(items) >= limit):
                 return {"items": items, "next": after}
 
+    async def check_service(self, name: str | None) -> None:
+        """See that there is a service, so that a name with a mistake is no list of nothing; None is any.
+
+        Raises:
+            AdminError: there is none.
+        """
+        if name is not None:
+            await self.get(path_of("services", name))
+
     async def ask(
         self,
         method: str,

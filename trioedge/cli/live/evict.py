@@ -1,7 +1,7 @@
 """``trioedge evict``: cut live sessions, after saying how many."""
 
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -61,11 +61,13 @@ async def _evict(asked: Asked, named: dict[str, str | int], yes: bool, client: E
     return 0
 
 
-async def _size(named: dict[str, str | int], client: EdgeClient) -> str:
+async def _size(named: dict[str, Any], client: EdgeClient) -> str:
     """Say how many live sessions there are to cut, if the edge can count them."""
     try:
         found = await client.items(path_of("sessions"), COUNTED, **named)
     except AdminError:
         return "the live sessions"
     size = len(found["items"])
+    if not size:
+        await client.check_service(named.get("service"))
     return f"more than {size:,} sessions" if found["next"] is not None else count(size, "session")

@@ -1,4 +1,4 @@
-"""``trioedge explain``: which stage decided what on a session, and why a source was refused."""
+"""``trioedge explain``: which stage decided what on a session, and why a source was refused or cut."""
 
 from collections import Counter
 from datetime import datetime
@@ -15,7 +15,7 @@ from ..words import amount, count, micros, span
 
 STEPS: Final = (Column("stage", cut=True), Column("took", right=True), Column("verdict"), Column("detail", cut=True))
 
-REFUSALS: Final = (
+FAILED: Final = (
     Column("at"),
     Column("id", right=True),
     Column("service", cut=True),
@@ -24,8 +24,6 @@ REFUSALS: Final = (
     Column("stage", cut=True),
     Column("detail", cut=True),
 )
-
-REFUSED: Final = "refused"
 
 
 def explain(
@@ -37,20 +35,20 @@ def explain(
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))] = 20,
     asked: Asked = NOTHING_SAID,
 ) -> int:
-    """Explain a session stage by stage, live or ended; or say why a source or a service was refused lately.
+    """Explain a session stage by stage, live or ended; or say why a source or a service was refused or cut lately.
 
     Args:
         session: The id of a session, as `trioedge sessions`, the log and the access log have it.
-        source: Show the last refusals of this address.
-        service: Show the last refusals of this service.
-        limit: So many refusals.
+        source: Show the sessions of this address that were refused or cut last.
+        service: Show the sessions of this service that were refused or cut last.
+        limit: So many of them.
         asked: Which edge, and how to print.
     """
     if (session is None) == (source is None and service is None):
         raise ConfigurationError("explain wants the id of a session, or --source ADDRESS, or --service NAME")
     if session is not None:
         return asked.run(partial(_session, asked, session))
-    return asked.run(partial(_refusals, asked, source, service, limit))
+    return asked.run(partial(_failed, asked, source, service, limit))
 
 
 async def _session(asked: Asked, number: int, client: EdgeClient) -> None:
@@ -94,8 +92,8 @@ def _step(step: dict[str, Any]) -> tuple[str, str, Cell, str]:
     )
 
 
-async def _refusals(asked: Asked, source: str | None, service: str | None, limit: int, client: EdgeClient) -> None:
-    answer = await client.get(path_of("recent"), source=source, service=service, kind=REFUSED, limit=limit)
+async def _failed(asked: Asked, source: str | None, service: str | None, limit: int, client: EdgeClient) -> None:
+    answer = await client.get(path_of("recent"), source=source, service=service, kind="failed", limit=limit)
     if asked.json:
         asked.print_json(answer)
         return
@@ -103,15 +101,18 @@ async def _refusals(asked: Asked, source: str | None, service: str | None, limit
     named = shown(source or service)
     if not items:
         live = await client.items(path_of("sessions"), 1000, source=source, service=service)
+        if not live["items"]:
+            await client.check_service(service)
         more = " or more" if live["next"] is not None else ""
-        print(f"no refusal of {named} among the last ends; {count(len(live['items']), 'session')}{more} live")
+        sessions = count(len(live["items"]), "session")
+        print(f"no session of {named} among the last was refused or cut; {sessions}{more} live")
         return
     reasons = Counter(each["reason"] for each in items).most_common()
-    print_table(REFUSALS, [_refusal(each) for each in items])
-    note(f"{count(len(items), 'refusal')} of {named}: {', '.join(f'{reason} {n}' for reason, n in reasons)}")
+    print_table(FAILED, [_row(each) for each in items])
+    note(f"{count(len(items), 'session')} of {named}: {', '.join(f'{reason} {n}' for reason, n in reasons)}")
 
 
-def _refusal(each: dict[str, Any]) -> tuple[str | int | Cell | None, ...]:
+def _row(each: dict[str, Any]) -> tuple[str | int | Cell | None, ...]:
     at = datetime.fromtimestamp(each["ended_at"]).astimezone()
     today = at.date() == datetime.now().astimezone().date()
     return (

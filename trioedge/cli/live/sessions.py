@@ -63,6 +63,8 @@ def sessions(
 
 async def _list(asked: Asked, limit: int | None, named: dict[str, str | None], client: EdgeClient) -> None:
     answer = await client.items(path_of("sessions"), limit, **named)
+    if not answer["items"]:
+        await client.check_service(named["service"])
     if asked.json:
         asked.print_json(answer)
         return
