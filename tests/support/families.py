@@ -3,8 +3,9 @@
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 
 import trio
@@ -89,12 +90,12 @@ class Family:
         self.clients.append(Client(stream, int(line)))
         return self.clients[-1]
 
-    async def clients_of_both(self) -> tuple[Client, Client]:
-        """Give clients of two workers."""
+    async def clients_of_both(self, besides: Collection[int] = ()) -> tuple[Client, Client]:
+        """Give clients of two workers, besides those of some processes: old workers accept until they are told."""
         clients: dict[int, Client] = {}
-        for number in range(1, 200):
+        for number in cycle(range(1, 200)):
             client = await self.connect(f"127.0.0.{number}")
-            if clients.setdefault(client.pid, client) is not client:
+            if client.pid in besides or clients.setdefault(client.pid, client) is not client:
                 await client.stream.aclose()
             if len(clients) == 2:
                 break

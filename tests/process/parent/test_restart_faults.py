@@ -9,7 +9,7 @@ import trio
 
 import trioedge as te
 from tests.support.command_line import running
-from tests.support.families import WHO, Family, family, lives, restart, write
+from tests.support.families import WHO, Client, Family, family, lives, restart, write
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.usefixtures("in_a_folder")
@@ -130,9 +130,10 @@ async def test_one_worker_cannot_succeed_several() -> None:
 
 async def test_restarts_while_the_old_workers_drain_go_on_until_the_places_are_used_up() -> None:
     async with family(WHO) as edge:
-        clients = []
+        clients: list[tuple[Client, Client]] = []
         for times in (1, 2, 3):
-            clients.append(await edge.clients_of_both())
+            old = {client.pid for both in clients for client in both}
+            clients.append(await edge.clients_of_both(besides=old))
             edge.command.signal(signal.SIGUSR2)
             if times < 3:
                 await edge.command.says('"restarted"', times=times)
