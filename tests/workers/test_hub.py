@@ -76,24 +76,6 @@ async def test_a_process_of_another_user_takes_no_place(monkeypatch: pytest.Monk
     assert logs[0]["event"] == "a process of another user has connected to the control process"
 
 
-async def test_a_worker_in_place_of_a_dead_one_counts_and_one_that_connects_again_or_is_of_a_restart_does_not() -> None:
-    sock = hub_socket()
-    hub = Hub({}, sock, b"s" * 32, workers=2)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(hub.run)
-        for number, column, generation, pid, replaced in (
-            (0, 0, 0, 100, 0), (1, 1, 0, 101, 0), (1, 1, 0, 101, 0), (1, 2, 0, 102, 1), (1, 1, 0, 103, 2),
-            (0, 3, 1, 104, 2), (1, 4, 1, 105, 2), (0, 0, 1, 106, 3),
-        ):  # fmt: skip
-            frames = Frames(await trio.open_unix_socket(sock.getsockname()))
-            await greet(frames, b"s" * 32, Hello(number, column, generation, pid))
-            await trio.sleep(0.01)
-            assert hub.replaced == replaced
-            await frames.close()
-        nursery.cancel_scope.cancel()
-    hub.close_socket()
-
-
 async def test_a_control_process_retires_though_a_worker_has_left_the_edge(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -11,7 +11,9 @@ import trio.testing
 import trioedge as te
 from tests.support.worker_edges import Kept, by_source, counted, make_control, talk
 from tests.support.workers import open_workers
-from trioedge.workers.messages.frames import MAX_FRAME_BYTES
+from trioedge.workers.follower import BYTES_PER_MESSAGE
+from trioedge.workers.messages.channel import Channel
+from trioedge.workers.messages.packed import MAX_KEYS_BYTES
 from trioedge.workers.sums import Settled
 from trioedge.workers.worker_totals import SpokenTotals
 
@@ -75,14 +77,16 @@ async def test_a_snapshot_with_a_value_that_cannot_be_sent_is_refused(
         assert world.workers[1].edge.services["shop"].policy[Hours].since == 8
 
 
-async def test_keys_of_a_stage_that_are_longer_than_a_message_reach_every_worker(
+async def test_keys_of_a_stage_that_are_longer_than_a_message_reach_every_worker_and_very_long_ones_are_refused(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     control = make_control()
-    long = tuple(f"a name of some letters {number}" for number in range(60_000))
-    assert len(pickle.dumps(long)) > MAX_FRAME_BYTES
+    long = tuple(f"a name of some letters {number}" for number in range(34_000))
+    assert 15 * BYTES_PER_MESSAGE < len(pickle.dumps(long)) < MAX_KEYS_BYTES
     async with open_workers(with_hours, control) as world:
-        for keys in (long, long[:50_000]):
+        with pytest.raises(te.SnapshotError, match=r"services\.shop has 1,\d+,\d+ bytes of keys for stages"):
+            await control.put("shop", te.Policy(stages=(Hours(long + long),)))
+        for keys in (long, long[:30_000]):
             await control.put("shop", te.Policy(stages=(Hours(keys),)))
             for worker in world.workers:
                 assert worker.edge.services["shop"].policy[Hours].since == keys
@@ -120,6 +124,40 @@ async def test_very_many_totals_that_were_acknowledged_are_told_in_messages_of_b
         await world.start_hub()
         await trio.sleep(30)
     assert [control.totals(name).opened for name in names] == [1] * 5
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_totals_that_were_acknowledged_as_a_connection_ended_are_told_over_the_next_one(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, sent: bool
+) -> None:
+    control = make_control()
+    async with open_workers(by_source, control) as world:
+        ask = Channel.ask
+
+        async def cut_first(channel: Channel, topic: str, body: object, seconds: float) -> Any:
+            if topic != "settled":
+                return await ask(channel, topic, body, seconds)
+            monkeypatch.setattr(Channel, "ask", ask)
+            async with trio.open_nursery() as nursery:
+                if sent:
+                    nursery.start_soon(ask, channel, topic, body, seconds)
+                    await trio.lowlevel.checkpoint()
+                world.cut_connections()
+                await trio.sleep_forever()
+            raise AssertionError("it is cancelled")
+
+        monkeypatch.setattr(Channel, "ask", cut_first)
+        client = await talk(world, 0)
+        await client.close()
+        await client.ended()
+        await trio.sleep(30)
+        assert Channel.ask is ask, "a connection was cut"
+        assert counted(control) == (4, 1, 0)
+        world.kill_hub()
+        await trio.lowlevel.checkpoint()
+        await world.start_hub()
+        await trio.sleep(30)
+        assert counted(control) == (4, 1, 0)
 
 
 async def test_a_reload_of_workers_is_one_of_the_control_plane(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,6 +1,8 @@
 """The link of a control plane in the control process: snapshots, evictions and devices over all workers."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -10,8 +12,10 @@ from structlog.testing import capture_logs
 import trioedge as te
 from tests.support.worker_edges import Kept, by_source, make_control, talk
 from tests.support.workers import Workers, open_workers
+from trioedge.services.apply import SnapshotApplier
 from trioedge.services.policy import Settings
-from trioedge.services.snapshot import Snapshot
+from trioedge.services.snapshot import Plan, Snapshot
+from trioedge.workers.follower import FORESEE_SECONDS
 
 
 async def silent(*_: object) -> None:
@@ -88,25 +92,120 @@ async def test_a_plan_counts_the_sessions_of_every_worker_and_changes_nothing(
         assert (await control.put("shop", te.Policy(enabled=False))).evicted == 2
 
 
-async def test_a_plan_names_a_worker_that_has_hung_up_and_counts_the_others(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+CLOSED = Snapshot({"shop": Settings(te.Policy(enabled=False))}, full=False)
+
+
+def lacking(lines: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Give the workers whose sessions a plan lacks, as the log says."""
+    (line,) = (line for line in lines if line["event"] == "a plan lacks the sessions of workers")
+    workers: list[int] = line["workers"]
+    return workers
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_a_plan_counts_and_names_a_worker_that_hangs_up_or_does_not_answer_within_10_s(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, hangs_up: bool
 ) -> None:
-    control = make_control()
-    async with open_workers(by_source, control) as world:
+    async with open_workers(by_source, make_control()) as world:
         for worker in range(2):
             await talk(world, worker)
         stopped = world.workers[0].part.control
         assert stopped is not None
         monkeypatch.setattr(stopped, "take", silent)
         assert world.hub is not None
+        began = trio.current_time()
         with capture_logs() as lines:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(cut_later, world)
-                plan = await world.hub.plan("edge", Snapshot({"shop": Settings(te.Policy(enabled=False))}, full=False))
-        assert plan.evicted == 1
-        assert [line["worker"] for line in lines if line["event"] == "a plan lacks the sessions of a worker"] == [0]
+                if hangs_up:
+                    nursery.start_soon(cut_later, world)
+                plan = await world.hub.plan("edge", CLOSED)
+        assert trio.current_time() - began <= FORESEE_SECONDS
+        assert str(plan) == "changes 1 service; evicts 1 session; 1 worker did not answer"
+        assert lacking(lines) == [0]
 
 
 async def cut_later(world: Workers) -> None:
     await trio.sleep(5)
     world.cut_connections()
+
+
+async def test_a_plan_while_the_workers_connect_again_says_that_it_lacks_their_sessions(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_workers(by_source, make_control()) as world:
+        for worker in range(2):
+            await talk(world, worker)
+        world.cut_connections()
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.hub is not None
+        with capture_logs() as lines:
+            plan = await world.hub.plan("edge", CLOSED)
+        assert (plan.evicted, plan.missing, lacking(lines)) == (0, 2, [0, 1])
+        await trio.sleep(3)
+        plan = await world.hub.plan("edge", CLOSED)
+        assert (plan.evicted, plan.missing) == (2, 0)
+
+
+async def test_what_is_taken_away_does_not_wait_for_a_plan_that_is_counted(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = make_control()
+    async with open_workers(by_source, control) as world:
+        client = await talk(world, 0)
+        foreseeing = trio.Event()
+
+        async def count_for_ever(*_: object) -> Plan:
+            foreseeing.set()
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(SnapshotApplier, "foresee", count_for_ever)
+        assert world.hub is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.hub.plan, "edge", CLOSED)
+            await foreseeing.wait()
+            began = trio.current_time()
+            plan = await control.put("shop", te.Policy(enabled=False))
+            assert (plan.evicted, plan.missing) == (1, 0)
+            assert (await client.ended()).reason is te.Reason.EVICTED
+            assert trio.current_time() - began < 0.5
+
+
+async def test_a_plan_that_is_given_up_amid_a_long_service_has_no_effect_on_what_comes_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    control = make_control()
+    entries = tuple(f"2001:db8:{number >> 8:x}:{number & 255:x}::/64" for number in range(20_000))
+    async with open_workers(by_source, control) as world:
+        await talk(world, 0)
+        assert world.hub is not None
+        for steps in (20, 60):
+            async with trio.open_nursery() as nursery:
+                snapshot = Snapshot({"shop": Settings(te.Policy(reject=entries))}, full=False)
+                nursery.start_soon(world.hub.plan, "edge", snapshot)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            assert str(await world.hub.plan("edge", CLOSED)) == "changes 1 service; evicts 1 session"
+            await control.put("shop", te.Policy(reject=entries[steps:]))
+            for worker in world.workers:
+                assert worker.edge.services["shop"].policy.reject == entries[steps:]
+
+
+@pytest.mark.parametrize("what", [{"service": "shop"}, {"source": "192.0.2.1"}])
+async def test_an_eviction_amid_a_lost_connection_reaches_the_worker_over_the_next_one(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, what: dict[str, str]
+) -> None:
+    control = Kept({"shop": te.Policy(), "bank": te.Policy()})
+    async with open_workers(by_source, control) as world:
+        clients = [await talk(world, worker) for worker in range(2)]
+        await trio.sleep(3)
+        for worker in world.workers:
+            part = worker.part.control
+            assert part is not None
+            monkeypatch.setattr(part, "take", silent)
+        control.link.evict(**what)
+        await trio.sleep(0.1)
+        monkeypatch.undo()
+        world.cut_connections()
+        await trio.sleep(3)
+        assert [client.outcome and client.outcome.reason for client in clients] == [te.Reason.EVICTED] * 2

@@ -36,7 +36,9 @@ _ID: Final = Parameter(name="id", place="path", says="the id of a session", sche
 _NAME: Final = Parameter(name="name", place="path", says="the name of a service", schema=text())
 _SECONDS: Final = {"type": "number", "minimum": 0, "maximum": 86_400}
 
-PLAN: Final = table(says=TEXT, added=COUNT, changed=COUNT, removed=COUNT, retuned=COUNT, rechecked=COUNT, evicted=COUNT)
+PLAN: Final = table(
+    says=TEXT, added=COUNT, changed=COUNT, removed=COUNT, retuned=COUNT, rechecked=COUNT, evicted=COUNT, missing=COUNT
+)
 
 STATE: Final = table(
     version=TEXT, applied_at=or_null(NUMBER), services=COUNT, error=TEXT, failing_since=or_null(NUMBER),

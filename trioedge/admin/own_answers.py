@@ -68,7 +68,7 @@ class OwnAnswers:
         return await _json({"status": "ok"})
 
     async def _state(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
-        return await _json(state_of(await with_listeners(self.controlled.state(), self.asker)))
+        return await _json(state_of(with_listeners(self.controlled.state(), await self.asker.ask("listeners", {}))))
 
     async def _events(self, parameters: Parameters, receive: Receive) -> Response | Streamed:
         """Begin a stream of events; the first bytes go at once, so that the client knows."""
@@ -140,7 +140,7 @@ class OwnAnswers:
 def _counts(plan: Plan) -> dict[str, Any]:
     counts = {"added": len(plan.added), "changed": len(plan.changed), "removed": len(plan.removed)}
     sessions = {"retuned": plan.retuned, "rechecked": plan.rechecked, "evicted": plan.evicted}
-    return {"says": str(plan), **counts, **sessions}
+    return {"says": str(plan), **counts, **sessions, "missing": plan.missing}
 
 
 async def _json(value: Any, behind: Any = None) -> Response:

@@ -168,7 +168,7 @@ class SnapshotApplier:
         """Return the effect that :meth:`follow` would have now; nothing changes."""
         tally = Tally()
         with no_full_pass():
-            await in_slices(self._following.follow(given, tally, dry_run=True))
+            await in_slices(self._following.follow(given, tally, dry_run=True), rest=APPLY_REST)
         return tally.plan()
 
     async def followed(self, version: str) -> None:

@@ -158,6 +158,7 @@ class Plan:
         retuned: live sessions that go on with another rate.
         rechecked: live sessions whose device is judged again.
         evicted: live sessions that are cut.
+        missing: workers whose sessions are not counted, because they did not answer in time; 0 for one process.
     """
 
     added: tuple[str, ...] = ()
@@ -166,6 +167,7 @@ class Plan:
     retuned: int = 0
     rechecked: int = 0
     evicted: int = 0
+    missing: int = 0
 
     def __bool__(self) -> bool:
         """Whether the snapshot changes anything."""
@@ -187,4 +189,7 @@ class Plan:
         ]
         if not services:
             return "changes nothing"
-        return "; ".join(filter(None, (", ".join(services), ", ".join(sessions) or "touches no session")))
+        touched = ", ".join(sessions) or "touches no session"
+        if self.missing:
+            touched += f"; {self.missing} {'worker' if self.missing == 1 else 'workers'} did not answer"
+        return f"{', '.join(services)}; {touched}"

@@ -16,6 +16,7 @@ the worker has applied it when it answers. Once nothing waits, the worker is tol
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -44,6 +45,9 @@ NAMES_PER_MESSAGE: Final = 512
 MIN_WAITING: Final = 100_000
 """So many changes wait for any worker; beyond it twice as many as there are services. A worker that is further behind,
 because it was stopped, is told everything anew."""
+
+FORESEE_SECONDS: Final = 10.0
+"""How long a worker may take for each message of a plan, the changes that wait before it included."""
 
 REST: Final = 1
 """How many times longer than it works the packing of services rests; there are no sessions in the control process."""
@@ -80,9 +84,9 @@ class ServiceFollower:
     # and `_all` those of the services that are still to be told to a worker that knows none. They are queues, because a
     # table of as many names would hold the loop when it grows. `_noted` counts the changes, and `_told` has the count
     # up to which the worker has applied all.
-    __slots__ = ("_all", "_anew", "_catching_up", "_channel", "_edge", "_log", "_noted", "_rest", "_services",
-                 "_told", "_urgent", "_version", "_version_due", "_wakeup", "effect", "refusal", "version",
-                 "worker")  # fmt: skip
+    __slots__ = ("_all", "_anew", "_channel", "_edge", "_foreseeing", "_log", "_noted", "_plans", "_rest",
+                 "_services", "_told", "_urgent", "_version", "_version_due", "_wakeup", "effect", "refusal",
+                 "version", "worker")  # fmt: skip
 
     def __init__(self, edge: str, worker: int, services: Services, channel: Channel, log: "EdgeLog") -> None:
         """Tell nothing yet.
@@ -105,7 +109,7 @@ class ServiceFollower:
         self.version: str | None = None
         self.refusal = ""
         self.effect = NO_EFFECT
-        self._catching_up = trio.Lock()
+        self._foreseeing, self._plans = trio.Lock(), count(1)
 
     def note(self, name: str, change: Change) -> None:
         """Note that a service has changed. O(1)."""
@@ -139,8 +143,7 @@ class ServiceFollower:
         """Tell the worker everything, and then every change, until the channel ends or the worker refuses."""
         try:
             while True:
-                async with self._catching_up:
-                    await self._catch_up()
+                await self._catch_up()
                 await self._wakeup.wait_value(True)
                 self._wakeup.value = False
         except (AnswerError, UnsentError) as error:
@@ -152,16 +155,20 @@ class ServiceFollower:
             self._told.value = inf  # the callers that wait go on
 
     async def foresee(self, rows: Sequence[Row]) -> Effect:
-        """Have the worker count what services would do to its sessions, after all changes that wait; nothing changes.
+        """Have the worker count what services would do to its sessions, behind the changes so far; nothing changes.
+
+        Changes that come meanwhile are told as ever.
 
         Raises:
-            ChannelError: the worker does not answer.
+            ChannelError: the worker does not answer within 10 s for some services.
         """
-        effects = []
-        for message in _messages(rows):
-            async with self._catching_up:
-                effects.append(await self._send(message, "foresee"))
-        return summed(effects)
+        async with self._foreseeing:
+            with trio.move_on_after(FORESEE_SECONDS) as limit:
+                await self.caught_up()
+            if limit.cancelled_caught:
+                raise ChannelError(f"it lags behind the services for {FORESEE_SECONDS:g} s")
+            plan = next(self._plans)
+            return summed([await self._send(message, plan, FORESEE_SECONDS) for message in _messages(rows)])
 
     async def _begin(self) -> None:
         """Tell the names of all services, so that the worker removes the others, and have all of them told."""
@@ -184,7 +191,7 @@ class ServiceFollower:
             for name, fault in faults:
                 self._log.fault("service cannot be sent to a worker", fault, service=name)
             if rows:
-                self.effect = summed((self.effect, await self._send(rows, "services")))
+                self.effect = summed((self.effect, await self._send(rows)))
             elif not (self._urgent or self._rest or self._anew):
                 self._told.value = noted
                 if not self._version_due:
@@ -222,19 +229,27 @@ class ServiceFollower:
         name = self._rest.popleft() if self._rest else next(self._all, None)
         return None if name is None else (name, False)
 
-    async def _send(self, rows: list[Row], topic: str) -> Effect:
-        """Send services, the pieces of a long one in messages of their own before it, and give the effect."""
+    async def _send(self, rows: list[Row], plan: int = 0, seconds: float = inf) -> Effect:
+        """Send services, the pieces of a long one in messages of their own before it, and give the effect.
+
+        Args:
+            rows: the services.
+            plan: the number of the plan whose effect they would have; 0 for services that are applied.
+            seconds: for the answer of each message.
+        """
         for number, (name, incarnation, replaced, pieces) in enumerate(rows):
             if pieces is not None and sum(map(len, pieces)) > BYTES_PER_MESSAGE:
                 for place, piece in enumerate(pieces):
                     for start in range(0, len(piece), BYTES_PER_MESSAGE):
-                        await self._ask("piece", (name, place, start, piece[start : start + BYTES_PER_MESSAGE]))
+                        part = piece[start : start + BYTES_PER_MESSAGE]
+                        await self._ask("piece", (plan, name, place, start, part), seconds)
                 rows[number] = name, incarnation, replaced, ()
-        effect: Effect = await self._ask(topic, rows)
+        topic, body = ("foresee", (plan, rows)) if plan else ("services", rows)
+        effect: Effect = await self._ask(topic, body, seconds)
         return effect
 
-    async def _ask(self, topic: str, body: object) -> Any:
-        answer = await self._channel.ask(topic, (self._edge, body), inf)
+    async def _ask(self, topic: str, body: object, seconds: float = inf) -> Any:
+        answer = await self._channel.ask(topic, (self._edge, body), seconds)
         if answer == LEFT:
             raise ChannelError("the edge has ended in the worker")
         return answer

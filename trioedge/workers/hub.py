@@ -18,7 +18,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -28,12 +27,11 @@ from ..control.supervisor import ControlState
 from ..services.snapshot import Plan, Snapshot
 from ..telemetry.log import EdgeLog, parted
 from ..telemetry.meters import Meters
-from .answers import ANSWER_SECONDS, WorkerAnswers, WorkerQuestions
+from .answers import WorkerAnswers, WorkerQuestions
 from .connection import WorkerConnection
 from .hub_edge import HubEdge
 from .life import Life
-from .messages.channel import Channel
-from .messages.frames import ChannelError, Frames
+from .messages.frames import Frames
 from .messages.greeting import Hello, Welcome, welcome
 
 if TYPE_CHECKING:
@@ -58,11 +56,7 @@ _CREDENTIALS: Final = struct.Struct("iII")  # of a peer: its process, user and g
 
 
 class Hub:
-    """The control process of several workers.
-
-    Attributes:
-        replaced: how many workers have come in place of one of the same version, which has died.
-    """
+    """The control process of several workers."""
 
     def __init__(
         self, edges: "Mapping[str, Edge]", sock: socket.socket, secret: bytes, *, workers: int,
@@ -84,7 +78,6 @@ class Hub:
         self._edges = {
             name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
         }
-        self.replaced = 0
         self._lives: dict[int, Life] = {}
         self._questions = WorkerQuestions(workers, self._log)
         self._nursery: trio.Nursery | None = None
@@ -190,8 +183,6 @@ class Hub:
         life = self._lives.get(hello.column)
         if life is not None and (life.hello.pid, life.hello.generation) == (hello.pid, hello.generation):
             return life
-        who = hello.number, hello.generation
-        self.replaced += any((each.number, each.hello.generation) == who for each in self._lives.values())
         if life is not None:
             life.scope.cancel()
             for edge in self._edges.values():
@@ -282,13 +273,3 @@ async def _settle(edges: Iterable[HubEdge], lives: Sequence[Life]) -> None:
     for edge, life in product(edges, lives):
         while life.channel is not None and edge.settles(life):  # noqa: ASYNC110 - once in a process, and short
             await trio.sleep(_RETRY_SECONDS)
-    async with trio.open_nursery() as nursery:
-        for life in lives:
-            if life.channel is not None:
-                nursery.start_soon(_await_all_told, life.channel)
-
-
-async def _await_all_told(channel: Channel) -> None:
-    """Wait until a worker has taken all messages so far, because it answers a question behind them."""
-    with suppress(ChannelError):
-        await channel.ask("told", None, ANSWER_SECONDS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import attrs
@@ -25,10 +26,11 @@ from ..upstreams.own_listeners import own_listener, reached
 from .follower import FanOut, ServiceFollower
 from .hub_link import HubLink
 from .life import Life
+from .messages.channel import Channel
 from .messages.frames import ChannelError
 from .messages.packed import SETTINGS_FORMAT, SendableKeys
 from .pooled_devices import PooledDevices
-from .sums import SummedReports, Sums
+from .sums import SummedReports, Sums, WorkerTotals
 
 if TYPE_CHECKING:
     from ..edge import Edge
@@ -94,7 +96,9 @@ class HubEdge:
         self._sums = self._queue.sums = Sums(services, first)
         self._sums.changed = self._changed
         self._sums.settled = self._wake
-        self.link = HubLink(applier, services, supervisor.live, self._sums, self._fan_out, self._evict, self.log)
+        self.link = HubLink(
+            applier, services, supervisor.live, self._sums, self._fan_out, self._evict, self._apart, self.log
+        )
         supervisor.link = self.link
         self._limit = next((each for each in edge.outline.parts if isinstance(each, DeviceLimit)), None)
         self.devices: PooledDevices | None = None
@@ -176,16 +180,8 @@ class HubEdge:
         if channel is None:
             return
         try:
-            evictions, self._evictions[life] = self._evictions[life], {}
-            for each in evictions:
-                await channel.tell("evict", (self.name, each))
-            totals = self._sums.of(life)
-            while settled := totals.take(SETTLED_PER_MESSAGE):
-                try:
-                    await channel.tell("settled", (self.name, settled))
-                except ChannelError:
-                    totals.put_back(settled)
-                    raise
+            await _have_evicted(channel, self.name, self._evictions[life])
+            await _have_settled(channel, self.name, self._sums.of(life))
             while self.devices is not None and self.devices.waits(life):
                 verdicts = self.devices.take(life, VERDICTS_PER_MESSAGE)
                 if verdicts:
@@ -196,7 +192,7 @@ class HubEdge:
 
     def settles(self, life: Life) -> bool:
         """Whether a worker is still to be told which totals were acknowledged; one that has left the edge is not."""
-        return life in self._wakeups and bool(self._sums.of(life).settled)
+        return life in self._wakeups and self._sums.of(life).settles
 
     def told(self, life: Life, topic: str, body: Any) -> None:
         """Take a message of a worker."""
@@ -253,6 +249,13 @@ class HubEdge:
         if (wakeup := self._wakeups.get(life)) is not None:
             wakeup.value = True
 
+    def _apart(self) -> list[int]:
+        """Give the workers that do not follow the services: they connect again, or are of another version."""
+        return [life.number for life in self._wakeups if not self._follows(self._followers.get(life))]
+
+    def _follows(self, follower: ServiceFollower | None) -> bool:
+        return follower is not None and follower.version is not None and follower in self._fan_out.followers
+
     def _evict(self, service: str | None, source: str | None, device: str | None) -> None:
         for life, evictions in self._evictions.items():
             evictions[service, source, device] = None
@@ -267,3 +270,28 @@ def _state(life: Life, follower: ServiceFollower | None) -> WorkerState:
         refusal="" if follower is None else follower.refusal,
         lags=follower is not None and follower.lags,
     )  # fmt: skip
+
+
+# Both are questions, because a message that was sent may not arrive when a connection ends.
+
+
+async def _have_evicted(channel: Channel, edge: str, evictions: dict[Eviction, None]) -> None:
+    """Have a worker cut sessions; evictions that it has not confirmed stay, for the next connection."""
+    while evictions:
+        eviction, _ = evictions.popitem()
+        try:
+            await channel.ask("evict", (edge, eviction), inf)
+        except BaseException:
+            evictions.setdefault(eviction)
+            raise
+
+
+async def _have_settled(channel: Channel, edge: str, totals: WorkerTotals) -> None:
+    """Have a worker know the acknowledged totals; those that it has not confirmed stay, for the next connection."""
+    while settled := totals.take(SETTLED_PER_MESSAGE):
+        try:
+            await channel.ask("settled", (edge, settled), inf)
+        except BaseException:
+            totals.put_back()
+            raise
+        totals.taken()

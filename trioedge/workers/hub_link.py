@@ -38,7 +38,8 @@ class HubLink(EdgeLink):
 
     def __init__(
         self, applier: SnapshotApplier, services: Services, live: Registry, sums: Sums, fan_out: FanOut,
-        evict: Callable[[str | None, str | None, str | None], object], log: "EdgeLog",
+        evict: Callable[[str | None, str | None, str | None], object], apart: Callable[[], list[int]],
+        log: "EdgeLog",
     ) -> None:  # fmt: skip
         """Join the parts of an edge that its control plane acts on; the first three as :class:`EdgeLink` does.
 
@@ -49,29 +50,30 @@ class HubLink(EdgeLink):
             sums: what the workers say of services.
             fan_out: the workers that follow the services.
             evict: has every worker cut sessions, by service, source and device.
+            apart: gives the numbers of the workers that do not follow the services now.
             log: names workers that lag behind.
         """
         super().__init__(applier, services, live)
-        self._sums, self._fan_out, self._evict, self._log = sums, fan_out, evict, log
+        self._sums, self._fan_out, self._evict, self._apart, self._log = sums, fan_out, evict, apart, log
         self.devices: PooledDevices | None = None
 
     async def apply(self, snapshot: Snapshot, /) -> Plan:
         """Apply a snapshot here, and wait until the workers have applied it, 2 s at most; see :meth:`Link.apply`.
 
         The counts of sessions in the plan are those of the workers that have. A worker that has not is named in the
-        log, and applies the snapshot later.
+        log, and applies the snapshot later; `missing` counts it.
         """
         before = self._effect()
         plan = await super().apply(snapshot)
-        if plan:
-            await self._wait_for_workers()
-        retuned, rechecked, evicted = (now - then for now, then in zip(self._effect(), before, strict=True))
-        return attrs.evolve(plan, retuned=max(retuned, 0), rechecked=max(rechecked, 0), evicted=max(evicted, 0))
+        late = await self._wait_for_workers() if plan else 0
+        retuned, rechecked, evicted = (max(now - then, 0) for now, then in zip(self._effect(), before, strict=True))
+        return attrs.evolve(plan, retuned=retuned, rechecked=rechecked, evicted=evicted, missing=late)
 
     async def plan(self, snapshot: Snapshot, /) -> Plan:
         """Say what a snapshot would do to the services, and to the sessions of the workers; nothing changes.
 
-        A worker that does not answer is named in the log, and its sessions are not counted.
+        A worker that does not follow the services now, or does not answer within 10 s, is named in the log; its
+        sessions are not counted, and `missing` counts it.
 
         Raises:
             SnapshotError: it has faults.
@@ -79,11 +81,14 @@ class HubLink(EdgeLink):
         rows: list[Row] = []
         plan = await self._applier.plan(snapshot, partial(self._pack, rows))
         effects: list[Effect] = []
+        lacking = self._apart()
         async with trio.open_nursery() as nursery:
             for each in self._following():
-                nursery.start_soon(self._foresee, each, rows, effects)
+                nursery.start_soon(self._foresee, each, rows, effects, lacking)
+        if lacking:
+            self._log.notice("a plan lacks the sessions of workers", workers=sorted(lacking))
         retuned, rechecked, evicted = summed(effects)
-        return attrs.evolve(plan, retuned=retuned, rechecked=rechecked, evicted=evicted)
+        return attrs.evolve(plan, retuned=retuned, rechecked=rechecked, evicted=evicted, missing=len(lacking))
 
     def _pack(self, rows: list[Row], found: Found, tally: Tally) -> Stepwise[None]:
         """Note changes, and have the rows of services that they change or remove."""
@@ -96,11 +101,13 @@ class HubLink(EdgeLink):
                 rows.append((change.name, service.incarnation, False, None if pieces is None else tuple(pieces)))
             yield
 
-    async def _foresee(self, follower: ServiceFollower, rows: Sequence[Row], effects: list[Effect]) -> None:
+    async def _foresee(
+        self, follower: ServiceFollower, rows: Sequence[Row], effects: list[Effect], lacking: list[int]
+    ) -> None:
         try:
             effects.append(await follower.foresee(rows))
-        except ChannelError as error:
-            self._log.notice("a plan lacks the sessions of a worker", worker=follower.worker, error=str(error))
+        except ChannelError:
+            lacking.append(follower.worker)
 
     def evict(self, *, service: str | None = None, source: str | None = None, device: str | None = None) -> int:
         """Have every worker cut the live sessions that match everything named; see :meth:`Link.evict`.
@@ -138,13 +145,15 @@ class HubLink(EdgeLink):
         found = self._services.get(service)
         return () if found is None else [*map(self._live.source_prefix.text, self._sums.keys(found))]
 
-    async def _wait_for_workers(self) -> None:
-        following = self._following()
+    async def _wait_for_workers(self) -> int:
+        """Wait until the workers have applied all changes, and give the number of those that have not in time."""
+        following, apart = self._following(), self._apart()
         with trio.move_on_after(LAG_SECONDS):
             for each in following:
                 await each.caught_up()
         if late := [each.worker for each in following if each.lags]:
             self._log.notice("workers lag behind the services", workers=late)
+        return len(apart) + len(late)
 
     def _following(self) -> list[ServiceFollower]:
         """Give the workers that have the services."""

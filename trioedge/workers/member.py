@@ -139,8 +139,6 @@ class _Messages:
             control.told(topic, said)
 
     async def answer(self, topic: str, body: Any) -> object:
-        if topic == "told":  # everything before it
-            return None
         if topic == "ask":
             edge, operation, params = body
             return await self._answer(edge, operation, params)

@@ -56,22 +56,34 @@ class WorkerTotals:
         settled: acknowledged totals of which the worker is to be told, by incarnation.
     """
 
-    __slots__ = ("_gone", "by_incarnation", "by_service", "settled")
+    __slots__ = ("_gone", "_telling", "by_incarnation", "by_service", "settled")
 
     def __init__(self) -> None:
         self.by_incarnation: dict[int, _Said] = {}
         self.by_service: dict[Service, _Said] = {}
         self._gone: OrderedDict[int, None] = OrderedDict()
         self.settled: dict[int, Settled] = {}
+        self._telling: list[Settled] = []
+
+    @property
+    def settles(self) -> bool:
+        """Whether there are acknowledged totals that the worker has not taken yet."""
+        return bool(self.settled or self._telling)
 
     def take(self, most: int) -> list[Settled]:
-        """Take some of the acknowledged totals, to tell the worker."""
-        return [self.settled.popitem()[1] for _ in range(min(len(self.settled), most))]
+        """Give some of the acknowledged totals, to tell the worker; :meth:`taken` or :meth:`put_back` comes next."""
+        self._telling = [self.settled.popitem()[1] for _ in range(min(len(self.settled), most))]
+        return self._telling
 
-    def put_back(self, rows: Iterable[Settled]) -> None:
-        """Have totals told over the next connection, because this one has ended; newer ones stay."""
-        for row in rows:
+    def taken(self) -> None:
+        """Note that the worker has taken what it was told."""
+        self._telling = []
+
+    def put_back(self) -> None:
+        """Have the same told over the next connection, because this one has ended; newer totals stay."""
+        for row in self._telling:
             self.settled.setdefault(row[0], row)
+        self._telling = []
 
     def gone(self, said: _Said) -> None:
         """Forget a removed service some time; the one that was removed first, when there are too many."""

@@ -171,29 +171,28 @@ class WorkerControl:
             return
 
     async def take(self, topic: str, body: Any, welcome: Welcome) -> object:
-        """Answer a message about the services.
+        """Take a message that the control process is to know has been taken.
 
         Returns:
             The answer; :data:`LEFT` if the edge does not run.
         """
-        if self._services is None:
+        if topic == "settled":
+            self._totals.settle(body)
+            return None
+        if self._services is None or self._link is None:
             return LEFT
+        if topic == "evict":
+            service, source, device = body
+            self._link.evict(service=service, source=source, device=device)
+            return None
         if topic == "applied":
             self._users.forget()
         return await self._services.take(topic, body, welcome.first)
 
     def told(self, topic: str, body: Any) -> None:
         """Take a message of the control process."""
-        link = self._link
-        if topic == "settled":
-            self._totals.settle(body)
-        elif link is None:
-            return
-        elif topic == "verdicts" and self._devices is not None:
-            self._devices.judge(link, body)
-        elif topic == "evict":
-            service, source, device = body
-            link.evict(service=service, source=source, device=device)
+        if topic == "verdicts" and self._link is not None and self._devices is not None:
+            self._devices.judge(self._link, body)
 
     async def _report(self, report: Report, /) -> None:
         """Hand totals over to the control process, which has them when this returns.

@@ -7,20 +7,8 @@ import attrs
 import trioedge as te
 from tests.support.admin import STATE, admin_world, answers
 from tests.support.edges import make_edge, services
-from trioedge.admin.asking import Answers, Parameters
 from trioedge.admin.topics.listeners import with_listeners
 from trioedge.errors import MAX_FAULTS
-
-
-@attrs.frozen
-class Answered:
-    """Gives these answers to every question."""
-
-    answers: Answers
-
-    async def ask(self, operation: str, parameters: Parameters) -> Answers:
-        assert operation == "listeners"
-        return self.answers
 
 
 def said(count: int, *errors: str, failing: int | None = None) -> dict[str, Any]:
@@ -35,13 +23,13 @@ async def test_one_process_gives_its_own(autojump_clock: object) -> None:
         assert b"trioedge_service_listeners 2\n" in (await world.ask("GET", "/metrics")).body
 
 
-async def test_those_of_several_are_added_up_and_one_that_does_not_answer_has_none() -> None:
-    given = Answered(answers(said(2, "1: in use"), None, said(3, "2: in use", "3: in use")))
-    state = await with_listeners(STATE, given)
+def test_those_of_several_are_added_up_and_one_that_does_not_answer_has_none() -> None:
+    given = answers(said(2, "1: in use"), None, said(3, "2: in use", "3: in use"))
+    state = with_listeners(STATE, given)
     assert state == attrs.evolve(STATE, listeners=5, listen_errors=("1: in use", "2: in use", "3: in use"))
 
 
-async def test_more_than_a_hundred_faults_are_counted() -> None:
+def test_more_than_a_hundred_faults_are_counted() -> None:
     many = [f"{number}: in use" for number in range(MAX_FAULTS)]
-    state = await with_listeners(STATE, Answered(answers(said(0, *many, failing=1_100), said(0, "x: in use"))))
+    state = with_listeners(STATE, answers(said(0, *many, failing=1_100), said(0, "x: in use")))
     assert (state.listen_errors[:MAX_FAULTS], state.listen_errors[MAX_FAULTS:]) == ((*many,), ("and 1,001 more",))

@@ -25,6 +25,17 @@ def test_a_row_that_is_taken_says_what_its_process_has_written() -> None:
     assert (worker.state, worker.beat, worker.live) == (ProcessState.READY, 12.25, 30)
 
 
+def test_deaths_are_counted_whoever_has_the_row_later_and_by_another_process() -> None:
+    slots, memory = make_slots()
+    for number in (0, 1, 0):
+        column = slots.take(number, 0, 1.0)
+        assert column is not None
+        slots.free(column)
+        slots.note_death(column)
+    slots.take(CONTROL, 0, 2.0)
+    assert (slots.deaths, Slots(memory).deaths) == (3, 3)
+
+
 def test_a_full_table_gives_no_row_and_a_freed_one_is_given_anew() -> None:
     slots, _ = make_slots()
     assert [slots.take(number, 0, 1.0) for number in range(4)] == [0, 1, 2, None]

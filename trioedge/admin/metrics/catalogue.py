@@ -112,8 +112,8 @@ OBSERVERS_LOST: Final = Metric("trioedge_observer_records_lost_total", COUNTER, 
 
 ADMIN_ERRORS: Final = Metric("trioedge_admin_errors_total", COUNTER, "Errors of the admin API.", ("status",))
 WORKERS: Final = Metric("trioedge_workers", GAUGE, "Processes that serve; missing: without an answer.", ("state",))
-WORKERS_REPLACED: Final = Metric(
-    "trioedge_workers_replaced_total", COUNTER, "Workers that have come in place of one that died."
+WORKER_DEATHS: Final = Metric(
+    "trioedge_worker_deaths_total", COUNTER, "Workers that have died, those before restarts included."
 )
 
 SERVICE_LIVE: Final = Metric("trioedge_service_sessions", GAUGE, "Sessions of a service now.", ("service",))

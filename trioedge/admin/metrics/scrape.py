@@ -79,7 +79,7 @@ class Scrape:
         states["missing"] += len(answers.missing)
         for state, count in states.items():
             found.add(the.WORKERS, count, state)
-        found.add(the.WORKERS_REPLACED, 0)  # the control process of several adds its own
+        found.add(the.WORKER_DEATHS, 0)  # the control process of several adds its own
         for status, count in self.errors.items():
             found.add(the.ADMIN_ERRORS, count, str(status))
         return found.families

@@ -7,7 +7,7 @@ import attrs
 from ...control.supervisor import ControlState
 from ...errors import MAX_FAULTS, Faults
 from ...loop.slices import Stepwise
-from ..asking import EdgeAsker, Parameters
+from ..asking import Answers, Parameters
 from ..local import Local
 
 
@@ -18,10 +18,9 @@ def listeners_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, A
     return {"open": listening.open, "failing": listening.failing, "errors": [*listening.errors][:MAX_FAULTS]}
 
 
-async def with_listeners(state: ControlState, asker: EdgeAsker) -> ControlState:
+def with_listeners(state: ControlState, answers: Answers) -> ControlState:
     """Give the state of a control plane with the listeners that all processes have opened."""
-    values = (await asker.ask("listeners", {})).values
     errors = Faults()
-    for each in values:
+    for each in answers.values:
         errors.extend(each["errors"], each["failing"] - len(each["errors"]))
-    return attrs.evolve(state, listeners=sum(each["open"] for each in values), listen_errors=tuple(errors))
+    return attrs.evolve(state, listeners=sum(each["open"] for each in answers.values), listen_errors=tuple(errors))

@@ -119,7 +119,7 @@ class ControlSide:
         controlled = HubControl(self._hub, name, edge, self._end_edge, self._restarts)
 
         def beside() -> Stepwise[Families]:
-            return control_families(self._hub.meters(name), self._stall, self._hub.replaced)
+            return control_families(self._hub.meters(name), self._stall, self._found.memory.slots.deaths)
 
         sockets = self._admins.get(name, ())
         server = AdminServer(admin, asker, controlled, EdgeLog(), sockets=sockets, beside=beside)

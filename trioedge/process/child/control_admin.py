@@ -109,7 +109,7 @@ class HubControl:
         return self.edge.stage_keys
 
     async def plan(self, snapshot: Snapshot, /) -> Plan:
-        """See :meth:`Controlled.plan`; it counts no sessions, which the workers have."""
+        """See :meth:`Controlled.plan`."""
         self._check_governed()
         return await self.hub.plan(self.name, snapshot)
 

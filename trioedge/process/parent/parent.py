@@ -266,6 +266,8 @@ class Parent(Holdings):
     def _mourn(self, child: Child, code: int, now: float) -> None:
         """Have a successor forked, if one is needed."""
         how = how_ended(code)
+        if child.number != CONTROL and child.column is not None and code not in (ExitCode.DRAINED, ExitCode.CUT):
+            self._memory.slots.note_death(child.column)
         if self._ending.stops:
             self._ending.ended(code)
             return

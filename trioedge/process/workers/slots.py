@@ -80,6 +80,15 @@ class Slots:
         """Free the row of a process that has died."""
         self._numbers[column * 8] = ProcessState.FREE
 
+    def note_death(self, column: int) -> None:
+        """Count a worker that had this column and did not end by itself."""
+        self._numbers[column * 8 + 6] += 1
+
+    @property
+    def deaths(self) -> int:
+        """How many workers have died so far, those before restarts included."""
+        return sum(self._numbers[column * 8 + 6] for column in range(self.count))
+
     def set_pid(self, column: int, pid: int) -> None:
         """Note the process of a row."""
         self._numbers[column * 8 + 1] = pid

@@ -95,7 +95,7 @@ class ServiceListeners:
 
     @property
     def errors(self) -> Faults:
-        """Why the others are not, a line each."""
+        """Why these are not open, a line each."""
         found = Faults()
         found.extend(each.error for each in self._failing.values())
         return found

@@ -230,6 +230,8 @@ class RateGroup:
         """
         left = yield from self.claim(members, now)
         count, shared = len(self.members), self.shared
+        if not count:
+            return  # all of them have left between two steps of the claim
         down = yield from divide(left[0], (member.down.demand for member in members), count)
         up = yield from divide(left[1], (member.up.demand for member in members), count)
         if shared is not None:

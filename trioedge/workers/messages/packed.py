@@ -14,6 +14,9 @@ from ...services.stage_keys import StageKeys
 ENTRIES_PER_PIECE: Final = 1_024
 """Source entries of one piece; the lists of a service may have a million."""
 
+MAX_KEYS_BYTES: Final = 1 << 20
+"""Of the keys that the stages of one policy read; they are packed, and read, in one step of 5 ms at most."""
+
 _LISTS: Final = ("accept", "reject")
 
 _NAMES: Final = tuple((field.name, getattr(DEFAULTS, field.name)) for field in FIELDS)
@@ -72,7 +75,14 @@ class SendableKeys(StageKeys):
         yield from wrong
         if not wrong and isinstance(stages, tuple):
             for each in stages:
-                yield from _unsendable(each, path)
+                wrong.extend(_unsendable(each, path))
+            yield from wrong
+            size = 0 if wrong else len(_dump(stages))
+            if size > MAX_KEYS_BYTES:
+                yield (
+                    f"{path} has {size:,} bytes of keys for stages, and at most {MAX_KEYS_BYTES:,} go to the workers: "
+                    "have the stage read the rest from a file"
+                )
 
 
 def _unsendable(keys: Any, path: str) -> Iterator[str]:
