@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
+from trioedge.cli.client.client import MISSING
+
 SESSION = {
     "id": 17, "worker": 0, "service": "shop", "source": "192.0.2.7", "peer": "192.0.2.7", "device": "phone",
     "listener": "tcp://0.0.0.0:443", "upstream": "tcp://10.0.0.5:6379", "phase": "relaying", "age_seconds": 132.4,
@@ -146,7 +148,8 @@ def usual() -> Answers:
 class FakeEdge:
     """The API: `answers` may be changed at any time; `asked` has what came; `token` is wanted if it is not empty.
 
-    `events` is the event stream; with `holding` it stays open until that is set.
+    `events` is the event stream; with `holding` it stays open until that is set. `missing` are the workers whose part
+    its answers lack.
     """
 
     address: str
@@ -155,6 +158,7 @@ class FakeEdge:
     token: str = ""
     events: bytes = b""
     holding: Event | None = None
+    missing: str = ""
 
     def answer(self, asking: Asking) -> Answer:
         self.asked.append(asking)
@@ -204,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if edge.missing:
+            self.send_header(MISSING, edge.missing)
         self.end_headers()
         self.wfile.write(body)
 

@@ -39,7 +39,7 @@ async def test_the_state_names_the_workers_and_their_versions(autojump_clock: tr
         await control.apply(te.Snapshot({"shop": te.Settings()}, version="seven", allow_removal=True))
         await trio.sleep(0.1)
         assert world.hub is not None
-        state = world.hub.states()["edge"]
+        state = world.hub.state("edge")
         assert [(each.number, each.version, each.connected, each.lags) for each in state.workers] == [
             (0, "seven", True, False), (1, "seven", True, False),
         ]  # fmt: skip
@@ -63,7 +63,7 @@ async def test_a_worker_of_another_version_only_reports(
         await trio.sleep(5)
         assert counted(control)[2] == 2
         assert world.hub is not None
-        assert "it only reports" in world.hub.states()["edge"].workers[0].refusal
+        assert "it only reports" in world.hub.state("edge").workers[0].refusal
 
 
 async def test_a_snapshot_with_a_value_that_cannot_be_sent_is_refused(

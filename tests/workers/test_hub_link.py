@@ -38,7 +38,7 @@ async def test_a_worker_that_does_not_answer_is_named_and_delays_no_other(
         assert not world.workers[1].edge.services["shop"].policy.enabled
         assert [line["workers"] for line in lines if line["event"] == "workers lag behind the services"] == [[0]]
         assert world.hub is not None
-        assert [each.lags for each in world.hub.states()["edge"].workers] == [True, False]
+        assert [each.lags for each in world.hub.state("edge").workers] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,40 @@ async def test_a_plan_counts_the_sessions_of_every_worker_and_changes_nothing(
             assert worker.edge.services["shop"].policy == te.Policy()
         assert [client.outcome for client in clients] == [None] * 3
         assert (await control.put("shop", te.Policy(enabled=False))).evicted == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "evicted"),
+    [
+        (te.Policy(device_limit=3), 5),
+        (te.Policy(device_limit=3, device_handover=te.Handover.EVICT_OLDEST), 5),
+        (te.Policy(device_limit=8), 0),
+        (te.Policy(device_limit=3, reject=("192.0.2.1", "192.0.2.7")), 6),
+        (te.Policy(device_limit=3, enabled=False), 8),
+    ],
+)
+async def test_a_plan_counts_the_sessions_of_devices_beyond_a_limit_over_all_workers_as_they_are_cut_then(
+    autojump_clock: trio.testing.MockClock, policy: te.Policy, evicted: int
+) -> None:
+    control = te.MemoryControl({"shop": te.Policy(device_limit=50)})
+
+    def compose(control: te.ControlPlane | None) -> te.Edge:
+        stages = [te.Identify("shop"), te.SourceMatch(), te.DeviceLimit()]
+        return te.Edge("tcp://127.0.0.1:0", stages, te.Forward("tcp://192.0.2.9:6379"), control=control)
+
+    async with open_workers(compose, control) as world:
+        clients = []
+        for number in range(8):  # the last one is the first to go, but for evict_oldest
+            clients.append(await talk(world, number % 2, f"192.0.2.{number}"))
+            await trio.sleep(0.1)
+        assert world.hub is not None
+        plan = await world.hub.plan("edge", Snapshot({"shop": Settings(policy)}, full=False))
+        assert plan.evicted == evicted
+        await trio.sleep(1)
+        assert [client.outcome for client in clients] == [None] * 8
+        await control.put("shop", policy)
+        await trio.sleep(1)
+        assert sum(client.outcome is not None for client in clients) == evicted
 
 
 CLOSED = Snapshot({"shop": Settings(te.Policy(enabled=False))}, full=False)

@@ -23,7 +23,7 @@ async def test_a_connection_that_comes_back_is_the_same_life_and_another_process
         await world.workers[2].serving.wait()
         await trio.sleep(0.5)  # sooner than a lost worker is given up
         assert world.hub is not None
-        assert [each.number for each in world.hub.states()["edge"].workers] == [1, 2]
+        assert [each.number for each in world.hub.state("edge").workers] == [1, 2]
         await talk(world, 2)
         await trio.sleep(6)
         assert counted(control) == (8, 2, 1), "its totals began at 0, and its forerunner's session is gone"

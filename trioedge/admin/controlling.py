@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from ..control.supervisor import ControlState
+from ..services.control_plane import ControlPlane
 from ..services.snapshot import Plan, Snapshot
 from ..services.stage_keys import StageKeys
 from .local import Local
@@ -105,8 +106,19 @@ class LocalControl:
         raise RefusedError(409, "one process serves this edge: a restart in place needs --workers 2, or more")
 
     def _check_governed(self) -> None:
-        if self.local.description.control is None:
-            raise RefusedError(409, "an edge without control=… has no services that a snapshot could change")
+        check_governed(self.local.description.control, self.state())
+
+
+def check_governed(control: ControlPlane | None, state: ControlState) -> None:
+    """Refuse a snapshot for an edge that has no control plane, or not yet a snapshot of it.
+
+    Raises:
+        RefusedError: 409, or 503.
+    """
+    if control is None:
+        raise RefusedError(409, "an edge without control=… has no services that a snapshot could change")
+    if state.applied_at is None:
+        raise RefusedError(503, "the edge waits for the first snapshot of its control plane: ask again later")
 
 
 def state_of(found: ControlState) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Operation:
         found = {*self.refused, 405, 422, 500}
         found |= set() if self.open else {401, 403}
         found |= {404} if self.not_found else set()
+        found |= {503} if self.not_found and not self.own else set()  # a worker that does not answer may have it
         found |= {408, 413} if self.has_body else set()
         found |= {415} if self.has_body and not self.lines else set()
         return sorted(found)

@@ -161,12 +161,12 @@ OPERATIONS: Final = (
     Operation(
         name="plan", method="POST", path="/v1/plan",
         says="What a snapshot, in lines of JSON, would change; nothing changes.", answer=PLAN, own=True, lines=True,
-        refused=(409,),
+        refused=(409, 503),
     ),
     Operation(
         name="apply", method="POST", path="/v1/apply",
         says="Apply a snapshot, in lines of JSON, until the control plane sends another one.", answer=PLAN, own=True,
-        lines=True, refused=(409,),
+        lines=True, refused=(409, 503),
     ),
     Operation(
         name="restart", method="GET", path="/v1/restart", says="How far a restart in place has come.",

@@ -15,7 +15,7 @@ the worker has applied it when it answers. Once nothing waits, the worker is tol
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -154,10 +154,14 @@ class ServiceFollower:
         finally:
             self._told.value = inf  # the callers that wait go on
 
-    async def foresee(self, rows: Sequence[Row]) -> Effect:
+    async def foresee(self, rows: Sequence[Row], surplus: Mapping[str, Sequence[str]]) -> Effect:
         """Have the worker count what services would do to its sessions, behind the changes so far; nothing changes.
 
         Changes that come meanwhile are told as ever.
+
+        Args:
+            rows: the services.
+            surplus: the devices of services that the control process would take offline.
 
         Raises:
             ChannelError: the worker does not answer within 10 s for some services.
@@ -168,6 +172,10 @@ class ServiceFollower:
             if limit.cancelled_caught:
                 raise ChannelError(f"it lags behind the services for {FORESEE_SECONDS:g} s")
             plan = next(self._plans)
+            for name, devices in surplus.items():
+                for start in range(0, len(devices), NAMES_PER_MESSAGE):
+                    part = devices[start : start + NAMES_PER_MESSAGE]
+                    await self._ask("surplus", (plan, name, part), FORESEE_SECONDS)
             return summed([await self._send(message, plan, FORESEE_SECONDS) for message in _messages(rows)])
 
     async def _begin(self) -> None:

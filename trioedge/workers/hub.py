@@ -76,7 +76,8 @@ class Hub:
         self._welcome = Welcome(secrets.token_hex(8), first)
         self._log = EdgeLog()
         self._edges = {
-            name: HubEdge(name, edge, first, None if limits is None else limits[name]) for name, edge in edges.items()
+            name: HubEdge(name, edge, first, None if limits is None else limits[name], workers)
+            for name, edge in edges.items()
         }
         self._lives: dict[int, Life] = {}
         self._questions = WorkerQuestions(workers, self._log)
@@ -239,10 +240,10 @@ class Hub:
         """Give the ``opened``, ``bytes_up`` and ``bytes_down`` of a service in all workers but those of `columns`."""
         return self._edges[edge].past(service, [self._lives[each] for each in columns if each in self._lives])
 
-    def states(self) -> dict[str, ControlState]:
-        """Give the state of each edge's control plane, and of the workers that follow it."""
+    def state(self, edge: str) -> ControlState:
+        """Give the state of an edge's control plane, and of the workers that follow it."""
         lives = sorted(self._lives.values(), key=lambda life: (life.number, life.hello.generation))
-        return {name: edge.state(lives) for name, edge in self._edges.items()}
+        return self._edges[edge].state(lives)
 
     def meters(self, edge: str) -> Meters:
         """Give what the control process counts for an edge, its device checks above all."""

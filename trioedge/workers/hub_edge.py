@@ -56,18 +56,19 @@ class HubEdge:
         devices: the device table; None where the chain has none.
     """
 
-    def __init__(self, name: str, edge: "Edge", first: int, limits: "EdgeLimits | None" = None) -> None:
+    def __init__(self, name: str, edge: "Edge", first: int, limits: "EdgeLimits | None", workers: int) -> None:
         """Start nothing; :meth:`start` does.
 
         Args:
             name: of the edge, as the workers know it.
             edge: composed alike in every process.
             first: the first incarnation of a service.
-            limits: those over all workers; this process corrects the counts of quotas there.
+            limits: those over all workers; this process corrects the counts of quotas there. None for none.
+            workers: their number.
         """
         self.name = name
         self.log = EdgeLog()
-        self._edge = edge
+        self._edge, self._workers = edge, workers
         self._followers: dict[Life, ServiceFollower] = {}
         self._evictions: dict[Life, dict[Eviction, None]] = {}
         self._wakeups: dict[Life, AsyncBool] = {}
@@ -250,8 +251,10 @@ class HubEdge:
             wakeup.value = True
 
     def _apart(self) -> list[int]:
-        """Give the workers that do not follow the services: they connect again, or are of another version."""
-        return [life.number for life in self._wakeups if not self._follows(self._followers.get(life))]
+        """Give the workers that do not follow the services: they connect, or are of another version."""
+        apart = [life.number for life in self._wakeups if not self._follows(self._followers.get(life))]
+        known = {*apart, *(each.worker for each in self._fan_out.followers)}
+        return apart + [number for number in range(self._workers) if number not in known]
 
     def _follows(self, follower: ServiceFollower | None) -> bool:
         return follower is not None and follower.version is not None and follower in self._fan_out.followers

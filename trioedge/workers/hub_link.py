@@ -1,6 +1,6 @@
 """The link of a control plane in the control process, which acts on all workers together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -78,20 +78,20 @@ class HubLink(EdgeLink):
         Raises:
             SnapshotError: it has faults.
         """
-        rows: list[Row] = []
-        plan = await self._applier.plan(snapshot, partial(self._pack, rows))
+        rows, surplus = list[Row](), dict[str, list[str]]()
+        plan = await self._applier.plan(snapshot, partial(self._pack, rows, surplus))
         effects: list[Effect] = []
         lacking = self._apart()
         async with trio.open_nursery() as nursery:
             for each in self._following():
-                nursery.start_soon(self._foresee, each, rows, effects, lacking)
+                nursery.start_soon(self._foresee, each, rows, surplus, effects, lacking)
         if lacking:
             self._log.notice("a plan lacks the sessions of workers", workers=sorted(lacking))
         retuned, rechecked, evicted = summed(effects)
         return attrs.evolve(plan, retuned=retuned, rechecked=rechecked, evicted=evicted, missing=len(lacking))
 
-    def _pack(self, rows: list[Row], found: Found, tally: Tally) -> Stepwise[None]:
-        """Note changes, and have the rows of services that they change or remove."""
+    def _pack(self, rows: list[Row], surplus: dict[str, list[str]], found: Found, tally: Tally) -> Stepwise[None]:
+        """Note changes, and have the rows of services that they change or remove, and their surplus devices."""
         while found:
             change, _ = found.popleft()
             tally.note(change)
@@ -99,13 +99,17 @@ class HubLink(EdgeLink):
             if service is not None:
                 pieces = None if change.after is None else (yield from pack_settings(change.after))
                 rows.append((change.name, service.incarnation, False, None if pieces is None else tuple(pieces)))
+                if self.devices is not None and change.after is not None:
+                    stands = self.devices.table.surplus(service, change.after)
+                    surplus[change.name] = [*{each.device: None for each in stands if each.device is not None}]
             yield
 
     async def _foresee(
-        self, follower: ServiceFollower, rows: Sequence[Row], effects: list[Effect], lacking: list[int]
-    ) -> None:
+        self, follower: ServiceFollower, rows: Sequence[Row], surplus: Mapping[str, Sequence[str]],
+        effects: list[Effect], lacking: list[int],
+    ) -> None:  # fmt: skip
         try:
-            effects.append(await follower.foresee(rows))
+            effects.append(await follower.foresee(rows, surplus))
         except ChannelError:
             lacking.append(follower.worker)
 

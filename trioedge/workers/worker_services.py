@@ -8,6 +8,7 @@
 | the same | piece | a part of a long service of a plan or of the next message, noted |
 | the same | services | applied |
 | the same | applied: these are all of a version | ready |
+| the same | surplus | devices of a service that a plan would take offline, noted |
 | the same | foresee | what these services of a plan would do is counted; nothing changes |
 
 A plan is counted beside all that, because what is taken away must not wait for it.
@@ -20,6 +21,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from ..loop.collector import no_full_pass
@@ -28,11 +30,21 @@ from ..services.apply import APPLY_REST
 from ..services.applying.following import Given
 from ..services.changes import ends_step
 from ..services.snapshot import Plan
-from .follower import NO_EFFECT, Effect, Row
+from .follower import Effect, Row
+from .messages.frames import ChannelError
 from .messages.packed import unpack_settings
 
 if TYPE_CHECKING:
     from ..services.linking.edge_link import EdgeLink
+
+
+@attrs.define
+class _Plan:
+    """What has come of a plan before its services do; number 0 is no plan, but services that are applied."""
+
+    number: int
+    pieces: dict[str, list[bytes]] = attrs.field(factory=dict)
+    surplus: dict[str, list[str]] = attrs.field(factory=dict)
 
 
 class WorkerServices:
@@ -42,16 +54,15 @@ class WorkerServices:
         ready: set once the services are those of a version of the control process.
     """
 
-    # `_planned` has the pieces of services of the latest plan, which is `_plan`; those of others were given up.
     __slots__ = ("_busy", "_first", "_foreseeing", "_link", "_named", "_no_pass", "_one_at_a_time", "_pieces", "_plan",
-                 "_planned", "ready")  # fmt: skip
+                 "ready")  # fmt: skip
 
     def __init__(self, link: "EdgeLink") -> None:
         """Apply nothing yet; `link` is that of the running edge."""
         self._link = link
         self._named: dict[str, int] = {}
         self._pieces: dict[str, list[bytes]] = {}
-        self._plan, self._planned = 0, dict[str, list[bytes]]()
+        self._plan = _Plan(0)
         self._first = 0
         self._busy, self._no_pass = False, ExitStack()
         self._one_at_a_time, self._foreseeing = trio.Lock(), trio.Lock()
@@ -68,6 +79,10 @@ class WorkerServices:
         if topic == "piece":
             self._note_piece(*body)
             return None
+        if topic == "surplus":
+            plan, name, devices = body
+            self._latest(plan).surplus.setdefault(name, []).extend(devices)
+            return None
         if topic == "foresee":
             return await self._foresee(*body)
         async with self._one_at_a_time:
@@ -77,14 +92,14 @@ class WorkerServices:
             if topic == "begin":
                 self._first = first
                 self._named, self._pieces = {}, {}
-                self._plan, self._planned = 0, {}
+                self._plan = _Plan(0)
             elif topic == "names":
                 self._named.update(body)
             elif topic == "named":
                 await self._remove(await in_slices(self._gone(), rest=self._rest))
                 self._named = {}
             elif topic == "services":
-                return await self._effect(body, self._pieces, self._link.applier.follow)
+                return await self._effect(body, _Plan(0, self._pieces), self._link.applier.follow)
             elif topic == "applied":
                 await self._link.applier.followed(body)
                 self.end()
@@ -124,41 +139,44 @@ class WorkerServices:
 
     def _note_piece(self, plan: int, name: str, place: int, start: int, part: bytes) -> None:
         """Note a part of a piece of a service, for the next message or for a plan."""
-        known = self._pieces_of(plan) if plan else self._pieces
-        if known is not None:
-            pieces = known.setdefault(name, [])
-            if not start:
-                pieces[place:] = [b""]  # those from here on are of a service that was not sent to its end
-            pieces[place] += part
+        pieces = (self._latest(plan).pieces if plan else self._pieces).setdefault(name, [])
+        if not start:
+            pieces[place:] = [b""]  # those from here on are of a service that was not sent to its end
+        pieces[place] += part
 
-    def _pieces_of(self, plan: int) -> dict[str, list[bytes]] | None:
-        """Give the pieces of a plan; None if it was given up, because a later one has begun."""
-        if plan > self._plan:
-            self._plan, self._planned = plan, {}
-        return self._planned if plan == self._plan else None
+    def _latest(self, number: int) -> "_Plan":
+        """Give the plan of a number, which is the latest one.
 
-    async def _foresee(self, plan: int, rows: Sequence[Row]) -> Effect:
-        """Count what services of a plan would do; nothing for a plan that was given up."""
-        self._pieces_of(plan)
+        Raises:
+            ChannelError: it was given up, because a later one has begun.
+        """
+        if number > self._plan.number:
+            self._plan = _Plan(number)
+        if number < self._plan.number:
+            raise ChannelError("a later plan has begun")
+        return self._plan
+
+    async def _foresee(self, number: int, rows: Sequence[Row]) -> Effect:
+        """Count what services of a plan would do."""
+        self._latest(number)
         async with self._foreseeing:
-            known = self._pieces_of(plan)
-            return NO_EFFECT if known is None else await self._effect(rows, known, self._link.applier.foresee)
+            return await self._effect(rows, self._latest(number), self._link.applier.foresee)
 
     async def _effect(
-        self, rows: Sequence[Row], pieces: dict[str, list[bytes]], act: Callable[[list[Given]], Awaitable[Plan]]
+        self, rows: Sequence[Row], known: "_Plan", act: Callable[[list[Given]], Awaitable[Plan]]
     ) -> Effect:
-        given = await in_slices(self._read(rows, pieces), rest=self._rest)
+        given = await in_slices(self._read(rows, known), rest=self._rest)
         plan = await act(given)
         return plan.retuned, plan.rechecked, plan.evicted
 
-    def _read(self, rows: Sequence[Row], known: dict[str, list[bytes]]) -> Generator[None, None, list[Given]]:
+    def _read(self, rows: Sequence[Row], known: "_Plan") -> Generator[None, None, list[Given]]:
         given = []
         for name, incarnation, replaced, pieces in rows:
             if pieces is None:
                 given.append(Given(name))
             else:
-                settings = yield from unpack_settings(pieces or known.pop(name))
+                settings = yield from unpack_settings(pieces or known.pieces.pop(name))
                 another = self._is_another(name, incarnation, replaced=replaced)
-                given.append(Given(name, settings, incarnation, another))
+                given.append(Given(name, settings, incarnation, another, known.surplus.pop(name, ())))
             yield
         return given

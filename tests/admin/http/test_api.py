@@ -7,6 +7,8 @@ import pytest
 import trioedge as te
 from tests.support.admin import STATE, FakeAsker, FakeControl, api_of, ask
 from tests.support.cancels import cancel_at_every_step, left_open
+from trioedge.admin.asking import MISSING
+from trioedge.cli.client import client
 from trioedge.services.control_plane import SnapshotError
 from trioedge.services.snapshot import Plan
 
@@ -105,6 +107,23 @@ async def test_every_answer_forbids_copies_frames_and_foreign_hosts() -> None:
         assert headers[b"cache-control"] == b"no-store"
         assert b"default-src 'none'" in headers[b"content-security-policy"]
         assert b"frame-ancestors 'none'" in headers[b"content-security-policy"]
+
+
+async def test_an_answer_names_the_workers_whose_part_it_lacks() -> None:
+    headers = (await ask(api_of(asker=FakeAsker({"evict": [4, 0]})), "POST", "/v1/evict", b'{"service": "a"}')).headers
+    assert MISSING.encode() not in headers
+    answer = await ask(api_of(asker=FakeAsker({"evict": [4, None, None]})), "POST", "/v1/evict", b'{"service": "a"}')
+    assert (answer.status, answer.json, answer.headers[MISSING.encode()]) == (200, {"evicted": 4}, b"1, 2")
+    assert MISSING == client.MISSING
+
+
+async def test_what_no_worker_has_is_404_and_503_while_one_does_not_answer() -> None:
+    for answers, status in (([0, 0], 404), ([0, None], 503)):
+        answer = await ask(api_of(asker=FakeAsker({"evict-session": answers})), "DELETE", "/v1/sessions/8")
+        assert answer.status == status
+        assert answer.json["error"].startswith("there is no live session 8")
+    assert answer.json["error"].endswith("worker 1 did not answer within 2 s, and may know it")
+    assert answer.headers[MISSING.encode()] == b"1"
 
 
 async def test_a_drain_begins_behind_its_answer() -> None:

@@ -2,11 +2,13 @@
 
 from math import inf
 
+import attrs
 import trio
 
 import trioedge as te
 from tests.support.admin import admin_world, answers, api_of, ask
 from tests.support.edges import make_edge, services
+from trioedge.admin.asking import WorkerFacts
 from trioedge.admin.topics.readiness import merge_drain, merge_ready
 
 
@@ -50,11 +52,15 @@ async def test_bad_seconds_drain_nothing() -> None:
 
 def test_workers_are_ready_once_one_is() -> None:
     starting, serving = {"phase": "starting"}, {"phase": "serving"}
-    assert merge_ready(answers(starting, serving, None), {}) == {
-        "ready": True, "phase": "serving", "workers": 3, "workers_ready": 1,
+    assert merge_ready(answers(starting, serving), {}) == {
+        "ready": True, "phase": "serving", "workers": 2, "workers_ready": 1,
     }  # fmt: skip
-    assert not merge_ready(answers(starting, None), {})["ready"]
-    assert not merge_ready(answers(None), {})["ready"]
+    silent = attrs.evolve(answers(starting, None), missing=[WorkerFacts(number=1, pid=7, stall_ms=1_000.0)])
+    assert not merge_ready(silent, {})["ready"]
+    older = attrs.evolve(silent, missing=[WorkerFacts(number=1, pid=7, stall_ms=90.0)])
+    assert merge_ready(older, {}) == {"ready": True, "phase": "serving", "workers": 2, "workers_ready": 1}
+    draining = [WorkerFacts(number=1, pid=7, state="draining", stall_ms=90.0)]
+    assert not merge_ready(attrs.evolve(silent, missing=draining), {})["ready"]
 
 
 def test_a_drain_of_workers_lasts_as_long_as_the_longest() -> None:

@@ -133,3 +133,16 @@ def test_json_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     Asked().print_json({"a": [1, 2]})
     out = capsys.readouterr().out
     assert (json.loads(out), out.count("\n")) == ({"a": [1, 2]}, 1)
+
+
+def test_workers_whose_part_an_answer_lacks_are_named_behind_it(
+    fake: FakeEdge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.missing = "1, 0"
+
+    async def act(client: EdgeClient) -> None:
+        for _ in range(2):
+            await client.get("/v1/statistics")
+
+    assert Asked(edge=fake.address).run(act) == 0
+    assert capsys.readouterr().err == "worker 0, 1 did not answer in time: this is without what it has\n"

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 import trioedge as te
+from tests.support.admin import STATE
 from trioedge.admin.refusals import RefusedError
 from trioedge.process.child.control_admin import HubAsker, HubControl, Restarts, answered_here, facts_of
 from trioedge.process.workers.memory import SharedMemory, shared_memory
@@ -38,7 +39,7 @@ class FakeHub:
     """Answers as it is told to."""
 
     def __init__(self, answers: WorkerAnswers | None = None) -> None:
-        self.answers = answers
+        self.answers, self.known = answers, STATE
         self.asked: list[Any] = []
 
     async def ask(self, edge: str, operation: str, parameters: Any) -> WorkerAnswers:
@@ -57,8 +58,8 @@ class FakeHub:
     def past(self, edge: str, columns: list[int]) -> dict[str, Any]:
         return {"edge": edge, "but for columns": columns}
 
-    def states(self) -> dict[str, str]:
-        return {"a": "state of a"}
+    def state(self, edge: str) -> te.ControlState:
+        return self.known
 
 
 async def test_answers_come_with_the_process_that_gave_them_and_those_that_are_missing(memory: SharedMemory) -> None:
@@ -94,9 +95,38 @@ def test_a_process_that_is_silent_has_a_stall(memory: SharedMemory) -> None:
     assert facts_of(memory.slots.row(column)).stall_ms == 0
 
 
-def test_a_restart_is_begun_by_the_parent_which_may_refuse_it(orders: tuple[Orders, Orders]) -> None:
+async def test_workers_of_the_version_before_that_do_not_answer_are_missing_and_those_that_start_are_not(
+    memory: SharedMemory,
+) -> None:
+    states = [ProcessState.READY, ProcessState.DRAINING, ProcessState.STARTING]
+    for number, state in enumerate(states):
+        column = memory.slots.take(number, number, time.monotonic())
+        assert column is not None
+        memory.slots.set_state(column, state)
+    found = await HubAsker(FakeHub(WorkerAnswers()), "a", memory.slots).ask("top", {})  # type: ignore[arg-type]
+    assert [each.number for each in found.missing] == [0, 1]
+
+
+def test_a_restart_is_under_way_until_the_workers_of_the_new_version_are_ready(
+    orders: tuple[Orders, Orders], memory: SharedMemory
+) -> None:
+    assert not Restarts(orders[1], 0, memory.slots, 2).state.under_way, "it has come by none"
+    restarts = Restarts(orders[1], 1, memory.slots, 2)
+    for number, generation in ((0, 0), (1, 0), (CONTROL, 1), (0, 1), (1, 1)):
+        assert attrs.astuple(restarts.state) == (1, True, "")
+        column = memory.slots.take(number, generation, 1.0)
+        assert column is not None
+        memory.slots.set_state(column, ProcessState.READY)
+    assert attrs.astuple(restarts.state) == (1, False, "")
+    memory.slots.free(4)
+    assert not restarts.state.under_way, "a worker that dies later is no restart"
+
+
+def test_a_restart_is_begun_by_the_parent_which_may_refuse_it(
+    orders: tuple[Orders, Orders], memory: SharedMemory
+) -> None:
     parent, child = orders
-    restarts = Restarts(child, 3)
+    restarts = Restarts(child, 3, memory.slots, 0)
     restarts.begin()
     assert [dict(message) for message, _ in parent.receive()] == [{"say": "restart"}]
     assert attrs.astuple(restarts.state) == (3, True, "")
@@ -106,31 +136,37 @@ def test_a_restart_is_begun_by_the_parent_which_may_refuse_it(orders: tuple[Orde
     assert restarts.state.refused == ""
 
 
-def make_control(hub: FakeHub, orders: Orders, ended: list[Any], **more: Any) -> HubControl:
+def make_control(hub: FakeHub, ended: list[Any], restarts: Any = None, **more: Any) -> HubControl:
     edge = te.Edge("tcp://127.0.0.1:0", [te.Identify()], te.Forward("tcp://127.0.0.1:1"), **more)
-    return HubControl(hub, "a", edge, lambda *each: ended.append(each), Restarts(orders, 0))  # type: ignore[arg-type]
+    return HubControl(hub, "a", edge, lambda *each: ended.append(each), restarts)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("seconds", "given"), [(None, None), (5.0, 5.0), (inf, None)])
-def test_a_drain_is_the_parents(orders: tuple[Orders, Orders], seconds: float | None, given: float | None) -> None:
+def test_a_drain_is_the_parents(seconds: float | None, given: float | None) -> None:
     ended: list[Any] = []
-    make_control(FakeHub(), orders[1], ended).drain(seconds)
+    make_control(FakeHub(), ended).drain(seconds)
     assert ended == [("a", given)]
 
 
 async def test_snapshots_go_to_the_hub_where_a_control_plane_governs_the_services(
-    orders: tuple[Orders, Orders],
+    orders: tuple[Orders, Orders], memory: SharedMemory
 ) -> None:
     hub, snapshot = FakeHub(), Snapshot({})
-    governed = make_control(hub, orders[1], [], control=te.MemoryControl({}))
+    restarts = Restarts(orders[1], 0, memory.slots, 2)
+    governed = make_control(hub, [], restarts, control=te.MemoryControl({}))
     assert await governed.plan(snapshot) == Plan()
     assert await governed.apply(snapshot) == Plan()
     assert hub.asked == [("plan", "a", snapshot), ("apply", "a", snapshot)]
-    assert str(governed.state()) == "state of a"
+    assert governed.state() is STATE
+    hub.known = attrs.evolve(STATE, applied_at=None)
+    for act in (governed.plan, governed.apply):
+        with pytest.raises(RefusedError, match="waits for the first snapshot") as caught:
+            await act(snapshot)
+        assert caught.value.status == 503
     assert governed.stage_keys is governed.edge.stage_keys
     governed.restart()
     assert governed.restarts().under_way
-    alone = make_control(hub, orders[1], [])
+    alone = make_control(hub, [])
     for call in (alone.plan, alone.apply):
         with pytest.raises(RefusedError, match="without control=") as caught:
             await call(snapshot)

@@ -8,9 +8,11 @@ import pytest
 
 from tests.support.carriers import CountedCarrier
 from tests.support.governed import Governed
+from tests.support.shared_memory import make_limits
 from trioedge.session.session import Session
 from trioedge.session.verdict import Completed, Reason
 from trioedge.stages.pacing.rate_group import IDLE_TOLERANCE, SESSIONS_PER_STEP, TOLERANCE, RateGroup
+from trioedge.stages.pacing.shared_rate import SharedRate
 from trioedge.stages.pacing.shares import GRAIN
 
 T = TypeVar("T")
@@ -275,3 +277,17 @@ def test_other_rates_leave_no_debt() -> None:
     world.move(0, 10_000_000)  # went in part at the old rate
     world.look()
     assert world.group.effective[0] == RATE / 2
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_sessions_may_all_leave_between_two_steps_of_a_claim_of_several_workers(left: int) -> None:
+    world = World(2)
+    world.group.shared = SharedRate(make_limits().of("edge", 0, 1.5).rate("shop"), 0.0)
+    for number in range(2):
+        world.move(number, 10**6)
+    steps = world.group.share(done(world.group.observe(0.3)), 0.3)
+    next(steps)
+    for session in world.sessions[:left]:
+        world.group.leave(world.group.members[session])
+    done(steps)
+    assert len(world.group.members) == 2 - left

@@ -16,6 +16,7 @@ Every error is counted by its status.
 import hmac
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -25,7 +26,7 @@ from ...errors import ENDS, ConfigurationError
 from ...loop.slices import in_slices
 from ...secrets import Secret
 from ...telemetry.log import EdgeLog
-from ..asking import EdgeAsker, Parameters
+from ..asking import EdgeAsker, NotingAsker, Parameters
 from ..operation import MAX_BODY, Operation
 from ..refusals import RefusedError
 from .bodies import read_body
@@ -103,17 +104,17 @@ class AdminApi:
             return await own(parameters, receive)
         if operation.own:
             raise RefusedError(404, f"this edge has no {operation.path}")
-        value = await self._ask(operation, parameters)
+        asker = NotingAsker(self._asker)
+        try:
+            value = await _ask(asker, operation, parameters)
+        except RefusedError as refused:
+            if refused.status == HTTPStatus.NOT_FOUND and asker.missing:
+                raise RefusedError(503, f"{refused}; {asker.says}", headers=asker.headers) from None
+            raise
         if operation.name == "statistics":
             value["api_errors"] = {str(status): count for status, count in self.errors.items()}
         status = 503 if operation.name == "ready" and not value["ready"] else 200
-        return Response(await in_slices(encoded(value)), status=status)
-
-    async def _ask(self, operation: Operation, parameters: Parameters) -> Any:
-        if operation.collect is not None:
-            return await operation.collect(self._asker, parameters)
-        assert operation.merge is not None, "the table has one of them"
-        return operation.merge(await self._asker.ask(operation.name, parameters), parameters)
+        return Response(await in_slices(encoded(value)), status=status, headers=asker.headers)
 
     def _check_caller(self, headers: Mapping[bytes, bytes]) -> None:
         if self._token is None:
@@ -140,6 +141,13 @@ class AdminApi:
         if refused.status in (408, 413) and scope["http_version"].startswith("1"):
             headers.append((b"connection", b"close"))  # the rest of its body may still come
         return Response(await in_slices(encoded(refused.answer)), status=refused.status, headers=headers)
+
+
+async def _ask(asker: EdgeAsker, operation: Operation, parameters: Parameters) -> Any:
+    if operation.collect is not None:
+        return await operation.collect(asker, parameters)
+    assert operation.merge is not None, "the table has one of them"
+    return operation.merge(await asker.ask(operation.name, parameters), parameters)
 
 
 async def _until_left(receive: Receive, answer: trio.CancelScope) -> None:

@@ -12,6 +12,9 @@ from .statistics import phase_of
 HEALTH: Final = table(status={"const": "ok"})
 READY: Final = table(ready=FLAG, phase=TEXT, workers=COUNT, workers_ready=COUNT)
 RESTART: Final = table(generation=COUNT, under_way=FLAG, refused=TEXT)
+SILENT_MS: Final = 1_000.0
+"""A process whose loop is silent for so long may not accept clients."""
+
 DRAIN: Final = table(phase=TEXT, live=COUNT, deadline_seconds=or_null(NUMBER))
 
 
@@ -29,14 +32,16 @@ def phase_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]
 
 
 def merge_ready(answers: Answers, parameters: Parameters) -> dict[str, Any]:
-    """Tell whether a process serves."""
+    """Tell whether a process serves; one of an old version may, although it does not answer here, amid a restart."""
     phases = [each["phase"] for each in answers.values]
     serving = phases.count("serving")
+    accepting = sum(each.state == "ready" and (each.stall_ms or 0.0) < SILENT_MS for each in answers.missing)
+    phases += ["serving"] * accepting
     return {
-        "ready": serving > 0,
+        "ready": serving + accepting > 0,
         "phase": phase_of(phases),
-        "workers": len(phases) + len(answers.missing),
-        "workers_ready": serving,
+        "workers": len(answers.given) + len(answers.missing),
+        "workers_ready": serving + accepting,
     }
 
 

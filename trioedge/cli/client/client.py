@@ -22,6 +22,9 @@ from .round_trip import ApiRequest, Body, RoundTrip
 ANSWER_SECONDS: Final = 5.0
 """For a whole answer. An edge that needs longer has a stalled loop."""
 
+MISSING: Final = "trioedge-missing"
+"""The header that names the workers whose part an answer lacks."""
+
 SILENT_SECONDS: Final = 30.0
 """An event stream without a byte for so long is broken: an edge sends its statistics more often."""
 
@@ -44,10 +47,12 @@ class EdgeClient:
     Attributes:
         address: of the admin API, a local socket or TCP.
         token: what the API wants to be sent; None for none.
+        missing: the workers whose part answers so far have lacked, as the API names them: ``0, 3``.
     """
 
     address: Address
     token: str | None = attrs.field(default=None, repr=False)
+    missing: set[str] = attrs.field(factory=set, init=False, repr=False, eq=False)
 
     async def get(self, path: str, **query: str | int | None) -> Any:
         """Read what is at `path`; parameters that are None are left out."""
@@ -106,6 +111,8 @@ class EdgeClient:
                 await round_trip.send(request)
                 status = await round_trip.status()
                 raw = await round_trip.rest()
+        if (missing := round_trip.headers.get(MISSING)) is not None:
+            self.missing.update(missing.split(", "))
         return self._read(request, HTTPStatus.OK if status == allowed else status, raw)
 
     @asynccontextmanager

@@ -65,11 +65,15 @@ class RoundTrip:
     """A request on a connection, and its answer; after it the connection is of no use.
 
     Raises `h11.RemoteProtocolError` for what is no HTTP, and `trio.BrokenResourceError` for a connection that breaks.
+
+    Attributes:
+        headers: of the answer, once its status is there.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._http = h11.Connection(h11.CLIENT)
+        self.headers: Mapping[str, str] = {}
 
     async def send(self, request: ApiRequest) -> None:
         """Send a request. A server that answers and closes before it has read all of it is no error here."""
@@ -87,6 +91,7 @@ class RoundTrip:
         while True:
             event = await self._next()
             if isinstance(event, h11.Response):
+                self.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
                 return event.status_code
             if not isinstance(event, h11.InformationalResponse):
                 raise h11.RemoteProtocolError("closed without an answer")

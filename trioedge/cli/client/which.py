@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from ...addresses.address import Address, parse_address
 from ...errors import ConfigurationError
 from ...secrets import Secret, secret_text
+from ..table import note, shown
 from .client import EdgeClient
 from .errors import UnreachableError
 
@@ -76,7 +77,11 @@ class Asked:
 
 async def _act(act: Callable[[EdgeClient], Awaitable[int | None]], client: EdgeClient) -> int | None:
     try:
-        return await act(client)
+        code = await act(client)
+        if client.missing:
+            workers = ", ".join(sorted(client.missing))
+            note(f"worker {shown(workers)} did not answer in time: this is without what it has")
+        return code
     except (LookupError, TypeError, AttributeError) as error:  # of reading an answer
         raise UnreachableError(
             f"{client.address} does not answer as this command reads it: its trioedge is of another version ({error!r})"

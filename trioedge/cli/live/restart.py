@@ -38,7 +38,7 @@ async def _restart(asked: Asked, no_wait: bool, client: EdgeClient) -> int:
     state = began
     if not no_wait:
         with trio.move_on_after(PATIENCE_SECONDS) as patience:
-            while state["generation"] == began["generation"] and state["under_way"]:
+            while state["under_way"]:
                 await trio.sleep(LOOK_SECONDS)
                 try:
                     state = await client.get(path_of("restart"))

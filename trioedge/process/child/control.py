@@ -73,7 +73,7 @@ class ControlSide:
         limits = {name: found.memory.limits.of(name, found.column, 0.0) for name in edges}  # it reads no times there
         self._hub = Hub(edges, found.hub, found.secret, workers=found.workers, limits=limits)
         self._admins = admins
-        self._restarts = Restarts(found.orders, found.generation)
+        self._restarts = Restarts(found.orders, found.generation, found.memory.slots, found.workers)
         self._level = log_level()
         self._admin_scope = trio.CancelScope()
         self._over = trio.Event()

@@ -9,8 +9,7 @@ from typing import Any
 import attrs
 
 from ...admin.asking import Answers, Parameters, WorkerAnswer, WorkerFacts
-from ...admin.controlling import RestartState
-from ...admin.refusals import RefusedError
+from ...admin.controlling import RestartState, check_governed
 from ...admin.topics.past import PastStatistics
 from ...control.supervisor import ControlState
 from ...edge import Edge
@@ -19,7 +18,7 @@ from ...services.stage_keys import StageKeys
 from ...telemetry.level import set_log_level
 from ...workers.hub import Hub
 from ..workers.orders import Orders
-from ..workers.slots import Row, Slots
+from ..workers.slots import CONTROL, ProcessState, Row, Slots
 
 
 @attrs.frozen(eq=False)
@@ -43,10 +42,13 @@ class HubAsker:
             set_log_level(parameters["level"])  # this process logs, too
         found = await self.hub.ask(self.edge, operation, dict(parameters))
         given = [WorkerAnswer(facts_of(self.slots.row(each["column"])), each["value"]) for each in found]
-        rows = {row.number: row for row in sorted(self.slots.rows(), key=lambda row: row.generation)}
-        missing = [facts_of(rows[number]) for number in found.missing if number in rows]
+        columns = {each["column"] for each in found}
+        rows = [row for row in self.slots.rows() if row.number != CONTROL and row.column not in columns]
+        # One that starts has no session yet; one of an old version that does not answer is connected elsewhere.
+        rows = [row for row in rows if row.state is not ProcessState.STARTING or row.number in found.missing]
+        missing = [facts_of(row) for row in sorted(rows, key=lambda row: (row.number, row.generation))]
         past = self._past.beside(given) if operation == "statistics" else {}
-        return Answers(given, missing, past, partial(self.hub.past, self.edge, [each["column"] for each in found]))
+        return Answers(given, missing, past, partial(self.hub.past, self.edge, columns))
 
 
 def facts_of(row: Row) -> WorkerFacts:
@@ -59,30 +61,45 @@ def facts_of(row: Row) -> WorkerFacts:
 
 
 class Restarts:
-    """Restarts in place, as the parent tells of them.
+    """Restarts in place: the parent refuses them, and they are done once the workers of this version are ready."""
 
-    Attributes:
-        state: how far the last one has come.
-    """
-
-    def __init__(self, orders: Orders, generation: int) -> None:
-        """Know of none.
+    def __init__(self, orders: Orders, generation: int, slots: Slots, workers: int) -> None:
+        """Begin with the restart that this version came by, if one did.
 
         Args:
             orders: to the parent.
             generation: of this process.
+            slots: of the processes.
+            workers: their number.
         """
-        self._orders = orders
-        self.state = RestartState(generation)
+        self._orders, self._slots, self._workers = orders, slots, workers
+        self._state = RestartState(generation, under_way=generation > 0)
+        self._arrives = generation > 0
+
+    @property
+    def state(self) -> RestartState:
+        """How far the last one has come."""
+        if self._arrives and self._ready() == self._workers:
+            self._arrives = False
+            self._state = attrs.evolve(self._state, under_way=False)
+        return self._state
+
+    def _ready(self) -> int:
+        generation = self._state.generation
+        return sum(
+            row.generation == generation and row.number != CONTROL and row.state is ProcessState.READY
+            for row in self._slots.rows()
+        )
 
     def begin(self) -> None:
         """Have the parent begin one."""
-        self.state = attrs.evolve(self.state, under_way=True, refused="")
+        self._arrives = False
+        self._state = attrs.evolve(self._state, under_way=True, refused="")
         self._orders.send({"say": "restart"})
 
     def refused(self, why: str) -> None:
         """Note that the old version goes on."""
-        self.state = attrs.evolve(self.state, under_way=False, refused=why)
+        self._state = attrs.evolve(self._state, under_way=False, refused=why)
 
 
 @attrs.frozen(eq=False)
@@ -120,7 +137,7 @@ class HubControl:
 
     def state(self) -> ControlState:
         """See :meth:`Controlled.state`."""
-        return self.hub.states()[self.name]
+        return self.hub.state(self.name)
 
     def drain(self, seconds: float | None, /) -> None:
         """See :meth:`Controlled.drain`."""
@@ -135,8 +152,7 @@ class HubControl:
         return self.parent.state
 
     def _check_governed(self) -> None:
-        if self.edge.control is None:
-            raise RefusedError(409, "an edge without control=… has no services that a snapshot could change")
+        check_governed(self.edge.control, self.hub.state(self.name))
 
 
 def answered_here(column: int, value: Any) -> dict[str, Any]:

@@ -158,13 +158,30 @@ class Effects:
             change, rules = found.popleft()
             yield from self._alone(change.name, self._grant(change, rules, turn, tally))
 
-    def make(self, change: Change, rules: SourceRules | None, tally: Tally, *, dry_run: bool = False) -> Stepwise[None]:
-        """Make one change that is urgent and was examined, in short steps; with `dry_run`, only count its effect."""
-        steps = self._made(change, rules, tally, dry_run=dry_run)
+    def make(
+        self, change: Change, rules: SourceRules | None, tally: Tally, *, dry_run: bool = False,
+        surplus: Sequence[str] = (),
+    ) -> Stepwise[None]:  # fmt: skip
+        """Make one change that is urgent and was examined, in short steps.
+
+        Args:
+            change: of a service.
+            rules: the source rules of its new policy, compiled.
+            tally: counts the effect.
+            dry_run: only count.
+            surplus: devices that another process takes offline for the change; for a count.
+        """
+        steps = self._made(change, rules, tally, dry_run, surplus)
         yield from steps if dry_run else self._alone(change.name, steps)
 
-    def _made(self, change: Change, rules: SourceRules | None, tally: Tally, *, dry_run: bool) -> Stepwise[None]:
+    def _made(
+        self, change: Change, rules: SourceRules | None, tally: Tally, dry_run: bool, surplus: Sequence[str]
+    ) -> Stepwise[None]:
         foreseen = yield from self._foreseen(change)
+        for device in surplus:
+            for sessions in self._live.search(service=change.name, device=device):
+                foreseen.update(session for session in sessions if session.cut_reason is None)
+            yield
         yield from self._effect(change, rules, foreseen, tally, dry_run=dry_run)
 
     def foresee(self, found: Found, tally: Tally) -> Stepwise[None]:

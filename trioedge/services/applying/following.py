@@ -10,7 +10,7 @@
 | none | none | none |
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -36,12 +36,14 @@ class Given:
         settings: examined, and so without a fault; None for a service that is removed.
         incarnation: of the service there.
         replaced: whether it was removed there since it was given last, and so has to be removed here first.
+        surplus: its devices that the other process would take offline for these settings.
     """
 
     name: str
     settings: Settings | None = None
     incarnation: int = 0
     replaced: bool = False
+    surplus: Sequence[str] = ()
 
 
 class Following:
@@ -89,4 +91,4 @@ class Following:
         self._made += 1
         if self._made % YOUNG == 0:
             collect_young()
-        yield from self._effects.make(change, rules, tally, dry_run=dry_run)
+        yield from self._effects.make(change, rules, tally, dry_run=dry_run, surplus=given.surplus)

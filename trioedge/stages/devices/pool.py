@@ -69,6 +69,10 @@ class DevicePool(LiveDeviceLimit):
         """Give no session, because the workers have them."""
         return iter(())
 
+    def surplus(self, service: Service, after: Settings) -> Iterator[Session]:
+        """Give what stands here for the sessions of devices that these settings would take offline at once."""
+        return self._table.foresee(service, after.policy.device_rules(self._otherwise))
+
     def standing(self, service: Service, device: str) -> DeviceStanding:
         """Return the verdict on a device."""
         return standing(self._table.memory, service, device, self._reactor.refresh(), self.rules(service))
@@ -122,6 +126,10 @@ class SharedDeviceLimit(LiveDeviceLimit):
             yield from super().changed(service, change)
         else:
             self._learn(service, change.after.policy)
+
+    def foresee(self, service: Service, after: Settings | None) -> Iterator[Session | None]:
+        """Give the sessions that :meth:`changed` would cut at once: none but those of a service that is removed."""
+        return super().foresee(service, None) if after is None else iter(())
 
     def _learn(self, service: Service, policy: Policy) -> DeviceRules:
         return super()._learn(service, attrs.evolve(policy, device_limit=None))
