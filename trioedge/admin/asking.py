@@ -56,12 +56,14 @@ class Answers:
         given: by those that have answered, in the order of their numbers.
         missing: those that have not, within :data:`ANSWER_SECONDS`.
         past: to the question for statistics, the counts of processes that have not answered, or are over.
+        seconds: how long the process that asks has served the edge; 0 where it asks itself.
         past_of: gives what such processes have said of a service: ``opened``, ``bytes_up`` and ``bytes_down``.
     """
 
     given: Sequence[WorkerAnswer]
     missing: Sequence[WorkerFacts] = ()
     past: Mapping[str, Any] = {}
+    seconds: float = 0.0
     past_of: Callable[[str], Mapping[str, int]] = lambda _: {}
 
     @property

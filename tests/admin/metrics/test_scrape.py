@@ -94,12 +94,13 @@ async def test_device_checks_of_workers_are_those_of_the_control_process_and_gra
     asker = FakeAsker({"metrics": [of_worker.families]})
 
     def beside() -> Stepwise[Families]:
-        return control_families(meters, LoopStall(), 3)
+        return control_families(meters, LoopStall(), 3, 60.0)
 
     found = await scraped(Scrape(asker, FakeControl(), beside=beside))
     assert values(found["trioedge_device_checks"]) == {"": 5}
     assert values(found["trioedge_grace_sessions"]) == {"": 7}
     assert values(found["trioedge_worker_deaths"]) == {"": 3}
+    assert values(found["trioedge_uptime_seconds"]) == {"": 60.0}
 
 
 async def test_errors_of_the_api_are_counted_by_their_status(autojump_clock: MockClock) -> None:

@@ -68,3 +68,9 @@ def test_without_any_answer_the_edge_is_stopped() -> None:
     merged = merge_statistics(answers(None), {})
     assert (merged["phase"], merged["accepted"], merged["missing"]) == ("stopped", 0, [0])
     assert phase_of(["draining", "serving"]) == "serving"
+
+
+def test_an_edge_is_as_old_as_the_process_that_asks_its_workers() -> None:
+    asked = attrs.evolve(answers(counts(uptime_seconds=9.0)), seconds=60.0)
+    assert merge_statistics(asked, {})["uptime_seconds"] == 60.0
+    assert merge_statistics(attrs.evolve(asked, given=[]), {})["uptime_seconds"] == 60.0

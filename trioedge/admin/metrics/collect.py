@@ -57,19 +57,21 @@ def metrics_here(local: Local, parameters: Parameters) -> Stepwise[Families]:
     return collect(local, parameters["services"])
 
 
-def control_families(meters: Meters, stall: LoopStall, deaths: int) -> Stepwise[Families]:
+def control_families(meters: Meters, stall: LoopStall, deaths: int, seconds: float) -> Stepwise[Families]:
     """Collect what the control process of several workers has counted.
 
     Args:
         meters: of the edge in this process.
         stall: of the loop of this process.
         deaths: how many workers have died.
+        seconds: how long this process has run.
     """
     found = Collected()
     yield from collect_meters(found, meters, CONTROL)
     del found.families[the.GRACES.name]  # it has a place for each device of a worker, and the worker has the sessions
     yield from collect_process(found, stall, CONTROL)
     found.add(the.WORKER_DEATHS, deaths)
+    found.add(the.UPTIME, seconds)  # the workers that began with it may have been replaced
     return found.families
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import trio
 
 from ...admin.asking import Answers, Parameters, WorkerAnswer, WorkerFacts
 from ...admin.controlling import RestartState, check_governed
@@ -35,6 +36,7 @@ class HubAsker:
     edge: str
     slots: Slots
     _past: PastStatistics = attrs.field(factory=PastStatistics, init=False)
+    _began: float = attrs.field(factory=trio.current_time, init=False)
 
     async def ask(self, operation: str, parameters: Parameters, /) -> Answers:
         """See :meth:`EdgeAsker.ask`."""
@@ -48,7 +50,8 @@ class HubAsker:
         rows = [row for row in rows if row.state is not ProcessState.STARTING or row.number in found.missing]
         missing = [facts_of(row) for row in sorted(rows, key=lambda row: (row.number, row.generation))]
         past = self._past.beside(given) if operation == "statistics" else {}
-        return Answers(given, missing, past, partial(self.hub.past, self.edge, columns))
+        seconds = round(trio.current_time() - self._began, 3)
+        return Answers(given, missing, past, seconds, partial(self.hub.past, self.edge, columns))
 
 
 def facts_of(row: Row) -> WorkerFacts:
