@@ -33,12 +33,27 @@ async def test_a_worker_that_does_not_answer_is_named_and_delays_no_other(
         monkeypatch.setattr(stopped, "take", silent)
         with capture_logs() as lines:
             began = trio.current_time()
-            await control.put("shop", te.Policy(enabled=False))
+            plan = await control.put("shop", te.Policy(enabled=False))
             assert trio.current_time() - began == pytest.approx(2)
+            assert plan.missing == 1
         assert not world.workers[1].edge.services["shop"].policy.enabled
         assert [line["workers"] for line in lines if line["event"] == "workers lag behind the services"] == [[0]]
         assert world.hub is not None
         assert [each.lags for each in world.hub.state("edge").workers] == [True, False]
+
+
+async def test_workers_that_hang_up_while_a_snapshot_is_applied_are_missing(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = make_control()
+    async with open_workers(by_source, control) as world:
+        stopped = world.workers[0].part.control
+        assert stopped is not None
+        monkeypatch.setattr(stopped, "take", silent)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cut_later, world, 1.0)
+            plan = await control.put("shop", te.Policy(enabled=False))
+        assert str(plan) == "changes 1 service; touches no session; 2 workers did not answer"
 
 
 @pytest.mark.parametrize(
@@ -158,8 +173,8 @@ async def test_a_plan_counts_and_names_a_worker_that_hangs_up_or_does_not_answer
         assert lacking(lines) == [0]
 
 
-async def cut_later(world: Workers) -> None:
-    await trio.sleep(5)
+async def cut_later(world: Workers, seconds: float = 5.0) -> None:
+    await trio.sleep(seconds)
     world.cut_connections()
 
 

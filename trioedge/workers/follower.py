@@ -130,6 +130,11 @@ class ServiceFollower:
         self._wakeup.value = True
 
     @property
+    def follows(self) -> bool:
+        """Whether the worker has the services, and is told what changes."""
+        return self.version is not None and self._told.value < inf
+
+    @property
     def lags(self) -> bool:
         """Whether there are changes that the worker has not applied."""
         return self._told.value < self._noted

@@ -252,12 +252,10 @@ class HubEdge:
 
     def _apart(self) -> list[int]:
         """Give the workers that do not follow the services: they connect, or are of another version."""
-        apart = [life.number for life in self._wakeups if not self._follows(self._followers.get(life))]
-        known = {*apart, *(each.worker for each in self._fan_out.followers)}
+        following = [each for each in self._fan_out.followers if each.follows]
+        apart = [life.number for life in self._wakeups if self._followers.get(life) not in following]
+        known = {*apart, *(each.worker for each in following)}
         return apart + [number for number in range(self._workers) if number not in known]
-
-    def _follows(self, follower: ServiceFollower | None) -> bool:
-        return follower is not None and follower.version is not None and follower in self._fan_out.followers
 
     def _evict(self, service: str | None, source: str | None, device: str | None) -> None:
         for life, evictions in self._evictions.items():

@@ -151,17 +151,17 @@ class HubLink(EdgeLink):
 
     async def _wait_for_workers(self) -> int:
         """Wait until the workers have applied all changes, and give the number of those that have not in time."""
-        following, apart = self._following(), self._apart()
+        following = self._following()
         with trio.move_on_after(LAG_SECONDS):
             for each in following:
                 await each.caught_up()
         if late := [each.worker for each in following if each.lags]:
             self._log.notice("workers lag behind the services", workers=late)
-        return len(apart) + len(late)
+        return len(late) + len(self._apart())  # those that have hung up meanwhile are apart
 
     def _following(self) -> list[ServiceFollower]:
         """Give the workers that have the services."""
-        return [each for each in self._fan_out.followers if each.version is not None]
+        return [each for each in self._fan_out.followers if each.follows]
 
     def _effect(self) -> Effect:
         return summed(each.effect for each in self._fan_out.followers)
