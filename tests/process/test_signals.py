@@ -2,16 +2,21 @@
 
 import json
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import trioedge as te
 from tests.support.command_line import Running, running
+from trioedge.process import signals
+from trioedge.process.signals import PATIENCE_SECONDS, StopSignals
 
 EDGE = """\
 import time
@@ -167,3 +172,29 @@ async def test_signals_do_their_work_where_the_system_has_no_thread_left(tmp_pat
         command.signal(signal.SIGQUIT)
         assert await command.ends() == te.ExitCode.KILLED
     assert "Traceback" not in command.stderr
+
+
+async def test_the_end_waits_for_threads_of_signals_that_the_system_starts_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread that begins while the interpreter ends crashes the process."""
+    steps: list[str] = []
+
+    def start_late(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        def begin() -> None:
+            time.sleep(0.1)
+            function(*arguments)
+            steps.append("ended")
+
+        Thread(target=begin).start()
+
+    monkeypatch.setattr(signals, "start_new_thread", start_late)
+    stops = StopSignals(lambda: steps.append("drain"), lambda: steps.append("cut"), lambda: 0, 0)
+    for _ in range(2):
+        stops.on_signal(signal.SIGTERM, None)
+    await trio.testing.wait_all_tasks_blocked()
+    began = time.monotonic()
+    stops.close()
+    assert time.monotonic() - began < PATIENCE_SECONDS, "threads that wait for an effect end at once"
+    time.sleep(0.01)  # noqa: ASYNC251 - nothing else runs
+    assert steps == ["drain", "cut", "ended", "ended"]

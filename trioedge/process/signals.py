@@ -38,6 +38,9 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 PATIENCE_SECONDS: Final = 1.0
 """How long a signal may go without effect before the log says why."""
 
+CLOSE_SECONDS: Final = 5.0
+"""How long the end of the signals waits for their threads: the interpreter crashes if one begins while it ends."""
+
 LAST_WORDS_SECONDS: Final = 0.5
 """How long a process that a third signal ends waits for its last log line."""
 
@@ -64,7 +67,11 @@ class StopSignals:
         self._ask = trio.lowlevel.current_trio_token().run_sync_soon
         self._loop = threading.get_ident()
         self._count = self._done = 0
-        self._over = False
+        self._over = allocate_lock()
+        self._over.acquire()
+        # Appends, because a signal may interrupt an addition.
+        self._threads: list[None] = []
+        self._ended: list[None] = []
 
     def on_signal(self, _: int, frame: FrameType | None) -> None:
         """Handle a signal that has interrupted `frame`."""
@@ -73,22 +80,33 @@ class StopSignals:
             self._end(_place(frame))
         self._ask(self._act)
         with suppress(RuntimeError):  # no thread is left, and an exception would end the edge
-            start_new_thread(self._explain, (self._count,))
+            start_new_thread(self._wait, (self._count,))
+            self._threads.append(None)
 
     def close(self) -> None:
-        """Explain nothing any more."""
-        self._over = True
+        """Explain nothing any more, and wait for the threads, which end at once."""
+        self._over.release()
+        until = time.monotonic() + CLOSE_SECONDS
+        while len(self._ended) < len(self._threads) and time.monotonic() < until:
+            time.sleep(0.001)
 
     def _act(self) -> None:
         action = self._actions[self._done]
         self._done += 1
         action()
 
+    def _wait(self, count: int) -> None:
+        """Wait a second for the effect of a signal; in a thread."""
+        try:
+            if self._over.acquire(timeout=PATIENCE_SECONDS):
+                self._over.release()  # for the thread of another signal
+            else:
+                self._explain(count)
+        finally:
+            self._ended.append(None)
+
     def _explain(self, count: int) -> None:
-        """Say after a second why a signal has no effect yet; in a thread."""
-        time.sleep(PATIENCE_SECONDS)
-        if self._over:
-            return
+        """Say why a signal has no effect yet."""
         log = structlog.get_logger("trioedge")
         if self._done < count:
             place = _place(sys._current_frames().get(self._loop))
