@@ -2,7 +2,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import examples, ip_texts
@@ -18,10 +18,13 @@ unix_texts = st.lists(parts, min_size=1, max_size=4).map(lambda parts: "unix:///
 
 
 def without_login(text: str) -> str:
-    """Write an address as a fault quotes it."""
-    scheme, separator, rest = text.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://***@{host.rpartition('@')[2]}{slash}{path}" if separator and "@" in host else text
+    """Write an address as a fault quotes it: no letter from a :// up to an @ in front of the next slash."""
+    first, *rest = text.split("://")
+    written = first
+    for each in rest:
+        host, slash, path = each.partition("/")
+        written += f"://***@{host.rpartition('@')[2]}{slash}{path}" if "@" in host else f"://{each}"
+    return written
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,9 @@ def printed_or_refused(text: str) -> str:
 
 
 @examples(150)
+@example("tcp://://@:1")
+@example("tcp://:///@:1")
+@example("tcp://x://a://b@c:1")
 @given(st.text("[]:.%@/?# \t-x1", max_size=12).map("tcp://{}:1".format))
 def test_text_that_is_parsed_at_all_is_parsed_from_its_printed_form_too(text: str) -> None:
     said = printed_or_refused(text)
