@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-from trioedge.cli.client.client import MISSING
+from trioedge.admin.http.responses import MISSING
 
 SESSION = {
     "id": 17, "worker": 0, "service": "shop", "source": "192.0.2.7", "peer": "192.0.2.7", "device": "phone",

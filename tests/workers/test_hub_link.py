@@ -23,14 +23,19 @@ async def silent(*_: object) -> None:
     await trio.sleep_forever()
 
 
+def stop(world: Workers, monkeypatch: pytest.MonkeyPatch, number: int = 0) -> None:
+    """Have a worker answer nothing that is said of services, as if its loop were blocked."""
+    part = world.workers[number].part.control
+    assert part is not None
+    monkeypatch.setattr(part, "take", silent)
+
+
 async def test_a_worker_that_does_not_answer_is_named_and_delays_no_other(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control = make_control()
     async with open_workers(by_source, control) as world:
-        stopped = world.workers[0].part.control
-        assert stopped is not None
-        monkeypatch.setattr(stopped, "take", silent)
+        stop(world, monkeypatch)
         with capture_logs() as lines:
             began = trio.current_time()
             plan = await control.put("shop", te.Policy(enabled=False))
@@ -47,9 +52,7 @@ async def test_workers_that_hang_up_while_a_snapshot_is_applied_are_missing(
 ) -> None:
     control = make_control()
     async with open_workers(by_source, control) as world:
-        stopped = world.workers[0].part.control
-        assert stopped is not None
-        monkeypatch.setattr(stopped, "take", silent)
+        stop(world, monkeypatch)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cut_later, world, 1.0)
             plan = await control.put("shop", te.Policy(enabled=False))
@@ -158,9 +161,7 @@ async def test_a_plan_counts_and_names_a_worker_that_hangs_up_or_does_not_answer
     async with open_workers(by_source, make_control()) as world:
         for worker in range(2):
             await talk(world, worker)
-        stopped = world.workers[0].part.control
-        assert stopped is not None
-        monkeypatch.setattr(stopped, "take", silent)
+        stop(world, monkeypatch)
         assert world.hub is not None
         began = trio.current_time()
         with capture_logs() as lines:
@@ -248,10 +249,8 @@ async def test_an_eviction_amid_a_lost_connection_reaches_the_worker_over_the_ne
     async with open_workers(by_source, control) as world:
         clients = [await talk(world, worker) for worker in range(2)]
         await trio.sleep(3)
-        for worker in world.workers:
-            part = worker.part.control
-            assert part is not None
-            monkeypatch.setattr(part, "take", silent)
+        for number in range(2):
+            stop(world, monkeypatch, number)
         control.link.evict(**what)
         await trio.sleep(0.1)
         monkeypatch.undo()

@@ -87,10 +87,6 @@ class EdgeAsker(Protocol):
         """
 
 
-MISSING: Final = "trioedge-missing"
-"""The header of an answer that names the workers whose part it lacks, as in ``0, 3``."""
-
-
 class NotingAsker:
     """Asks as another one does, and notes which workers have not answered.
 
@@ -108,20 +104,6 @@ class NotingAsker:
         answers = await self._asker.ask(operation, parameters)
         self.missing.update(each.number for each in answers.missing)
         return answers
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """The header :data:`MISSING`, if any is."""
-        return [(MISSING.encode(), self._numbers.encode())] if self.missing else []
-
-    @property
-    def says(self) -> str:
-        """Say it in words."""
-        return f"worker {self._numbers} did not answer within {ANSWER_SECONDS:g} s, and may know it"
-
-    @property
-    def _numbers(self) -> str:
-        return ", ".join(map(str, sorted(self.missing)))
 
 
 class LocalAsker:

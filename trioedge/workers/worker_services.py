@@ -39,10 +39,14 @@ if TYPE_CHECKING:
 
 
 @attrs.define
-class _Plan:
-    """What has come of a plan before its services do; number 0 is no plan, but services that are applied."""
+class _Parts:
+    """What comes before a message of services: parts of long ones, and devices that a plan would take offline.
 
-    number: int
+    Attributes:
+        plan: the number of the plan whose services they are; 0 for those that are applied.
+    """
+
+    plan: int = 0
     pieces: dict[str, list[bytes]] = attrs.field(factory=dict)
     surplus: dict[str, list[str]] = attrs.field(factory=dict)
 
@@ -54,15 +58,14 @@ class WorkerServices:
         ready: set once the services are those of a version of the control process.
     """
 
-    __slots__ = ("_busy", "_first", "_foreseeing", "_link", "_named", "_no_pass", "_one_at_a_time", "_pieces", "_plan",
-                 "ready")  # fmt: skip
+    __slots__ = ("_busy", "_first", "_foreseeing", "_link", "_named", "_no_pass", "_one_at_a_time", "_parts",
+                 "_planned", "ready")  # fmt: skip
 
     def __init__(self, link: "EdgeLink") -> None:
         """Apply nothing yet; `link` is that of the running edge."""
         self._link = link
         self._named: dict[str, int] = {}
-        self._pieces: dict[str, list[bytes]] = {}
-        self._plan = _Plan(0)
+        self._parts, self._planned = _Parts(), _Parts()
         self._first = 0
         self._busy, self._no_pass = False, ExitStack()
         self._one_at_a_time, self._foreseeing = trio.Lock(), trio.Lock()
@@ -81,7 +84,7 @@ class WorkerServices:
             return None
         if topic == "surplus":
             plan, name, devices = body
-            self._latest(plan).surplus.setdefault(name, []).extend(devices)
+            self._parts_of(plan).surplus.setdefault(name, []).extend(devices)
             return None
         if topic == "foresee":
             return await self._foresee(*body)
@@ -91,15 +94,14 @@ class WorkerServices:
                 self._no_pass.enter_context(no_full_pass())  # until all of a version has come
             if topic == "begin":
                 self._first = first
-                self._named, self._pieces = {}, {}
-                self._plan = _Plan(0)
+                self._named, self._parts, self._planned = {}, _Parts(), _Parts()
             elif topic == "names":
                 self._named.update(body)
             elif topic == "named":
                 await self._remove(await in_slices(self._gone(), rest=self._rest))
                 self._named = {}
             elif topic == "services":
-                return await self._effect(body, _Plan(0, self._pieces), self._link.applier.follow)
+                return await self._effect(body, self._parts, self._link.applier.follow)
             elif topic == "applied":
                 await self._link.applier.followed(body)
                 self.end()
@@ -138,45 +140,47 @@ class WorkerServices:
             await self._link.applier.follow(gone)
 
     def _note_piece(self, plan: int, name: str, place: int, start: int, part: bytes) -> None:
-        """Note a part of a piece of a service, for the next message or for a plan."""
-        pieces = (self._latest(plan).pieces if plan else self._pieces).setdefault(name, [])
+        """Note a part of a piece of a service."""
+        pieces = self._parts_of(plan).pieces.setdefault(name, [])
         if not start:
             pieces[place:] = [b""]  # those from here on are of a service that was not sent to its end
         pieces[place] += part
 
-    def _latest(self, number: int) -> "_Plan":
-        """Give the plan of a number, which is the latest one.
+    def _parts_of(self, plan: int) -> _Parts:
+        """Give what has come of a plan, which is the latest one; for 0 that of services that are applied.
 
         Raises:
-            ChannelError: it was given up, because a later one has begun.
+            ChannelError: the plan was given up, because a later one has begun.
         """
-        if number > self._plan.number:
-            self._plan = _Plan(number)
-        if number < self._plan.number:
+        if not plan:
+            return self._parts
+        if plan > self._planned.plan:
+            self._planned = _Parts(plan)
+        if plan < self._planned.plan:
             raise ChannelError("a later plan has begun")
-        return self._plan
+        return self._planned
 
-    async def _foresee(self, number: int, rows: Sequence[Row]) -> Effect:
+    async def _foresee(self, plan: int, rows: Sequence[Row]) -> Effect:
         """Count what services of a plan would do."""
-        self._latest(number)
+        self._parts_of(plan)
         async with self._foreseeing:
-            return await self._effect(rows, self._latest(number), self._link.applier.foresee)
+            return await self._effect(rows, self._parts_of(plan), self._link.applier.foresee)
 
     async def _effect(
-        self, rows: Sequence[Row], known: "_Plan", act: Callable[[list[Given]], Awaitable[Plan]]
+        self, rows: Sequence[Row], parts: _Parts, act: Callable[[list[Given]], Awaitable[Plan]]
     ) -> Effect:
-        given = await in_slices(self._read(rows, known), rest=self._rest)
+        given = await in_slices(self._read(rows, parts), rest=self._rest)
         plan = await act(given)
         return plan.retuned, plan.rechecked, plan.evicted
 
-    def _read(self, rows: Sequence[Row], known: "_Plan") -> Generator[None, None, list[Given]]:
+    def _read(self, rows: Sequence[Row], parts: _Parts) -> Generator[None, None, list[Given]]:
         given = []
         for name, incarnation, replaced, pieces in rows:
             if pieces is None:
                 given.append(Given(name))
             else:
-                settings = yield from unpack_settings(pieces or known.pieces.pop(name))
+                settings = yield from unpack_settings(pieces or parts.pieces.pop(name))
                 another = self._is_another(name, incarnation, replaced=replaced)
-                given.append(Given(name, settings, incarnation, another, known.surplus.pop(name, ())))
+                given.append(Given(name, settings, incarnation, another, parts.surplus.pop(name, ())))
             yield
         return given

@@ -26,13 +26,13 @@ from ...errors import ENDS, ConfigurationError
 from ...loop.slices import in_slices
 from ...secrets import Secret
 from ...telemetry.log import EdgeLog
-from ..asking import EdgeAsker, NotingAsker, Parameters
+from ..asking import ANSWER_SECONDS, EdgeAsker, NotingAsker, Parameters
 from ..operation import MAX_BODY, Operation
 from ..refusals import RefusedError
 from .bodies import read_body
 from .encoding import encoded
 from .requests import check_type, read_parameters, read_table
-from .responses import Response, Streamed
+from .responses import MISSING, Response, Streamed
 from .routing import Routes
 from .sites import check_site
 
@@ -109,12 +109,14 @@ class AdminApi:
             value = await _ask(asker, operation, parameters)
         except RefusedError as refused:
             if refused.status == HTTPStatus.NOT_FOUND and asker.missing:
-                raise RefusedError(503, f"{refused}; {asker.says}", headers=asker.headers) from None
+                numbers, seconds = _numbers(asker.missing), f"{ANSWER_SECONDS:g} s"
+                error = f"{refused}; worker {numbers} did not answer within {seconds}, and may know it"
+                raise RefusedError(503, error, headers=_lacking(asker.missing)) from None
             raise
         if operation.name == "statistics":
             value["api_errors"] = {str(status): count for status, count in self.errors.items()}
         status = 503 if operation.name == "ready" and not value["ready"] else 200
-        return Response(await in_slices(encoded(value)), status=status, headers=asker.headers)
+        return Response(await in_slices(encoded(value)), status=status, headers=_lacking(asker.missing))
 
     def _check_caller(self, headers: Mapping[bytes, bytes]) -> None:
         if self._token is None:
@@ -141,6 +143,15 @@ class AdminApi:
         if refused.status in (408, 413) and scope["http_version"].startswith("1"):
             headers.append((b"connection", b"close"))  # the rest of its body may still come
         return Response(await in_slices(encoded(refused.answer)), status=refused.status, headers=headers)
+
+
+def _numbers(workers: set[int]) -> str:
+    return ", ".join(map(str, sorted(workers)))
+
+
+def _lacking(workers: set[int]) -> list[tuple[bytes, bytes]]:
+    """Make the header that names the workers whose part an answer lacks, if there are any."""
+    return [(MISSING.encode(), _numbers(workers).encode())] if workers else []
 
 
 async def _ask(asker: EdgeAsker, operation: Operation, parameters: Parameters) -> Any:

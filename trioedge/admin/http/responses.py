@@ -9,6 +9,9 @@ from ...endpoints.asgi.messages import Send
 
 JSON: Final = b"application/json"
 
+MISSING: Final = "trioedge-missing"
+"""The header that names the workers whose part an answer lacks, as in ``0, 3``."""
+
 SendChunk: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Sends a part of a body."""
 

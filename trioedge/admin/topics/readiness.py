@@ -12,10 +12,10 @@ from .statistics import phase_of
 HEALTH: Final = table(status={"const": "ok"})
 READY: Final = table(ready=FLAG, phase=TEXT, workers=COUNT, workers_ready=COUNT)
 RESTART: Final = table(generation=COUNT, under_way=FLAG, refused=TEXT)
+DRAIN: Final = table(phase=TEXT, live=COUNT, deadline_seconds=or_null(NUMBER))
+
 SILENT_MS: Final = 1_000.0
 """A process whose loop is silent for so long may not accept clients."""
-
-DRAIN: Final = table(phase=TEXT, live=COUNT, deadline_seconds=or_null(NUMBER))
 
 
 def phase_here(local: Local, parameters: Parameters) -> Stepwise[dict[str, Any]]:

@@ -73,7 +73,7 @@ def merge_statistics(answers: Answers, parameters: Parameters) -> dict[str, Any]
     merged |= {name: merged[name] + sum(each[name] for each in past) for name in NUMBERS}
     merged |= {name: added(each[name] for each in (*values, *past)) for name in TABLES}
     merged["phase"] = phase_of([each["phase"] for each in values])
-    merged["uptime_seconds"] = max(answers.seconds, *(each["uptime_seconds"] for each in values), 0.0)
+    merged["uptime_seconds"] = max([answers.seconds, *(each["uptime_seconds"] for each in values)])
     merged["members"] = _members(values)
     merged["workers"] = [
         {

@@ -15,15 +15,13 @@ import h11
 import trio
 
 from ...addresses.address import Address
+from ...admin.http.responses import MISSING
 from .errors import AdminError, UnreachableError
 from .events import EventReader
 from .round_trip import ApiRequest, Body, RoundTrip
 
 ANSWER_SECONDS: Final = 5.0
 """For a whole answer. An edge that needs longer has a stalled loop."""
-
-MISSING: Final = "trioedge-missing"
-"""The header that names the workers whose part an answer lacks."""
 
 SILENT_SECONDS: Final = 30.0
 """An event stream without a byte for so long is broken: an edge sends its statistics more often."""

@@ -116,11 +116,10 @@ class ControlSide:
 
     async def _serve_admin(self, name: str, edge: Edge, admin: Admin) -> None:
         asker = HubAsker(self._hub, name, self._found.memory.slots)
-        began = trio.current_time()
         controlled = HubControl(self._hub, name, edge, self._end_edge, self._restarts)
 
         def beside() -> Stepwise[Families]:
-            deaths, seconds = self._found.memory.slots.deaths, trio.current_time() - began
+            deaths, seconds = self._found.memory.slots.deaths, trio.current_time() - asker.began
             return control_families(self._hub.meters(name), self._stall, deaths, seconds)
 
         sockets = self._admins.get(name, ())

@@ -30,13 +30,14 @@ class HubAsker:
         hub: the workers.
         edge: its name.
         slots: of their processes.
+        began: when it was made, by Trio's clock.
     """
 
     hub: Hub
     edge: str
     slots: Slots
     _past: PastStatistics = attrs.field(factory=PastStatistics, init=False)
-    _began: float = attrs.field(factory=trio.current_time, init=False)
+    began: float = attrs.field(factory=trio.current_time, init=False)
 
     async def ask(self, operation: str, parameters: Parameters, /) -> Answers:
         """See :meth:`EdgeAsker.ask`."""
@@ -50,7 +51,7 @@ class HubAsker:
         rows = [row for row in rows if row.state is not ProcessState.STARTING or row.number in found.missing]
         missing = [facts_of(row) for row in sorted(rows, key=lambda row: (row.number, row.generation))]
         past = self._past.beside(given) if operation == "statistics" else {}
-        seconds = round(trio.current_time() - self._began, 3)
+        seconds = round(trio.current_time() - self.began, 3)
         return Answers(given, missing, past, seconds, partial(self.hub.past, self.edge, columns))
 
 
